@@ -1,0 +1,1 @@
+//! Rankings, criteria, datasets: what a person said about answers. No GPU.

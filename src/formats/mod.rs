@@ -1,0 +1,1 @@
+//! File formats: safetensors, GGUF, PEFT adapters. A leaf.

@@ -1,0 +1,8 @@
+//! fledgling: a Transformer that lives in a browser tab and learns from the person in front of it.
+pub mod error;
+pub mod feedback;
+pub mod formats;
+pub mod tensor;
+pub mod tokenizer;
+
+pub use error::{Error, Result};
