@@ -2,6 +2,8 @@
 pub mod error;
 pub mod feedback;
 pub mod formats;
+pub mod gpu;
+pub mod graph;
 pub mod tensor;
 pub mod tokenizer;
 

@@ -1,0 +1,314 @@
+//! Adapter, limits and device; errors the device reports; counters.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+use super::{KernelKey, Tuning, kernel::KernelCache};
+use crate::{Error, Result};
+
+/// How to open the device.
+#[derive(Clone, Debug, Default)]
+pub struct GpuOptions {
+    /// Pretend that these features are missing (`f16`, `subgroups`, `timestamps`): for tests of every variant.
+    pub without: Vec<String>,
+    /// A variant name for `class=variant,…`, in place of what was measured (see [`Tuning`]).
+    pub kernels: Option<String>,
+    /// Part of the adapter's name to prefer (native only; the environment variable `WGPU_ADAPTER_NAME` works too).
+    pub adapter: Option<String>,
+}
+
+/// What the adapter offers, read at run time.
+#[derive(Clone, Debug)]
+pub struct Caps {
+    pub name: String,
+    pub vendor: String,
+    pub backend: String,
+    pub driver: String,
+    /// A processor pretends to be a GPU: barriers are ruinous there.
+    pub is_software: bool,
+    pub f16: bool,
+    pub subgroups: bool,
+    pub subgroup_min: u32,
+    pub subgroup_max: u32,
+    pub timestamps: bool,
+    /// Bytes of the largest storage binding.
+    pub max_binding: u64,
+    /// Bytes of the largest buffer.
+    pub max_buffer: u64,
+    /// Bytes of workgroup memory.
+    pub workgroup_memory: u32,
+    /// Threads in a workgroup.
+    pub max_threads: u32,
+    pub max_storage_buffers: u32,
+    /// Workgroups in one dimension of a dispatch.
+    pub max_groups: u32,
+}
+
+impl Caps {
+    /// The features in use, by name.
+    pub fn features(&self) -> Vec<String> {
+        let mut f = Vec::new();
+        if self.f16 {
+            f.push("shader-f16".into());
+        }
+        if self.subgroups {
+            f.push(format!("subgroups ({}–{})", self.subgroup_min, self.subgroup_max));
+        }
+        if self.timestamps {
+            f.push("timestamp-query".into());
+        }
+        f
+    }
+}
+
+/// Counts since the device was opened.
+#[derive(Default, Debug)]
+pub struct Counters {
+    pub dispatches: Cell<u64>,
+    pub submits: Cell<u64>,
+    pub allocations: Cell<u64>,
+    pub pipelines: Cell<u64>,
+    pub peak_bytes: Cell<u64>,
+}
+
+/// An opened device. Cloning shares it.
+#[derive(Clone)]
+pub struct Gpu(Rc<Inner>);
+
+struct Inner {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    caps: Caps,
+    kernels: KernelCache,
+    errors: Arc<Mutex<Vec<String>>>,
+    lost: Arc<Mutex<Option<String>>>,
+    counters: Counters,
+    live: Rc<Cell<u64>>,
+    tuning: RefCell<Tuning>,
+}
+
+impl Gpu {
+    /// Opens the best adapter.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] where there is none, with the reason as far as it is known.
+    pub async fn new() -> Result<Gpu> {
+        Gpu::with(&GpuOptions::default()).await
+    }
+
+    /// Opens the best adapter with options.
+    pub async fn with(options: &GpuOptions) -> Result<Gpu> {
+        let mut desc = wgpu::InstanceDescriptor::new_without_display_handle();
+        desc.backends = if cfg!(target_arch = "wasm32") {
+            wgpu::Backends::BROWSER_WEBGPU
+        } else {
+            wgpu::Backends::from_env().unwrap_or(wgpu::Backends::PRIMARY)
+        };
+        desc.flags = wgpu::InstanceFlags::empty();
+        let instance = wgpu::Instance::new(desc);
+        let adapter = choose(&instance, options).await?;
+        let info = adapter.get_info();
+        let has = adapter.features();
+        let allowed = |name: &str| !options.without.iter().any(|w| w == name);
+        let mut features = wgpu::Features::empty();
+        let mut ask = |flag: wgpu::Features, name: &str| {
+            let on = has.contains(flag) && allowed(name);
+            if on {
+                features |= flag;
+            }
+            on
+        };
+        let f16 = ask(wgpu::Features::SHADER_F16, "f16");
+        let subgroups = ask(wgpu::Features::SUBGROUP, "subgroups");
+        let timestamps = ask(wgpu::Features::TIMESTAMP_QUERY, "timestamps");
+        let limits = adapter.limits();
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("fledgling"),
+                required_features: features,
+                required_limits: limits.clone(),
+                memory_hints: wgpu::MemoryHints::MemoryUsage,
+                ..Default::default()
+            })
+            .await
+            .map_err(|e| Error::NoAdapter(format!("{} refused a device: {e}", info.name)))?;
+        let errors = Arc::new(Mutex::new(Vec::new()));
+        let sink = errors.clone();
+        device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
+            if let Ok(mut list) = sink.lock() {
+                list.push(format!("{e}"));
+            }
+        }));
+        let lost = Arc::new(Mutex::new(None));
+        let sink = lost.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            if let Ok(mut l) = sink.lock() {
+                *l = Some(format!("{reason:?}: {message}"));
+            }
+        });
+        let lower = format!("{} {} {}", info.name, info.driver, info.driver_info).to_lowercase();
+        let caps = Caps {
+            is_software: info.device_type == wgpu::DeviceType::Cpu || ["swiftshader", "llvmpipe", "lavapipe", "basic render"].iter().any(|s| lower.contains(s)),
+            name: if info.name.is_empty() { "unnamed adapter".into() } else { info.name.clone() },
+            vendor: format!("{:#06x}", info.vendor),
+            backend: format!("{:?}", info.backend),
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+            f16,
+            subgroups,
+            subgroup_min: info.subgroup_min_size,
+            subgroup_max: info.subgroup_max_size,
+            timestamps,
+            max_binding: limits.max_storage_buffer_binding_size,
+            max_buffer: limits.max_buffer_size,
+            workgroup_memory: limits.max_compute_workgroup_storage_size,
+            max_threads: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
+            max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
+            max_groups: limits.max_compute_workgroups_per_dimension,
+        };
+        let tuning = Tuning::new(&caps, options.kernels.as_deref())?;
+        Ok(Gpu(Rc::new(Inner {
+            device,
+            queue,
+            caps,
+            kernels: KernelCache::default(),
+            errors,
+            lost,
+            counters: Counters::default(),
+            live: Rc::new(Cell::new(0)),
+            tuning: RefCell::new(tuning),
+        })))
+    }
+
+    pub fn device(&self) -> &wgpu::Device {
+        &self.0.device
+    }
+
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.0.queue
+    }
+
+    /// What the adapter offers.
+    pub fn caps(&self) -> &Caps {
+        &self.0.caps
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    /// The measured choice of kernel variants.
+    pub fn tuning(&self) -> &RefCell<Tuning> {
+        &self.0.tuning
+    }
+
+    /// Bytes of all buffers alive.
+    pub fn live_bytes(&self) -> u64 {
+        self.0.live.get()
+    }
+
+    pub(super) fn live_bytes_cell(&self) -> Rc<Cell<u64>> {
+        self.0.live.clone()
+    }
+
+    pub(super) fn note_peak(&self) {
+        let peak = &self.0.counters.peak_bytes;
+        peak.set(peak.get().max(self.0.live.get()));
+    }
+
+    /// The pipeline of a kernel variant, compiled at its first use.
+    pub fn kernel(&self, key: &KernelKey) -> Rc<super::Kernel> {
+        self.0.kernels.get(self, key)
+    }
+
+    /// Ends and submits an encoder.
+    pub fn submit(&self, encoder: wgpu::CommandEncoder) {
+        let c = &self.0.counters.submits;
+        c.set(c.get() + 1);
+        self.0.queue.submit([encoder.finish()]);
+    }
+
+    /// Natively, drives the device until everything submitted is done; in a browser the event loop does.
+    pub fn wait(&self) {
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Err(e) = self.0.device.poll(wgpu::PollType::wait_indefinitely())
+            && let Ok(mut l) = self.0.lost.lock()
+        {
+            l.get_or_insert(format!("waiting for the device: {e}"));
+        }
+    }
+
+    /// Waits until everything submitted is done.
+    pub async fn done(&self) -> Result<()> {
+        let (send, receive) = futures_channel::oneshot::channel();
+        self.0.queue.on_submitted_work_done(move || {
+            let _ = send.send(());
+        });
+        self.wait();
+        let _ = receive.await;
+        self.check()
+    }
+
+    /// Whatever the device reported since the last call.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`].
+    pub fn check(&self) -> Result<()> {
+        if let Ok(lost) = self.0.lost.lock()
+            && let Some(why) = lost.as_ref()
+        {
+            return Err(Error::DeviceLost(why.clone()));
+        }
+        let Ok(mut list) = self.0.errors.lock() else { return Ok(()) };
+        let Some(first) = list.first().cloned() else { return Ok(()) };
+        list.clear();
+        if first.to_lowercase().contains("out of memory") {
+            return Err(Error::OutOfMemory(first));
+        }
+        Err(Error::Gpu { what: "a command".into(), message: first })
+    }
+
+    /// Workgroups for `n` threads of `size`, folded into two dimensions where one is not enough.
+    pub fn grid(&self, n: usize, size: u32) -> [u32; 3] {
+        let groups = (n as u64).div_ceil(u64::from(size)).max(1);
+        let max = u64::from(self.0.caps.max_groups);
+        if groups <= max {
+            return [groups as u32, 1, 1];
+        }
+        let y = groups.div_ceil(max);
+        [groups.div_ceil(y) as u32, y as u32, 1]
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+async fn choose(instance: &wgpu::Instance, _options: &GpuOptions) -> Result<wgpu::Adapter> {
+    instance
+        .request_adapter(&wgpu::RequestAdapterOptions { power_preference: wgpu::PowerPreference::HighPerformance, ..Default::default() })
+        .await
+        .map_err(|e| Error::NoAdapter(format!("the browser offers no WebGPU adapter ({e})")))
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+async fn choose(instance: &wgpu::Instance, options: &GpuOptions) -> Result<wgpu::Adapter> {
+    let wanted = options.adapter.clone().or_else(|| std::env::var("WGPU_ADAPTER_NAME").ok()).map(|w| w.to_lowercase());
+    let mut adapters = instance.enumerate_adapters(wgpu::Backends::PRIMARY).await;
+    // A real GPU first, software last.
+    adapters.sort_by_key(|a| match a.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
+    let names: Vec<String> = adapters.iter().map(|a| a.get_info().name).collect();
+    adapters
+        .into_iter()
+        .find(|a| wanted.as_ref().is_none_or(|w| a.get_info().name.to_lowercase().contains(w)))
+        .ok_or_else(|| {
+            Error::NoAdapter(if names.is_empty() {
+                "no Vulkan, Metal or DirectX 12 driver found (on Debian: mesa-vulkan-drivers gives a software one)".into()
+            } else {
+                format!("none of {names:?} matches {wanted:?}")
+            })
+        })
+}

@@ -1,0 +1,122 @@
+//! One generic key for every kernel variant and one pipeline cache.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::preprocess::{Binding, Defines, expand};
+use super::Gpu;
+
+/// `{name, defines, overrides}`: what a pipeline is made from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KernelKey {
+    name: &'static str,
+    defines: Defines,
+    /// Override constants; numbers are kept as text so that the key can be hashed.
+    overrides: Vec<(&'static str, String)>,
+}
+
+impl KernelKey {
+    /// The kernel of `shaders/<name>.wgsl`.
+    pub fn new(name: &'static str) -> Self {
+        KernelKey { name, defines: Defines::new(), overrides: Vec::new() }
+    }
+
+    /// Adds a define.
+    pub fn def(mut self, key: &str, value: impl ToString) -> Self {
+        self.defines.insert(key.to_string(), value.to_string());
+        self
+    }
+
+    /// Adds a define when `on`.
+    pub fn flag(self, key: &str, on: bool) -> Self {
+        if on { self.def(key, 1) } else { self }
+    }
+
+    /// Sets an override constant.
+    pub fn set(mut self, key: &'static str, value: impl Into<f64>) -> Self {
+        self.overrides.push((key, value.into().to_string()));
+        self
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub fn defines(&self) -> &Defines {
+        &self.defines
+    }
+
+    /// `name[K=V,…]`: the label of its pipeline.
+    pub fn label(&self) -> String {
+        let mut parts: Vec<String> = self.defines.iter().map(|(k, v)| if v == "1" { k.clone() } else { format!("{k}={v}") }).collect();
+        parts.extend(self.overrides.iter().map(|(k, v)| format!("{k}={v}")));
+        if parts.is_empty() { self.name.to_string() } else { format!("{}[{}]", self.name, parts.join(",")) }
+    }
+}
+
+/// A compiled kernel.
+pub struct Kernel {
+    pub label: String,
+    pub pipeline: wgpu::ComputePipeline,
+    pub layout: wgpu::BindGroupLayout,
+    pub bindings: Vec<Binding>,
+}
+
+#[derive(Default)]
+pub(super) struct KernelCache(RefCell<HashMap<KernelKey, Rc<Kernel>>>);
+
+impl KernelCache {
+    pub fn get(&self, gpu: &Gpu, key: &KernelKey) -> Rc<Kernel> {
+        if let Some(k) = self.0.borrow().get(key) {
+            return k.clone();
+        }
+        let kernel = Rc::new(compile(gpu, key));
+        gpu.counters().pipelines.set(gpu.counters().pipelines.get() + 1);
+        self.0.borrow_mut().insert(key.clone(), kernel.clone());
+        kernel
+    }
+}
+
+fn compile(gpu: &Gpu, key: &KernelKey) -> Kernel {
+    let label = key.label();
+    let expanded = expand(key.name, &key.defines);
+    let device = gpu.device();
+    let desc = wgpu::ShaderModuleDescriptor { label: Some(&label), source: wgpu::ShaderSource::Wgsl(expanded.text.into()) };
+    let module = device.create_shader_module(desc);
+    let entries: Vec<_> = expanded
+        .bindings
+        .iter()
+        .enumerate()
+        .map(|(i, b)| wgpu::BindGroupLayoutEntry {
+            binding: i as u32,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer {
+                ty: match b {
+                    Binding::Params | Binding::Step => wgpu::BufferBindingType::Uniform,
+                    Binding::Read => wgpu::BufferBindingType::Storage { read_only: true },
+                    Binding::Write => wgpu::BufferBindingType::Storage { read_only: false },
+                },
+                has_dynamic_offset: false,
+                min_binding_size: None,
+            },
+            count: None,
+        })
+        .collect();
+    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });
+    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some(&label),
+        bind_group_layouts: &[Some(&layout)],
+        immediate_size: 0,
+    });
+    let constants: Vec<(&str, f64)> = key.overrides.iter().map(|(k, v)| (*k, v.parse().expect("written by set()"))).collect();
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(&label),
+        layout: Some(&pipeline_layout),
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions { constants: &constants, ..Default::default() },
+        cache: None,
+    });
+    Kernel { label, pipeline, layout, bindings: expanded.bindings }
+}

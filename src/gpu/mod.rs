@@ -1,0 +1,12 @@
+//! The device: adapter, limits, buffers, kernels, readback. Knows wgpu and nothing of tensors.
+
+mod buffer;
+mod device;
+mod kernel;
+pub mod preprocess;
+mod tuning;
+
+pub use buffer::Buf;
+pub use device::{Caps, Counters, Gpu, GpuOptions};
+pub use kernel::{Kernel, KernelKey};
+pub use tuning::Tuning;

@@ -1,0 +1,47 @@
+//! What an operation is: shape rule, GPU lowering, host reference and backward, all in one file per family.
+
+use super::{Back, Desc, HostIo, Lower};
+use crate::{Error, Result};
+
+/// One coarse operation of the tape. An op is a small value that holds its constants (eps, heads, scale, …).
+pub trait Op: 'static {
+    /// Kernel file = op = pipeline label = test name.
+    fn name(&self) -> &'static str;
+
+    /// Shapes and types of the outputs, or a typed error that names what does not fit.
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>>;
+
+    /// Temporaries that live only while this node runs.
+    fn scratch(&self, _inputs: &[&Desc], _outputs: &[&Desc]) -> Vec<Desc> {
+        Vec::new()
+    }
+
+    /// Emits the dispatches. Outputs marked `acc` already hold a value that is to be added to (or, for in-place
+    /// ops, changed).
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] or [`Error::Shape`] where this device cannot run these shapes.
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()>;
+
+    /// The same in f64 on the host: the reference of the tests, and the second executor.
+    ///
+    /// # Errors
+    /// As [`Op::lower`].
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()>;
+
+    /// True when [`Op::backward`] is implemented.
+    fn differentiable(&self) -> bool {
+        false
+    }
+
+    /// Records the ops that turn the gradients of the outputs into gradients of the inputs.
+    ///
+    /// # Errors
+    /// When the op has no backward, or the recorded ops do not fit.
+    fn backward(&self, _back: &mut Back<'_>) -> Result<()> {
+        Err(Error::shape(self.name(), "has no backward pass"))
+    }
+}

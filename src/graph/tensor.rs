@@ -1,0 +1,414 @@
+//! Persistent tensors (weights, adapter, gradients, moments, caches) and the executor that holds them.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::gpu::{Buf, Gpu};
+use crate::tensor::DType;
+use crate::{Error, Result};
+
+/// Where a tape runs.
+#[derive(Clone)]
+pub enum Exec {
+    /// WGSL kernels.
+    Gpu(Gpu),
+    /// f64 on the host: the oracle of the tests.
+    Host,
+}
+
+impl Exec {
+    /// The device, where there is one.
+    pub fn gpu(&self) -> Option<&Gpu> {
+        match self {
+            Exec::Gpu(g) => Some(g),
+            Exec::Host => None,
+        }
+    }
+}
+
+/// Shape (row-major) and type.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Desc {
+    pub shape: Vec<usize>,
+    pub dtype: DType,
+}
+
+impl Desc {
+    /// f32 values of `shape`.
+    pub fn f32(shape: &[usize]) -> Self {
+        Desc { shape: shape.to_vec(), dtype: DType::F32 }
+    }
+
+    /// u32 values of `shape`.
+    pub fn u32(shape: &[usize]) -> Self {
+        Desc { shape: shape.to_vec(), dtype: DType::U32 }
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Length of the last axis.
+    pub fn cols(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+
+    /// Product of all axes but the last.
+    pub fn rows(&self) -> usize {
+        if self.cols() == 0 { 0 } else { self.len() / self.cols() }
+    }
+
+    /// Bytes on the GPU (see [`pack_rows`] for the packed layouts).
+    pub fn gpu_bytes(&self) -> u64 {
+        self.rows() as u64 * gpu_row_bytes(self.dtype, self.cols())
+    }
+}
+
+/// Bytes of one row of `cols` elements on the GPU. 16-bit rows are padded to a whole `u32`; a quantized block of 32
+/// is its integers (nibbles: 4 words, bytes: 8 words) plus one word with scale and minimum in half precision.
+pub fn gpu_row_bytes(dtype: DType, cols: usize) -> u64 {
+    let cols = cols as u64;
+    match dtype {
+        DType::F32 | DType::U32 => cols * 4,
+        DType::F16 | DType::BF16 => cols.div_ceil(2) * 4,
+        DType::Q4_0 | DType::Q4_1 => cols / 32 * 20,
+        DType::Q8_0 => cols / 32 * 36,
+    }
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// A tensor that outlives a step. Cloning shares it.
+#[derive(Clone)]
+pub struct Tensor(Rc<Inner>);
+
+struct Inner {
+    id: u64,
+    name: String,
+    desc: Desc,
+    storage: RefCell<Storage>,
+    /// Where its gradient is accumulated; a tensor without one is frozen.
+    grad: RefCell<Option<Tensor>>,
+}
+
+enum Storage {
+    /// Consecutive row ranges: one buffer, or several where one binding is too small for the tensor.
+    Gpu(Vec<Chunk>),
+    Host(Rc<Vec<f64>>),
+}
+
+/// Rows `first..first + rows` of a tensor.
+#[derive(Clone)]
+pub struct Chunk {
+    pub first: usize,
+    pub rows: usize,
+    pub buf: Buf,
+}
+
+impl Tensor {
+    /// A zeroed tensor. Quantized and 16-bit tensors are split by rows into as many buffers as bindings need.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when quantized rows are not whole blocks, [`Error::OutOfMemory`] when one row is too large.
+    pub fn zeros(exec: &Exec, name: &str, desc: Desc) -> Result<Tensor> {
+        if desc.dtype.is_quantized() && !desc.cols().is_multiple_of(32) {
+            return Err(Error::shape(name, format!("rows of {} elements are not whole blocks of 32", desc.cols())));
+        }
+        let storage = match exec {
+            Exec::Host => Storage::Host(Rc::new(vec![0.0; desc.len()])),
+            Exec::Gpu(gpu) => {
+                let row = gpu_row_bytes(desc.dtype, desc.cols()).max(1);
+                let limit = gpu.caps().max_binding.min(gpu.caps().max_buffer);
+                let mut per = (limit / row) as usize;
+                if per == 0 {
+                    return Err(Error::OutOfMemory(format!("{name}: one row of {row} bytes, bindings end at {limit}")));
+                }
+                if per < desc.rows() {
+                    per = per / 64 * 64; // whole tiles
+                }
+                let mut chunks = Vec::new();
+                let mut first = 0;
+                while first < desc.rows() || chunks.is_empty() {
+                    let rows = per.min(desc.rows() - first);
+                    chunks.push(Chunk { first, rows, buf: gpu.storage(name, rows as u64 * row)? });
+                    first += rows;
+                    if desc.rows() == 0 {
+                        break;
+                    }
+                }
+                Storage::Gpu(chunks)
+            }
+        };
+        Ok(Self::new(name, desc, storage))
+    }
+
+    fn new(name: &str, desc: Desc, storage: Storage) -> Tensor {
+        Tensor(Rc::new(Inner {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            name: name.to_string(),
+            desc,
+            storage: RefCell::new(storage),
+            grad: RefCell::new(None),
+        }))
+    }
+
+    /// A tensor of f32 values given as f64 (exact for what f32 can hold).
+    ///
+    /// # Errors
+    /// As [`Tensor::zeros`].
+    pub fn from_f64(exec: &Exec, name: &str, shape: &[usize], data: &[f64]) -> Result<Tensor> {
+        let t = Tensor::zeros(exec, name, Desc::f32(shape))?;
+        t.set_f64(exec, data);
+        Ok(t)
+    }
+
+    /// A plain tensor from little-endian file bytes of its own type (blocks as in a GGUF file).
+    ///
+    /// # Errors
+    /// As [`Tensor::zeros`].
+    pub fn from_bytes(exec: &Exec, name: &str, desc: Desc, bytes: &[u8]) -> Result<Tensor> {
+        let t = Tensor::zeros(exec, name, desc)?;
+        t.write_rows(exec, 0, bytes)?;
+        Ok(t)
+    }
+
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    pub fn desc(&self) -> &Desc {
+        &self.0.desc
+    }
+
+    /// Its gradient, if it is trainable.
+    pub fn grad(&self) -> Option<Tensor> {
+        self.0.grad.borrow().clone()
+    }
+
+    /// Makes it trainable (or frozen again).
+    pub fn set_grad(&self, grad: Option<Tensor>) {
+        *self.0.grad.borrow_mut() = grad;
+    }
+
+    /// The row ranges on the GPU.
+    ///
+    /// # Panics
+    /// On a host tensor.
+    pub fn chunks(&self) -> Vec<Chunk> {
+        match &*self.0.storage.borrow() {
+            Storage::Gpu(c) => c.clone(),
+            Storage::Host(_) => panic!("{} lives on the host", self.0.name),
+        }
+    }
+
+    /// The only buffer of a tensor that is not split.
+    ///
+    /// # Panics
+    /// On a host tensor or a split one.
+    pub fn buf(&self) -> Buf {
+        let mut chunks = self.chunks();
+        assert_eq!(chunks.len(), 1, "{} is split over several buffers", self.0.name);
+        chunks.remove(0).buf
+    }
+
+    /// Writes whole rows in file layout, starting at row `first`, repacking blocks for the GPU.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the bytes are not whole rows of this tensor, [`Error::BadFile`] for impossible scales.
+    pub fn write_rows(&self, exec: &Exec, first: usize, bytes: &[u8]) -> Result<()> {
+        let d = &self.0.desc;
+        let file_row = d.cols() / d.dtype.block_len() * d.dtype.block_bytes();
+        if file_row == 0 || !bytes.len().is_multiple_of(file_row) || first + bytes.len() / file_row > d.rows() {
+            return Err(Error::shape(
+                &self.0.name,
+                format!("{} bytes at row {first} are not whole rows of {file_row} bytes inside {:?}", bytes.len(), d.shape),
+            ));
+        }
+        let rows = bytes.len() / file_row;
+        match (&mut *self.0.storage.borrow_mut(), exec) {
+            (Storage::Host(data), _) => {
+                let values = pack_host(d.dtype, bytes);
+                Rc::make_mut(data)[first * d.cols()..(first + rows) * d.cols()].copy_from_slice(&values);
+            }
+            (Storage::Gpu(chunks), Exec::Gpu(gpu)) => {
+                for c in chunks.iter() {
+                    let (a, b) = (first.max(c.first), (first + rows).min(c.first + c.rows));
+                    if a < b {
+                        let part = &bytes[(a - first) * file_row..(b - first) * file_row];
+                        pack_rows(&self.0.name, d.dtype, d.cols(), c.rows, a - c.first, part, &mut |at, data| gpu.write(&c.buf, at, data))?;
+                    }
+                }
+            }
+            _ => panic!("{}: executor and storage differ", self.0.name),
+        }
+        Ok(())
+    }
+
+    /// Sets all values of an f32 or u32 tensor.
+    pub fn set_f64(&self, exec: &Exec, values: &[f64]) {
+        assert_eq!(values.len(), self.0.desc.len(), "{}", self.0.name);
+        match (&mut *self.0.storage.borrow_mut(), exec) {
+            (Storage::Host(data), _) => *data = Rc::new(values.to_vec()),
+            (Storage::Gpu(chunks), Exec::Gpu(gpu)) => {
+                let words: Vec<u32> = match self.0.desc.dtype {
+                    DType::U32 => values.iter().map(|v| *v as u32).collect(),
+                    DType::F32 => values.iter().map(|v| (*v as f32).to_bits()).collect(),
+                    other => panic!("{}: set_f64 on {}", self.0.name, other.name()),
+                };
+                for c in chunks.iter() {
+                    let w = self.0.desc.cols();
+                    gpu.write(&c.buf, 0, bytemuck::cast_slice(&words[c.first * w..(c.first + c.rows) * w]));
+                }
+            }
+            _ => panic!("{}: executor and storage differ", self.0.name),
+        }
+    }
+
+    /// Reads all values of an f32 or u32 tensor.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub async fn to_f64(&self, exec: &Exec) -> Result<Vec<f64>> {
+        if let Storage::Host(data) = &*self.0.storage.borrow() {
+            return Ok(data.to_vec());
+        }
+        let gpu = exec.gpu().expect("a GPU tensor is read through the GPU executor");
+        let mut out = Vec::with_capacity(self.0.desc.len());
+        for c in self.chunks() {
+            let words: Vec<u32> = gpu.read_as(&c.buf, c.rows * self.0.desc.cols()).await?;
+            out.extend(words.iter().map(|w| if self.0.desc.dtype == DType::U32 { f64::from(*w) } else { f64::from(f32::from_bits(*w)) }));
+        }
+        Ok(out)
+    }
+
+    /// The host values (shared, not copied).
+    pub(super) fn host(&self) -> Rc<Vec<f64>> {
+        match &*self.0.storage.borrow() {
+            Storage::Host(d) => d.clone(),
+            Storage::Gpu(_) => panic!("{} lives on the GPU", self.0.name),
+        }
+    }
+
+    pub(super) fn set_host(&self, data: Vec<f64>) {
+        *self.0.storage.borrow_mut() = Storage::Host(Rc::new(data));
+    }
+}
+
+/// A flat f32 buffer that many small trainable tensors share, so that one dispatch updates them all.
+pub struct Arena {
+    pub flat: Tensor,
+    pub parts: Vec<Tensor>,
+}
+
+impl Arena {
+    /// One flat tensor with `parts` inside it, each at a multiple of 64 elements (256 bytes: the binding alignment).
+    /// On the host executor the parts are tensors of their own and `flat` is a view that the optimizer rebuilds.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] when one binding is too small for all of them.
+    pub fn zeros(exec: &Exec, name: &str, parts: &[(String, Vec<usize>)]) -> Result<Arena> {
+        let total: usize = parts.iter().map(|(_, s)| s.iter().product::<usize>().next_multiple_of(64)).sum();
+        let flat = Tensor::zeros(exec, name, Desc::f32(&[1, total.max(64)]))?;
+        let mut offset = 0u64;
+        let mut out = Vec::new();
+        for (part, shape) in parts {
+            let desc = Desc::f32(shape);
+            let len = desc.len();
+            let storage = match exec {
+                Exec::Host => Storage::Host(Rc::new(vec![0.0; len])),
+                Exec::Gpu(_) => {
+                    let buf = flat.buf().range(offset * 4, (len as u64 * 4).next_multiple_of(16));
+                    Storage::Gpu(vec![Chunk { first: 0, rows: desc.rows(), buf }])
+                }
+            };
+            out.push(Tensor::new(part, desc, storage));
+            offset += len.next_multiple_of(64) as u64;
+        }
+        Ok(Arena { flat, parts: out })
+    }
+
+    /// Elements of `flat` before part `i`.
+    pub fn offset(&self, i: usize) -> usize {
+        self.parts[..i].iter().map(|p| p.desc().len().next_multiple_of(64)).sum()
+    }
+}
+
+fn pack_host(dtype: DType, bytes: &[u8]) -> Vec<f64> {
+    crate::tensor::dequantize(dtype, bytes).into_iter().map(f64::from).collect()
+}
+
+/// Repacks `rows` of a file into the GPU layout of a tensor of `total_rows` rows and hands the pieces to `write(byte offset, data)`.
+///
+/// Quantized tensors are two planes, integers first and then one word per block, `pack2x16float(d, m)`:
+/// nibble words hold elements `8w+j` in the low and `8w+4+j` in the high half of byte `j`; Q4_0 becomes `d·q + m` with `m = −8d`
+/// (exact in half precision), so that one kernel serves both.
+///
+/// # Errors
+/// [`Error::BadFile`] when −8d is not a half-precision number or a scale is not finite.
+pub fn pack_rows(
+    name: &str,
+    dtype: DType,
+    cols: usize,
+    total_rows: usize,
+    first: usize,
+    bytes: &[u8],
+    write: &mut dyn FnMut(u64, &[u8]),
+) -> Result<()> {
+    match dtype {
+        DType::F32 | DType::U32 => write((first * cols * 4) as u64, bytes),
+        DType::F16 | DType::BF16 if cols.is_multiple_of(2) => write((first * cols * 2) as u64, bytes),
+        DType::F16 | DType::BF16 => {
+            // Odd rows are padded to a whole word.
+            let mut out = Vec::with_capacity(bytes.len() + bytes.len() / cols);
+            for row in bytes.chunks(cols * 2) {
+                out.extend_from_slice(row);
+                out.extend_from_slice(&[0, 0]);
+            }
+            write((first * cols.div_ceil(2) * 4) as u64, &out);
+        }
+        DType::Q4_0 | DType::Q4_1 | DType::Q8_0 => {
+            let block = dtype.block_bytes();
+            let per_row = cols / 32;
+            let wide = if dtype == DType::Q8_0 { 32 } else { 16 };
+            let blocks = bytes.len() / block;
+            let mut ints = Vec::with_capacity(blocks * wide);
+            let mut scales: Vec<u32> = Vec::with_capacity(blocks);
+            for b in bytes.chunks_exact(block) {
+                let d = u16::from_le_bytes([b[0], b[1]]);
+                let (m, q) = match dtype {
+                    DType::Q4_1 => (u16::from_le_bytes([b[2], b[3]]), &b[4..]),
+                    DType::Q4_0 => (half::f16::from_f32(half::f16::from_bits(d).to_f32() * -8.0).to_bits(), &b[2..]),
+                    _ => (0, &b[2..]),
+                };
+                if (d & 0x7c00) == 0x7c00 || (m & 0x7c00) == 0x7c00 {
+                    return Err(Error::NotFinite(format!("{name}: a block scale near row {first}")));
+                }
+                scales.push(u32::from(d) | (u32::from(m) << 16));
+                if wide == 32 {
+                    ints.extend_from_slice(q);
+                } else {
+                    // File: byte j holds element j (low) and j + 16 (high). Ours: word w, byte j holds 8w + j and 8w + 4 + j.
+                    for w in 0..4 {
+                        for j in 0..4 {
+                            let element = |e: usize| if e < 16 { q[e] & 15 } else { q[e - 16] >> 4 };
+                            ints.push(element(8 * w + j) | (element(8 * w + 4 + j) << 4));
+                        }
+                    }
+                }
+            }
+            write((first * per_row * wide) as u64, &ints);
+            write(((total_rows * wide + first * 4) * per_row) as u64, bytemuck::cast_slice(&scales));
+        }
+    }
+    Ok(())
+}
