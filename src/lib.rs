@@ -4,6 +4,7 @@ pub mod feedback;
 pub mod formats;
 pub mod gpu;
 pub mod graph;
+pub mod ops;
 pub mod tensor;
 pub mod tokenizer;
 

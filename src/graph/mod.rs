@@ -11,7 +11,7 @@ mod tape;
 mod tensor;
 
 pub use backward::Back;
-pub use host::{HostIo, HostProgram};
+pub use host::{HostIo, HostProgram, identity};
 pub use lower::{Bound, Lower};
 pub use op::Op;
 pub use plan::{Plan, Slot};

@@ -1,0 +1,32 @@
+// Gradient of a norm's weight: dw[c] += Σ_rows dy·x̂ with x̂ = (x − mean)·r (MEAN) or x·r; with BIAS also db[c] += Σ_rows dy.
+// Grid: one thread per column. Always accumulates (parameter gradients do).
+struct Params { rows: u32, cols: u32 }
+@group(0) @binding(auto) var<uniform> p: Params;
+@group(0) @binding(auto) var<storage, read> x: array<f32>;         // (rows, cols)
+@group(0) @binding(auto) var<storage, read> stats: array<f32>;     // (rows) r, or (rows, 2) mean and r with MEAN
+@group(0) @binding(auto) var<storage, read> dy: array<f32>;        // (rows, cols)
+@group(0) @binding(auto) var<storage, read_write> dw: array<f32>;  // (cols)
+#if MEAN
+@group(0) @binding(auto) var<storage, read_write> db: array<f32>;  // (cols)
+#endif
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
+  let c = gid.x;
+  if (c >= p.cols) { return; }
+  var acc = 0.0;
+  var accb = 0.0;
+  for (var i = 0u; i < p.rows; i++) {
+    let g = dy[i * p.cols + c];
+#if MEAN
+    acc += g * (x[i * p.cols + c] - stats[2u * i]) * stats[2u * i + 1u];
+    accb += g;
+#else
+    acc += g * x[i * p.cols + c] * stats[i];
+#endif
+  }
+  dw[c] += acc;
+#if MEAN
+  db[c] += accb;
+#endif
+}
