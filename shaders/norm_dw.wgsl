@@ -1,5 +1,5 @@
 // Gradient of a norm's weight: dw[c] += Σ_rows dy·x̂ with x̂ = (x − mean)·r (MEAN) or x·r; with BIAS also db[c] += Σ_rows dy.
-// Grid: one thread per column. Always accumulates (parameter gradients do).
+// Grid: one thread per column. Overwrites, or adds with ACC (parameter gradients do).
 struct Params { rows: u32, cols: u32 }
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<storage, read> x: array<f32>;         // (rows, cols)
@@ -25,8 +25,14 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
     acc += g * x[i * p.cols + c] * stats[i];
 #endif
   }
+#if ACC
   dw[c] += acc;
-#if MEAN
+#else
+  dw[c] = acc;
+#endif
+#if MEAN && ACC
   db[c] += accb;
+#elif MEAN
+  db[c] = accb;
 #endif
 }
