@@ -1,0 +1,15 @@
+//! Without an adapter nothing of the suite would mean anything, so its absence is a failure with a name of its own.
+
+fl_test!(
+    /// Asks wgpu itself, not the engine, so that a broken engine cannot be mistaken for a missing adapter.
+    async fn there_is_an_adapter() {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+        let adapter = instance
+            .request_adapter(&wgpu::RequestAdapterOptions::default())
+            .await
+            .unwrap_or_else(|e| panic!("no GPU adapter, and the suite does not run without one: {e}. Natively a Vulkan driver is needed (Debian: mesa-vulkan-drivers), in Chromium the flags of webdriver.json."));
+        let info = adapter.get_info();
+        report!("adapter: {} ({:?}, {:?}, driver {} {})", info.name, info.backend, info.device_type, info.driver, info.driver_info);
+        assert_ne!(info.backend, wgpu::Backend::Noop);
+    }
+);

@@ -1,0 +1,56 @@
+//! What every module of the suite uses: one macro that makes a body run natively and in a browser, and a way to print in both.
+
+/// `fl_test!(async fn name() { … })`: a `#[test]` driven by pollster natively, a `#[wasm_bindgen_test]` on wasm32.
+/// The body may also return a `Result`: `fl_test!(async fn name() -> fledgling::Result<()> { … })`.
+/// Several functions may stand in one call.
+#[macro_export]
+macro_rules! fl_test {
+    ($($(#[$meta:meta])* async fn $name:ident() $(-> $ret:ty)? $body:block)+) => { $(
+        $(#[$meta])*
+        #[cfg(not(target_arch = "wasm32"))]
+        #[test]
+        fn $name() {
+            pollster::block_on(async { $crate::harness::Outcome::check($crate::fl_test!(@run $body $($ret)?), stringify!($name)) });
+        }
+
+        $(#[$meta])*
+        #[cfg(target_arch = "wasm32")]
+        #[wasm_bindgen_test::wasm_bindgen_test]
+        async fn $name() {
+            $crate::harness::Outcome::check($crate::fl_test!(@run $body $($ret)?), stringify!($name));
+        }
+    )+ };
+    (@run $body:block) => { async $body.await };
+    (@run $body:block $ret:ty) => {{
+        let future: ::std::pin::Pin<Box<dyn ::std::future::Future<Output = $ret>>> = Box::pin(async $body);
+        future.await
+    }};
+}
+
+/// What a test body ends with: nothing, or a `Result` whose error fails the test.
+pub trait Outcome {
+    fn check(self, name: &str);
+}
+
+impl Outcome for () {
+    fn check(self, _: &str) {}
+}
+
+impl<E: std::fmt::Display> Outcome for Result<(), E> {
+    fn check(self, name: &str) {
+        if let Err(error) = self {
+            panic!("{name}: {error}");
+        }
+    }
+}
+
+/// Prints to standard error natively, to the browser's console on wasm32 (where standard output leads nowhere).
+#[macro_export]
+macro_rules! report {
+    ($($arg:tt)*) => {{
+        #[cfg(not(target_arch = "wasm32"))]
+        eprintln!($($arg)*);
+        #[cfg(target_arch = "wasm32")]
+        wasm_bindgen_test::console_log!($($arg)*);
+    }};
+}

@@ -1,0 +1,185 @@
+//! The arrows of the design, checked against the sources: `web, bin → tune, generate → models → nn → ops → graph →
+//! {tensor, gpu}`, with `formats`, `tokenizer` and `feedback` as leaves. Also: which crates may be named where, and how long a
+//! file may grow.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Each module of `src/` and the modules it may name. Everything may name `error` and `clock`.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("clock", &[]),
+    ("tensor", &[]),
+    ("gpu", &[]),
+    ("formats", &["tensor"]),
+    ("tokenizer", &[]),
+    ("feedback", &[]),
+    ("graph", &["tensor", "gpu"]),
+    ("ops", &["tensor", "gpu", "graph"]),
+    ("nn", &["tensor", "gpu", "graph", "ops", "formats"]),
+    ("models", &["tensor", "gpu", "graph", "ops", "nn", "formats", "tokenizer"]),
+    ("generate", &["tensor", "gpu", "graph", "ops", "nn", "models", "formats", "tokenizer"]),
+    ("tune", &["tensor", "gpu", "graph", "ops", "nn", "models", "formats", "tokenizer", "feedback"]),
+    ("web", &["tensor", "gpu", "graph", "ops", "nn", "models", "formats", "tokenizer", "feedback", "generate", "tune"]),
+    ("bin", &["tensor", "gpu", "graph", "ops", "nn", "models", "formats", "tokenizer", "feedback", "generate", "tune"]),
+];
+
+/// Crates that belong to one place, and that place (`clock` needs one function of the browser).
+const CRATES: &[(&[&str], &[&str])] =
+    &[(&["wgpu"], &["gpu"]), (&["wasm_bindgen", "wasm_bindgen_futures", "js_sys", "web_sys", "serde_wasm_bindgen"], &["web", "clock"])];
+
+/// Longer files want to be split (the aim is 600).
+const MAX_LINES: usize = 650;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(folder: &Path, extensions: &[&str], found: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() {
+            if !["node_modules", "target", "dist", "pkg"].contains(&name) && !name.starts_with('.') {
+                files(&path, extensions, found);
+            }
+        } else if extensions.iter().any(|e| name.ends_with(e)) {
+            found.push(path);
+        }
+    }
+}
+
+/// The source without comments and without its unit tests, which may look wherever they like.
+fn code(text: &str) -> String {
+    let text = match text.find("#[cfg(test)]\nmod ") {
+        Some(end) => &text[..end],
+        None => text,
+    };
+    text.lines().map(|l| l.split_once("//").map_or(l, |(code, _)| code)).collect::<Vec<_>>().join("\n")
+}
+
+/// First path segments named after `crate::`, in both forms: `crate::x::…` and `crate::{x::…, y}`.
+fn named_modules(code: &str) -> BTreeSet<String> {
+    let ident = |s: &str| s.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        // `$crate::` and `not_a_crate::` are other things; `$crate` counts as well, the macro being expanded anywhere.
+        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+            continue;
+        }
+        let rest = &code[at + "crate::".len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let (mut depth, mut start) = (1, 0);
+            for (i, c) in group.char_indices() {
+                match c {
+                    '{' => depth += 1,
+                    '}' => depth -= 1,
+                    _ => {}
+                }
+                if depth == 0 || (depth == 1 && c == ',') {
+                    found.insert(ident(&group[start..i]));
+                    start = i + 1;
+                }
+                if depth == 0 {
+                    break;
+                }
+            }
+        } else {
+            found.insert(ident(rest));
+        }
+    }
+    found.remove("");
+    found
+}
+
+fn module_of(path: &Path) -> String {
+    let first = path.strip_prefix(root().join("src")).unwrap().components().next().unwrap();
+    first.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_string()
+}
+
+fn sources() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    files(&root().join("src"), &[".rs"], &mut found);
+    assert!(found.len() > 5, "no sources under {}", root().display());
+    found
+}
+
+#[test]
+fn arrows_point_one_way() {
+    let known: BTreeSet<&str> = MAY_USE.iter().map(|(m, _)| *m).collect();
+    let mut wrong = Vec::new();
+    for path in sources() {
+        let module = module_of(&path);
+        if module == "lib" {
+            continue;
+        }
+        let Some((_, allowed)) = MAY_USE.iter().find(|(m, _)| *m == module) else {
+            wrong.push(format!("{}: module `{module}` has no place in MAY_USE", path.display()));
+            continue;
+        };
+        for named in named_modules(&code(&fs::read_to_string(&path).unwrap())) {
+            // Names that are no module are what lib.rs re-exports or defines (`crate::Error`, macros).
+            let same = named == module || named == "error" || named == "clock";
+            if known.contains(named.as_str()) && !same && !allowed.contains(&named.as_str()) {
+                wrong.push(format!("{}: `{module}` may not use `crate::{named}`", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "arrows that point the wrong way:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn crates_stay_where_they_belong() {
+    let mut wrong = Vec::new();
+    for path in sources() {
+        let module = module_of(&path);
+        let text = code(&fs::read_to_string(&path).unwrap());
+        for (names, places) in CRATES {
+            if places.contains(&module.as_str()) {
+                continue;
+            }
+            for name in *names {
+                let named = text
+                    .match_indices(&format!("{name}::"))
+                    .any(|(at, _)| !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'));
+                if named {
+                    wrong.push(format!("{}: `{name}` belongs in {}", path.display(), places.join(", ")));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "crates named outside their place:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_stay_short() {
+    let mut found = Vec::new();
+    for (folder, extensions) in [
+        ("src", &[".rs"] as &[&str]),
+        ("tests", &[".rs"]),
+        ("shaders", &[".wgsl"]),
+        ("www/src", &[".ts", ".tsx", ".vue", ".svelte", ".css"]),
+    ] {
+        files(&root().join(folder), extensions, &mut found);
+    }
+    let long: Vec<_> = found
+        .iter()
+        .map(|p| (fs::read_to_string(p).unwrap().lines().count(), p))
+        .filter(|(lines, _)| *lines > MAX_LINES)
+        .map(|(lines, p)| format!("{}: {lines} lines", p.display()))
+        .collect();
+    assert!(long.is_empty(), "files over {MAX_LINES} lines, to be split:\n{}", long.join("\n"));
+}
+
+#[test]
+fn the_reader_of_use_lines_reads_both_forms() {
+    let text = code(
+        "use crate::{error::Result, gpu::{Gpu, x}, ops};\nlet a = crate::nn::Linear; // crate::web::y\nuse $crate::tune;\n#[cfg(test)]\nmod tests { use crate::bin; }",
+    );
+    let named: Vec<_> = named_modules(&text).into_iter().collect();
+    assert_eq!(named, ["error", "gpu", "nn", "ops", "tune"]);
+}

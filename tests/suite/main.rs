@@ -1,0 +1,13 @@
+//! The integration suite: one binary, run natively (`cargo test --no-default-features --test suite`) and in headless
+//! Chromium (`wasm-pack test`). It fails, never skips, when there is no WebGPU adapter.
+#[macro_use]
+mod harness;
+
+mod adapter;
+// Reads the sources from disk: native only.
+#[cfg(not(target_arch = "wasm32"))]
+mod layering;
+
+// WebGPU is there in a dedicated worker, and that is where the engine lives on the page.
+#[cfg(target_arch = "wasm32")]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_dedicated_worker);
