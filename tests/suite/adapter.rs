@@ -13,3 +13,11 @@ fl_test!(
         assert_ne!(info.backend, wgpu::Backend::Noop);
     }
 );
+
+fl_test!(
+    async fn the_engine_opens_it() {
+        let gpu = crate::harness::gpu().await;
+        assert!(!gpu.caps().name.is_empty());
+        assert!(gpu.caps().max_binding >= 128 << 20, "binding limit {}", gpu.caps().max_binding);
+    }
+);

@@ -1,5 +1,9 @@
 //! What every module of the suite uses: one macro that makes a body run natively and in a browser, and a way to print in both.
 
+use std::cell::OnceCell;
+
+use fledgling::gpu::Gpu;
+
 /// `fl_test!(async fn name() { … })`: a `#[test]` driven by pollster natively, a `#[wasm_bindgen_test]` on wasm32.
 /// The body may also return a `Result`: `fl_test!(async fn name() -> fledgling::Result<()> { … })`.
 /// Several functions may stand in one call.
@@ -53,4 +57,17 @@ macro_rules! report {
         #[cfg(target_arch = "wasm32")]
         wasm_bindgen_test::console_log!($($arg)*);
     }};
+}
+
+/// The device the tests run on: one per thread, which natively is one per test, in a browser one for all. Panics when there is none:
+/// nothing of the suite may pass by not running.
+pub async fn gpu() -> Gpu {
+    thread_local!(static SHARED: OnceCell<Gpu> = const { OnceCell::new() });
+    if let Some(gpu) = SHARED.with(|s| s.get().cloned()) {
+        return gpu;
+    }
+    let gpu = Gpu::new().await.unwrap_or_else(|e| panic!("the suite needs a GPU adapter: {e}"));
+    let caps = gpu.caps();
+    report!("adapter: {} ({}, {}; {})", caps.name, caps.backend, caps.driver, caps.features().join(", "));
+    SHARED.with(|s| s.get_or_init(|| gpu.clone()).clone())
 }
