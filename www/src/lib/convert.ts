@@ -1,0 +1,89 @@
+// camelCase options of JavaScript → snake_case configs of the engine, with every default in one place.
+import { FledglingError } from './errors.ts';
+import type { DPOArgs, DPORow, GenerateOptions, Message, PeftConfig, SFTRow, TrainArgs } from './types.ts';
+import type { WasmRequest } from './wasm.ts';
+
+function defined<T extends object>(o: T): T {
+  return Object.fromEntries(Object.entries(o).filter(([, v]) => v !== undefined)) as T;
+}
+
+/** Seeds are 32-bit; without one, every call draws its own. */
+function seedOf(seed: number | undefined): number {
+  return seed === undefined ? (Math.random() * 0x1_0000_0000) >>> 0 : seed >>> 0;
+}
+
+export function request(input: string | readonly Message[], n: number, o: GenerateOptions): WasmRequest {
+  const number = (field: keyof GenerateOptions, low: number, high: number) => {
+    const v = o[field] as number | undefined;
+    if (v !== undefined && !(typeof v === 'number' && v >= low && v <= high)) {
+      throw new FledglingError('bad-config', `${field}: expected a number from ${low} to ${high}, found ${String(v)}`);
+    }
+    return v;
+  };
+  if (!Number.isInteger(n) || n < 1 || n > 64) throw new FledglingError('bad-config', `n: expected a whole number from 1 to 64, found ${n}`);
+  const r: WasmRequest = defined({
+    n,
+    max_new_tokens: number('maxNewTokens', 1, 1_000_000) ?? 256,
+    temperature: number('temperature', 0, 100) ?? 0,
+    top_k: number('topK', 0, 1_000_000),
+    top_p: number('topP', 0, 1),
+    min_p: number('minP', 0, 1),
+    repetition_penalty: number('repetitionPenalty', 0.01, 100),
+    seed: seedOf(o.seed),
+    stop_strings: o.stopStrings ?? [],
+    adapter: o.adapter,
+  });
+  if (typeof input === 'string') r.prompt = input;
+  else r.messages = input.map(({ role, content }) => ({ role, content }));
+  return r;
+}
+
+function peft(p: PeftConfig): object {
+  return defined({
+    r: p.r ?? 8,
+    lora_alpha: p.loraAlpha ?? 16,
+    lora_dropout: p.loraDropout ?? 0,
+    target_modules: p.targetModules ?? 'all-linear',
+    use_rslora: p.useRslora ?? false,
+    rank_pattern: p.rankPattern ?? {},
+    alpha_pattern: p.alphaPattern ?? {},
+  });
+}
+
+export function trainArgs(method: 'sft' | 'dpo', a: DPOArgs & TrainArgs): object {
+  return defined({
+    learning_rate: a.learningRate ?? (method === 'dpo' ? 5e-5 : 2e-4),
+    num_train_epochs: a.numTrainEpochs ?? 3,
+    max_steps: a.maxSteps ?? -1,
+    per_device_train_batch_size: a.perDeviceTrainBatchSize ?? 1,
+    gradient_accumulation_steps: a.gradientAccumulationSteps ?? 1,
+    warmup_steps: a.warmupSteps ?? 0,
+    lr_scheduler_type: a.lrSchedulerType ?? 'linear',
+    weight_decay: a.weightDecay ?? 0,
+    adam_beta1: a.adamBeta1 ?? 0.9,
+    adam_beta2: a.adamBeta2 ?? 0.999,
+    adam_epsilon: a.adamEpsilon ?? 1e-8,
+    max_grad_norm: a.maxGradNorm ?? 1,
+    seed: (a.seed ?? 42) >>> 0,
+    max_length: a.maxLength ?? 1024,
+    completion_only_loss: a.completionOnlyLoss ?? true,
+    shuffle: a.shuffle ?? true,
+    adapter_name: a.adapterName ?? 'default',
+    peft_config: peft(a.peftConfig ?? {}),
+    ...(method === 'dpo' ? { beta: a.beta ?? 0.1, label_smoothing: a.labelSmoothing ?? 0, loss_type: a.lossType ?? 'sigmoid' } : {}),
+  });
+}
+
+/** Rows in the columns of the engine (TRL's names); anything else in a row is left behind. */
+export function trainRows(rows: readonly (SFTRow | DPORow)[]): object[] {
+  return rows.map((row, i) => {
+    if (typeof row !== 'object' || row === null) throw new FledglingError('bad-row', `row ${i}: expected an object, found ${String(row)}`);
+    const r = row as Record<string, unknown>;
+    const ids = r['inputIds'] ?? r['input_ids'];
+    const out: Record<string, unknown> = {};
+    for (const k of ['messages', 'prompt', 'completion', 'chosen', 'rejected', 'weight', 'labels']) if (r[k] !== undefined) out[k] = r[k];
+    if (ids !== undefined) out['input_ids'] = Array.from(ids as ArrayLike<number>);
+    if (out['labels'] !== undefined) out['labels'] = Array.from(out['labels'] as ArrayLike<number>);
+    return out;
+  });
+}

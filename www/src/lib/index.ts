@@ -1,0 +1,9 @@
+// fledgling: a Transformer that runs and learns in a browser tab.
+export { cachedModels, deleteCachedModel } from './cache.ts';
+export { capabilities } from './capabilities.ts';
+export { FledglingError, type ErrorCode } from './errors.ts';
+export { Model } from './model.ts';
+export type { ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, ChatCompletions, RequestOptions, Usage } from './openai.ts';
+export { Stream } from './stream.ts';
+export { DPOTrainer, rankingToPairs, SFTTrainer } from './trainers.ts';
+export type * from './types.ts';

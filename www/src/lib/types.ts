@@ -1,0 +1,241 @@
+// The public types of the package. Names follow the field: Transformers and PEFT/TRL configs in camelCase,
+// metrics exactly as TRL writes them.
+import type { FledglingError } from './errors.ts';
+
+export interface Message {
+  role: 'system' | 'user' | 'assistant';
+  content: string;
+}
+
+/**
+ * An address (of a GGUF or safetensors file; an address ending in `/` or in `config.json` is a folder as Transformers
+ * writes it), a file, or the files of such a folder.
+ */
+export type ModelSource = string | URL | File | Blob | readonly File[];
+
+export interface Progress {
+  /** `initiate` before the first byte, `download` when the size is known, `done` after the last byte, `ready` when the model can answer. */
+  status: 'initiate' | 'download' | 'progress' | 'done' | 'ready';
+  file: string;
+  /** Bytes so far. */
+  loaded: number;
+  /** Bytes in all; 0 where the server does not say. */
+  total: number;
+  /** True where the bytes come from the browser's own storage. */
+  fromCache?: boolean | undefined;
+}
+
+export interface LoadOptions {
+  onProgress?: ((progress: Progress) => void) | undefined;
+  /** Something went wrong that loading survives, such as `quota-exceeded`: the model is used but not kept. */
+  onWarning?: ((warning: FledglingError) => void) | undefined;
+  signal?: AbortSignal | undefined;
+  /** Run in a Worker (default) or in this page. */
+  worker?: boolean | undefined;
+  /** Keep a downloaded file in the browser's storage (default); `refresh` downloads it again. */
+  cache?: boolean | 'refresh' | undefined;
+  /** Expected SHA-256 of the file in hex; anything else is a `hash-mismatch`. */
+  sha256?: string | undefined;
+  /** Name to show, in place of the file's own. */
+  name?: string | undefined;
+  /** Tokens of context to reserve, at most what the model was trained for. */
+  contextLength?: number | undefined;
+  /** `class=variant,…`: kernel variants in place of those that measuring chose. */
+  kernel?: string | undefined;
+}
+
+export interface AdapterDescription {
+  name: string;
+  vendor: string;
+  backend: string;
+  /** A processor that pretends to be a GPU. */
+  isSoftware: boolean;
+  features: string[];
+}
+
+export interface ModelInfo {
+  name: string;
+  architecture: string;
+  parameters: number;
+  layers: number;
+  hiddenSize: number;
+  contextLength: number;
+  vocabSize: number;
+  quantization: string;
+  fileBytes: number;
+  gpuBytes: number;
+  wasmBytes: number;
+  sha256: string;
+  adapter: AdapterDescription;
+  /** What `peftConfig.targetModules` may name. */
+  targetModules: string[];
+}
+
+export interface GenerateOptions {
+  maxNewTokens?: number | undefined;
+  /** 0 (default) is greedy. */
+  temperature?: number | undefined;
+  topK?: number | undefined;
+  topP?: number | undefined;
+  minP?: number | undefined;
+  repetitionPenalty?: number | undefined;
+  seed?: number | undefined;
+  stopStrings?: string[] | undefined;
+  signal?: AbortSignal | undefined;
+  /** Name of an adapter, `null` for the base model, left out for the active adapter. */
+  adapter?: string | null | undefined;
+}
+
+export interface Candidate {
+  text: string;
+  tokenIds: number[];
+  /** Natural logarithms, one per token id, of the model's own distribution. */
+  logprobs: number[];
+  finishReason: 'stop' | 'length' | 'abort';
+  seconds: { prefill: number; decode: number };
+  promptTokens: number;
+  adapter: string | null;
+}
+
+export interface CandidateEvent {
+  index: number;
+  text: string;
+  done: boolean;
+}
+
+export interface AdapterInfo {
+  name: string;
+  active: boolean;
+  r: number;
+  loraAlpha: number;
+  targetModules: string[];
+  parameters: number;
+  bytes: number;
+}
+
+/** A PEFT folder. */
+export interface AdapterFiles {
+  'adapter_config.json': string;
+  'adapter_model.safetensors': Uint8Array;
+}
+
+export interface Memory {
+  gpuBytes: number;
+  wasmBytes: number;
+}
+
+/** Counts since the device was opened. */
+export interface Counters {
+  dispatches: number;
+  submits: number;
+  allocations: number;
+  pipelines: number;
+  peakGpuBytes: number;
+}
+
+export type SFTRow =
+  | { messages: Message[] }
+  | { prompt: string | Message[]; completion: string | Message[] }
+  | { inputIds: number[]; labels?: number[] | undefined };
+
+export interface DPORow {
+  prompt: string | Message[];
+  chosen: string | Message[];
+  rejected: string | Message[];
+  weight?: number | undefined;
+}
+
+export interface PeftConfig {
+  r?: number | undefined;
+  loraAlpha?: number | undefined;
+  loraDropout?: number | undefined;
+  targetModules?: 'all-linear' | string[] | undefined;
+  useRslora?: boolean | undefined;
+  rankPattern?: Record<string, number> | undefined;
+  alphaPattern?: Record<string, number> | undefined;
+}
+
+/** TRL's SFTConfig and TrainingArguments, in camelCase. */
+export interface TrainArgs {
+  learningRate?: number | undefined;
+  numTrainEpochs?: number | undefined;
+  maxSteps?: number | undefined;
+  perDeviceTrainBatchSize?: number | undefined;
+  gradientAccumulationSteps?: number | undefined;
+  warmupSteps?: number | undefined;
+  lrSchedulerType?: 'constant' | 'linear' | 'cosine' | undefined;
+  weightDecay?: number | undefined;
+  adamBeta1?: number | undefined;
+  adamBeta2?: number | undefined;
+  adamEpsilon?: number | undefined;
+  maxGradNorm?: number | undefined;
+  seed?: number | undefined;
+  maxLength?: number | undefined;
+  completionOnlyLoss?: boolean | undefined;
+  shuffle?: boolean | undefined;
+  peftConfig?: PeftConfig | undefined;
+  /** Adapter to train: continued where it exists, created from `peftConfig` where it does not. */
+  adapterName?: string | undefined;
+  /** Bytes of an earlier `saveCheckpoint()`. */
+  resumeFrom?: Uint8Array | undefined;
+}
+
+export interface DPOArgs extends TrainArgs {
+  beta?: number | undefined;
+  labelSmoothing?: number | undefined;
+  lossType?: 'sigmoid' | undefined;
+}
+
+export interface TrainOptions {
+  onStep?: ((metrics: StepMetrics) => void) | undefined;
+  signal?: AbortSignal | undefined;
+  /** A checkpoint every so many steps, handed to `onCheckpoint`. */
+  saveSteps?: number | undefined;
+  onCheckpoint?: ((bytes: Uint8Array) => void) | undefined;
+}
+
+/** Names as TRL logs them. */
+export interface StepMetrics {
+  step: number;
+  totalSteps: number;
+  epoch: number;
+  loss: number;
+  learning_rate: number;
+  grad_norm: number;
+  tokens: number;
+  tokens_per_second: number;
+  seconds_left: number;
+  'rewards/chosen'?: number;
+  'rewards/rejected'?: number;
+  'rewards/margins'?: number;
+  'rewards/accuracies'?: number;
+  'logps/chosen'?: number;
+  'logps/rejected'?: number;
+  kl?: number;
+}
+
+export interface TrainResult {
+  /** Optimizer steps taken, earlier ones of a resumed run included. */
+  steps: number;
+  /** Mean loss of the steps of this call. */
+  trainLoss: number;
+  seconds: number;
+  /** Name of the trained adapter, now active. */
+  adapter: string;
+}
+
+export interface Capabilities {
+  webgpu: boolean;
+  /** Why not, in words for a person. */
+  reason?: string;
+  adapter?: AdapterDescription;
+}
+
+/** A downloaded model in the browser's storage. */
+export interface CachedModel {
+  address: string;
+  bytes: number;
+  /** Of the whole file; empty while it is incomplete. */
+  sha256: string;
+  complete: boolean;
+}

@@ -1,0 +1,110 @@
+// What the package uses of the wasm module (src/web in Rust): the two sides of the boundary agree on this file.
+// Plain data crosses it as plain objects; every method that can fail throws an Error with a `code`.
+import type { AdapterInfo, Candidate, CandidateEvent, Counters, Message, ModelInfo, StepMetrics } from './types.ts';
+
+/** Streaming SHA-256. */
+export interface WasmSha256 {
+  update(chunk: Uint8Array): void;
+  /** Hex digits; the object is spent. */
+  digest(): string;
+  free(): void;
+}
+
+/** Takes the files of a model piece by piece; nothing but the header stays in the wasm heap. */
+export interface WasmLoader {
+  /** Begins a file of `total` bytes (0: unknown). The weights come last. */
+  begin(name: string, total: number): void;
+  push(chunk: Uint8Array): Promise<void>;
+  /** The last byte was pushed: a file that should have been longer is refused here. */
+  end(): Promise<void>;
+  /** Builds the model. */
+  finish(): Promise<WasmModel>;
+  free(): void;
+}
+
+export interface LoaderOptions {
+  name?: string | undefined;
+  context_length?: number | undefined;
+  kernels?: string | undefined;
+  /** What `WasmModel.tuning()` gave for this adapter and this version. */
+  tuning?: string | undefined;
+}
+
+/** A prompt and how to continue it; exactly one of `messages` and `prompt`. */
+export interface WasmRequest {
+  messages?: Message[] | undefined;
+  prompt?: string | undefined;
+  n: number;
+  max_new_tokens: number;
+  temperature: number;
+  top_k?: number | undefined;
+  top_p?: number | undefined;
+  min_p?: number | undefined;
+  repetition_penalty?: number | undefined;
+  seed: number;
+  stop_strings: string[];
+  /** Absent: the active adapter; `null`: none. */
+  adapter?: string | null | undefined;
+}
+
+export interface WasmSession {
+  /** One token for every candidate still running (the first call is the prefill); undefined when all are done. */
+  step(): Promise<CandidateEvent[] | undefined>;
+  /** Ends it: candidates still running finish with `abort`. Returns what text was held back. */
+  abort(): CandidateEvent[];
+  candidates(): Candidate[];
+  free(): void;
+}
+
+export interface WasmTrainer {
+  /** One optimizer step; undefined after the last. */
+  step(): Promise<StepMetrics | undefined>;
+  checkpoint(): Promise<Uint8Array>;
+  free(): void;
+}
+
+export interface WasmModel {
+  /** All of ModelInfo but what only JavaScript knows (wasmBytes, sha256, fileBytes). */
+  info(): Omit<ModelInfo, 'wasmBytes' | 'sha256' | 'fileBytes'>;
+  count_tokens(input: string | Message[]): number;
+  generate(request: WasmRequest): Promise<WasmSession>;
+  /** `args` as snake_case TrainingArguments with `peft_config`. */
+  trainer(method: 'sft' | 'dpo', args: unknown, rows: unknown, checkpoint: Uint8Array | undefined): Promise<WasmTrainer>;
+  save_adapter(name: string | undefined): Promise<{ config: string; weights: Uint8Array }>;
+  load_adapter(config: string, weights: Uint8Array, name: string): Promise<AdapterInfo>;
+  /** undefined: none. */
+  set_adapter(name: string | undefined): void;
+  remove_adapter(name: string): void;
+  merge_adapter(name: string): Promise<void>;
+  adapters(): AdapterInfo[];
+  gpu_bytes(): number;
+  counters(): Counters;
+  /** The measured kernel choices as JSON, to be remembered for this adapter. */
+  tuning(): string;
+  /** Key under which to remember them: adapter, driver and version. */
+  tuning_key(): string;
+  free(): void;
+}
+
+export interface WasmModule {
+  default(input?: unknown): Promise<{ memory: WebAssembly.Memory }>;
+  version(): string;
+  /** Opens the adapter and says under which key its measured kernel choices are kept. */
+  tuning_key(): Promise<string>;
+  Sha256: new () => WasmSha256;
+  ModelLoader: new (options: LoaderOptions) => WasmLoader;
+}
+
+let instance: Promise<{ module: WasmModule; memory: WebAssembly.Memory }> | undefined;
+
+/** Compiles the wasm module once. Its address is relative to its own glue file, which bundlers and browsers both follow. */
+export function loadWasm(): Promise<{ module: WasmModule; memory: WebAssembly.Memory }> {
+  instance ??= (async () => {
+    // @ts-ignore: built by wasm-pack into www/pkg, absent in a fresh checkout
+    const module = (await import('../../pkg/fledgling.js')) as unknown as WasmModule;
+    const { memory } = await module.default();
+    return { module, memory };
+  })();
+  instance.catch(() => (instance = undefined));
+  return instance;
+}
