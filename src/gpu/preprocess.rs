@@ -1,5 +1,6 @@
 //! The shader preprocessor: `#include "file"`, `#define NAME [value]`, `#if EXPR`, `#ifdef`, `#ifndef`, `#elif`, `#else`, `#endif`,
-//! and `@binding(auto)`, which numbers the bindings that survive in the order of their declaration.
+//! `#repeat I N` … `#endrepeat` (the lines N times with `$I` replaced by 0…N−1: registers have names, not indices), and
+//! `@binding(auto)`, which numbers the bindings that survive in the order of their declaration.
 //!
 //! Defines choose types, bindings and features; `override` constants choose numbers; uniforms carry shapes.
 
@@ -57,6 +58,7 @@ impl State {
             return; // each file once, like `#pragma once`
         }
         let text = source(path).unwrap_or_else(|| panic!("shader {path} is not in shaders/"));
+        let text = &repeat(path, text, &self.defines);
         // One entry per open #if: (this branch is active, some branch was already taken, the parent is active).
         let mut stack: Vec<(bool, bool, bool)> = Vec::new();
         for (number, line) in text.lines().enumerate() {
@@ -165,6 +167,40 @@ impl State {
     }
 }
 
+/// Unrolls `#repeat`. The count is a number or a define of the kernel's key.
+fn repeat(path: &str, text: &str, defines: &Defines) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(head) = line.trim_start().strip_prefix("#repeat ") else {
+            out.push_str(line);
+            out.push('\n');
+            continue;
+        };
+        let mut words = head.split_whitespace();
+        let (Some(var), Some(count)) = (words.next(), words.next()) else { panic!("{path}: #repeat needs a name and a count") };
+        let value = defines.get(count).map_or(count, String::as_str);
+        let count: usize = value.parse().unwrap_or_else(|_| panic!("{path}: #repeat {var} {value} is not a number"));
+        let mut body = String::new();
+        let mut depth = 1;
+        for line in lines.by_ref() {
+            let t = line.trim_start();
+            depth += i32::from(t.starts_with("#repeat ")) - i32::from(t.starts_with("#endrepeat"));
+            if depth == 0 {
+                break;
+            }
+            body.push_str(line);
+            body.push('\n');
+        }
+        assert_eq!(depth, 0, "{path}: #repeat without #endrepeat");
+        let name = format!("${var}");
+        for i in 0..count {
+            out.push_str(&repeat(path, &body.replace(&name, &i.to_string()), defines));
+        }
+    }
+    out
+}
+
 fn number_bindings(name: &str, text: &str) -> Expanded {
     let mut bindings = Vec::new();
     let mut out = String::with_capacity(text.len());
@@ -198,25 +234,20 @@ mod tests {
     use super::*;
 
     fn run(text: &str, defines: &[(&str, &str)]) -> String {
-        let mut s = State {
-            defines: defines.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
-            included: BTreeSet::new(),
-            out: String::new(),
-        };
-        let (leaked, _): (&'static str, ()) = (Box::leak(text.to_string().into_boxed_str()), ());
-        // Feed the text through the same line machine as a file.
-        let mut stack = 0;
-        for l in leaked.lines() {
-            stack += i32::from(l.trim_start().starts_with("#if")) - i32::from(l.trim_start().starts_with("#endif"));
-        }
-        assert_eq!(stack, 0);
-        s.out = leaked.lines().filter(|l| !l.starts_with('#')).map(|l| s.substitute(l) + "\n").collect();
-        s.out
+        let defines = defines.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let s = State { defines, included: BTreeSet::new(), out: String::new() };
+        text.lines().map(|l| s.substitute(l) + "\n").collect()
     }
 
     #[test]
     fn substitutes_whole_words_outside_comments() {
         assert_eq!(run("let N = NN + N; // N", &[("N", "4")]), "let 4 = NN + 4; // N\n");
+    }
+
+    #[test]
+    fn repeats_nest() {
+        let defines: Defines = [("N".to_string(), "2".to_string())].into();
+        assert_eq!(repeat("t", "#repeat I N\na$I\n#repeat J 2\nb$I_$J\n#endrepeat\n#endrepeat\nc", &defines), "a0\nb0_0\nb0_1\na1\nb1_0\nb1_1\nc\n");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One file per op family: shape rule, kernels, backward and f64 host reference.
 
+pub mod linear;
 pub mod norm;
 
 use crate::gpu::Gpu;
@@ -12,4 +13,86 @@ pub(crate) fn serial_rows(gpu: &Gpu) -> bool {
 /// Threads of a row kernel's workgroup and its grid for `rows` rows.
 pub(crate) fn row_grid(gpu: &Gpu, rows: usize) -> [u32; 3] {
     if serial_rows(gpu) { gpu.grid(rows, 64) } else { gpu.grid(rows, 1) }
+}
+
+/// An activation function; `define` is its name in `shaders/common/act.wgsl`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Act {
+    /// x·Φ(x) with the error function.
+    Gelu,
+    /// The tanh approximation of GELU (Hendrycks & Gimpel 2016).
+    GeluTanh,
+    Relu,
+    /// x·σ(x), also called swish.
+    Silu,
+}
+
+impl Act {
+    /// The define that selects it in `common/act.wgsl`.
+    pub fn define(self) -> &'static str {
+        match self {
+            Act::Gelu => "GELU",
+            Act::GeluTanh => "GELU_TANH",
+            Act::Relu => "RELU",
+            Act::Silu => "SILU",
+        }
+    }
+
+    /// f(x) in f64.
+    pub fn value(self, x: f64) -> f64 {
+        match self {
+            Act::Gelu => 0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2)),
+            Act::GeluTanh => 0.5 * x * (1.0 + tanh_argument(x).tanh()),
+            Act::Relu => x.max(0.0),
+            Act::Silu => x / (1.0 + (-x).exp()),
+        }
+    }
+
+    /// f′(x) in f64.
+    pub fn slope(self, x: f64) -> f64 {
+        match self {
+            Act::Gelu => {
+                let density = (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt();
+                0.5 * (1.0 + erf(x / std::f64::consts::SQRT_2)) + x * density
+            }
+            Act::GeluTanh => {
+                let t = tanh_argument(x).tanh();
+                let inner = (2.0 / std::f64::consts::PI).sqrt() * (1.0 + 3.0 * 0.044715 * x * x);
+                0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inner
+            }
+            Act::Relu => f64::from(u8::from(x > 0.0)),
+            Act::Silu => {
+                let s = 1.0 / (1.0 + (-x).exp());
+                s * (1.0 + x * (1.0 - s))
+            }
+        }
+    }
+}
+
+fn tanh_argument(x: f64) -> f64 {
+    (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x)
+}
+
+/// The error function to f64 accuracy: Maclaurin series below 3 (Abramowitz & Stegun 7.1.6), continued fraction of erfc
+/// above (7.1.14).
+pub(crate) fn erf(x: f64) -> f64 {
+    let a = x.abs();
+    if a > 6.0 {
+        return x.signum();
+    }
+    if a < 3.0 {
+        // erf x = 2/√π · e^(−x²) · Σ 2ⁿ x^(2n+1) / (1·3·…·(2n+1)): all terms positive, no cancellation.
+        let (mut term, mut sum, mut n) = (a, a, 0.0);
+        while term > 1e-17 * sum {
+            n += 1.0;
+            term *= 2.0 * a * a / (2.0 * n + 1.0);
+            sum += term;
+        }
+        return x.signum() * 2.0 / std::f64::consts::PI.sqrt() * (-a * a).exp() * sum;
+    }
+    let mut f = a;
+    for k in (1..60).rev() {
+        f = a + 0.5 * f64::from(k) / f;
+    }
+    x.signum() * (1.0 - (-a * a).exp() / (std::f64::consts::PI.sqrt() * f))
 }

@@ -1,0 +1,97 @@
+// y = x·wᵀ with TM × TN outputs per thread in registers and no barrier: for software adapters, and for thin shapes.
+// See common/linear_io.wgsl for the layout and what is added. Overwrites y.
+// Grid: (⌈n/TN⌉ / 32, ⌈m/TM⌉): one thread per tile, 32 along n per workgroup. GLU: n counts gate rows, the up row of n is n + p.n.
+#include "common/linear_io.wgsl"
+
+@compute @workgroup_size(32)
+fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
+  let n0 = gid.x * u32(TN);
+  let m0 = gid.y * u32(TM);
+  if (n0 >= p.n) { return; }
+  // Rows beyond the edge read the last row and are not stored.
+#repeat I TM
+  let mr$I = min(m0 + $Iu, p.m - 1u) * XSTRIDE;
+#endrepeat
+#repeat J TN
+  let nr$J = min(n0 + $Ju, p.n - 1u);
+#endrepeat
+#repeat I TM
+#repeat J TN
+  var acc$I_$J = 0.0;
+#if GLU
+  var up$I_$J = 0.0;
+#endif
+#endrepeat
+#endrepeat
+#if SCALAR
+  for (var k = 0u; k < p.k; k++) {
+#repeat I TM
+    let x$I = x[mr$I + k];
+#endrepeat
+#repeat J TN
+    {
+      let v = w[nr$J * p.k + k];
+#if GLU
+      let u = w[(nr$J + p.n) * p.k + k];
+#endif
+#repeat I TM
+      acc$I_$J += x$I * v;
+#if GLU
+      up$I_$J += x$I * u;
+#endif
+#endrepeat
+    }
+#endrepeat
+  }
+#else
+  let groups = p.k >> 3u;
+  for (var g0 = 0u; g0 < groups; g0 += 4u) {
+#repeat J TN
+    let s$J = w_scale(nr$J, g0 >> 2u);
+#if GLU
+    let t$J = w_scale(nr$J + p.n, g0 >> 2u);
+#endif
+#endrepeat
+    let stop = min(g0 + 4u, groups);
+    for (var g = g0; g < stop; g++) {
+#repeat I TM
+      let xa$I = x[mr$I + 2u * g];
+      let xb$I = x[mr$I + 2u * g + 1u];
+#endrepeat
+#repeat J TN
+      {
+        let v = w_load8(nr$J, g, s$J);
+#repeat I TM
+        acc$I_$J += dot(xa$I, v.lo) + dot(xb$I, v.hi);
+#endrepeat
+#if GLU
+        let u = w_load8(nr$J + p.n, g, t$J);
+#repeat I TM
+        up$I_$J += dot(xa$I, u.lo) + dot(xb$I, u.hi);
+#endrepeat
+#endif
+      }
+#endrepeat
+    }
+  }
+#endif
+#repeat I TM
+#repeat J TN
+  if (m0 + $Iu < p.m && n0 + $Ju < p.n) {
+#if GLU
+    y[(m0 + $Iu) * p.ldy + n0 + $Ju] = act(acc$I_$J + extra(m0 + $Iu, n0 + $Ju)) * (up$I_$J + extra(m0 + $Iu, n0 + $Ju + p.n));
+#else
+    y[(m0 + $Iu) * p.ldy + p.y0 + n0 + $Ju] = acc$I_$J;
+#endif
+  }
+#endrepeat
+#endrepeat
+#if EXTRA && !GLU
+  // In a loop of its own, so that the body is compiled once and not TM·TN times.
+  for (var i = m0; i < min(m0 + u32(TM), p.m); i++) {
+    for (var j = n0; j < min(n0 + u32(TN), p.n); j++) {
+      y[i * p.ldy + p.y0 + j] += extra(i, j);
+    }
+  }
+#endif
+}
