@@ -1,0 +1,297 @@
+"""Ten-step LoRA curves on the tiny llama, SFT and DPO, and adapters as PEFT writes them: tests/fixtures/training/.
+
+The loops are written out here so that every formula can be read; `--check` runs TRL's own trainers on the same rows and compares.
+"""
+
+import argparse
+import json
+import math
+import shutil
+import sys
+
+import torch
+import torch.nn.functional as F
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import LlamaForCausalLM
+
+from common import FIXTURES, generator, write_json_rows, write_tensors
+
+OUT, BASE = FIXTURES / "training", FIXTURES / "models" / "llama"
+LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+VOCAB, PAD = 96, 0
+
+
+def base_model():
+    return LlamaForCausalLM.from_pretrained(BASE, attn_implementation="eager", dtype=torch.float32)
+
+
+def save_adapter(model: PeftModel, folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    for c in model.peft_config.values():
+        c.base_model_name_or_path = "fledgling/tiny-llama"  # the config of an adapter names its base, never a path here
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    # PEFT keeps target_modules as a set: sorted here, so that the same numbers give the same bytes.
+    config = json.loads((folder / "adapter_config.json").read_text())
+    if isinstance(config["target_modules"], list):
+        config["target_modules"].sort()
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True))
+    (folder / "adapter_model.safetensors").chmod(0o644)
+
+
+def init_adapter(name: str, config: LoraConfig, b_scale: float) -> PeftModel:
+    """A random, B random times b_scale (0: the adapter changes nothing yet)."""
+    model = get_peft_model(base_model(), config)
+    for key, p in model.named_parameters():
+        if "lora_" not in key:
+            continue
+        x = torch.randn(p.shape, generator=generator(f"{name}/{key}"))
+        with torch.no_grad():
+            p.copy_(x * (p.shape[1] ** -0.5 if "lora_A" in key else b_scale))
+    return model
+
+
+# ---- rows --------------------------------------------------------------------------------------------------------------
+
+def ids(name: str, n: int) -> list[int]:
+    return torch.randint(3, VOCAB, (n,), generator=generator(name)).tolist()
+
+
+def sft_rows(completion_only: bool) -> list[dict]:
+    rows = []
+    for i, (p, c) in enumerate([(3, 8), (5, 4), (1, 12), (7, 7), (2, 3), (6, 10), (4, 1), (9, 6)]):
+        row = {"input_ids": ids(f"sft/{i}", p + c - 1) + [2]}
+        if completion_only:
+            row["labels"] = [-100] * p + row["input_ids"][p:]
+        rows.append(row)
+    return rows
+
+
+def dpo_rows() -> list[dict]:
+    return [{"prompt_ids": ids(f"dpo/{i}/prompt", p), "chosen_ids": ids(f"dpo/{i}/chosen", c - 1) + [2],
+             "rejected_ids": ids(f"dpo/{i}/rejected", r - 1) + [2]}
+            for i, (p, c, r) in enumerate([(3, 6, 4), (5, 2, 9), (1, 5, 5), (8, 7, 1), (2, 9, 3), (6, 4, 8), (4, 3, 3), (7, 1, 6)])]
+
+
+def padded(rows: list[list[int]], fill: int) -> torch.Tensor:
+    longest = max(map(len, rows))
+    return torch.tensor([r + [fill] * (longest - len(r)) for r in rows])
+
+
+# ---- losses ------------------------------------------------------------------------------------------------------------
+
+def token_logps(model, rows: list[list[int]], labels: list[list[int]]) -> torch.Tensor:
+    """(N, T−1) log-probabilities of label t+1 at position t; 0 where the label is −100."""
+    x, y = padded(rows, PAD), padded(labels, -100)
+    mask = padded([[1] * len(r) for r in rows], 0)
+    lp = torch.log_softmax(model(input_ids=x, attention_mask=mask).logits[:, :-1], -1)
+    y = y[:, 1:]
+    return torch.where(y == -100, 0.0, lp.gather(-1, y.clamp_min(0)[..., None])[..., 0])
+
+
+def labels_of(row: dict) -> list[int]:
+    return row.get("labels", row["input_ids"])
+
+
+def sft_step(model, micro: list[list[dict]], cfg) -> dict:
+    """Mean over the counted tokens of *all* micro-batches of the step, as Trainer does since 4.46."""
+    count = sum(t != -100 for rows in micro for r in rows for t in labels_of(r)[1:])
+    total = 0.0
+    for rows in micro:
+        loss = -token_logps(model, [r["input_ids"] for r in rows], [labels_of(r) for r in rows]).sum() / count
+        loss.backward()
+        total += loss.item()
+    return {"loss": total, "counted_tokens": count}
+
+
+def dpo_step(model, micro: list[list[dict]], cfg) -> dict:
+    """`sigmoid` with label smoothing; mean over pairs of each micro-batch, then over micro-batches."""
+    beta, smooth, seen = cfg["beta"], cfg["label_smoothing"], []
+    for rows in micro:
+        def pair_logps():
+            out = []
+            for side in ("chosen_ids", "rejected_ids"):
+                full = [r["prompt_ids"] + r[side] for r in rows]
+                out.append(token_logps(model, full, [[-100] * len(r["prompt_ids"]) + r[side] for r in rows]).sum(1))
+            return out
+        chosen, rejected = pair_logps()
+        with torch.no_grad(), model.disable_adapter():
+            ref_chosen, ref_rejected = pair_logps()
+        rc, rr = beta * (chosen - ref_chosen), beta * (rejected - ref_rejected)
+        losses = -F.logsigmoid(rc - rr) * (1 - smooth) - F.logsigmoid(rr - rc) * smooth
+        (losses.mean() / len(micro)).backward()
+        seen.append({"loss": losses, "rewards/chosen": rc, "rewards/rejected": rr, "rewards/margins": rc - rr,
+                     "rewards/accuracies": (rc > rr).float(), "logps/chosen": chosen, "logps/rejected": rejected})
+    return {k: sum(m[k].mean().item() for m in seen) / len(seen) for k in seen[0]}
+
+
+# ---- the loop ----------------------------------------------------------------------------------------------------------
+
+def lr_at(cfg: dict, step: int) -> float:
+    """Learning rate of update `step`, counted from 0: with a warm-up the first update has rate 0."""
+    warm, total = cfg["warmup_steps"], cfg["max_steps"]
+    if step < warm:
+        return cfg["learning_rate"] * step / max(1, warm)
+    at = (step - warm) / max(1, total - warm)
+    f = {"constant": 1.0, "linear": max(0.0, 1 - at), "cosine": max(0.0, 0.5 * (1 + math.cos(math.pi * at)))}
+    return cfg["learning_rate"] * f[cfg["lr_scheduler_type"]]
+
+
+def train(model: PeftModel, rows: list[dict], step_fn, cfg: dict) -> tuple[list[dict], dict]:
+    params = {k: p for k, p in model.named_parameters() if p.requires_grad}
+    opt = torch.optim.AdamW(params.values(), lr=0.0, betas=(0.9, 0.999), eps=1e-8, weight_decay=cfg["weight_decay"])
+    size, at, log, first = cfg["per_device_train_batch_size"], 0, [], {}
+    for step in range(cfg["max_steps"]):
+        micro = []
+        for _ in range(cfg["gradient_accumulation_steps"]):
+            micro.append(rows[at:at + size])
+            at = (at + size) % len(rows)
+        opt.zero_grad()
+        metrics = step_fn(model, micro, cfg)
+        if step == 0:
+            first = {f"grad/{k}": p.grad.clone() for k, p in params.items()}
+        norm = torch.nn.utils.clip_grad_norm_(params.values(), cfg["max_grad_norm"]).item()
+        lr = lr_at(cfg, step)
+        opt.param_groups[0]["lr"] = lr
+        opt.step()
+        log.append({"step": step + 1, **metrics, "grad_norm": norm, "learning_rate": lr})
+    return log, first
+
+
+COMMON = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 1, "max_steps": 10, "learning_rate": 5e-3, "warmup_steps": 2,
+          "lr_scheduler_type": "linear", "weight_decay": 0.0, "max_grad_norm": 1.0}
+DPO = {**COMMON, "learning_rate": 2e-2, "beta": 0.1, "label_smoothing": 0.0}
+CURVES = {  # name: (method, config, completion-only)
+    "sft": ("sft", COMMON, False),
+    "sft_completion": ("sft", COMMON, True),
+    "sft_accumulate": ("sft", {**COMMON, "gradient_accumulation_steps": 2}, True),
+    "sft_cosine_decay": ("sft", {**COMMON, "lr_scheduler_type": "cosine", "weight_decay": 0.1, "warmup_steps": 0}, False),
+    "dpo": ("dpo", DPO, True),
+    "dpo_smoothing": ("dpo", {**DPO, "label_smoothing": 0.1}, True),
+    "dpo_accumulate": ("dpo", {**DPO, "gradient_accumulation_steps": 2, "lr_scheduler_type": "constant", "warmup_steps": 0}, True),
+}
+
+
+def start() -> PeftModel:
+    return PeftModel.from_pretrained(base_model(), OUT / "adapter_init", is_trainable=True)
+
+
+def curves():
+    model = init_adapter("training", LoraConfig(r=4, lora_alpha=8, target_modules=LINEARS, task_type="CAUSAL_LM"), 0.0)
+    save_adapter(model, OUT / "adapter_init")
+    for name, (method, cfg, completion) in CURVES.items():
+        model = start()
+        rows = dpo_rows() if method == "dpo" else sft_rows(completion)
+        log, first = train(model, rows, dpo_step if method == "dpo" else sft_step, cfg)
+        head = {"method": method, "base": "../models/llama", "init_adapter": "adapter_init", "config": cfg, "rows": rows}
+        write_json_rows(OUT / f"{name}.json", head, "steps", log)
+        if name in ("sft", "dpo"):
+            write_tensors(OUT / f"{name}_grad_step0.safetensors", {k.replace(".default", ""): g for k, g in first.items()})
+            save_adapter(model, OUT / f"{name}_final")
+        print(f"{name}: loss {log[0]['loss']:.4f} → {log[-1]['loss']:.4f}, grad_norm {min(r['grad_norm'] for r in log):.2f}…"
+              f"{max(r['grad_norm'] for r in log):.2f}" + (f", margins {log[-1]['rewards/margins']:.3f}" if method == "dpo" else ""))
+        if method == "dpo" and cfg["label_smoothing"] == 0:
+            assert abs(log[0]["loss"] - math.log(2)) < 1e-6
+
+
+ADAPTERS = {
+    "default": dict(r=4, lora_alpha=8, target_modules=LINEARS),
+    "rslora": dict(r=4, lora_alpha=8, target_modules=LINEARS, use_rslora=True),
+    "patterns": dict(r=4, lora_alpha=8, target_modules=LINEARS, rank_pattern={"q_proj": 2, "layers.1.mlp.down_proj": 6},
+                     alpha_pattern={"q_proj": 16, "model.layers.0.self_attn.o_proj": 3}),
+    "patterns_rslora": dict(r=3, lora_alpha=5, target_modules=LINEARS, use_rslora=True, rank_pattern={"v_proj": 1, "layers.0.mlp.up_proj": 7},
+                            alpha_pattern={"v_proj": 2}),
+    "subset": dict(r=3, lora_alpha=6, target_modules=["q_proj", "v_proj"], layers_to_transform=[1]),
+    "regex": dict(r=2, lora_alpha=2, target_modules=r".*\.mlp\.(gate|up)_proj"),
+}
+
+
+def adapters():
+    """Adapters PEFT wrote, with the logits it computes: B is not zero, so scale, transposition and placement all show."""
+    x = padded([ids("adapters/0", 12), ids("adapters/1", 9)], PAD)
+    mask = padded([[1] * 12, [1] * 9], 0)
+    y = x.masked_fill(mask == 0, -100)
+    for name, kw in ADAPTERS.items():
+        model = init_adapter(f"adapters/{name}", LoraConfig(task_type="CAUSAL_LM", **kw), 0.3)
+        save_adapter(model, OUT / "adapters" / name)
+        out = model(input_ids=x, attention_mask=mask, labels=y)
+        out.loss.backward()
+        with torch.no_grad(), model.disable_adapter():
+            plain = model(input_ids=x, attention_mask=mask).logits
+        expected = {"input_ids": x, "attention_mask": mask, "labels": y, "logits": out.logits, "loss": out.loss.reshape(1)}
+        scales = {}
+        for key, m in model.named_modules():
+            if hasattr(m, "lora_A"):
+                scales[key] = m.scaling["default"]
+        for key, p in model.named_parameters():
+            if "lora_" in key:
+                expected["grad/" + key.replace(".default", "")] = p.grad
+        with torch.no_grad():
+            merged = model.merge_and_unload()(input_ids=x, attention_mask=mask).logits
+        seen = mask.bool()
+        assert (merged - expected["logits"])[seen].abs().max() < 1e-4
+        if name == "default":
+            expected["base_logits"] = plain
+        write_tensors(OUT / "adapters" / name / "expected.safetensors", expected)
+        (OUT / "adapters" / name / "scales.json").write_text(json.dumps(scales, indent=1, sort_keys=True) + "\n")
+        print(f"adapter {name}: {len(scales)} layers, moves logits by {(plain - expected['logits'])[seen].abs().max():.2f}")
+
+
+def check():
+    """The same curves from TRL's own trainers."""
+    from datasets import Dataset
+    from tokenizers import Tokenizer, models
+    from torch.utils.data import SequentialSampler
+    from transformers import PreTrainedTokenizerFast
+    from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+    tok = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({f"w{i}": i for i in range(VOCAB)}, unk_token="w1")),
+                                  pad_token="w0", eos_token="w2")
+
+    class Sft(SFTTrainer):
+        def _get_train_sampler(self, *a, **k):
+            return SequentialSampler(self.train_dataset)
+
+    class Dpo(DPOTrainer):
+        def _get_train_sampler(self, *a, **k):
+            return SequentialSampler(self.train_dataset)
+
+        def _prepare_dataset(self, dataset, *a, **k):
+            return dataset
+
+    for name, (method, cfg, completion) in CURVES.items():
+        if cfg.get("label_smoothing"):
+            continue  # TRL 1.16 ignores label_smoothing when loss_type is sigmoid; the formula here is that of its earlier versions
+        args = dict(output_dir=str(OUT / "trl"), use_cpu=True, bf16=False, logging_steps=1, report_to=[], save_strategy="no", disable_tqdm=True,
+                    gradient_checkpointing=False, **{k: v for k, v in cfg.items() if k != "label_smoothing"})
+        if method == "sft":
+            rows = Dataset.from_list([{"input_ids": r["input_ids"], "labels": labels_of(r)} for r in sft_rows(completion)])
+            t = Sft(model=start(), args=SFTConfig(**args), train_dataset=rows, processing_class=tok)
+        else:
+            # A plain base with a fresh adapter of the same weights, so that its reference is the base (an adapter handed over
+            # already loaded would be copied as reference: the same numbers, as B is zero).
+            t = Dpo(model=start(), args=DPOConfig(max_length=None, **args), train_dataset=Dataset.from_list(dpo_rows()), processing_class=tok)
+        t.train()
+        ours = json.loads((OUT / f"{name}.json").read_text())["steps"]
+        theirs = [r for r in t.state.log_history if "grad_norm" in r]
+        assert len(ours) == len(theirs), (name, len(theirs))
+        worst = 0.0
+        for a, b in zip(ours, theirs):
+            for k in a:
+                if k in b and k != "step":
+                    worst = max(worst, abs(a[k] - b[k]) / max(1e-2, abs(b[k])))
+        keys = sorted(k for k in ours[0] if k in theirs[0])
+        print(f"TRL {name}: worst relative difference {worst:.1e} over {', '.join(keys)}")
+        assert worst < 2e-3, name
+    shutil.rmtree(OUT / "trl", ignore_errors=True)
+
+
+if __name__ == "__main__":
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--check", action="store_true", help="compare the committed curves with TRL's trainers and write nothing")
+    if p.parse_args().check:
+        check()
+        sys.exit()
+    shutil.rmtree(OUT, ignore_errors=True)
+    curves()
+    adapters()
