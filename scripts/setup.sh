@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Brings a machine to the state in which everything builds and every test runs.
 #   scripts/setup.sh            all of it
+#   scripts/setup.sh demo       what the page needs: no browser, no Vulkan driver
 #   scripts/setup.sh system     operating system packages (Debian and its kin; elsewhere: says what is missing)
 #   scripts/setup.sh wasm       the Rust target wasm32-unknown-unknown
 #   scripts/setup.sh tools      wasm-bindgen, wasm-pack, wasm-opt
@@ -45,16 +46,21 @@ has_vulkan() {
   [ -n "${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-}" ]
 }
 
+# system [build]: with `build`, only what building needs
 system() {
+  local tests=yes
+  [ "${1:-}" = build ] && tests=
   head1 "Operating system packages"
   if is_debian; then
     local packages=()
     have cc || packages+=(build-essential)
     have python3 && python3 -m pip --version >/dev/null 2>&1 || packages+=(python3 python3-pip)
-    ls /usr/share/vulkan/icd.d/lvp_icd*.json >/dev/null 2>&1 || packages+=(mesa-vulkan-drivers)
-    ldconfig -p 2>/dev/null | grep -q 'libvulkan\.so\.1' || packages+=(libvulkan1)
-    find_chrome >/dev/null || packages+=(chromium)
-    have chromedriver || packages+=(chromium-driver)
+    if [ -n "$tests" ]; then
+      ls /usr/share/vulkan/icd.d/lvp_icd*.json >/dev/null 2>&1 || packages+=(mesa-vulkan-drivers)
+      ldconfig -p 2>/dev/null | grep -q 'libvulkan\.so\.1' || packages+=(libvulkan1)
+      find_chrome >/dev/null || packages+=(chromium)
+      have chromedriver || packages+=(chromium-driver)
+    fi
     if [ ${#packages[@]} -gt 0 ]; then
       apt_install "${packages[@]}" || warn "could not install: ${packages[*]}"
     fi
@@ -65,6 +71,7 @@ system() {
     [ "$(node -p 'process.versions.node.split(".")[0] >= 20')" = true ] || need "Node 20 or newer (this is $(node -v)): https://nodejs.org"
   else need "Node 20 or newer: https://nodejs.org"; fi
   python3 -m pip --version >/dev/null 2>&1 || warn "no pip: it fetches the default model; without it pass MODEL=<file or address>"
+  [ -n "$tests" ] || return 0
   has_vulkan || need "a Vulkan driver, for the native tests (Debian, Ubuntu: mesa-vulkan-drivers; Fedora: mesa-vulkan-drivers; Arch: vulkan-swrast)"
   local chrome
   if chrome=$(find_chrome); then say "browser for tests: $chrome"; else need "Chrome or Chromium, for the browser tests (or set CHROME=/path/to/it)"; fi
@@ -159,12 +166,13 @@ npm_packages() {
 }
 
 case "${1:-all}" in
+  demo) system build; wasm; tools; npm_packages ;;
   all) system; wasm; tools; npm_packages ;;
   system) system ;;
   wasm) wasm ;;
   tools) tools ;;
   npm) npm_packages ;;
-  *) die "setup.sh: unknown part '$1' (all, system, wasm, tools, npm)" ;;
+  *) die "setup.sh: unknown part '$1' (all, demo, system, wasm, tools, npm)" ;;
 esac
 
 if [ ${#missing[@]} -gt 0 ]; then

@@ -1,0 +1,48 @@
+# fledgling: `make help` lists what there is. The work is done by scripts/, which also run by themselves.
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help setup model wasm package page demo serve check test bench fmt clean ci
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  PORT (5173) and HOST (127.0.0.1) of make demo; MODEL=<file or address> in place of the default model"
+
+setup: ## tools, the wasm32 target and npm packages: looks first, installs what is missing
+	@scripts/setup.sh
+
+model: ## the model file, into .cache/models/ (MODEL=<file or address> for another)
+	@scripts/fetch-model.sh
+
+wasm: ## the engine as WebAssembly, into www/pkg, with its gzip size
+	@scripts/setup.sh wasm && scripts/setup.sh tools && scripts/wasm.sh
+
+package: wasm ## the npm package, into www/dist/lib, and as a .tgz
+	@scripts/setup.sh npm && scripts/page.sh package
+
+page: wasm ## the page, into www/dist/page
+	@scripts/setup.sh npm && scripts/page.sh page
+
+demo: ## everything from nothing, then the page on http://127.0.0.1:5173
+	@scripts/demo.sh
+
+serve: ## the page as it was last built
+	@scripts/demo.sh --no-build
+
+check: ## formatting, lints (native and wasm32), TypeScript
+	@scripts/test.sh check
+
+test: ## every suite: native, browser, package, page
+	@scripts/test.sh all
+
+bench: ## speed and sizes, natively and in headless Chromium: a table, then one line of JSON
+	@scripts/bench.sh
+
+fmt: ## format the Rust sources
+	@cargo fmt
+
+clean: ## what builds leave behind (not the model, not shared tools)
+	rm -rf target www/dist www/pkg www/*.tgz
+
+ci:
+	@.ci/run

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# From nothing to the page in a browser: tools, model, build, server.
+#   PORT=5173 HOST=127.0.0.1 MODEL=<file or address> scripts/demo.sh [--no-build]
+. "$(dirname "$0")/env.sh"
+
+if [ "${1:-}" != --no-build ]; then
+  # Only what a demo needs: no browser, no Vulkan driver.
+  scripts/setup.sh demo
+  scripts/wasm.sh
+  scripts/page.sh page
+fi
+[ -d www/dist/page ] || die "the page is not built: run 'make page'"
+head1 "Model"
+model=$(scripts/fetch-model.sh | tee /dev/stderr | tail -n 1)
+[ -f "$model" ] || die "no model file"
+exec node scripts/serve.mjs --root www/dist/page --model "$model" --host "${HOST:-127.0.0.1}" --port "${PORT:-5173}"
