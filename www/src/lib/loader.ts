@@ -118,7 +118,7 @@ class Run {
   #loaded = 0;
   #total = 0;
   #begun = false;
-  #lastReport = 0;
+  #lastReport = -Infinity;
 
   constructor(part: Part, f: Feed, entry: CacheEntry | undefined) {
     this.#part = part;
@@ -142,7 +142,7 @@ class Run {
   #report(status: Progress['status'], fromCache: boolean): void {
     const now = performance.now();
     if (status === 'progress' && now - this.#lastReport < 50) return;
-    this.#lastReport = now;
+    if (status === 'progress') this.#lastReport = now;
     this.#f.progress({ status, file: this.#part.name, loaded: this.#loaded, total: this.#total || (status === 'done' ? this.#loaded : 0), fromCache });
   }
 

@@ -1,0 +1,32 @@
+async function start({ Model, SFTTrainer }) {
+  const seconds = {};
+  try {
+    let t = performance.now();
+    const lap = () => {
+      const s = (performance.now() - t) / 1000;
+      t = performance.now();
+      return s;
+    };
+    const messages = [{ role: 'user', content: 'What is the capital of France?' }];
+    const model = await Model.load('/model.gguf', { onProgress: (p) => (document.title = `${p.status} ${p.loaded}`) });
+    seconds.load = lap();
+    const stream = model.chat(messages, { maxNewTokens: 6 });
+    const pieces = [];
+    for await (const piece of stream) pieces.push(piece);
+    const { text } = await stream.result;
+    seconds.answer = lap();
+    const steps = [];
+    const trainer = new SFTTrainer(model, { learningRate: 1e-4, maxSteps: 1, peftConfig: { r: 8, loraAlpha: 16 } });
+    await trainer.train([{ messages: [...messages, { role: 'assistant', content: 'Paris.' }] }], { onStep: (m) => steps.push(m) });
+    seconds.step = lap();
+    const files = await model.saveAdapter();
+    const { wasmBytes } = await model.memory();
+    window.done = {
+      pieces, text, steps: steps.length, loss: steps[0].loss, adapterBytes: files['adapter_model.safetensors'].length, wasmBytes,
+      wasmBytesBefore: 4 << 20, seconds, adapter: model.info.adapter.name,
+    };
+    await model.dispose();
+  } catch (e) {
+    window.done = { error: `${e.code}: ${e.message}` };
+  }
+}

@@ -1,0 +1,167 @@
+// Loading: the cache and its hash, ranges, retries, aborts, a full disk, files that are not what they claim.
+import { createHash } from 'node:crypto';
+import { equal, ok, test } from './check.mjs';
+import { brokenGgufs, tinyGguf } from './gguf.mjs';
+
+const sha = (b) => createHash('sha256').update(b).digest('hex');
+
+export function loadingFiles(files) {
+  files.set('/m/tiny.gguf', tinyGguf().bytes);
+  files.set('/m/other.gguf', tinyGguf({ ff: 160 }).bytes);
+  for (const b of brokenGgufs()) files.set(`/m/broken-${b.name}.gguf`, Buffer.from(b.bytes));
+}
+
+/** @param {{page: import('playwright-core').Page, origin: string, log: any[], files: Map<string, Buffer>, context: any}} o */
+export async function loadingTests({ page, origin, log, files, context }) {
+  const tiny = files.get('/m/tiny.gguf');
+  const load = (key, source, options = {}) => page.evaluate(([k, s, o]) => window.t.load(k, s, o), [key, source, options]);
+  const dispose = (key) => page.evaluate((k) => window.t.dispose(k), key);
+  const asked = (url) => log.filter((l) => l.url === url);
+  const answers = (key) =>
+    page.evaluate((k) => window.t.run(k, async (m) => (await m.chat([{ role: 'user', content: 'Hi' }], { maxNewTokens: 3 }).result).tokenIds.length), key);
+  const usable = async (key) => {
+    const a = await answers(key);
+    ok(a.ok && a.value >= 1, `the model should still answer: ${JSON.stringify(a)}`);
+  };
+
+  await test('load: from an address, with progress, then from the cache without a request', async () => {
+    const first = await load('a', '/m/tiny.gguf');
+    ok(first.ok, `${first.code}: ${first.message}`);
+    equal(first.info.sha256, sha(tiny), 'sha256');
+    equal(first.info.fileBytes, tiny.length, 'fileBytes');
+    equal(first.statuses, ['initiate', 'download', 'progress', 'done', 'ready'], 'statuses');
+    equal(first.fromCache, false, 'first from the network');
+    const before = log.length;
+    const second = await load('b', '/m/tiny.gguf');
+    ok(second.ok, `${second.code}: ${second.message}`);
+    equal(second.fromCache, true, 'second from the cache');
+    equal(log.length, before, 'requests');
+    equal(second.info.sha256, sha(tiny), 'sha256');
+    await dispose('b');
+    const listed = await page.evaluate(() => window.t.fledgling.cachedModels());
+    ok(listed.some((c) => c.address === `${origin}/m/tiny.gguf` && c.complete && c.bytes === tiny.length), `cachedModels: ${JSON.stringify(listed)}`);
+  });
+
+  await test('load: from a File', async () => {
+    const r = await load('file', '/m/tiny.gguf', { file: 'mine.gguf' });
+    ok(r.ok, `${r.code}: ${r.message}`);
+    equal(r.info.sha256, sha(tiny), 'sha256');
+    await dispose('file');
+  });
+
+  await test('load: in the page instead of a Worker gives the same answer', async () => {
+    const r = await load('here', '/m/tiny.gguf?here', { worker: false });
+    ok(r.ok, `${r.code}: ${r.message}`);
+    const ids = (k) => page.evaluate((key) => window.t.run(key, async (m) => (await m.chat([{ role: 'user', content: 'Hello' }], { maxNewTokens: 5 }).result).tokenIds), k);
+    equal((await ids('here')).value, (await ids('a')).value, 'tokens');
+    await dispose('here');
+    const again = await load('here', '/m/tiny.gguf?here', { worker: false });
+    equal(again.fromCache, true, 'stored from the page, too');
+    await dispose('here');
+  });
+
+  await test('load: a connection that breaks goes on by range', async () => {
+    const url = '/m/tiny.gguf?drop=100000&times=2';
+    const r = await load('x', url, { sha256: sha(tiny) });
+    ok(r.ok, `${r.code}: ${r.message}`);
+    const ranges = asked(url).map((l) => l.range);
+    equal(ranges.length, 3, 'requests');
+    equal(ranges[0], undefined, 'first request');
+    ok(/^bytes=[1-9]\d*-$/.test(ranges[1]) && ranges[1] !== ranges[2], `ranges: ${ranges}`);
+    await dispose('x');
+  });
+
+  await test('load: a server without ranges sends the beginning again', async () => {
+    const r = await load('x', '/m/tiny.gguf?drop=100000&norange', { sha256: sha(tiny) });
+    ok(r.ok, `${r.code}: ${r.message}`);
+    await dispose('x');
+  });
+
+  await test('load: an aborted download is resumed by the next load', async () => {
+    const url = '/m/tiny.gguf?slow=15';
+    const broken = await load('x', url, { abortAt: 60000 });
+    equal(broken.code, 'aborted', 'code');
+    ok(broken.typed, 'a FledglingError');
+    const before = asked(url).length;
+    const r = await load('x', url, { sha256: sha(tiny) });
+    ok(r.ok, `${r.code}: ${r.message}`);
+    const [next] = asked(url).slice(before);
+    const from = Number(/^bytes=(\d+)-$/.exec(next.range)?.[1]);
+    ok(from >= 60000 && from < tiny.length, `range: ${next.range}`);
+    equal(next.ifRange, `"${tiny.length}"`, 'If-Range');
+    await dispose('x');
+  });
+
+  await test('load: a file that changed since the broken download begins again', async () => {
+    const url = '/m/tiny.gguf?slow=15&etag=changing';
+    equal((await load('x', url, { abortAt: 60000 })).code, 'aborted', 'code');
+    const r = await load('x', url, { sha256: sha(tiny) });
+    ok(r.ok, `${r.code}: ${r.message}`);
+    await dispose('x');
+  });
+
+  await test('load: a stored copy that was damaged is found by its hash and deleted', async () => {
+    ok((await page.evaluate(() => window.t.corruptCache())) > 0, 'something is stored');
+    const r = await load('x', '/m/tiny.gguf');
+    equal(r.code, 'hash-mismatch', `code (${r.message})`);
+    const again = await load('x', '/m/tiny.gguf');
+    ok(again.ok && !again.fromCache, `downloaded again: ${JSON.stringify(again)}`);
+    await dispose('x');
+  });
+
+  await test('load: a wrong expected hash is refused', async () => {
+    const r = await load('x', '/m/other.gguf', { sha256: sha(tiny) });
+    equal(r.code, 'hash-mismatch', `code (${r.message})`);
+    const kept = await page.evaluate(() => window.t.fledgling.cachedModels());
+    ok(!kept.some((c) => c.address.endsWith('/m/other.gguf')), 'nothing of it is kept');
+  });
+
+  await test('load: HTTP errors and unreachable hosts are network errors', async () => {
+    const missing = await load('x', '/m/no-such.gguf');
+    equal(missing.code, 'network', 'code');
+    ok(missing.message.includes('404') && missing.message.includes('/m/no-such.gguf'), `says what and where: ${missing.message}`);
+    equal((await load('x', '/m/tiny.gguf?status=403&x')).code, 'network', 'code');
+    equal((await load('x', 'http://127.0.0.1:9/none.gguf')).code, 'network', 'code');
+    equal((await load('x', 'http://[bad/none.gguf')).code, 'bad-config', 'code');
+    const patient = await load('x', '/m/tiny.gguf?status=503&times=2');
+    ok(patient.ok, `two refusals are survived: ${patient.message}`);
+    await dispose('x');
+  });
+
+  await test('load: a connection that always breaks ends in a network error', async () => {
+    const r = await load('x', '/m/tiny.gguf?drop=0&times=99', { cache: false });
+    equal(r.code, 'network', `code (${r.message})`);
+  });
+
+  await test('load: a full disk costs the cache, not the model', async () => {
+    const cdp = await context.newCDPSession(page);
+    await cdp.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 1000 });
+    try {
+      const r = await load('x', '/m/tiny.gguf?full');
+      ok(r.ok, `${r.code}: ${r.message}`);
+      equal(r.warnings.map((w) => w.code), ['quota-exceeded'], 'warnings');
+      await usable('x');
+      await dispose('x');
+    } finally {
+      await cdp.send('Storage.overrideQuotaForOrigin', { origin });
+    }
+  });
+
+  for (const b of brokenGgufs()) {
+    await test(`broken file: ${b.name}`, async () => {
+      const url = `/m/broken-${b.name}.gguf`;
+      const r = await load('x', url);
+      ok(!r.ok, 'it was accepted');
+      ok(b.codes.includes(r.code), `expected ${b.codes.join(' or ')}, found ${r.code}: ${r.message}`);
+      ok(r.typed && r.message.length > 10, `typed, with a message: ${JSON.stringify(r)}`);
+      const kept = await page.evaluate(() => window.t.fledgling.cachedModels());
+      ok(!kept.some((c) => c.address.endsWith(url)), 'nothing of it is kept');
+      await usable('a');
+    });
+  }
+
+  await test('load: an aborted load leaves the other model usable', async () => {
+    equal((await load('x', '/m/tiny.gguf?slow=15&abort', { abortAt: 1, cache: false })).code, 'aborted', 'code');
+    await usable('a');
+  });
+}

@@ -1,0 +1,137 @@
+// From `npm pack` to an answer: packs the package, installs it in a fresh Vite project and beside a plain page, and in
+// each loads a model, streams an answer and takes one LoRA step; then everything that can go wrong, on a tiny model.
+//   node tests/package/run.mjs [--fast: without the real model] [--only TEXT]
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { launch } from './browser.mjs';
+import { equal, finish, ok, test } from './check.mjs';
+import { loadingFiles, loadingTests } from './loading.mjs';
+import { serve } from './server.mjs';
+import { usingTests } from './using.mjs';
+
+const www = fileURLToPath(new URL('../..', import.meta.url));
+const fast = process.argv.includes('--fast');
+const model = process.env.FLEDGLING_MODEL ?? join(www, '../.cache/models/SmolLM2-135M-Instruct.Q4_1.gguf');
+if (!existsSync(join(www, 'pkg/fledgling_bg.wasm'))) throw new Error('www/pkg has no wasm: run `make wasm` first');
+if (!fast && !existsSync(model)) throw new Error(`${model} is missing: run \`make model\` first, or leave the real model out with --fast`);
+
+const temp = mkdtempSync(join(tmpdir(), 'fledgling-package-'));
+const npm = (args, cwd) => execFileSync('npm', args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+
+// ---- pack
+npm(['run', '-s', 'build:lib'], www);
+const [packed] = JSON.parse(npm(['pack', '--json', '--pack-destination', temp], www));
+const tarball = join(temp, packed.filename);
+console.log(`packed ${packed.filename}: ${packed.files.length} files, ${(packed.size / 1024).toFixed(0)} KiB`);
+await test('the package holds what it needs and nothing else', () => {
+  const names = packed.files.map((f) => f.path);
+  for (const f of ['dist/lib/index.js', 'dist/lib/index.d.ts', 'dist/lib/worker.js', 'pkg/fledgling.js', 'pkg/fledgling_bg.wasm', 'README.md']) ok(names.includes(f), `${f} is missing`);
+  const odd = names.filter((f) => !/^(dist\/lib\/|pkg\/fledgling|package\.json$|README|LICENSE)/.test(f));
+  equal(odd, [], 'unexpected files');
+  ok(packed.size < 1.3e6, `${packed.size} bytes packed`);
+});
+
+/** A folder with the package installed from the tarball. */
+function project(name, files) {
+  const dir = join(temp, name);
+  mkdirSync(dir, { recursive: true });
+  writeFileSync(join(dir, 'package.json'), JSON.stringify({ name, private: true, type: 'module' }));
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(join(dir, path, '..'), { recursive: true });
+    writeFileSync(join(dir, path), text);
+  }
+  npm(['install', '--no-audit', '--no-fund', '--offline', tarball], dir);
+  return dir;
+}
+
+const APP = readFileSync(new URL('./app.js', import.meta.url), 'utf8');
+const vite = join(www, 'node_modules/vite/bin/vite.js');
+const browser = await launch();
+
+/** What a first visitor does: load, stream an answer, one LoRA step, ask again. */
+async function visit(name, url) {
+  await test(name, async () => {
+    const page = await browser.page(url);
+    try {
+      await page.waitForFunction(() => window.done !== undefined, undefined, { timeout: 600_000 });
+      const r = await page.evaluate(() => window.done);
+      ok(!r.error, r.error);
+      ok(r.pieces.length >= 1 && r.pieces.join('') === r.text, `pieces: ${JSON.stringify(r.pieces)}`);
+      equal(r.steps, 1, 'LoRA steps');
+      ok(Number.isFinite(r.loss) && r.loss > 0, `loss ${r.loss}`);
+      ok(r.adapterBytes > 1000, `adapter of ${r.adapterBytes} bytes`);
+      console.log(`      ${JSON.stringify(r.text)}, loss ${r.loss.toFixed(4)}, load ${r.seconds.load.toFixed(1)} s, step ${r.seconds.step.toFixed(1)} s, wasm ${(r.wasmBytes / 2 ** 20).toFixed(0)} MiB, ${r.adapter}`);
+      ok(r.wasmBytes < 64 * 2 ** 20 + r.wasmBytesBefore, `the wasm heap grew to ${r.wasmBytes} bytes`);
+    } finally {
+      await page.close();
+    }
+  });
+}
+
+const files = new Map();
+loadingFiles(files);
+const mounts = fast ? {} : { '/model.gguf': model };
+if (fast) files.set('/model.gguf', files.get('/m/tiny.gguf'));
+
+try {
+  // ---- (1) a fresh Vite project, built and in development
+  const viteDir = project('vite-project', {
+    'index.html': '<!doctype html><title>vite</title><script type="module" src="/main.js"></script>',
+    'main.js': `import * as fledgling from 'fledgling';\n${APP}\nstart(fledgling);\n`,
+    'vite.config.js': "export default { optimizeDeps: { exclude: ['fledgling'] }, logLevel: 'warn' };\n",
+  });
+  execFileSync(process.execPath, [vite, 'build'], { cwd: viteDir, stdio: 'inherit' });
+  const built = await serve({ root: join(viteDir, 'dist'), files, mounts });
+  await visit('a fresh Vite project, built', `${built.origin}/index.html`);
+  await built.close();
+
+  // ---- (2) a plain page
+  const plainDir = project('plain-page', {
+    'index.html': '<!doctype html><title>plain</title><script type="module" src="main.js"></script>',
+    'main.js': `import * as fledgling from './node_modules/fledgling/dist/lib/index.js';\n${APP}\nstart(fledgling);\n`,
+  });
+  const plain = await serve({ root: plainDir, files, mounts });
+  await visit('a plain page', `${plain.origin}/index.html`);
+
+  // ---- (3) types
+  await test('the types serve a strict TypeScript project', () => {
+    writeFileSync(
+      join(plainDir, 'types.ts'),
+      `import { Model, DPOTrainer, FledglingError, rankingToPairs, type StepMetrics } from 'fledgling';
+export async function f(): Promise<number> {
+  await using model = await Model.load('/model.gguf', { onProgress: (p) => void p.loaded });
+  for await (const piece of model.chat([{ role: 'user', content: 'Hi' }], { temperature: 0.7 })) piece.toUpperCase();
+  const trainer = new DPOTrainer(model, { beta: 0.1, peftConfig: { r: 8 } });
+  try {
+    await trainer.train(rankingToPairs('Hi', ['a', 'b'], [1, 2]), { onStep: (m: StepMetrics) => void m['rewards/margins'] });
+  } catch (e) {
+    if (e instanceof FledglingError && e.code === 'no-pairs') return 0;
+  }
+  return model.info.parameters;
+}
+`,
+    );
+    writeFileSync(join(plainDir, 'tsconfig.json'), JSON.stringify({ compilerOptions: { strict: true, noEmit: true, target: 'es2022', module: 'esnext', moduleResolution: 'bundler', lib: ['es2023', 'dom', 'esnext.disposable'], types: [] }, files: ['types.ts'] }));
+    execFileSync(process.execPath, [join(www, 'node_modules/typescript/bin/tsc'), '-p', plainDir], { stdio: 'inherit' });
+  });
+
+  // ---- (4) what can go wrong, on a tiny model, from the installed package
+  files.set('/t/page.mjs', readFileSync(new URL('./page.mjs', import.meta.url)));
+  files.set('/t/index.html', Buffer.from(`<!doctype html><title>t</title><script type="module">
+import * as fledgling from '/node_modules/fledgling/dist/lib/index.js';
+import { install } from './page.mjs';
+install(fledgling);
+</script>`));
+  const page = await browser.page(`${plain.origin}/t/index.html`);
+  await page.waitForFunction(() => window.t);
+  await loadingTests({ page, origin: plain.origin, log: plain.log, files, context: browser.context });
+  await usingTests({ page, address: '/m/tiny.gguf' });
+  await plain.close();
+} finally {
+  await browser.close();
+  rmSync(temp, { recursive: true, force: true });
+}
+process.exit(finish());

@@ -1,0 +1,262 @@
+// Using a model: answers, candidates, adapters, training, and everything a person can do wrong with them.
+import { equal, ok, test } from './check.mjs';
+
+/** @param {{page: import('playwright-core').Page, address: string}} o */
+export async function usingTests({ page, address }) {
+  const load = (key, options = {}) => page.evaluate(([k, s, o]) => window.t.load(k, s, o), [key, address, options]);
+  const run = (key, body, argument) => page.evaluate(`window.t.run(${JSON.stringify(key)}, ${body.toString()}, ${JSON.stringify(argument)})`);
+  const value = async (key, body, argument) => {
+    const r = await run(key, body, argument);
+    ok(r.ok, `${r.code}: ${r.message}`);
+    return r.value;
+  };
+  const refuses = async (code, body, argument) => {
+    const r = await run('m', body, argument);
+    ok(!r.ok, `expected ${code}, found ${JSON.stringify(r.value)}`);
+    equal(r.code, code, `code (${r.message})`);
+    ok(r.typed, 'a FledglingError');
+    const still = await run('m', async (m) => (await m.chat([{ role: 'user', content: 'Hi' }], { maxNewTokens: 2 }).result).tokenIds.length);
+    ok(still.ok && still.value > 0, `the model should still answer: ${JSON.stringify(still)}`);
+    return r;
+  };
+
+  const loaded = await load('m');
+  ok(loaded.ok, `${loaded.code}: ${loaded.message}`);
+
+  await test('info names the model and the adapter', async () => {
+    const { info } = loaded;
+    for (const k of ['name', 'architecture', 'quantization']) ok(typeof info[k] === 'string' && info[k], `${k}: ${info[k]}`);
+    for (const k of ['parameters', 'layers', 'hiddenSize', 'contextLength', 'vocabSize', 'gpuBytes', 'wasmBytes', 'fileBytes']) ok(info[k] > 0, `${k}: ${info[k]}`);
+    ok(info.adapter.name && Array.isArray(info.adapter.features), JSON.stringify(info.adapter));
+    ok(info.targetModules.includes('q_proj'), `targetModules: ${info.targetModules}`);
+    console.log(`      adapter: ${info.adapter.name} (${info.adapter.backend})`);
+  });
+
+  await test('capabilities', async () => {
+    const c = await page.evaluate(() => window.t.fledgling.capabilities());
+    ok(c.webgpu && c.adapter.name, JSON.stringify(c));
+  });
+
+  await test('a stream: pieces add up to the text, ids and logprobs go together', async () => {
+    const r = await value('m', async (m) => {
+      const s = m.chat([{ role: 'user', content: 'Hello' }], { maxNewTokens: 12 });
+      let text = '';
+      for await (const piece of s) text += piece;
+      return { text, whole: await s.result };
+    });
+    equal(r.text, r.whole.text, 'text');
+    equal(r.whole.tokenIds.length, r.whole.logprobs.length, 'logprobs');
+    ok(r.whole.logprobs.every((p) => p <= 1e-4), `logprobs: ${r.whole.logprobs}`);
+    ok(['stop', 'length'].includes(r.whole.finishReason), r.whole.finishReason);
+    ok(r.whole.promptTokens > 0 && r.whole.seconds.prefill >= 0, JSON.stringify(r.whole));
+  });
+
+  await test('candidates: one stream each, the same again with the same seed', async () => {
+    const body = async (m) => {
+      const s = m.generateCandidates([{ role: 'user', content: 'Hello' }], { n: 3, temperature: 1, seed: 7, maxNewTokens: 8 });
+      const text = ['', '', ''];
+      const done = [false, false, false];
+      for await (const e of s) {
+        text[e.index] += e.text;
+        done[e.index] ||= e.done;
+      }
+      return { text, done, all: await s.result };
+    };
+    const a = await value('m', body);
+    const b = await value('m', body);
+    equal(a.all.map((c) => c.text), a.text, 'streams');
+    equal(a.done, [true, true, true], 'done');
+    equal(b.text, a.text, 'the same seed');
+    ok(new Set(a.all.map((c) => c.tokenIds.join())).size > 1, 'candidates differ');
+  });
+
+  await test('an abort ends the stream within a token, leaving the loop does too', async () => {
+    const r = await value('m', async (m) => {
+      const c = new AbortController();
+      const s = m.chat([{ role: 'user', content: 'Hello' }], { maxNewTokens: 200, temperature: 1, seed: 1, signal: c.signal });
+      let n = 0;
+      for await (const _ of s) if (++n === 2) c.abort();
+      const { finishReason, tokenIds } = await s.result;
+      const s2 = m.chat([{ role: 'user', content: 'Hello' }], { maxNewTokens: 200, temperature: 1, seed: 1 });
+      for await (const _ of s2) break;
+      const early = await s2.result;
+      const before = new AbortController();
+      before.abort();
+      const none = await m.chat([{ role: 'user', content: 'Hello' }], { signal: before.signal }).result;
+      return { finishReason, tokens: tokenIds.length, early: early.finishReason, none: none.finishReason };
+    });
+    equal([r.finishReason, r.early, r.none], ['abort', 'abort', 'abort'], 'finishReason');
+    ok(r.tokens < 40, `${r.tokens} tokens`);
+  });
+
+  await test('two at once: the second is refused as busy, the first goes on', async () => {
+    const r = await value('m', async (m) => {
+      const first = m.chat([{ role: 'user', content: 'Hello' }], { maxNewTokens: 10 });
+      const second = m.chat([{ role: 'user', content: 'Hello' }], { maxNewTokens: 10 });
+      const code = await second.result.then(() => 'none', (e) => e.code);
+      return { code, n: (await first.result).tokenIds.length };
+    });
+    equal(r.code, 'busy', 'code');
+    ok(r.n > 0, 'first');
+  });
+
+  await test('OpenAI-shaped completions', async () => {
+    const r = await value('m', async (m) => {
+      const whole = await m.chatCompletions.create({ messages: [{ role: 'user', content: 'Hi' }], max_tokens: 4, temperature: 0, n: 2 });
+      let text = '';
+      let finish;
+      for await (const c of await m.chatCompletions.create({ messages: [{ role: 'user', content: 'Hi' }], max_tokens: 4, temperature: 0, stream: true })) {
+        text += c.choices[0]?.delta.content ?? '';
+        finish ??= c.choices[0]?.finish_reason;
+      }
+      return { whole, text, finish };
+    });
+    equal(r.whole.choices.length, 2, 'choices');
+    equal(r.whole.choices[0].message.content, r.text, 'text');
+    ok(r.whole.usage.prompt_tokens > 0 && ['stop', 'length'].includes(r.finish), JSON.stringify(r));
+  });
+
+  await test('SFT: a step, metrics, the adapter saved, loaded, switched', async () => {
+    const r = await value('m', async (m, { SFTTrainer }) => {
+      const messages = [{ role: 'user', content: 'Hello' }];
+      const ask = async (o) => (await m.chat(messages, { maxNewTokens: 6, ...o }).result).tokenIds;
+      const base = await ask();
+      const steps = [];
+      const trainer = new SFTTrainer(m, { learningRate: 0.05, maxSteps: 8, lrSchedulerType: 'constant', peftConfig: { r: 4, loraAlpha: 8 } });
+      const result = await trainer.train([{ messages: [...messages, { role: 'assistant', content: 'abcabc' }] }], { onStep: (s) => steps.push(s) });
+      await trainer.dispose();
+      const tuned = await ask();
+      const off = await ask({ adapter: null });
+      const files = await m.saveAdapter();
+      const info = await m.loadAdapter(files, 'copy');
+      await m.setAdapter('copy');
+      const copy = await ask();
+      await m.disableAdapter();
+      const disabled = await ask();
+      const names = (await m.adapters()).map((a) => a.name);
+      await m.removeAdapter('copy');
+      await m.removeAdapter('default');
+      return { base, tuned, off, copy, disabled, names, info, result, steps, config: JSON.parse(files['adapter_config.json']), bytes: files['adapter_model.safetensors'].length, left: (await m.adapters()).length };
+    });
+    equal(r.steps.map((s) => s.step), [1, 2, 3, 4, 5, 6, 7, 8], 'steps');
+    for (const k of ['loss', 'learning_rate', 'grad_norm', 'epoch', 'tokens_per_second', 'totalSteps']) ok(Number.isFinite(r.steps[0][k]), `${k}: ${r.steps[0][k]}`);
+    ok(r.steps[7].loss < r.steps[0].loss * 0.8, `loss: ${r.steps.map((s) => s.loss)}`);
+    equal(r.result.steps, 8, 'result');
+    equal(r.off, r.base, 'adapter: null is the base model');
+    equal(r.disabled, r.base, 'disabled is the base model');
+    ok(r.tuned.join() !== r.base.join(), 'the answer changed');
+    equal(r.copy, r.tuned, 'saved and loaded');
+    equal(r.names.toSorted(), ['copy', 'default'], 'adapters');
+    equal([r.config.peft_type, r.config.r, r.config.lora_alpha], ['LORA', 4, 8], 'adapter_config.json');
+    ok(r.bytes > 1000 && r.info.r === 4 && r.left === 0, JSON.stringify([r.bytes, r.info, r.left]));
+  });
+
+  await test('DPO: starts at ln 2, rewards part', async () => {
+    const steps = await value('m', async (m, { DPOTrainer, rankingToPairs }) => {
+      const rows = rankingToPairs([{ role: 'user', content: 'Hello' }], ['aaaa', 'bbbb', 'cccc'], [1, 2, 2]);
+      const out = [];
+      const trainer = new DPOTrainer(m, { beta: 0.1, learningRate: 0.02, maxSteps: 6, lrSchedulerType: 'constant', perDeviceTrainBatchSize: 2, adapterName: 'dpo', peftConfig: { r: 4 } });
+      await trainer.train(rows, { onStep: (s) => out.push(s) });
+      await m.removeAdapter('dpo');
+      return out;
+    });
+    ok(Math.abs(steps[0].loss - Math.LN2) < 1e-4, `first loss ${steps[0].loss}`);
+    ok(steps.at(-1)['rewards/margins'] > 0 && steps.at(-1)['rewards/accuracies'] === 1, JSON.stringify(steps.at(-1)));
+    for (const k of ['rewards/chosen', 'rewards/rejected', 'logps/chosen', 'logps/rejected']) ok(Number.isFinite(steps[0][k]), k);
+  });
+
+  await test('a run that was stopped and resumed is the uninterrupted one, bit for bit', async () => {
+    const r = await value('m', async (m, { SFTTrainer }) => {
+      const rows = ['ab', 'cd', 'ef', 'gh'].map((c) => ({ prompt: 'x', completion: c }));
+      const args = { learningRate: 0.01, maxSteps: 6, seed: 3, warmupSteps: 2, lrSchedulerType: 'cosine', peftConfig: { r: 4, loraDropout: 0.1 } };
+      const whole = [];
+      await new SFTTrainer(m, args).train(rows, { onStep: (s) => whole.push(s.loss) });
+      await m.removeAdapter('default');
+      const parts = [];
+      const stop = new AbortController();
+      const first = new SFTTrainer(m, args);
+      const code = await first.train(rows, { signal: stop.signal, onStep: (s) => (parts.push(s.loss), s.step === 3 && stop.abort()) }).catch((e) => e.code);
+      const taken = parts.length;
+      const checkpoint = await first.saveCheckpoint();
+      await m.removeAdapter('default');
+      await new SFTTrainer(m, { ...args, resumeFrom: checkpoint }).train(rows, { onStep: (s) => parts.push(s.loss) });
+      await m.removeAdapter('default');
+      return { whole, parts, code, taken };
+    });
+    equal(r.code, 'aborted', 'code');
+    ok(r.taken < 6, `stopped after ${r.taken}`);
+    equal(r.parts, r.whole, 'losses');
+  });
+
+  await test('pause: the model answers meanwhile, a checkpoint can be saved, resuming finishes', async () => {
+    const r = await value('m', async (m, { SFTTrainer }) => {
+      const trainer = new SFTTrainer(m, { maxSteps: 4, adapterName: 'p', peftConfig: { r: 2 } });
+      let steps = 0;
+      let paused;
+      const run = trainer.train([{ prompt: 'a', completion: 'b' }], { onStep: () => ++steps === 1 && (paused = trainer.pause()) });
+      while (!paused) await new Promise((r) => setTimeout(r, 5));
+      await paused;
+      await new Promise((r) => setTimeout(r, 400));
+      const at = steps;
+      const answer = await m.chat([{ role: 'user', content: 'Hi' }], { maxNewTokens: 2, adapter: null }).result;
+      const bytes = (await trainer.saveCheckpoint()).length;
+      const still = steps;
+      await trainer.resume();
+      const result = await run;
+      await m.removeAdapter('p');
+      return { at, still, answered: answer.tokenIds.length, bytes, end: result.steps };
+    });
+    ok(r.at < 4 && r.still === r.at, `paused at ${r.at}, then ${r.still}`);
+    ok(r.answered > 0 && r.bytes > 100, JSON.stringify(r));
+    equal(r.end, 4, 'steps');
+  });
+
+  await test('refused: an empty dataset', () => refuses('empty-dataset', (m, { SFTTrainer }) => new SFTTrainer(m, {}).train([])));
+  await test('refused: a row without an answer', async () => {
+    const r = await refuses('bad-row', (m, { SFTTrainer }) => new SFTTrainer(m, {}).train([{ prompt: 'a', completion: 'b' }, { prompt: 'a' }]));
+    ok(/row 1/.test(r.message), `says which row: ${r.message}`);
+  });
+  await test('refused: a chat whose last message is the person’s', () =>
+    refuses('bad-row', (m, { SFTTrainer }) => new SFTTrainer(m, {}).train([{ messages: [{ role: 'user', content: 'a' }] }])));
+  await test('refused: a preference without a rejected answer', () => refuses('bad-row', (m, { DPOTrainer }) => new DPOTrainer(m, {}).train([{ prompt: 'a', chosen: 'b' }])));
+  await test('refused: a token id outside the vocabulary', () => refuses('bad-row', (m, { SFTTrainer }) => new SFTTrainer(m, {}).train([{ inputIds: [1, 2, 99999999] }])));
+  await test('refused: a ranking of all ties', () => refuses('no-pairs', async (m, { rankingToPairs }) => rankingToPairs('a', ['x', 'y', 'z'], [2, 2, 2])));
+  await test('refused: a prompt longer than the context', async () => {
+    const r = await refuses('context-overflow', (m) => m.chat([{ role: 'user', content: 'word '.repeat(m.info.contextLength + 10) }]).result);
+    ok(/\d/.test(r.message), r.message);
+  });
+  await test('refused: a module that the model does not have', () =>
+    refuses('bad-config', (m, { SFTTrainer }) => new SFTTrainer(m, { adapterName: 'z', peftConfig: { targetModules: ['no_such_proj'] } }).train([{ prompt: 'a', completion: 'b' }])));
+  await test('refused: impossible options', async () => {
+    await refuses('bad-config', (m) => m.chat([{ role: 'user', content: 'a' }], { temperature: -1 }).result);
+    await refuses('bad-config', (m) => m.generateCandidates([{ role: 'user', content: 'a' }], { n: 0 }).result);
+    await refuses('bad-config', (m, { SFTTrainer }) => new SFTTrainer(m, { learningRate: -1 }).train([{ prompt: 'a', completion: 'b' }]));
+  });
+  await test('refused: an adapter that is none, an adapter that is not there', async () => {
+    await refuses('bad-adapter', (m) => m.loadAdapter({ 'adapter_config.json': '{}', 'adapter_model.safetensors': new Uint8Array(40) }, 'bad'));
+    await refuses('bad-adapter', (m) => m.setAdapter('no such adapter'));
+    await refuses('bad-adapter', (m) => m.chat([{ role: 'user', content: 'a' }], { adapter: 'no such adapter' }).result);
+  });
+  await test('refused: a checkpoint that is none', async () => {
+    const r = await run('m', (m, { SFTTrainer }) => new SFTTrainer(m, { resumeFrom: new Uint8Array(100) }).train([{ prompt: 'a', completion: 'b' }]));
+    ok(!r.ok && ['bad-file', 'bad-adapter', 'bad-config'].includes(r.code), JSON.stringify(r));
+  });
+
+  await test('dispose: what runs ends with an error, afterwards everything is refused', async () => {
+    const second = await load('d');
+    ok(second.ok, second.message);
+    const r = await page.evaluate(async () => {
+      const m = window.t.models.get('d');
+      const s = m.chat([{ role: 'user', content: 'Hello' }], { maxNewTokens: 200, temperature: 1 });
+      await s.next();
+      await m.dispose();
+      const running = await s.result.then((c) => c.finishReason, (e) => e.code);
+      const after = await m.chat([{ role: 'user', content: 'Hello' }]).result.then(() => 'none', (e) => e.code);
+      await m.dispose();
+      return { running, after };
+    });
+    ok(['abort', 'disposed'].includes(r.running), r.running);
+    equal(r.after, 'disposed', 'after');
+  });
+  await page.evaluate(() => window.t.dispose('m'));
+}
