@@ -159,11 +159,11 @@ def compare(args, adapter: str) -> bool:
         return False
     worst, effect = (got - want).abs().max().item(), (want - plain).abs().max().item()
     ok = worst <= args.tolerance
-    print(f"{adapter}: max |fledgling − PEFT| = {worst:.5f} (allowed {args.tolerance}), the adapter itself moves logits by {effect:.3f}: "
-          f"{'ok' if ok else 'NOT ok'}")
+    print(f"{adapter}: max |fledgling − PEFT| = {worst:.5f} (allowed {args.tolerance}), the adapter itself moves logits by {effect:.3f}")
     if effect <= 2 * args.tolerance:
         print(f"{adapter}: moves the logits too little for this to mean anything; train it longer", file=sys.stderr)
         return False
+    print(f"{adapter}: {'ok' if ok else 'NOT ok'}")
     return ok
 
 
