@@ -24,6 +24,6 @@ export function ok(condition, what) {
 }
 
 export function finish() {
-  console.log(`package tests: ${passed} passed, ${failed} failed`);
+  console.log(`\n${passed} passed, ${failed} failed`);
   return failed === 0 ? 0 : 1;
 }

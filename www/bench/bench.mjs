@@ -1,0 +1,77 @@
+// Speed, dispatch counts, memory and sizes in headless Chromium: a table, then one JSON object as the last line.
+//   FLEDGLING_MODEL=file npm run bench        FLEDGLING_WEBGPU=native uses the GPU at hand instead of SwiftShader
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { launch } from '../tests/package/browser.mjs';
+import { serve } from '../tests/package/server.mjs';
+
+const www = fileURLToPath(new URL('..', import.meta.url));
+const model = process.env.FLEDGLING_MODEL ?? join(www, '../.cache/models/SmolLM2-135M-Instruct.Q4_1.gguf');
+if (!existsSync(model)) throw new Error(`${model} is missing: run \`make model\` first`);
+if (!existsSync(join(www, 'dist/lib/index.js')) || !existsSync(join(www, 'pkg/fledgling_bg.wasm'))) throw new Error('the package is not built: run `make package` first');
+
+const line = (name, value, unit = '', limit = '') => console.log(`${name.padEnd(46)}${String(value).padStart(14)} ${unit.padEnd(8)}${limit}`);
+const gz = (f) => gzipSync(readFileSync(f), { level: 9 }).length;
+const mib = (n) => (n / 2 ** 20).toFixed(1);
+
+const files = new Map([
+  ['/bench.js', readFileSync(new URL('./page.js', import.meta.url))],
+  ['/bench.html', Buffer.from('<!doctype html><title>bench</title><script type="module" src="/bench.js"></script>')],
+]);
+const server = await serve({ root: www, files: new Map([...files].map(([k, v]) => [k, Buffer.from(v)])), mounts: { '/model.gguf': model } });
+const browser = await launch();
+let out;
+try {
+  const page = await browser.page(`${server.origin}/bench.html`);
+  await page.waitForFunction(() => window.bench);
+  const run = (name, argument) => page.evaluate(([n, a]) => window.bench[n](a), [name, argument]);
+
+  const load = await run('load');
+  const { adapter } = load.info;
+  console.log(`Chromium ${browser.context.browser()?.version() ?? ''}, adapter ${adapter.name} (${adapter.backend}${adapter.isSoftware ? ', software' : ''})`);
+  line('load', load.seconds.toFixed(2), 's');
+  const warm = await run('warm');
+  line('first use (compiles, measures kernels)', warm.toFixed(2), 's');
+  const prefill = await run('prefill');
+  line(`prefill, ${prefill.tokens} tokens`, prefill.tokensPerSecond.toFixed(1), 'tok/s', '≥ 12 on SwiftShader');
+  const d1 = await run('decode', 1);
+  line('decode, 64 tokens, batch 1', d1.tokensPerSecond.toFixed(2), 'tok/s', '≥ 4 on SwiftShader');
+  const d4 = await run('decode', 4);
+  line('decode, 64 tokens, batch 4', d4.tokensPerSecond.toFixed(2), 'tok/s');
+  line('dispatches per decoded token', d1.dispatchesPerToken.toFixed(1), '', `≤ ${8 * load.info.layers + 6}`);
+  line('submits per decoded token', d1.submitsPerToken.toFixed(1));
+  const idle = await run('memory');
+  line('GPU memory, answering', mib(idle.gpuBytes), 'MiB');
+  const lora = await run('lora');
+  line('LoRA step, 1 × 128', lora.ms.toFixed(0), 'ms', '≤ 22000 on SwiftShader');
+  const step = lora.counts.at(-1);
+  line('dispatches per LoRA step', step.dispatches);
+  line('submits per LoRA step', step.submits);
+  line('GPU memory, training', mib(lora.memory.gpuBytes), 'MiB');
+  line('wasm memory', mib(lora.memory.wasmBytes), 'MiB');
+  await run('dispose');
+  const gpt = await run('gpt');
+  line('GPT 0.80 M step, batch 8 × 128', gpt.ms.toFixed(0), 'ms', '≤ 2000 on SwiftShader');
+  line('dispatches per GPT step', gpt.dispatches);
+  line('submits per GPT step', gpt.submits);
+
+  const js = readdirSync(join(www, 'dist/lib')).filter((f) => f.endsWith('.js')).reduce((n, f) => n + gz(join(www, 'dist/lib', f)), gz(join(www, 'pkg/fledgling.js')));
+  const wasm = gz(join(www, 'pkg/fledgling_bg.wasm'));
+  line('wasm, gzip', (wasm / 1e3).toFixed(1), 'kB');
+  line('JavaScript, gzip', (js / 1e3).toFixed(1), 'kB', `together ${((wasm + js) / 1e6).toFixed(2)} ≤ 1.2 MB`);
+
+  out = {
+    where: 'browser', adapter: adapter.name, software: adapter.isSoftware, load_seconds: load.seconds, first_use_seconds: warm,
+    prefill_tokens_per_second: prefill.tokensPerSecond, decode_tokens_per_second: d1.tokensPerSecond, decode_batch4_tokens_per_second: d4.tokensPerSecond,
+    lora_step_ms: lora.ms, gpt_step_ms: gpt.ms, gpt_loss: gpt.loss, dispatches_per_token: d1.dispatchesPerToken, submits_per_token: d1.submitsPerToken,
+    dispatches_per_lora_step: step.dispatches, submits_per_lora_step: step.submits, dispatches_per_gpt_step: gpt.dispatches, submits_per_gpt_step: gpt.submits,
+    gpu_bytes: idle.gpuBytes, gpu_bytes_training: lora.memory.gpuBytes, wasm_memory_bytes: lora.memory.wasmBytes, wasm_gzip_bytes: wasm, js_gzip_bytes: js,
+  };
+} finally {
+  await browser.close();
+  await server.close();
+}
+console.log(JSON.stringify(out));
+process.exit(0);
