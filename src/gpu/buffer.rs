@@ -75,11 +75,7 @@ impl Gpu {
         if bytes > limit {
             return Err(Error::OutOfMemory(format!("{label} needs one buffer of {bytes} bytes, this device allows {limit}")));
         }
-        Ok(self.allocate(
-            label,
-            bytes,
-            wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
-        ))
+        Ok(self.allocate(label, bytes, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST))
     }
 
     /// Allocates a uniform buffer.
@@ -94,7 +90,8 @@ impl Gpu {
 
     fn allocate(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> Buf {
         let bytes = bytes.max(16).next_multiple_of(16);
-        let raw = self.device().create_buffer(&wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: false });
+        let raw =
+            self.device().create_buffer(&wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: false });
         let live = self.live_bytes_cell();
         live.set(live.get() + bytes);
         self.counters().allocations.set(self.counters().allocations.get() + 1);

@@ -149,7 +149,8 @@ impl Gpu {
         });
         let lower = format!("{} {} {}", info.name, info.driver, info.driver_info).to_lowercase();
         let caps = Caps {
-            is_software: info.device_type == wgpu::DeviceType::Cpu || ["swiftshader", "llvmpipe", "lavapipe", "basic render"].iter().any(|s| lower.contains(s)),
+            is_software: info.device_type == wgpu::DeviceType::Cpu
+                || ["swiftshader", "llvmpipe", "lavapipe", "basic render"].iter().any(|s| lower.contains(s)),
             name: if info.name.is_empty() { "unnamed adapter".into() } else { info.name.clone() },
             vendor: format!("{:#06x}", info.vendor),
             backend: format!("{:?}", info.backend),
@@ -301,14 +302,11 @@ async fn choose(instance: &wgpu::Instance, options: &GpuOptions) -> Result<wgpu:
         wgpu::DeviceType::Cpu => 4,
     });
     let names: Vec<String> = adapters.iter().map(|a| a.get_info().name).collect();
-    adapters
-        .into_iter()
-        .find(|a| wanted.as_ref().is_none_or(|w| a.get_info().name.to_lowercase().contains(w)))
-        .ok_or_else(|| {
-            Error::NoAdapter(if names.is_empty() {
-                "no Vulkan, Metal or DirectX 12 driver found (on Debian: mesa-vulkan-drivers gives a software one)".into()
-            } else {
-                format!("none of {names:?} matches {wanted:?}")
-            })
+    adapters.into_iter().find(|a| wanted.as_ref().is_none_or(|w| a.get_info().name.to_lowercase().contains(w))).ok_or_else(|| {
+        Error::NoAdapter(if names.is_empty() {
+            "no Vulkan, Metal or DirectX 12 driver found (on Debian: mesa-vulkan-drivers gives a software one)".into()
+        } else {
+            format!("none of {names:?} matches {wanted:?}")
         })
+    })
 }

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::preprocess::{Binding, Defines, expand};
 use super::Gpu;
+use super::preprocess::{Binding, Defines, expand};
 
 /// `{name, defines, overrides}`: what a pipeline is made from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,7 +82,15 @@ fn compile(gpu: &Gpu, key: &KernelKey) -> Kernel {
     let label = key.label();
     let expanded = expand(key.name, &key.defines);
     let device = gpu.device();
-    let desc = wgpu::ShaderModuleDescriptor { label: Some(&label), source: wgpu::ShaderSource::Wgsl(expanded.text.into()) };
+    // Browsers want the extensions a kernel uses named; naga knows them without, and does not know the directive for subgroups.
+    let mut text = expanded.text;
+    if cfg!(target_arch = "wasm32") && key.defines.contains_key("SUBGROUPS") {
+        text.insert_str(0, "enable subgroups;\n");
+    }
+    if key.defines.contains_key("HALF") {
+        text.insert_str(0, "enable f16;\n");
+    }
+    let desc = wgpu::ShaderModuleDescriptor { label: Some(&label), source: wgpu::ShaderSource::Wgsl(text.into()) };
     let module = device.create_shader_module(desc);
     let entries: Vec<_> = expanded
         .bindings

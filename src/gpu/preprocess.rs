@@ -247,7 +247,10 @@ mod tests {
     #[test]
     fn repeats_nest() {
         let defines: Defines = [("N".to_string(), "2".to_string())].into();
-        assert_eq!(repeat("t", "#repeat I N\na$I\n#repeat J 2\nb$I_$J\n#endrepeat\n#endrepeat\nc", &defines), "a0\nb0_0\nb0_1\na1\nb1_0\nb1_1\nc\n");
+        assert_eq!(
+            repeat("t", "#repeat I N\na$I\n#repeat J 2\nb$I_$J\n#endrepeat\n#endrepeat\nc", &defines),
+            "a0\nb0_0\nb0_1\na1\nb1_0\nb1_1\nc\n"
+        );
     }
 
     #[test]

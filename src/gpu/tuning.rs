@@ -19,9 +19,8 @@ impl Tuning {
     pub(super) fn new(caps: &Caps, forced: Option<&str>) -> Result<Self> {
         let mut tuning = Tuning { software: caps.is_software, ..Default::default() };
         for part in forced.unwrap_or("").split(',').filter(|p| !p.trim().is_empty()) {
-            let (class, variant) = part
-                .split_once('=')
-                .ok_or_else(|| Error::config("kernels", format!("expected class=variant, found {part:?}")))?;
+            let (class, variant) =
+                part.split_once('=').ok_or_else(|| Error::config("kernels", format!("expected class=variant, found {part:?}")))?;
             tuning.forced.insert(class.trim().into(), variant.trim().into());
         }
         Ok(tuning)

@@ -143,14 +143,15 @@ impl Back<'_> {
         }
         if let Some(g) = self.state.grads.get(&v).copied() {
             // The same buffer may stand for the gradient of another value that is still to be read: leave that one alone.
-            let shared = self.state.grads.iter().any(|(other, og)| *og == g && *other != v && self.state.pending.contains_key(other) && !self.node.outputs.contains(other));
+            let shared =
+                self.state.grads.iter().any(|(other, og)| {
+                    *og == g && *other != v && self.state.pending.contains_key(other) && !self.node.outputs.contains(other)
+                });
             if !shared {
                 return (g, true);
             }
             let copy = self.tape.temp(self.tape.desc(g).clone());
-            self.tape
-                .push_into(super::host::Copy, &[g], &[(copy, false)])
-                .expect("a copy of the same shape");
+            self.tape.push_into(super::host::Copy, &[g], &[(copy, false)]).expect("a copy of the same shape");
             self.state.grads.insert(v, copy);
             return (copy, true);
         }

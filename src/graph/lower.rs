@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use super::tensor::Chunk;
 use super::Desc;
+use super::tensor::Chunk;
 use crate::gpu::preprocess::Binding;
 use crate::gpu::{Buf, Caps, Gpu, Kernel, KernelKey};
 

@@ -42,7 +42,11 @@ impl Plan {
             let mut starts: Vec<(Option<Val>, u64)> = Vec::new();
             for v in node.outputs.iter().chain(&node.inputs) {
                 let info = &tape.vals[v.index()];
-                if matches!(info.place, Place::Slot) && first[v.index()] == i && plan.of[v.index()].is_none() && !starts.iter().any(|s| s.0 == Some(*v)) {
+                if matches!(info.place, Place::Slot)
+                    && first[v.index()] == i
+                    && plan.of[v.index()].is_none()
+                    && !starts.iter().any(|s| s.0 == Some(*v))
+                {
                     starts.push((Some(*v), info.desc.gpu_bytes()));
                 }
             }

@@ -104,13 +104,10 @@ impl Program {
         for (i, node) in tape.nodes.iter().enumerate() {
             let ins: Vec<Bound> = node.inputs.iter().map(get).collect();
             let outs: Vec<Bound> = node.outputs.iter().map(get).collect();
-            let scratch_descs = node.op.scratch(
-                &ins.iter().map(|b| &b.desc).collect::<Vec<_>>(),
-                &outs.iter().map(|b| &b.desc).collect::<Vec<_>>(),
-            );
+            let scratch_descs =
+                node.op.scratch(&ins.iter().map(|b| &b.desc).collect::<Vec<_>>(), &outs.iter().map(|b| &b.desc).collect::<Vec<_>>());
             let scratch = scratch_descs.iter().zip(&plan.scratch[i]).map(|(d, s)| one(d, slots[*s].clone())).collect();
-            let mut cx =
-                Lower { inputs: ins, outputs: outs, scratch, acc: node.acc.clone(), op: node.op.name(), gpu, out: &mut specs };
+            let mut cx = Lower { inputs: ins, outputs: outs, scratch, acc: node.acc.clone(), op: node.op.name(), gpu, out: &mut specs };
             node.op.lower(&mut cx)?;
         }
         let step = gpu.uniform("step", size_of::<StepParams>() as u64);
@@ -253,11 +250,7 @@ impl Program {
         let period = f64::from(self.gpu.queue().get_timestamp_period()) * 1e-9;
         for chunk in self.dispatches.chunks(BATCH) {
             let count = chunk.len() as u32 * 2;
-            let set = self.gpu.device().create_query_set(&wgpu::QuerySetDescriptor {
-                label: None,
-                ty: wgpu::QueryType::Timestamp,
-                count,
-            });
+            let set = self.gpu.device().create_query_set(&wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count });
             let resolve = self.gpu.device().create_buffer(&wgpu::BufferDescriptor {
                 label: Some("timestamps"),
                 size: u64::from(count) * 8,

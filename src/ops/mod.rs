@@ -1,6 +1,7 @@
 //! One file per op family: shape rule, kernels, backward and f64 host reference.
 
 pub mod linear;
+pub mod matmul;
 pub mod norm;
 
 use crate::gpu::Gpu;

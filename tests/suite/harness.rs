@@ -1,6 +1,7 @@
 //! What every module of the suite uses: one macro that makes a body run natively and in a browser, and a way to print in both.
 
 use std::cell::OnceCell;
+use std::mem::ManuallyDrop;
 
 use fledgling::gpu::Gpu;
 
@@ -62,12 +63,18 @@ macro_rules! report {
 /// The device the tests run on: one per thread, which natively is one per test, in a browser one for all. Panics when there is none:
 /// nothing of the suite may pass by not running.
 pub async fn gpu() -> Gpu {
-    thread_local!(static SHARED: OnceCell<Gpu> = const { OnceCell::new() });
-    if let Some(gpu) = SHARED.with(|s| s.get().cloned()) {
+    // Never dropped: wgpu cannot be torn down while the thread's other locals are.
+    thread_local!(static SHARED: OnceCell<ManuallyDrop<Gpu>> = const { OnceCell::new() });
+    if let Some(gpu) = SHARED.with(|s| s.get().map(|g| Gpu::clone(g))) {
         return gpu;
     }
     let gpu = Gpu::new().await.unwrap_or_else(|e| panic!("the suite needs a GPU adapter: {e}"));
     let caps = gpu.caps();
     report!("adapter: {} ({}, {}; {})", caps.name, caps.backend, caps.driver, caps.features().join(", "));
-    SHARED.with(|s| s.get_or_init(|| gpu.clone()).clone())
+    SHARED.with(|s| Gpu::clone(s.get_or_init(|| ManuallyDrop::new(gpu.clone()))))
+}
+
+/// The engine on this machine's adapter, with options.
+pub async fn gpu_with(options: &fledgling::gpu::GpuOptions) -> fledgling::gpu::Gpu {
+    fledgling::gpu::Gpu::with(options).await.unwrap_or_else(|e| panic!("{e}"))
 }

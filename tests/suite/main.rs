@@ -4,6 +4,9 @@
 mod harness;
 
 mod adapter;
+mod opcase;
+mod ops_linear;
+mod ops_norm;
 // Reads the sources from disk: native only.
 #[cfg(not(target_arch = "wasm32"))]
 mod layering;

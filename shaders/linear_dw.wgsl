@@ -1,0 +1,69 @@
+// dw[n, k] += Σ_m dy[m, n]·x[m, k] with TN × 8 outputs per thread in registers and no barrier (SCALAR: TN × 1).
+// Grid: (⌈k/8⌉ / 32, ⌈n/TN⌉). Overwrites, or adds with ACC (parameter gradients do).
+struct Params { m: u32, n: u32, k: u32 }
+@group(0) @binding(auto) var<uniform> p: Params;
+@group(0) @binding(auto) var<storage, read> dy: array<f32>;              // (m, n)
+#if SCALAR
+@group(0) @binding(auto) var<storage, read> x: array<f32>;               // (m, k)
+@group(0) @binding(auto) var<storage, read_write> dw: array<f32>;        // (n, k)
+#else
+@group(0) @binding(auto) var<storage, read> x: array<vec4<f32>>;         // (m, k/4)
+@group(0) @binding(auto) var<storage, read_write> dw: array<vec4<f32>>;  // (n, k/4)
+#endif
+
+@compute @workgroup_size(32)
+fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
+  let n0 = gid.y * u32(TN);
+#repeat J TN
+  let nc$J = min(n0 + $Ju, p.n - 1u);
+#endrepeat
+#if SCALAR
+  let c = gid.x;
+  if (c >= p.k) { return; }
+#repeat J TN
+  var acc$J = 0.0;
+#endrepeat
+  for (var m = 0u; m < p.m; m++) {
+    let v = x[m * p.k + c];
+#repeat J TN
+    acc$J += dy[m * p.n + nc$J] * v;
+#endrepeat
+  }
+#repeat J TN
+  if (n0 + $Ju < p.n) {
+#if ACC
+    dw[(n0 + $Ju) * p.k + c] += acc$J;
+#else
+    dw[(n0 + $Ju) * p.k + c] = acc$J;
+#endif
+  }
+#endrepeat
+#else
+  let g = gid.x;
+  let k4 = p.k >> 2u;
+  if (g >= (p.k >> 3u)) { return; }
+#repeat J TN
+  var a$J = vec4<f32>(0.0);
+  var b$J = vec4<f32>(0.0);
+#endrepeat
+  for (var m = 0u; m < p.m; m++) {
+    let lo = x[m * k4 + 2u * g];
+    let hi = x[m * k4 + 2u * g + 1u];
+#repeat J TN
+    { let d = dy[m * p.n + nc$J]; a$J += d * lo; b$J += d * hi; }
+#endrepeat
+  }
+#repeat J TN
+  if (n0 + $Ju < p.n) {
+    let at = (n0 + $Ju) * k4 + 2u * g;
+#if ACC
+    dw[at] += a$J;
+    dw[at + 1u] += b$J;
+#else
+    dw[at] = a$J;
+    dw[at + 1u] = b$J;
+#endif
+  }
+#endrepeat
+#endif
+}

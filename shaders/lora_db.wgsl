@@ -1,0 +1,41 @@
+// db_s[n, j] += step.lora · scale_s · Σ_m dy[m, n]·h[m, h_off + j] for every segment s.
+// Grid: (⌈n / 32⌉, segments): one thread per output row, up to 8 ranks at a time. Overwrites, or adds with ACC.
+struct Seg { rows: vec4<u32>, b: vec4<u32> } // (row0, row1, h_off, r), (b_off, bits of scale, –, –)
+struct Params { m: u32, n: u32, ldh: u32, nseg: u32, segs: array<Seg, 4> }
+@group(0) @binding(auto) var<uniform> p: Params;
+#include "common/step.wgsl"
+@group(0) @binding(auto) var<uniform> step: Step;
+@group(0) @binding(auto) var<storage, read> dy: array<f32>;        // (m, n)
+@group(0) @binding(auto) var<storage, read> h: array<f32>;         // (m, ldh)
+@group(0) @binding(auto) var<storage, read_write> db: array<f32>;  // B of every segment
+
+@compute @workgroup_size(32)
+fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
+  let g = p.segs[gid.y];
+  let n = g.rows.x + gid.x;
+  if (n >= g.rows.y) { return; }
+  let scale = bitcast<f32>(g.b.y) * step.lora;
+  let r = g.rows.w;
+  for (var j0 = 0u; j0 < r; j0 += 8u) {
+#repeat J 8
+    var acc$J = 0.0;
+    let hc$J = g.rows.z + min(j0 + $Ju, r - 1u);
+#endrepeat
+    for (var m = 0u; m < p.m; m++) {
+      let d = dy[m * p.n + n];
+#repeat J 8
+      acc$J += d * h[m * p.ldh + hc$J];
+#endrepeat
+    }
+    let at = g.b.x + gid.x * r + j0;
+#repeat J 8
+    if (j0 + $Ju < r) {
+#if ACC
+      db[at + $Ju] += acc$J * scale;
+#else
+      db[at + $Ju] = acc$J * scale;
+#endif
+    }
+#endrepeat
+  }
+}

@@ -1,0 +1,228 @@
+//! The three products training needs, `x·Wᵀ`, `dy·W` and `dyᵀ·x`, as dispatches: which kernel variant, which grid.
+//! Used by `linear` and by the fused vocabulary head.
+
+use super::Act;
+use super::linear::LoraSeg;
+use crate::Result;
+use crate::gpu::{Buf, Gpu, KernelKey};
+use crate::graph::{Bound, Lower};
+use crate::tensor::DType;
+
+/// What is added to a plain product.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Extras<'a> {
+    pub bias: Option<&'a Buf>,
+    /// h, flat B, and the columns of h.
+    pub lora: Option<(&'a Buf, &'a Buf, usize)>,
+    pub segs: &'a [LoraSeg],
+    pub residual: Option<&'a Buf>,
+    pub glu: Option<Act>,
+}
+
+/// The define WT of a file type (Q4_0 is stored in the form of Q4_1).
+pub(super) fn weight_type(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F32 | DType::U32 => "F32",
+        DType::F16 => "F16",
+        DType::BF16 => "BF16",
+        DType::Q4_0 | DType::Q4_1 => "Q4",
+        DType::Q8_0 => "Q8",
+    }
+}
+
+/// First word of the scale plane of a chunk of `rows` rows.
+pub(super) fn scale_offset(dtype: DType, rows: usize, cols: usize) -> usize {
+    match dtype {
+        DType::Q4_0 | DType::Q4_1 => rows * cols / 8,
+        DType::Q8_0 => rows * cols / 4,
+        _ => 0,
+    }
+}
+
+/// Classes of forward work: their variants are measured separately.
+pub fn forward_class(dtype: DType, m: usize) -> String {
+    let size = match m {
+        0..=1 => "m1",
+        2..=8 => "m8",
+        _ => "big",
+    };
+    format!("linear.{}.{size}", weight_type(dtype).to_lowercase())
+}
+
+/// The variants of `linear` worth measuring on an adapter, by class size: `reg<TM>x<TN>` hold a tile in registers and need no
+/// barrier, `tile` goes through workgroup memory, `vec` puts a workgroup on four rows.
+pub fn forward_variants(gpu: &Gpu, m: usize) -> Vec<&'static str> {
+    let mut v = if m <= 8 { vec!["reg8x1", "reg8x2", "reg8x4", "vec"] } else { vec!["reg8x8", "reg8x4", "reg4x4", "tile"] };
+    if m <= 8 && gpu.caps().subgroups {
+        v.push("vecsub");
+    }
+    v
+}
+
+/// `reg8x4` → (8, 4).
+fn tile_of(variant: &str, default: (usize, usize)) -> (usize, usize) {
+    let parse = || {
+        let (a, b) = variant.strip_prefix("reg")?.split_once('x')?;
+        Some((a.parse().ok()?, b.parse().ok()?))
+    };
+    match parse() {
+        Some((a, b)) if (1..=8).contains(&a) && (1..=8).contains(&b) => (a, b),
+        _ => default,
+    }
+}
+
+fn seg_words(segs: &[LoraSeg], out: &mut Vec<u32>) {
+    for i in 0..super::linear::MAX_SEGS {
+        match segs.get(i) {
+            Some(s) => {
+                out.extend_from_slice(&[s.row0 as u32, s.row1 as u32, s.h_off as u32, s.r as u32, s.b_off as u32, s.scale.to_bits(), 0, 0])
+            }
+            None => out.extend_from_slice(&[0; 8]),
+        }
+    }
+}
+
+/// The parameters of `lora_dh` and `lora_db`.
+pub(super) fn lora_params(m: usize, n: usize, ldh: usize, segs: &[LoraSeg]) -> Vec<u32> {
+    let mut p = vec![m as u32, n as u32, ldh as u32, segs.len() as u32];
+    seg_words(segs, &mut p);
+    p
+}
+
+/// `y = x·Wᵀ` and the extras, one dispatch per chunk of W.
+pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf, extras: &Extras<'_>) -> Result<()> {
+    let (n_all, k) = (w.desc.shape[0], w.desc.cols());
+    let ldy = if extras.glu.is_some() { n_all / 2 } else { n_all };
+    assert!(extras.glu.is_none() || w.chunks.len() == 1, "a gated weight is not split");
+    let scalar = !k.is_multiple_of(8);
+    let class = forward_class(w.desc.dtype, m);
+    let variant =
+        cx.gpu().tuning().borrow().pick(&class, if m <= 8 { "reg8x1" } else { "reg8x8" }, if m <= 8 { "vec" } else { "tile" }).to_string();
+    for chunk in &w.chunks {
+        let n = if extras.glu.is_some() { chunk.rows / 2 } else { chunk.rows };
+        let extra = extras.bias.is_some() || extras.lora.is_some() || extras.residual.is_some();
+        let (name, grid, tile) = match variant.as_str() {
+            "tile" if !scalar && extras.glu.is_none() && cx.caps().max_threads >= 256 => {
+                ("linear_tile", [n.div_ceil(64) as u32, m.div_ceil(64) as u32, 1], None)
+            }
+            "vec" | "vecsub" if !scalar && m <= 8 => ("linear_vec", cx.gpu().grid(n.div_ceil(4), 1), Some((m, 4))),
+            other => {
+                let (tm, tn) = tile_of(other, if m <= 8 { (8, 1) } else { (8, 8) });
+                let (tm, tn) = (tm.min(m), if extras.glu.is_some() { tn.min(4) } else { tn });
+                ("linear", [n.div_ceil(tn).div_ceil(32) as u32, m.div_ceil(tm) as u32, 1], Some((tm, tn)))
+            }
+        };
+        let mut key = KernelKey::new(name)
+            .def("WT", weight_type(w.desc.dtype))
+            .flag("SCALAR", scalar)
+            .flag("BIAS", extras.bias.is_some())
+            .flag("LORA", extras.lora.is_some())
+            .flag("RESIDUAL", extras.residual.is_some())
+            .flag("EXTRA", extra)
+            .flag("GLU", extras.glu.is_some())
+            .flag("SUBGROUPS", name == "linear_vec" && variant == "vecsub" && cx.caps().subgroups);
+        if let Some((tm, tn)) = tile {
+            key = key.def("TM", tm);
+            if name == "linear" {
+                key = key.def("TN", tn);
+            } else {
+                key = key.def("ROWS", tn);
+            }
+        }
+        if let Some(act) = extras.glu {
+            key = key.def("ACT", act.define());
+        }
+        let s_off = scale_offset(w.desc.dtype, chunk.rows, k);
+        let ldh = extras.lora.map_or(0, |l| l.2);
+        let mut params = [m, n, k, ldy, chunk.first, s_off, extras.segs.len(), ldh].map(|v| v as u32).to_vec();
+        seg_words(extras.segs, &mut params);
+        let mut bufs = vec![x, &chunk.buf];
+        bufs.extend(extras.bias);
+        if let Some((h, b, _)) = extras.lora {
+            bufs.extend([h, b]);
+        }
+        bufs.extend(extras.residual);
+        bufs.push(y);
+        cx.dispatch(key, &params, &bufs, grid);
+        cx.cost(2.0 * (m * chunk.rows * k) as f64, (chunk.buf.bytes() + 4 * (m * (k + n)) as u64) as f64);
+    }
+    Ok(())
+}
+
+/// `dx = dy·W` (or `+=`), one dispatch per chunk of W.
+pub(super) fn dx(cx: &mut Lower<'_>, m: usize, dy: &Buf, w: &Bound, dx: &Buf, acc: bool) -> Result<()> {
+    let (n_all, k) = (w.desc.shape[0], w.desc.cols());
+    let scalar = !k.is_multiple_of(8);
+    let class = format!("linear_dx.{}", weight_type(w.desc.dtype).to_lowercase());
+    let variant = cx.gpu().tuning().borrow().pick(&class, "reg8", "tile").to_string();
+    for (i, chunk) in w.chunks.iter().enumerate() {
+        let mut key = KernelKey::new(if variant == "tile" && !scalar && m > 8 { "linear_dx_tile" } else { "linear_dx" })
+            .def("WT", weight_type(w.desc.dtype))
+            .flag("SCALAR", scalar)
+            .flag("ACC", acc || i > 0);
+        let grid = if key.name() == "linear_dx_tile" {
+            [k.div_ceil(64) as u32, m.div_ceil(64) as u32, 1]
+        } else {
+            let tm = if variant == "reg4" { 4 } else { 8 }.min(m);
+            key = key.def("TM", tm);
+            [k.div_ceil(if scalar { 1 } else { 8 }).div_ceil(32) as u32, m.div_ceil(tm) as u32, 1]
+        };
+        let s_off = scale_offset(w.desc.dtype, chunk.rows, k);
+        let params = [m, chunk.rows, k, n_all, chunk.first, s_off].map(|v| v as u32);
+        cx.dispatch(key, &params, &[dy, &chunk.buf, dx], grid);
+        cx.cost(2.0 * (m * chunk.rows * k) as f64, (chunk.buf.bytes() + 4 * (m * (k + chunk.rows)) as u64) as f64);
+    }
+    Ok(())
+}
+
+/// `dw = dyᵀ·x` (or `+=`) for [m, n, k].
+pub(super) fn dw(cx: &mut Lower<'_>, [m, n, k]: [usize; 3], dy: &Buf, x: &Buf, dw: &Buf, acc: bool) {
+    let scalar = !k.is_multiple_of(8);
+    let tn = 8.min(n);
+    let key = KernelKey::new("linear_dw").def("TN", tn).flag("SCALAR", scalar).flag("ACC", acc);
+    let grid = [k.div_ceil(if scalar { 1 } else { 8 }).div_ceil(32) as u32, n.div_ceil(tn) as u32, 1];
+    cx.dispatch(key, &[m as u32, n as u32, k as u32], &[dy, x, dw], grid);
+    cx.cost(2.0 * (m * n * k) as f64, 4.0 * (m * (n + k) + n * k) as f64);
+}
+
+/// Every kernel variant this file can ask for, for the shader tests.
+pub(super) fn variants() -> Vec<KernelKey> {
+    let mut out = Vec::new();
+    for wt in ["F32", "F16", "BF16", "Q4", "Q8"] {
+        let base = |name| KernelKey::new(name).def("WT", wt);
+        for extras in 0..16 {
+            let with = |key: KernelKey| {
+                let (bias, lora, residual, glu) = (extras & 1 != 0, extras & 2 != 0, extras & 4 != 0, extras & 8 != 0);
+                let key = key.flag("BIAS", bias).flag("LORA", lora).flag("RESIDUAL", residual).flag("EXTRA", bias || lora || residual);
+                let key = key.flag("GLU", glu);
+                if glu { key.def("ACT", "SILU") } else { key }
+            };
+            if extras < 8 {
+                out.push(with(base("linear_tile")));
+            }
+            if extras & 12 == 12 {
+                continue; // a gated linear has no residual
+            }
+            out.push(with(base("linear").def("TM", 4).def("TN", 4)));
+            out.push(with(base("linear_vec").def("TM", 2).def("ROWS", 4)));
+            if wt == "F32" {
+                out.push(with(base("linear").def("TM", 3).def("TN", 2).flag("SCALAR", true)));
+                out.push(with(base("linear_vec").def("TM", 2).def("ROWS", 4).flag("SUBGROUPS", true)));
+            }
+        }
+        for acc in [false, true] {
+            out.push(base("linear_dx").def("TM", 8).flag("ACC", acc));
+            out.push(base("linear_dx_tile").flag("ACC", acc));
+            if wt == "F32" {
+                out.push(base("linear_dx").def("TM", 2).flag("ACC", acc).flag("SCALAR", true));
+                for scalar in [false, true] {
+                    out.push(KernelKey::new("linear_dw").def("TN", 8).flag("ACC", acc).flag("SCALAR", scalar));
+                }
+                for name in ["lora_dh", "lora_db", "col_sum"] {
+                    out.push(KernelKey::new(name).flag("ACC", acc));
+                }
+            }
+        }
+    }
+    out
+}
