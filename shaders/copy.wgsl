@@ -1,5 +1,6 @@
 // y = x, or y += x with ACC.
 // Grid: one thread per element, 64 per workgroup, folded into (x, y).
+// Variants: {|ACC}
 struct Params { n: u32 }
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<storage, read> x: array<f32>;        // (n)

@@ -1,5 +1,6 @@
 // Gradient of a norm's weight: dw[c] += Σ_rows dy·x̂ with x̂ = (x − mean)·r (MEAN) or x·r; with BIAS also db[c] += Σ_rows dy.
 // Grid: one thread per column. Overwrites, or adds with ACC (parameter gradients do).
+// Variants: {|MEAN} {|ACC}
 struct Params { rows: u32, cols: u32 }
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<storage, read> x: array<f32>;         // (rows, cols)

@@ -1,5 +1,6 @@
 // dx = r·(dy·w) − x·r³/cols · Σ(dy·w·x), per row; overwrites dx, or adds to it with ACC.
 // Grid: one workgroup per row (SERIAL: one thread per row).
+// Variants: {|SERIAL} {|ACC}
 struct Params { rows: u32, cols: u32 }
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<storage, read> x: array<f32>;         // (rows, cols)

@@ -10,6 +10,8 @@ mod ops_norm;
 // Reads the sources from disk: native only.
 #[cfg(not(target_arch = "wasm32"))]
 mod layering;
+#[cfg(not(target_arch = "wasm32"))]
+mod shaders;
 
 // WebGPU is there in a dedicated worker, and that is where the engine lives on the page.
 #[cfg(target_arch = "wasm32")]
