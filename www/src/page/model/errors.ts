@@ -1,0 +1,55 @@
+// Errors the page itself can cause or meet. The engine's own (FledglingError) carry a `code` in the same way.
+
+/** Something a person, a file or the browser's storage did; `code` is stable and in kebab case. */
+export class PageError extends Error {
+  constructor(
+    readonly code: string,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.name = 'PageError';
+  }
+}
+
+export interface Described {
+  code: string;
+  title: string;
+  detail: string;
+  hint: string;
+}
+
+// Title and advice by code; the detail always comes from the error itself, which knows what and where.
+const WORDS: Record<string, [title: string, hint: string]> = {
+  'webgpu-unavailable': ['This browser offers no WebGPU', 'Use a current Chrome, Edge, Safari 26 or Firefox with WebGPU switched on, on a page served from https or localhost.'],
+  'device-lost': ['The graphics device was lost', 'Load the model again. Chats, feedback, adapters and the last checkpoint are safe.'],
+  'out-of-memory': ['Not enough graphics memory', 'Close other tabs, or choose a smaller model, a shorter max_length or fewer answers.'],
+  'bad-file': ['This file cannot be read as a model', 'Choose a GGUF or safetensors file that is whole.'],
+  'unsupported-architecture': ['This kind of model is not supported yet', 'Llama-family models work: Llama 2 and 3, SmolLM2, Qwen2, Qwen2.5 and Qwen3.'],
+  'context-overflow': ['The prompt is longer than the model can read', 'Shorten it, or start a new chat.'],
+  'empty-dataset': ['There is nothing to learn from yet', 'Rank some answers, edit one into the ideal answer, or import a dataset.'],
+  'no-pairs': ['Every ranking here is a tie', 'A tie says nothing about which answer is better. Put at least one answer above another.'],
+  'bad-row': ['A row of the dataset cannot be used', 'Mend or remove the row named above.'],
+  'aborted': ['Stopped', ''],
+  'busy': ['The model is busy', 'Wait for the present answer or training run, or stop it.'],
+  'quota-exceeded': ['The browser’s storage is full', 'What you see is still here in this tab. Free some space in Settings, then save again.'],
+  'storage-unavailable': ['This browser keeps no files for the page', 'Private windows often do not. Export your feedback before you close the tab.'],
+  'storage-corrupt': ['A saved file was damaged', 'It was set aside, not deleted; everything else was read.'],
+  'network': ['The file could not be fetched', 'Check the address and the connection, then try again; the download goes on where it stopped.'],
+  'host-not-allowed': ['This host is not allowed', 'Allow the host in Settings first. The page reloads so that the browser enforces the new list.'],
+  'hash-mismatch': ['The file is not the one that was expected', 'Fetch it again, or choose another file.'],
+  'bad-adapter': ['This adapter cannot be used', 'It must be a PEFT LoRA adapter made for the model that is loaded.'],
+  'bad-config': ['A setting is out of range', 'Correct the value named above.'],
+};
+
+/** Turns anything thrown into words: what happened, where, and what to do. */
+export function describe(error: unknown): Described {
+  const e = error as { code?: unknown; message?: unknown; name?: unknown } | null;
+  const abort = e?.name === 'AbortError';
+  const code = abort ? 'aborted' : typeof e?.code === 'string' ? e.code : 'unexpected';
+  const detail = typeof e?.message === 'string' ? e.message : String(error);
+  const [title, hint] = WORDS[code] ?? ['Something went wrong', ''];
+  return { code, title, detail, hint };
+}
+
+export const isAbort = (error: unknown): boolean => describe(error).code === 'aborted';

@@ -1,0 +1,158 @@
+// The documents the page keeps: chats with their turns, feedback rows, settings, training runs.
+// Everything here is plain JSON, so that a file in OPFS is exactly one of these.
+import type { Message, StepMetrics, TrainArgs } from '../api.ts';
+
+/** The three criteria a person can judge an answer by. */
+export const CRITERIA = ['helpful', 'accurate', 'harmless'] as const;
+export type Criterion = (typeof CRITERIA)[number];
+
+/** How much each criterion counts towards the overall order: 0 (ignored) to 10. */
+export type Weights = Record<Criterion, number>;
+
+/** Per criterion one rating for each answer: 1 (poor) to 5 (excellent), null = not rated. */
+export type Ratings = Record<Criterion, (number | null)[]>;
+
+/** Place of each answer: 1 = best, equal = tie, null = not placed (counts as last). */
+export type Places = (number | null)[];
+
+export interface Answer {
+  text: string;
+  /** Adapter that wrote it; null = base model. */
+  adapter: string | null;
+  finishReason: 'stop' | 'length' | 'abort' | 'error';
+  tokens: number;
+  /** Seconds of decoding, for tokens per second. */
+  seconds: number;
+}
+
+/** The same prompt answered greedily by the base model and by an adapter. */
+export interface Comparison {
+  at: number;
+  base: Answer;
+  tuned: Answer;
+}
+
+export interface Turn {
+  id: string;
+  prompt: string;
+  answers: Answer[];
+  places: Places;
+  /** Whether `places` follow from the ratings or were set by hand. */
+  orderBy: 'criteria' | 'hand';
+  ratings: Ratings;
+  /** An answer rewritten into the ideal one; `from` is the index of the answer it started as. */
+  ideal: { text: string; from: number } | null;
+  /** Answer chosen to continue the chat; null = the ideal one, else the best placed. */
+  picked: number | null;
+  /** The text that the next turn was asked after; fixed then, so that later edits rewrite no history. */
+  continued: string | null;
+  comparisons: Comparison[];
+}
+
+export interface Chat {
+  id: string;
+  title: string;
+  created: number;
+  updated: number;
+  system: string;
+  turns: Turn[];
+}
+
+/** Text or messages, as TRL allows for prompt, completion, chosen and rejected. */
+export type TextOrMessages = string | Message[];
+
+export type Source = { from: 'chat'; chat: string; turn: string } | { from: 'file'; name: string };
+
+/** A ranking of answers to one prompt; an imported pair is a ranking of two. */
+export interface PreferenceRow {
+  kind: 'preference';
+  id: string;
+  created: number;
+  prompt: TextOrMessages;
+  answers: TextOrMessages[];
+  ranks: number[];
+  weight?: number;
+  ratings?: Ratings;
+  source: Source;
+}
+
+/** An example of the right answer. Exactly one of the three forms of TRL's SFT rows. */
+export interface IdealRow {
+  kind: 'ideal';
+  id: string;
+  created: number;
+  row:
+    | { messages: Message[] }
+    | { prompt: TextOrMessages; completion: TextOrMessages }
+    | { input_ids: number[]; labels?: number[] };
+  source: Source;
+}
+
+export type FeedbackRow = PreferenceRow | IdealRow;
+
+export type Method = 'dpo' | 'sft';
+
+/** Training arguments a person can set, in the names of TRL and PEFT (camelCase as in the package). */
+export interface LearnArgs {
+  learningRate: number;
+  numTrainEpochs: number;
+  maxSteps: number;
+  perDeviceTrainBatchSize: number;
+  gradientAccumulationSteps: number;
+  warmupSteps: number;
+  lrSchedulerType: NonNullable<TrainArgs['lrSchedulerType']>;
+  weightDecay: number;
+  maxGradNorm: number;
+  seed: number;
+  maxLength: number;
+  beta: number;
+  labelSmoothing: number;
+  r: number;
+  loraAlpha: number;
+  loraDropout: number;
+  useRslora: boolean;
+  targetModules: string;
+  saveSteps: number;
+}
+
+export interface Settings {
+  theme: 'system' | 'light' | 'dark';
+  n: number;
+  temperature: number;
+  topP: number;
+  topK: number;
+  minP: number;
+  repetitionPenalty: number;
+  maxNewTokens: number;
+  /** null = a new seed for each question. */
+  seed: number | null;
+  system: string;
+  weights: Weights;
+  showCriteria: boolean;
+  compare: boolean;
+  /** Extra hosts that models may be fetched from; applied by the service worker to connect-src. */
+  modelHosts: string[];
+  lastModel: { source: string; name: string } | null;
+  openLast: boolean;
+  activeAdapter: string | null;
+  method: Method;
+  adapterName: string;
+  learn: Record<Method, LearnArgs>;
+}
+
+export type RunStatus = 'starting' | 'running' | 'paused' | 'done' | 'cancelled' | 'failed' | 'interrupted';
+
+/** One training run with its metrics, kept so that the charts survive a reload. */
+export interface Run {
+  id: string;
+  method: Method;
+  adapterName: string;
+  args: LearnArgs;
+  rows: number;
+  model: string;
+  status: RunStatus;
+  started: number;
+  ended: number | null;
+  metrics: StepMetrics[];
+  error: string | null;
+}

@@ -1,0 +1,211 @@
+// Adapters: PEFT folders kept in OPFS and handed to the model; at most one is active, none means the base model.
+import { computed, signal } from '@preact/signals';
+import type { AdapterFiles, Model } from '../api.ts';
+import { describe, PageError } from '../model/errors.ts';
+import { list, readFile, removeEntry, usage, writeFile } from '../storage/opfs.ts';
+import { activity, model, noteIfLost, onLoaded, refreshMemory } from './engine.ts';
+import { announce, report } from './notices.ts';
+import { change, settings } from './settings.ts';
+
+const FOLDER = 'adapters';
+const CONFIG = 'adapter_config.json';
+const WEIGHTS = 'adapter_model.safetensors';
+
+export interface StoredAdapter {
+  name: string;
+  r: number;
+  loraAlpha: number;
+  targetModules: string[];
+  base: string;
+  bytes: number;
+  /** Handed to the present model; `error` says why not when that failed. */
+  loaded: boolean;
+  error: string | null;
+}
+
+export const adapters = signal<StoredAdapter[]>([]);
+/** Name of the active adapter of the present model; null = base. */
+export const active = computed(() => {
+  const name = settings.value.activeAdapter;
+  return adapters.value.some((a) => a.name === name && a.loaded) ? name : null;
+});
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+/** Names become folder names here and in PEFT, so they keep to letters that are safe everywhere. */
+export function checkName(name: string): string {
+  if (!NAME.test(name)) throw new PageError('bad-config', `“${name}” cannot name an adapter: expected 1 to 64 letters (a–z), digits, dots, hyphens or underscores, beginning with a letter or digit.`);
+  return name;
+}
+
+/** A free name like the given one. */
+export function freeName(like: string): string {
+  const base = (like.replace(/[^A-Za-z0-9._-]+/g, '-').replace(/^[^A-Za-z0-9]+/, '') || 'adapter').slice(0, 56);
+  let name = base;
+  for (let i = 2; adapters.value.some((a) => a.name === name); i++) name = `${base}-${i}`;
+  return name;
+}
+
+function summary(name: string, config: string, bytes: number): StoredAdapter {
+  let c: Record<string, unknown> = {};
+  try {
+    c = JSON.parse(config) as Record<string, unknown>;
+  } catch {
+    return { name, r: 0, loraAlpha: 0, targetModules: [], base: '', bytes, loaded: false, error: `${CONFIG} is not JSON.` };
+  }
+  const modules = c['target_modules'];
+  return {
+    name,
+    r: Number(c['r'] ?? 8),
+    loraAlpha: Number(c['lora_alpha'] ?? 8),
+    targetModules: Array.isArray(modules) ? modules.map(String) : typeof modules === 'string' ? [modules] : [],
+    base: typeof c['base_model_name_or_path'] === 'string' ? c['base_model_name_or_path'] : '',
+    bytes,
+    loaded: false,
+    error: null,
+  };
+}
+
+const set = (name: string, part: Partial<StoredAdapter>): void => void (adapters.value = adapters.value.map((a) => (a.name === name ? { ...a, ...part } : a)));
+
+export async function loadAdapters(): Promise<void> {
+  const found: StoredAdapter[] = [];
+  for (const name of await list(FOLDER)) {
+    const config = await readFile(`${FOLDER}/${name}/${CONFIG}`);
+    const weights = await readFile(`${FOLDER}/${name}/${WEIGHTS}`);
+    // A folder without both files is one whose writing never ended.
+    if (!config || !weights) continue;
+    found.push(summary(name, await config.text(), weights.size));
+  }
+  adapters.value = found;
+}
+
+export async function filesOf(name: string): Promise<AdapterFiles> {
+  const config = await readFile(`${FOLDER}/${name}/${CONFIG}`);
+  const weights = await readFile(`${FOLDER}/${name}/${WEIGHTS}`);
+  if (!config || !weights) throw new PageError('bad-adapter', `The adapter ${name} is not complete: expected ${CONFIG} and ${WEIGHTS}.`);
+  return { [CONFIG]: await config.text(), [WEIGHTS]: new Uint8Array(await weights.arrayBuffer()) };
+}
+
+async function store(name: string, files: AdapterFiles): Promise<void> {
+  const weights = files[WEIGHTS] as Uint8Array<ArrayBuffer>;
+  // Asked beforehand, so that an adapter is never half replaced for want of room.
+  const { used, quota } = await usage();
+  if (quota > 0 && used + weights.byteLength > quota) throw new PageError('quota-exceeded', `No room to save the adapter ${name}: it needs ${weights.byteLength} bytes, ${Math.max(0, quota - used)} are left.`);
+  await writeFile(`${FOLDER}/${name}/${WEIGHTS}`, weights);
+  await writeFile(`${FOLDER}/${name}/${CONFIG}`, files[CONFIG]);
+  const entry = summary(name, files[CONFIG], weights.byteLength);
+  adapters.value = [...adapters.value.filter((a) => a.name !== name), entry].sort((a, b) => a.name.localeCompare(b.name));
+}
+
+async function hand(engine: Model, name: string): Promise<void> {
+  try {
+    await engine.loadAdapter(await filesOf(name), name);
+    set(name, { loaded: true, error: null });
+  } catch (e) {
+    set(name, { loaded: false, error: describe(e).detail });
+  }
+}
+
+onLoaded(async (engine) => {
+  for (const a of adapters.value) await hand(engine, a.name);
+  const wanted = active.value;
+  if (wanted) await engine.setAdapter(wanted);
+});
+
+/** Switches to an adapter, or to the base model. */
+export async function activate(name: string | null): Promise<void> {
+  const engine = model.value;
+  try {
+    if (engine) await (name === null ? engine.disableAdapter() : engine.setAdapter(name));
+    change({ activeAdapter: name });
+    announce(name === null ? 'The base model answers now' : `The adapter ${name} answers now`);
+  } catch (e) {
+    noteIfLost(e);
+    report(e);
+  }
+}
+
+/** Saves what the model has learnt under a name, and uses it. */
+export async function keepTrained(name: string): Promise<void> {
+  const engine = model.value;
+  if (!engine) return;
+  const files = await engine.saveAdapter(name);
+  try {
+    await store(name, files);
+  } catch (e) {
+    // Not on disk, but not lost: it stays in the model and can be downloaded from there.
+    const info = summary(name, files[CONFIG], files[WEIGHTS].byteLength);
+    adapters.value = [...adapters.value.filter((a) => a.name !== name), info];
+    unsaved.set(name, files);
+    report(e, [{ label: 'Save again', run: () => void retry(name) }]);
+  }
+  set(name, { loaded: true });
+  await activate(name);
+  await refreshMemory();
+}
+
+/** Trained adapters that found no room on disk, by name. */
+const unsaved = new Map<string, AdapterFiles>();
+async function retry(name: string): Promise<void> {
+  const files = unsaved.get(name);
+  if (!files) return;
+  try {
+    await store(name, files);
+    set(name, { loaded: true });
+    unsaved.delete(name);
+  } catch (e) {
+    report(e, [{ label: 'Save again', run: () => void retry(name) }]);
+  }
+}
+
+/** The files of an adapter for a download, from disk or, where there was no room, from memory. */
+export const exportFiles = (name: string): Promise<AdapterFiles> => (unsaved.has(name) ? Promise.resolve(unsaved.get(name)!) : filesOf(name));
+
+/** Undoes a training run that was given up: the adapter is as it was before, or gone. */
+export async function restoreBefore(name: string): Promise<void> {
+  const engine = model.value;
+  if (!engine) return;
+  const known = (await engine.adapters()).some((a) => a.name === name);
+  if (known) await engine.removeAdapter(name);
+  if (adapters.value.some((a) => a.name === name)) await hand(engine, name);
+  const now = active.value;
+  await (now === null ? engine.disableAdapter() : engine.setAdapter(now));
+}
+
+/** Takes in a PEFT folder. The model checks it first: what it refuses is not kept. */
+export async function addAdapter(name: string, files: AdapterFiles): Promise<void> {
+  checkName(name);
+  try {
+    JSON.parse(files[CONFIG]);
+  } catch (e) {
+    throw new PageError('bad-adapter', `${CONFIG} is not JSON: ${(e as Error).message}`, { cause: e });
+  }
+  const engine = model.value;
+  if (engine) await engine.loadAdapter(files, name);
+  await store(name, files);
+  set(name, { loaded: engine !== null });
+  await refreshMemory();
+}
+
+export async function removeAdapter(name: string): Promise<void> {
+  const was = adapters.value.find((a) => a.name === name);
+  if (!was) return;
+  if (settings.value.activeAdapter === name) await activate(null);
+  if (was.loaded) await model.value?.removeAdapter(name);
+  unsaved.delete(name);
+  adapters.value = adapters.value.filter((a) => a.name !== name);
+  await removeEntry(`${FOLDER}/${name}`);
+  await refreshMemory();
+}
+
+export async function renameAdapter(from: string, to: string): Promise<void> {
+  checkName(to);
+  if (from === to) return;
+  if (adapters.value.some((a) => a.name === to)) throw new PageError('bad-config', `There is already an adapter called ${to}.`);
+  if (activity.value === 'learning') throw new PageError('busy', 'An adapter cannot be renamed while the model is learning.');
+  const files = await exportFiles(from);
+  const wasActive = settings.value.activeAdapter === from;
+  await addAdapter(to, files);
+  if (wasActive) await activate(to);
+  await removeAdapter(from);
+}

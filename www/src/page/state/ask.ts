@@ -1,0 +1,172 @@
+// Asking: n candidates side by side, or base and tuned side by side.
+import { signal, type Signal } from '@preact/signals';
+import type { Candidate, GenerateOptions } from '../api.ts';
+import { describe, isAbort, type Described } from '../model/errors.ts';
+import type { Answer } from '../model/types.ts';
+import { addTurn, current, promptOf, removeTurn, updateTurn } from './chats.ts';
+import { activity, model, noteIfLost, refreshMemory } from './engine.ts';
+import { announce, report } from './notices.ts';
+import { settings } from './settings.ts';
+
+/** Texts that are still being written, by turn; one signal each, so that a new token redraws one card. */
+export interface Live {
+  turn: string;
+  /** 'answers' replaces the turn's own cards, 'compare' the block base | tuned below them. */
+  where: 'answers' | 'compare';
+  texts: Signal<string>[];
+  done: Signal<boolean>[];
+  labels: (string | null)[];
+}
+
+export const live = signal<Live | null>(null);
+export const askError = signal<Described | null>(null);
+/** Text of the composer; comes back when a question could not be asked. */
+export const draft = signal('');
+
+let controller: AbortController | null = null;
+export const stopAnswering = (): void => controller?.abort();
+
+function options(part: Partial<GenerateOptions>): GenerateOptions {
+  const s = settings.value;
+  return {
+    maxNewTokens: s.maxNewTokens,
+    temperature: s.temperature,
+    ...(s.topP < 1 ? { topP: s.topP } : {}),
+    ...(s.topK > 0 ? { topK: s.topK } : {}),
+    ...(s.minP > 0 ? { minP: s.minP } : {}),
+    ...(s.repetitionPenalty !== 1 ? { repetitionPenalty: s.repetitionPenalty } : {}),
+    seed: s.seed ?? Math.floor(Math.random() * 2 ** 31),
+    ...part,
+  };
+}
+
+const answerOf = (c: Candidate): Answer => ({ text: c.text, adapter: c.adapter, finishReason: c.finishReason, tokens: c.tokenIds.length, seconds: c.seconds.decode });
+const cutShort = (text: string, adapter: string | null, why: 'abort' | 'error'): Answer => ({ text, adapter, finishReason: why, tokens: 0, seconds: 0 });
+
+/** Gathers pieces and shows them once a frame, however fast they come. */
+function painter(texts: Signal<string>[]): { add(i: number, piece: string): void; flush(): void } {
+  const buffers = texts.map(() => '');
+  let frame = 0;
+  const flush = (): void => {
+    cancelAnimationFrame(frame);
+    frame = 0;
+    buffers.forEach((b, i) => (texts[i]!.value = b));
+  };
+  return {
+    add(i, piece) {
+      buffers[i] += piece;
+      // Hidden tabs get no frames; the text is shown when the stream ends.
+      if (!frame) frame = requestAnimationFrame(flush);
+    },
+    flush,
+  };
+}
+
+function begin(turn: string, where: Live['where'], labels: (string | null)[]): Live {
+  const next: Live = { turn, where, labels, texts: labels.map(() => signal('')), done: labels.map(() => signal(false)) };
+  live.value = next;
+  controller = new AbortController();
+  activity.value = 'answering';
+  askError.value = null;
+  return next;
+}
+
+function end(was: typeof activity.value): void {
+  live.value = null;
+  controller = null;
+  if (activity.value === 'answering') activity.value = was;
+  void refreshMemory();
+}
+
+function failed(error: unknown): void {
+  noteIfLost(error);
+  if (!isAbort(error)) askError.value = describe(error);
+}
+
+/** Asks the prompt at the end of the present chat: n candidates, or base and the active adapter. */
+export async function ask(prompt: string): Promise<void> {
+  const engine = model.value;
+  if (!engine || live.value) return;
+  const s = settings.value;
+  const adapter = s.activeAdapter;
+  const compare = s.compare && adapter !== null;
+  const messages = promptOf(current.value, { ask: prompt });
+  const was = activity.value;
+  const labels = compare ? [null, adapter] : Array<string | null>(s.n).fill(adapter);
+  const turn = addTurn(prompt, labels.map((l) => cutShort('', l, 'abort')));
+  const now = begin(turn.id, 'answers', labels);
+  const paint = painter(now.texts);
+  const stop = controller!.signal;
+  draft.value = '';
+  announce(compare ? 'The base model and the adapter are answering' : `${s.n} answers are being written`);
+  try {
+    let answers: Answer[];
+    if (compare) {
+      answers = [];
+      // One after the other: both use the same weights on the GPU.
+      for (const [i, label] of labels.entries()) {
+        const stream = engine.chat(messages, options({ adapter: label, signal: stop }));
+        for await (const piece of stream) paint.add(i, piece);
+        answers.push({ ...answerOf(await stream.result), adapter: label });
+        paint.flush();
+        now.done[i]!.value = true;
+      }
+    } else {
+      const stream = engine.generateCandidates(messages, { ...options({ signal: stop }), n: s.n });
+      for await (const event of stream) {
+        paint.add(event.index, event.text);
+        if (event.done) now.done[event.index]!.value = true;
+      }
+      answers = (await stream.result).map(answerOf);
+    }
+    paint.flush();
+    if (answers.every((a) => a.text === '' && a.finishReason === 'abort')) giveBack(turn.id, prompt);
+    else updateTurn(turn.id, (t) => ({ ...t, answers }));
+    announce('All answers are complete');
+  } catch (e) {
+    paint.flush();
+    failed(e);
+    const kept = now.texts.map((t, i) => cutShort(t.value, labels[i]!, isAbort(e) ? 'abort' : 'error'));
+    if (kept.every((a) => a.text === '')) giveBack(turn.id, prompt);
+    else updateTurn(turn.id, (t) => ({ ...t, answers: kept }));
+  } finally {
+    end(was);
+  }
+}
+
+/** Nothing came of it: the turn goes, the question returns to the composer. */
+function giveBack(turn: string, prompt: string): void {
+  removeTurn(turn);
+  if (draft.value === '') draft.value = prompt;
+}
+
+/** Asks the prompt of an earlier turn again, greedily, of the base model and of an adapter. */
+export async function askAgain(turnId: string, adapter: string): Promise<void> {
+  const engine = model.value;
+  if (!engine || live.value) return;
+  const messages = promptOf(current.value, { turn: turnId });
+  const was = activity.value;
+  const labels = [null, adapter];
+  const now = begin(turnId, 'compare', labels);
+  const paint = painter(now.texts);
+  const stop = controller!.signal;
+  announce('The base model and the adapter are answering');
+  try {
+    const pair: Answer[] = [];
+    for (const [i, label] of labels.entries()) {
+      const stream = engine.chat(messages, options({ temperature: 0, adapter: label, signal: stop }));
+      for await (const piece of stream) paint.add(i, piece);
+      pair.push({ ...answerOf(await stream.result), adapter: label });
+      paint.flush();
+      now.done[i]!.value = true;
+    }
+    const [base, tuned] = pair as [Answer, Answer];
+    if (!stop.aborted) updateTurn(turnId, (t) => ({ ...t, comparisons: [...t.comparisons, { at: Date.now(), base, tuned }] }));
+    announce(base.text === tuned.text ? 'Both answers are the same' : 'Both answers are complete and differ');
+  } catch (e) {
+    noteIfLost(e);
+    if (!isAbort(e)) report(e);
+  } finally {
+    end(was);
+  }
+}

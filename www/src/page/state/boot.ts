@@ -1,0 +1,41 @@
+// Reads what earlier visits left, in an order that lets the page appear at once, and starts what runs by itself.
+import { signal } from '@preact/signals';
+import { loadAdapters } from './adapters.ts';
+import { loadChats } from './chats.ts';
+import { capable, fetchOffers, load, model, probe } from './engine.ts';
+import { FEEDBACK_FILE, loadFeedback } from './feedback.ts';
+import { report } from './notices.ts';
+import { onChangedElsewhere } from './saver.ts';
+import { loadSettings, settings, SETTINGS_FILE } from './settings.ts';
+import { loadRun } from './training.ts';
+
+/** False until saved work has been read; until then nothing may be written over it. */
+export const ready = signal(false);
+
+/** The wish to load something after the reload that a change of allowed hosts needs. */
+const WISH = 'fledgling-load-after-reload';
+export const loadAfterReload = (source: string, name: string): void => sessionStorage.setItem(WISH, JSON.stringify({ source, name }));
+
+async function registerServiceWorker(): Promise<void> {
+  // In development the server sends the policy itself.
+  if (!import.meta.env.PROD || !('serviceWorker' in navigator)) return;
+  await navigator.serviceWorker.register(new URL('sw.js', document.baseURI)).catch((e: unknown) => console.warn('No service worker: model hosts cannot be allowed on this server.', e));
+}
+
+export async function boot(): Promise<void> {
+  void registerServiceWorker();
+  const probing = probe();
+  for (const read of [loadSettings, loadChats, loadFeedback, loadAdapters, loadRun]) await read().catch((e: unknown) => report(e));
+  ready.value = true;
+  onChangedElsewhere((path) => {
+    const again = path === SETTINGS_FILE ? loadSettings : path === FEEDBACK_FILE ? loadFeedback : path.startsWith('chats/') ? loadChats : null;
+    again?.().catch((e: unknown) => report(e));
+  });
+  await Promise.all([probing, fetchOffers()]);
+  const wish = sessionStorage.getItem(WISH);
+  sessionStorage.removeItem(WISH);
+  const { lastModel, openLast } = settings.value;
+  const next = wish ? (JSON.parse(wish) as { source: string; name: string }) : openLast ? lastModel : null;
+  if (next && capable.value?.webgpu && !model.value) await load(next.source, next.name);
+}
+

@@ -1,0 +1,53 @@
+// Messages to the person: short toasts, errors that stay until dismissed, and words for screen readers.
+import { signal } from '@preact/signals';
+import { describe, type Described } from '../model/errors.ts';
+
+export interface Action {
+  label: string;
+  run(): void;
+}
+
+export interface Notice {
+  id: number;
+  tone: 'info' | 'error';
+  title: string;
+  detail: string;
+  code: string | null;
+  actions: Action[];
+}
+
+export const notices = signal<Notice[]>([]);
+/** Text of the page's polite live region. */
+export const announcement = signal('');
+
+let next = 1;
+
+export function dismiss(id: number): void {
+  notices.value = notices.value.filter((n) => n.id !== id);
+}
+
+/** A short message that leaves by itself (with an action it stays a little longer). */
+export function toast(title: string, action?: Action): void {
+  const id = next++;
+  notices.value = [...notices.value.slice(-3), { id, tone: 'info', title, detail: '', code: null, actions: action ? [action] : [] }];
+  setTimeout(() => dismiss(id), action ? 9000 : 4500);
+}
+
+/** Shows an error until it is dismissed; the same code twice is shown once, with the newer detail. */
+export function report(error: unknown, actions: Action[] = []): Described {
+  const said = describe(error);
+  if (said.code === 'unexpected') console.error(error);
+  notices.value = [
+    ...notices.value.filter((n) => n.code !== said.code),
+    { id: next++, tone: 'error', title: said.title, detail: [said.detail, said.hint].filter(Boolean).join(' '), code: said.code, actions },
+  ];
+  return said;
+}
+
+export const clearError = (code: string): void => void (notices.value = notices.value.filter((n) => n.code !== code));
+
+/** Has a screen reader say something without moving the focus. */
+export function announce(text: string): void {
+  // The same words twice in a row would not be read again; a no-break space makes them differ.
+  announcement.value = announcement.value === text ? text + '\u00a0' : text;
+}

@@ -1,0 +1,24 @@
+import { signal } from '@preact/signals';
+
+export const ROUTES = ['chat', 'learn', 'feedback', 'adapters', 'model', 'settings'] as const;
+export type Route = (typeof ROUTES)[number];
+
+const read = (): Route => {
+  const name = location.hash.replace(/^#\/?/, '').split('/')[0] as Route;
+  return ROUTES.includes(name) ? name : 'chat';
+};
+
+export const route = signal<Route>(read());
+/** Counts navigations, so that a view can move the focus to its heading; 0 = the first view, which leaves it alone. */
+export const navigations = signal(0);
+
+addEventListener('hashchange', () => {
+  const to = read();
+  if (to === route.value) return;
+  route.value = to;
+  navigations.value++;
+});
+
+export function go(to: Route): void {
+  if (read() !== to) location.hash = `#/${to}`;
+}

@@ -1,0 +1,92 @@
+import { signal } from '@preact/signals';
+import { cleanHosts } from '../model/hosts.ts';
+import { readJson } from '../storage/opfs.ts';
+import { CRITERIA, type LearnArgs, type Method, type Settings } from '../model/types.ts';
+import { save } from './saver.ts';
+
+export const SETTINGS_FILE = 'settings.json';
+
+const COMMON: LearnArgs = {
+  learningRate: 2e-4,
+  numTrainEpochs: 3,
+  maxSteps: -1,
+  perDeviceTrainBatchSize: 1,
+  gradientAccumulationSteps: 1,
+  warmupSteps: 0,
+  lrSchedulerType: 'linear',
+  weightDecay: 0,
+  maxGradNorm: 1,
+  seed: 42,
+  maxLength: 1024,
+  beta: 0.1,
+  labelSmoothing: 0,
+  r: 8,
+  loraAlpha: 16,
+  loraDropout: 0,
+  useRslora: false,
+  targetModules: 'all-linear',
+  saveSteps: 10,
+};
+
+/** DPO wants smaller steps than SFT, and a few more passes when pairs are few. */
+export const LEARN_DEFAULTS: Record<Method, LearnArgs> = {
+  dpo: { ...COMMON, learningRate: 1e-4, numTrainEpochs: 4 },
+  sft: COMMON,
+};
+
+export const DEFAULTS: Settings = {
+  theme: 'system',
+  n: 3,
+  temperature: 0.8,
+  topP: 0.95,
+  topK: 0,
+  minP: 0,
+  repetitionPenalty: 1,
+  maxNewTokens: 256,
+  seed: null,
+  system: '',
+  weights: { helpful: 5, accurate: 5, harmless: 5 },
+  showCriteria: true,
+  compare: false,
+  modelHosts: [],
+  lastModel: null,
+  openLast: true,
+  activeAdapter: null,
+  method: 'dpo',
+  adapterName: 'my-first-adapter',
+  learn: LEARN_DEFAULTS,
+};
+
+export const settings = signal<Settings>(DEFAULTS);
+
+const inRange = (v: unknown, lo: number, hi: number, otherwise: number): number => (typeof v === 'number' && v >= lo && v <= hi ? v : otherwise);
+
+/** Settings from a file of any age: unknown fields fall away, wrong ones take their default. */
+export function repaired(raw: Partial<Settings> | null): Settings {
+  const s: Settings = { ...DEFAULTS };
+  for (const key of Object.keys(DEFAULTS) as (keyof Settings)[]) {
+    const value = raw?.[key];
+    if (value !== undefined && (DEFAULTS[key] === null || typeof value === typeof DEFAULTS[key])) Object.assign(s, { [key]: value });
+  }
+  s.n = inRange(s.n, 2, 6, DEFAULTS.n);
+  s.temperature = inRange(s.temperature, 0, 5, DEFAULTS.temperature);
+  s.weights = { ...DEFAULTS.weights };
+  for (const c of CRITERIA) s.weights[c] = inRange(raw?.weights?.[c], 0, 10, DEFAULTS.weights[c]);
+  s.modelHosts = cleanHosts(Array.isArray(raw?.modelHosts) ? raw.modelHosts : []);
+  s.learn = { dpo: { ...LEARN_DEFAULTS.dpo, ...raw?.learn?.dpo }, sft: { ...LEARN_DEFAULTS.sft, ...raw?.learn?.sft } };
+  return s;
+}
+
+export async function loadSettings(): Promise<void> {
+  settings.value = repaired(await readJson<Settings>(SETTINGS_FILE));
+}
+
+export function change(part: Partial<Settings>): void {
+  settings.value = { ...settings.value, ...part };
+  save(SETTINGS_FILE, () => JSON.stringify(settings.value, null, 1));
+}
+
+export function changeLearn(method: Method, part: Partial<LearnArgs>): void {
+  const { learn } = settings.value;
+  change({ learn: { ...learn, [method]: { ...learn[method], ...part } } });
+}

@@ -1,0 +1,75 @@
+import { useEffect, useRef } from 'preact/hooks';
+import uPlot from 'uplot';
+import { theme } from '../state/theme.ts';
+import { value } from './format.ts';
+
+export interface Series {
+  label: string;
+  /** One value for each x; undefined leaves a gap. */
+  values: (number | undefined)[];
+  /** CSS custom property that holds the colour. */
+  color: string;
+}
+
+/** A line chart over training steps. The canvas is described in words for those who cannot see it. */
+export function Chart({ title, x, series, range }: { title: string; x: number[]; series: Series[]; range?: [number, number] }) {
+  const box = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot | null>(null);
+  const shape = series.map((s) => s.label).join('|');
+  const data = (): uPlot.AlignedData => [x, ...series.map((s) => s.values.map((v) => (v === undefined ? null : v)))];
+
+  // Colours are read from the style sheet, so another theme means another plot.
+  useEffect(() => {
+    const host = box.current!;
+    const css = getComputedStyle(host);
+    const color = (name: string): string => css.getPropertyValue(name).trim();
+    const axis: uPlot.Axis = { stroke: color('--muted'), grid: { stroke: color('--line'), width: 1 }, ticks: { show: false }, font: '11px system-ui, sans-serif' };
+    const chart = new uPlot(
+      {
+        width: Math.max(120, host.clientWidth),
+        height: 148,
+        padding: [8, 10, 0, 0],
+        legend: { show: false },
+        cursor: { show: true, drag: { x: false, y: false }, points: { show: false } },
+        scales: { x: { time: false }, y: range ? { range } : {} },
+        axes: [
+          { ...axis, size: 24, space: 60, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] },
+          { ...axis, size: 46, space: 34, values: (_, ticks) => ticks.map((v) => value(v)) },
+        ],
+        series: [{}, ...series.map((s) => ({ label: s.label, stroke: color(s.color), width: 2, points: { show: x.length < 3, size: 5, fill: color(s.color) } }))],
+      },
+      data(),
+      host,
+    );
+    plot.current = chart;
+    const watch = new ResizeObserver(() => host.clientWidth > 0 && chart.setSize({ width: host.clientWidth, height: 148 }));
+    watch.observe(host);
+    return () => {
+      watch.disconnect();
+      chart.destroy();
+      plot.current = null;
+    };
+  }, [theme.value, shape, x.length < 3]);
+
+  useEffect(() => plot.current?.setData(data()), [x, ...series.map((s) => s.values)]);
+
+  const said = series.map((s) => `${series.length > 1 ? `${s.label} ` : ''}from ${value(s.values.find((v) => v !== undefined))} to ${value(s.values.findLast((v) => v !== undefined))}`).join(', ');
+  return (
+    <figure class="chart">
+      <figcaption>
+        <span class="chart-title">{title}</span>
+        {series.map((s) => (
+          <span key={s.label} class="chart-value">
+            {series.length > 1 && (
+              <>
+                <i class={`key ${s.color.slice(2)}`} /> {s.label}{' '}
+              </>
+            )}
+            <b>{value(s.values.findLast((v) => v !== undefined))}</b>
+          </span>
+        ))}
+      </figcaption>
+      <div ref={box} class="plot" role="img" aria-label={`${title}: ${x.length} steps, ${said}`} />
+    </figure>
+  );
+}

@@ -1,0 +1,185 @@
+import type { ComponentChildren, JSX } from 'preact';
+import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import { Icon, type IconName } from './icons.tsx';
+
+type ButtonProps = Omit<JSX.IntrinsicElements['button'], 'icon'> & { icon?: IconName; tone?: 'plain' | 'primary' | 'quiet' | 'danger'; small?: boolean; children?: ComponentChildren };
+
+export function Button({ icon, tone = 'plain', small, children, class: extra, ...rest }: ButtonProps) {
+  return (
+    <button type="button" {...rest} class={`button ${tone} ${small ? 'small' : ''} ${children ? '' : 'only-icon'} ${(extra as string | undefined) ?? ''}`}>
+      {icon && <Icon name={icon} size={small ? 16 : 18} />}
+      {children && <span>{children}</span>}
+    </button>
+  );
+}
+
+interface Choice<T> {
+  value: T;
+  label: string;
+  /** For a screen reader, where the label is short. */
+  say?: string;
+  icon?: IconName;
+  disabled?: boolean;
+}
+
+/** A row of radio buttons drawn as one control: one tab stop, arrow keys choose. */
+export function Segments<T extends string | number>({ legend, value, choices, onPick, showLegend = false, small = false }: { legend: string; value: T | null; choices: Choice<T>[]; onPick(v: T): void; showLegend?: boolean; small?: boolean }) {
+  const name = useId();
+  return (
+    <fieldset class={`segments ${small ? 'small' : ''}`}>
+      <legend class={showLegend ? '' : 'sr-only'}>{legend}</legend>
+      <div class="segments-row">
+        {choices.map((c) => (
+          <label key={c.value} class={value === c.value ? 'on' : ''} title={c.say}>
+            <input type="radio" name={name} checked={value === c.value} disabled={c.disabled ?? false} aria-label={c.say} onChange={() => onPick(c.value)} />
+            {c.icon && <Icon name={c.icon} size={16} />}
+            {c.label && <span>{c.label}</span>}
+          </label>
+        ))}
+      </div>
+    </fieldset>
+  );
+}
+
+export function Switch({ label, checked, onChange, help }: { label: string; checked: boolean; onChange(v: boolean): void; help?: string }) {
+  const id = useId();
+  return (
+    <label class="switch">
+      <input type="checkbox" role="switch" checked={checked} aria-describedby={help ? id : undefined} onChange={(e) => onChange(e.currentTarget.checked)} />
+      <span class="switch-track" aria-hidden="true" />
+      <span class="switch-label">
+        {label}
+        {help && <small id={id}>{help}</small>}
+      </span>
+    </label>
+  );
+}
+
+/** A slider with its value beside it. */
+export function Slider({ label, value, min, max, step, onInput, format = String }: { label: string; value: number; min: number; max: number; step: number; onInput(v: number): void; format?(v: number): string }) {
+  const id = useId();
+  return (
+    <div class="slider">
+      <label for={id}>{label}</label>
+      <output for={id}>{format(value)}</output>
+      <input id={id} type="range" min={min} max={max} step={step} value={value} onInput={(e) => onInput(e.currentTarget.valueAsNumber)} />
+    </div>
+  );
+}
+
+/** A modal dialog: the browser's own, with focus kept inside and Escape to close. */
+export function Dialog({ title, onClose, children }: { title: string; onClose(): void; children: ComponentChildren }) {
+  const ref = useRef<HTMLDialogElement>(null);
+  const id = useId();
+  useEffect(() => {
+    const dialog = ref.current!;
+    dialog.showModal();
+    return () => dialog.close();
+  }, []);
+  return (
+    <dialog ref={ref} aria-labelledby={id} onCancel={(e) => (e.preventDefault(), onClose())} onClick={(e) => e.target === ref.current && onClose()}>
+      <div class="dialog-body">
+        <header>
+          <h2 id={id}>{title}</h2>
+          <Button icon="close" tone="quiet" aria-label="Close" onClick={onClose} />
+        </header>
+        {children}
+      </div>
+    </dialog>
+  );
+}
+
+/** Opens the browser's file picker. Files given by drop come through `onFiles` as well, see dropzone(). */
+export function FilePick({ label, accept, multiple = false, icon = 'upload', tone, onFiles, disabled = false }: { label: string; accept: string; multiple?: boolean; icon?: IconName; tone?: ButtonProps['tone']; onFiles(f: File[]): void; disabled?: boolean }) {
+  const input = useRef<HTMLInputElement>(null);
+  return (
+    <>
+      <Button icon={icon} tone={tone ?? 'plain'} disabled={disabled} onClick={() => input.current!.click()}>
+        {label}
+      </Button>
+      <input
+        ref={input}
+        class="file-input"
+        type="file"
+        tabIndex={-1}
+        aria-hidden="true"
+        accept={accept}
+        multiple={multiple}
+        onChange={(e) => {
+          const files = [...(e.currentTarget.files ?? [])];
+          // The same file may be chosen twice in a row.
+          e.currentTarget.value = '';
+          if (files.length) onFiles(files);
+        }}
+      />
+    </>
+  );
+}
+
+/** Handlers that let an element take dropped files. */
+export function dropzone(onFiles: (f: File[]) => void): Pick<JSX.IntrinsicElements['div'], 'onDragOver' | 'onDragLeave' | 'onDrop'> {
+  return {
+    onDragOver(e) {
+      if (!e.dataTransfer?.types.includes('Files')) return;
+      e.preventDefault();
+      e.currentTarget.classList.add('dropping');
+    },
+    onDragLeave: (e) => e.currentTarget.classList.remove('dropping'),
+    onDrop(e) {
+      e.currentTarget.classList.remove('dropping');
+      const files = [...(e.dataTransfer?.files ?? [])];
+      if (!files.length) return;
+      e.preventDefault();
+      onFiles(files);
+    },
+  };
+}
+
+export function Empty({ icon, title, children }: { icon: IconName; title: string; children?: ComponentChildren }) {
+  return (
+    <div class="empty">
+      <span class="empty-icon">
+        <Icon name={icon} size={28} />
+      </span>
+      <h2>{title}</h2>
+      {children}
+    </div>
+  );
+}
+
+/** Asks for a name; what `onSave` throws is shown below the field. */
+export function NameDialog({ title, label, value, onSave, onClose }: { title: string; label: string; value: string; onSave(name: string): void | Promise<void>; onClose(): void }) {
+  const [name, setName] = useState(value);
+  const [wrong, setWrong] = useState('');
+  const id = useId();
+  return (
+    <Dialog title={title} onClose={onClose}>
+      <form
+        class="stack"
+        onSubmit={(e) => {
+          e.preventDefault();
+          void (async () => {
+            try {
+              await onSave(name.trim());
+              onClose();
+            } catch (error) {
+              setWrong((error as Error).message);
+            }
+          })();
+        }}
+      >
+        <label for={id}>{label}</label>
+        <input id={id} type="text" value={name} autofocus spellcheck={false} onInput={(e) => (setName(e.currentTarget.value), setWrong(''))} aria-invalid={wrong !== ''} aria-describedby={`${id}-wrong`} />
+        <p id={`${id}-wrong`} class="field-error" role="alert">
+          {wrong}
+        </p>
+        <div class="row end">
+          <Button onClick={onClose}>Cancel</Button>
+          <Button type="submit" tone="primary" disabled={!name.trim()}>
+            Save
+          </Button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}

@@ -1,0 +1,283 @@
+import { useMemo, useState } from 'preact/hooks';
+import { exportIdeals, exportPreferences, pairsIn, parseJsonl, textOf, type ImportResult } from '../model/dataset.ts';
+import { allTied, formatOrder } from '../model/ranking.ts';
+import type { FeedbackRow, TextOrMessages } from '../model/types.ts';
+import { addRows, counts, removeRows, rows } from '../state/feedback.ts';
+import { announce, report, toast } from '../state/notices.ts';
+import { go } from '../state/router.ts';
+import { Button, Dialog, dropzone, Empty, FilePick, Segments } from '../ui/basic.tsx';
+import { offerFile, when } from '../ui/format.ts';
+
+const PAGE = 50;
+
+const promptText = (row: FeedbackRow): string => {
+  if (row.kind === 'preference') return lastWords(row.prompt);
+  if ('input_ids' in row.row) return `${row.row.input_ids.length} token ids`;
+  if ('messages' in row.row) return lastWords(row.row.messages.filter((m) => m.role === 'user'));
+  return lastWords(row.row.prompt);
+};
+/** The last question of a conversation says most about it. */
+const lastWords = (t: TextOrMessages): string => (typeof t === 'string' ? t : (t.findLast((m) => m.role === 'user') ?? t.at(-1))?.content ?? '');
+const answerText = (row: FeedbackRow): string => {
+  if (row.kind === 'preference') return allTied(row.ranks) ? 'all equal' : formatOrder(row.ranks);
+  if ('input_ids' in row.row) return row.row.labels ? 'with labels' : 'no labels';
+  return 'messages' in row.row ? (row.row.messages.findLast((m) => m.role === 'assistant')?.content ?? '') : textOf(row.row.completion);
+};
+const sourceText = (row: FeedbackRow): string => (row.source.from === 'chat' ? 'chat' : row.source.name);
+
+function Inspect({ row, onClose }: { row: FeedbackRow; onClose(): void }) {
+  return (
+    <Dialog title={row.kind === 'preference' ? 'Ranking' : 'Ideal answer'} onClose={onClose}>
+      <div class="inspect">
+        <small class="muted">
+          {when(row.created)} · {sourceText(row)}
+        </small>
+        {row.kind === 'preference' ? (
+          <>
+            <h3>prompt</h3>
+            <pre>{textOf(row.prompt)}</pre>
+            {row.answers
+              .map((a, i) => ({ a, i, rank: row.ranks[i]! }))
+              .sort((p, q) => p.rank - q.rank)
+              .map(({ a, i, rank }) => (
+                <div key={i}>
+                  <h3>
+                    <span class={`number tint-${i}`}>{i + 1}</span> place {rank}
+                  </h3>
+                  <pre>{textOf(a)}</pre>
+                </div>
+              ))}
+          </>
+        ) : 'input_ids' in row.row ? (
+          <>
+            <h3>input_ids</h3>
+            <pre>{row.row.input_ids.join(' ')}</pre>
+            {row.row.labels && (
+              <>
+                <h3>labels</h3>
+                <pre>{row.row.labels.join(' ')}</pre>
+              </>
+            )}
+          </>
+        ) : 'messages' in row.row ? (
+          row.row.messages.map((m, i) => (
+            <div key={i}>
+              <h3>{m.role}</h3>
+              <pre>{m.content}</pre>
+            </div>
+          ))
+        ) : (
+          <>
+            <h3>prompt</h3>
+            <pre>{textOf(row.row.prompt)}</pre>
+            <h3>completion</h3>
+            <pre>{textOf(row.row.completion)}</pre>
+          </>
+        )}
+      </div>
+    </Dialog>
+  );
+}
+
+function Review({ name, result, onDone }: { name: string; result: ImportResult; onDone(take: boolean): void }) {
+  const { rows: good, refused } = result;
+  return (
+    <Dialog title={`Import ${name}`} onClose={() => onDone(false)}>
+      <p role="alert">
+        {refused.length === 1 ? 'One line' : `${refused.length} lines`} of {name} cannot be used{good.length ? `; ${good.length === 1 ? 'one is' : `${good.length} are`} fine` : ''}. Nothing has been imported yet.
+      </p>
+      <ul class="refused">
+        {refused.slice(0, 20).map((r) => (
+          <li key={r.line}>
+            <b>line {r.line}</b>
+            {r.column && (
+              <>
+                , column <code>{r.column}</code>
+              </>
+            )}
+            : {r.reason}
+          </li>
+        ))}
+        {refused.length > 20 && <li class="muted">… and {refused.length - 20} more</li>}
+      </ul>
+      <div class="row end wrap">
+        <Button onClick={() => onDone(false)}>Cancel</Button>
+        {good.length > 0 && (
+          <Button tone="primary" onClick={() => onDone(true)}>
+            {good.length === 1 ? 'Import the one good row' : `Import the ${good.length} good rows`}
+          </Button>
+        )}
+      </div>
+    </Dialog>
+  );
+}
+
+type Filter = 'all' | 'preference' | 'ideal';
+
+export function FeedbackView() {
+  const [filter, setFilter] = useState<Filter>('all');
+  const [search, setSearch] = useState('');
+  const [page, setPage] = useState(0);
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
+  const [inspected, setInspected] = useState<FeedbackRow | null>(null);
+  const [review, setReview] = useState<{ name: string; result: ImportResult } | null>(null);
+  const all = rows.value;
+  const found = useMemo(() => {
+    const words = search.toLowerCase();
+    return all.filter((r) => (filter === 'all' || r.kind === filter) && (words === '' || `${promptText(r)} ${answerText(r)} ${sourceText(r)}`.toLowerCase().includes(words))).reverse();
+  }, [all, filter, search]);
+  const pages = Math.max(1, Math.ceil(found.length / PAGE));
+  const at = Math.min(page, pages - 1);
+  const shown = found.slice(at * PAGE, (at + 1) * PAGE);
+  const { pairs, rankings, ideals } = counts.value;
+
+  const take = (name: string, result: ImportResult): void => {
+    addRows(result.rows);
+    toast(`${result.rows.length} ${result.rows.length === 1 ? 'row' : 'rows'} imported from ${name}`);
+    announce(`${result.rows.length} rows imported`);
+  };
+  const importFiles = async (files: File[]): Promise<void> => {
+    for (const file of files) {
+      try {
+        const result = await parseJsonl(await file.text(), file.name);
+        if (result.refused.length) setReview({ name: file.name, result });
+        else take(file.name, result);
+      } catch (e) {
+        report(e);
+      }
+    }
+  };
+  const remove = (ids: string[]): void => {
+    const gone = removeRows(ids);
+    setChosen(new Set());
+    if (gone.length) toast(`${gone.length} ${gone.length === 1 ? 'row' : 'rows'} deleted`, { label: 'Undo', run: () => addRows(gone) });
+  };
+  const select = (id: string, on: boolean): void => {
+    const next = new Set(chosen);
+    if (on) next.add(id);
+    else next.delete(id);
+    setChosen(next);
+  };
+  const whole = shown.length > 0 && shown.every((r) => chosen.has(r.id));
+
+  return (
+    <div class="page wide" {...dropzone((f) => void importFiles(f))}>
+      <header class="view-head">
+        <h1 tabIndex={-1}>Feedback</h1>
+        <span class="grow" />
+        <FilePick label="Import" accept=".jsonl,.json,.ndjson" multiple onFiles={(f) => void importFiles(f)} />
+      </header>
+      <p class="lede">
+        {rankings} {rankings === 1 ? 'ranking' : 'rankings'} ({pairs} {pairs === 1 ? 'pair' : 'pairs'}) and {ideals} ideal {ideals === 1 ? 'answer' : 'answers'}, as JSONL in the columns that TRL reads.
+      </p>
+      {all.length === 0 ? (
+        <Empty icon="feedback" title="No feedback yet">
+          <p>Rank answers in a chat, edit one into the ideal answer, or drop a JSONL file here.</p>
+          <Button icon="chat" onClick={() => go('chat')}>
+            To the chat
+          </Button>
+        </Empty>
+      ) : (
+        <>
+          <div class="row wrap tools">
+            <Segments
+              legend="Show"
+              small
+              value={filter}
+              choices={[
+                { value: 'all', label: 'All' },
+                { value: 'preference', label: 'Rankings' },
+                { value: 'ideal', label: 'Ideal answers' },
+              ]}
+              onPick={(f) => (setFilter(f), setPage(0))}
+            />
+            <input type="search" placeholder="Search" aria-label="Search the feedback" value={search} onInput={(e) => (setSearch(e.currentTarget.value), setPage(0))} />
+            <span class="grow" />
+            <Button small icon="download" disabled={pairs === 0} title="prompt, chosen, rejected: one line for each pair" onClick={() => offerFile('preferences.jsonl', exportPreferences(all), 'application/jsonl')}>
+              Export pairs
+            </Button>
+            <Button small icon="download" disabled={ideals === 0} title="prompt, completion: one line for each ideal answer" onClick={() => offerFile('ideal-answers.jsonl', exportIdeals(all), 'application/jsonl')}>
+              Export ideal answers
+            </Button>
+          </div>
+          {chosen.size > 0 && (
+            <div class="row chosen-bar" role="status">
+              {chosen.size} chosen
+              <Button small tone="danger" icon="trash" onClick={() => remove([...chosen])}>
+                Delete chosen
+              </Button>
+              <Button small tone="quiet" onClick={() => setChosen(new Set())}>
+                Clear
+              </Button>
+            </div>
+          )}
+          <table class="feedback-table" role="table">
+            <thead role="rowgroup">
+              <tr role="row">
+                <th role="columnheader" scope="col" class="pick">
+                  <input type="checkbox" aria-label="Choose all on this page" checked={whole} onChange={(e) => setChosen(new Set(e.currentTarget.checked ? shown.map((r) => r.id) : []))} />
+                </th>
+                <th role="columnheader" scope="col">Kind</th>
+                <th role="columnheader" scope="col">Prompt</th>
+                <th role="columnheader" scope="col">Order or answer</th>
+                <th role="columnheader" scope="col" class="num">Pairs</th>
+                <th role="columnheader" scope="col">From</th>
+                <th role="columnheader" scope="col">
+                  <span class="sr-only">Actions</span>
+                </th>
+              </tr>
+            </thead>
+            <tbody role="rowgroup">
+              {shown.map((r) => (
+                <tr role="row" key={r.id} class={chosen.has(r.id) ? 'on' : ''}>
+                  <td role="cell" class="pick">
+                    <input type="checkbox" aria-label={`Choose: ${promptText(r).slice(0, 60)}`} checked={chosen.has(r.id)} onChange={(e) => select(r.id, e.currentTarget.checked)} />
+                  </td>
+                  <td role="cell" class="kind">
+                    <span class={`tag ${r.kind}`}>{r.kind === 'preference' ? 'ranking' : 'ideal'}</span>
+                  </td>
+                  <td role="cell" class="long">
+                    <button type="button" class="link" onClick={() => setInspected(r)}>
+                      {promptText(r).slice(0, 160) || '(empty)'}
+                    </button>
+                  </td>
+                  <td role="cell" class="long what">{answerText(r).slice(0, 160)}</td>
+                  <td role="cell" class="num">{r.kind === 'preference' ? pairsIn(r) : '–'}</td>
+                  <td role="cell" class="from muted">{sourceText(r)}</td>
+                  <td role="cell" class="act">
+                    <Button small tone="quiet" icon="trash" aria-label={`Delete: ${promptText(r).slice(0, 60)}`} onClick={() => remove([r.id])} />
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+          {shown.length === 0 && <p class="muted none">Nothing matches.</p>}
+          {pages > 1 && (
+            <nav class="row pager" aria-label="Pages of the table">
+              <Button small disabled={at === 0} onClick={() => setPage(at - 1)}>
+                Previous
+              </Button>
+              <span>
+                {at + 1} of {pages}
+              </span>
+              <Button small disabled={at === pages - 1} onClick={() => setPage(at + 1)}>
+                Next
+              </Button>
+            </nav>
+          )}
+        </>
+      )}
+      {inspected && <Inspect row={inspected} onClose={() => setInspected(null)} />}
+      {review && (
+        <Review
+          name={review.name}
+          result={review.result}
+          onDone={(yes) => {
+            if (yes) take(review.name, review.result);
+            setReview(null);
+          }}
+        />
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,291 @@
+import type { ComponentChildren } from 'preact';
+import { useId, useState } from 'preact/hooks';
+import { fieldsFor, problem, type Field } from '../model/learnArgs.ts';
+import type { LearnArgs, Method } from '../model/types.ts';
+import { adapters } from '../state/adapters.ts';
+import { activity, model } from '../state/engine.ts';
+import { counts } from '../state/feedback.ts';
+import { go } from '../state/router.ts';
+import { change, changeLearn, LEARN_DEFAULTS, settings } from '../state/settings.ts';
+import { discardInterrupted, pause, resumable, resume, resumeInterrupted, run, start, stop } from '../state/training.ts';
+import { Button, Segments } from '../ui/basic.tsx';
+import { duration, value, when } from '../ui/format.ts';
+import { Icon } from '../ui/icons.tsx';
+import { RunCharts } from './RunCharts.tsx';
+
+function Input({ field, method }: { field: Field; method: Method }) {
+  const id = useId();
+  const stored = settings.value.learn[method][field.key];
+  // What is being typed, also when it is no number yet; the setting follows every valid state.
+  const [typed, setTyped] = useState<string | null>(null);
+  const set = (v: LearnArgs[keyof LearnArgs]): void => changeLearn(method, { [field.key]: v });
+  const wrong = problem(field, stored);
+  const common = { id, 'aria-describedby': `${id}-help`, 'aria-invalid': wrong !== null };
+  let control: ComponentChildren;
+  if (field.kind === 'choice') {
+    control = (
+      <select {...common} value={String(stored)} onChange={(e) => set(e.currentTarget.value)}>
+        {field.choices!.map((c) => (
+          <option key={c}>{c}</option>
+        ))}
+      </select>
+    );
+  } else if (field.kind === 'switch') {
+    control = <input {...common} type="checkbox" checked={stored as boolean} onChange={(e) => set(e.currentTarget.checked)} />;
+  } else if (field.kind === 'text') {
+    control = <input {...common} type="text" spellcheck={false} value={String(stored)} onInput={(e) => set(e.currentTarget.value)} />;
+  } else {
+    control = (
+      <input
+        {...common}
+        type="text"
+        inputMode="decimal"
+        value={typed ?? String(stored)}
+        onInput={(e) => {
+          const text = e.currentTarget.value;
+          setTyped(text);
+          set(text.trim() === '' ? NaN : Number(text.replace(',', '.')));
+        }}
+        onBlur={() => setTyped(null)}
+      />
+    );
+  }
+  return (
+    <div class={`field ${field.kind}`}>
+      <label for={id}>
+        <code>{field.name}</code>
+      </label>
+      {control}
+      <small id={`${id}-help`} class={wrong ? 'field-error' : 'muted'}>
+        {wrong ?? field.help}
+      </small>
+    </div>
+  );
+}
+
+function Setup() {
+  const { method, adapterName, learn } = settings.value;
+  const args = learn[method];
+  const { pairs, rankings, ideals } = counts.value;
+  const name = useId();
+  const rows = method === 'dpo' ? pairs : ideals;
+  const perEpoch = Math.ceil(rows / Math.max(1, args.perDeviceTrainBatchSize * args.gradientAccumulationSteps));
+  const steps = args.maxSteps > 0 ? args.maxSteps : Math.ceil(perEpoch * args.numTrainEpochs);
+  const known = adapters.value.some((a) => a.name === adapterName);
+  const fields = fieldsFor(method);
+  const basic: (keyof LearnArgs)[] = ['numTrainEpochs', 'learningRate'];
+  const changed = fields.some((f) => args[f.key] !== LEARN_DEFAULTS[method][f.key]);
+  return (
+    <section class="card setup" aria-label="What to learn">
+      <Segments
+        legend="Method"
+        value={method}
+        choices={[
+          { value: 'dpo', label: 'From rankings', say: 'DPO: prefer the better answers' },
+          { value: 'sft', label: 'From ideal answers', say: 'SFT: imitate the ideal answers' },
+        ]}
+        onPick={(m) => change({ method: m })}
+      />
+      <p class="summary">
+        {method === 'dpo' ? (
+          <>
+            <b>{pairs}</b> {pairs === 1 ? 'pair' : 'pairs'} from <b>{rankings}</b> {rankings === 1 ? 'ranking' : 'rankings'} · DPO
+          </>
+        ) : (
+          <>
+            <b>{ideals}</b> ideal {ideals === 1 ? 'answer' : 'answers'} · SFT
+          </>
+        )}
+        {rows > 0 && (
+          <span class="muted">
+            {' '}
+            · about {Number.isFinite(steps) ? steps : '–'} {steps === 1 ? 'step' : 'steps'}
+          </span>
+        )}
+      </p>
+      <div class="fields">
+        <div class="field text wide">
+          <label for={name}>Adapter</label>
+          <input id={name} type="text" list={`${name}-list`} spellcheck={false} value={adapterName} onInput={(e) => change({ adapterName: e.currentTarget.value })} aria-describedby={`${name}-help`} />
+          <datalist id={`${name}-list`}>
+            {adapters.value.map((a) => (
+              <option key={a.name} value={a.name} />
+            ))}
+          </datalist>
+          <small id={`${name}-help`} class="muted">
+            {known ? 'This adapter exists: it learns on from where it is.' : 'A new adapter; the model itself stays as it is.'}
+          </small>
+        </div>
+        {fields
+          .filter((f) => basic.includes(f.key))
+          .map((f) => (
+            <Input key={`${method}-${f.key}`} field={f} method={method} />
+          ))}
+      </div>
+      <details class="advanced">
+        <summary>
+          Advanced {changed && <small class="muted">· changed</small>}
+        </summary>
+        {(['DPO', 'Training', 'Optimizer', 'LoRA'] as const).map((group) => {
+          const own = fields.filter((f) => f.group === group && !basic.includes(f.key));
+          return (
+            own.length > 0 && (
+              <fieldset key={group} class="group">
+                <legend>{group}</legend>
+                <div class="fields">
+                  {own.map((f) => (
+                    <Input key={`${method}-${f.key}`} field={f} method={method} />
+                  ))}
+                </div>
+              </fieldset>
+            )
+          );
+        })}
+        <Button small tone="quiet" icon="again" disabled={!changed} onClick={() => changeLearn(method, LEARN_DEFAULTS[method])}>
+          Back to the defaults
+        </Button>
+      </details>
+      <div class="row wrap">
+        <Button tone="primary" icon="learn" disabled={!model.value || activity.value !== 'idle'} onClick={() => void start()}>
+          Learn
+        </Button>
+        {!model.value && (
+          <small class="muted">
+            <a href="#/model">Load a model</a> first
+          </small>
+        )}
+        {model.value && rows === 0 && (
+          <small class="muted">
+            {method === 'dpo' ? 'Rank some answers in a chat' : 'Edit an answer into the ideal one'}, or <a href="#/feedback">import a dataset</a>.
+          </small>
+        )}
+      </div>
+    </section>
+  );
+}
+
+const STATUS: Record<string, string> = { starting: 'Preparing', running: 'Learning', paused: 'Paused', done: 'Learnt', cancelled: 'Cancelled', failed: 'Failed', interrupted: 'Interrupted' };
+
+function Running() {
+  const r = run.value!;
+  const last = r.metrics.at(-1);
+  const going = activity.value === 'learning' || activity.value === 'paused';
+  const total = last?.totalSteps ?? 0;
+  return (
+    <section class={`card run ${r.status}`} aria-label="Training run">
+      <header>
+        <span class={`dot ${r.status === 'running' || r.status === 'starting' ? 'busy' : r.status === 'done' ? 'on' : r.status === 'failed' ? 'bad' : ''}`} />
+        <b>{STATUS[r.status]}</b>
+        <span class="muted">
+          {r.method.toUpperCase()} → {r.adapterName}
+        </span>
+        <span class="grow" />
+        {going && (
+          <>
+            {activity.value === 'paused' ? (
+              <Button small icon="play" onClick={resume}>
+                Resume
+              </Button>
+            ) : (
+              <Button small icon="pause" disabled={r.status === 'starting'} onClick={() => void pause()}>
+                Pause
+              </Button>
+            )}
+            <Button small icon="check" disabled={r.metrics.length === 0} title="End here and keep the adapter as it is now" onClick={() => stop('keep')}>
+              Finish now
+            </Button>
+            <Button small tone="danger" icon="close" title="End and put the adapter back to what it was" onClick={() => stop('discard')}>
+              Cancel
+            </Button>
+          </>
+        )}
+      </header>
+
+      {going && <progress aria-label="Steps done" max={1} value={last && total > 0 ? last.step / total : undefined} />}
+      <dl class="stats">
+        <div>
+          <dt>step</dt>
+          <dd>{last ? `${last.step} / ${total}` : '–'}</dd>
+        </div>
+        <div>
+          <dt>epoch</dt>
+          <dd>{last ? value(last.epoch) : '–'}</dd>
+        </div>
+        <div>
+          <dt>tokens/s</dt>
+          <dd>{value(last?.tokens_per_second)}</dd>
+        </div>
+        <div>
+          <dt>{going ? 'time left' : 'took'}</dt>
+          <dd>{going ? duration(last?.seconds_left ?? NaN) : r.ended ? duration((r.ended - r.started) / 1000) : '–'}</dd>
+        </div>
+      </dl>
+
+      {r.status === 'interrupted' && (
+        <div class="notice block" role="status">
+          <Icon name="pause" />
+          <div>
+            <b>The page was closed before this run ended</b>
+            <p>{resumable.value ? 'A checkpoint with optimizer, schedule and position was saved; the run can go on from there as if nothing had happened.' : 'No checkpoint had been saved yet, so it can only begin anew.'}</p>
+            <div class="row wrap">
+              {resumable.value && (
+                <Button tone="primary" small icon="play" disabled={!model.value || activity.value !== 'idle'} onClick={() => void resumeInterrupted()}>
+                  Go on
+                </Button>
+              )}
+              <Button small onClick={() => void discardInterrupted()}>
+                Discard
+              </Button>
+              {!model.value && <small class="muted">The model must be loaded first.</small>}
+            </div>
+          </div>
+        </div>
+      )}
+      {r.status === 'failed' && <p class="field-error">{r.error}</p>}
+      {r.status === 'done' && (
+        <div class="row wrap done-line">
+          <span>
+            <b>{r.adapterName}</b> is active. Ask again to see what changed.
+          </span>
+          <span class="grow" />
+          <Button
+            small
+            tone="primary"
+            icon="again"
+            onClick={() => {
+              change({ compare: true });
+              go('chat');
+            }}
+          >
+            Ask again
+          </Button>
+        </div>
+      )}
+      {r.metrics.length > 0 && <RunCharts run={r} />}
+      <small class="muted">
+        Begun {when(r.started)} on {r.model} · {r.rows} {r.method === 'dpo' ? 'pairs' : 'examples'}
+      </small>
+    </section>
+  );
+}
+
+export function LearnView() {
+  const busy = activity.value === 'learning' || activity.value === 'paused';
+  return (
+    <div class="page">
+      <header class="view-head">
+        <h1 tabIndex={-1}>Learn</h1>
+      </header>
+      <p class="lede">Your judgements become a small adapter (LoRA) beside the model. It can be switched off at any time.</p>
+      {busy ? (
+        <Running />
+      ) : (
+        <>
+          {run.value?.status === 'interrupted' && <Running />}
+          <Setup />
+          {run.value && run.value.status !== 'interrupted' && <Running />}
+        </>
+      )}
+    </div>
+  );
+}

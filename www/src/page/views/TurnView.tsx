@@ -1,0 +1,213 @@
+import { useId, useState } from 'preact/hooks';
+import { allTied, circled, formatOrder, pairCount } from '../model/ranking.ts';
+import { CRITERIA, type Answer, type Comparison, type Turn } from '../model/types.ts';
+import { active, adapters } from '../state/adapters.ts';
+import { askAgain, live } from '../state/ask.ts';
+import { continuing, judged, orderByCriteria, pickOf, reweigh, setIdeal, setPlaces } from '../state/chats.ts';
+import { canAsk } from '../state/engine.ts';
+import { go } from '../state/router.ts';
+import { change, settings } from '../state/settings.ts';
+import { Button, Slider, Switch } from '../ui/basic.tsx';
+import { Icon } from '../ui/icons.tsx';
+import { OrderBar } from '../ui/OrderBar.tsx';
+import { AnswerCard, speed } from './AnswerCard.tsx';
+
+/** Weights of the criteria; moving one reorders what follows from ratings at once. */
+export function Weights() {
+  const { weights } = settings.value;
+  return (
+    <div class="weights" role="group" aria-label="Weights of the criteria">
+      {CRITERIA.map((c) => (
+        <Slider
+          key={c}
+          label={c}
+          min={0}
+          max={10}
+          step={1}
+          value={weights[c]}
+          onInput={(v) => {
+            change({ weights: { ...weights, [c]: v } });
+            reweigh();
+          }}
+        />
+      ))}
+    </div>
+  );
+}
+
+function OrderPanel({ turn }: { turn: Turn }) {
+  const hint = useId();
+  const said = judged(turn);
+  const pairs = pairCount(turn.places);
+  const rated = CRITERIA.some((c) => turn.ratings[c].some((v) => v !== null));
+  return (
+    <section class="order-panel" aria-label="Overall order">
+      <div class="order-line">
+        <span class="order-title">Order</span>
+        <OrderBar places={turn.places} judged={said} describedBy={hint} onChange={(p) => setPlaces(turn.id, p)} />
+        <span class="grow" />
+        <span class={`verdict ${said && pairs === 0 ? 'warn' : ''}`}>
+          {!said ? 'Which is best?' : pairs === 0 ? 'All equal: nothing to learn from' : `${pairs} ${pairs === 1 ? 'pair' : 'pairs'} for DPO`}
+        </span>
+      </div>
+      <p id={hint} class="hint">
+        Drag a number, or focus it and press <kbd>←</kbd> <kbd>→</kbd>; <kbd>=</kbd> ties. On an answer, <kbd>1</kbd>…<kbd>{turn.answers.length}</kbd> sets its place.
+      </p>
+      <div class="row wrap">
+        <Switch label="Judge by criteria" checked={settings.value.showCriteria} onChange={(v) => change({ showCriteria: v })} />
+        {settings.value.showCriteria && (
+          <details class="weigh">
+            <summary>Weights</summary>
+            <Weights />
+          </details>
+        )}
+        {turn.orderBy === 'hand' && (
+          <Button small tone="quiet" icon="again" onClick={() => orderByCriteria(turn.id)}>
+            {rated ? 'Order by criteria again' : 'Clear the order'}
+          </Button>
+        )}
+        {turn.orderBy === 'criteria' && rated && <small class="muted">follows your ratings</small>}
+        <span class="grow" />
+        {said && pairs > 0 && (
+          <Button small tone="quiet" icon="learn" onClick={() => go('learn')}>
+            Learn from this
+          </Button>
+        )}
+      </div>
+    </section>
+  );
+}
+
+function Side({ title, kind, text, answer, busy }: { title: string; kind: 'base' | 'tuned'; text: string; answer?: Answer; busy: boolean }) {
+  return (
+    <article class={`card side ${kind} ${busy ? 'streaming' : ''}`} aria-label={`${kind === 'base' ? 'Base model' : `Adapter ${title}`}`} aria-busy={busy} tabIndex={0}>
+      <header>
+        <span class={`who ${kind}`}>{title}</span>
+        <span class="grow" />
+        {answer && <small class="muted">{speed(answer)}</small>}
+      </header>
+      <div class="text" dir="auto">
+        {text}
+        {busy && <span class="caret" aria-hidden="true" />}
+      </div>
+    </article>
+  );
+}
+
+function Compared({ comparison }: { comparison: Comparison }) {
+  const { base, tuned } = comparison;
+  const same = base.text === tuned.text;
+  return (
+    <section class="compared" aria-label="Base and tuned, asked again">
+      <h3>
+        Asked again, greedily <small class={same ? 'muted' : 'changed'}>{same ? 'the same answer' : 'the answer changed'}</small>
+      </h3>
+      <div class="cards cols-2">
+        <Side title="base" kind="base" text={base.text} answer={base} busy={false} />
+        <Side title={tuned.adapter ?? 'tuned'} kind="tuned" text={tuned.text} answer={tuned} busy={false} />
+      </div>
+    </section>
+  );
+}
+
+function AskAgain({ turn }: { turn: Turn }) {
+  const usable = adapters.value.filter((a) => a.loaded);
+  const [chosen, setChosen] = useState<string | null>(null);
+  if (usable.length === 0) return null;
+  const adapter = usable.some((a) => a.name === chosen) ? chosen! : (active.value ?? usable[0]!.name);
+  return (
+    <div class="row wrap ask-again">
+      <Button small icon="again" disabled={!canAsk.value || live.value !== null} onClick={() => void askAgain(turn.id, adapter)}>
+        Ask again: base and tuned
+      </Button>
+      {usable.length > 1 && (
+        <select aria-label="Adapter to compare with the base model" value={adapter} onChange={(e) => setChosen(e.currentTarget.value)}>
+          {usable.map((a) => (
+            <option key={a.name} value={a.name}>
+              {a.name}
+            </option>
+          ))}
+        </select>
+      )}
+    </div>
+  );
+}
+
+/** One question with its answers. Earlier turns fold to the answer that the chat went on with. */
+export function TurnView({ turn, last }: { turn: Turn; last: boolean }) {
+  const [unfolded, setUnfolded] = useState(false);
+  const now = live.value?.turn === turn.id ? live.value : null;
+  const answering = now?.where === 'answers' ? now : null;
+  const comparing = now?.where === 'compare' ? now : null;
+  const open = last || unfolded || now !== null;
+  const n = turn.answers.length;
+  const pick = pickOf(turn);
+
+  return (
+    <section class="turn" aria-label={`Question: ${turn.prompt.slice(0, 80)}`} data-turn={turn.id}>
+      <div class="prompt" dir="auto">
+        {turn.prompt}
+      </div>
+      {!open ? (
+        <div class="folded">
+          <div class="text" dir="auto">
+            {continuing(turn)}
+          </div>
+          <div class="row wrap">
+            <Button small tone="quiet" icon="list" aria-expanded="false" onClick={() => setUnfolded(true)}>
+              {`Show all ${n} answers`}
+            </Button>
+            {judged(turn) && <small class="muted">{allTied(turn.places) ? 'all equal' : formatOrder(turn.places)}</small>}
+            {turn.ideal && <small class="muted">· ideal answer saved</small>}
+          </div>
+        </div>
+      ) : (
+        <>
+          <div class={`cards cols-${n === 4 ? 2 : Math.min(n, 3)}`}>
+            {turn.answers.map((a, i) => (
+              <AnswerCard
+                key={i}
+                turn={turn}
+                index={i}
+                text={answering ? answering.texts[i]!.value : a.text}
+                streaming={answering !== null}
+                done={answering?.done[i]?.value ?? true}
+                label={answering ? answering.labels[i]! : a.adapter}
+                continues={i === pick && !(turn.ideal && turn.picked === null)}
+                open={true}
+              />
+            ))}
+          </div>
+          {!answering && <OrderPanel turn={turn} />}
+          {turn.ideal && (
+            <section class="ideal" aria-label="Ideal answer">
+              <header>
+                <Icon name="edit" size={16} /> <b>Ideal answer</b> <small class="muted">from {circled(turn.ideal.from)} · an example for SFT</small>
+                <span class="grow" />
+                <Button small tone="quiet" icon="trash" aria-label="Remove the ideal answer" onClick={() => setIdeal(turn.id, null)} />
+              </header>
+              <div class="text" dir="auto">
+                {turn.ideal.text}
+              </div>
+            </section>
+          )}
+          {turn.comparisons.slice(-1).map((c) => !comparing && <Compared key={c.at} comparison={c} />)}
+          {comparing && (
+            <section class="compared" aria-label="Base and tuned, asked again">
+              <div class="cards cols-2">
+                <Side title="base" kind="base" text={comparing.texts[0]!.value} busy={!comparing.done[0]!.value} />
+                <Side title={comparing.labels[1]!} kind="tuned" text={comparing.texts[1]!.value} busy={!comparing.done[1]!.value} />
+              </div>
+            </section>
+          )}
+          {!now && <AskAgain turn={turn} />}
+          {!last && (
+            <Button small tone="quiet" aria-expanded="true" onClick={() => setUnfolded(false)}>
+              Fold
+            </Button>
+          )}
+        </>
+      )}
+    </section>
+  );
+}
