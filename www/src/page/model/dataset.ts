@@ -2,7 +2,6 @@
 import { rankingToPairs, type DPORow, type Message, type SFTRow } from '../api.ts';
 import { breathe } from './breathe.ts';
 import { PageError } from './errors.ts';
-import { pairCount } from './ranking.ts';
 import type { FeedbackRow, IdealRow, PreferenceRow, TextOrMessages } from './types.ts';
 
 export const newId = (): string => crypto.randomUUID();
@@ -13,24 +12,33 @@ export const textOf = (t: TextOrMessages): string => (typeof t === 'string' ? t 
 const answerLike = (prompt: TextOrMessages, answer: TextOrMessages): TextOrMessages =>
   typeof prompt !== 'string' && typeof answer === 'string' ? [{ role: 'assistant', content: answer }] : answer;
 
-/** All strict pairs of one preference row. */
+const sameAnswer = (a: TextOrMessages, b: TextOrMessages): boolean => textOf(a) === textOf(b);
+
+/** All strict pairs of one preference row; none where everything is tied. Two equal texts teach nothing, however they were ranked. */
 export function pairsOf(row: PreferenceRow): DPORow[] {
   const { prompt, answers, ranks } = row;
+  if (pairsIn(row) === 0) return [];
   // The engine's rule decides which pairs a ranking holds; answers travel as their index and come back as they were.
-  return rankingToPairs(
-    prompt,
-    answers.map((_, i) => String(i)),
-    ranks,
-  ).map((pair) => ({
-    ...pair,
-    prompt,
-    chosen: answerLike(prompt, answers[Number(pair.chosen as string)]!),
-    rejected: answerLike(prompt, answers[Number(pair.rejected as string)]!),
-    ...(row.weight === undefined ? {} : { weight: row.weight }),
-  }));
+  const indices = answers.map((_, i) => String(i));
+  return rankingToPairs('', indices, ranks)
+    .map((pair) => [answers[Number(pair.chosen as string)]!, answers[Number(pair.rejected as string)]!] as const)
+    .filter(([chosen, rejected]) => !sameAnswer(chosen, rejected))
+    .map(([chosen, rejected]) => ({
+      prompt,
+      chosen: answerLike(prompt, chosen),
+      rejected: answerLike(prompt, rejected),
+      ...(row.weight === undefined ? {} : { weight: row.weight }),
+    }));
 }
 
-export const pairsIn = (row: FeedbackRow): number => (row.kind === 'preference' ? pairCount(row.ranks) : 0);
+/** How many pairs a row gives. */
+export function pairsIn(row: FeedbackRow): number {
+  if (row.kind === 'ideal') return 0;
+  const { answers, ranks } = row;
+  let pairs = 0;
+  for (let i = 0; i < ranks.length; i++) for (let j = i + 1; j < ranks.length; j++) if (ranks[i] !== ranks[j] && !sameAnswer(answers[i]!, answers[j]!)) pairs++;
+  return pairs;
+}
 
 /** Rows for DPOTrainer; typed errors where there is nothing to learn from. */
 export function dpoRows(rows: FeedbackRow[]): DPORow[] {

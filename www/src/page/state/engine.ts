@@ -8,14 +8,11 @@ import { change, settings } from './settings.ts';
 
 export type Capabilities = Awaited<ReturnType<typeof capabilities>>;
 
-/** A model that the server offers in /models.json; `url` is relative to it. */
+/** A model file that the server of this page offers. */
 export interface Offer {
   name: string;
   url: string;
   bytes: number;
-  sha256?: string;
-  license?: string;
-  note?: string;
 }
 
 export interface Loading {
@@ -52,13 +49,17 @@ export async function probe(): Promise<void> {
   }
 }
 
+/** "SmolLM2-135M-Instruct.Q4_1" from a path or an address. */
+export const modelName = (path: string): string => decodeURIComponent(path.split(/[?#]/)[0]!.split('/').pop() || path).replace(/\.(gguf|safetensors)$/i, '');
+
+/** The server lists its model files at /models/ as [{file, bytes}]. */
 export async function fetchOffers(): Promise<void> {
+  const at = new URL('models/', document.baseURI);
   try {
-    const at = new URL('models.json', document.baseURI);
     const response = await fetch(at);
     if (!response.ok || !response.headers.get('Content-Type')?.includes('json')) return;
-    const list = (await response.json()) as { models?: Offer[] };
-    offers.value = (list.models ?? []).filter((m) => typeof m.name === 'string' && typeof m.url === 'string').map((m) => ({ ...m, url: new URL(m.url, at).href }));
+    const list = (await response.json()) as { file: string; bytes: number }[];
+    offers.value = list.filter((m) => typeof m.file === 'string').map((m) => ({ name: modelName(m.file), url: new URL(encodeURIComponent(m.file), at).href, bytes: m.bytes }));
   } catch {
     // A static host may offer nothing; an address or a local file still works.
     offers.value = [];
@@ -99,7 +100,7 @@ function checked(source: string | File): string | File {
 }
 
 /** Loads a model from an address or a file; resolves to whether it is in use now. */
-export async function load(given: string | File, name: string, sha256?: string): Promise<boolean> {
+export async function load(given: string | File, name: string): Promise<boolean> {
   if (loading.value) return false;
   loadError.value = null;
   controller = new AbortController();
@@ -115,7 +116,7 @@ export async function load(given: string | File, name: string, sha256?: string):
     const loaded = await Model.load(source, {
       name,
       signal: stop,
-      ...(sha256 ? { sha256 } : {}),
+      onWarning: (w) => report(w),
       onProgress(p) {
         const now = performance.now();
         if (now - since > 500) {

@@ -177,7 +177,7 @@ export async function start(): Promise<void> {
 /** Holds the run after its present step and saves a checkpoint. */
 export async function pause(): Promise<void> {
   if (!trainer || activity.value !== 'learning') return;
-  trainer.pause();
+  await trainer.pause();
   activity.value = 'paused';
   setRun({ status: 'paused' });
   keepRun();
@@ -189,9 +189,9 @@ export async function pause(): Promise<void> {
   }
 }
 
-export function resume(): void {
+export async function resume(): Promise<void> {
   if (!trainer || activity.value !== 'paused') return;
-  trainer.resume();
+  await trainer.resume();
   activity.value = 'learning';
   setRun({ status: 'running' });
   announce('Learning goes on');

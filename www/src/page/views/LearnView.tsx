@@ -183,7 +183,7 @@ function Running() {
         {going && (
           <>
             {activity.value === 'paused' ? (
-              <Button small icon="play" onClick={resume}>
+              <Button small icon="play" onClick={() => void resume()}>
                 Resume
               </Button>
             ) : (

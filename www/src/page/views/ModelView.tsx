@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks';
 import { loadAfterReload } from '../state/boot.ts';
-import { cancelLoad, capable, info, load, loadError, loading, memory, model, offers, unload } from '../state/engine.ts';
+import { cancelLoad, capable, info, load, loadError, loading, memory, model, modelName, offers, unload } from '../state/engine.ts';
 import { go } from '../state/router.ts';
 import { allowHosts } from '../state/hosts.ts';
 import { settings } from '../state/settings.ts';
@@ -10,8 +10,8 @@ import { Icon } from '../ui/icons.tsx';
 
 const ACCEPT = '.gguf,.safetensors';
 
-async function use(source: string | File, name: string, sha256?: string): Promise<void> {
-  if (await load(source, name, sha256)) go('chat');
+async function use(source: string | File, name: string): Promise<void> {
+  if (await load(source, name)) go('chat');
 }
 
 function NoWebGPU({ reason }: { reason: string }) {
@@ -99,7 +99,6 @@ export function ModelView() {
   const able = capable.value;
   const off = able?.webgpu === false || loading.value !== null;
   const error = loadError.value;
-  const nameOf = (path: string): string => decodeURIComponent(path.split(/[?#]/)[0]!.split('/').pop() || path).replace(/\.(gguf|safetensors)$/i, '');
   const host = ((): string | null => {
     try {
       return new URL(address).origin;
@@ -108,7 +107,7 @@ export function ModelView() {
     }
   })();
   return (
-    <div class="page" {...dropzone((files) => !off && files[0] && void use(files[0], nameOf(files[0].name)))}>
+    <div class="page" {...dropzone((files) => !off && files[0] && void use(files[0], modelName(files[0].name)))}>
       <header class="view-head">
         <h1 tabIndex={-1}>Model</h1>
       </header>
@@ -126,7 +125,7 @@ export function ModelView() {
                 small
                 icon="lock"
                 onClick={() => {
-                  loadAfterReload(address, nameOf(address));
+                  loadAfterReload(address, modelName(address));
                   void allowHosts([...settings.value.modelHosts, host]);
                 }}
               >
@@ -146,9 +145,9 @@ export function ModelView() {
               <li key={o.url} class="card offer">
                 <div>
                   <b>{o.name}</b>
-                  <small class="muted">{[bytes(o.bytes), o.license, o.note].filter(Boolean).join(' · ')}</small>
+                  <small class="muted">{bytes(o.bytes)}</small>
                 </div>
-                <Button tone={model.value ? 'plain' : 'primary'} icon="download" disabled={off} aria-label={`Load ${o.name}`} onClick={() => void use(o.url, o.name, o.sha256)}>
+                <Button tone={model.value ? 'plain' : 'primary'} icon="download" disabled={off} aria-label={`Load ${o.name}`} onClick={() => void use(o.url, o.name)}>
                   Load
                 </Button>
               </li>
@@ -164,7 +163,7 @@ export function ModelView() {
           <p>
             Drop a <b>.gguf</b> or <b>.safetensors</b> file anywhere on this page
           </p>
-          <FilePick label="Choose a file" accept={ACCEPT} disabled={off} onFiles={(f) => void use(f[0]!, nameOf(f[0]!.name))} />
+          <FilePick label="Choose a file" accept={ACCEPT} disabled={off} onFiles={(f) => void use(f[0]!, modelName(f[0]!.name))} />
         </div>
       </section>
 
@@ -174,7 +173,7 @@ export function ModelView() {
           class="row address"
           onSubmit={(e) => {
             e.preventDefault();
-            if (address.trim()) void use(address.trim(), nameOf(address.trim()));
+            if (address.trim()) void use(address.trim(), modelName(address.trim()));
           }}
         >
           <input type="text" inputMode="url" aria-label="Address of a model file" placeholder="https://…/model.gguf" value={address} spellcheck={false} onInput={(e) => setAddress(e.currentTarget.value)} />

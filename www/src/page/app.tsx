@@ -1,0 +1,244 @@
+import { Component, type ComponentChildren } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+import { activate, active } from './state/adapters.ts';
+import { ready } from './state/boot.ts';
+import { newChat } from './state/chats.ts';
+import { activity, info, loading, memory } from './state/engine.ts';
+import { counts } from './state/feedback.ts';
+import { announcement, dismiss, notices, report } from './state/notices.ts';
+import { go, navigations, route, type Route } from './state/router.ts';
+import { saveState } from './state/saver.ts';
+import { change } from './state/settings.ts';
+import { theme } from './state/theme.ts';
+import { lastStep } from './state/training.ts';
+import { live } from './state/ask.ts';
+import { Button } from './ui/basic.tsx';
+import { bytes } from './ui/format.ts';
+import { Icon, Mark, type IconName } from './ui/icons.tsx';
+import { AdaptersView } from './views/AdaptersView.tsx';
+import { ChatList, ChatView } from './views/ChatView.tsx';
+import { FeedbackView } from './views/FeedbackView.tsx';
+import { LearnView } from './views/LearnView.tsx';
+import { ModelView } from './views/ModelView.tsx';
+import { SettingsView } from './views/SettingsView.tsx';
+
+const VIEWS: Record<Route, { title: string; icon: IconName; view: () => ComponentChildren }> = {
+  chat: { title: 'Chat', icon: 'chat', view: ChatView },
+  learn: { title: 'Learn', icon: 'learn', view: LearnView },
+  feedback: { title: 'Feedback', icon: 'feedback', view: FeedbackView },
+  adapters: { title: 'Adapters', icon: 'adapters', view: AdaptersView },
+  model: { title: 'Model', icon: 'model', view: ModelView },
+  settings: { title: 'Settings', icon: 'settings', view: SettingsView },
+};
+
+function badge(to: Route): string {
+  if (to === 'feedback') {
+    const { rankings, ideals } = counts.value;
+    return rankings + ideals > 0 ? String(rankings + ideals) : '';
+  }
+  if (to === 'learn' && (activity.value === 'learning' || activity.value === 'paused')) {
+    const m = lastStep.value;
+    return m ? `${Math.floor((100 * m.step) / m.totalSteps)} %` : '…';
+  }
+  return '';
+}
+
+function Nav() {
+  return (
+    <nav class="nav" aria-label="Main">
+      {(Object.keys(VIEWS) as Route[]).map((to) => {
+        const { title, icon } = VIEWS[to];
+        const extra = badge(to);
+        return (
+          <a key={to} href={`#/${to}`} class={route.value === to ? 'on' : ''} aria-current={route.value === to ? 'page' : undefined}>
+            <Icon name={icon} />
+            <span class="nav-title">{title}</span>
+            {extra && <span class="badge">{extra}</span>}
+          </a>
+        );
+      })}
+    </nav>
+  );
+}
+
+function ThemeToggle() {
+  const next = theme.value === 'dark' ? 'light' : 'dark';
+  return <Button tone="quiet" icon={theme.value === 'dark' ? 'sun' : 'moon'} aria-label={`Switch to the ${next} theme`} title={`${next[0]!.toUpperCase()}${next.slice(1)} theme`} onClick={() => change({ theme: next })} />;
+}
+
+/** Which model, and who speaks: base or adapter. */
+function ModelChip() {
+  const i = info.value;
+  const l = loading.value;
+  if (l) {
+    return (
+      <a class="chip-model" href="#/model">
+        <span class="dot busy" />
+        <span class="chip-text">
+          <b>{l.name}</b>
+          <small>loading{l.total > 0 && ` ${Math.floor((100 * l.loaded) / l.total)} %`}</small>
+        </span>
+      </a>
+    );
+  }
+  if (!i) {
+    return (
+      <a class="chip-model" href="#/model">
+        <span class="dot" />
+        <span class="chip-text">
+          <b>No model</b>
+          <small>choose one</small>
+        </span>
+      </a>
+    );
+  }
+  return (
+    <a class="chip-model" href="#/model" aria-label={`Model ${i.name}, ${active.value ?? 'base'}`}>
+      <span class={`dot ${live.value || activity.value === 'learning' ? 'busy' : 'on'}`} />
+      <span class="chip-text">
+        <b>{i.name}</b>
+        <small>
+          {active.value ?? 'base'}
+          {memory.value && ` · ${bytes(memory.value.gpuBytes)}`}
+        </small>
+      </span>
+    </a>
+  );
+}
+
+function Notices() {
+  return (
+    <div class="notices">
+      <div role="status" aria-live="polite" class="toasts">
+        {notices.value
+          .filter((n) => n.tone === 'info')
+          .map((n) => (
+            <div key={n.id} class="notice toast">
+              <span>{n.title}</span>
+              {n.actions.map((a) => (
+                <Button key={a.label} small tone="quiet" onClick={() => (dismiss(n.id), a.run())}>
+                  {a.label}
+                </Button>
+              ))}
+            </div>
+          ))}
+      </div>
+      <div class="toasts">
+        {notices.value
+          .filter((n) => n.tone === 'error')
+          .map((n) => (
+            <div key={n.id} class="notice error" role="alert" data-code={n.code ?? undefined}>
+              <Icon name="warn" />
+              <div>
+                <b>{n.title}</b>
+                <p>{n.detail}</p>
+                {n.actions.length > 0 && (
+                  <div class="row">
+                    {n.actions.map((a) => (
+                      <Button key={a.label} small onClick={() => (dismiss(n.id), a.run())}>
+                        {a.label}
+                      </Button>
+                    ))}
+                  </div>
+                )}
+              </div>
+              <Button small tone="quiet" icon="close" aria-label="Dismiss" onClick={() => dismiss(n.id)} />
+            </div>
+          ))}
+      </div>
+    </div>
+  );
+}
+
+/** A fault in one view leaves the rest of the page, and everything saved, untouched. */
+class Guard extends Component<{ children: ComponentChildren }, { broken: boolean }> {
+  override state = { broken: false };
+  override componentDidCatch(error: unknown): void {
+    report(error);
+    this.setState({ broken: true });
+  }
+  render() {
+    if (!this.state.broken) return this.props.children;
+    return (
+      <div class="page">
+        <h1 tabIndex={-1}>This view could not be shown</h1>
+        <p>
+          <Button onClick={() => this.setState({ broken: false })}>Try again</Button>
+        </p>
+      </div>
+    );
+  }
+}
+
+export function App() {
+  const main = useRef<HTMLElement>(null);
+  const here = VIEWS[route.value];
+  useEffect(() => {
+    document.title = `${here.title} · fledgling`;
+    main.current?.scrollTo(0, 0);
+    // After a navigation the reader starts at the new heading; the first view leaves the focus alone.
+    if (navigations.value > 0) main.current?.querySelector<HTMLElement>('h1')?.focus({ preventScroll: true });
+  }, [route.value]);
+  const View = here.view;
+  return (
+    <div class="app">
+      <a class="skip" href="#main" onClick={(e) => (e.preventDefault(), main.current?.focus())}>
+        Skip to the content
+      </a>
+      <header class="rail">
+        <div class="brand">
+          <a href="#/chat" class="wordmark" aria-label="fledgling, to the chat">
+            <Mark />
+            <span>fledgling</span>
+          </a>
+          <span class="grow" />
+          <span class="narrow-only">
+            <ModelChip />
+          </span>
+          <ThemeToggle />
+        </div>
+        <Nav />
+        <section class="rail-chats" aria-label="Chats">
+          <div class="rail-title">
+            <span>Chats</span>
+            <Button
+              small
+              tone="quiet"
+              icon="plus"
+              aria-label="New chat"
+              disabled={live.value !== null}
+              onClick={() => {
+                newChat();
+                go('chat');
+              }}
+            />
+          </div>
+          <ChatList />
+        </section>
+        <div class="rail-foot">
+          <ModelChip />
+          {active.value !== null && (
+            <Button small tone="quiet" disabled={activity.value !== 'idle'} onClick={() => void activate(null)} title="Adapters off: answer as the base model">
+              Adapter off
+            </Button>
+          )}
+          <small class={`save ${saveState.value}`} role="status">
+            {saveState.value === 'failed' ? 'not saved' : saveState.value === 'saving' ? 'saving…' : ''}
+          </small>
+        </div>
+      </header>
+      <main id="main" ref={main} tabIndex={-1} aria-busy={!ready.value}>
+        {ready.value && (
+          <Guard key={route.value}>
+            <View />
+          </Guard>
+        )}
+      </main>
+      <Notices />
+      <div class="sr-only" role="log" aria-live="polite" aria-atomic="true">
+        {announcement.value}
+      </div>
+    </div>
+  );
+}
+

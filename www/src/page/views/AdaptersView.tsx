@@ -1,0 +1,143 @@
+import { useState } from 'preact/hooks';
+import { unzipSync, zipSync } from 'fflate';
+import type { AdapterFiles } from '../api.ts';
+import { PageError } from '../model/errors.ts';
+import { activate, active, adapters, addAdapter, exportFiles, freeName, removeAdapter, renameAdapter, type StoredAdapter } from '../state/adapters.ts';
+import { activity, info, model } from '../state/engine.ts';
+import { live } from '../state/ask.ts';
+import { report, toast } from '../state/notices.ts';
+import { Button, Dialog, dropzone, FilePick, NameDialog } from '../ui/basic.tsx';
+import { bytes, offerFile } from '../ui/format.ts';
+
+const CONFIG = 'adapter_config.json';
+const WEIGHTS = 'adapter_model.safetensors';
+/** An adapter larger than this is refused unread: it would be larger than the models this page loads. */
+const LARGEST = 2 ** 31;
+
+/** The two files of a PEFT folder from what was chosen or dropped: both files, or one .zip with them. */
+async function peftFolder(files: File[]): Promise<{ name: string; files: AdapterFiles }> {
+  const zip = files.find((f) => f.name.toLowerCase().endsWith('.zip'));
+  if (zip) {
+    if (zip.size > LARGEST) throw new PageError('bad-adapter', `${zip.name} has ${zip.size} bytes; at most ${LARGEST} are read.`);
+    let entries: Record<string, Uint8Array>;
+    try {
+      entries = unzipSync(new Uint8Array(await zip.arrayBuffer()), { filter: (e) => (e.name.endsWith(CONFIG) || e.name.endsWith(WEIGHTS)) && e.originalSize < LARGEST });
+    } catch (e) {
+      throw new PageError('bad-adapter', `${zip.name} is not a zip file that can be read: ${(e as Error).message}`, { cause: e });
+    }
+    const find = (end: string): Uint8Array | undefined => Object.entries(entries).find(([n]) => n === end || n.endsWith(`/${end}`))?.[1];
+    const config = find(CONFIG);
+    const weights = find(WEIGHTS);
+    if (!config || !weights) throw new PageError('bad-adapter', `${zip.name} holds no PEFT folder: expected ${CONFIG} and ${WEIGHTS}${config || weights ? `, found only ${config ? CONFIG : WEIGHTS}` : ''}.`);
+    return { name: zip.name.replace(/\.zip$/i, ''), files: { [CONFIG]: new TextDecoder().decode(config), [WEIGHTS]: weights } };
+  }
+  const config = files.find((f) => f.name === CONFIG);
+  const weights = files.find((f) => f.name === WEIGHTS);
+  if (!config || !weights) throw new PageError('bad-adapter', `Expected both ${CONFIG} and ${WEIGHTS} (or a .zip with them), found ${files.map((f) => f.name).join(', ')}.`);
+  if (weights.size > LARGEST) throw new PageError('bad-adapter', `${weights.name} has ${weights.size} bytes; at most ${LARGEST} are read.`);
+  return { name: 'adapter', files: { [CONFIG]: await config.text(), [WEIGHTS]: new Uint8Array(await weights.arrayBuffer()) } };
+}
+
+/** Downloads a PEFT folder as one zip (stored, not compressed: weights do not get smaller). */
+async function download(name: string): Promise<void> {
+  const files = await exportFiles(name);
+  const zip = zipSync({ [name]: { [CONFIG]: new TextEncoder().encode(files[CONFIG]), [WEIGHTS]: files[WEIGHTS] } }, { level: 0 });
+  offerFile(`${name}.zip`, [zip as Uint8Array<ArrayBuffer>], 'application/zip');
+}
+
+function Row({ a, locked }: { a: StoredAdapter; locked: boolean }) {
+  const [renaming, setRenaming] = useState(false);
+  const [deleting, setDeleting] = useState(false);
+  const on = active.value === a.name;
+  return (
+    <li class={`card adapter ${on ? 'on' : ''}`}>
+      <label class="adapter-pick">
+        <input type="radio" name="adapter" checked={on} disabled={!a.loaded || locked} onChange={() => void activate(a.name)} />
+        <span>
+          <b>{a.name}</b>
+          <small class="muted">
+            LoRA r {a.r}, alpha {a.loraAlpha} · {a.targetModules.length > 4 ? `${a.targetModules.length} modules` : a.targetModules.join(', ') || 'no modules'} · {bytes(a.bytes)}
+          </small>
+          {a.error && <small class="field-error">{a.error}</small>}
+          {!a.loaded && !a.error && model.value && <small class="muted">not loaded</small>}
+        </span>
+      </label>
+      <div class="row">
+        <Button small tone="quiet" icon="edit" aria-label={`Rename ${a.name}`} title="Rename" disabled={locked} onClick={() => setRenaming(true)} />
+        <Button small tone="quiet" icon="download" aria-label={`Download ${a.name}`} title="Download as a PEFT folder (.zip)" onClick={() => void download(a.name).catch((e: unknown) => report(e))} />
+        <Button small tone="quiet" icon="trash" aria-label={`Delete ${a.name}`} title="Delete" disabled={locked} onClick={() => setDeleting(true)} />
+      </div>
+      {renaming && <NameDialog title="Rename this adapter" label="Name" value={a.name} onSave={(n) => renameAdapter(a.name, n)} onClose={() => setRenaming(false)} />}
+      {deleting && (
+        <Dialog title={`Delete ${a.name}?`} onClose={() => setDeleting(false)}>
+          <p>What this adapter has learnt is gone for good. Download it first to keep a copy.</p>
+          <div class="row end">
+            <Button onClick={() => setDeleting(false)}>Keep it</Button>
+            <Button
+              tone="danger"
+              icon="trash"
+              onClick={() => {
+                setDeleting(false);
+                void removeAdapter(a.name)
+                  .then(() => toast(`${a.name} deleted`))
+                  .catch((e: unknown) => report(e));
+              }}
+            >
+              Delete
+            </Button>
+          </div>
+        </Dialog>
+      )}
+    </li>
+  );
+}
+
+export function AdaptersView() {
+  const [incoming, setIncoming] = useState<{ name: string; files: AdapterFiles } | null>(null);
+  const locked = live.value !== null || activity.value !== 'idle';
+  const take = async (files: File[]): Promise<void> => {
+    try {
+      setIncoming(await peftFolder(files));
+    } catch (e) {
+      report(e);
+    }
+  };
+  return (
+    <div class="page" {...dropzone((f) => void take(f))}>
+      <header class="view-head">
+        <h1 tabIndex={-1}>Adapters</h1>
+        <span class="grow" />
+        <FilePick label="Load from files" accept=".json,.safetensors,.zip" multiple onFiles={(f) => void take(f)} />
+      </header>
+      <p class="lede">What was learnt, as PEFT folders. One is active at a time; none means the model as it came.</p>
+      <ul class="adapters" role="radiogroup" aria-label="Active adapter">
+        <li class={`card adapter ${active.value === null ? 'on' : ''}`}>
+          <label class="adapter-pick">
+            <input type="radio" name="adapter" checked={active.value === null} disabled={locked} onChange={() => void activate(null)} />
+            <span>
+              <b>Base model</b>
+              <small class="muted">{info.value ? info.value.name : 'no model loaded'} · adapters off</small>
+            </span>
+          </label>
+        </li>
+        {adapters.value.map((a) => (
+          <Row key={a.name} a={a} locked={locked} />
+        ))}
+      </ul>
+      {adapters.value.length === 0 && <p class="muted none">No adapter yet. Learn from your feedback, or load a PEFT folder: {CONFIG} and {WEIGHTS}.</p>}
+      {incoming && (
+        <NameDialog
+          title="Load an adapter"
+          label="Name"
+          value={freeName(incoming.name)}
+          onSave={async (name) => {
+            if (adapters.value.some((a) => a.name === name)) throw new PageError('bad-config', `There is already an adapter called ${name}.`);
+            await addAdapter(name, incoming.files);
+            toast(`${name} loaded`);
+          }}
+          onClose={() => setIncoming(null)}
+        />
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,226 @@
+import { useEffect, useState } from 'preact/hooks';
+import { cachedModels, deleteCachedModel, type CachedModel } from '../api.ts';
+import { HUGGING_FACE, hostSource } from '../model/hosts.ts';
+import { modelName, hostsInForce } from '../state/engine.ts';
+import { allowHosts, enforced } from '../state/hosts.ts';
+import { announce, report, toast } from '../state/notices.ts';
+import { saveState } from '../state/saver.ts';
+import { change, settings } from '../state/settings.ts';
+import { persist, removeAll, usage, type Usage } from '../storage/opfs.ts';
+import { Button, Dialog, Segments, Slider, Switch } from '../ui/basic.tsx';
+import { bytes } from '../ui/format.ts';
+import { Weights } from './TurnView.tsx';
+
+function Hosts() {
+  const [typed, setTyped] = useState('');
+  const [wrong, setWrong] = useState('');
+  const hosts = settings.value.modelHosts;
+  const inForce = enforced(hosts);
+  const add = (more: string[]): void => void allowHosts([...hosts, ...more]).catch((e: unknown) => report(e));
+  return (
+    <section class="card" aria-labelledby="hosts">
+      <h2 id="hosts">Hosts for models</h2>
+      <p class="muted">
+        The browser lets this page talk to its own server and to the hosts listed here, and to nobody else: the list is part of the page’s Content-Security-Policy. Changing it reloads the page.
+      </p>
+      {!inForce && (
+        <p class="notice block" role="status">
+          The saved list is not in force yet; reload the page. In force now: {hostsInForce().join(', ') || 'this server only'}.
+        </p>
+      )}
+      <ul class="hosts">
+        {hosts.map((h) => (
+          <li key={h}>
+            <code>{h}</code>
+            <Button small tone="quiet" icon="trash" aria-label={`No longer allow ${h}`} onClick={() => void allowHosts(hosts.filter((x) => x !== h)).catch((e: unknown) => report(e))} />
+          </li>
+        ))}
+        {hosts.length === 0 && <li class="muted">none: this server only</li>}
+      </ul>
+      <form
+        class="row wrap address"
+        onSubmit={(e) => {
+          e.preventDefault();
+          const source = hostSource(typed);
+          if (source) add([source]);
+          else setWrong(`“${typed}” is not a host that can be allowed: expected https://example.org, or http://localhost with a port.`);
+        }}
+      >
+        <input type="text" inputMode="url" aria-label="Host to allow" placeholder="https://example.org" spellcheck={false} value={typed} aria-invalid={wrong !== ''} onInput={(e) => (setTyped(e.currentTarget.value), setWrong(''))} />
+        <Button type="submit" icon="plus" disabled={!typed.trim()}>
+          Allow
+        </Button>
+        {!HUGGING_FACE.every((h) => hosts.includes(h)) && (
+          <Button tone="quiet" onClick={() => add(HUGGING_FACE)}>
+            Allow Hugging Face
+          </Button>
+        )}
+      </form>
+      {wrong && (
+        <p class="field-error" role="alert">
+          {wrong}
+        </p>
+      )}
+    </section>
+  );
+}
+
+function Storage() {
+  const [used, setUsed] = useState<Usage | null>(null);
+  const [cached, setCached] = useState<CachedModel[]>([]);
+  const [asking, setAsking] = useState(false);
+  const look = (): void => {
+    void usage().then(setUsed);
+    void cachedModels().then(setCached);
+  };
+  useEffect(look, []);
+  return (
+    <section class="card" aria-labelledby="storage">
+      <h2 id="storage">Storage</h2>
+      {used && (
+        <>
+          <p class="muted">
+            {bytes(used.used)} used of {bytes(used.quota)} that the browser grants. {used.persistent ? 'The browser keeps it until you delete it.' : 'The browser may clear it when it runs short of space.'}
+          </p>
+          <meter aria-label="Storage in use" min={0} max={used.quota || 1} high={(used.quota || 1) * 0.9} value={used.used} />
+        </>
+      )}
+      <p class="muted">{saveState.value === 'saved' ? 'Everything is saved.' : saveState.value === 'saving' ? 'Saving…' : 'Some changes are not saved yet.'}</p>
+      <h3>Downloaded models</h3>
+      <ul class="hosts">
+        {cached.map((m) => (
+          <li key={m.address}>
+            <span>
+              {modelName(m.address)} <small class="muted">{bytes(m.bytes)}{m.complete ? '' : ', incomplete'}</small>
+            </span>
+            <Button
+              small
+              tone="quiet"
+              icon="trash"
+              aria-label={`Delete the download ${modelName(m.address)}`}
+              onClick={() =>
+                void deleteCachedModel(m.address)
+                  .then(() => (toast('Download deleted'), look()))
+                  .catch((e: unknown) => report(e))
+              }
+            />
+          </li>
+        ))}
+        {cached.length === 0 && <li class="muted">none</li>}
+      </ul>
+      <div class="row wrap">
+        {used && !used.persistent && (
+          <Button
+            icon="lock"
+            onClick={() =>
+              void persist().then((ok) => {
+                announce(ok ? 'Storage is persistent now' : 'The browser did not agree');
+                if (!ok) toast('The browser did not agree; it decides by how often you visit');
+                look();
+              })
+            }
+          >
+            Ask the browser to keep it
+          </Button>
+        )}
+        <Button tone="danger" icon="trash" onClick={() => setAsking(true)}>
+          Delete everything
+        </Button>
+      </div>
+      {asking && (
+        <Dialog title="Delete everything?" onClose={() => setAsking(false)}>
+          <p>Chats, feedback, adapters, settings and downloaded models of this page are gone for good.</p>
+          <div class="row end">
+            <Button onClick={() => setAsking(false)}>Keep it all</Button>
+            <Button
+              tone="danger"
+              icon="trash"
+              onClick={() =>
+                void (async () => {
+                  try {
+                    await removeAll();
+                    for (const m of await cachedModels()) await deleteCachedModel(m.address);
+                    location.reload();
+                  } catch (e) {
+                    report(e);
+                    setAsking(false);
+                  }
+                })()
+              }
+            >
+              Delete everything
+            </Button>
+          </div>
+        </Dialog>
+      )}
+    </section>
+  );
+}
+
+export function SettingsView() {
+  const s = settings.value;
+  return (
+    <div class="page">
+      <header class="view-head">
+        <h1 tabIndex={-1}>Settings</h1>
+      </header>
+      <section class="card" aria-labelledby="look">
+        <h2 id="look">Appearance</h2>
+        <Segments
+          legend="Theme"
+          value={s.theme}
+          choices={[
+            { value: 'system', label: 'System', icon: 'auto' },
+            { value: 'light', label: 'Light', icon: 'sun' },
+            { value: 'dark', label: 'Dark', icon: 'moon' },
+          ]}
+          onPick={(theme) => change({ theme })}
+        />
+      </section>
+      <section class="card" aria-labelledby="judging">
+        <h2 id="judging">Weights of the criteria</h2>
+        <p class="muted">How much each counts towards the overall order, which is what trains. An order set by hand stays as you set it.</p>
+        <Weights />
+      </section>
+      <section class="card" aria-labelledby="sampling">
+        <h2 id="sampling">Answers</h2>
+        <div class="stack">
+          <label class="stacked">
+            System prompt of new chats
+            <textarea rows={3} value={s.system} placeholder="none: the model’s own default" onInput={(e) => change({ system: e.currentTarget.value })} />
+          </label>
+          <div class="weights">
+            <Slider label="temperature" min={0} max={2} step={0.05} value={s.temperature} onInput={(v) => change({ temperature: v })} format={(v) => (v === 0 ? 'greedy' : v.toFixed(2))} />
+            <Slider label="top_p" min={0.05} max={1} step={0.05} value={s.topP} onInput={(v) => change({ topP: v })} format={(v) => v.toFixed(2)} />
+            <Slider label="top_k" min={0} max={200} step={1} value={s.topK} onInput={(v) => change({ topK: v })} format={(v) => (v === 0 ? 'off' : String(v))} />
+            <Slider label="min_p" min={0} max={0.5} step={0.01} value={s.minP} onInput={(v) => change({ minP: v })} format={(v) => (v === 0 ? 'off' : v.toFixed(2))} />
+            <Slider label="repetition_penalty" min={1} max={2} step={0.05} value={s.repetitionPenalty} onInput={(v) => change({ repetitionPenalty: v })} format={(v) => (v === 1 ? 'off' : v.toFixed(2))} />
+            <Slider label="max_new_tokens" min={8} max={1024} step={8} value={s.maxNewTokens} onInput={(v) => change({ maxNewTokens: v })} />
+          </div>
+          <label class="stacked">
+            Seed
+            <input
+              type="text"
+              inputMode="numeric"
+              class="short"
+              placeholder="a new one for each question"
+              value={s.seed ?? ''}
+              onChange={(e) => {
+                const v = e.currentTarget.value.trim();
+                const n = Number(v);
+                change({ seed: v === '' || !Number.isInteger(n) || n < 0 || n > 2 ** 32 - 1 ? null : n });
+                e.currentTarget.value = settings.value.seed === null ? '' : String(settings.value.seed);
+              }}
+            />
+          </label>
+        </div>
+      </section>
+      <section class="card" aria-labelledby="opening">
+        <h2 id="opening">On opening</h2>
+        <Switch label="Load the last model by itself" checked={s.openLast} onChange={(v) => change({ openLast: v })} />
+      </section>
+      <Hosts />
+      <Storage />
+    </div>
+  );
+}
