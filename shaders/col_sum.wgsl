@@ -1,4 +1,5 @@
 // y[c] = Σ_rows x[row, c]: the gradient of a bias. Overwrites y, or adds with ACC. Grid: one thread per column, 64 per workgroup.
+// Variants: {|ACC}
 struct Params { rows: u32, cols: u32 }
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<storage, read> x: array<f32>;        // (rows, cols)

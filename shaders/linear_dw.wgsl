@@ -1,5 +1,6 @@
 // dw[n, k] += Σ_m dy[m, n]·x[m, k] with TN × 8 outputs per thread in registers and no barrier (SCALAR: TN × 1).
 // Grid: (⌈k/8⌉ / 32, ⌈n/TN⌉). Overwrites, or adds with ACC (parameter gradients do).
+// Variants: {|SCALAR} {|ACC} {TN=1|TN=8}
 struct Params { m: u32, n: u32, k: u32 }
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<storage, read> dy: array<f32>;              // (m, n)

@@ -1,6 +1,7 @@
 // dx = dy·w with TM rows × 8 columns per thread in registers and no barrier. Overwrites dx, or adds with ACC.
 // Parts of a weight split by rows are added one after the other (ACC from the second on); y0 is the first column of dy they meet.
 // Grid: (⌈k/8⌉ / 32, ⌈m/TM⌉).
+// Variants: {SCALAR,WT=F32|WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|ACC} {TM=1|TM=8}
 struct Params { m: u32, n: u32, k: u32, ldy: u32, y0: u32, s_off: u32 }
 @group(0) @binding(auto) var<uniform> p: Params;
 #include "common/weights.wgsl"
@@ -48,10 +49,17 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
   var a$I = vec4<f32>(0.0);
   var b$I = vec4<f32>(0.0);
 #endrepeat
-  for (var n = 0u; n < p.n; n++) {
-    let v = w_load8(n, g, w_scale(n, g >> 2u));
+  // Four rows of w per round (llvmpipe ends all loops of a thread after 65,535 rounds in total); rows beyond the edge count zero times.
+  for (var n0 = 0u; n0 < p.n; n0 += 4u) {
+#repeat U 4
+    {
+      let n = min(n0 + $Uu, p.n - 1u);
+      let v = w_load8(n, g, w_scale(n, g >> 2u));
+      let on = select(0.0, 1.0, n0 + $Uu < p.n);
 #repeat I TM
-    { let d = dy[mr$I + n]; a$I += d * v.lo; b$I += d * v.hi; }
+      { let d = dy[mr$I + n] * on; a$I += d * v.lo; b$I += d * v.hi; }
+#endrepeat
+    }
 #endrepeat
   }
   let k4 = p.k >> 2u;

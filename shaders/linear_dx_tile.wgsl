@@ -1,5 +1,6 @@
 // dx = dy·w for real GPUs: 64 × 64 outputs per workgroup of 256 threads, 4 × 4 per thread, 16 rows of w at a time through workgroup
 // memory. Overwrites dx, or adds with ACC. k must be a multiple of 8. Grid: (⌈k/64⌉, ⌈m/64⌉).
+// Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|ACC}
 struct Params { m: u32, n: u32, k: u32, ldy: u32, y0: u32, s_off: u32 }
 @group(0) @binding(auto) var<uniform> p: Params;
 #include "common/weights.wgsl"

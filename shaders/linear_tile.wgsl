@@ -2,6 +2,7 @@
 //   y[i, j] = Σ_r x[i, r]·w[j, r]   (and everything of common/linear_io.wgsl is added)
 // Rows and columns beyond the edge are zero in the tiles and not stored; k must be a multiple of 8.
 // Grid: (⌈n/64⌉, ⌈m/64⌉). Overwrites y.
+// Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,RESIDUAL|EXTRA,BIAS,LORA,RESIDUAL}
 #include "common/linear_io.wgsl"
 const BK: u32 = 16u;
 var<workgroup> xs: array<f32, 1088>; // [BK][68]: 64 rows of x, transposed; padded against bank conflicts

@@ -1,5 +1,6 @@
 // db_s[n, j] += step.lora · scale_s · Σ_m dy[m, n]·h[m, h_off + j] for every segment s.
 // Grid: (⌈n / 32⌉, segments): one thread per output row, up to 8 ranks at a time. Overwrites, or adds with ACC.
+// Variants: {|ACC}
 struct Seg { rows: vec4<u32>, b: vec4<u32> } // (row0, row1, h_off, r), (b_off, bits of scale, –, –)
 struct Params { m: u32, n: u32, ldh: u32, nseg: u32, segs: array<Seg, 4> }
 @group(0) @binding(auto) var<uniform> p: Params;

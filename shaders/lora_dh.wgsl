@@ -1,5 +1,6 @@
 // dh[m, j] = step.lora · scale_s · Σ_{n in segment s of column j} dy[m, n]·b_s[n, j]: the gradient of h = x·Aᵀ.
 // Grid: one thread per (m, j), 32 per workgroup, folded. Overwrites dh, or adds with ACC.
+// Variants: {|ACC}
 struct Seg { rows: vec4<u32>, b: vec4<u32> } // (row0, row1, h_off, r), (b_off, bits of scale, –, –)
 struct Params { m: u32, n: u32, ldh: u32, nseg: u32, segs: array<Seg, 4> }
 @group(0) @binding(auto) var<uniform> p: Params;

@@ -5,6 +5,7 @@ mod harness;
 
 mod adapter;
 mod opcase;
+mod ops_head;
 mod ops_linear;
 mod ops_norm;
 // Reads the sources from disk: native only.

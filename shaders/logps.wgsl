@@ -1,0 +1,73 @@
+// Log-probability of one target per row of logits: logp = z[target] − log Σ exp z, by the shifted sum.
+// GRAD: the logits are overwritten by the gradient of logp, onehot(target) − softmax(z); SCALED: times dlogp of the row.
+// A target of 0xffffffff is ignored: logp = 0 and a gradient of zero.
+// Grid: one workgroup per row (SERIAL: one thread per row). Overwrites logp (unless SCALED).
+// Variants: {|SERIAL} {|GRAD|GRAD,SCALED}
+struct Params { rows: u32, cols: u32 }
+@group(0) @binding(auto) var<uniform> p: Params;
+@group(0) @binding(auto) var<storage, read> targets: array<u32>;      // (rows)
+#if SCALED
+@group(0) @binding(auto) var<storage, read> dlogp: array<f32>;        // (rows)
+#else
+@group(0) @binding(auto) var<storage, read_write> logp: array<f32>;   // (rows)
+#endif
+#if GRAD
+@group(0) @binding(auto) var<storage, read_write> z: array<f32>;      // (rows, cols)
+#else
+@group(0) @binding(auto) var<storage, read> z: array<f32>;            // (rows, cols)
+#endif
+#include "common/reduce.wgsl"
+// Sixteen elements per round: llvmpipe ends all loops of a thread after 65,535 rounds in total, without a word.
+const STRIDE: u32 = 16u;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+  let row = row_index(wid, nwg, lid);
+  if (row >= p.rows) { return; }
+  let at = row * p.cols;
+  let target_id = targets[row];
+  let used = target_id < p.cols;
+  let last = p.cols - 1u;
+  var top = -3.4e38;
+  for (var i = row_first(lid) * STRIDE; i < p.cols; i += ROW_STEP * STRIDE) {
+#repeat U 16
+    top = max(top, z[at + min(i + $Uu, last)]);
+#endrepeat
+  }
+  top = row_max(top, lid);
+  var acc = 0.0;
+  for (var i = row_first(lid) * STRIDE; i < p.cols; i += ROW_STEP * STRIDE) {
+#repeat U 16
+    acc += select(0.0, exp(z[at + min(i + $Uu, last)] - top), i + $Uu < p.cols);
+#endrepeat
+  }
+  let sum = row_sum(acc, lid);
+#if !SCALED
+  if (row_leader(lid)) {
+    var v = 0.0;
+    if (used) { v = z[at + target_id] - top - log(sum); }
+    logp[row] = v;
+  }
+#endif
+#if GRAD
+  // Every thread has read what the leader needs before the row is overwritten.
+#if !SERIAL
+  workgroupBarrier();
+#endif
+#if SCALED
+  let k = select(0.0, dlogp[row], used);
+#else
+  let k = select(0.0, 1.0, used);
+#endif
+  let inv = k / sum;
+  for (var i = row_first(lid) * STRIDE; i < p.cols; i += ROW_STEP * STRIDE) {
+#repeat U 16
+    if (i + $Uu < p.cols) { z[at + i + $Uu] = -exp(z[at + i + $Uu] - top) * inv; }
+#endrepeat
+  }
+#if !SERIAL
+  storageBarrier();
+#endif
+  if (row_leader(lid) && used) { z[at + target_id] += k; }
+#endif
+}

@@ -1,0 +1,220 @@
+//! The vocabulary head fused with the log-probability of the targets, in chunks of rows: logits are the largest activation
+//! of a language model (rows × vocabulary) and are never kept.
+
+use super::matmul::{self, Extras};
+use super::{row_grid, serial_rows};
+use crate::gpu::{Buf, KernelKey};
+use crate::graph::{Back, Desc, HostIo, Lower, Op};
+use crate::{Error, Result};
+
+/// Bytes of logits held at a time, about.
+const LOGITS_BYTES: usize = 32 << 20;
+
+/// `logp[r] = log softmax(h·Wᵀ)[r, target_r]`. Inputs: h (R, C), W (V, C) of any type, targets (R) u32 (0xffffffff = ignored:
+/// logp 0, no gradient). Outputs: logp (R) and, with `saved`, ∂logp[r]/∂h[r] (R, C).
+///
+/// The gradient of a row's log-probability is computed while its logits are at hand; the backward pass only scales it, whatever
+/// the loss turns out to be (in DPO it is not known before all sequences are scored). `saved` is for a frozen W; with a
+/// trainable W leave it off: the backward pass then computes the logits again, chunk by chunk.
+#[derive(Clone, Debug)]
+pub struct LinearLogps {
+    pub saved: bool,
+}
+
+/// Rows of a chunk: a multiple of 64, so that ranges of buffers are aligned.
+fn chunk_rows(rows: usize, vocab: usize) -> usize {
+    (LOGITS_BYTES / 4 / vocab.max(1) / 64 * 64).max(64).min(rows)
+}
+
+fn rows_of(buf: &Buf, first: usize, rows: usize, cols: usize) -> Buf {
+    buf.range((first * cols * 4) as u64, (rows * cols * 4) as u64)
+}
+
+impl Op for LinearLogps {
+    fn name(&self) -> &'static str {
+        "linear_logps"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        let (h, w, t) = (inputs[0], inputs[1], inputs[2]);
+        super::linear::check_weight("linear_logps", h, w)?;
+        if t.len() != h.rows() {
+            return Err(Error::shape("linear_logps", format!("{} targets for {} rows", t.len(), h.rows())));
+        }
+        let logp = Desc::f32(&[h.rows()]);
+        Ok(if self.saved { vec![logp, Desc::f32(&[h.rows(), h.cols()])] } else { vec![logp] })
+    }
+
+    fn scratch(&self, inputs: &[&Desc], _outputs: &[&Desc]) -> Vec<Desc> {
+        let v = inputs[1].shape[0];
+        vec![Desc::f32(&[chunk_rows(inputs[0].rows(), v), v])]
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let (h, w, t, logp, logits) = (cx.input(0), cx.inputs[1].clone(), cx.input(2), cx.output(0), cx.temp(0));
+        let (rows, c, v) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols(), w.desc.shape[0]);
+        let step = chunk_rows(rows, v);
+        let key = KernelKey::new("logps").flag("SERIAL", serial_rows(cx.gpu())).flag("GRAD", self.saved);
+        for first in (0..rows).step_by(step.max(1)) {
+            let n = step.min(rows - first);
+            matmul::forward(cx, n, &rows_of(&h, first, n, c), &w, &logits, &Extras::default())?;
+            let grid = row_grid(cx.gpu(), n);
+            let bufs = [&rows_of(&t, first, n, 1), &rows_of(&logp, first, n, 1), &logits];
+            cx.dispatch(key.clone(), &[n as u32, v as u32], &bufs, grid);
+            if self.saved {
+                let dh = rows_of(&cx.output(1), first, n, c);
+                matmul::dx(cx, n, &logits, &w, &dh, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let (h, w, t) = (io.input(0), io.input(1), io.input(2));
+        let (c, v) = (io.descs[0].cols(), io.descs[1].shape[0]);
+        for r in 0..io.descs[0].rows() {
+            let Some((logp, dz)) = row(&h[r * c..(r + 1) * c], &w, v, t[r]) else { continue };
+            io.add(0, r, logp);
+            if self.saved {
+                for (j, d) in dz.iter().enumerate() {
+                    for i in 0..c {
+                        io.add(1, r * c + i, d * w[j * c + i]);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn differentiable(&self) -> bool {
+        true
+    }
+
+    fn backward(&self, b: &mut Back<'_>) -> Result<()> {
+        let Some(dlogp) = b.dout(0) else { return Ok(()) };
+        let (h, w, t) = (b.input(0), b.input(1), b.input(2));
+        if self.saved {
+            if b.wants(1) {
+                return Err(Error::shape("linear_logps", "the head is trainable: record it with saved = false"));
+            }
+            let saved = b.output(1);
+            let dh = b.sink(0);
+            return b.emit(RowScale, &[saved, dlogp], &[dh]);
+        }
+        let dh = if b.wants(0) {
+            b.sink(0)
+        } else {
+            let d = b.desc(h);
+            (b.temp(d), false)
+        };
+        if b.wants(1) {
+            let dw = b.sink(1);
+            b.emit(LinearLogpsBwd { dw: true }, &[h, w, t, dlogp], &[dh, dw])
+        } else {
+            b.emit(LinearLogpsBwd { dw: false }, &[h, w, t, dlogp], &[dh])
+        }
+    }
+}
+
+/// logp and its gradient with respect to the logits, for one row; `None` for an ignored target.
+fn row(h: &[f64], w: &[f64], v: usize, target: f64) -> Option<(f64, Vec<f64>)> {
+    if target >= v as f64 {
+        return None;
+    }
+    let c = h.len();
+    let z: Vec<f64> = (0..v).map(|j| (0..c).map(|i| h[i] * w[j * c + i]).sum()).collect();
+    let top = z.iter().fold(f64::NEG_INFINITY, |m: f64, x| m.max(*x));
+    let sum: f64 = z.iter().map(|x| (x - top).exp()).sum();
+    let logp = z[target as usize] - top - sum.ln();
+    let dz = z.iter().enumerate().map(|(j, x)| f64::from(u8::from(j == target as usize)) - (x - top).exp() / sum).collect();
+    Some((logp, dz))
+}
+
+/// Backward of [`LinearLogps`] with the logits computed again. Inputs: h, W, targets, dlogp. Outputs: dh, and dW with `dw`.
+struct LinearLogpsBwd {
+    dw: bool,
+}
+
+impl Op for LinearLogpsBwd {
+    fn name(&self) -> &'static str {
+        "linear_logps_bwd"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        let dh = inputs[0].clone();
+        Ok(if self.dw { vec![dh, Desc::f32(&inputs[1].shape)] } else { vec![dh] })
+    }
+
+    fn scratch(&self, inputs: &[&Desc], outputs: &[&Desc]) -> Vec<Desc> {
+        LinearLogps { saved: false }.scratch(inputs, outputs)
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let (h, w, t, dlogp, logits) = (cx.input(0), cx.inputs[1].clone(), cx.input(2), cx.input(3), cx.temp(0));
+        let (rows, c, v) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols(), w.desc.shape[0]);
+        let (dh, acc) = (cx.output(0), cx.acc.clone());
+        let step = chunk_rows(rows, v);
+        let key = KernelKey::new("logps").flag("SERIAL", serial_rows(cx.gpu())).flag("GRAD", true).flag("SCALED", true);
+        for first in (0..rows).step_by(step.max(1)) {
+            let n = step.min(rows - first);
+            let hr = rows_of(&h, first, n, c);
+            matmul::forward(cx, n, &hr, &w, &logits, &Extras::default())?;
+            let grid = row_grid(cx.gpu(), n);
+            cx.dispatch(key.clone(), &[n as u32, v as u32], &[&rows_of(&t, first, n, 1), &rows_of(&dlogp, first, n, 1), &logits], grid);
+            matmul::dx(cx, n, &logits, &w, &rows_of(&dh, first, n, c), acc[0])?;
+            if self.dw {
+                let dw = cx.output(1);
+                matmul::dw(cx, [n, v, c], &logits, &hr, &dw, acc[1] || first > 0);
+            }
+        }
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let (h, w, t, dlogp) = (io.input(0), io.input(1), io.input(2), io.input(3));
+        let (c, v) = (io.descs[0].cols(), io.descs[1].shape[0]);
+        for r in 0..io.descs[0].rows() {
+            let Some((_, dz)) = row(&h[r * c..(r + 1) * c], &w, v, t[r]) else { continue };
+            for (j, d) in dz.iter().enumerate() {
+                for i in 0..c {
+                    io.add(0, r * c + i, dlogp[r] * d * w[j * c + i]);
+                    if self.dw {
+                        io.add(1, j * c + i, dlogp[r] * d * h[r * c + i]);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `y[r, :] = s[r]·x[r, :]`. Inputs: x (R, C), s (R).
+struct RowScale;
+
+impl Op for RowScale {
+    fn name(&self) -> &'static str {
+        "row_scale"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        Ok(vec![inputs[0].clone()])
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let d = &cx.inputs[0].desc;
+        let (rows, cols) = (d.rows(), d.cols());
+        let grid = cx.gpu().grid(rows * cols, 64);
+        let key = KernelKey::new("row_scale").flag("ACC", cx.acc[0]);
+        cx.dispatch(key, &[rows as u32, cols as u32], &[&cx.input(0), &cx.input(1), &cx.output(0)], grid);
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let (x, s) = (io.input(0), io.input(1));
+        let cols = io.descs[0].cols();
+        for (i, v) in x.iter().enumerate() {
+            io.add(0, i, v * s[i / cols]);
+        }
+        Ok(())
+    }
+}
