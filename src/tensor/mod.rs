@@ -1,4 +1,7 @@
 //! Data types, shapes and host tensors. Knows nothing of wgpu.
+mod convert;
+
+pub use convert::{dequantize, dequantize_block, quantize};
 
 /// Element type of a tensor, on disk and on the GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +39,15 @@ impl DType {
         }
     }
 
+    /// Bytes of `elements` elements, if they are whole blocks and the product fits.
+    pub fn bytes_of(self, elements: u64) -> Option<u64> {
+        let block = self.block_len() as u64;
+        if elements % block != 0 {
+            return None;
+        }
+        (elements / block).checked_mul(self.block_bytes() as u64)
+    }
+
     /// True for block-quantized types.
     pub const fn is_quantized(self) -> bool {
         self.block_len() > 1
@@ -53,34 +65,4 @@ impl DType {
             DType::Q8_0 => "Q8_0",
         }
     }
-}
-
-/// File bytes of `dtype` to f32 (whole blocks; a trailing partial block is ignored).
-pub fn dequantize(dtype: DType, bytes: &[u8]) -> Vec<f32> {
-    let f16 = |b: &[u8]| half::f16::from_le_bytes([b[0], b[1]]).to_f32();
-    let blocks = bytes.chunks_exact(dtype.block_bytes());
-    let mut out = Vec::with_capacity(blocks.len() * dtype.block_len());
-    for b in blocks {
-        match dtype {
-            DType::F32 => out.push(f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
-            DType::U32 => out.push(u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as f32),
-            DType::F16 => out.push(f16(b)),
-            DType::BF16 => out.push(half::bf16::from_le_bytes([b[0], b[1]]).to_f32()),
-            DType::Q4_0 => {
-                let d = f16(b);
-                out.extend(b[2..18].iter().map(|q| (f32::from(q & 15) - 8.0) * d));
-                out.extend(b[2..18].iter().map(|q| (f32::from(q >> 4) - 8.0) * d));
-            }
-            DType::Q4_1 => {
-                let (d, m) = (f16(b), f16(&b[2..]));
-                out.extend(b[4..20].iter().map(|q| f32::from(q & 15) * d + m));
-                out.extend(b[4..20].iter().map(|q| f32::from(q >> 4) * d + m));
-            }
-            DType::Q8_0 => {
-                let d = f16(b);
-                out.extend(b[2..34].iter().map(|q| f32::from(q.cast_signed()) * d));
-            }
-        }
-    }
-    out
 }
