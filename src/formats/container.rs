@@ -103,10 +103,7 @@ impl Container {
         let total_bytes = order.last().map_or(data.end, |t| t.end().max(data.end));
         if let Some(have) = file_bytes.filter(|&have| have < total_bytes) {
             let last = order.iter().find(|t| t.end() > have).map_or("its header", |t| t.name.as_str());
-            return Err(Error::file(
-                file,
-                format!("is cut short: {last:?} needs the file to have {total_bytes} bytes, it has {have}"),
-            ));
+            return Err(Error::file(file, format!("is cut short: {last:?} needs the file to have {total_bytes} bytes, it has {have}")));
         }
         let file = file.to_string();
         Ok(Container { file, kind, metadata, tensors, skipped, data_start: data.start, total_bytes, names })
@@ -161,11 +158,7 @@ pub(super) fn checked_shape(file: &str, name: &str, dtype: DType, dims: &[u64]) 
     if columns % dtype.block_len() as u64 != 0 {
         return Err(Error::file(
             file,
-            format!(
-                "tensor {name:?} of type {} has rows of {columns}, expected a multiple of {}",
-                dtype.name(),
-                dtype.block_len()
-            ),
+            format!("tensor {name:?} of type {} has rows of {columns}, expected a multiple of {}", dtype.name(), dtype.block_len()),
         ));
     }
     let bytes = dtype.bytes_of(elements).filter(|&b| b < 1 << 48).ok_or_else(too_big)?;

@@ -76,8 +76,7 @@ impl Parser {
         if text[0] != b'{' {
             return Err(self.bad(format!("is neither GGUF nor safetensors: its header starts with byte {}", text[0])));
         }
-        let Entries(entries) =
-            serde_json::from_slice(text).map_err(|e| self.bad(format!("its header is not valid JSON: {e}")))?;
+        let Entries(entries) = serde_json::from_slice(text).map_err(|e| self.bad(format!("its header is not valid JSON: {e}")))?;
         if entries.len() as u64 > MAX_TENSORS {
             return Err(self.bad(format!("has {} tensors, at most {MAX_TENSORS} are supported", entries.len())));
         }
@@ -199,9 +198,8 @@ pub fn write(file: &str, tensors: &[TensorView], metadata: &BTreeMap<String, Str
     for t in &order {
         let dims: Vec<u64> = t.shape.iter().map(|&d| d as u64).collect();
         let (_, bytes) = checked_shape(file, t.name, t.dtype, &dims)?;
-        let dtype = dtype_name(t.dtype).ok_or_else(|| {
-            Error::file(file, format!("tensor {:?}: safetensors has no type {}", t.name, t.dtype.name()))
-        })?;
+        let dtype = dtype_name(t.dtype)
+            .ok_or_else(|| Error::file(file, format!("tensor {:?}: safetensors has no type {}", t.name, t.dtype.name())))?;
         if bytes != t.bytes.len() as u64 {
             let have = t.bytes.len();
             return Err(Error::file(file, format!("tensor {:?} has {have} bytes, its shape needs {bytes}", t.name)));

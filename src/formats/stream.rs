@@ -98,8 +98,7 @@ impl StreamReader {
             self.position += used as u64;
             rest = &bytes[used..];
             let Some(container) = container else { return Ok(()) };
-            let mut order: Vec<usize> =
-                (0..container.tensors.len()).filter(|&i| container.tensors[i].bytes > 0).collect();
+            let mut order: Vec<usize> = (0..container.tensors.len()).filter(|&i| container.tensors[i].bytes > 0).collect();
             order.sort_by_key(|&i| container.tensors[i].offset);
             self.order = order;
             let container = Arc::new(container);
@@ -132,13 +131,7 @@ impl StreamReader {
     }
 
     /// Passes on bytes of the current tensor in whole units.
-    fn deliver(
-        &mut self,
-        tensor: usize,
-        t: &TensorInfo,
-        mut bytes: &[u8],
-        on: &mut dyn FnMut(Event) -> Result<()>,
-    ) -> Result<()> {
+    fn deliver(&mut self, tensor: usize, t: &TensorInfo, mut bytes: &[u8], on: &mut dyn FnMut(Event) -> Result<()>) -> Result<()> {
         let unit = Self::unit(t) as usize;
         let mut emit = |delivered: &mut u64, bytes: &[u8]| {
             let offset = *delivered;
@@ -180,10 +173,7 @@ impl StreamReader {
             ));
         }
         if let Some(total) = self.total.filter(|&t| t != self.position) {
-            return Err(Error::file(
-                &container.file,
-                format!("ended after {} bytes, expected {total}", self.position),
-            ));
+            return Err(Error::file(&container.file, format!("ended after {} bytes, expected {total}", self.position)));
         }
         let sha256 = self.hash.map(|h| h.finalize().iter().map(|b| format!("{b:02x}")).collect());
         Ok(Summary { container, bytes: self.position, sha256 })

@@ -58,7 +58,7 @@ fn scale(d: f32) -> (half::f16, f32) {
 pub fn quantize(dtype: DType, values: &[f32]) -> Vec<u8> {
     let n = dtype.block_len();
     let mut out = Vec::with_capacity(values.len().div_ceil(n) * dtype.block_bytes());
-    let mut padded = [0.0f32; 32];
+    let mut padded: [f32; 32];
     for block in values.chunks(n) {
         let x: &[f32] = if block.len() == n {
             block

@@ -3,6 +3,11 @@
 #[macro_use]
 mod harness;
 
+// The leaves.
+mod feedback;
+mod formats;
+mod tokenizer;
+
 mod adapter;
 mod opcase;
 mod ops_head;

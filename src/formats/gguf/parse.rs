@@ -1,8 +1,8 @@
 //! The GGUF header, item by item: a key with its value, a run of array elements, a tensor's description.
 use super::super::container::checked_shape;
 use super::super::{
-    Array, Container, ContainerKind, MAX_HEADER_BYTES, MAX_KEYS, MAX_NAME_BYTES, MAX_STRING_BYTES, MAX_TENSORS,
-    Metadata, StrArray, TensorInfo, Value,
+    Array, Container, ContainerKind, MAX_HEADER_BYTES, MAX_KEYS, MAX_NAME_BYTES, MAX_STRING_BYTES, MAX_TENSORS, Metadata, StrArray,
+    TensorInfo, Value,
 };
 use super::{DEFAULT_ALIGNMENT, dtype_of, type_name};
 use crate::error::{Error, Result};
@@ -37,7 +37,11 @@ enum Stage {
     Start,
     Keys,
     /// In the middle of an array of `left` more elements.
-    Elements { key: String, left: u64, array: Array },
+    Elements {
+        key: String,
+        left: u64,
+        array: Array,
+    },
     Tensors,
     Done,
 }
@@ -164,13 +168,7 @@ impl Parser {
     }
 
     /// A length-prefixed UTF-8 string of at most `max` bytes; `what` names it in errors.
-    fn string<'a>(
-        &self,
-        cur: &mut Cursor<'a>,
-        base: u64,
-        max: u64,
-        what: impl Fn() -> String,
-    ) -> Result<Option<&'a str>> {
+    fn string<'a>(&self, cur: &mut Cursor<'a>, base: u64, max: u64, what: impl Fn() -> String) -> Result<Option<&'a str>> {
         let Some(len) = cur.u64() else { return Ok(None) };
         if len > max {
             return Err(self.bad(format!("{} claims {len} bytes, at most {max} are supported", what())));
@@ -330,17 +328,14 @@ impl Parser {
         }
         let Some(raw) = cur.take(n as usize * 8) else { return Ok(None) };
         let (Some(ty), Some(relative)) = (cur.u32(), cur.u64()) else { return Ok(None) };
-        let mut dims: Vec<u64> =
-            raw.chunks_exact(8).map(|b| u64::from_le_bytes(b.try_into().expect("8 bytes"))).collect();
+        let mut dims: Vec<u64> = raw.chunks_exact(8).map(|b| u64::from_le_bytes(b.try_into().expect("8 bytes"))).collect();
         dims.reverse();
         if dims.contains(&0) {
             return Err(self.bad(format!("tensor {name:?} has an empty dimension in {dims:?}")));
         }
         let Some(dtype) = dtype_of(ty) else {
             let found = type_name(ty);
-            return Err(self.bad(format!(
-                "tensor {name:?} has type {found}; supported are F32, F16, BF16, Q4_0, Q4_1 and Q8_0"
-            )));
+            return Err(self.bad(format!("tensor {name:?} has type {found}; supported are F32, F16, BF16, Q4_0, Q4_1 and Q8_0")));
         };
         let (shape, bytes) = checked_shape(&self.file, name, dtype, &dims)?;
         self.tensors.push(Entry { info: TensorInfo { name: name.into(), dtype, shape, offset: 0, bytes }, relative });
@@ -361,15 +356,10 @@ impl Parser {
         let mut tensors = Vec::with_capacity(self.tensors.len());
         for Entry { mut info, relative } in std::mem::take(&mut self.tensors) {
             if relative % alignment != 0 {
-                return Err(self.bad(format!(
-                    "tensor {:?} is at offset {relative}, expected a multiple of {alignment}",
-                    info.name
-                )));
+                return Err(self.bad(format!("tensor {:?} is at offset {relative}, expected a multiple of {alignment}", info.name)));
             }
             let place = data_start.checked_add(relative).filter(|o| o.checked_add(info.bytes).is_some());
-            info.offset = place.ok_or_else(|| {
-                self.bad(format!("tensor {:?} is at offset {relative}, beyond any file", info.name))
-            })?;
+            info.offset = place.ok_or_else(|| self.bad(format!("tensor {:?} is at offset {relative}, beyond any file", info.name)))?;
             tensors.push(info);
         }
         let kind = ContainerKind::Gguf { version: self.version };
