@@ -8,5 +8,6 @@ pub mod graph;
 pub mod ops;
 pub mod tensor;
 pub mod tokenizer;
+pub mod tune;
 
 pub use error::{Error, Result};

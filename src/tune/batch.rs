@@ -1,0 +1,251 @@
+//! From examples to what a recorded plan takes: a few shapes (buckets), so that a new length does not mean a new plan.
+//!
+//! Only the rows that are judged go through the vocabulary head: their hidden states are gathered first.
+
+use super::data::{Example, IGNORE};
+
+/// The shape a plan is recorded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BatchShape {
+    /// Sequences side by side; 1 when they are laid one after the other in a single row.
+    pub batch: usize,
+    /// Tokens of each.
+    pub len: usize,
+    /// Judged positions.
+    pub rows: usize,
+    /// Sequences (each pair of a preference has two).
+    pub seqs: usize,
+}
+
+/// The next bucket that holds `n`: multiples of 16 to 128, of 32 to 512, of 64 to 2048, then of 256.
+pub fn bucket(n: usize) -> usize {
+    let step = match n {
+        0..=128 => 16,
+        129..=512 => 32,
+        513..=2048 => 64,
+        _ => 256,
+    };
+    n.max(1).next_multiple_of(step)
+}
+
+/// Above this, sequences are padded side by side rather than laid one after the other: the backward pass of attention
+/// looks at all queries of a row.
+const MAX_ROW: usize = 1024;
+
+/// One micro-batch, laid out.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    pub shape: BatchShape,
+    /// Token ids (batch · len), 0 where nothing is.
+    pub ids: Vec<u32>,
+    /// Position of each token in its own sequence (batch · len).
+    pub positions: Vec<u32>,
+    /// Keys each query sees, [begin, end) inside its row (batch · len · 2); empty where nothing is.
+    pub spans: Vec<u32>,
+    /// The same under a sliding window, where the model has one.
+    pub window_spans: Vec<u32>,
+    /// Judged position → row of the batch (rows); `IGNORE` in the unused end.
+    pub gather: Vec<u32>,
+    /// Row of the batch → judged position (batch · len); `IGNORE` where it is not judged.
+    pub inverse: Vec<u32>,
+    /// Token to be predicted at each judged position (rows).
+    pub targets: Vec<u32>,
+    /// Sequence of each judged position (rows).
+    pub seqs: Vec<u32>,
+    /// Real tokens.
+    pub tokens: usize,
+    /// Judged positions that are real.
+    pub counted: usize,
+}
+
+impl Batch {
+    /// Lays sequences out; with `window`, a query sees at most so many keys, its own included.
+    pub fn new(examples: &[&Example], window: Option<usize>) -> Batch {
+        let lens: Vec<usize> = examples.iter().map(|e| e.ids.len()).collect();
+        let longest = lens.iter().copied().max().unwrap_or(1);
+        let tokens: usize = lens.iter().sum();
+        let counted: usize = examples.iter().map(|e| e.counted()).sum();
+        let packed = bucket(tokens);
+        let side_by_side = examples.len() * bucket(longest);
+        // One row has no padding between sequences.
+        let one_row = packed <= MAX_ROW && packed < side_by_side;
+        let (batch, len) = if one_row { (1, packed) } else { (examples.len(), bucket(longest)) };
+        let shape = BatchShape { batch, len, rows: bucket(counted), seqs: examples.len() };
+        let m = batch * len;
+        let mut b = Batch {
+            shape,
+            ids: vec![0; m],
+            positions: vec![0; m],
+            spans: vec![0; 2 * m],
+            window_spans: vec![0; 2 * m],
+            gather: vec![IGNORE; shape.rows],
+            inverse: vec![IGNORE; m],
+            targets: vec![IGNORE; shape.rows],
+            seqs: vec![IGNORE; shape.rows],
+            tokens,
+            counted,
+        };
+        let (mut at, mut row) = (0, 0);
+        for (s, e) in examples.iter().enumerate() {
+            let base = if one_row { at } else { s * len };
+            // Where the sequence begins inside its row of the batch.
+            let start = if one_row { at } else { 0 };
+            for (t, id) in e.ids.iter().enumerate() {
+                let m = base + t;
+                b.ids[m] = *id;
+                b.positions[m] = t as u32;
+                let end = (start + t + 1) as u32;
+                b.spans[2 * m] = start as u32;
+                b.spans[2 * m + 1] = end;
+                b.window_spans[2 * m] = window.map_or(start, |w| start.max((end as usize).saturating_sub(w))) as u32;
+                b.window_spans[2 * m + 1] = end;
+                if let Some(label) = e.labels.get(t + 1).filter(|l| **l != IGNORE) {
+                    b.gather[row] = m as u32;
+                    b.inverse[m] = row as u32;
+                    b.targets[row] = *label;
+                    b.seqs[row] = s as u32;
+                    row += 1;
+                }
+            }
+            at += e.ids.len();
+        }
+        b
+    }
+}
+
+/// The order of rows: a new permutation every epoch from a seed, or as they come. Its whole state is a position.
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    rows: usize,
+    shuffle: bool,
+    seed: u32,
+    epoch: u64,
+    order: Vec<u32>,
+    /// Rows of this epoch already taken.
+    at: usize,
+}
+
+impl Sampler {
+    /// At the beginning.
+    pub fn new(rows: usize, shuffle: bool, seed: u32) -> Sampler {
+        Sampler::at(rows, shuffle, seed, 0, 0)
+    }
+
+    /// At a position that [`Sampler::position`] gave.
+    pub fn at(rows: usize, shuffle: bool, seed: u32, epoch: u64, at: usize) -> Sampler {
+        let mut s = Sampler { rows, shuffle, seed, epoch, order: Vec::new(), at: at.min(rows) };
+        s.reorder();
+        s
+    }
+
+    fn reorder(&mut self) {
+        self.order = (0..self.rows as u32).collect();
+        if self.shuffle {
+            let mut state = u64::from(self.seed) << 32 ^ self.epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            for i in (1..self.rows).rev() {
+                // Multiply-shift: the bias is below 2⁻³² per draw.
+                let j = ((splitmix(&mut state) >> 32) * (i as u64 + 1)) >> 32;
+                self.order.swap(i, j as usize);
+            }
+        }
+    }
+
+    /// The next at most `n` rows of this epoch; at its end, the first of the next.
+    pub fn take(&mut self, n: usize) -> Vec<u32> {
+        if self.at >= self.rows {
+            self.epoch += 1;
+            self.at = 0;
+            self.reorder();
+        }
+        let end = (self.at + n).min(self.rows);
+        let rows = self.order[self.at..end].to_vec();
+        self.at = end;
+        rows
+    }
+
+    /// True when the epoch's last row has been taken.
+    pub fn epoch_done(&self) -> bool {
+        self.at >= self.rows
+    }
+
+    /// (epoch, rows taken of it).
+    pub fn position(&self) -> (u64, usize) {
+        (self.epoch, self.at)
+    }
+
+    /// Passes over the data so far, with the fraction of the present one.
+    pub fn epochs(&self) -> f64 {
+        self.epoch as f64 + self.at as f64 / self.rows.max(1) as f64
+    }
+}
+
+/// SplitMix64 (Steele et al. 2014).
+fn splitmix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example(ids: &[u32], from: usize) -> Example {
+        let labels = ids.iter().enumerate().map(|(i, id)| if i < from { IGNORE } else { *id }).collect();
+        Example { ids: ids.to_vec(), labels }
+    }
+
+    #[test]
+    fn buckets() {
+        assert_eq!([1, 16, 17, 128, 129, 512, 513, 2049].map(bucket), [16, 16, 32, 128, 160, 512, 576, 2304]);
+    }
+
+    #[test]
+    fn one_row_when_it_is_shorter() {
+        let (a, b) = (example(&[5, 6, 7], 1), example(&[8, 9], 1));
+        let batch = Batch::new(&[&a, &b], None);
+        assert_eq!(batch.shape, BatchShape { batch: 1, len: 16, rows: 16, seqs: 2 });
+        assert_eq!(batch.ids[..6], [5, 6, 7, 8, 9, 0]);
+        assert_eq!(batch.positions[..6], [0, 1, 2, 0, 1, 0]);
+        assert_eq!(batch.spans[..12], [0, 1, 0, 2, 0, 3, 3, 4, 3, 5, 0, 0]);
+        assert_eq!(batch.gather[..4], [0, 1, 3, IGNORE]);
+        assert_eq!(batch.inverse[..5], [0, 1, IGNORE, 2, IGNORE]);
+        assert_eq!(batch.targets[..4], [6, 7, 9, IGNORE]);
+        assert_eq!(batch.seqs[..4], [0, 0, 1, IGNORE]);
+        assert_eq!((batch.tokens, batch.counted), (5, 3));
+    }
+
+    #[test]
+    fn side_by_side_when_nothing_is_wasted() {
+        let (a, b) = (example(&[1; 16], 2), example(&[2; 15], 1));
+        let batch = Batch::new(&[&a, &b], Some(4));
+        assert_eq!(batch.shape, BatchShape { batch: 2, len: 16, rows: 32, seqs: 2 });
+        assert_eq!(batch.spans[32..36], [0, 1, 0, 2]);
+        assert_eq!(batch.window_spans[2 * 10..2 * 10 + 2], [7, 11]);
+        // Labels of the first token judge nothing: 14 of each are counted.
+        assert_eq!(batch.counted, 28);
+        assert_eq!(batch.gather[14], 16);
+    }
+
+    #[test]
+    fn every_row_once_an_epoch_and_the_same_from_any_position() {
+        let mut s = Sampler::new(5, true, 7);
+        let mut first: Vec<u32> = Vec::new();
+        while !s.epoch_done() {
+            first.extend(s.take(2));
+        }
+        let second: Vec<u32> = (0..3).flat_map(|_| s.take(2)).collect();
+        let sorted = |v: &[u32]| {
+            let mut v = v.to_vec();
+            v.sort_unstable();
+            v
+        };
+        assert_eq!((sorted(&first), sorted(&second)), (vec![0, 1, 2, 3, 4], vec![0, 1, 2, 3, 4]));
+        assert_ne!(first, second);
+        let mut again = Sampler::at(5, true, 7, 1, 2);
+        assert_eq!(again.take(2), second[2..4]);
+        assert_eq!(Sampler::new(3, false, 7).take(9), [0, 1, 2]);
+    }
+}
