@@ -10,6 +10,7 @@ mod container;
 pub mod gguf;
 mod header;
 mod metadata;
+pub mod peft;
 pub mod safetensors;
 mod shards;
 mod stream;

@@ -6,6 +6,7 @@ mod harness;
 // The leaves.
 mod feedback;
 mod formats;
+mod peft;
 mod tokenizer;
 
 mod adapter;

@@ -1,0 +1,164 @@
+//! PEFT adapters: `adapter_config.json` and `adapter_model.safetensors`.
+mod config;
+mod pattern;
+
+use std::collections::BTreeMap;
+
+pub use config::{LoraConfig, Matcher, OneOrMany, Target};
+pub use pattern::Pattern;
+
+use super::safetensors::{self, TensorView};
+use super::{Container, TensorInfo};
+use crate::error::{Error, Result};
+use crate::tensor::{DType, dequantize, quantize};
+
+/// The config's file name in an adapter's folder.
+pub const CONFIG_NAME: &str = "adapter_config.json";
+/// The weights' file name in an adapter's folder.
+pub const WEIGHTS_NAME: &str = "adapter_model.safetensors";
+/// What PEFT puts before a module's path.
+const PREFIX: &str = "base_model.model.";
+
+/// A and B of one module, rows in Hugging Face order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoraPair {
+    pub target: Target,
+    pub in_features: usize,
+    pub out_features: usize,
+    /// (r, in)
+    pub a: Vec<f32>,
+    /// (out, r)
+    pub b: Vec<f32>,
+}
+
+/// An adapter in host memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoraAdapter {
+    pub config: LoraConfig,
+    /// Ordered by module path.
+    pub pairs: Vec<LoraPair>,
+}
+
+/// The name of A's tensor in an adapter file.
+pub fn lora_a_name(module: &str) -> String {
+    format!("{PREFIX}{module}.lora_A.weight")
+}
+
+/// The name of B's tensor in an adapter file.
+pub fn lora_b_name(module: &str) -> String {
+    format!("{PREFIX}{module}.lora_B.weight")
+}
+
+/// The module's path and whether it is A, from a tensor's name. An adapter's name (`lora_A.default.weight`) is allowed.
+fn module_of(name: &str) -> Option<(&str, bool)> {
+    let path = name.strip_prefix(PREFIX)?.strip_suffix(".weight")?;
+    let (module, end, is_a) = match (path.rsplit_once(".lora_A"), path.rsplit_once(".lora_B")) {
+        (Some((m, e)), None) => (m, e, true),
+        (None, Some((m, e))) => (m, e, false),
+        _ => return None,
+    };
+    let plain = end.is_empty() || (end.starts_with('.') && end.len() > 1 && !end[1..].contains('.'));
+    (plain && !module.is_empty()).then_some((module, is_a))
+}
+
+fn bad(message: impl Into<String>) -> Error {
+    Error::BadAdapter(message.into())
+}
+
+/// Values of a two-dimensional tensor, all finite.
+fn matrix(c: &Container, file: &[u8], index: usize) -> Result<(usize, usize, Vec<f32>)> {
+    let t: &TensorInfo = &c.tensors[index];
+    let &[rows, columns] = t.shape.as_slice() else {
+        return Err(bad(format!("tensor {:?} has shape {:?}, expected two dimensions", t.name, t.shape)));
+    };
+    if t.dtype == DType::U32 {
+        return Err(bad(format!("tensor {:?} has type {}, expected F32, F16 or BF16", t.name, t.dtype.name())));
+    }
+    let values = dequantize(t.dtype, c.bytes(file, index)?);
+    match values.iter().position(|v| !v.is_finite()) {
+        Some(i) => Err(Error::NotFinite(format!("{}: tensor {:?} has {} at element {i}", c.file, t.name, values[i]))),
+        None => Ok((rows, columns, values)),
+    }
+}
+
+impl LoraAdapter {
+    /// Reads an adapter from its two files and checks one against the other: every tensor is A or B of a module
+    /// that the config chooses, none lacks its partner, and ranks are those of the config.
+    pub fn read(config: &str, weights: &[u8]) -> Result<Self> {
+        let config = LoraConfig::parse(CONFIG_NAME, config)?;
+        let c = Container::parse(WEIGHTS_NAME, weights)?;
+        if let Some((name, dtype)) = c.skipped.first() {
+            return Err(bad(format!("tensor {name:?} has type {dtype}, expected F32, F16 or BF16")));
+        }
+        let mut halves: BTreeMap<&str, [Option<usize>; 2]> = BTreeMap::new();
+        for (i, t) in c.tensors.iter().enumerate() {
+            let (module, is_a) = module_of(&t.name).ok_or_else(|| {
+                bad(format!(
+                    "tensor {:?} is not a LoRA weight of a linear module; expected {PREFIX}<module>.lora_A.weight or .lora_B.weight",
+                    t.name
+                ))
+            })?;
+            let place = &mut halves.entry(module).or_default()[usize::from(!is_a)];
+            if place.replace(i).is_some() {
+                return Err(bad(format!("module {module:?} has two adapters in {WEIGHTS_NAME}")));
+            }
+        }
+        if halves.is_empty() {
+            return Err(bad(format!("{WEIGHTS_NAME} has no tensors")));
+        }
+        let matcher = config.matcher()?;
+        let mut pairs = Vec::with_capacity(halves.len());
+        for (module, [a, b]) in halves {
+            let a = a.ok_or_else(|| bad(format!("tensor {:?} is missing", lora_a_name(module))))?;
+            let b = b.ok_or_else(|| bad(format!("tensor {:?} is missing", lora_b_name(module))))?;
+            if !matcher.matches(module) {
+                return Err(bad(format!("module {module:?} has weights, but {CONFIG_NAME} does not choose it")));
+            }
+            let target = matcher.target(module);
+            let (ra, in_features, a) = matrix(&c, weights, a)?;
+            let (out_features, rb, b) = matrix(&c, weights, b)?;
+            if ra != target.r || rb != target.r {
+                return Err(bad(format!(
+                    "module {module:?}: A is ({ra}, {in_features}) and B is ({out_features}, {rb}), {CONFIG_NAME} says r = {}",
+                    target.r
+                )));
+            }
+            pairs.push(LoraPair { target, in_features, out_features, a, b });
+        }
+        drop(matcher);
+        Ok(LoraAdapter { config, pairs })
+    }
+
+    /// The two files, weights in f32.
+    pub fn write(&self) -> Result<(String, Vec<u8>)> {
+        let mut parts = Vec::with_capacity(self.pairs.len() * 2);
+        for p in &self.pairs {
+            let module = &p.target.module;
+            parts.push((lora_a_name(module), [p.target.r, p.in_features], quantize(DType::F32, &p.a)));
+            parts.push((lora_b_name(module), [p.out_features, p.target.r], quantize(DType::F32, &p.b)));
+        }
+        let views: Vec<TensorView> = parts.iter().map(|(n, s, b)| TensorView { name: n, dtype: DType::F32, shape: s, bytes: b }).collect();
+        let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
+        Ok((self.config.to_json(), safetensors::write(WEIGHTS_NAME, &views, &metadata)?))
+    }
+
+    /// Number of trainable values.
+    pub fn parameters(&self) -> usize {
+        self.pairs.iter().map(|p| p.a.len() + p.b.len()).sum()
+    }
+
+    /// Checks that every module is one of the model's, with its shape. `shape_of` gives (out, in) of a linear module.
+    pub fn check(&self, shape_of: impl Fn(&str) -> Option<(usize, usize)>) -> Result<()> {
+        for p in &self.pairs {
+            let module = &p.target.module;
+            let (out, input) = shape_of(module).ok_or_else(|| bad(format!("the model has no linear module {module:?}")))?;
+            if (out, input) != (p.out_features, p.in_features) {
+                return Err(bad(format!(
+                    "module {module:?} is for a weight of ({}, {}), the model's is ({out}, {input})",
+                    p.out_features, p.in_features
+                )));
+            }
+        }
+        Ok(())
+    }
+}
