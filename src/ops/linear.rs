@@ -205,7 +205,7 @@ impl Op for Linear {
 }
 
 /// `dx = dy·W`. Inputs: dy (M, N), W (N, K). Output: dx (M, K).
-struct LinearDx;
+pub(super) struct LinearDx;
 
 impl Op for LinearDx {
     fn name(&self) -> &'static str {

@@ -39,21 +39,25 @@ pub(super) fn scale_offset(dtype: DType, rows: usize, cols: usize) -> usize {
     }
 }
 
-/// Classes of forward work: their variants are measured separately.
-pub fn forward_class(dtype: DType, m: usize) -> String {
-    let size = match m {
-        0..=1 => "m1",
-        2..=8 => "m8",
-        _ => "big",
-    };
-    format!("linear.{}.{size}", weight_type(dtype).to_lowercase())
+/// The class of forward work with `m` rows of x: variants are measured and chosen by class.
+pub fn forward_class(m: usize) -> &'static str {
+    match m {
+        0..=1 => "linear.m1",
+        2..=8 => "linear.m8",
+        _ => "linear.big",
+    }
 }
 
-/// The variants of `linear` worth measuring on an adapter, by class size: `reg<TM>x<TN>` hold a tile in registers and need no
-/// barrier, `tile` goes through workgroup memory, `vec` puts a workgroup on four rows.
-pub fn forward_variants(gpu: &Gpu, m: usize) -> Vec<&'static str> {
-    let mut v = if m <= 8 { vec!["reg8x1", "reg8x2", "reg8x4", "vec"] } else { vec!["reg8x8", "reg8x4", "reg4x4", "tile"] };
-    if m <= 8 && gpu.caps().subgroups {
+/// The variants worth measuring, by class: `reg<TM>x<TN>` hold a tile in registers and need no barrier, `tile` goes through
+/// workgroup memory, `vec` puts a workgroup on four rows (`vecsub`: with subgroups).
+pub fn variants(gpu: &Gpu, class: &str) -> Vec<&'static str> {
+    let mut v = match class {
+        "linear.m1" | "linear.m8" => vec!["reg8x8", "reg8x2", "vec"],
+        "linear.big" => vec!["reg8x8", "reg4x4", "tile"],
+        "linear_dx" => vec!["reg8", "tile"],
+        _ => vec!["serial", "group"],
+    };
+    if class.starts_with("linear.m") && gpu.caps().subgroups && gpu.caps().subgroup_min >= 16 {
         v.push("vecsub");
     }
     v
@@ -95,9 +99,7 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
     let ldy = if extras.glu.is_some() { n_all / 2 } else { n_all };
     assert!(extras.glu.is_none() || w.chunks.len() == 1, "a gated weight is not split");
     let scalar = !k.is_multiple_of(8);
-    let class = forward_class(w.desc.dtype, m);
-    let variant =
-        cx.gpu().tuning().borrow().pick(&class, if m <= 8 { "reg8x1" } else { "reg8x8" }, if m <= 8 { "vec" } else { "tile" }).to_string();
+    let variant = cx.gpu().tuning().borrow().pick(forward_class(m), "reg8x8", if m <= 8 { "vec" } else { "tile" }).to_string();
     for chunk in &w.chunks {
         let n = if extras.glu.is_some() { chunk.rows / 2 } else { chunk.rows };
         let extra = extras.bias.is_some() || extras.lora.is_some() || extras.residual.is_some();
@@ -107,7 +109,7 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
             }
             "vec" | "vecsub" if !scalar && m <= 8 => ("linear_vec", cx.gpu().grid(n.div_ceil(4), 1), Some((m, 4))),
             other => {
-                let (tm, tn) = tile_of(other, if m <= 8 { (8, 1) } else { (8, 8) });
+                let (tm, tn) = tile_of(other, (8, 8));
                 let (tm, tn) = (tm.min(m), if extras.glu.is_some() { tn.min(4) } else { tn });
                 ("linear", [n.div_ceil(tn).div_ceil(32) as u32, m.div_ceil(tm) as u32, 1], Some((tm, tn)))
             }
@@ -153,8 +155,7 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
 pub(super) fn dx(cx: &mut Lower<'_>, m: usize, dy: &Buf, w: &Bound, dx: &Buf, acc: bool) -> Result<()> {
     let (n_all, k) = (w.desc.shape[0], w.desc.cols());
     let scalar = !k.is_multiple_of(8);
-    let class = format!("linear_dx.{}", weight_type(w.desc.dtype).to_lowercase());
-    let variant = cx.gpu().tuning().borrow().pick(&class, "reg8", "tile").to_string();
+    let variant = cx.gpu().tuning().borrow().pick("linear_dx", "reg8", "tile").to_string();
     for (i, chunk) in w.chunks.iter().enumerate() {
         let mut key = KernelKey::new(if variant == "tile" && !scalar && m > 8 { "linear_dx_tile" } else { "linear_dx" })
             .def("WT", weight_type(w.desc.dtype))

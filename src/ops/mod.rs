@@ -1,5 +1,6 @@
 //! One file per op family: shape rule, kernels, backward and f64 host reference.
 
+pub mod calibrate;
 pub mod head;
 pub mod linear;
 pub mod matmul;

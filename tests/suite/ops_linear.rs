@@ -115,3 +115,18 @@ fl_test!(
         everything(&gpu().await, "linear").await;
     }
 );
+
+fl_test!(
+    async fn variants_are_measured_and_remembered() {
+        let gpu = gpu_with(&GpuOptions::default()).await;
+        fledgling::ops::calibrate::calibrate(&gpu).await.expect("measures");
+        let measured = gpu.tuning().borrow().measured().clone();
+        report!("chosen on {}: {measured:?}", gpu.caps().name);
+        assert_eq!(measured.len(), 5);
+        let again = gpu_with(&GpuOptions::default()).await;
+        again.tuning().borrow_mut().restore(measured);
+        let before = again.counters().pipelines.get();
+        fledgling::ops::calibrate::calibrate(&again).await.expect("nothing to do");
+        assert_eq!(again.counters().pipelines.get(), before, "what is remembered is not measured again");
+    }
+);

@@ -1,0 +1,77 @@
+//! A short measurement on the adapter at hand: which kernel variant is fastest for each class of work. The result is kept in
+//! [`crate::gpu::Tuning`], and callers store it under the adapter's name.
+
+use super::linear::{Linear, LinearDx};
+use super::{matmul, norm::RmsNorm};
+use crate::Result;
+use crate::clock::seconds;
+use crate::gpu::Gpu;
+use crate::graph::{Desc, Exec, Program, ProgramOptions, StepParams, Tape, Tensor, Val};
+use crate::tensor::DType;
+
+/// Classes, in the order they are measured.
+const CLASSES: [&str; 5] = ["linear.m1", "linear.m8", "linear.big", "linear_dx", "rows"];
+
+/// Measures every class that is neither forced nor remembered. Takes a few seconds on a software adapter, well under one on a GPU.
+///
+/// # Errors
+/// Whatever the device reports: a variant it cannot compile is left out only if another one runs.
+pub async fn calibrate(gpu: &Gpu) -> Result<()> {
+    for class in CLASSES {
+        if gpu.tuning().borrow().known(class) {
+            continue;
+        }
+        let mut best: Option<(f64, &str)> = None;
+        for variant in matmul::variants(gpu, class) {
+            gpu.tuning().borrow_mut().choose(class, variant);
+            let took = measure(gpu, class).await;
+            log::debug!("{class} {variant}: {took:?}");
+            if let Ok(t) = took
+                && best.is_none_or(|b| t < b.0)
+            {
+                best = Some((t, variant));
+            }
+        }
+        match best {
+            Some((_, variant)) => gpu.tuning().borrow_mut().choose(class, variant),
+            None => measure(gpu, class).await.map(|_| ())?, // reports why the last one failed
+        }
+    }
+    Ok(())
+}
+
+/// Seconds of a typical piece of work of `class` with the variant chosen at the moment: the better of two runs behind a first one
+/// that compiles.
+async fn measure(gpu: &Gpu, class: &str) -> Result<f64> {
+    let exec = Exec::Gpu(gpu.clone());
+    let mut tape = Tape::new();
+    let (n, k) = (768, 768);
+    let m = match class {
+        "linear.m1" => 1,
+        "linear.m8" => 4,
+        _ => 64,
+    };
+    let mut tensor = |name: &str, desc: Desc| -> Result<Val> { Ok(tape.tensor(&Tensor::zeros(&exec, name, desc)?)) };
+    let w = tensor("w", Desc { shape: vec![n, k], dtype: DType::Q4_1 })?;
+    let x = tensor("x", Desc::f32(&[m, k]))?;
+    let gain = tensor("gain", Desc::f32(&[k]))?;
+    let repeats = if m <= 8 { 16 } else { 2 };
+    for _ in 0..repeats {
+        match class {
+            "linear_dx" => tape.push(LinearDx, &[x, w])?,
+            "rows" => tape.push(RmsNorm { eps: 1e-5 }, &[x, gain])?,
+            _ => tape.push(Linear::plain(), &[x, w])?,
+        };
+    }
+    let program = Program::build(gpu, &tape, ProgramOptions::default())?;
+    let mut best = f64::INFINITY;
+    for run in 0..3 {
+        let start = seconds();
+        program.submit(&StepParams::default());
+        gpu.done().await?;
+        if run > 0 {
+            best = best.min(seconds() - start);
+        }
+    }
+    Ok(best)
+}
