@@ -16,6 +16,8 @@ pub struct GpuOptions {
     pub kernels: Option<String>,
     /// Part of the adapter's name to prefer (native only; the environment variable `WGPU_ADAPTER_NAME` works too).
     pub adapter: Option<String>,
+    /// Pretend that storage bindings end here (bytes): for tests of tensors split over several buffers.
+    pub max_binding: Option<u64>,
 }
 
 /// What the adapter offers, read at run time.
@@ -160,7 +162,7 @@ impl Gpu {
             subgroup_min: info.subgroup_min_size,
             subgroup_max: info.subgroup_max_size,
             timestamps,
-            max_binding: limits.max_storage_buffer_binding_size,
+            max_binding: limits.max_storage_buffer_binding_size.min(options.max_binding.unwrap_or(u64::MAX)),
             max_buffer: limits.max_buffer_size,
             workgroup_memory: limits.max_compute_workgroup_storage_size,
             max_threads: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),

@@ -142,11 +142,10 @@ impl Back<'_> {
             return (self.tape.tensor(&grad), true);
         }
         if let Some(g) = self.state.grads.get(&v).copied() {
-            // The same buffer may stand for the gradient of another value that is still to be read: leave that one alone.
-            let shared =
-                self.state.grads.iter().any(|(other, og)| {
-                    *og == g && *other != v && self.state.pending.contains_key(other) && !self.node.outputs.contains(other)
-                });
+            // The same buffer may stand for the gradient of another value that is still to be read (also by this node: it may not
+            // read and write one buffer), or be the caller's seed, which the next replay reads again: leave those alone.
+            let read = |(other, og): (&Val, &Val)| *og == g && *other != v && self.state.pending.contains_key(other);
+            let shared = !matches!(self.tape.vals[g.index()].place, Place::Slot) || self.state.grads.iter().any(read);
             if !shared {
                 return (g, true);
             }

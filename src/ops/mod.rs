@@ -1,10 +1,14 @@
 //! One file per op family: shape rule, kernels, backward and f64 host reference.
 
 pub mod calibrate;
+pub mod activation;
+pub mod elementwise;
+pub mod embedding;
 pub mod head;
 pub mod linear;
 pub mod matmul;
 pub mod norm;
+pub mod rng;
 
 use crate::gpu::Gpu;
 

@@ -11,6 +11,8 @@ mod tokenizer;
 
 mod adapter;
 mod opcase;
+mod ops_elementwise;
+mod ops_embedding;
 mod ops_head;
 mod ops_linear;
 mod ops_norm;

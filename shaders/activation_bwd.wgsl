@@ -1,0 +1,28 @@
+// dx = dy·act′(x); overwrites dx, or adds to it with ACC.
+// Grid: one thread per element (VEC: per four), 64 per workgroup, folded into (x, y).
+// Variants: {ACT=GELU|ACT=GELU_TANH|ACT=RELU|ACT=SILU} {|VEC} {|ACC}
+struct Params { n: u32 }
+#include "common/elem.wgsl"
+@group(0) @binding(auto) var<uniform> p: Params;
+@group(0) @binding(auto) var<storage, read> x: array<E>;         // (n)
+@group(0) @binding(auto) var<storage, read> dy: array<E>;        // (n)
+@group(0) @binding(auto) var<storage, read_write> dx: array<E>;  // (n)
+#include "common/grid.wgsl"
+#include "common/act.wgsl"
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>) {
+  let i = linear_id(gid, nwg, 64u);
+  if (i >= p.n) { return; }
+  let v = x[i];
+#if VEC
+  let d = dy[i] * vec4<f32>(act_grad(v.x), act_grad(v.y), act_grad(v.z), act_grad(v.w));
+#else
+  let d = dy[i] * act_grad(v);
+#endif
+#if ACC
+  dx[i] += d;
+#else
+  dx[i] = d;
+#endif
+}

@@ -1,0 +1,136 @@
+//! Activations, gated activations, sums, products, scaling, dropout.
+
+use crate::harness::gpu;
+use crate::opcase::{Rng, check, check_step, rand, values};
+use fledgling::graph::{Exec, StepParams};
+use fledgling::ops::Act;
+use fledgling::ops::activation::{Activation, Gated};
+use fledgling::ops::elementwise::{Add, Dropout, Mul, Scale};
+
+const ACTS: [Act; 4] = [Act::Gelu, Act::GeluTanh, Act::Relu, Act::Silu];
+/// Rows and columns: one, odd, four to a thread.
+const SIZES: [(usize, usize); 6] = [(1, 1), (3, 5), (5, 33), (33, 65), (1, 4), (65, 36)];
+
+fl_test!(
+    async fn activation() {
+        let gpu = gpu().await;
+        let mut rng = Rng(3);
+        for act in ACTS {
+            for (rows, cols) in SIZES {
+                let ins = [rand(&mut rng, &[rows, cols], 4.0)];
+                check(&gpu, &format!("{act:?} {rows}×{cols}"), &ins, 2e-5, |t, v| Ok(vec![t.push1(Activation { kind: act }, &[v[0]])?]))
+                    .await;
+            }
+        }
+    }
+
+    /// Where exp overflows and tanh saturates: finite values, exact limits.
+    async fn activation_extremes() {
+        let gpu = gpu().await;
+        for act in ACTS {
+            for data in [vec![-100.0f64, -20.0, -6.0, -1e-4, 1e-4, 6.0, 20.0, 100.0], vec![-1e4, 1e4, -3e3], vec![-1e15, 1e15, -1e19, 1e19]]
+            {
+                let ins = [values(&[data.len()], &data.iter().map(|v| f64::from(*v as f32)).collect::<Vec<_>>(), true)];
+                let step = StepParams::default();
+                let build =
+                    |t: &mut fledgling::graph::Tape, v: &[fledgling::graph::Val]| Ok(vec![t.push1(Activation { kind: act }, &[v[0]])?]);
+                let seeds = [vec![1.0; data.len()]];
+                let want = crate::opcase::run(&Exec::Host, &ins, Some(&seeds), false, &step, &build).await.unwrap();
+                let got = crate::opcase::run(&Exec::Gpu(gpu.clone()), &ins, Some(&seeds), false, &step, &build).await.unwrap();
+                for (i, x) in data.iter().enumerate() {
+                    let (g, w) = (got.outputs[0][i], want.outputs[0][i]);
+                    assert!((g - w).abs() <= 2e-6 * x.abs().max(1.0), "{act:?}({x}) is {g}, not {w}");
+                    let (g, w) = (got.grads[0].as_ref().unwrap()[i], want.grads[0].as_ref().unwrap()[i]);
+                    assert!((g - w).abs() <= 2e-5, "{act:?}′({x}) is {g}, not {w}");
+                }
+            }
+        }
+    }
+
+    async fn gated() {
+        let gpu = gpu().await;
+        let mut rng = Rng(4);
+        for act in ACTS {
+            for (rows, cols) in SIZES {
+                let what = format!("gated {act:?} {rows}×{cols}");
+                let fused = [rand(&mut rng, &[rows, 2 * cols], 3.0)];
+                check(&gpu, &format!("{what} fused"), &fused, 2e-5, |t, v| Ok(vec![t.push1(Gated { kind: act }, &[v[0]])?])).await;
+                let split = [rand(&mut rng, &[rows, cols], 3.0), rand(&mut rng, &[rows, cols], 1.0)];
+                check(&gpu, &what, &split, 2e-5, |t, v| Ok(vec![t.push1(Gated { kind: act }, &[v[0], v[1]])?])).await;
+            }
+        }
+    }
+
+    async fn add() {
+        let gpu = gpu().await;
+        let mut rng = Rng(5);
+        for (rows, cols) in SIZES {
+            let ins = [rand(&mut rng, &[rows, cols], 2.0), rand(&mut rng, &[rows, cols], 2.0)];
+            check(&gpu, &format!("add {rows}×{cols}"), &ins, 2e-5, |t, v| Ok(vec![t.push1(Add, &[v[0], v[1]])?])).await;
+            // A residual stream: the value flows on and into a branch that is added to it.
+            check(&gpu, &format!("residual {rows}×{cols}"), &ins, 2e-5, |t, v| {
+                let s = t.push1(Add, &[v[0], v[1]])?;
+                let branch = t.push1(Activation { kind: Act::Silu }, &[s])?;
+                let s = t.push1(Add, &[s, branch])?;
+                Ok(vec![t.push1(Add, &[s, v[1]])?])
+            })
+            .await;
+            // Both operands the same value.
+            check(&gpu, &format!("double {rows}×{cols}"), &ins[..1], 2e-5, |t, v| Ok(vec![t.push1(Add, &[v[0], v[0]])?])).await;
+        }
+    }
+
+    async fn mul() {
+        let gpu = gpu().await;
+        let mut rng = Rng(6);
+        for (rows, cols) in SIZES {
+            let ins = [rand(&mut rng, &[rows, cols], 2.0), rand(&mut rng, &[rows, cols], 2.0)];
+            check(&gpu, &format!("mul {rows}×{cols}"), &ins, 2e-5, |t, v| Ok(vec![t.push1(Mul, &[v[0], v[1]])?])).await;
+            check(&gpu, &format!("square {rows}×{cols}"), &ins[..1], 2e-5, |t, v| Ok(vec![t.push1(Mul, &[v[0], v[0]])?])).await;
+        }
+    }
+
+    async fn scale() {
+        let gpu = gpu().await;
+        let mut rng = Rng(7);
+        for (rows, cols) in SIZES {
+            let ins = [rand(&mut rng, &[rows, cols], 2.0)];
+            check(&gpu, &format!("scale {rows}×{cols}"), &ins, 2e-5, |t, v| Ok(vec![t.push1(Scale { factor: -0.375 }, &[v[0]])?])).await;
+        }
+    }
+
+    /// The host draws the same bits, so that this compares the masks themselves, forward and backward.
+    async fn dropout() {
+        let gpu = gpu().await;
+        let mut rng = Rng(8);
+        for (rows, cols) in SIZES {
+            for p in [0.0, 0.1, 0.5, 0.9, 1.0] {
+                let ins = [rand(&mut rng, &[rows, cols], 2.0)];
+                let step = StepParams { seed: 7, counter: 3, ..StepParams::default() };
+                check_step(&gpu, &format!("dropout {p} {rows}×{cols}"), &ins, 2e-5, &step, |t, v| {
+                    Ok(vec![t.push1(Dropout { p, salt: 11 }, &[v[0]])?])
+                })
+                .await;
+            }
+        }
+    }
+
+    async fn dropout_keeps_the_share_it_should() {
+        let ones = [values(&[200, 100], &vec![1.0; 20_000], false)];
+        let mut last = Vec::new();
+        for (seed, counter, salt) in [(1, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1)] {
+            let step = StepParams { seed, counter, ..StepParams::default() };
+            let build = |t: &mut fledgling::graph::Tape, v: &[fledgling::graph::Val]| Ok(vec![t.push1(Dropout { p: 0.3, salt }, &[v[0]])?]);
+            let y = crate::opcase::run(&Exec::Gpu(gpu().await), &ones, None, false, &step, &build).await.unwrap().outputs.remove(0);
+            let kept = y.iter().filter(|v| **v != 0.0).count() as f64 / y.len() as f64;
+            assert!((kept - 0.7).abs() < 0.02, "kept {kept}");
+            let mean = y.iter().sum::<f64>() / y.len() as f64;
+            assert!((mean - 1.0).abs() < 0.03, "mean {mean}");
+            assert_ne!(y, last, "another seed, counter or salt is another mask");
+            last = y;
+        }
+        let step = StepParams::default();
+        let wrong = |t: &mut fledgling::graph::Tape, v: &[fledgling::graph::Val]| Ok(vec![t.push1(Dropout { p: 1.5, salt: 0 }, &[v[0]])?]);
+        assert_eq!(crate::opcase::run(&Exec::Host, &ones, None, false, &step, &wrong).await.err().map(|e| e.code()), Some("bad-shape"));
+    }
+);
