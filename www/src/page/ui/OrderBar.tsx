@@ -1,7 +1,7 @@
 // The overall order of the answers, best first: ③ > ④ > ② > ① = ⑤. It can be changed by dragging a number onto another
 // (tie) or between two, by clicking the signs between them, and by keyboard (arrows move, = ties, Home and End).
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { circled, insertBeside, move, moveTo, orderOf, placesOf, sayOrder, tieWith, toggleSeparator, toggleTie, type Order } from '../model/ranking.ts';
+import { insertBeside, move, moveTo, orderOf, placesOf, sayOrder, tieWith, toggleSeparator, toggleTie, type Order } from '../model/ranking.ts';
 import type { Places } from '../model/types.ts';
 import { announce } from '../state/notices.ts';
 
@@ -112,7 +112,7 @@ export function OrderBar({ places, judged, onChange, describedBy }: { places: Pl
               setDrag(null);
             }}
           >
-            {circled(answer)}
+            {answer + 1}
           </button>,
           k < flat.length - 1 && (
             <button

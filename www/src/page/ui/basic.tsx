@@ -23,11 +23,14 @@ interface Choice<T> {
 }
 
 /** A row of radio buttons drawn as one control: one tab stop, arrow keys choose. */
-export function Segments<T extends string | number>({ legend, value, choices, onPick, showLegend = false, small = false }: { legend: string; value: T | null; choices: Choice<T>[]; onPick(v: T): void; showLegend?: boolean; small?: boolean }) {
+export function Segments<T extends string | number>({ legend, sayLegend, value, choices, onPick, showLegend = false, small = false }: { legend: string; /** More of the legend, for a screen reader only. */ sayLegend?: string; value: T | null; choices: Choice<T>[]; onPick(v: T): void; showLegend?: boolean; small?: boolean }) {
   const name = useId();
   return (
     <fieldset class={`segments ${small ? 'small' : ''}`}>
-      <legend class={showLegend ? '' : 'sr-only'}>{legend}</legend>
+      <legend class={showLegend ? '' : 'sr-only'}>
+        {legend}
+        {sayLegend && <span class="sr-only">{sayLegend}</span>}
+      </legend>
       <div class="segments-row">
         {choices.map((c) => (
           <label key={c.value} class={value === c.value ? 'on' : ''} title={c.say}>

@@ -146,7 +146,7 @@ export function AnswerCard({ turn, index, text, streaming, done, label, continue
 
       {open && !streaming && !editing && (
         <footer>
-          <Segments legend={`Place of answer ${index + 1}`} small value={place === null ? null : rank} choices={ORDINAL.slice(0, n).map((o, i) => ({ value: i + 1, label: String(i + 1), say: `${o} place` }))} onPick={put} showLegend />
+          <Segments legend="place" sayLegend={` of answer ${index + 1}`} small value={place === null ? null : rank} choices={ORDINAL.slice(0, n).map((o, i) => ({ value: i + 1, label: String(i + 1), say: `${o} place` }))} onPick={put} showLegend />
           {settings.value.showCriteria && (
             <div class="ratings">
               {CRITERIA.map((c) => (
@@ -164,11 +164,11 @@ export function AnswerCard({ turn, index, text, streaming, done, label, continue
             {turn.continued === null &&
               (continues ? (
                 <span class="continues" title="The next question follows this answer">
-                  <Icon name="next" size={14} /> continues
+                  <Icon name="check" size={14} /> continues
                 </span>
               ) : (
-                <Button tone="quiet" small title="Let the next question follow this answer" aria-label={`Continue the chat with answer ${index + 1}`} onClick={() => updateTurn(turn.id, (t) => ({ ...t, picked: index }))}>
-                  Continue with this
+                <Button tone="quiet" small icon="next" title="Let the next question follow this answer" aria-label={`Continue the chat with answer ${index + 1}`} onClick={() => updateTurn(turn.id, (t) => ({ ...t, picked: index }))}>
+                  Continue
                 </Button>
               ))}
           </div>

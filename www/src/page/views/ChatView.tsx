@@ -188,10 +188,10 @@ export function ChatView() {
             onClick={() => setRenaming(true)}
           />
         )}
-        <Button small tone="quiet" icon="list" class="narrow-only" onClick={() => setListing(true)}>
+        <Button small tone="quiet" icon="list" class="narrow-only shrinks" aria-label="Chats" onClick={() => setListing(true)}>
           Chats
         </Button>
-        <Button small icon="plus" disabled={live.value !== null} onClick={newChat}>
+        <Button small icon="plus" class="shrinks" aria-label="New chat" disabled={live.value !== null} onClick={newChat}>
           New chat
         </Button>
       </header>

@@ -234,7 +234,7 @@ export function FeedbackView() {
                     <input type="checkbox" aria-label={`Choose: ${promptText(r).slice(0, 60)}`} checked={chosen.has(r.id)} onChange={(e) => select(r.id, e.currentTarget.checked)} />
                   </td>
                   <td role="cell" class="kind">
-                    <span class={`tag ${r.kind}`}>{r.kind === 'preference' ? 'ranking' : 'ideal'}</span>
+                    <span class={`tag tag-${r.kind}`}>{r.kind === 'preference' ? 'ranking' : 'ideal'}</span>
                   </td>
                   <td role="cell" class="long">
                     <button type="button" class="link" onClick={() => setInspected(r)}>

@@ -51,7 +51,7 @@ function Input({ field, method }: { field: Field; method: Method }) {
     );
   }
   return (
-    <div class={`field ${field.kind}`}>
+    <div class="field">
       <label for={id}>
         <code>{field.name}</code>
       </label>
@@ -104,7 +104,7 @@ function Setup() {
         )}
       </p>
       <div class="fields">
-        <div class="field text wide">
+        <div class="field">
           <label for={name}>Adapter</label>
           <input id={name} type="text" list={`${name}-list`} spellcheck={false} value={adapterName} onInput={(e) => change({ adapterName: e.currentTarget.value })} aria-describedby={`${name}-help`} />
           <datalist id={`${name}-list`}>
