@@ -93,10 +93,13 @@ function ModelChip() {
     );
   }
   return (
-    <a class="chip-model" href="#/model" aria-label={`Model ${i.name}, ${active.value ?? 'base'}`}>
+    <a class="chip-model" href="#/model">
       <span class={`dot ${live.value || activity.value === 'learning' ? 'busy' : 'on'}`} />
       <span class="chip-text">
-        <b>{i.name}</b>
+        <b>
+          <span class="sr-only">Model </span>
+          {i.name}
+        </b>
         <small>
           {active.value ?? 'base'}
           {memory.value && ` · ${bytes(memory.value.gpuBytes)}`}

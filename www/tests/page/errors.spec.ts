@@ -30,7 +30,7 @@ test('a dropped file loads', async ({ page }) => {
   });
   await page.locator('.page').dispatchEvent('drop', { dataTransfer: data });
   await expect(page.getByRole('textbox', { name: 'Your question' })).toBeVisible();
-  await expect(page.getByText('dropped').first()).toBeVisible();
+  await expect(page.getByText('dropped').last()).toBeVisible();
 });
 
 test('an architecture that is not supported, and an address that is not there', async ({ page }) => {

@@ -101,7 +101,7 @@ test('a ranking in a chat exports all its strict pairs in messages', async ({ pa
 test('rows can be inspected, searched, chosen, deleted and brought back', async ({ page }) => {
   await open(page, '#/feedback');
   await importText(page, 'five.jsonl', jsonl([...PAIRS, ...IDEALS]));
-  await page.getByRole('button', { name: 'Capital of France?' }).click();
+  await page.getByRole('button', { name: 'Capital of France?', exact: true }).click();
   await expect(page.getByRole('dialog')).toContainText('It is, I believe, Paris.');
   await page.keyboard.press('Escape');
   await expect(page.getByRole('dialog')).toHaveCount(0);

@@ -136,7 +136,7 @@ test('adapters: switch off, rename, download, load again, delete', async ({ page
   await expect(page.getByText('Learnt', { exact: true })).toBeVisible();
   await go(page, 'Adapters');
   await page.getByRole('radio', { name: /^Base model/ }).check();
-  await expect(page.getByRole('link', { name: /Model SmolLM2.*, base/ }).last()).toBeVisible();
+  await expect(page.getByRole('link', { name: /^Model SmolLM2.*base/ }).last()).toBeVisible();
   await page.getByRole('button', { name: 'Rename my-first-adapter' }).click();
   await page.getByRole('textbox', { name: 'Name' }).fill('not a name!');
   await page.getByRole('button', { name: 'Save' }).click();
@@ -149,7 +149,7 @@ test('adapters: switch off, rename, download, load again, delete', async ({ page
   const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download brief' }).click()]);
   const zip = readFileSync(await download.path());
   const files = unzipSync(zip);
-  expect(Object.keys(files)).toEqual(['brief/adapter_config.json', 'brief/adapter_model.safetensors']);
+  expect(Object.keys(files).filter((f) => !f.endsWith('/'))).toEqual(['brief/adapter_config.json', 'brief/adapter_model.safetensors']);
 
   await page.locator('.file-input').setInputFiles({ name: 'brief.zip', mimeType: 'application/zip', buffer: zip });
   await expect(page.getByRole('textbox', { name: 'Name' })).toHaveValue('brief-2');

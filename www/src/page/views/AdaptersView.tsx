@@ -110,7 +110,7 @@ export function AdaptersView() {
         <FilePick label="Load from files" accept=".json,.safetensors,.zip" multiple onFiles={(f) => void take(f)} />
       </header>
       <p class="lede">What was learnt, as PEFT folders. One is active at a time; none means the model as it came.</p>
-      <ul class="adapters" role="radiogroup" aria-label="Active adapter">
+      <ul class="adapters" aria-label="Active adapter">
         <li class={`card adapter ${active.value === null ? 'on' : ''}`}>
           <label class="adapter-pick">
             <input type="radio" name="adapter" checked={active.value === null} disabled={locked} onChange={() => void activate(null)} />

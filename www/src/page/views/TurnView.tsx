@@ -99,9 +99,9 @@ function Compared({ comparison }: { comparison: Comparison }) {
   const same = base.text === tuned.text;
   return (
     <section class="compared" aria-label="Base and tuned, asked again">
-      <h3>
+      <h2>
         Asked again, greedily <small class={same ? 'muted' : 'changed'}>{same ? 'the same answer' : 'the answer changed'}</small>
-      </h3>
+      </h2>
       <div class="cards cols-2">
         <Side title="base" kind="base" text={base.text} answer={base} busy={false} />
         <Side title={tuned.adapter ?? 'tuned'} kind="tuned" text={tuned.text} answer={tuned} busy={false} />
