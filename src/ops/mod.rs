@@ -1,7 +1,7 @@
 //! One file per op family: shape rule, kernels, backward and f64 host reference.
 
-pub mod calibrate;
 pub mod activation;
+pub mod calibrate;
 pub mod elementwise;
 pub mod embedding;
 pub mod head;
