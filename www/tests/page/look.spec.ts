@@ -45,6 +45,8 @@ for (const scheme of ['light', 'dark'] as const) {
         // Nothing pushes the page sideways.
         const wide = await page.evaluate(() => [document.documentElement.scrollWidth - innerWidth, document.querySelector('main')!.scrollWidth - document.querySelector('main')!.clientWidth]);
         expect(wide, view).toEqual([0, 0]);
+        // Only the main region scrolls, never the document, or bars would drift away.
+        expect(await page.evaluate(() => document.documentElement.scrollHeight - innerHeight), view).toBe(0);
       }
       await context.close();
     });

@@ -30,7 +30,7 @@ export function dismiss(id: number): void {
 export function toast(title: string, action?: Action): void {
   const id = next++;
   notices.value = [...notices.value.slice(-3), { id, tone: 'info', title, detail: '', code: null, actions: action ? [action] : [] }];
-  setTimeout(() => dismiss(id), action ? 9000 : 4500);
+  setTimeout(() => dismiss(id), action ? 9000 : 3500);
 }
 
 /** Shows an error until it is dismissed; the same code twice is shown once, with the newer detail. */

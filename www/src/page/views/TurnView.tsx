@@ -1,4 +1,4 @@
-import { useId, useState } from 'preact/hooks';
+import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { allTied, circled, formatOrder, pairCount } from '../model/ranking.ts';
 import { CRITERIA, type Answer, type Comparison, type Turn } from '../model/types.ts';
 import { active, adapters } from '../state/adapters.ts';
@@ -139,6 +139,9 @@ export function TurnView({ turn, last }: { turn: Turn; last: boolean }) {
   const now = live.value?.turn === turn.id ? live.value : null;
   const answering = now?.where === 'answers' ? now : null;
   const comparing = now?.where === 'compare' ? now : null;
+  const compared = useRef<HTMLElement>(null);
+  // The block grows below what is being read; it comes into view once, when it begins.
+  useEffect(() => compared.current?.scrollIntoView({ block: 'nearest' }), [comparing !== null]);
   const open = last || unfolded || now !== null;
   const n = turn.answers.length;
   const pick = pickOf(turn);
@@ -193,7 +196,7 @@ export function TurnView({ turn, last }: { turn: Turn; last: boolean }) {
           )}
           {turn.comparisons.slice(-1).map((c) => !comparing && <Compared key={c.at} comparison={c} />)}
           {comparing && (
-            <section class="compared" aria-label="Base and tuned, asked again">
+            <section ref={compared} class="compared" aria-label="Base and tuned, asked again">
               <div class="cards cols-2">
                 <Side title="base" kind="base" text={comparing.texts[0]!.value} busy={!comparing.done[0]!.value} />
                 <Side title={comparing.labels[1]!} kind="tuned" text={comparing.texts[1]!.value} busy={!comparing.done[1]!.value} />
