@@ -70,8 +70,8 @@ find_chrome() {
   return 1
 }
 
-# Leave half a core's worth of room on small machines: each test thread drives its own software adapter, which is itself threaded.
 cores() { getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2; }
-TEST_NATIVE_THREADS=${TEST_NATIVE_THREADS:-$(( ($(cores) + 1) / 2 ))}
+# Tests are half host arithmetic (one thread each), half a software adapter (threaded by itself): as many as cores keeps both busy.
+TEST_NATIVE_THREADS=${TEST_NATIVE_THREADS:-$(cores)}
 
 gzip_size() { gzip -9 -c "$1" | wc -c | tr -d ' '; }

@@ -51,7 +51,7 @@ stage() {
   if [ "$kind" = tests ]; then say "$name: $p passed, $f failed, $(( $(date +%s) - start )) s"; else say "$name: $([ "$status" = 0 ] && echo ok || echo FAILED), $(( $(date +%s) - start )) s"; fi
 }
 
-native() { cargo test "$@" -- --test-threads="$TEST_NATIVE_THREADS"; }
+native() { cargo test "$@" --test-threads="$TEST_NATIVE_THREADS"; }
 
 browser() {
   local driver chrome
@@ -68,9 +68,9 @@ run() {
     format) stage format "Formatting" plain cargo fmt --check ;;
     clippy) stage clippy "Lints, native" plain cargo clippy --quiet --all-targets -- -D warnings ;;
     clippy-wasm) stage clippy-wasm "Lints, wasm32" plain lint_wasm ;;
-    shaders) stage shaders "Every shader in every declared variant, without a GPU" tests native --test suite shaders:: ;;
-    native) stage native "Native: units, kernels, gradients, models, training" tests native --lib --bins --test suite ;;
-    real) stage real "Native: the real model against its oracle" tests native --test real ;;
+    shaders) stage shaders "Every shader in every declared variant, without a GPU" tests native --test suite -- shaders:: ;;
+    native) stage native "Native: units, kernels, gradients, models, training" tests native --lib --bins --test suite -- --skip shaders:: ;;
+    real) stage real "Native: the real model against its oracle" tests native --test real -- ;;
     browser) stage browser "The same suite in headless Chromium" tests browser ;;
     types) stage types "TypeScript" plain in_www check ;;
     package) stage package "The packed npm package in fresh projects" tests in_www test:package ;;
