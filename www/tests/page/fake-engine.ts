@@ -205,6 +205,7 @@ class Trainer<Row, Args extends Api.TrainArgs> {
     this.#paused = null;
     this.#go();
   }
+  async dispose(): Promise<void> {}
   async saveCheckpoint(): Promise<Uint8Array> {
     return new TextEncoder().encode(JSON.stringify({ step: this.#step }));
   }

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { unzipSync } from 'fflate';
+import { unzipSync, zipSync } from 'fflate';
 import { ask, expect, go, loadModel, open, saved, test } from './helpers.ts';
 import type { Page } from '@playwright/test';
 
@@ -80,8 +80,9 @@ test('cancelling puts everything back', async ({ page }) => {
   await loadModel(page);
   await rank(page);
   await go(page, 'Learn');
+  await page.getByRole('textbox', { name: 'num_train_epochs' }).fill('500');
   await learn(page).click();
-  await expect(page.locator('.stats')).toContainText('/ 8');
+  await expect(page.locator('.stats')).toContainText('/ 1000');
   await page.getByRole('button', { name: 'Cancel' }).click();
   await expect(page.getByText('Cancelled', { exact: true })).toBeVisible();
   await go(page, 'Adapters');
@@ -170,6 +171,16 @@ test('adapters: switch off, rename, download, load again, delete', async ({ page
   ]);
   await page.getByRole('button', { name: 'Save' }).click();
   await expect(page.getByRole('dialog').getByRole('alert')).toContainText('expected "LORA"');
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  for (const [name, buffer, why] of [
+    ['noise.zip', Buffer.from('this is no zip file'), 'holds no PEFT folder'],
+    ['half.zip', Buffer.from(zipSync({ 'x/adapter_config.json': Buffer.from('{}') })), 'found only adapter_config.json'],
+    ['packed.zip', Buffer.from(zipSync({ 'adapter_config.json': Buffer.from('{}'), 'adapter_model.safetensors': new Uint8Array(300_000) }, { level: 6 })), null],
+  ] as const) {
+    await page.locator('.file-input').setInputFiles({ name, mimeType: 'application/zip', buffer });
+    if (why) await expect(page.getByRole('alert').filter({ hasText: why })).toHaveAttribute('data-code', 'bad-adapter');
+  }
+  await expect(page.getByRole('textbox', { name: 'Name' })).toHaveValue('packed');
   await page.getByRole('button', { name: 'Cancel' }).click();
   await page.locator('.file-input').setInputFiles([{ name: 'adapter_config.json', mimeType: 'application/json', buffer: Buffer.from('{}') }]);
   await expect(page.getByRole('alert').filter({ hasText: 'Expected both' })).toHaveAttribute('data-code', 'bad-adapter');

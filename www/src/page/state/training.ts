@@ -145,6 +145,8 @@ async function go(method: Method, rows: DPORow[] | SFTRow[], args: LearnArgs, ad
       if (model.value) await restoreBefore(adapterName).catch(() => {});
     }
   } finally {
+    // Gives back what the run held for checkpoints.
+    await (trainer as Trainer | null)?.dispose().catch(() => {});
     trainer = null;
     controller = null;
     activity.value = 'idle';

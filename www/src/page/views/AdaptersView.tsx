@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
-import { unzipSync, zipSync } from 'fflate';
 import type { AdapterFiles } from '../api.ts';
 import { PageError } from '../model/errors.ts';
+import { unzipNamed, zipFolder } from '../model/zip.ts';
 import { activate, active, adapters, addAdapter, exportFiles, freeName, removeAdapter, renameAdapter, type StoredAdapter } from '../state/adapters.ts';
 import { activity, info, model } from '../state/engine.ts';
 import { live } from '../state/ask.ts';
@@ -19,15 +19,9 @@ async function peftFolder(files: File[]): Promise<{ name: string; files: Adapter
   const zip = files.find((f) => f.name.toLowerCase().endsWith('.zip'));
   if (zip) {
     if (zip.size > LARGEST) throw new PageError('bad-adapter', `${zip.name} has ${zip.size} bytes; at most ${LARGEST} are read.`);
-    let entries: Record<string, Uint8Array>;
-    try {
-      entries = unzipSync(new Uint8Array(await zip.arrayBuffer()), { filter: (e) => (e.name.endsWith(CONFIG) || e.name.endsWith(WEIGHTS)) && e.originalSize < LARGEST });
-    } catch (e) {
-      throw new PageError('bad-adapter', `${zip.name} is not a zip file that can be read: ${(e as Error).message}`, { cause: e });
-    }
-    const find = (end: string): Uint8Array | undefined => Object.entries(entries).find(([n]) => n === end || n.endsWith(`/${end}`))?.[1];
-    const config = find(CONFIG);
-    const weights = find(WEIGHTS);
+    const found = await unzipNamed(zip, [CONFIG, WEIGHTS], LARGEST);
+    const config = found.get(CONFIG);
+    const weights = found.get(WEIGHTS);
     if (!config || !weights) throw new PageError('bad-adapter', `${zip.name} holds no PEFT folder: expected ${CONFIG} and ${WEIGHTS}${config || weights ? `, found only ${config ? CONFIG : WEIGHTS}` : ''}.`);
     return { name: zip.name.replace(/\.zip$/i, ''), files: { [CONFIG]: new TextDecoder().decode(config), [WEIGHTS]: weights } };
   }
@@ -38,11 +32,10 @@ async function peftFolder(files: File[]): Promise<{ name: string; files: Adapter
   return { name: 'adapter', files: { [CONFIG]: await config.text(), [WEIGHTS]: new Uint8Array(await weights.arrayBuffer()) } };
 }
 
-/** Downloads a PEFT folder as one zip (stored, not compressed: weights do not get smaller). */
+/** Downloads a PEFT folder as one zip. */
 async function download(name: string): Promise<void> {
   const files = await exportFiles(name);
-  const zip = zipSync({ [name]: { [CONFIG]: new TextEncoder().encode(files[CONFIG]), [WEIGHTS]: files[WEIGHTS] } }, { level: 0 });
-  offerFile(`${name}.zip`, [zip as Uint8Array<ArrayBuffer>], 'application/zip');
+  offerFile(`${name}.zip`, await zipFolder(name, { [CONFIG]: new TextEncoder().encode(files[CONFIG]), [WEIGHTS]: files[WEIGHTS] }), 'application/zip');
 }
 
 function Row({ a, locked }: { a: StoredAdapter; locked: boolean }) {
