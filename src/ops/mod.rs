@@ -9,6 +9,7 @@ pub mod linear;
 pub mod matmul;
 pub mod norm;
 pub mod rng;
+pub mod sample;
 
 use crate::gpu::Gpu;
 

@@ -16,6 +16,7 @@ mod ops_embedding;
 mod ops_head;
 mod ops_linear;
 mod ops_norm;
+mod ops_sample;
 mod plan;
 // Reads the sources from disk: native only.
 #[cfg(not(target_arch = "wasm32"))]
