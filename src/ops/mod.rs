@@ -6,8 +6,10 @@ pub mod elementwise;
 pub mod embedding;
 pub mod head;
 pub mod linear;
+pub mod loss;
 pub mod matmul;
 pub mod norm;
+pub mod optim;
 pub mod rng;
 pub mod sample;
 

@@ -1,0 +1,43 @@
+// loss = Σ −w·logp·loss_scale over all rows, and its gradient dlogp = −w·loss_scale: the loss of supervised fine-tuning. A row of weight 0
+// does not count, whatever its logp. metrics = (loss, Σ w, rows with w ≠ 0, Σ −logp over those, 0, 0, 0, 0). Overwrites both outputs.
+// Grid: one workgroup (SERIAL: one thread works).
+// Variants: {|SERIAL}
+struct Params { rows: u32 }
+#include "common/step.wgsl"
+@group(0) @binding(auto) var<uniform> p: Params;
+@group(0) @binding(auto) var<uniform> step: Step;
+@group(0) @binding(auto) var<storage, read> logp: array<f32>;           // (rows)
+@group(0) @binding(auto) var<storage, read> w: array<f32>;              // (rows)
+@group(0) @binding(auto) var<storage, read_write> metrics: array<f32>;  // (8)
+@group(0) @binding(auto) var<storage, read_write> dlogp: array<f32>;    // (rows)
+#include "common/reduce.wgsl"
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+  if (row_index(wid, nwg, lid) > 0u) { return; }
+  var loss = 0.0;
+  var weight = 0.0;
+  var count = 0.0;
+  var nll = 0.0;
+  for (var i = row_first(lid); i < p.rows; i += ROW_STEP) {
+    let v = w[i];
+    dlogp[i] = -v * step.loss_scale;
+    if (v != 0.0) {
+      loss -= v * logp[i];
+      weight += v;
+      count += 1.0;
+      nll -= logp[i];
+    }
+  }
+  loss = row_sum(loss, lid);
+  weight = row_sum(weight, lid);
+  count = row_sum(count, lid);
+  nll = row_sum(nll, lid);
+  if (row_leader(lid)) {
+    metrics[0] = loss * step.loss_scale;
+    metrics[1] = weight;
+    metrics[2] = count;
+    metrics[3] = nll;
+    for (var i = 4u; i < 8u; i++) { metrics[i] = 0.0; }
+  }
+}

@@ -1,0 +1,120 @@
+//! The optimizer: global gradient norm and AdamW (Loshchilov & Hutter 2019) over flat buffers.
+
+use super::elementwise::{Units, units};
+use super::{row_grid, serial_rows};
+use crate::gpu::KernelKey;
+use crate::graph::{Desc, HostIo, Lower, Op, Tape, Val};
+use crate::{Error, Result};
+
+/// Partial sums per gradient buffer.
+const PARTS: usize = 256;
+
+/// The global norm `sqrt(Σ g²)` over one or several gradient buffers. Output: (1). Two stages, always summed in the same order.
+#[derive(Clone, Copy, Debug)]
+pub struct GradNorm;
+
+impl Op for GradNorm {
+    fn name(&self) -> &'static str {
+        "grad_norm"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        if inputs.is_empty() {
+            return Err(Error::shape("grad_norm", "no gradients"));
+        }
+        Ok(vec![Desc::f32(&[1])])
+    }
+
+    fn scratch(&self, inputs: &[&Desc], _outputs: &[&Desc]) -> Vec<Desc> {
+        vec![Desc::f32(&[inputs.len(), PARTS])]
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let serial = serial_rows(cx.gpu());
+        let grid = row_grid(cx.gpu(), PARTS);
+        for i in 0..cx.inputs.len() {
+            let params = [cx.inputs[i].desc.len() as u32, PARTS as u32, (i * PARTS) as u32];
+            cx.dispatch(KernelKey::new("sum_squares").flag("SERIAL", serial), &params, &[&cx.input(i), &cx.temp(0)], grid);
+        }
+        let parts = (cx.inputs.len() * PARTS) as u32;
+        cx.dispatch(KernelKey::new("grad_norm").flag("SERIAL", serial), &[parts], &[&cx.temp(0), &cx.output(0)], [1, 1, 1]);
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let squares: f64 = io.inputs.iter().flat_map(|g| g.iter()).map(|g| g * g).sum();
+        io.add(0, 0, squares.sqrt());
+        Ok(())
+    }
+}
+
+/// One AdamW step on elements `start..start + len` of flat buffers of `total` elements: clipping by the global norm, decoupled
+/// weight decay (with `decay`), gradients zeroed after use. Input: norm (1). Outputs, all in place: params, grads, m, v.
+/// The numbers come from the step uniform. A norm that is not finite leaves parameters and moments as they are.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamW {
+    pub start: usize,
+    pub len: usize,
+    pub total: usize,
+    pub decay: bool,
+}
+
+impl AdamW {
+    /// Records the step. `flats` are params, grads, m and v.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the range is not inside the buffers, or they differ in length.
+    pub fn record(tape: &mut Tape, start: usize, len: usize, decay: bool, norm: Val, flats: [Val; 4]) -> Result<()> {
+        let total = tape.desc(flats[0]).len();
+        tape.push_into(AdamW { start, len, total, decay }, &[norm], &flats.map(|v| (v, true)))
+    }
+}
+
+impl Op for AdamW {
+    fn name(&self) -> &'static str {
+        "adamw"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        if inputs[0].len() != 1 || self.start.checked_add(self.len).is_none_or(|end| end > self.total) {
+            return Err(Error::shape(
+                "adamw",
+                format!("elements {}+{} of {}, norm {:?}", self.start, self.len, self.total, inputs[0].shape),
+            ));
+        }
+        Ok(vec![Desc::f32(&[1, self.total]); 4])
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let Units { vec, n, grid } = units(cx.gpu(), self.len, if self.start.is_multiple_of(4) { 4 } else { 1 });
+        let start = self.start / if vec { 4 } else { 1 };
+        let key = KernelKey::new("adamw").flag("VEC", vec).flag("DECAY", self.decay);
+        let bufs = [&cx.input(0), &cx.output(0), &cx.output(1), &cx.output(2), &cx.output(3)];
+        cx.dispatch(key, &[start as u32, n], &bufs, grid);
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let s = io.step;
+        let f = |v: f32| f64::from(v);
+        let norm = io.input(0)[0];
+        let mut scale = f(s.grad_scale);
+        if s.max_grad_norm > 0.0 {
+            scale *= (f(s.max_grad_norm) / (norm * f(s.grad_scale) + 1e-6)).min(1.0);
+        }
+        for i in self.start..self.start + self.len {
+            let g = std::mem::take(&mut io.outputs[1][i]) * scale;
+            if !norm.is_finite() {
+                continue;
+            }
+            let m = f(s.beta1) * io.outputs[2][i] + (1.0 - f(s.beta1)) * g;
+            let v = f(s.beta2) * io.outputs[3][i] + (1.0 - f(s.beta2)) * g * g;
+            io.outputs[2][i] = m;
+            io.outputs[3][i] = v;
+            let keep = if self.decay { 1.0 - f(s.learning_rate) * f(s.weight_decay) } else { 1.0 };
+            io.outputs[0][i] =
+                io.outputs[0][i] * keep - f(s.learning_rate) / f(s.correction1) * m / (v.sqrt() / f(s.correction2).sqrt() + f(s.epsilon));
+        }
+        Ok(())
+    }
+}
