@@ -1,6 +1,6 @@
 # Sourced by the other scripts: where things are, what to call, and how to say things. No side effects beyond variables.
 # Works with the bash 3.2 of a Mac.
-set -eu
+set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$ROOT"
@@ -43,7 +43,7 @@ has_wasm_std() {
 
 # The toolchain for wasm32 builds: the active one where it has the target, Debian's otherwise.
 wasm_toolchain() {
-  if has_wasm_std; then rustup show active-toolchain 2>/dev/null | awk '{print $1; exit}'
+  if has_wasm_std; then rustup show active-toolchain 2>/dev/null | awk 'NR == 1 {print $1}'
   elif has_wasm_std "$DEBIAN_TOOLCHAIN"; then echo "$DEBIAN_TOOLCHAIN"
   fi
 }

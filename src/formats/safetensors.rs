@@ -46,7 +46,7 @@ impl Parser {
     pub(super) fn new(file: &str, total: Option<u64>, start: [u8; 8]) -> Result<Self> {
         let json = u64::from_le_bytes(start);
         let printable = start.map(|b| if b.is_ascii_graphic() { b as char } else { '.' });
-        if json < 2 || json > MAX_HEADER_BYTES {
+        if !(2..=MAX_HEADER_BYTES).contains(&json) {
             return Err(Error::file(
                 file,
                 format!(

@@ -81,7 +81,7 @@ impl StreamReader {
     /// Chunks of a tensor are multiples of this many bytes (but for its end): whole rows up to 1 MiB, otherwise whole
     /// blocks; always a multiple of 4 because GPU buffers are written in words.
     pub fn unit(t: &TensorInfo) -> u64 {
-        let words = |bytes: u64| if bytes % 4 == 0 { bytes } else { bytes * if bytes % 2 == 0 { 2 } else { 4 } };
+        let words = |bytes: u64| if bytes.is_multiple_of(4) { bytes } else { bytes * if bytes.is_multiple_of(2) { 2 } else { 4 } };
         let row = words(t.row_bytes().max(1));
         if row <= MAX_UNIT { row } else { words(t.dtype.block_bytes() as u64) }
     }

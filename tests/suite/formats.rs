@@ -40,10 +40,13 @@ fn small_metadata() -> Metadata {
     m
 }
 
+/// Name, type and bytes of a tensor.
+type Part = (String, DType, Vec<u8>);
+
 /// A GGUF with one tensor of every type, 3 rows of 64 and a vector.
-fn small_gguf() -> (Vec<u8>, Vec<(String, DType, Vec<u8>)>) {
+fn small_gguf() -> (Vec<u8>, Vec<Part>) {
     let mut rng = Rng(7);
-    let mut parts: Vec<(String, DType, Vec<u8>)> = [DType::F32, DType::F16, DType::BF16, DType::Q4_0, DType::Q4_1, DType::Q8_0]
+    let mut parts: Vec<Part> = [DType::F32, DType::F16, DType::BF16, DType::Q4_0, DType::Q4_1, DType::Q8_0]
         .into_iter()
         .map(|d| (format!("t.{}", d.name()), d, quantize(d, &rng.floats(3 * 64))))
         .collect();
@@ -80,7 +83,7 @@ fn stream(file: &[u8], total: Option<u64>, mut size: impl FnMut() -> usize) -> R
                     let have = out.entry(t.name.clone()).or_default();
                     assert_eq!(have.len() as u64, offset, "chunks of {} come in order", t.name);
                     have.extend_from_slice(bytes);
-                    let whole = bytes.len() as u64 % StreamReader::unit(t) == 0;
+                    let whole = (bytes.len() as u64).is_multiple_of(StreamReader::unit(t));
                     assert!(whole || have.len() as u64 == t.bytes, "{}: {} bytes", t.name, bytes.len());
                 }
             }
