@@ -14,6 +14,14 @@ pub trait Op: 'static {
     /// [`Error::Shape`].
     fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>>;
 
+    /// As [`Op::infer`], for [`super::Tape::push_into`]: an op that changes a tensor in place may take shapes from it.
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
+    fn infer_into(&self, inputs: &[&Desc], _outputs: &[&Desc]) -> Result<Vec<Desc>> {
+        self.infer(inputs)
+    }
+
     /// Temporaries that live only while this node runs.
     fn scratch(&self, _inputs: &[&Desc], _outputs: &[&Desc]) -> Vec<Desc> {
         Vec::new()

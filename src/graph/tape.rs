@@ -120,7 +120,8 @@ impl Tape {
     /// [`Error::Shape`] when an output does not have the shape the op gives.
     pub fn push_into(&mut self, op: impl Op, inputs: &[Val], outputs: &[(Val, bool)]) -> Result<()> {
         let descs: Vec<&Desc> = inputs.iter().map(|v| &self.vals[v.index()].desc).collect();
-        let outs = op.infer(&descs)?;
+        let given: Vec<&Desc> = outputs.iter().map(|(v, _)| &self.vals[v.index()].desc).collect();
+        let outs = op.infer_into(&descs, &given)?;
         if outs.len() != outputs.len() {
             return Err(Error::shape(op.name(), format!("{} outputs, {} given", outs.len(), outputs.len())));
         }

@@ -1,6 +1,7 @@
 //! One file per op family: shape rule, kernels, backward and f64 host reference.
 
 pub mod activation;
+pub mod attention;
 pub mod calibrate;
 pub mod elementwise;
 pub mod embedding;
@@ -11,6 +12,7 @@ pub mod matmul;
 pub mod norm;
 pub mod optim;
 pub mod rng;
+pub mod rope;
 pub mod sample;
 
 use crate::gpu::Gpu;

@@ -12,15 +12,17 @@ mod tokenizer;
 mod adapter;
 mod fixture;
 mod opcase;
+mod ops_attention;
 mod ops_elementwise;
 mod ops_embedding;
 mod ops_head;
 mod ops_linear;
 mod ops_loss;
 mod ops_norm;
+mod ops_optim;
+mod ops_rope;
 mod ops_sample;
 mod plan;
-mod ops_optim;
 // Reads the sources from disk: native only.
 #[cfg(not(target_arch = "wasm32"))]
 mod layering;

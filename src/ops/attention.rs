@@ -1,0 +1,276 @@
+//! Attention with grouped query heads over whatever keys each query sees: online softmax, scores never stored.
+
+use crate::gpu::{Gpu, KernelKey};
+use crate::graph::{Desc, HostIo, Lower, Op};
+use crate::tensor::DType;
+use crate::{Error, Result};
+
+/// Attention inside a batch. Inputs: q (B·T, H·D), k and v (B·S, Hkv·D), spans (B·T, 2) u32: the keys `begin..end` of its batch row that
+/// a query sees (which covers causal, prefix, bidirectional, padded, sliding-window, packed and cross attention). Query
+/// head h reads key head h / (H/Hkv). Outputs: o (B·T, H·D), zero for a query that sees nothing; lse (B·T, H), ln Σ exp(scale·q·k).
+#[derive(Clone, Copy, Debug)]
+pub struct Attention {
+    pub heads: usize,
+    pub kv_heads: usize,
+    /// Channels of a head.
+    pub dim: usize,
+    /// Multiplies q·k; usually 1/√dim.
+    pub scale: f32,
+    /// Batch rows B.
+    pub batch: usize,
+}
+
+/// Attention over a key/value cache. Inputs: q (M, H·D); cache (2, S, Hkv·D), plane 0 keys, plane 1 values; spans (M, 4) u32 =
+/// (prefix_len, own_base, begin, end): position t of `begin..end` lies in slot t when t < prefix_len, otherwise in slot
+/// own_base + t − prefix_len. So candidates that continue one prompt share its slots. Output: o (M, H·D). Not differentiable.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionCached {
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub dim: usize,
+    pub scale: f32,
+}
+
+/// What both ops have in common, in the kernels' words.
+#[derive(Clone, Copy)]
+struct Sizes {
+    heads: usize,
+    kv_heads: usize,
+    dim: usize,
+    scale: f32,
+    batch: usize,
+    /// Queries and keys per batch row.
+    t: usize,
+    s: usize,
+    cached: bool,
+}
+
+/// Heads wider than this, or of a width that is no multiple of 4, take the generic path.
+const MAX_DIM: usize = 256;
+
+impl Sizes {
+    fn check(&self, op: &str, q: &Desc, spans: &Desc, rows: usize) -> Result<()> {
+        let Sizes { heads, kv_heads, dim, .. } = *self;
+        if heads == 0 || kv_heads == 0 || dim == 0 || !heads.is_multiple_of(kv_heads) {
+            return Err(Error::shape(op, format!("{heads} query heads over {kv_heads} key heads of {dim} channels")));
+        }
+        if q.len() != rows * heads * dim || q.dtype != DType::F32 {
+            return Err(Error::shape(op, format!("q is {:?}, expected ({rows}, {}) f32", q.shape, heads * dim)));
+        }
+        let words = if self.cached { 4 } else { 2 };
+        if spans.len() != rows * words || spans.dtype != DType::U32 {
+            return Err(Error::shape(op, format!("spans are {:?}, expected ({rows}, {words}) u32", spans.shape)));
+        }
+        // Element indices are u32 in the kernels.
+        let keys = self.batch as u128 * self.s as u128 * 2 * (kv_heads * dim) as u128;
+        if keys.max(q.len() as u128) > u128::from(u32::MAX) {
+            return Err(Error::shape(op, format!("q {:?} with {} × {} keys is too large to index", q.shape, self.batch, self.s)));
+        }
+        Ok(())
+    }
+
+    fn share(&self) -> usize {
+        self.heads / self.kv_heads
+    }
+
+    fn vec4(&self) -> bool {
+        self.dim.is_multiple_of(4) && self.dim <= MAX_DIM
+    }
+
+    /// Query rows of one (batch row, key head).
+    fn rows(&self) -> usize {
+        self.t * self.share()
+    }
+
+    fn params(&self, groups: usize) -> [u32; 9] {
+        let plane = self.s * self.kv_heads * self.dim / if self.vec4() { 4 } else { 1 };
+        [
+            self.t as u32,
+            self.s as u32,
+            self.heads as u32,
+            self.kv_heads as u32,
+            self.dim as u32,
+            self.batch as u32,
+            self.scale.to_bits(),
+            plane as u32,
+            groups as u32,
+        ]
+    }
+
+    /// Grid of `groups` workgroups per (batch row, key head).
+    fn grid(&self, gpu: &Gpu, groups: usize) -> [u32; 3] {
+        gpu.grid(groups * self.batch * self.kv_heads, 1)
+    }
+
+    /// Multiplications and additions if every query saw every key.
+    fn flops(&self) -> f64 {
+        4.0 * self.batch as f64 * self.t as f64 * self.s as f64 * (self.heads * self.dim) as f64
+    }
+
+    fn forward(&self, cx: &mut Lower<'_>) {
+        // Keys and values are one buffer (the cache) or two.
+        let spans = if self.cached { 2 } else { 3 };
+        let mut bufs = vec![cx.input(spans)];
+        bufs.extend((0..spans).map(|i| cx.input(i)));
+        bufs.extend((0..cx.outputs.len()).map(|i| cx.output(i)));
+        let bufs: Vec<_> = bufs.iter().collect();
+        let key = KernelKey::new("attention").flag("CACHED", self.cached).def("WG", WG);
+        if !self.vec4() {
+            let groups = self.rows().div_ceil(WG);
+            cx.dispatch(key.flag("SCALAR", true).def("D4", 1).def("QB", 1), &self.params(groups), &bufs, self.grid(cx.gpu(), groups));
+        } else {
+            let block = row_block(self.dim, self.rows());
+            let groups = self.rows().div_ceil(WG * block);
+            let key = key.def("D4", self.dim / 4).def("QB", block);
+            cx.dispatch(key, &self.params(groups), &bufs, self.grid(cx.gpu(), groups));
+        }
+        cx.cost(self.flops(), 4.0 * (2 * cx.inputs[0].desc.len() + 2 * self.batch * self.s * self.kv_heads * self.dim) as f64);
+    }
+
+    /// Slots or keys of `row` that query `i` sees, as ranges.
+    fn ranges(&self, spans: &[f64], i: usize) -> Vec<(usize, usize)> {
+        let at = |j: usize| spans[if self.cached { 4 } else { 2 } * i + j] as usize;
+        let clip = |a: usize, b: usize| (a.min(self.s), b.min(self.s));
+        if !self.cached {
+            return vec![clip(at(0), at(1))];
+        }
+        let (prefix, own, begin, end) = (at(0), at(1), at(2), at(3));
+        let first = begin.max(prefix);
+        let behind = if first < end { clip(first - prefix + own, end - prefix + own) } else { (0, 0) };
+        vec![clip(begin, end.min(prefix)), behind]
+    }
+
+    /// Softmax weights of query `i` (row of the batch) and head `h`: (key row, weight), and lse.
+    fn weights(&self, q: &[f64], k: &[f64], spans: &[f64], i: usize, h: usize) -> (Vec<(usize, f64)>, f64) {
+        let base = i / self.t * self.s;
+        let qat = (i * self.heads + h) * self.dim;
+        let kvh = h / self.share();
+        let mut scores: Vec<(usize, f64)> = Vec::new();
+        for (begin, end) in self.ranges(spans, i) {
+            for j in begin..end {
+                let kat = ((base + j) * self.kv_heads + kvh) * self.dim;
+                let dot: f64 = (0..self.dim).map(|d| q[qat + d] * k[kat + d]).sum();
+                scores.push((base + j, dot * f64::from(self.scale)));
+            }
+        }
+        let top = scores.iter().fold(f64::NEG_INFINITY, |m, s| m.max(s.1));
+        let sum: f64 = scores.iter().map(|s| (s.1 - top).exp()).sum();
+        for s in &mut scores {
+            s.1 = (s.1 - top).exp() / sum;
+        }
+        let lse = if scores.is_empty() { 0.0 } else { top + sum.ln() };
+        (scores, lse)
+    }
+
+    fn host(&self, io: &mut HostIo<'_>, q: &[f64], k: &[f64], v: &[f64], spans: &[f64]) {
+        for i in 0..self.batch * self.t {
+            for h in 0..self.heads {
+                let (weights, lse) = self.weights(q, k, spans, i, h);
+                for (row, w) in weights {
+                    let vat = (row * self.kv_heads + h / self.share()) * self.dim;
+                    for d in 0..self.dim {
+                        io.add(0, (i * self.heads + h) * self.dim + d, w * v[vat + d]);
+                    }
+                }
+                if !self.cached {
+                    io.add(1, i * self.heads + h, lse);
+                }
+            }
+        }
+    }
+}
+
+/// Threads of a barrier-free workgroup: few, so that little work still reaches every core.
+const WG: usize = 8;
+
+/// Rows of a thread of the barrier-free kernel: loads of keys are shared by them, and 64 vec4 of queries fit a first-level cache.
+/// One row where there is little work: then spreading it counts more.
+fn row_block(dim: usize, rows: usize) -> usize {
+    if rows <= 32 {
+        return 1;
+    }
+    match dim / 4 {
+        0..=8 => 8,
+        9..=16 => 4,
+        17..=32 => 2,
+        _ => 1,
+    }
+}
+
+impl Attention {
+    fn sizes(&self, q: &Desc, k: &Desc) -> Sizes {
+        let Attention { heads, kv_heads, dim, scale, batch } = *self;
+        let per = |n: usize, width: usize| n.checked_div(width * batch).unwrap_or(0);
+        let (t, s) = (per(q.len(), heads * dim), per(k.len(), kv_heads * dim));
+        Sizes { heads, kv_heads, dim, scale, batch, t, s, cached: false }
+    }
+}
+
+impl Op for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        let (q, k, v, spans) = (inputs[0], inputs[1], inputs[2], inputs[3]);
+        let s = self.sizes(q, k);
+        let rows = s.batch * s.t;
+        s.check("attention", q, spans, rows)?;
+        if k.len() != v.len() || k.len() != s.batch * s.s * s.kv_heads * s.dim || k.dtype != DType::F32 || v.dtype != DType::F32 {
+            let width = s.kv_heads * s.dim;
+            return Err(Error::shape(
+                "attention",
+                format!("k {:?} and v {:?}, expected ({}·keys, {width}) f32", k.shape, v.shape, s.batch),
+            ));
+        }
+        Ok(vec![Desc::f32(&[rows, s.heads * s.dim]), Desc::f32(&[rows, s.heads])])
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        self.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc).forward(cx);
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let (q, k, v, spans) = (io.input(0), io.input(1), io.input(2), io.input(3));
+        self.sizes(&io.descs[0], &io.descs[1]).host(io, &q, &k, &v, &spans);
+        Ok(())
+    }
+}
+
+impl AttentionCached {
+    fn sizes(&self, q: &Desc, cache: &Desc) -> Sizes {
+        let AttentionCached { heads, kv_heads, dim, scale } = *self;
+        let t = q.len().checked_div(heads * dim).unwrap_or(0);
+        Sizes { heads, kv_heads, dim, scale, batch: 1, t, s: cache.shape.get(1).copied().unwrap_or(0), cached: true }
+    }
+}
+
+impl Op for AttentionCached {
+    fn name(&self) -> &'static str {
+        "attention_cached"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        let (q, cache, spans) = (inputs[0], inputs[1], inputs[2]);
+        let s = self.sizes(q, cache);
+        s.check("attention_cached", q, spans, s.t)?;
+        if cache.shape != [2, s.s, s.kv_heads * s.dim] || cache.dtype != DType::F32 {
+            let width = s.kv_heads * s.dim;
+            return Err(Error::shape("attention_cached", format!("cache {:?}, expected (2, slots, {width}) f32", cache.shape)));
+        }
+        Ok(vec![Desc::f32(&[s.t, s.heads * s.dim])])
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        self.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc).forward(cx);
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let (q, cache, spans) = (io.input(0), io.input(1), io.input(2));
+        let (k, v) = cache.split_at(cache.len() / 2);
+        self.sizes(&io.descs[0], &io.descs[1]).host(io, &q, k, v, &spans);
+        Ok(())
+    }
+}

@@ -1,0 +1,325 @@
+//! Rotary position embedding (RoFormer, Su et al. 2021), together with the split of a fused projection into heads and, while
+//! generating, with the write into the key/value cache.
+
+use crate::gpu::{Buf, KernelKey};
+use crate::graph::{Back, Desc, HostIo, Lower, Op};
+use crate::tensor::DType;
+use crate::{Error, Result};
+
+/// Splits projections into q, k, v and turns q and k by position. Inputs: qkv (M, (H+2·Hkv)·D), or q (M, H·D), k and v
+/// (M, Hkv·D); positions (M) u32; inv_freq (rotary/2) f32. Outputs: q (M, H·D), k (M, Hkv·D), v (M, Hkv·D).
+///
+/// With `rotary` 0 it only splits (learned positions); inv_freq may then be anything.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RopeSplit {
+    pub heads: usize,
+    pub kv_heads: usize,
+    /// Channels of a head.
+    pub dim: usize,
+    /// Channels of a head that turn, from the first on.
+    pub rotary: usize,
+    /// Pairs are (2i, 2i+1), not (i, i + rotary/2).
+    pub interleaved: bool,
+    /// Multiplies cos and sin (yarn's attention factor; 1 otherwise).
+    pub mscale: f32,
+}
+
+impl RopeSplit {
+    /// Checks everything but the outputs; gives (rows, inputs are fused).
+    fn check(&self, op: &str, inputs: &[&Desc], extra: usize) -> Result<(usize, bool)> {
+        let RopeSplit { heads, kv_heads, dim, rotary, .. } = *self;
+        let fused = match inputs.len() - extra.min(inputs.len()) {
+            3 => true,
+            5 => false,
+            n => return Err(Error::shape(op, format!("{n} inputs: expected qkv or q, k, v, then positions and inv_freq"))),
+        };
+        if heads == 0 || dim == 0 || rotary > dim || rotary % 2 == 1 {
+            return Err(Error::shape(op, format!("{heads} heads of {dim} channels, {rotary} of them rotary (must be even)")));
+        }
+        let tensors = if fused { 1 } else { 3 };
+        let (positions, inv_freq) = (inputs[tensors], inputs[tensors + 1]);
+        let rows = positions.len();
+        let widths = if fused { vec![heads + 2 * kv_heads] } else { vec![heads, kv_heads, kv_heads] };
+        for (i, n) in widths.iter().enumerate() {
+            if inputs[i].len() != rows * n * dim || inputs[i].dtype != DType::F32 {
+                let want = n * dim;
+                return Err(Error::shape(
+                    op,
+                    format!("input {i} is {:?}, expected ({rows}, {want}) f32 for {rows} positions", inputs[i].shape),
+                ));
+            }
+        }
+        if positions.dtype != DType::U32 || (rotary > 0 && inv_freq.len() != rotary / 2) || inv_freq.dtype != DType::F32 {
+            let shapes = (&positions.shape, &inv_freq.shape);
+            return Err(Error::shape(op, format!("positions and inv_freq are {shapes:?}, expected ({rows}) u32 and ({}) f32", rotary / 2)));
+        }
+        // Element indices are u32 in the kernels.
+        if rows as u128 * (heads + 2 * kv_heads) as u128 * dim as u128 > u128::from(u32::MAX) {
+            return Err(Error::shape(op, format!("{rows} rows of {} channels are too many for one call", (heads + 2 * kv_heads) * dim)));
+        }
+        Ok((rows, fused))
+    }
+
+    /// Units (pairs and single channels) of a head: threads per row.
+    fn units(&self) -> usize {
+        self.dim - self.rotary / 2
+    }
+
+    fn params(&self, rows: usize, slots: usize) -> [u32; 9] {
+        let plane = slots * self.kv_heads * self.dim;
+        let words = [rows, self.heads, self.kv_heads, self.dim, self.rotary, usize::from(self.interleaved), 0, plane, slots];
+        let mut words = words.map(|w| w as u32);
+        words[6] = self.mscale.to_bits();
+        words
+    }
+
+    /// One thread per unit; heads are spread over z where there are few rows for many threads. On a processor the angle is
+    /// worth sharing.
+    fn grid(&self, cx: &Lower<'_>, rows: usize) -> [u32; 3] {
+        let mut grid = cx.gpu().grid(rows * self.units(), 64);
+        if !cx.caps().is_software {
+            let groups = grid[0] * grid[1];
+            grid[2] = (1024 / groups.max(1)).clamp(1, (self.heads + 2 * self.kv_heads) as u32);
+        }
+        grid
+    }
+
+    /// Channels (a, b) and (cos, sin)·mscale of unit `u` at `position`; a == b: not turned.
+    fn unit(&self, u: usize, position: f64, inv_freq: &[f64]) -> (usize, usize, f64, f64) {
+        let half = self.rotary / 2;
+        if u >= half {
+            return (u + half, u + half, 1.0, 0.0);
+        }
+        let angle = position * inv_freq[u];
+        let m = f64::from(self.mscale);
+        let (a, b) = if self.interleaved { (2 * u, 2 * u + 1) } else { (u, u + half) };
+        (a, b, angle.cos() * m, angle.sin() * m)
+    }
+
+    /// Calls `put(row, head, channel, value)` for every element of q (heads 0…H), k and v after rotation by `sign`·angle, where
+    /// `get(row, head, channel)` reads before it.
+    fn turn(
+        &self,
+        positions: &[f64],
+        inv_freq: &[f64],
+        sign: f64,
+        get: impl Fn(usize, usize, usize) -> f64,
+        mut put: impl FnMut(usize, usize, usize, f64),
+    ) {
+        for (row, position) in positions.iter().enumerate() {
+            for u in 0..self.units() {
+                let (a, b, c, s) = self.unit(u, *position, inv_freq);
+                for head in 0..self.heads + 2 * self.kv_heads {
+                    let (c, s) = if head < self.heads + self.kv_heads { (c, s * sign) } else { (1.0, 0.0) };
+                    let x = get(row, head, a);
+                    if a == b {
+                        put(row, head, a, x);
+                        continue;
+                    }
+                    let y = get(row, head, b);
+                    put(row, head, a, x * c - y * s);
+                    put(row, head, b, y * c + x * s);
+                }
+            }
+        }
+    }
+
+    /// Where element (row, head, channel) of the joint heads lies: (which of q, k, v; index in it).
+    fn place(&self, row: usize, head: usize, c: usize) -> (usize, usize) {
+        let (h, kv) = (self.heads, self.kv_heads);
+        match head {
+            head if head < h => (0, (row * h + head) * self.dim + c),
+            head if head < h + kv => (1, (row * kv + head - h) * self.dim + c),
+            head => (2, (row * kv + head - h - kv) * self.dim + c),
+        }
+    }
+
+    /// Runs the host's forward pass and hands each element to `put(io, tensor, row, index in the tensor, value)`.
+    fn host_split(&self, io: &mut HostIo<'_>, extra: usize, mut put: impl FnMut(&mut HostIo<'_>, usize, usize, usize, f64)) {
+        let fused = io.descs.len() - extra == 3;
+        let tensors = if fused { 1 } else { 3 };
+        let x: Vec<_> = (0..tensors).map(|i| io.input(i)).collect();
+        let (positions, inv_freq) = (io.input(tensors), io.input(tensors + 1));
+        let all = self.heads + 2 * self.kv_heads;
+        let get = |row: usize, head: usize, c: usize| {
+            if fused {
+                x[0][(row * all + head) * self.dim + c]
+            } else {
+                let (t, at) = self.place(row, head, c);
+                x[t][at]
+            }
+        };
+        self.turn(&positions, &inv_freq, 1.0, get, |row, head, c, v| {
+            let (t, at) = self.place(row, head, c);
+            put(io, t, row, at, v);
+        });
+    }
+}
+
+impl Op for RopeSplit {
+    fn name(&self) -> &'static str {
+        "rope"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        let (rows, _) = self.check("rope", inputs, 0)?;
+        let q = Desc::f32(&[rows, self.heads * self.dim]);
+        let kv = Desc::f32(&[rows, self.kv_heads * self.dim]);
+        Ok(vec![q, kv.clone(), kv])
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let n = cx.inputs.len();
+        let rows = cx.inputs[n - 2].desc.len();
+        let mut bufs = vec![cx.input(n - 2), cx.input(n - 1)];
+        bufs.extend((0..n - 2).map(|i| cx.input(i)));
+        bufs.extend((0..3).map(|i| cx.output(i)));
+        let key = KernelKey::new("rope").flag("FUSED", n == 3);
+        cx.dispatch(key, &self.params(rows, 0), &bufs.iter().collect::<Vec<_>>(), self.grid(cx, rows));
+        cx.cost(6.0 * cx.inputs[0].desc.len() as f64, 8.0 * (rows * (self.heads + 2 * self.kv_heads) * self.dim) as f64);
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        self.host_split(io, 0, |io, t, _, at, v| io.add(t, at, v));
+        Ok(())
+    }
+
+    fn differentiable(&self) -> bool {
+        true
+    }
+
+    fn backward(&self, b: &mut Back<'_>) -> Result<()> {
+        let n = b.inputs();
+        let (positions, inv_freq) = (b.input(n - 2), b.input(n - 1));
+        let douts = [b.dout(0), b.dout(1), b.dout(2)];
+        if n == 3 {
+            if b.wants(0) {
+                let mut inputs = vec![positions, inv_freq];
+                inputs.extend(douts.iter().flatten());
+                let dx = b.sink(0);
+                b.emit(RopeBwd { same: *self, has: douts.map(|d| d.is_some()) }, &inputs, &[dx])?;
+            }
+            return Ok(());
+        }
+        for (i, heads) in [(0, self.heads), (1, self.kv_heads)] {
+            if let Some(dy) = douts[i].filter(|_| b.wants(i)) {
+                let dx = b.sink(i);
+                let same = RopeSplit { heads, kv_heads: 0, ..*self };
+                b.emit(RopeBwd { same, has: [true, false, false] }, &[positions, inv_freq, dy], &[dx])?;
+            }
+        }
+        if let Some(dv) = douts[2].filter(|_| b.wants(2)) {
+            b.alias(2, dv)?;
+        }
+        Ok(())
+    }
+}
+
+/// Gradient of [`RopeSplit`] with respect to the fused projection; with `kv_heads` 0, to one tensor. Inputs: positions,
+/// inv_freq, then those of dq, dk, dv that `has` names (a missing one is zero). Output: dx (M, (H+2·Hkv)·D).
+struct RopeBwd {
+    same: RopeSplit,
+    has: [bool; 3],
+}
+
+impl Op for RopeBwd {
+    fn name(&self) -> &'static str {
+        "rope_bwd"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        let RopeSplit { heads, kv_heads, dim, .. } = self.same;
+        Ok(vec![Desc::f32(&[inputs[0].len(), (heads + 2 * kv_heads) * dim])])
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let rows = cx.inputs[0].desc.len();
+        let mut key = KernelKey::new("rope_bwd").flag("ACC", cx.acc[0]);
+        for (name, has) in ["HAS_Q", "HAS_K", "HAS_V"].into_iter().zip(self.has) {
+            key = key.flag(name, has);
+        }
+        let mut bufs: Vec<Buf> = (0..cx.inputs.len()).map(|i| cx.input(i)).collect();
+        bufs.push(cx.output(0));
+        cx.dispatch(key, &self.same.params(rows, 0), &bufs.iter().collect::<Vec<_>>(), self.same.grid(cx, rows));
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let s = &self.same;
+        let (positions, inv_freq) = (io.input(0), io.input(1));
+        let mut next = 2;
+        let grads = self.has.map(|has| {
+            next += usize::from(has);
+            has.then(|| io.input(next - 1))
+        });
+        let get = |row: usize, head: usize, c: usize| {
+            let (t, at) = s.place(row, head, c);
+            grads[t].as_ref().map_or(0.0, |g| g[at])
+        };
+        let all = s.heads + 2 * s.kv_heads;
+        s.turn(&positions, &inv_freq, -1.0, get, |row, head, c, v| io.add(0, (row * all + head) * s.dim + c, v));
+        Ok(())
+    }
+}
+
+/// As [`RopeSplit`], with keys and values written to a cache. Inputs: those of [`RopeSplit`], then slots (M) u32.
+/// Outputs (by [`crate::graph::Tape::push_into`]): q (M, H·D), fresh; cache (2, S, Hkv·D), changed in place: k at row `slots[m]` of plane
+/// 0, v of plane 1. A slot outside the cache (`0xffffffff`) is not written. Not differentiable.
+#[derive(Clone, Copy, Debug)]
+pub struct RopeAppend {
+    pub same: RopeSplit,
+}
+
+impl Op for RopeAppend {
+    fn name(&self) -> &'static str {
+        "rope_append"
+    }
+
+    fn infer(&self, _: &[&Desc]) -> Result<Vec<Desc>> {
+        Err(Error::shape("rope_append", "writes into a cache: record it with push_into"))
+    }
+
+    fn infer_into(&self, inputs: &[&Desc], outputs: &[&Desc]) -> Result<Vec<Desc>> {
+        let (rows, _) = self.same.check("rope_append", inputs, 1)?;
+        let slots = inputs[inputs.len() - 1];
+        if slots.len() != rows || slots.dtype != DType::U32 {
+            return Err(Error::shape("rope_append", format!("slots {:?}, expected ({rows}) u32", slots.shape)));
+        }
+        let width = self.same.kv_heads * self.same.dim;
+        let Some(cache) = outputs.get(1).filter(|c| c.shape.len() == 3 && c.shape[0] == 2 && c.shape[2] == width) else {
+            return Err(Error::shape("rope_append", format!("cache {:?}, expected (2, slots, {width})", outputs.get(1).map(|c| &c.shape))));
+        };
+        if cache.len() > u32::MAX as usize {
+            return Err(Error::shape("rope_append", format!("a cache of {:?} is too large to index", cache.shape)));
+        }
+        Ok(vec![Desc::f32(&[rows, self.same.heads * self.same.dim]), (*cache).clone()])
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let n = cx.inputs.len();
+        let rows = cx.inputs[n - 3].desc.len();
+        let slots = cx.outputs[1].desc.shape[1];
+        let mut bufs = vec![cx.input(n - 3), cx.input(n - 2)];
+        bufs.extend((0..n - 3).map(|i| cx.input(i)));
+        bufs.extend([cx.input(n - 1), cx.output(0), cx.output(1)]);
+        let key = KernelKey::new("rope").flag("FUSED", n == 4).flag("CACHE", true);
+        cx.dispatch(key, &self.same.params(rows, slots), &bufs.iter().collect::<Vec<_>>(), self.same.grid(cx, rows));
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let slots = io.input(io.descs.len() - 1);
+        let count = io.out_descs[1].shape[1];
+        let width = self.same.kv_heads * self.same.dim;
+        self.same.host_split(io, 1, |io, t, row, at, v| {
+            let slot = slots[row] as usize;
+            match t {
+                0 => io.add(0, at, v),
+                t if slot < count => io.outputs[1][((t - 1) * count + slot) * width + at % width] = v,
+                _ => {}
+            }
+        });
+        Ok(())
+    }
+}

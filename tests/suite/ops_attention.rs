@@ -1,0 +1,187 @@
+//! attention: every kind of mask as spans, grouped heads, odd widths, the cache, gradients.
+
+use crate::harness::gpu;
+use crate::opcase::{In, Rng, check, frozen, ints, rand};
+use fledgling::gpu::Gpu;
+use fledgling::graph::{Desc, Tape};
+use fledgling::ops::attention::{Attention, AttentionCached};
+
+#[derive(Clone, Copy, Debug)]
+enum Mask {
+    Causal,
+    /// Every query sees every key (also cross attention).
+    All,
+    /// The first keys are seen by all.
+    Prefix(u32),
+    /// Sliding window.
+    Window(u32),
+    /// Only `n − b` first keys of batch row b are real; rows behind see nothing.
+    Padded(u32),
+    /// Documents of this length in one row.
+    Packed(u32),
+    /// Nothing but one key, somewhere.
+    One,
+}
+
+fn spans(mask: Mask, batch: u32, t: u32, s: u32) -> Vec<u32> {
+    let mut out = Vec::new();
+    for b in 0..batch {
+        for i in 0..t {
+            // Queries stand at the end of the keys.
+            let at = i + s - t.min(s);
+            out.extend(match mask {
+                Mask::Causal => [0, (at + 1).min(s)],
+                Mask::All => [0, s],
+                Mask::Prefix(n) => [0, (at + 1).max(n).min(s)],
+                Mask::Window(n) => [(at + 1).saturating_sub(n).min(s), (at + 1).min(s)],
+                Mask::Padded(n) => {
+                    let real = n.saturating_sub(b);
+                    if i < real { [0, (at + 1).min(real)] } else { [7, 7] }
+                }
+                Mask::Packed(n) => [at / n * n, (at + 1).min(s)],
+                Mask::One => [(i * 5 + b) % s, (i * 5 + b) % s + 1],
+            });
+        }
+    }
+    out
+}
+
+struct Case {
+    heads: usize,
+    kv_heads: usize,
+    dim: usize,
+    batch: usize,
+    t: usize,
+    s: usize,
+    mask: Mask,
+    /// Inputs in −size…size: large ones make the softmax sharp.
+    size: f64,
+}
+
+const fn case(heads: usize, kv_heads: usize, dim: usize, batch: usize, t: usize, s: usize, mask: Mask) -> Case {
+    Case { heads, kv_heads, dim, batch, t, s, mask, size: 1.0 }
+}
+
+fn cases() -> Vec<Case> {
+    use Mask::*;
+    vec![
+        case(1, 1, 4, 1, 1, 1, Causal),
+        case(2, 2, 8, 2, 3, 3, Causal),
+        case(3, 1, 5, 1, 5, 5, Causal),
+        case(9, 3, 64, 1, 33, 33, Causal),
+        case(4, 2, 32, 2, 65, 65, Causal),
+        case(2, 1, 12, 2, 33, 33, Prefix(9)),
+        case(2, 2, 16, 2, 33, 33, Window(4)),
+        case(4, 2, 8, 3, 9, 9, Padded(6)),
+        case(2, 1, 8, 1, 65, 65, Packed(17)),
+        case(2, 2, 16, 2, 5, 33, All),
+        case(2, 1, 20, 1, 33, 5, All),
+        case(6, 2, 8, 2, 7, 11, One),
+        case(2, 1, 7, 2, 9, 9, Padded(4)),
+        case(1, 1, 80, 1, 9, 9, Causal),
+        case(2, 1, 96, 1, 17, 17, Causal),
+        case(2, 2, 128, 1, 19, 19, Window(8)),
+        case(1, 1, 256, 1, 5, 5, Causal),
+        case(1, 1, 260, 1, 3, 3, Causal),
+        Case { size: 12.0, ..case(2, 1, 16, 1, 33, 33, Causal) },
+        case(8, 2, 64, 1, 1, 130, Causal),
+    ]
+}
+
+fn inputs(c: &Case, rng: &mut Rng) -> Vec<In> {
+    let Case { heads, kv_heads, dim, batch, t, s, size, .. } = *c;
+    let spans = spans(c.mask, batch as u32, t as u32, s as u32);
+    vec![
+        rand(rng, &[batch * t, heads * dim], size),
+        rand(rng, &[batch * s, kv_heads * dim], size),
+        rand(rng, &[batch * s, kv_heads * dim], 1.0),
+        ints(&[batch * t, 2], &spans),
+    ]
+}
+
+fn op(c: &Case) -> Attention {
+    Attention { heads: c.heads, kv_heads: c.kv_heads, dim: c.dim, scale: 1.0 / (c.dim as f32).sqrt(), batch: c.batch }
+}
+
+fn name(c: &Case) -> String {
+    format!("attention {}/{} heads of {}, {} × {} over {} {:?}", c.heads, c.kv_heads, c.dim, c.batch, c.t, c.s, c.mask)
+}
+
+async fn forward(gpu: &Gpu) {
+    let mut rng = Rng(21);
+    for c in cases() {
+        let mut ins = inputs(&c, &mut rng);
+        ins.iter_mut().for_each(|i| i.grad = false);
+        check(gpu, &name(&c), &ins, 2e-5, |t, v| t.push(op(&c), v)).await;
+    }
+}
+
+/// n rows that continue one prompt: (prefix_len, own_base, begin, end).
+fn cached_spans(rows: u32, prefix: u32, own: u32, begin: u32) -> Vec<u32> {
+    (0..rows).flat_map(|m| [prefix, prefix + m * own, begin.min(prefix + m % own), prefix + 1 + m % own]).collect()
+}
+
+async fn cached(gpu: &Gpu) {
+    let mut rng = Rng(22);
+    // heads, kv_heads, dim, rows, prefix, own, begin
+    for (heads, kv_heads, dim, rows, prefix, own, begin) in [
+        (1, 1, 4, 1, 0, 1, 0),
+        (9, 3, 64, 4, 33, 5, 0),
+        (4, 2, 8, 3, 65, 7, 66),
+        (3, 1, 5, 5, 9, 3, 2),
+        (2, 2, 32, 33, 17, 2, 11),
+        (9, 3, 64, 1, 200, 1, 0),
+    ] {
+        let slots = (prefix + rows * own) as usize;
+        let mut spans = cached_spans(rows, prefix, own, begin);
+        if rows > 2 {
+            spans[8..12].copy_from_slice(&[prefix, 0, 3, 3]); // a padded row
+        }
+        let rows = rows as usize;
+        let ins =
+            [frozen(&mut rng, &[rows, heads * dim], 2.0), frozen(&mut rng, &[2, slots, kv_heads * dim], 1.0), ints(&[rows, 4], &spans)];
+        let op = AttentionCached { heads, kv_heads, dim, scale: 1.0 / (dim as f32).sqrt() };
+        check(gpu, &format!("{op:?} {rows} rows, prefix {prefix}"), &ins, 2e-5, |t, v| t.push(op, v)).await;
+    }
+    // A chunk of a prompt: one sequence, every row sees all before it.
+    for (rows, before) in [(5u32, 3u32), (33, 0), (64, 70)] {
+        let spans: Vec<u32> = (0..rows).flat_map(|m| [u32::MAX, 0, 0, before + m + 1]).collect();
+        let slots = (rows + before) as usize + 3;
+        let rows = rows as usize;
+        let ins = [frozen(&mut rng, &[rows, 96], 2.0), frozen(&mut rng, &[2, slots, 32], 1.0), ints(&[rows, 4], &spans)];
+        let op = AttentionCached { heads: 3, kv_heads: 1, dim: 32, scale: 0.2 };
+        check(gpu, &format!("{op:?} chunk of {rows}"), &ins, 2e-5, |t, v| t.push(op, v)).await;
+    }
+}
+
+fl_test!(
+    async fn attention_forward() {
+        forward(&gpu().await).await;
+    }
+
+    async fn attention_cached() {
+        cached(&gpu().await).await;
+    }
+
+    async fn attention_refuses_what_does_not_fit() {
+        let op = Attention { heads: 2, kv_heads: 1, dim: 8, scale: 1.0, batch: 2 };
+        let push = |op: Attention, q: &[usize], k: &[usize], v: &[usize], spans: &[usize]| {
+            let mut t = Tape::new();
+            let ins = [t.temp(Desc::f32(q)), t.temp(Desc::f32(k)), t.temp(Desc::f32(v)), t.temp(Desc::u32(spans))];
+            t.push(op, &ins).map(drop)
+        };
+        let (q, kv, sp): (&[usize], &[usize], &[usize]) = (&[6, 16], &[10, 8], &[6, 2]);
+        assert!(push(op, q, kv, kv, sp).is_ok());
+        for wrong in [
+            push(op, &[5, 16], kv, kv, sp),
+            push(op, q, &[9, 8], kv, sp),
+            push(op, q, kv, &[8, 8], sp),
+            push(op, q, kv, kv, &[6, 4]),
+            push(Attention { kv_heads: 0, ..op }, q, kv, kv, sp),
+            push(Attention { heads: 3, kv_heads: 2, ..op }, q, kv, kv, sp),
+            push(Attention { batch: 0, ..op }, q, kv, kv, sp),
+        ] {
+            assert_eq!(wrong.expect_err("does not fit").code(), "bad-shape");
+        }
+    }
+);

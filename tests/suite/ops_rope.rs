@@ -1,0 +1,100 @@
+//! rope: the split, both pair orders, partial rotation, the cache.
+
+use crate::harness::gpu;
+use crate::opcase::{In, Rng, check, frozen, ints, rand, values};
+use fledgling::graph::{Desc, Tape};
+use fledgling::ops::rope::{RopeAppend, RopeSplit};
+
+fn frequencies(rotary: usize, theta: f64) -> In {
+    let f: Vec<f64> = (0..(rotary / 2).max(1)).map(|i| f64::from(theta.powf(-2.0 * i as f64 / rotary.max(1) as f64) as f32)).collect();
+    values(&[f.len()], &f, false)
+}
+
+/// (rows, heads, kv_heads, dim, rotary)
+const SHAPES: [(usize, usize, usize, usize, usize); 6] =
+    [(1, 1, 1, 2, 2), (3, 3, 1, 5, 4), (33, 9, 3, 64, 64), (65, 4, 2, 8, 8), (5, 2, 2, 80, 20), (5, 3, 1, 7, 0)];
+
+fl_test!(
+    async fn rope_fused_and_separate() {
+        let gpu = gpu().await;
+        let mut rng = Rng(3);
+        for (rows, heads, kv_heads, dim, rotary) in SHAPES {
+            for interleaved in [false, true] {
+                let op = RopeSplit { heads, kv_heads, dim, rotary, interleaved, mscale: if interleaved { 1.25 } else { 1.0 } };
+                let what = format!("{op:?} of {rows}");
+                let positions: Vec<u32> = (0..rows as u32).map(|i| i * 3 + 5).collect();
+                let (positions, freq) = (ints(&[rows], &positions), frequencies(rotary, 1e4));
+                let ins = [rand(&mut rng, &[rows, (heads + 2 * kv_heads) * dim], 1.0), positions.clone(), freq.clone()];
+                check(&gpu, &what, &ins, 2e-5, |t, v| t.push(op, v)).await;
+                // Gradient of one part only: the others are zeros.
+                check(&gpu, &what, &ins, 2e-5, |t, v| Ok(vec![t.push(op, v)?[1]])).await;
+                let ins = [
+                    rand(&mut rng, &[rows, heads * dim], 1.0),
+                    rand(&mut rng, &[rows, kv_heads * dim], 1.0),
+                    rand(&mut rng, &[rows, kv_heads * dim], 1.0),
+                    positions,
+                    freq,
+                ];
+                check(&gpu, &what, &ins, 2e-5, |t, v| t.push(op, v)).await;
+            }
+        }
+    }
+
+    /// An angle computed in f32 would be wrong by 1e-2 here.
+    async fn rope_far_away() {
+        let gpu = gpu().await;
+        let op = RopeSplit { heads: 1, kv_heads: 1, dim: 32, rotary: 32, interleaved: false, mscale: 1.0 };
+        let positions = [0, 1, 2, 63, 2047, 8191, 131_071, 1_000_003, 16_777_215, 4_000_000_007];
+        let mut freq = frequencies(32, 5e5);
+        // Frequencies that a table may also hold: none, denormal, above one, negative, exactly one half turn.
+        for (i, f) in [0.0, 1e-40, 3.5, -0.25, std::f64::consts::PI].into_iter().enumerate() {
+            freq.data[i + 2] = f64::from(f as f32);
+        }
+        let ins = [rand(&mut Rng(5), &[positions.len(), 96], 1.0), ints(&[positions.len()], &positions), freq];
+        check(&gpu, "rope far away", &ins, 2e-5, |t, v| t.push(op, v)).await;
+    }
+
+    async fn rope_append() {
+        let gpu = gpu().await;
+        let mut rng = Rng(4);
+        for (rows, heads, kv_heads, dim, rotary) in SHAPES {
+            let same = RopeSplit { heads, kv_heads, dim, rotary, interleaved: rows == 3, mscale: 1.0 };
+            let count = rows + 4;
+            // Every third token is padding and goes nowhere; the others are written backwards.
+            let slots: Vec<u32> = (0..rows as u32).map(|i| if i % 3 == 2 { u32::MAX } else { rows as u32 + 1 - i }).collect();
+            let positions: Vec<u32> = (0..rows as u32).map(|i| i * 7).collect();
+            let cache = frozen(&mut rng, &[2, count, kv_heads * dim], 1.0);
+            for fused in [true, false] {
+                let mut ins = if fused {
+                    vec![frozen(&mut rng, &[rows, (heads + 2 * kv_heads) * dim], 1.0)]
+                } else {
+                    [heads, kv_heads, kv_heads].map(|n| frozen(&mut rng, &[rows, n * dim], 1.0)).to_vec()
+                };
+                ins.extend([ints(&[rows], &positions), frequencies(rotary, 1e4), ints(&[rows], &slots), cache.clone()]);
+                check(&gpu, &format!("{same:?} append {rows}"), &ins, 2e-5, |t: &mut Tape, v| {
+                    let n = v.len() - 1;
+                    let q = t.temp(Desc::f32(&[rows, heads * dim]));
+                    // A copy: the tensor would change from run to run.
+                    let cache = fledgling::graph::identity(t, v[n])?;
+                    t.push_into(RopeAppend { same }, &v[..n], &[(q, false), (cache, true)])?;
+                    Ok(vec![q, cache])
+                })
+                .await;
+            }
+        }
+    }
+
+    async fn rope_refuses_what_does_not_fit() {
+        let op = RopeSplit { heads: 2, kv_heads: 1, dim: 8, rotary: 8, interleaved: false, mscale: 1.0 };
+        let push = |op: RopeSplit, qkv: &[usize], freq: usize| {
+            let mut t = Tape::new();
+            let ins = [t.temp(Desc::f32(qkv)), t.temp(Desc::u32(&[3])), t.temp(Desc::f32(&[freq]))];
+            t.push(op, &ins).map(drop)
+        };
+        assert!(push(op, &[3, 32], 4).is_ok());
+        for wrong in [push(op, &[3, 24], 4), push(op, &[4, 32], 4), push(op, &[3, 32], 8), push(RopeSplit { rotary: 9, ..op }, &[3, 32], 4)]
+        {
+            assert_eq!(wrong.expect_err("does not fit").code(), "bad-shape");
+        }
+    }
+);
