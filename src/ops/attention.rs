@@ -1,7 +1,8 @@
 //! Attention with grouped query heads over whatever keys each query sees: online softmax, scores never stored.
 
-use crate::gpu::{Gpu, KernelKey};
-use crate::graph::{Desc, HostIo, Lower, Op};
+use super::{row_grid, serial_rows};
+use crate::gpu::{Buf, Gpu, KernelKey};
+use crate::graph::{Back, Desc, HostIo, Lower, Op};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -127,6 +128,39 @@ impl Sizes {
         cx.cost(self.flops(), 4.0 * (2 * cx.inputs[0].desc.len() + 2 * self.batch * self.s * self.kv_heads * self.dim) as f64);
     }
 
+    /// A gradient kernel whose threads own `block` of `n` rows or keys; `work` is its cost relative to the forward pass.
+    fn gradient(&self, cx: &mut Lower<'_>, key: KernelKey, block: &str, n: usize, work: f64) {
+        let mut bufs: Vec<Buf> = [3, 0, 1, 2, 4, 5].into_iter().map(|i| cx.input(i)).collect();
+        bufs.extend((0..cx.outputs.len()).map(|i| cx.output(i)));
+        let (key, per) = if self.vec4() {
+            let per = gradient_block(self.dim, n);
+            (key.def("D4", self.dim / 4), per)
+        } else {
+            (key.flag("SCALAR", true).def("D4", 1), 1)
+        };
+        let groups = n.div_ceil(WG * per);
+        let key = key.def("WG", WG).def(block, per);
+        cx.dispatch(key, &self.params(groups), &bufs.iter().collect::<Vec<_>>(), self.grid(cx.gpu(), groups));
+        cx.cost(work * self.flops(), 4.0 * cx.inputs.iter().map(|i| i.desc.len() as f64).sum::<f64>());
+    }
+
+    /// Calls `each(io, index of q's head, index of k's head, weight, ds)` for every visible (query, head, key); inputs as in
+    /// [`AttentionDq`].
+    fn host_gradients(&self, io: &mut HostIo<'_>, mut each: impl FnMut(&mut HostIo<'_>, usize, usize, f64, f64)) {
+        let [q, k, v, spans, dout, stats] = [0, 1, 2, 3, 4, 5].map(|i| io.input(i));
+        for i in 0..self.batch * self.t {
+            for h in 0..self.heads {
+                let qat = (i * self.heads + h) * self.dim;
+                let delta = stats[2 * (i * self.heads + h) + 1];
+                for (row, w) in self.weights(&q, &k, &spans, i, h).0 {
+                    let kat = (row * self.kv_heads + h / self.share()) * self.dim;
+                    let dp: f64 = (0..self.dim).map(|d| dout[qat + d] * v[kat + d]).sum();
+                    each(io, qat, kat, w, w * (dp - delta) * f64::from(self.scale));
+                }
+            }
+        }
+    }
+
     /// Slots or keys of `row` that query `i` sees, as ranges.
     fn ranges(&self, spans: &[f64], i: usize) -> Vec<(usize, usize)> {
         let at = |j: usize| spans[if self.cached { 4 } else { 2 } * i + j] as usize;
@@ -197,6 +231,18 @@ fn row_block(dim: usize, rows: usize) -> usize {
     }
 }
 
+/// As [`row_block`] for the gradients, which hold three or four tensors.
+fn gradient_block(dim: usize, n: usize) -> usize {
+    if n <= 32 {
+        return 1;
+    }
+    match dim / 4 {
+        0..=8 => 4,
+        9..=16 => 2,
+        _ => 1,
+    }
+}
+
 impl Attention {
     fn sizes(&self, q: &Desc, k: &Desc) -> Sizes {
         let Attention { heads, kv_heads, dim, scale, batch } = *self;
@@ -234,6 +280,131 @@ impl Op for Attention {
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
         let (q, k, v, spans) = (io.input(0), io.input(1), io.input(2), io.input(3));
         self.sizes(&io.descs[0], &io.descs[1]).host(io, &q, &k, &v, &spans);
+        Ok(())
+    }
+
+    fn differentiable(&self) -> bool {
+        true
+    }
+
+    fn backward(&self, b: &mut Back<'_>) -> Result<()> {
+        let Some(dout) = b.dout(0) else { return Ok(()) };
+        let [q, k, v, spans] = [0, 1, 2, 3].map(|i| b.input(i));
+        let (o, lse) = (b.output(0), b.output(1));
+        let stats = Desc::f32(&[b.desc(lse).len(), 2]);
+        let stats = b.temp(stats);
+        b.emit(AttentionDelta, &[o, dout, lse], &[(stats, false)])?;
+        let inputs = [q, k, v, spans, dout, stats];
+        if b.wants(0) {
+            let dq = b.sink(0);
+            b.emit(AttentionDq(*self), &inputs, &[dq])?;
+        }
+        if b.wants(1) || b.wants(2) {
+            let mut sink = |i: usize| {
+                if b.wants(i) {
+                    return b.sink(i);
+                }
+                let desc = b.desc(b.input(i));
+                (b.temp(desc), false)
+            };
+            let (dk, dv) = (sink(1), sink(2));
+            b.emit(AttentionDkv(*self), &inputs, &[dk, dv])?;
+        }
+        Ok(())
+    }
+}
+
+/// What the gradients share. Inputs: o (B·T, H·D), do, lse (B·T, H). Output: (B·T·H, 2) = (lse, Σ do·o).
+struct AttentionDelta;
+
+impl Op for AttentionDelta {
+    fn name(&self) -> &'static str {
+        "attention_delta"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        Ok(vec![Desc::f32(&[inputs[2].len(), 2])])
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let rows = cx.inputs[2].desc.len();
+        let dim = cx.inputs[0].desc.len() / rows.max(1);
+        let key = KernelKey::new("attention_delta").flag("SERIAL", serial_rows(cx.gpu()));
+        let bufs = [&cx.input(0), &cx.input(1), &cx.input(2), &cx.output(0)];
+        cx.dispatch(key, &[rows as u32, dim as u32], &bufs, row_grid(cx.gpu(), rows));
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let (o, dout, lse) = (io.input(0), io.input(1), io.input(2));
+        let dim = o.len() / lse.len().max(1);
+        for (i, l) in lse.iter().enumerate() {
+            io.add(0, 2 * i, *l);
+            io.add(0, 2 * i + 1, (i * dim..(i + 1) * dim).map(|d| o[d] * dout[d]).sum());
+        }
+        Ok(())
+    }
+}
+
+/// Gradient of [`Attention`] with respect to q. Inputs: q, k, v, spans, do, stats of [`AttentionDelta`]. Output: dq.
+struct AttentionDq(Attention);
+
+impl Op for AttentionDq {
+    fn name(&self) -> &'static str {
+        "attention_dq"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        Ok(vec![inputs[0].clone()])
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let s = self.0.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc);
+        let key = KernelKey::new("attention_dq").flag("ACC", cx.acc[0]);
+        s.gradient(cx, key, "QB", s.rows(), 1.5);
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let s = self.0.sizes(&io.descs[0], &io.descs[1]);
+        let k = io.input(1);
+        s.host_gradients(io, |io, qat, kat, _, ds| {
+            for d in 0..s.dim {
+                io.add(0, qat + d, ds * k[kat + d]);
+            }
+        });
+        Ok(())
+    }
+}
+
+/// Gradients of [`Attention`] with respect to k and v. Inputs as for [`AttentionDq`]. Outputs: dk, dv.
+struct AttentionDkv(Attention);
+
+impl Op for AttentionDkv {
+    fn name(&self) -> &'static str {
+        "attention_dkv"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        Ok(vec![inputs[1].clone(), inputs[2].clone()])
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let s = self.0.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc);
+        let key = KernelKey::new("attention_dkv").flag("ACC_K", cx.acc[0]).flag("ACC_V", cx.acc[1]);
+        s.gradient(cx, key, "KB", s.s, 2.0);
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let s = self.0.sizes(&io.descs[0], &io.descs[1]);
+        let (q, dout) = (io.input(0), io.input(4));
+        s.host_gradients(io, |io, qat, kat, w, ds| {
+            for d in 0..s.dim {
+                io.add(0, kat + d, ds * q[qat + d]);
+                io.add(1, kat + d, w * dout[qat + d]);
+            }
+        });
         Ok(())
     }
 }

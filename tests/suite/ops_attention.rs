@@ -116,6 +116,17 @@ async fn forward(gpu: &Gpu) {
     }
 }
 
+async fn gradients(gpu: &Gpu) {
+    let mut rng = Rng(23);
+    for (n, c) in cases().into_iter().enumerate() {
+        let mut ins = inputs(&c, &mut rng);
+        check(gpu, &name(&c), &ins, 2e-5, |t, v| Ok(vec![t.push(op(&c), v)?[0]])).await;
+        // One of the three frozen.
+        ins[n % 3].grad = false;
+        check(gpu, &name(&c), &ins, 2e-5, |t, v| Ok(vec![t.push(op(&c), v)?[0]])).await;
+    }
+}
+
 /// n rows that continue one prompt: (prefix_len, own_base, begin, end).
 fn cached_spans(rows: u32, prefix: u32, own: u32, begin: u32) -> Vec<u32> {
     (0..rows).flat_map(|m| [prefix, prefix + m * own, begin.min(prefix + m % own), prefix + 1 + m % own]).collect()
@@ -157,6 +168,10 @@ async fn cached(gpu: &Gpu) {
 fl_test!(
     async fn attention_forward() {
         forward(&gpu().await).await;
+    }
+
+    async fn attention_gradients() {
+        gradients(&gpu().await).await;
     }
 
     async fn attention_cached() {
