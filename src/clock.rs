@@ -20,3 +20,23 @@ pub fn seconds() -> f64 {
     }
     now() * 1e-3
 }
+
+/// Seconds since 1970, as the machine's clock has it.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn unix_seconds() -> f64 {
+    use std::time::{SystemTime, UNIX_EPOCH};
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+}
+
+/// Seconds since 1970, as the machine's clock has it.
+#[cfg(target_arch = "wasm32")]
+pub fn unix_seconds() -> f64 {
+    use wasm_bindgen::prelude::*;
+    #[wasm_bindgen]
+    extern "C" {
+        /// Milliseconds.
+        #[wasm_bindgen(js_namespace = Date, js_name = now)]
+        fn date_now() -> f64;
+    }
+    date_now() * 1e-3
+}
