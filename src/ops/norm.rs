@@ -5,8 +5,8 @@ use crate::gpu::KernelKey;
 use crate::graph::{Back, Desc, HostIo, Lower, Op};
 use crate::{Error, Result};
 
-/// `y = x / sqrt(mean(x²) + eps) · w` over the last axis. Inputs: x (…, C), w (C). Outputs: y (…, C), r (rows), the
-/// reciprocal root the backward pass needs.
+/// `y = x / sqrt(mean(x²) + eps) · w` over the last axis, or over groups of it (heads) as long as w. Inputs: x (…, G·C), w (C).
+/// Outputs: y (…, G·C), r (groups), the reciprocal root the backward pass needs.
 #[derive(Clone, Debug)]
 pub struct RmsNorm {
     pub eps: f32,
@@ -19,14 +19,15 @@ impl Op for RmsNorm {
 
     fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
         let (x, w) = (inputs[0], inputs[1]);
-        if w.len() != x.cols() {
+        if w.is_empty() || !x.cols().is_multiple_of(w.len()) {
             return Err(Error::shape("rms_norm", format!("weight {:?} for rows of {}", w.shape, x.cols())));
         }
-        Ok(vec![x.clone(), Desc::f32(&[x.rows()])])
+        Ok(vec![x.clone(), Desc::f32(&[x.len() / w.len()])])
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let (rows, cols) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols());
+        let cols = cx.inputs[1].desc.len();
+        let rows = cx.inputs[0].desc.len() / cols;
         let key = KernelKey::new("rms_norm").flag("SERIAL", serial_rows(cx.gpu()));
         let grid = row_grid(cx.gpu(), rows);
         let params = [rows as u32, cols as u32, self.eps.to_bits()];
@@ -37,7 +38,7 @@ impl Op for RmsNorm {
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
         let (x, w) = (io.input(0), io.input(1));
-        let cols = io.descs[0].cols();
+        let cols = io.descs[1].len();
         for (row, x) in x.chunks(cols).enumerate() {
             let mean = x.iter().map(|v| v * v).sum::<f64>() / cols as f64;
             let r = 1.0 / (mean + f64::from(self.eps)).sqrt();
@@ -81,7 +82,8 @@ impl Op for RmsNormBwd {
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let (rows, cols) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols());
+        let cols = cx.inputs[1].desc.len();
+        let rows = cx.inputs[0].desc.len() / cols;
         let key = KernelKey::new("rms_norm_bwd").flag("SERIAL", serial_rows(cx.gpu())).flag("ACC", cx.acc[0]);
         let grid = row_grid(cx.gpu(), rows);
         let bufs = [&cx.input(0), &cx.input(1), &cx.input(2), &cx.input(3), &cx.output(0)];
@@ -91,13 +93,126 @@ impl Op for RmsNormBwd {
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
         let (x, w, r, dy) = (io.input(0), io.input(1), io.input(2), io.input(3));
-        let cols = io.descs[0].cols();
-        for row in 0..io.descs[0].rows() {
+        let cols = io.descs[1].len();
+        for row in 0..io.descs[0].len() / cols {
             let at = row * cols;
             let dot: f64 = (0..cols).map(|i| dy[at + i] * w[i] * x[at + i]).sum();
             let k = r[row].powi(3) * dot / cols as f64;
             for i in 0..cols {
                 io.add(0, at + i, r[row] * dy[at + i] * w[i] - x[at + i] * k);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `y = (x − mean) / sqrt(var + eps) · w + b` over the last axis, with the biased variance. Inputs: x (…, C), w (C), b (C). Outputs:
+/// y (…, C), stats (rows, 2): mean and reciprocal root.
+#[derive(Clone, Debug)]
+pub struct LayerNorm {
+    pub eps: f32,
+}
+
+impl Op for LayerNorm {
+    fn name(&self) -> &'static str {
+        "layer_norm"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        let (x, w, b) = (inputs[0], inputs[1], inputs[2]);
+        if w.len() != x.cols() || b.len() != x.cols() {
+            return Err(Error::shape("layer_norm", format!("weight {:?} and bias {:?} for rows of {}", w.shape, b.shape, x.cols())));
+        }
+        Ok(vec![x.clone(), Desc::f32(&[x.rows(), 2])])
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let (rows, cols) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols());
+        let key = KernelKey::new("layer_norm").flag("SERIAL", serial_rows(cx.gpu()));
+        let grid = row_grid(cx.gpu(), rows);
+        let params = [rows as u32, cols as u32, self.eps.to_bits()];
+        let bufs = [&cx.input(0), &cx.input(1), &cx.input(2), &cx.output(0), &cx.output(1)];
+        cx.dispatch(key, &params, &bufs, grid);
+        cx.cost(7.0 * (rows * cols) as f64, 8.0 * (rows * cols) as f64);
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let (x, w, b) = (io.input(0), io.input(1), io.input(2));
+        let cols = w.len();
+        for (row, x) in x.chunks(cols).enumerate() {
+            let mean = x.iter().sum::<f64>() / cols as f64;
+            let var = x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / cols as f64;
+            let r = 1.0 / (var + f64::from(self.eps)).sqrt();
+            for (i, v) in x.iter().enumerate() {
+                io.add(0, row * cols + i, (v - mean) * r * w[i] + b[i]);
+            }
+            io.add(1, 2 * row, mean);
+            io.add(1, 2 * row + 1, r);
+        }
+        Ok(())
+    }
+
+    fn differentiable(&self) -> bool {
+        true
+    }
+
+    fn backward(&self, b: &mut Back<'_>) -> Result<()> {
+        let Some(dy) = b.dout(0) else { return Ok(()) };
+        let (x, w, stats) = (b.input(0), b.input(1), b.output(1));
+        if b.wants(0) {
+            let dx = b.sink(0);
+            b.emit(LayerNormBwd, &[x, w, stats, dy], &[dx])?;
+        }
+        match (b.wants(1), b.wants(2)) {
+            (false, false) => Ok(()),
+            (dw, db) => {
+                // One kernel makes both; what is not wanted goes to a temporary.
+                let mut place = |wanted: bool, i: usize| {
+                    if wanted {
+                        return b.sink(i);
+                    }
+                    let d = b.desc(w);
+                    (b.temp(d), true)
+                };
+                let (dw, db) = (place(dw, 1), place(db, 2));
+                b.emit(NormDw { mean: true }, &[x, stats, dy], &[dw, db])
+            }
+        }
+    }
+}
+
+/// Gradient of [`LayerNorm`] with respect to x. Inputs: x, w, stats, dy. Output: dx.
+struct LayerNormBwd;
+
+impl Op for LayerNormBwd {
+    fn name(&self) -> &'static str {
+        "layer_norm_bwd"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        Ok(vec![inputs[0].clone()])
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let (rows, cols) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols());
+        let key = KernelKey::new("layer_norm_bwd").flag("SERIAL", serial_rows(cx.gpu())).flag("ACC", cx.acc[0]);
+        let grid = row_grid(cx.gpu(), rows);
+        let bufs = [&cx.input(0), &cx.input(1), &cx.input(2), &cx.input(3), &cx.output(0)];
+        cx.dispatch(key, &[rows as u32, cols as u32], &bufs, grid);
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let (x, w, stats, dy) = (io.input(0), io.input(1), io.input(2), io.input(3));
+        let cols = w.len();
+        for row in 0..x.len() / cols {
+            let (at, mean, r) = (row * cols, stats[2 * row], stats[2 * row + 1]);
+            let g: Vec<f64> = (0..cols).map(|i| dy[at + i] * w[i]).collect();
+            let a = g.iter().sum::<f64>() / cols as f64;
+            let b = (0..cols).map(|i| g[i] * (x[at + i] - mean) * r).sum::<f64>() / cols as f64;
+            for i in 0..cols {
+                io.add(0, at + i, r * (g[i] - a - (x[at + i] - mean) * r * b));
             }
         }
         Ok(())
@@ -115,12 +230,14 @@ impl Op for NormDw {
     }
 
     fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
-        let c = Desc::f32(&[inputs[0].cols()]);
+        let groups = inputs[1].len() / if self.mean { 2 } else { 1 };
+        let c = Desc::f32(&[inputs[0].len() / groups.max(1)]);
         Ok(if self.mean { vec![c.clone(), c] } else { vec![c] })
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let (rows, cols) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols());
+        let rows = cx.inputs[1].desc.len() / if self.mean { 2 } else { 1 };
+        let cols = cx.inputs[0].desc.len() / rows.max(1);
         let key = KernelKey::new("norm_dw").flag("MEAN", self.mean).flag("ACC", cx.acc[0]);
         let grid = cx.gpu().grid(cols, 64);
         let mut bufs = vec![cx.input(0), cx.input(1), cx.input(2), cx.output(0)];
@@ -133,8 +250,9 @@ impl Op for NormDw {
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
         let (x, stats, dy) = (io.input(0), io.input(1), io.input(2));
-        let cols = io.descs[0].cols();
-        for row in 0..io.descs[0].rows() {
+        let rows = stats.len() / if self.mean { 2 } else { 1 };
+        let cols = x.len() / rows.max(1);
+        for row in 0..rows {
             let (mean, r) = if self.mean { (stats[2 * row], stats[2 * row + 1]) } else { (0.0, stats[row]) };
             for i in 0..cols {
                 let g = dy[row * cols + i];
