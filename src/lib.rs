@@ -5,6 +5,8 @@ pub mod feedback;
 pub mod formats;
 pub mod gpu;
 pub mod graph;
+pub mod models;
+pub mod nn;
 pub mod ops;
 pub mod tensor;
 pub mod tokenizer;

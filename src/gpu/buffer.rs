@@ -105,6 +105,23 @@ impl Gpu {
         self.queue().write_buffer(buf.raw(), buf.offset() + offset, data);
     }
 
+    /// Copies ranges on the device: (from, first byte, to, first byte, bytes), in order. Within one entry the buffers must differ.
+    pub fn copy(&self, ranges: &[(Buf, u64, Buf, u64, u64)]) {
+        let mut encoder = self.device().create_command_encoder(&Default::default());
+        for (from, from_at, to, to_at, bytes) in ranges {
+            if *bytes > 0 {
+                encoder.copy_buffer_to_buffer(from.raw(), from.offset() + from_at, to.raw(), to.offset() + to_at, *bytes);
+            }
+        }
+        self.submit(encoder);
+    }
+
+    /// Sends pending writes to the device. A loader calls it every few MiB: until a submit, written bytes wait in host memory.
+    pub fn flush(&self) {
+        self.submit(self.device().create_command_encoder(&Default::default()));
+        self.wait();
+    }
+
     /// Reads `bytes` bytes from `offset` of the range: waits for everything submitted before.
     ///
     /// # Errors

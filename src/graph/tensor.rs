@@ -254,6 +254,64 @@ impl Tensor {
         Ok(())
     }
 
+    /// Writes elements of an f32 or u32 tensor that is not split, starting at element `first`, from little-endian bytes.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when they do not fit.
+    pub fn write_elements(&self, exec: &Exec, first: usize, bytes: &[u8]) -> Result<()> {
+        let d = &self.0.desc;
+        if !matches!(d.dtype, DType::F32 | DType::U32) || !bytes.len().is_multiple_of(4) || first + bytes.len() / 4 > d.len() {
+            return Err(Error::shape(
+                &self.0.name,
+                format!("{} bytes at element {first} of {:?} {}", bytes.len(), d.shape, d.dtype.name()),
+            ));
+        }
+        match (&mut *self.0.storage.borrow_mut(), exec) {
+            (Storage::Host(data), _) => {
+                let values = pack_host(d.dtype, bytes);
+                Rc::make_mut(data)[first..first + values.len()].copy_from_slice(&values);
+            }
+            (Storage::Gpu(chunks), Exec::Gpu(gpu)) => gpu.write(&chunks[0].buf, (first * 4) as u64, bytes),
+            _ => panic!("{}: executor and storage differ", self.0.name),
+        }
+        Ok(())
+    }
+
+    /// Reads rows of any type as f32.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub async fn read_rows(&self, exec: &Exec, first: usize, rows: usize) -> Result<Vec<f32>> {
+        let d = &self.0.desc;
+        if let Storage::Host(data) = &*self.0.storage.borrow() {
+            return Ok(data[first * d.cols()..(first + rows) * d.cols()].iter().map(|v| *v as f32).collect());
+        }
+        let gpu = exec.gpu().expect("a GPU tensor is read through the GPU executor");
+        let mut out = Vec::with_capacity(rows * d.cols());
+        for c in self.chunks() {
+            let (a, b) = (first.max(c.first), (first + rows).min(c.first + c.rows));
+            if a >= b {
+                continue;
+            }
+            let (at, n) = (a - c.first, b - a);
+            if d.dtype.is_quantized() {
+                let blocks = d.cols() / 32;
+                let wide = if d.dtype == DType::Q8_0 { 32 } else { 16 };
+                let ints = gpu.read(&c.buf, (at * blocks * wide) as u64, (n * blocks * wide) as u64).await?;
+                let scales = gpu.read(&c.buf, ((c.rows * wide + at * 4) * blocks) as u64, (n * blocks * 4) as u64).await?;
+                unpack_blocks(d.dtype, &ints, &scales, &mut out);
+            } else {
+                let row = gpu_row_bytes(d.dtype, d.cols());
+                let bytes = gpu.read(&c.buf, at as u64 * row, n as u64 * row).await?;
+                let used = d.cols() * d.dtype.block_bytes();
+                for r in bytes.chunks_exact(row as usize) {
+                    out.extend(crate::tensor::dequantize(d.dtype, &r[..used]));
+                }
+            }
+        }
+        Ok(out)
+    }
+
     /// Sets all values of an f32 or u32 tensor.
     pub fn set_f64(&self, exec: &Exec, values: &[f64]) {
         assert_eq!(values.len(), self.0.desc.len(), "{}", self.0.name);
@@ -411,4 +469,20 @@ pub fn pack_rows(
         }
     }
     Ok(())
+}
+
+/// The inverse of [`pack_rows`] for blocks: integers and their scale words to values.
+fn unpack_blocks(dtype: DType, ints: &[u8], scales: &[u8], out: &mut Vec<f32>) {
+    let half = |b: &[u8]| half::f16::from_le_bytes([b[0], b[1]]).to_f32();
+    for (q, s) in ints.chunks_exact(if dtype == DType::Q8_0 { 32 } else { 16 }).zip(scales.chunks_exact(4)) {
+        let (d, m) = (half(s), half(&s[2..]));
+        if dtype == DType::Q8_0 {
+            out.extend(q.iter().map(|q| f32::from(q.cast_signed()) * d));
+        } else {
+            for word in q.chunks_exact(4) {
+                out.extend(word.iter().map(|q| f32::from(q & 15) * d + m));
+                out.extend(word.iter().map(|q| f32::from(q >> 4) * d + m));
+            }
+        }
+    }
 }

@@ -1,0 +1,277 @@
+//! The adapters of a model, by name: kept as copies on the device and switched by one buffer copy.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use serde::Serialize;
+
+use super::Model;
+use crate::formats::peft::{LoraAdapter, LoraConfig, OneOrMany};
+use crate::graph::Tensor;
+use crate::nn::LoraSet;
+use crate::nn::lora::shape_key;
+use crate::{Error, Result};
+
+/// Which adapter a call wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AdapterChoice {
+    /// Whichever is active.
+    #[default]
+    Active,
+    /// None.
+    Base,
+    Named(String),
+}
+
+/// What a person sees of an adapter.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AdapterInfo {
+    pub name: String,
+    pub active: bool,
+    pub r: usize,
+    pub lora_alpha: f64,
+    pub target_modules: Vec<String>,
+    pub parameters: usize,
+    pub bytes: u64,
+}
+
+/// An adapter ready to run.
+#[derive(Clone)]
+pub struct ActiveAdapter {
+    pub name: String,
+    pub set: Rc<LoraSet>,
+    /// Changes with the values: caches computed with another stamp are void.
+    pub stamp: u64,
+}
+
+struct Entry {
+    config: LoraConfig,
+    key: String,
+    copy: Tensor,
+    parameters: usize,
+    stamp: u64,
+}
+
+/// The set that recorded programs are bound to, one per shape, and whose values it holds.
+struct Live {
+    set: Rc<LoraSet>,
+    stamp: u64,
+}
+
+#[derive(Default)]
+struct Inner {
+    entries: BTreeMap<String, Entry>,
+    active: Option<String>,
+    live: HashMap<String, Live>,
+    stamps: u64,
+}
+
+/// See the module.
+pub struct Adapters {
+    model: Rc<Model>,
+    inner: RefCell<Inner>,
+}
+
+impl Adapters {
+    pub fn new(model: Rc<Model>) -> Adapters {
+        Adapters { model, inner: RefCell::default() }
+    }
+
+    /// Zeroed values in the shape a configuration asks for, bound to nothing.
+    fn set(&self, config: &LoraConfig) -> Result<LoraSet> {
+        LoraSet::new(self.model.exec(), config, &self.model.linears(), &self.model.head_path())
+    }
+
+    /// A new adapter to be trained: A random from `seed`, B zero. [`Adapters::put`] gives it a name.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`], [`Error::BadAdapter`], [`Error::OutOfMemory`].
+    pub fn fresh(&self, config: &LoraConfig, seed: u64) -> Result<Rc<LoraSet>> {
+        let set = self.set(config)?;
+        set.init(seed);
+        Ok(Rc::new(set))
+    }
+
+    /// A copy of an adapter to train on from.
+    ///
+    /// # Errors
+    /// [`Error::BadAdapter`] for an unknown name, [`Error::OutOfMemory`].
+    pub fn copy_of(&self, name: &str) -> Result<Rc<LoraSet>> {
+        let inner = self.inner.borrow();
+        let entry = inner.entries.get(name).ok_or_else(|| unknown(&inner, name))?;
+        let set = self.set(&entry.config)?;
+        set.restore(&entry.copy)?;
+        Ok(Rc::new(set))
+    }
+
+    /// Keeps a copy of a set's values under a name, in place of what had it.
+    ///
+    /// # Errors
+    /// [`Error::BadAdapter`] for a name that is no file name, [`Error::OutOfMemory`].
+    pub fn put(&self, name: &str, set: &LoraSet) -> Result<AdapterInfo> {
+        check_name(name)?;
+        let copy = set.snapshot()?;
+        let mut inner = self.inner.borrow_mut();
+        inner.stamps += 1;
+        let entry =
+            Entry { config: set.config().clone(), key: set.key().to_string(), copy, parameters: set.parameters(), stamp: inner.stamps };
+        let info = info(name, &entry, inner.active.as_deref());
+        inner.entries.insert(name.to_string(), entry);
+        Ok(info)
+    }
+
+    /// Takes an adapter from host memory.
+    ///
+    /// # Errors
+    /// [`Error::BadAdapter`] or [`Error::BadConfig`] when it does not fit this model.
+    pub fn add(&self, name: &str, adapter: &LoraAdapter) -> Result<AdapterInfo> {
+        check_name(name)?;
+        let shapes: HashMap<&str, (usize, usize)> =
+            self.model.linears().into_iter().flat_map(|l| l.parts.iter().map(|p| (p.path.as_str(), (p.rows, l.inputs)))).collect();
+        if let Some(p) = adapter.pairs.iter().find(|p| p.target.module == self.model.head_path()) {
+            return Err(Error::BadAdapter(format!("module {:?}: adapters on the output layer are not supported", p.target.module)));
+        }
+        adapter.check(|module| shapes.get(module).copied())?;
+        // The file's own modules are what counts: a configuration may choose more than PEFT had in the model it was trained on.
+        let set = self.set(&adapter.config)?;
+        set.import(adapter)?;
+        self.put(name, &set)
+    }
+
+    /// Forgets an adapter. False if there was none of that name.
+    pub fn remove(&self, name: &str) -> bool {
+        let mut inner = self.inner.borrow_mut();
+        if inner.active.as_deref() == Some(name) {
+            inner.active = None;
+        }
+        inner.entries.remove(name).is_some()
+    }
+
+    /// Makes an adapter the one that calls use, or none.
+    ///
+    /// # Errors
+    /// [`Error::BadAdapter`] for an unknown name.
+    pub fn set_active(&self, name: Option<&str>) -> Result<()> {
+        let mut inner = self.inner.borrow_mut();
+        if let Some(n) = name.filter(|n| !inner.entries.contains_key(*n)) {
+            return Err(unknown(&inner, n));
+        }
+        inner.active = name.map(str::to_string);
+        Ok(())
+    }
+
+    /// The active adapter's name.
+    pub fn active(&self) -> Option<String> {
+        self.inner.borrow().active.clone()
+    }
+
+    /// All adapters, by name.
+    pub fn list(&self) -> Vec<AdapterInfo> {
+        let inner = self.inner.borrow();
+        inner.entries.iter().map(|(n, e)| info(n, e, inner.active.as_deref())).collect()
+    }
+
+    /// Bytes of all copies and sets on the device.
+    pub fn bytes(&self) -> u64 {
+        let inner = self.inner.borrow();
+        inner.entries.values().map(|e| e.copy.desc().gpu_bytes()).sum::<u64>() + inner.live.values().map(|l| l.set.bytes()).sum::<u64>()
+    }
+
+    /// The adapter a call wants, its values in the set that programs of its shape are bound to. `None` = the base model.
+    ///
+    /// # Errors
+    /// [`Error::BadAdapter`] for an unknown name, [`Error::OutOfMemory`].
+    pub fn resolve(&self, choice: &AdapterChoice) -> Result<Option<ActiveAdapter>> {
+        let name = match choice {
+            AdapterChoice::Base => return Ok(None),
+            AdapterChoice::Named(n) => n.clone(),
+            AdapterChoice::Active => match self.active() {
+                Some(n) => n,
+                None => return Ok(None),
+            },
+        };
+        let mut inner = self.inner.borrow_mut();
+        let inner = &mut *inner;
+        let entry = inner.entries.get(&name).ok_or_else(|| unknown(inner, &name))?;
+        if !inner.live.contains_key(&entry.key) {
+            let set = Rc::new(self.set(&entry.config)?);
+            inner.live.insert(entry.key.clone(), Live { set, stamp: 0 });
+        }
+        let live = inner.live.get_mut(&entry.key).expect("inserted above");
+        if live.stamp != entry.stamp {
+            live.set.restore(&entry.copy)?;
+            live.stamp = entry.stamp;
+        }
+        Ok(Some(ActiveAdapter { name, set: live.set.clone(), stamp: entry.stamp }))
+    }
+
+    /// An adapter's key of shape (see [`shape_key`]) if a configuration fits this model.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`], [`Error::BadAdapter`].
+    pub fn key_of(&self, config: &LoraConfig) -> Result<String> {
+        shape_key(config, &self.model.linears(), &self.model.head_path())
+    }
+
+    /// The values of an adapter.
+    ///
+    /// # Errors
+    /// [`Error::BadAdapter`] for an unknown name; whatever the device reports.
+    pub async fn export(&self, name: &str) -> Result<LoraAdapter> {
+        let set = self.copy_of(name)?;
+        let mut adapter = set.export().await?;
+        // The configuration as it came: the set has resolved it.
+        if let Some(e) = self.inner.borrow().entries.get(name) {
+            adapter.config = e.config.clone();
+        }
+        Ok(adapter)
+    }
+
+    /// The two files of a PEFT folder: `adapter_config.json` and `adapter_model.safetensors`.
+    ///
+    /// # Errors
+    /// As [`Adapters::export`].
+    pub async fn save(&self, name: &str) -> Result<(String, Vec<u8>)> {
+        self.export(name).await?.write()
+    }
+
+    /// Adds an adapter to the weights for good (see [`Model::merge`]) and forgets it.
+    ///
+    /// # Errors
+    /// As [`Model::merge`]; [`Error::BadAdapter`] for an unknown name.
+    pub async fn merge(&self, name: &str) -> Result<()> {
+        let set = self.copy_of(name)?;
+        self.model.merge(&set).await?;
+        self.remove(name);
+        Ok(())
+    }
+}
+
+fn unknown(inner: &Inner, name: &str) -> Error {
+    let known: Vec<&str> = inner.entries.keys().map(String::as_str).collect();
+    Error::BadAdapter(format!("there is no adapter {name:?} (loaded: {})", if known.is_empty() { "none".into() } else { known.join(", ") }))
+}
+
+/// Names become folder names.
+fn check_name(name: &str) -> Result<()> {
+    let fine = !name.is_empty() && name.len() <= 128 && !name.starts_with('.') && !name.contains(['/', '\\', '\0', ':']);
+    if fine { Ok(()) } else { Err(Error::BadAdapter(format!("{name:?} cannot be an adapter's name: 1 to 128 bytes, no path"))) }
+}
+
+fn info(name: &str, e: &Entry, active: Option<&str>) -> AdapterInfo {
+    let target_modules = match &e.config.target_modules {
+        Some(OneOrMany::One(s)) => vec![s.clone()],
+        Some(OneOrMany::Many(m)) => m.clone(),
+        None => Vec::new(),
+    };
+    AdapterInfo {
+        name: name.to_string(),
+        active: active == Some(name),
+        r: e.config.r,
+        lora_alpha: e.config.lora_alpha,
+        target_modules,
+        parameters: e.parameters,
+        bytes: e.copy.desc().gpu_bytes(),
+    }
+}

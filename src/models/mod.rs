@@ -1,0 +1,16 @@
+//! Architectures: configuration, parameter layout, what is recorded, loading.
+
+mod adapters;
+mod blueprint;
+pub mod config;
+pub mod gpt2;
+mod model;
+mod names;
+mod rope;
+
+pub use adapters::{ActiveAdapter, AdapterChoice, AdapterInfo, Adapters};
+pub use blueprint::{Blueprint, Footprint};
+pub use config::Config;
+pub use gpt2::Gpt2Config;
+pub use model::{CachedInputs, Model, TrainInputs};
+pub use rope::{Rope, RopeScaling};

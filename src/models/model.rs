@@ -1,0 +1,304 @@
+//! A decoder-only Transformer on a device and what is recorded of it.
+
+use std::cell::Cell;
+
+use super::Config;
+use super::blueprint::{Block, Blueprint};
+use super::names::Names;
+use crate::graph::{Exec, Tape, Tensor, Val};
+use crate::nn::{Embedding, Forward, Keys, KvCache, Linear, LoraSet, Norm, ParamId, ParamStore, RopeTable};
+use crate::ops::elementwise::Add;
+use crate::ops::linear::Linear as LinearOp;
+use crate::tensor::DType;
+use crate::{Error, Result};
+
+/// A model. Shared as `Rc<Model>`.
+pub struct Model {
+    config: Config,
+    params: ParamStore,
+    embed: Embedding,
+    positions: Option<Embedding>,
+    blocks: Vec<Block>,
+    norm: Norm,
+    head: ParamId,
+    rope: RopeTable,
+    /// Grows whenever weights change (merging): recorded programs and caches of before are void.
+    version: Cell<u64>,
+}
+
+/// Values of a pass over whole sequences, `batch` rows of equal length.
+#[derive(Clone, Copy, Debug)]
+pub struct TrainInputs {
+    pub batch: usize,
+    /// (B·T) u32
+    pub ids: Val,
+    /// (B·T) u32
+    pub positions: Val,
+    /// (B·T, 2) u32: keys [begin, end) inside the sequence that each query sees.
+    pub spans: Val,
+    /// The same for windowed layers, where the model has some.
+    pub window_spans: Option<Val>,
+}
+
+/// Values of a pass over M tokens with a cache.
+#[derive(Clone, Copy, Debug)]
+pub struct CachedInputs {
+    /// (M) u32
+    pub ids: Val,
+    /// (M) u32
+    pub positions: Val,
+    /// (M) u32: where keys and values go; 0xffffffff = nowhere.
+    pub slots: Val,
+    /// (M, 4) u32: (prefix_len, own_base, begin, end), see `ops::attention::AttentionCached`.
+    pub spans: Val,
+    /// The same for windowed layers, where the model has some.
+    pub window_spans: Option<Val>,
+}
+
+impl Model {
+    /// Allocates a model with all weights zero; a loader fills them. `trainable`: all weights F32 in one buffer.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], [`Error::Shape`].
+    pub fn allocate(exec: &Exec, config: Config, dtype: &dyn Fn(&str) -> DType, trainable: bool) -> Result<Model> {
+        let plain = |_: &str| DType::F32;
+        let Blueprint { specs, embed, positions, blocks, norm, head } = Blueprint::new(&config, if trainable { &plain } else { dtype });
+        let params = ParamStore::allocate(exec, &specs, trainable)?;
+        let (freq, mscale, rotary) = match &config.rope {
+            Some(r) => {
+                let (freq, mscale) = r.table()?;
+                (freq, mscale, r.rotary)
+            }
+            None => (vec![0.0], 1.0, 0),
+        };
+        let freq: Vec<f64> = freq.into_iter().map(f64::from).collect();
+        let inv_freq = Tensor::from_f64(exec, "inv_freq", &[freq.len()], &freq)?;
+        let rope = RopeTable { inv_freq, rotary, mscale };
+        Ok(Model { config, params, embed, positions, blocks, norm, head, rope, version: Cell::new(0) })
+    }
+
+    /// A model with random weights to be trained from nothing: normal with σ 0.02, the two projections that end in the residual
+    /// stream scaled by 1/√(2·layers) (Radford et al. 2019), norms one, biases zero.
+    ///
+    /// # Errors
+    /// As [`Model::allocate`].
+    pub fn random(exec: &Exec, config: Config, seed: u64) -> Result<Model> {
+        let model = Model::allocate(exec, config, &|_| DType::F32, true)?;
+        let ends = 1.0 / (2.0 * model.config.num_hidden_layers as f32).sqrt();
+        let mut state = seed;
+        let mut unit = || {
+            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut z = state;
+            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+        };
+        let paths: Vec<String> = model.params.paths().map(str::to_string).collect();
+        for path in paths {
+            let shape = model.params.find(&path).map(|p| p.shape.clone()).unwrap_or_default();
+            let count: usize = shape.iter().product();
+            let scale = if path.contains("c_proj") || path.contains("o_proj") || path.contains("down_proj") { 0.02 * ends } else { 0.02 };
+            let values: Vec<f32> = match (shape.len(), path.ends_with(".bias")) {
+                (1, true) => vec![0.0; count],
+                (1, false) => vec![1.0; count],
+                _ => (0..count)
+                    .map(|_| {
+                        let (u, v) = (1.0 - unit(), unit());
+                        // Box–Muller
+                        ((-2.0 * u.ln()).sqrt() * (2.0 * std::f64::consts::PI * v).cos()) as f32 * scale
+                    })
+                    .collect(),
+            };
+            model.params.set(&path, &values)?;
+        }
+        Ok(model)
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub fn exec(&self) -> &Exec {
+        self.params.exec()
+    }
+
+    pub fn params(&self) -> &ParamStore {
+        &self.params
+    }
+
+    /// Changes whenever weights change outside a training.
+    pub fn version(&self) -> u64 {
+        self.version.get()
+    }
+
+    pub(super) fn changed(&self) {
+        self.version.set(self.version.get() + 1);
+    }
+
+    /// The window of its windowed layers.
+    pub fn window(&self) -> Option<usize> {
+        self.config.sliding_window.filter(|_| self.config.has_windows())
+    }
+
+    /// Vocabulary head (V, C); the embedding itself where they are tied.
+    pub fn head(&self) -> Tensor {
+        self.params.tensor(self.head)
+    }
+
+    /// Module path of the output layer.
+    pub fn head_path(&self) -> String {
+        Names::of(&self.config).head()
+    }
+
+    /// Divides the rotary frequencies: the table a GGUF of Llama 3.1 carries in place of `rope_scaling`.
+    pub(super) fn set_rope_factors(&self, file: &str, factors: &[f32]) -> Result<()> {
+        let Some(rope) = &self.config.rope else { return Ok(()) };
+        let (freq, _) = rope.table()?;
+        if factors.len() != freq.len() || factors.iter().any(|f| !(f.is_finite() && *f > 0.0)) {
+            return Err(Error::file(
+                file,
+                format!("rope_freqs.weight has {} factors, expected {} positive numbers", factors.len(), freq.len()),
+            ));
+        }
+        let freq: Vec<f64> = freq.iter().zip(factors).map(|(f, d)| f64::from(f / d)).collect();
+        self.rope.inv_freq.set_f64(self.exec(), &freq);
+        Ok(())
+    }
+
+    /// All linears that an adapter may be put on, in order of their index.
+    pub fn linears(&self) -> Vec<&Linear> {
+        self.blocks.iter().flat_map(|b| b.attention.linears().into_iter().chain(b.mlp.linears())).collect()
+    }
+
+    /// Module paths of those linears, as `target_modules` matches them.
+    pub fn linear_paths(&self) -> Vec<&str> {
+        self.linears().into_iter().flat_map(|l| l.parts.iter().map(|p| p.path.as_str())).collect()
+    }
+
+    fn forward<'a>(&'a self, lora: Option<&'a LoraSet>, train: bool) -> Forward<'a> {
+        Forward { params: &self.params, lora, train }
+    }
+
+    fn embed(&self, tape: &mut Tape, cx: &Forward<'_>, ids: Val, positions: Val) -> Result<Val> {
+        let x = self.embed.forward(tape, cx, ids)?;
+        match &self.positions {
+            None => Ok(x),
+            Some(table) => {
+                let p = table.forward(tape, cx, positions)?;
+                tape.push1(Add, &[x, p])
+            }
+        }
+    }
+
+    fn block(&self, tape: &mut Tape, cx: &Forward<'_>, block: &Block, x: Val, positions: Val, keys: Keys<'_>) -> Result<Val> {
+        let n = block.norm1.forward(tape, cx, x)?;
+        let x = block.attention.forward(tape, cx, n, x, positions, &self.rope, keys)?;
+        let n = block.norm2.forward(tape, cx, x)?;
+        block.mlp.forward(tape, cx, n, x)
+    }
+
+    /// Records a pass over whole sequences: hidden states (B·T, C) after the last norm, ready for the head. Every block is a segment,
+    /// so that gradient checkpointing may drop it. `train` switches dropout on and keeps everything differentiable.
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
+    pub fn record_hidden(&self, tape: &mut Tape, inputs: &TrainInputs, adapter: Option<&LoraSet>, train: bool) -> Result<Val> {
+        let cx = self.forward(adapter, train);
+        let mut x = self.embed(tape, &cx, inputs.ids, inputs.positions)?;
+        for block in &self.blocks {
+            tape.begin_segment();
+            let spans = if block.attention.windowed { inputs.window_spans.unwrap_or(inputs.spans) } else { inputs.spans };
+            x = self.block(tape, &cx, block, x, inputs.positions, Keys::Sequence { batch: inputs.batch, spans })?;
+            tape.end_segment();
+        }
+        self.norm.forward(tape, &cx, x)
+    }
+
+    /// Records a pass over M tokens with a cache: the residual stream (M, C) after the last block. Rows are chosen from it before
+    /// [`Model::record_logits`].
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
+    pub fn record_cached(&self, tape: &mut Tape, inputs: &CachedInputs, cache: &KvCache, adapter: Option<&LoraSet>) -> Result<Val> {
+        let cx = self.forward(adapter, false);
+        let mut x = self.embed(tape, &cx, inputs.ids, inputs.positions)?;
+        for (block, layer) in self.blocks.iter().zip(&cache.layers) {
+            let spans = if block.attention.windowed { inputs.window_spans.unwrap_or(inputs.spans) } else { inputs.spans };
+            x = self.block(tape, &cx, block, x, inputs.positions, Keys::Cached { cache: layer, slots: inputs.slots, spans })?;
+        }
+        Ok(x)
+    }
+
+    /// Records the last norm for rows of [`Model::record_cached`].
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
+    pub fn record_norm(&self, tape: &mut Tape, x: Val) -> Result<Val> {
+        self.norm.forward(tape, &self.forward(None, false), x)
+    }
+
+    /// Records the head: hidden (R, C) after the last norm → logits (R, V).
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
+    pub fn record_logits(&self, tape: &mut Tape, hidden: Val) -> Result<Val> {
+        let head = tape.tensor(&self.head());
+        tape.push1(LinearOp::plain(), &[hidden, head])
+    }
+
+    /// An empty key/value cache.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn cache(&self, capacity: usize) -> Result<KvCache> {
+        KvCache::new(self.exec(), self.config.num_hidden_layers, self.config.kv_width(), capacity)
+    }
+
+    /// Adds an adapter's products to the weights: W ← W + scale·B·A, on the host, one linear at a time. Plain weights keep their type;
+    /// quantized ones become F16, because an update is smaller than a quantization step and would be lost (more GPU memory,
+    /// and it is what "merged" means for whoever exports the result).
+    ///
+    /// # Errors
+    /// Whatever the device reports; [`Error::NotFinite`].
+    pub async fn merge(&self, set: &LoraSet) -> Result<()> {
+        let adapter = set.export().await?;
+        for l in self.linears() {
+            let pairs: Vec<_> =
+                l.parts.iter().filter_map(|p| adapter.pairs.iter().find(|a| a.target.module == p.path).map(|a| (p.first, a))).collect();
+            if pairs.is_empty() {
+                continue;
+            }
+            let tensor = self.params.tensor(l.weight);
+            let mut w = tensor.read_rows(self.exec(), 0, l.outputs).await?;
+            for (first, pair) in pairs {
+                let rows = &mut w[first * l.inputs..(first + pair.out_features) * l.inputs];
+                add_product(rows, l.inputs, &pair.a, &pair.b, pair.target.r, pair.target.scale as f32);
+            }
+            let dtype = match tensor.desc().dtype {
+                d if d.is_quantized() => DType::F16,
+                d => d,
+            };
+            let bytes = crate::tensor::quantize(dtype, &w);
+            if dtype == tensor.desc().dtype {
+                tensor.write_rows(self.exec(), 0, &bytes)?;
+            } else {
+                let desc = crate::graph::Desc { shape: tensor.desc().shape.clone(), dtype };
+                self.params.replace(l.weight, Tensor::from_bytes(self.exec(), tensor.name(), desc, &bytes)?);
+            }
+        }
+        self.changed();
+        Ok(())
+    }
+}
+
+/// rows (n, k) += scale · B (n, r) · A (r, k).
+pub(super) fn add_product(rows: &mut [f32], k: usize, a: &[f32], b: &[f32], r: usize, scale: f32) {
+    for (row, b) in rows.chunks_exact_mut(k).zip(b.chunks_exact(r)) {
+        for (a, b) in a.chunks_exact(k).zip(b) {
+            let s = b * scale;
+            if s != 0.0 {
+                row.iter_mut().zip(a).for_each(|(w, a)| *w += s * a);
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Self-attention of a block: projections, rotation, keys and values, output projection with the residual added.
+
+use super::{Extra, Forward, Linear, Norm};
+use crate::Result;
+use crate::graph::{Desc, Tape, Tensor, Val};
+use crate::ops::attention::{Attention as FullOp, AttentionCached};
+use crate::ops::rope::{RopeAppend, RopeSplit};
+
+/// q, k and v: one tensor where their types are equal.
+#[derive(Clone, Debug)]
+pub enum Projections {
+    Fused(Linear),
+    Split(Linear, Linear, Linear),
+}
+
+/// Rotary frequencies on the device.
+#[derive(Clone)]
+pub struct RopeTable {
+    /// (rotary/2); one unused element when nothing is rotated.
+    pub inv_freq: Tensor,
+    /// Rotated channels of a head; 0 = learned positions.
+    pub rotary: usize,
+    /// Multiplies cos and sin (yarn).
+    pub mscale: f32,
+}
+
+/// Where the keys of a pass are.
+#[derive(Clone, Copy)]
+pub enum Keys<'a> {
+    /// In a cache (2, S, Hkv·D): new ones go to `slots` (M), queries see `spans` (M, 4).
+    Cached { cache: &'a Tensor, slots: Val, spans: Val },
+    /// In the pass itself, `batch` sequences: queries see `spans` (B·T, 2).
+    Sequence { batch: usize, spans: Val },
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Attention {
+    pub qkv: Projections,
+    /// Per head, before the rotation (Qwen3).
+    pub q_norm: Option<Norm>,
+    pub k_norm: Option<Norm>,
+    pub out: Linear,
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub dim: usize,
+    /// Its queries see the window's spans.
+    pub windowed: bool,
+}
+
+impl Attention {
+    /// x (M, C) normed, residual (M, C) → (M, C).
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`].
+    #[allow(clippy::too_many_arguments)]
+    pub fn forward(
+        &self,
+        tape: &mut Tape,
+        cx: &Forward<'_>,
+        x: Val,
+        residual: Val,
+        positions: Val,
+        rope: &RopeTable,
+        keys: Keys<'_>,
+    ) -> Result<Val> {
+        let (heads, kv_heads, dim) = (self.heads, self.kv_heads, self.dim);
+        let mut inputs = match &self.qkv {
+            Projections::Fused(l) => vec![l.forward(tape, cx, x, Extra::default())?],
+            Projections::Split(q, k, v) => {
+                let mut q = q.forward(tape, cx, x, Extra::default())?;
+                let mut k = k.forward(tape, cx, x, Extra::default())?;
+                if let Some(n) = &self.q_norm {
+                    q = n.forward(tape, cx, q)?;
+                }
+                if let Some(n) = &self.k_norm {
+                    k = n.forward(tape, cx, k)?;
+                }
+                vec![q, k, v.forward(tape, cx, x, Extra::default())?]
+            }
+        };
+        let rows = tape.desc(x).rows();
+        inputs.push(positions);
+        inputs.push(tape.tensor(&rope.inv_freq));
+        let split = RopeSplit { heads, kv_heads, dim, rotary: rope.rotary, interleaved: false, mscale: rope.mscale };
+        let scale = 1.0 / (dim as f32).sqrt();
+        let o = match keys {
+            Keys::Cached { cache, slots, spans } => {
+                inputs.push(slots);
+                let q = tape.temp(Desc::f32(&[rows, heads * dim]));
+                let cache = tape.tensor(cache);
+                tape.push_into(RopeAppend { same: split }, &inputs, &[(q, false), (cache, true)])?;
+                tape.push1(AttentionCached { heads, kv_heads, dim, scale }, &[q, cache, spans])?
+            }
+            Keys::Sequence { batch, spans } => {
+                let qkv = tape.push(split, &inputs)?;
+                tape.push(FullOp { heads, kv_heads, dim, scale, batch }, &[qkv[0], qkv[1], qkv[2], spans])?[0]
+            }
+        };
+        self.out.forward(tape, cx, o, Extra { residual: Some(residual), ..Extra::default() })
+    }
+
+    /// Its linears.
+    pub fn linears(&self) -> Vec<&Linear> {
+        match &self.qkv {
+            Projections::Fused(l) => vec![l, &self.out],
+            Projections::Split(q, k, v) => vec![q, k, v, &self.out],
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! LoRA (Hu et al. 2021): one set of A and B for the linears a PEFT configuration chooses, in one flat buffer so that one
+//! dispatch updates them all and one copy switches adapters.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+
+use super::Linear;
+use crate::formats::peft::{LoraAdapter, LoraConfig, LoraPair, Target};
+use crate::graph::{Arena, Exec, Tensor};
+use crate::ops::linear::LoraSeg;
+use crate::{Error, Result};
+
+/// A and B of one (possibly fused) linear.
+pub struct LoraLinear {
+    /// (Σr, in): the rows of every module's A.
+    pub a: Tensor,
+    /// (1, Σ rows·r): every module's B, row by row.
+    pub b: Tensor,
+    pub segs: Vec<LoraSeg>,
+    /// The module behind each segment.
+    pub modules: Vec<Target>,
+    pub inputs: usize,
+}
+
+/// An adapter on the device, in the shape its configuration asks for.
+pub struct LoraSet {
+    exec: Exec,
+    config: LoraConfig,
+    key: String,
+    linears: BTreeMap<usize, LoraLinear>,
+    arena: Arena,
+    grads: RefCell<Option<Arena>>,
+}
+
+/// SplitMix64: the same numbers on every machine.
+struct Random(u64);
+
+impl Random {
+    /// Uniform in 0…1 with 24 bits.
+    fn unit(&mut self) -> f32 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1u32 << 24) as f32
+    }
+}
+
+/// The modules `config` chooses among a model's linears. The output layer is no module an adapter can be put on here.
+fn choose(config: &LoraConfig, linears: &[&Linear], head: &str) -> Result<HashMap<String, Target>> {
+    config.validate()?;
+    let paths = linears.iter().flat_map(|l| l.parts.iter().map(|p| p.path.as_str())).chain([head]);
+    let targets = config.targets(paths, Some(head))?;
+    if targets.iter().any(|t| t.module == head) {
+        return Err(Error::BadAdapter(format!("target_modules chooses {head}: adapters on the output layer are not supported")));
+    }
+    Ok(targets.into_iter().map(|t| (t.module.clone(), t)).collect())
+}
+
+/// What tells apart the shapes of two sets: equal keys mean that one's values fit into the other and that recorded programs serve
+/// both. Scales are part of it, being constants of the programs; dropout too.
+pub fn shape_key(config: &LoraConfig, linears: &[&Linear], head: &str) -> Result<String> {
+    use std::fmt::Write as _;
+    let targets = choose(config, linears, head)?;
+    let mut key = format!("dropout {}", config.lora_dropout);
+    for part in linears.iter().flat_map(|l| &l.parts) {
+        if let Some(t) = targets.get(&part.path) {
+            let _ = write!(key, ";{}:{}:{}", part.path, t.r, t.scale);
+        }
+    }
+    Ok(key)
+}
+
+impl LoraSet {
+    /// Zeroed A and B for the modules `config` chooses; `head` is the path of the output layer, which `all-linear` leaves out.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`], [`Error::BadAdapter`], [`Error::OutOfMemory`].
+    pub fn new(exec: &Exec, config: &LoraConfig, linears: &[&Linear], head: &str) -> Result<LoraSet> {
+        let targets = choose(config, linears, head)?;
+        let key = shape_key(config, linears, head)?;
+        let mut shapes = Vec::new();
+        let mut found = Vec::new();
+        for l in linears {
+            let (mut segs, mut modules) = (Vec::new(), Vec::new());
+            let (mut h_off, mut b_off) = (0, 0);
+            for part in &l.parts {
+                let Some(t) = targets.get(&part.path) else { continue };
+                segs.push(LoraSeg { row0: part.first, row1: part.first + part.rows, h_off, r: t.r, b_off, scale: t.scale as f32 });
+                h_off += t.r;
+                b_off += t.r * part.rows;
+                modules.push(t.clone());
+            }
+            if !segs.is_empty() {
+                shapes.push((format!("{}.lora_A", l.parts[0].path), vec![h_off, l.inputs]));
+                shapes.push((format!("{}.lora_B", l.parts[0].path), vec![1, b_off]));
+                found.push((l.index, segs, modules, l.inputs));
+            }
+        }
+        let arena = Arena::zeros(exec, "adapter", &shapes)?;
+        let mut parts = arena.parts.iter();
+        let mut set = BTreeMap::new();
+        for (index, segs, modules, inputs) in found {
+            let (Some(a), Some(b)) = (parts.next().cloned(), parts.next().cloned()) else { unreachable!("two parts each") };
+            set.insert(index, LoraLinear { a, b, segs, modules, inputs });
+        }
+        let all = linears.iter().flat_map(|l| l.parts.iter().map(|p| p.path.as_str())).chain([head]);
+        let config = config.resolved(all, Some(head))?;
+        Ok(LoraSet { exec: exec.clone(), config, key, linears: set, arena, grads: RefCell::default() })
+    }
+
+    /// The configuration, with `target_modules` as PEFT writes it.
+    pub fn config(&self) -> &LoraConfig {
+        &self.config
+    }
+
+    /// See [`shape_key`].
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub fn dropout(&self) -> f32 {
+        self.config.lora_dropout as f32
+    }
+
+    /// A and B of linear number `index` of the model.
+    pub fn linear(&self, index: usize) -> Option<&LoraLinear> {
+        self.linears.get(&index)
+    }
+
+    /// All of A and B in one flat (1, n) tensor (parts padded with zeros to 64 elements).
+    pub fn params(&self) -> &Tensor {
+        &self.arena.flat
+    }
+
+    /// Number of trainable values.
+    pub fn parameters(&self) -> usize {
+        self.arena.parts.iter().map(|p| p.desc().len()).sum()
+    }
+
+    /// Bytes on the GPU, gradients aside.
+    pub fn bytes(&self) -> u64 {
+        self.arena.flat.desc().gpu_bytes()
+    }
+
+    /// Starts an adapter as PEFT does: A uniform in ±1/√in (Kaiming with a = √5), B zero.
+    pub fn init(&self, seed: u64) {
+        for (index, l) in &self.linears {
+            let mut random = Random(seed ^ (*index as u64).wrapping_mul(0xD1B5_4A32_D192_ED03));
+            let bound = 1.0 / (l.inputs as f32).sqrt();
+            let a: Vec<f64> = (0..l.a.desc().len()).map(|_| f64::from((random.unit() * 2.0 - 1.0) * bound)).collect();
+            l.a.set_f64(&self.exec, &a);
+            l.b.set_f64(&self.exec, &vec![0.0; l.b.desc().len()]);
+        }
+    }
+
+    /// Gives A and B gradients (zeroed at first); the flat gradient buffer, laid out like [`LoraSet::params`].
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn train(&self, exec: &Exec) -> Result<Tensor> {
+        if self.grads.borrow().is_none() {
+            let shapes: Vec<_> = self.arena.parts.iter().map(|p| (format!("d{}", p.name()), p.desc().shape.clone())).collect();
+            let grads = Arena::zeros(exec, "adapter gradients", &shapes)?;
+            for (p, g) in self.arena.parts.iter().zip(&grads.parts) {
+                p.set_grad(Some(g.clone()));
+            }
+            *self.grads.borrow_mut() = Some(grads);
+        }
+        Ok(self.grads.borrow().as_ref().expect("set above").flat.clone())
+    }
+
+    /// Takes the gradients away again.
+    pub fn freeze(&self) {
+        self.arena.parts.iter().for_each(|p| p.set_grad(None));
+        *self.grads.borrow_mut() = None;
+    }
+
+    /// Takes the values of an adapter in host memory.
+    ///
+    /// # Errors
+    /// [`Error::BadAdapter`] when it has other modules or shapes than this set.
+    pub fn import(&self, adapter: &LoraAdapter) -> Result<()> {
+        let pairs: HashMap<&str, &LoraPair> = adapter.pairs.iter().map(|p| (p.target.module.as_str(), p)).collect();
+        let mut used = 0;
+        for l in self.linears.values() {
+            for (seg, t) in l.segs.iter().zip(&l.modules) {
+                let p = pairs.get(t.module.as_str()).ok_or_else(|| Error::BadAdapter(format!("module {:?} has no weights", t.module)))?;
+                let rows = seg.row1 - seg.row0;
+                if (p.target.r, p.in_features, p.out_features) != (seg.r, l.inputs, rows) {
+                    return Err(Error::BadAdapter(format!(
+                        "module {:?} is ({}, {}) with r {}, expected ({rows}, {}) with r {}",
+                        t.module, p.out_features, p.in_features, p.target.r, l.inputs, seg.r
+                    )));
+                }
+                l.a.write_rows(&self.exec, seg.h_off, bytemuck::cast_slice(&p.a))?;
+                l.b.write_elements(&self.exec, seg.b_off, bytemuck::cast_slice(&p.b))?;
+                used += 1;
+            }
+        }
+        if used != adapter.pairs.len() {
+            return Err(Error::BadAdapter(format!("{} modules have weights, the model takes {used} of them", adapter.pairs.len())));
+        }
+        Ok(())
+    }
+
+    /// The values as PEFT names them; rows are in Hugging Face order, as they are on the device.
+    ///
+    /// # Errors
+    /// Whatever the device reports; [`Error::NotFinite`].
+    pub async fn export(&self) -> Result<LoraAdapter> {
+        self.export_from(false).await
+    }
+
+    /// The gradients, in the same form.
+    ///
+    /// # Errors
+    /// As [`LoraSet::export`]; [`Error::BadConfig`] when there are none.
+    pub async fn export_grads(&self) -> Result<LoraAdapter> {
+        self.export_from(true).await
+    }
+
+    async fn export_from(&self, grads: bool) -> Result<LoraAdapter> {
+        let mut pairs = Vec::new();
+        for l in self.linears.values() {
+            let pick = |t: &Tensor| {
+                if grads { t.grad().ok_or_else(|| Error::config("adapter", "is frozen: it has no gradients")) } else { Ok(t.clone()) }
+            };
+            let (ta, tb) = (pick(&l.a)?, pick(&l.b)?);
+            let a = ta.read_rows(&self.exec, 0, ta.desc().shape[0]).await?;
+            let b = tb.read_rows(&self.exec, 0, 1).await?;
+            for (seg, t) in l.segs.iter().zip(&l.modules) {
+                let rows = seg.row1 - seg.row0;
+                let pair = LoraPair {
+                    target: t.clone(),
+                    in_features: l.inputs,
+                    out_features: rows,
+                    a: a[seg.h_off * l.inputs..(seg.h_off + seg.r) * l.inputs].to_vec(),
+                    b: b[seg.b_off..seg.b_off + rows * seg.r].to_vec(),
+                };
+                if !pair.a.iter().chain(&pair.b).all(|v| v.is_finite()) {
+                    return Err(Error::NotFinite(format!("the adapter of {}", t.module)));
+                }
+                pairs.push(pair);
+            }
+        }
+        pairs.sort_by(|x, y| x.target.module.cmp(&y.target.module));
+        Ok(LoraAdapter { config: self.config.clone(), pairs })
+    }
+
+    /// A copy of all values on the device, to come back to with [`LoraSet::restore`].
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn snapshot(&self) -> Result<Tensor> {
+        let copy = Tensor::zeros(&self.exec, "adapter copy", self.arena.flat.desc().clone())?;
+        self.copy(&self.arena.flat, &copy)?;
+        Ok(copy)
+    }
+
+    /// Takes back a copy of a set with the same key: one buffer copy on the device.
+    ///
+    /// # Errors
+    /// [`Error::BadAdapter`] when the sizes differ.
+    pub fn restore(&self, copy: &Tensor) -> Result<()> {
+        self.copy(copy, &self.arena.flat)
+    }
+
+    fn copy(&self, from: &Tensor, to: &Tensor) -> Result<()> {
+        if from.desc() != to.desc() {
+            return Err(Error::BadAdapter(format!("a copy of {:?} for an adapter of {:?}", from.desc().shape, to.desc().shape)));
+        }
+        let gpu = self.exec.gpu().ok_or_else(|| Error::NoAdapter("adapters are switched on the GPU executor".into()))?;
+        gpu.copy(&[(from.buf(), 0, to.buf(), 0, from.desc().gpu_bytes())]);
+        Ok(())
+    }
+
+    /// A second set with the same shape and values: the frozen reference of a training that goes on from this one.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn duplicate(&self, linears: &[&Linear], head: &str) -> Result<LoraSet> {
+        let copy = LoraSet::new(&self.exec, &self.config, linears, head)?;
+        self.copy(&self.arena.flat, &copy.arena.flat)?;
+        Ok(copy)
+    }
+}
