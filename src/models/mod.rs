@@ -4,6 +4,7 @@ mod adapters;
 mod blueprint;
 pub mod config;
 pub mod gpt2;
+mod loader;
 mod model;
 mod names;
 mod rope;
@@ -12,5 +13,8 @@ pub use adapters::{ActiveAdapter, AdapterChoice, AdapterInfo, Adapters};
 pub use blueprint::{Blueprint, Footprint};
 pub use config::Config;
 pub use gpt2::Gpt2Config;
+#[cfg(not(target_arch = "wasm32"))]
+pub use loader::load_path;
+pub use loader::{LoadOptions, LoadedModel, ModelInfo, ModelLoader};
 pub use model::{CachedInputs, Model, TrainInputs};
 pub use rope::{Rope, RopeScaling};

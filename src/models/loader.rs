@@ -1,0 +1,563 @@
+//! From the bytes of a file to weights on the device, pushed in pieces of any size. Nothing larger than a few MiB is ever held on
+//! the host: rows go to their buffers as they arrive.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::names::{from_gguf, from_safetensors};
+use super::{Adapters, Config, Model};
+use crate::formats::{Container, ContainerKind, Event, StreamReader};
+use crate::graph::Exec;
+use crate::nn::transpose;
+use crate::tensor::{DType, dequantize, quantize};
+use crate::tokenizer::{GgufVocab, Tokenizer};
+use crate::{Error, Result};
+
+/// How to load.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// Longest context to run with; the model's own if it is shorter (or this is `None`).
+    pub context_length: Option<usize>,
+    /// All weights as F32 in one buffer, for full training.
+    pub trainable: bool,
+    /// The model's name; from the file where it says one.
+    pub name: Option<String>,
+    /// Compute the SHA-256 of the (last) weight file.
+    pub sha256: bool,
+}
+
+/// What is known of a loaded model.
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelInfo {
+    pub name: String,
+    pub architecture: String,
+    pub parameters: u64,
+    pub layers: usize,
+    pub hidden_size: usize,
+    pub context_length: usize,
+    pub vocab_size: usize,
+    /// Type of most of the weights.
+    pub quantization: String,
+    pub file_bytes: u64,
+    /// Bytes of the weights on the device.
+    pub gpu_bytes: u64,
+    pub sha256: Option<String>,
+    /// Last parts of the paths of all linears.
+    pub target_modules: Vec<String>,
+}
+
+/// A model with what came along with it.
+pub struct LoadedModel {
+    pub model: Rc<Model>,
+    /// With its chat template; `None` where the files have no tokenizer.
+    pub tokenizer: Option<Rc<Tokenizer>>,
+    pub adapters: Rc<Adapters>,
+    pub info: ModelInfo,
+}
+
+impl LoadedModel {
+    /// A model that came from no file.
+    pub fn of(model: Model, tokenizer: Option<Rc<Tokenizer>>, name: &str) -> LoadedModel {
+        let model = Rc::new(model);
+        let context = model.config().max_position_embeddings;
+        let info = info(&model, name.to_string(), context, 0, None, "F32".into());
+        LoadedModel { adapters: Rc::new(Adapters::new(model.clone())), tokenizer, info, model }
+    }
+
+    /// The tokenizer.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] where the files have none.
+    pub fn tokenizer(&self) -> Result<&Rc<Tokenizer>> {
+        self.tokenizer.as_ref().ok_or_else(|| Error::config("tokenizer", "the model's files have none: only token ids can be used"))
+    }
+}
+
+fn info(model: &Model, name: String, context: usize, file_bytes: u64, sha256: Option<String>, quantization: String) -> ModelInfo {
+    let c = model.config();
+    let mut target_modules: Vec<String> = Vec::new();
+    for path in model.linear_paths() {
+        let last = path.rsplit('.').next().unwrap_or(path);
+        if !target_modules.iter().any(|t| t == last) {
+            target_modules.push(last.to_string());
+        }
+    }
+    ModelInfo {
+        name,
+        architecture: c.model_type.clone(),
+        parameters: model.params().parameters(),
+        layers: c.num_hidden_layers,
+        hidden_size: c.hidden_size,
+        context_length: context,
+        vocab_size: c.vocab_size,
+        quantization,
+        file_bytes,
+        gpu_bytes: model.params().bytes(),
+        sha256,
+        target_modules,
+    }
+}
+
+/// Where the bytes of a file's tensor go.
+#[derive(Clone, Debug)]
+enum Destination {
+    Nowhere,
+    /// Divisors of the rotary frequencies.
+    RopeFactors,
+    /// A checkpoint key; `group` rows are reordered together (heads of q and k in a llama GGUF; 1 = in order; 0 = all at once).
+    Key {
+        path: String,
+        group: usize,
+        interleaved: bool,
+    },
+}
+
+/// What is being filled.
+struct Filling {
+    model: Model,
+    /// Rows (elements of a vector) of each checkpoint key that have come.
+    filled: BTreeMap<String, usize>,
+    rope_factors: Option<Vec<f32>>,
+}
+
+/// State that the events of a file change.
+struct State {
+    exec: Exec,
+    options: LoadOptions,
+    texts: HashMap<String, String>,
+    filling: Option<Filling>,
+    container: Option<Arc<Container>>,
+    destinations: Vec<Destination>,
+    /// Rows of a group whose rest has not come yet.
+    carry: Vec<u8>,
+    /// Bytes written since the last flush.
+    unflushed: usize,
+    /// Bytes of weights by type, to tell what most of a model is.
+    types: BTreeMap<&'static str, u64>,
+    file_bytes: u64,
+    sha256: Option<String>,
+    /// Metadata of a GGUF: tokenizer and name.
+    gguf: Option<Arc<Container>>,
+}
+
+/// Takes a model file (a GGUF; or side files and then one or more safetensors) in pieces.
+pub struct ModelLoader {
+    state: State,
+    reader: Option<StreamReader>,
+}
+
+/// Written bytes wait in host memory until a submit.
+const FLUSH_BYTES: usize = 8 << 20;
+
+impl ModelLoader {
+    pub fn new(exec: &Exec, options: LoadOptions) -> ModelLoader {
+        let state = State {
+            exec: exec.clone(),
+            options,
+            texts: HashMap::new(),
+            filling: None,
+            container: None,
+            destinations: Vec::new(),
+            carry: Vec::new(),
+            unflushed: 0,
+            types: BTreeMap::new(),
+            file_bytes: 0,
+            sha256: None,
+            gguf: None,
+        };
+        ModelLoader { state, reader: None }
+    }
+
+    /// Side files of a Hugging Face folder: `config.json` (before any weights), `generation_config.json`, `tokenizer.json`,
+    /// `tokenizer_config.json`, `chat_template.jinja`. Other names are kept and not used.
+    pub fn add_text(&mut self, name: &str, text: impl Into<String>) {
+        self.state.texts.insert(name.to_string(), text.into());
+    }
+
+    /// Begins a weight file; `total` is its size where known.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while another is open.
+    pub fn begin_file(&mut self, name: &str, total: Option<u64>) -> Result<()> {
+        if self.reader.is_some() {
+            return Err(Error::Busy(format!("{name}: the file before it has not ended")));
+        }
+        let reader = StreamReader::new(name, total);
+        self.reader = Some(if self.state.options.sha256 { reader.with_sha256() } else { reader });
+        self.state.carry.clear();
+        Ok(())
+    }
+
+    /// The next bytes of the file. After an error the loader is of no more use.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`], [`Error::UnsupportedArchitecture`], [`Error::BadConfig`], [`Error::NotFinite`], [`Error::OutOfMemory`].
+    pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        let mut reader = self.reader.take().ok_or_else(|| Error::Busy("push without begin_file".into()))?;
+        let state = &mut self.state;
+        reader.push(bytes, &mut |event| match event {
+            Event::Header(c) => state.header(c),
+            Event::Chunk { tensor, offset, bytes } => state.chunk(tensor, offset, bytes),
+        })?;
+        self.reader = Some(reader);
+        Ok(())
+    }
+
+    /// The file has ended.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] when something of it has not come.
+    pub fn end_file(&mut self) -> Result<()> {
+        let reader = self.reader.take().ok_or_else(|| Error::Busy("end_file without begin_file".into()))?;
+        let summary = reader.finish()?;
+        self.state.file_bytes += summary.bytes;
+        self.state.sha256 = summary.sha256.or(self.state.sha256.take());
+        Ok(())
+    }
+
+    /// Checks that everything has come and builds the tokenizer.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] with what is missing; what the device reported while weights were written.
+    pub async fn finish(self) -> Result<LoadedModel> {
+        if self.reader.is_some() {
+            return Err(Error::Busy("the last file has not ended".into()));
+        }
+        let state = self.state;
+        let Some(Filling { model, filled, rope_factors }) = state.filling else {
+            return Err(Error::file("model", "no weight file was given"));
+        };
+        let file = state.container.as_ref().map_or("model", |c| c.file.as_str()).to_string();
+        for path in model.params().paths() {
+            let (have, want) = (filled.get(path).copied().unwrap_or(0), model.params().find(path).map_or(0, |p| p.shape[0]));
+            if have == 0 {
+                return Err(Error::file(&file, format!("tensor {path:?} is missing")));
+            }
+            if have != want {
+                return Err(Error::file(&file, format!("tensor {path:?} has {have} of {want} rows")));
+            }
+        }
+        if let Some(factors) = rope_factors {
+            model.set_rope_factors(&file, &factors)?;
+        }
+        if let Some(gpu) = state.exec.gpu() {
+            gpu.flush();
+            gpu.done().await?;
+        }
+        let tokenizer = tokenizer(&state.texts, state.gguf.as_deref())?;
+        if let Some(t) = &tokenizer
+            && t.vocab_size() > model.config().vocab_size
+        {
+            let (t, v) = (t.vocab_size(), model.config().vocab_size);
+            return Err(Error::file(&file, format!("the tokenizer has {t} tokens, the embedding {v}")));
+        }
+        let own = model.config().max_position_embeddings;
+        let context = state.options.context_length.unwrap_or(own).clamp(1, own);
+        let named = state.gguf.as_ref().and_then(|c| c.metadata.opt_str("general.name").ok().flatten().map(str::to_string));
+        let stem = file.rsplit(['/', '\\']).next().unwrap_or(&file).to_string();
+        let name = state.options.name.or(named).unwrap_or(stem);
+        let most = state.types.iter().max_by_key(|t| t.1).map_or("F32", |t| t.0).to_string();
+        let model = Rc::new(model);
+        let info = info(&model, name, context, state.file_bytes, state.sha256, most);
+        Ok(LoadedModel { adapters: Rc::new(Adapters::new(model.clone())), tokenizer: tokenizer.map(Rc::new), info, model })
+    }
+}
+
+impl State {
+    fn header(&mut self, c: &Arc<Container>) -> Result<()> {
+        let gguf = matches!(c.kind, ContainerKind::Gguf { .. });
+        if self.filling.is_none() {
+            let mut config = if gguf {
+                Config::from_gguf(c)?
+            } else {
+                let text =
+                    self.texts.get("config.json").ok_or_else(|| Error::file(&c.file, "needs its config.json, which was not given"))?;
+                Config::from_json("config.json", text)?
+            };
+            if let Some(text) = self.texts.get("generation_config.json") {
+                config.add_generation_config("generation_config.json", text)?;
+            }
+            let dtypes: HashMap<String, DType> =
+                c.tensors.iter().filter_map(|t| Some((self.path_of(c, &config, &t.name)?, t.dtype))).collect();
+            // Of keys that are in another shard only this is known: models have one type.
+            let mut sizes: HashMap<DType, u64> = HashMap::new();
+            c.tensors.iter().filter(|t| t.shape.len() == 2).for_each(|t| *sizes.entry(t.dtype).or_default() += t.bytes);
+            let most = sizes.into_iter().max_by_key(|s| s.1).map_or(DType::F32, |s| s.0);
+            self.check_count(c, &config)?;
+            let model = Model::allocate(&self.exec, config, &|path| dtypes.get(path).copied().unwrap_or(most), self.options.trainable)?;
+            if let Some(gpu) = self.exec.gpu() {
+                gpu.check()?;
+            }
+            self.filling = Some(Filling { model, filled: BTreeMap::new(), rope_factors: None });
+        } else if gguf {
+            return Err(Error::file(&c.file, "a model in several GGUF files is not supported"));
+        }
+        if gguf {
+            self.gguf = Some(c.clone());
+        }
+        self.container = Some(c.clone());
+        self.destinations = c.tensors.iter().map(|t| self.destination(c, t)).collect::<Result<_>>()?;
+        for t in &c.tensors {
+            *self.types.entry(t.dtype.name()).or_default() += t.bytes;
+        }
+        Ok(())
+    }
+
+    /// A file with far fewer bytes than its configuration claims weights must not make us allocate them.
+    fn check_count(&self, c: &Container, config: &Config) -> Result<()> {
+        let shards = self.texts.contains_key("model.safetensors.index.json");
+        let layers: std::collections::HashSet<&str> =
+            c.tensors.iter().filter_map(|t| t.name.split('.').find(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()))).collect();
+        if !shards && layers.len() != config.num_hidden_layers {
+            let claimed = config.num_hidden_layers;
+            return Err(Error::file(&c.file, format!("has weights of {} layers, its configuration says {claimed}", layers.len())));
+        }
+        let embed = super::names::Names::of(config).embed() + ".weight";
+        if let Some(t) = c.tensors.iter().find(|t| self.path_of(c, config, &t.name).as_deref() == Some(&embed))
+            && t.shape != [config.vocab_size, config.hidden_size]
+        {
+            let (v, w) = (config.vocab_size, config.hidden_size);
+            return Err(Error::file(&c.file, format!("tensor {:?} has shape {:?}, expected [{v}, {w}]", t.name, t.shape)));
+        }
+        Ok(())
+    }
+
+    fn path_of(&self, c: &Container, config: &Config, name: &str) -> Option<String> {
+        if matches!(c.kind, ContainerKind::Gguf { .. }) { from_gguf(name) } else { Some(from_safetensors(config, name)) }
+    }
+
+    fn destination(&self, c: &Container, t: &crate::formats::TensorInfo) -> Result<Destination> {
+        let model = &self.filling.as_ref().expect("made by header()").model;
+        if t.name == "rope_freqs.weight" {
+            return Ok(if t.elements() <= 4096 { Destination::RopeFactors } else { Destination::Nowhere });
+        }
+        let Some(path) = self.path_of(c, model.config(), &t.name) else { return Ok(Destination::Nowhere) };
+        let Some(p) = model.params().find(&path) else { return Ok(Destination::Nowhere) };
+        if t.shape != p.shape {
+            return Err(Error::file(&c.file, format!("tensor {:?} has shape {:?}, expected {:?}", t.name, t.shape, p.shape)));
+        }
+        if t.dtype == DType::U32 {
+            return Err(Error::file(&c.file, format!("tensor {:?} has type U32, expected weights", t.name)));
+        }
+        // A GGUF of the llama architecture has the rows of q and k in pairs (2i, 2i+1) within a head; ours are (i, i + D/2).
+        let gguf_llama = matches!(c.kind, ContainerKind::Gguf { .. }) && model.config().model_type == "llama";
+        let interleaved = gguf_llama && (path.contains(".q_proj.") || path.contains(".k_proj."));
+        let group = if p.transposed {
+            0
+        } else if interleaved {
+            model.config().head_dim
+        } else {
+            1
+        };
+        Ok(Destination::Key { path, group, interleaved })
+    }
+
+    fn chunk(&mut self, tensor: usize, offset: u64, bytes: &[u8]) -> Result<()> {
+        let c = self.container.clone().expect("a header came before");
+        let t = &c.tensors[tensor];
+        let destination = self.destinations[tensor].clone();
+        let last = offset + bytes.len() as u64 == t.bytes;
+        let Destination::Key { path, group, interleaved } = destination else {
+            if matches!(destination, Destination::RopeFactors) {
+                self.carry.extend_from_slice(bytes);
+                if last {
+                    let carry = std::mem::take(&mut self.carry);
+                    self.filling.as_mut().expect("made by header()").rope_factors = Some(dequantize(t.dtype, &carry));
+                }
+            }
+            return Ok(());
+        };
+        let rows = t.shape[0].max(1);
+        let row_bytes = (t.bytes / rows as u64) as usize;
+        let unit = if group == 0 { t.bytes as usize } else { row_bytes * group };
+        // Whole groups straight from the chunk, the rest is kept.
+        let mut rest = bytes;
+        if !self.carry.is_empty() {
+            let n = (unit - self.carry.len()).min(rest.len());
+            self.carry.extend_from_slice(&rest[..n]);
+            rest = &rest[n..];
+            if self.carry.len() == unit {
+                let carry = std::mem::take(&mut self.carry);
+                self.rows(t, &path, interleaved, group, &carry)?;
+                self.carry = carry;
+                self.carry.clear();
+            }
+        }
+        let whole = rest.len() / unit * unit;
+        if whole > 0 {
+            self.rows(t, &path, interleaved, group, &rest[..whole])?;
+        }
+        self.carry.extend_from_slice(&rest[whole..]);
+        if last && !self.carry.is_empty() {
+            return Err(Error::file(&c.file, format!("tensor {:?} has {rows} rows, expected whole heads of {group}", t.name)));
+        }
+        Ok(())
+    }
+
+    /// Whole groups of rows of a checkpoint key, in order.
+    fn rows(&mut self, t: &crate::formats::TensorInfo, path: &str, interleaved: bool, group: usize, bytes: &[u8]) -> Result<()> {
+        let filling = self.filling.as_mut().expect("made by header()");
+        let store = filling.model.params();
+        let p = store.find(path).expect("looked up by destination()").clone();
+        let row_bytes = (t.bytes / t.shape[0].max(1) as u64) as usize;
+        let first = filling.filled.get(path).copied().unwrap_or(0);
+        let count = bytes.len() / row_bytes.max(1);
+        let reordered;
+        let mut bytes = bytes;
+        if interleaved {
+            let half = group / 2;
+            let mut out = Vec::with_capacity(bytes.len());
+            for head in bytes.chunks_exact(group * row_bytes) {
+                for r in 0..group {
+                    let from = if r < half { 2 * r } else { 2 * (r - half) + 1 };
+                    out.extend_from_slice(&head[from * row_bytes..(from + 1) * row_bytes]);
+                }
+            }
+            reordered = out;
+            bytes = &reordered;
+        }
+        check_finite(&t.name, t.dtype, bytes)?;
+        let dtype = store.tensor(p.id).desc().dtype;
+        if p.transposed {
+            let values = transpose(&dequantize(t.dtype, bytes), t.shape[0], t.shape[1]);
+            check_values(&t.name, &values)?;
+            store.write_rows(&p, 0, &quantize(dtype, &values))?;
+        } else if t.dtype == dtype {
+            store.write_rows(&p, first, bytes)?;
+        } else {
+            let values = dequantize(t.dtype, bytes);
+            check_values(&t.name, &values)?;
+            store.write_rows(&p, first, &quantize(dtype, &values))?;
+        }
+        filling.filled.insert(path.to_string(), first + count);
+        self.unflushed += bytes.len();
+        if self.unflushed >= FLUSH_BYTES {
+            self.unflushed = 0;
+            if let Some(gpu) = self.exec.gpu() {
+                gpu.flush();
+                gpu.check()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Exponents of all ones are NaN or infinity. Scales of quantized blocks are checked where blocks are packed.
+fn check_finite(name: &str, dtype: DType, bytes: &[u8]) -> Result<()> {
+    let bad = match dtype {
+        DType::F32 => bytes.chunks_exact(4).position(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) & 0x7f80_0000 == 0x7f80_0000),
+        DType::F16 => bytes.chunks_exact(2).position(|b| b[1] & 0x7c == 0x7c),
+        DType::BF16 => bytes.chunks_exact(2).position(|b| b[1] & 0x7f == 0x7f && b[0] & 0x80 == 0x80),
+        _ => None,
+    };
+    match bad {
+        Some(_) => Err(Error::NotFinite(format!("a weight of tensor {name:?}"))),
+        None => Ok(()),
+    }
+}
+
+fn check_values(name: &str, values: &[f32]) -> Result<()> {
+    if values.iter().all(|v| v.is_finite()) { Ok(()) } else { Err(Error::NotFinite(format!("a weight of tensor {name:?}"))) }
+}
+
+/// The tokenizer of a GGUF's metadata or of `tokenizer.json`.
+fn tokenizer(texts: &HashMap<String, String>, gguf: Option<&Container>) -> Result<Option<Tokenizer>> {
+    if let Some(text) = texts.get("tokenizer.json") {
+        let mut t = Tokenizer::from_json("tokenizer.json", text, texts.get("tokenizer_config.json").map(String::as_str))?;
+        if let Some(template) = texts.get("chat_template.jinja") {
+            t.set_chat_template(template);
+        }
+        return Ok(Some(t));
+    }
+    let Some(c) = gguf else { return Ok(None) };
+    let m = &c.metadata;
+    let Some(model) = m.opt_str("tokenizer.ggml.model")? else { return Ok(None) };
+    let vocab = GgufVocab {
+        file: &c.file,
+        model,
+        pre: m.opt_str("tokenizer.ggml.pre")?,
+        tokens: m.strs("tokenizer.ggml.tokens")?.iter().collect(),
+        token_types: m.opt_i32s("tokenizer.ggml.token_type")?.unwrap_or_default(),
+        merges: m.opt_strs("tokenizer.ggml.merges")?.map(|a| a.iter().collect()).unwrap_or_default(),
+        bos: m.opt_u32("tokenizer.ggml.bos_token_id")?,
+        eos: m.opt_u32("tokenizer.ggml.eos_token_id")?,
+        pad: m.opt_u32("tokenizer.ggml.padding_token_id")?,
+        add_bos: m.opt_bool("tokenizer.ggml.add_bos_token")?,
+        add_eos: m.opt_bool("tokenizer.ggml.add_eos_token")?,
+        add_space_prefix: m.opt_bool("tokenizer.ggml.add_space_prefix")?,
+        chat_template: m.opt_str("tokenizer.chat_template")?,
+    };
+    Ok(Some(Tokenizer::from_gguf(vocab)?))
+}
+
+/// Loads a GGUF file, or a Hugging Face folder (`config.json`, `tokenizer.json`, `model.safetensors` or its index), or a safetensors
+/// file inside one. `progress` is told bytes done and bytes in all.
+///
+/// # Errors
+/// [`Error::Io`], and those of [`ModelLoader`].
+#[cfg(not(target_arch = "wasm32"))]
+pub async fn load_path(
+    exec: &Exec,
+    path: &std::path::Path,
+    options: LoadOptions,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<LoadedModel> {
+    use std::io::Read as _;
+    let io = |p: &std::path::Path, e: std::io::Error| Error::Io { path: p.display().to_string(), message: e.to_string() };
+    let meta = std::fs::metadata(path).map_err(|e| io(path, e))?;
+    let mut loader = ModelLoader::new(exec, options);
+    let safetensors = path.extension().is_some_and(|e| e == "safetensors");
+    let folder = if meta.is_dir() { Some(path) } else { path.parent().filter(|_| safetensors) };
+    let mut files = vec![path.to_path_buf()];
+    if let Some(folder) = folder {
+        for name in SIDE_FILES {
+            let side = folder.join(name);
+            match std::fs::read_to_string(&side) {
+                Ok(text) => loader.add_text(name, text),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(io(&side, e)),
+            }
+        }
+        if meta.is_dir() {
+            const INDEX: &str = "model.safetensors.index.json";
+            files = match loader.state.texts.get(INDEX) {
+                Some(text) => crate::formats::ShardIndex::parse(INDEX, text)?.files().iter().map(|f| folder.join(f)).collect(),
+                None => vec![folder.join("model.safetensors")],
+            };
+        }
+    }
+    let size = |p: &std::path::PathBuf| std::fs::metadata(p).map(|m| m.len()).map_err(|e| io(p, e));
+    let total = files.iter().map(size).sum::<Result<u64>>()?;
+    let mut done = 0;
+    let mut buffer = vec![0; 1 << 20];
+    for f in &files {
+        let mut input = std::fs::File::open(f).map_err(|e| io(f, e))?;
+        let name = f.file_name().map_or_else(|| f.display().to_string(), |n| n.to_string_lossy().into_owned());
+        loader.begin_file(&name, Some(size(f)?))?;
+        loop {
+            let n = input.read(&mut buffer).map_err(|e| io(f, e))?;
+            if n == 0 {
+                break;
+            }
+            loader.push(&buffer[..n])?;
+            done += n as u64;
+            progress(done, total);
+        }
+        loader.end_file()?;
+    }
+    loader.finish().await
+}
+
+/// What a Hugging Face folder has beside its weights.
+#[cfg(not(target_arch = "wasm32"))]
+const SIDE_FILES: [&str; 6] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "model.safetensors.index.json",
+];
