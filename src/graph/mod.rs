@@ -15,7 +15,7 @@ pub use host::{HostIo, HostProgram, identity};
 pub use lower::{Bound, Lower};
 pub use op::Op;
 pub use plan::{Plan, Slot};
-pub use program::{Program, ProgramOptions, Timed};
+pub use program::{Program, ProgramOptions, SlotPool, Timed};
 pub use step::StepParams;
 pub use tape::{Node, Place, Tape, Val};
 pub use tensor::{Arena, Chunk, Desc, Exec, Tensor, gpu_row_bytes, pack_rows};

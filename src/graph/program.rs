@@ -1,7 +1,7 @@
 //! A recorded tape made ready: pipelines, bind groups and buffers built once; a replay writes inputs and one small
 //! uniform, encodes and submits. Nothing is allocated on the second step.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -22,6 +22,42 @@ pub struct ProgramOptions {
 impl Default for ProgramOptions {
     fn default() -> Self {
         ProgramOptions { per_submit: 256 }
+    }
+}
+
+/// Slots that several programs share, such as those of one training for batches of different shapes.
+#[derive(Default)]
+pub struct SlotPool {
+    /// Largest first.
+    bufs: RefCell<Vec<Buf>>,
+}
+
+impl SlotPool {
+    /// A different buffer for each size: the largest for the largest. What is too small is replaced; programs built before
+    /// keep theirs.
+    fn take(&self, gpu: &Gpu, sizes: &[u64]) -> Result<Vec<Buf>> {
+        let mut order: Vec<usize> = (0..sizes.len()).collect();
+        order.sort_by_key(|i| std::cmp::Reverse(sizes[*i]));
+        let mut bufs = self.bufs.borrow_mut();
+        let mut out: Vec<Option<Buf>> = vec![None; sizes.len()];
+        for (rank, i) in order.into_iter().enumerate() {
+            let bytes = sizes[i].max(16).next_multiple_of(16);
+            if bufs.get(rank).is_none_or(|b| b.bytes() < bytes) {
+                let fresh = gpu.storage("slot", bytes)?;
+                if rank < bufs.len() {
+                    bufs[rank] = fresh;
+                } else {
+                    bufs.push(fresh);
+                }
+            }
+            out[i] = Some(bufs[rank].range(0, bytes));
+        }
+        Ok(out.into_iter().map(|b| b.expect("one per size")).collect())
+    }
+
+    /// Bytes of all its slots.
+    pub fn bytes(&self) -> u64 {
+        self.bufs.borrow().iter().map(Buf::bytes).sum()
     }
 }
 
@@ -72,8 +108,17 @@ impl Program {
     /// # Errors
     /// From the ops' lowering, or when the device refuses a buffer.
     pub fn build(gpu: &Gpu, tape: &Tape, options: ProgramOptions) -> Result<Program> {
+        Self::build_in(gpu, tape, options, &SlotPool::default())
+    }
+
+    /// As [`Program::build`], with slots from a pool. Programs of one pool overwrite each other's temporaries: each replay must be
+    /// complete before the next begins, which one queue guarantees.
+    ///
+    /// # Errors
+    /// As [`Program::build`].
+    pub fn build_in(gpu: &Gpu, tape: &Tape, options: ProgramOptions, pool: &SlotPool) -> Result<Program> {
         let plan = Plan::new(tape);
-        let slots = plan.slots.iter().map(|s| gpu.storage("slot", s.bytes)).collect::<Result<Vec<Buf>>>()?;
+        let slots = pool.take(gpu, &plan.slots.iter().map(|s| s.bytes).collect::<Vec<_>>())?;
         let mut inputs = HashMap::new();
         let mut outputs = HashMap::new();
         let mut tensors = Vec::new();

@@ -1,11 +1,25 @@
 //! Learning: datasets, schedules, losses, trainers, checkpoints. Names are TRL's and PEFT's.
 
 pub mod batch;
+pub mod checkpoint;
 pub mod config;
 pub mod data;
+mod dpo;
+mod gpt_bench;
+pub mod objective;
 pub mod schedule;
+mod sft;
+mod start;
+mod trainer;
 
 pub use batch::{Batch, BatchShape, Sampler};
+pub use checkpoint::Checkpoint;
 pub use config::{DpoConfig, SftConfig, TrainingArguments};
 pub use data::{Example, IGNORE, Pair, TextSource, dpo_pairs, parse_jsonl, sft_examples};
+pub use dpo::Dpo;
+pub use gpt_bench::{GptBench, GptStep};
+pub use objective::{Metrics, Objective, PreferenceMetrics, StepMetrics};
 pub use schedule::{Schedule, SchedulerType};
+pub use sft::Sft;
+pub use start::{AnyTrainer, ModelText};
+pub use trainer::{Target, Trainer};

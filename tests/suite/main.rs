@@ -23,6 +23,7 @@ mod ops_optim;
 mod ops_rope;
 mod ops_sample;
 mod plan;
+mod training;
 // Reads the sources from disk: native only.
 #[cfg(not(target_arch = "wasm32"))]
 mod layering;

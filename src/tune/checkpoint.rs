@@ -1,0 +1,205 @@
+//! A training on disk: weights that are trained, AdamW's moments, update, data position and random state, in one safetensors file.
+//! Continuing from it gives the curve of a run that was never interrupted, bit for bit on the same adapter.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::objective::Objective;
+use super::trainer::Trainer;
+use crate::formats::safetensors::{self, TensorView};
+use crate::formats::{Container, ContainerKind};
+use crate::graph::Tensor;
+use crate::tensor::DType;
+use crate::{Error, Result};
+
+/// The name used in errors.
+const FILE: &str = "checkpoint.safetensors";
+/// Changes when an older reader would misunderstand.
+const VERSION: u32 = 1;
+const KEY: &str = "fledgling_checkpoint";
+
+/// What is not a tensor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    pub version: u32,
+    /// `sft` or `dpo`.
+    pub method: String,
+    /// Updates taken.
+    pub step: u64,
+    /// Micro-batches taken: the random stream of dropout goes on from here.
+    pub micros: u64,
+    pub tokens: u64,
+    /// Passes over the data that are complete, and rows taken of the next.
+    pub epoch: u64,
+    pub rows_taken: usize,
+    /// Of the dataset: rows and SHA-256 of their tokens.
+    pub rows: usize,
+    pub dataset: String,
+    /// What the position and the random stream depend on.
+    pub seed: u32,
+    pub data_seed: u32,
+    pub shuffle: bool,
+    pub per_device_train_batch_size: usize,
+    pub gradient_accumulation_steps: usize,
+    /// Which weights the flat tensors hold.
+    pub layout: String,
+    /// `adapter_config.json`, where an adapter is trained.
+    pub peft_config: Option<String>,
+    pub adapter_name: Option<String>,
+}
+
+/// A checkpoint that was read.
+pub struct Checkpoint {
+    pub state: State,
+    weights: Vec<u8>,
+    exp_avg: Vec<u8>,
+    exp_avg_sq: Vec<u8>,
+    /// The reference policy, where it is not the base model.
+    reference: Option<Vec<u8>>,
+}
+
+impl Checkpoint {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`]; [`Error::NotFinite`].
+    pub fn parse(bytes: &[u8]) -> Result<Checkpoint> {
+        let file = Container::parse(FILE, bytes)?;
+        let text = match file.kind {
+            ContainerKind::Safetensors => file.metadata.get(KEY).map(|_| file.metadata.str(KEY)).transpose()?,
+            ContainerKind::Gguf { .. } => None,
+        };
+        let text = text.ok_or_else(|| Error::file(FILE, format!("is not a checkpoint: no {KEY} in its metadata")))?;
+        let state: State = serde_json::from_str(text).map_err(|e| Error::file(FILE, format!("{KEY}: {e}")))?;
+        if state.version != VERSION {
+            return Err(Error::file(FILE, format!("version {}, expected {VERSION}", state.version)));
+        }
+        let tensor = |name: &str| -> Result<Option<Vec<u8>>> {
+            let Some(i) = file.index_of(name) else { return Ok(None) };
+            let info = &file.tensors[i];
+            if info.dtype != DType::F32 || info.shape.len() != 2 || info.shape[0] != 1 {
+                return Err(Error::file(
+                    FILE,
+                    format!("tensor {name:?} is {} {:?}, expected F32 of one row", info.dtype.name(), info.shape),
+                ));
+            }
+            let data = file.bytes(bytes, i)?;
+            let finite = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]).is_finite();
+            match data.chunks_exact(4).position(|b| !finite(b)) {
+                Some(at) => Err(Error::NotFinite(format!("{FILE}: tensor {name:?}, element {at}"))),
+                None => Ok(Some(data.to_vec())),
+            }
+        };
+        let need = |name: &str| tensor(name)?.ok_or_else(|| Error::file(FILE, format!("tensor {name:?} is missing")));
+        Ok(Checkpoint {
+            weights: need("weights")?,
+            exp_avg: need("exp_avg")?,
+            exp_avg_sq: need("exp_avg_sq")?,
+            reference: tensor("reference")?,
+            state,
+        })
+    }
+
+    /// True when the reference policy is stored because it is not the base model.
+    pub fn has_reference(&self) -> bool {
+        self.reference.is_some()
+    }
+}
+
+async fn bytes_of(t: &Tensor, exec: &crate::graph::Exec) -> Result<Vec<u8>> {
+    let values = t.to_f64(exec).await?;
+    Ok(values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect())
+}
+
+impl<O: Objective> Trainer<O> {
+    fn snapshot(&self) -> State {
+        let (epoch, rows_taken) = self.sampler.position();
+        let (peft_config, adapter_name) = match self.target() {
+            super::Target::Adapter { set, name } => (Some(set.config().to_json()), Some(name.clone())),
+            super::Target::Full => (None, None),
+        };
+        State {
+            version: VERSION,
+            method: self.objective.method().into(),
+            step: self.step,
+            micros: self.micros,
+            tokens: self.tokens,
+            epoch,
+            rows_taken,
+            rows: self.objective.rows(),
+            dataset: self.objective.digest(),
+            seed: self.args.seed,
+            data_seed: self.args.data_seed.unwrap_or(self.args.seed),
+            shuffle: self.args.shuffle,
+            per_device_train_batch_size: self.args.per_device_train_batch_size,
+            gradient_accumulation_steps: self.args.gradient_accumulation_steps,
+            layout: match self.target() {
+                super::Target::Adapter { set, .. } => set.key().to_string(),
+                super::Target::Full => "all weights".into(),
+            },
+            peft_config,
+            adapter_name,
+        }
+    }
+
+    /// Everything needed to go on exactly here.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub async fn checkpoint(&self) -> Result<Vec<u8>> {
+        let exec = self.exec();
+        let mut tensors = Vec::new();
+        for (name, t) in ["weights", "exp_avg", "exp_avg_sq"].into_iter().zip(self.state()) {
+            tensors.push((name, bytes_of(t, exec).await?));
+        }
+        if let Some(set) = &self.reference {
+            tensors.push(("reference", bytes_of(set.params(), exec).await?));
+        }
+        let state = serde_json::to_string(&self.snapshot()).expect("numbers and texts");
+        let metadata = BTreeMap::from([(KEY.to_string(), state)]);
+        let shapes: Vec<[usize; 2]> = tensors.iter().map(|(_, b)| [1, b.len() / 4]).collect();
+        let views: Vec<TensorView> =
+            tensors.iter().zip(&shapes).map(|((name, bytes), shape)| TensorView { name, dtype: DType::F32, shape, bytes }).collect();
+        safetensors::write(FILE, &views, &metadata)
+    }
+
+    /// Goes back to where a checkpoint was taken. The trainer must be one of the same method, dataset, batches and weights.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] that names what differs.
+    pub fn restore(&mut self, c: &Checkpoint) -> Result<()> {
+        let (have, want) = (&c.state, self.snapshot());
+        let differs = |field: &str, have: &dyn std::fmt::Display, want: &dyn std::fmt::Display| -> Error {
+            Error::config("resume_from_checkpoint", format!("was taken with {field} {have}, this training has {want}"))
+        };
+        macro_rules! same {
+            ($($field:ident),*) => { $( if have.$field != want.$field { return Err(differs(stringify!($field), &have.$field, &want.$field)); } )* };
+        }
+        same!(method, layout, rows, dataset, seed, data_seed, shuffle, per_device_train_batch_size, gradient_accumulation_steps);
+        if c.reference.is_some() != self.reference.is_some() {
+            let of = |some: bool| if some { "an earlier adapter" } else { "the base model" };
+            return Err(differs("as reference", &of(c.reference.is_some()), &of(self.reference.is_some())));
+        }
+        let exec = self.exec().clone();
+        let mut writes = vec![];
+        for (bytes, t) in [&c.weights, &c.exp_avg, &c.exp_avg_sq].into_iter().zip(self.state()) {
+            writes.push((bytes, t.clone()));
+        }
+        if let (Some(bytes), Some(set)) = (&c.reference, &self.reference) {
+            writes.push((bytes, set.params().clone()));
+        }
+        // All lengths before the first write: a refused checkpoint changes nothing.
+        for (bytes, t) in &writes {
+            if bytes.len() != t.desc().len() * 4 {
+                return Err(Error::file(FILE, format!("{} bytes for {} values of {}", bytes.len(), t.desc().len(), t.name())));
+            }
+        }
+        for (bytes, t) in writes {
+            t.write_rows(&exec, 0, bytes)?;
+        }
+        self.sampler = super::Sampler::at(want.rows, self.args.shuffle, want.data_seed, have.epoch, have.rows_taken);
+        (self.step, self.micros, self.tokens) = (have.step, have.micros, have.tokens);
+        Ok(())
+    }
+}

@@ -1,0 +1,433 @@
+//! The step that SFT and DPO share: forward and backward of every micro-batch, one optimizer program, one readback.
+//!
+//! A plan is recorded per shape bucket and replayed; plans share their activation slots. Callers drive it with
+//! [`Trainer::step`] and may stop between any two steps.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::batch::{Batch, BatchShape, Sampler};
+use super::config::TrainingArguments;
+use super::objective::{Micro, Objective, StepMetrics};
+use super::schedule::Schedule;
+use crate::clock;
+use crate::gpu::{Buf, Gpu};
+use crate::graph::{Desc, Exec, Plan, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor};
+use crate::models::{Model, TrainInputs};
+use crate::nn::LoraSet;
+use crate::ops::embedding::GatherRows;
+use crate::ops::head::LinearLogps;
+use crate::ops::optim::{AdamW, GradNorm};
+use crate::{Error, Result};
+
+/// Few enough that a page keeps painting and a driver's watchdog stays quiet.
+const DISPATCHES_PER_SUBMIT: usize = 64;
+
+/// What is trained: an adapter, or every weight of the model.
+#[derive(Clone)]
+pub enum Target {
+    Adapter {
+        set: Rc<LoraSet>,
+        /// Under which the model knows it.
+        name: String,
+    },
+    Full,
+}
+
+impl Target {
+    /// The adapter, if it is one.
+    pub fn set(&self) -> Option<&Rc<LoraSet>> {
+        match self {
+            Target::Adapter { set, .. } => Some(set),
+            Target::Full => None,
+        }
+    }
+}
+
+/// Flat buffers of what is trained, and the ranges of them that decay or do not.
+struct Trainable {
+    params: Tensor,
+    grads: Tensor,
+    /// AdamW's running means of the gradient and of its square.
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+    /// (first element, elements, weight decay).
+    ranges: Vec<(usize, usize, bool)>,
+}
+
+impl Trainable {
+    fn new(exec: &Exec, params: &Tensor, grads: Tensor, parts: &[(usize, usize, bool)]) -> Result<Trainable> {
+        let desc = params.desc().clone();
+        let mut ranges: Vec<(usize, usize, bool)> = Vec::new();
+        for &(start, len, decay) in parts {
+            match ranges.last_mut() {
+                // The padding between two parts is zero and stays zero.
+                Some(last) if last.2 == decay => last.1 = start + len - last.0,
+                _ => ranges.push((start, len, decay)),
+            }
+        }
+        Ok(Trainable {
+            params: params.clone(),
+            grads,
+            exp_avg: Tensor::zeros(exec, "exp_avg", desc.clone())?,
+            exp_avg_sq: Tensor::zeros(exec, "exp_avg_sq", desc)?,
+            ranges,
+        })
+    }
+
+    /// Norm, clipping and AdamW for all of it.
+    fn program(&self, gpu: &Gpu) -> Result<Program> {
+        let mut tape = Tape::new();
+        let grads = tape.tensor(&self.grads);
+        let norm = tape.push1(GradNorm, &[grads])?;
+        tape.output("norm", norm);
+        let flats = [&self.params, &self.grads, &self.exp_avg, &self.exp_avg_sq].map(|t| tape.tensor(t));
+        for &(start, len, decay) in &self.ranges {
+            AdamW::record(&mut tape, start, len, decay, norm, flats)?;
+        }
+        Program::build(gpu, &tape, ProgramOptions::default())
+    }
+}
+
+/// A training in progress.
+pub struct Trainer<O> {
+    pub(super) model: Rc<Model>,
+    pub(super) target: Target,
+    /// The reference policy where it is not the base model: the adapter as it was when training began.
+    pub(super) reference: Option<Rc<LoraSet>>,
+    pub(super) objective: O,
+    pub(super) args: TrainingArguments,
+    schedule: Schedule,
+    pub(super) sampler: Sampler,
+    /// Updates taken.
+    pub(super) step: u64,
+    /// Micro-batches taken: the second half of the random stream.
+    pub(super) micros: u64,
+    pub(super) tokens: u64,
+    trainable: Trainable,
+    gpu: Gpu,
+    optimizer: Program,
+    programs: HashMap<(BatchShape, Pass), Rc<Program>>,
+    pool: SlotPool,
+    staging: Option<Buf>,
+    /// A step failed half-way: gradients hold what must not be used.
+    dirty: bool,
+    /// Seconds and number of the updates that estimate the rest; the first compiles and is left out once there is another.
+    clocked: (f64, u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Pass {
+    Update,
+    /// Forward only, under the reference.
+    Reference,
+}
+
+impl<O: Objective> Trainer<O> {
+    /// Readies a training of `target`; nothing has run yet.
+    ///
+    /// # Errors
+    /// [`Error::EmptyDataset`]; [`Error::OutOfMemory`]; [`Error::BadConfig`] for full training of a model that was loaded frozen.
+    pub fn new(
+        model: Rc<Model>,
+        target: Target,
+        reference: Option<Rc<LoraSet>>,
+        args: TrainingArguments,
+        objective: O,
+    ) -> Result<Trainer<O>> {
+        if objective.rows() == 0 {
+            return Err(Error::EmptyDataset("there are no rows to train on".into()));
+        }
+        let exec = model.exec().clone();
+        let gpu = exec.gpu().cloned().ok_or_else(|| Error::NoAdapter("training runs on the GPU executor".into()))?;
+        let trainable = match &target {
+            Target::Adapter { set, .. } => {
+                let len = set.params().desc().len();
+                Trainable::new(&exec, set.params(), set.train(&exec)?, &[(0, len, args.weight_decay > 0.0)])?
+            }
+            Target::Full => {
+                let grads = model.params().train()?;
+                let arena = model.params().arena().ok_or_else(|| Error::config("trainable", "the model was loaded frozen"))?;
+                // Biases and norms are vectors and do not decay, as in Transformers.
+                let parts: Vec<_> = arena
+                    .parts
+                    .iter()
+                    .enumerate()
+                    .map(|(i, p)| (arena.offset(i), p.desc().len(), args.weight_decay > 0.0 && p.desc().shape.len() > 1))
+                    .collect();
+                Trainable::new(&exec, &arena.flat, grads, &parts)?
+            }
+        };
+        let optimizer = trainable.program(&gpu)?;
+        let rows = objective.rows();
+        let total = args.total_steps(rows);
+        Ok(Trainer {
+            schedule: args.schedule(total),
+            sampler: Sampler::new(rows, args.shuffle, args.data_seed.unwrap_or(args.seed)),
+            model,
+            target,
+            reference,
+            objective,
+            args,
+            step: 0,
+            micros: 0,
+            tokens: 0,
+            trainable,
+            gpu,
+            optimizer,
+            programs: HashMap::new(),
+            pool: SlotPool::default(),
+            staging: None,
+            dirty: false,
+            clocked: (0.0, 0),
+        })
+    }
+
+    /// Updates in all.
+    pub fn total_steps(&self) -> u64 {
+        self.schedule.total_steps
+    }
+
+    /// Updates taken.
+    pub fn steps(&self) -> u64 {
+        self.step
+    }
+
+    pub fn model(&self) -> &Rc<Model> {
+        &self.model
+    }
+
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Flat parameters, first and second moments.
+    pub(super) fn state(&self) -> [&Tensor; 3] {
+        [&self.trainable.params, &self.trainable.exp_avg, &self.trainable.exp_avg_sq]
+    }
+
+    pub(super) fn exec(&self) -> &Exec {
+        self.model.exec()
+    }
+
+    /// Bytes of activations shared by all plans.
+    pub fn activation_bytes(&self) -> u64 {
+        self.pool.bytes()
+    }
+
+    fn record(&self, shape: &BatchShape, pass: Pass, checkpoint: bool) -> Result<Tape> {
+        let mut tape = Tape::new();
+        let m = shape.batch * shape.len;
+        let inputs = TrainInputs {
+            batch: shape.batch,
+            ids: tape.input("ids", Desc::u32(&[m])),
+            positions: tape.input("positions", Desc::u32(&[m])),
+            spans: tape.input("spans", Desc::u32(&[m, 2])),
+            window_spans: self.model.window().map(|_| tape.input("window_spans", Desc::u32(&[m, 2]))),
+        };
+        let own = self.target.set().map(Rc::as_ref);
+        let adapter = if pass == Pass::Reference { self.reference.as_deref().or(own) } else { own };
+        // Dropout belongs to updates alone.
+        let hidden = self.model.record_hidden(&mut tape, &inputs, adapter, pass == Pass::Update)?;
+        let gather = tape.input("gather", Desc::u32(&[shape.rows]));
+        let inverse = tape.input("inverse", Desc::u32(&[m]));
+        let targets = tape.input("targets", Desc::u32(&[shape.rows]));
+        let judged = tape.push1(GatherRows, &[hidden, gather, inverse])?;
+        let head = tape.tensor(&self.model.head());
+        let saved = pass == Pass::Update && own.is_some();
+        let logp = tape.push(LinearLogps { saved }, &[judged, head, targets])?[0];
+        let (metrics, dlogp) = self.objective.record(&mut tape, shape, logp)?;
+        tape.output("metrics", metrics);
+        if pass == Pass::Update {
+            tape.backward(&[(logp, dlogp)], checkpoint)?;
+        }
+        Ok(tape)
+    }
+
+    fn program(&mut self, shape: &BatchShape, pass: Pass) -> Result<Rc<Program>> {
+        if let Some(p) = self.programs.get(&(*shape, pass)) {
+            return Ok(p.clone());
+        }
+        let mut tape = self.record(shape, pass, self.args.gradient_checkpointing == Some(true))?;
+        if pass == Pass::Update && self.args.gradient_checkpointing.is_none() && Plan::new(&tape).bytes() > self.args.activation_memory {
+            tape = self.record(shape, pass, true)?;
+        }
+        let before = self.pool.bytes();
+        let options = ProgramOptions { per_submit: DISPATCHES_PER_SUBMIT };
+        let program = Rc::new(Program::build_in(&self.gpu, &tape, options, &self.pool)?);
+        if before > 0 && self.pool.bytes() > before {
+            // Earlier plans hold the smaller slots: they are recorded again when they are needed.
+            self.programs.clear();
+        }
+        self.programs.insert((*shape, pass), program.clone());
+        Ok(program)
+    }
+
+    fn micro(&self, rows: Vec<u32>) -> Micro {
+        let batch = Batch::new(&self.objective.examples(&rows), self.model.window());
+        let shape = self.objective.key(batch.shape);
+        Micro { rows, batch, shape }
+    }
+
+    fn write_batch(program: &Program, batch: &Batch) {
+        program.write("ids", &batch.ids);
+        program.write("positions", &batch.positions);
+        program.write("spans", &batch.spans);
+        if program.has_input("window_spans") {
+            program.write("window_spans", &batch.window_spans);
+        }
+        program.write("gather", &batch.gather);
+        if program.has_input("inverse") {
+            program.write("inverse", &batch.inverse);
+        }
+        program.write("targets", &batch.targets);
+    }
+
+    /// Log-probabilities of rows under the reference: the same layers with the adapter's products times 0, or with the frozen
+    /// adapter that training began from.
+    async fn compute_references(&mut self, rows: Vec<u32>) -> Result<()> {
+        let micro = self.micro(rows);
+        let program = self.program(&micro.shape, Pass::Reference)?;
+        Self::write_batch(&program, &micro.batch);
+        let mut step = StepParams { lora: if self.reference.is_some() { 1.0 } else { 0.0 }, ..StepParams::default() };
+        self.objective.write(&program, &micro, std::slice::from_ref(&micro), &mut step);
+        // The loss's own sums, so that they are bit for bit the policy's as long as the policy is the reference.
+        let words = program.run_f32(&step, "metrics").await?;
+        self.objective.set_reference(&micro.rows, &words);
+        Ok(())
+    }
+
+    /// The next update's rows: micro-batches up to the accumulation count or the end of the epoch.
+    fn draw(&self) -> (Vec<Micro>, Sampler) {
+        let mut sampler = self.sampler.clone();
+        let mut micros = Vec::new();
+        for _ in 0..self.args.gradient_accumulation_steps {
+            micros.push(self.micro(sampler.take(self.args.per_device_train_batch_size)));
+            if sampler.epoch_done() {
+                break;
+            }
+        }
+        (micros, sampler)
+    }
+
+    fn params(&self) -> StepParams {
+        let a = &self.args;
+        let t = self.step as i32 + 1;
+        StepParams {
+            step: t as u32,
+            seed: a.seed,
+            learning_rate: self.schedule.at(self.step) as f32,
+            weight_decay: a.weight_decay as f32,
+            beta1: a.adam_beta1 as f32,
+            beta2: a.adam_beta2 as f32,
+            epsilon: a.adam_epsilon as f32,
+            correction1: (1.0 - a.adam_beta1.powi(t)) as f32,
+            correction2: (1.0 - a.adam_beta2.powi(t)) as f32,
+            max_grad_norm: a.max_grad_norm as f32,
+            ..StepParams::default()
+        }
+    }
+
+    /// Forward and backward of the next update's micro-batches, without the update: gradients are left where
+    /// they are accumulated. For tests and for those who want to look at them.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`].
+    pub async fn gradients(&mut self) -> Result<()> {
+        let (micros, _) = self.draw();
+        self.dirty = true;
+        self.references(&micros).await?;
+        self.accumulate(&micros)?;
+        self.gpu.check()
+    }
+
+    async fn references(&mut self, micros: &[Micro]) -> Result<()> {
+        for m in micros {
+            let missing = self.objective.without_reference(&m.rows);
+            if !missing.is_empty() {
+                self.compute_references(missing).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Submits all micro-batches; their metrics end up in the staging buffer, the norm's place is behind them.
+    fn accumulate(&mut self, micros: &[Micro]) -> Result<(Buf, u64)> {
+        let words: u64 = micros.iter().map(|m| self.objective.metric_words(&m.shape) as u64).sum();
+        let bytes = (words + 1) * 4;
+        if self.staging.as_ref().is_none_or(|s| s.bytes() < bytes) {
+            self.staging = Some(self.gpu.staging(bytes));
+        }
+        let staging = self.staging.clone().expect("set above");
+        let mut at = 0;
+        for (i, m) in micros.iter().enumerate() {
+            let program = self.program(&m.shape, Pass::Update)?;
+            Self::write_batch(&program, &m.batch);
+            let mut step = self.params();
+            step.counter = (self.micros + i as u64) as u32;
+            step.rows = m.batch.counted as u32;
+            self.objective.write(&program, m, micros, &mut step);
+            let metrics = program.output_buf("metrics");
+            let n = self.objective.metric_words(&m.shape) as u64 * 4;
+            program.submit_with(&step, |e| e.copy_buffer_to_buffer(metrics.raw(), metrics.offset(), staging.raw(), at, n));
+            at += n;
+        }
+        Ok((staging, at))
+    }
+
+    /// One update, or `None` when training is complete.
+    ///
+    /// # Errors
+    /// Whatever the device reports; [`Error::NotFinite`] when the loss or the gradient is no number any more (the weights are then
+    /// left as they were before this update).
+    pub async fn step(&mut self) -> Result<Option<StepMetrics>> {
+        if self.step >= self.schedule.total_steps {
+            return Ok(None);
+        }
+        let begin = clock::seconds();
+        if self.dirty {
+            self.trainable.grads.set_f64(self.exec(), &vec![0.0; self.trainable.grads.desc().len()]);
+        }
+        self.dirty = true;
+        let (micros, sampler) = self.draw();
+        self.references(&micros).await?;
+        let (staging, at) = self.accumulate(&micros)?;
+        let params = self.params();
+        let norm = self.optimizer.output_buf("norm");
+        self.optimizer.submit_with(&params, |e| e.copy_buffer_to_buffer(norm.raw(), norm.offset(), staging.raw(), at, 4));
+        let bytes = self.gpu.map(&staging, at + 4).await?;
+        let values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
+        let mut words = Vec::with_capacity(micros.len());
+        let mut from = 0;
+        for m in &micros {
+            let n = self.objective.metric_words(&m.shape);
+            words.push(values[from..from + n].to_vec());
+            from += n;
+        }
+        let metrics = self.objective.metrics(&micros, &words);
+        let grad_norm = f64::from(values[from]);
+        if !metrics.loss.is_finite() || !grad_norm.is_finite() {
+            return Err(Error::NotFinite(format!("update {}: loss {}, gradient norm {grad_norm}", self.step + 1, metrics.loss)));
+        }
+        self.dirty = false;
+        self.sampler = sampler;
+        self.step += 1;
+        self.micros += micros.len() as u64;
+        let read: usize = micros.iter().map(|m| m.batch.tokens).sum();
+        self.tokens += read as u64;
+        let seconds = (clock::seconds() - begin).max(1e-9);
+        self.clocked = if self.clocked.1 < 2 { (seconds, self.clocked.1 + 1) } else { (self.clocked.0 + seconds, self.clocked.1 + 1) };
+        let per_step = self.clocked.0 / self.clocked.1.saturating_sub(1).max(1) as f64;
+        Ok(Some(StepMetrics {
+            step: self.step,
+            total_steps: self.schedule.total_steps,
+            epoch: self.sampler.epochs(),
+            metrics,
+            learning_rate: self.schedule.at(self.step - 1),
+            grad_norm,
+            tokens: self.tokens,
+            tokens_per_second: read as f64 / seconds,
+            seconds_left: per_step * (self.schedule.total_steps - self.step) as f64,
+        }))
+    }
+}

@@ -1,0 +1,192 @@
+//! Training against PyTorch, PEFT and TRL: ten-step curves, gradients, adapters; checkpoints; what must be refused.
+
+use std::rc::Rc;
+
+use fledgling::Result;
+use fledgling::formats::Container;
+use fledgling::formats::peft::LoraAdapter;
+use fledgling::graph::Exec;
+use fledgling::models::{LoadOptions, LoadedModel, ModelLoader};
+use fledgling::nn::LoraSet;
+use fledgling::tensor::dequantize;
+use fledgling::tune::{Dpo, DpoConfig, ModelText, Sft, SftConfig, StepMetrics, Target, Trainer, dpo_pairs, sft_examples};
+use serde_json::{Value, json};
+
+use crate::harness::gpu;
+
+macro_rules! fixture {
+    ($path:literal) => {
+        include_bytes!(concat!("../fixtures/training/", $path))
+    };
+}
+
+/// The tiny llama that all curves are on.
+async fn tiny() -> Result<LoadedModel> {
+    let exec = Exec::Gpu(gpu().await);
+    let mut loader = ModelLoader::new(&exec, LoadOptions::default());
+    loader.add_text("config.json", include_str!("../fixtures/models/llama/config.json"));
+    let weights = include_bytes!("../fixtures/models/llama/model.safetensors");
+    loader.begin_file("model.safetensors", Some(weights.len() as u64))?;
+    loader.push(weights)?;
+    loader.end_file()?;
+    loader.finish().await
+}
+
+/// The adapter every curve starts from: A random, B zero.
+fn initial() -> Result<LoraAdapter> {
+    let config = std::str::from_utf8(fixture!("adapter_init/adapter_config.json")).expect("JSON");
+    LoraAdapter::read(config, fixture!("adapter_init/adapter_model.safetensors"))
+}
+
+fn start(model: &LoadedModel) -> Result<Rc<LoraSet>> {
+    model.adapters.add("initial", &initial()?)?;
+    model.adapters.copy_of("initial")
+}
+
+fn target(set: &Rc<LoraSet>) -> Target {
+    Target::Adapter { set: set.clone(), name: "default".into() }
+}
+
+/// A fixture: config, rows, steps.
+fn curve(bytes: &[u8]) -> (Value, Vec<Value>, Vec<Value>) {
+    let mut v: Value = serde_json::from_slice(bytes).unwrap();
+    v["config"]["shuffle"] = json!(false);
+    (v["config"].clone(), v["rows"].as_array().unwrap().clone(), v["steps"].as_array().unwrap().clone())
+}
+
+/// Every metric TRL logged, within `tolerance` of the larger of its value and 1e-2 (1 for log-probabilities of whole answers).
+fn compare(name: &str, got: &StepMetrics, want: &Value, tolerance: f64) -> f64 {
+    let got = serde_json::to_value(got).unwrap();
+    let mut worst = 0.0f64;
+    for (key, want) in want.as_object().unwrap() {
+        if key == "counted_tokens" {
+            continue;
+        }
+        let want = want.as_f64().unwrap();
+        let have = got[key].as_f64().unwrap_or_else(|| panic!("{name}: no {key} in {got}"));
+        let error = (have - want).abs() / want.abs().max(if key == "loss" || key == "grad_norm" { 1e-3 } else { 1e-2 });
+        let allowed = if key == "learning_rate" || key == "step" { 1e-12 } else { tolerance };
+        assert!(error <= allowed, "{name}, step {}: {key} is {have}, expected {want} (relative error {error:.1e})", got["step"]);
+        worst = worst.max(error);
+    }
+    worst
+}
+
+fn sft(model: &LoadedModel, set: &Rc<LoraSet>, config: &Value, rows: &[Value]) -> Result<Trainer<Sft>> {
+    let config = SftConfig::from_json(config)?;
+    let examples = sft_examples(&ModelText::of(model), &config, rows)?;
+    Trainer::new(model.model.clone(), target(set), None, config.args, Sft::new(examples))
+}
+
+fn dpo(model: &LoadedModel, set: &Rc<LoraSet>, config: &Value, rows: &[Value]) -> Result<Trainer<Dpo>> {
+    let config = DpoConfig::from_json(config)?;
+    let pairs = dpo_pairs(&ModelText::of(model), &config, rows)?;
+    Trainer::new(model.model.clone(), target(set), None, config.args.clone(), Dpo::new(pairs, &config))
+}
+
+async fn follow_sft(name: &str, bytes: &[u8]) -> Result<()> {
+    let (config, rows, steps) = curve(bytes);
+    let model = tiny().await?;
+    let set = start(&model)?;
+    let mut trainer = sft(&model, &set, &config, &rows)?;
+    let mut worst = 0.0f64;
+    for want in &steps {
+        let got = trainer.step().await?.expect("as many steps as the fixture");
+        worst = worst.max(compare(name, &got, want, 1e-3));
+    }
+    assert!(trainer.step().await?.is_none());
+    report!("{name}: {} steps, worst relative error {worst:.1e}", steps.len());
+    Ok(())
+}
+
+async fn follow_dpo(name: &str, bytes: &[u8]) -> Result<()> {
+    let (config, rows, steps) = curve(bytes);
+    let model = tiny().await?;
+    let set = start(&model)?;
+    let mut trainer = dpo(&model, &set, &config, &rows)?;
+    let mut worst = 0.0f64;
+    for (i, want) in steps.iter().enumerate() {
+        let got = trainer.step().await?.expect("as many steps as the fixture");
+        // Rewards are small differences of large log-probabilities.
+        worst = worst.max(compare(name, &got, want, 5e-3));
+        if i == 0 {
+            assert!((got.metrics.loss - std::f64::consts::LN_2).abs() < 1e-4, "{name}: the first loss is {}, not ln 2", got.metrics.loss);
+            let p = got.metrics.preference.expect("DPO");
+            assert!(p.kl.abs() < 1e-5, "{name}: KL to the base is {} before the first update", p.kl);
+        }
+    }
+    assert!(trainer.step().await?.is_none());
+    report!("{name}: {} steps, worst relative error {worst:.1e}", steps.len());
+    Ok(())
+}
+
+fl_test!(
+    async fn sft_curve() -> Result<()> {
+        follow_sft("sft", fixture!("sft.json")).await
+    }
+    async fn sft_completion_curve() -> Result<()> {
+        follow_sft("sft_completion", fixture!("sft_completion.json")).await
+    }
+    async fn sft_accumulation_curve() -> Result<()> {
+        follow_sft("sft_accumulate", fixture!("sft_accumulate.json")).await
+    }
+    async fn sft_cosine_and_decay_curve() -> Result<()> {
+        follow_sft("sft_cosine_decay", fixture!("sft_cosine_decay.json")).await
+    }
+    async fn dpo_curve() -> Result<()> {
+        follow_dpo("dpo", fixture!("dpo.json")).await
+    }
+    async fn dpo_smoothing_curve() -> Result<()> {
+        // With label smoothing the first loss is ln 2 as well.
+        follow_dpo("dpo_smoothing", fixture!("dpo_smoothing.json")).await
+    }
+    async fn dpo_accumulation_curve() -> Result<()> {
+        follow_dpo("dpo_accumulate", fixture!("dpo_accumulate.json")).await
+    }
+);
+
+fn tensor(file: &[u8], name: &str) -> Vec<f32> {
+    let c = Container::parse("fixture", file).unwrap();
+    let i = c.index_of(name).unwrap_or_else(|| panic!("no {name}"));
+    dequantize(c.tensors[i].dtype, c.bytes(file, i).unwrap())
+}
+
+/// The largest difference relative to the largest expected value, over A and B of all modules.
+fn distance(got: &LoraAdapter, file: &[u8], prefix: &str) -> f64 {
+    let mut worst = 0.0f64;
+    for p in &got.pairs {
+        for (half, values) in [("A", &p.a), ("B", &p.b)] {
+            let want = tensor(file, &format!("{prefix}base_model.model.{}.lora_{half}.weight", p.target.module));
+            assert_eq!(want.len(), values.len(), "{} {half}", p.target.module);
+            let top = want.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
+            let off = want.iter().zip(values).fold(0f32, |m, (w, v)| m.max((w - v).abs()));
+            worst = worst.max(f64::from(off / top));
+        }
+    }
+    worst
+}
+
+fl_test!(
+    async fn first_gradients_and_final_adapters() -> Result<()> {
+        let model = tiny().await?;
+        let (config, rows, _) = curve(fixture!("sft.json"));
+        let set = start(&model)?;
+        let mut trainer = sft(&model, &set, &config, &rows)?;
+        trainer.gradients().await?;
+        let off = distance(&set.export_grads().await?, fixture!("sft_grad_step0.safetensors"), "grad/");
+        assert!(off < 1e-3, "SFT gradients are off by {off}");
+        // Looking at gradients takes nothing away: the curve's end is PyTorch's.
+        while trainer.step().await?.is_some() {}
+        let moved = distance(&set.export().await?, fixture!("sft_final/adapter_model.safetensors"), "");
+        assert!(moved < 2e-2, "the adapter after ten SFT updates is off by {moved}");
+
+        let (config, rows, _) = curve(fixture!("dpo.json"));
+        let set = start(&model)?;
+        let mut trainer = dpo(&model, &set, &config, &rows)?;
+        trainer.gradients().await?;
+        let off_dpo = distance(&set.export_grads().await?, fixture!("dpo_grad_step0.safetensors"), "grad/");
+        assert!(off_dpo < 2e-3, "DPO gradients are off by {off_dpo}");
+        report!("gradients: SFT {off:.1e}, DPO {off_dpo:.1e}; adapter after ten updates {moved:.1e}");
+        Ok(())
+    }
+);
