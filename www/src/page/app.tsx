@@ -1,5 +1,7 @@
+import { signal } from '@preact/signals';
 import { Component, type ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
+import { nextTask } from './model/breathe.ts';
 import { activate, active } from './state/adapters.ts';
 import { ready } from './state/boot.ts';
 import { newChat } from './state/chats.ts';
@@ -15,21 +17,33 @@ import { live } from './state/ask.ts';
 import { Button } from './ui/basic.tsx';
 import { bytes } from './ui/format.ts';
 import { Icon, Mark, type IconName } from './ui/icons.tsx';
-import { AdaptersView } from './views/AdaptersView.tsx';
-import { ChatList, ChatView } from './views/ChatView.tsx';
-import { FeedbackView } from './views/FeedbackView.tsx';
-import { LearnView } from './views/LearnView.tsx';
-import { ModelView } from './views/ModelView.tsx';
-import { SettingsView } from './views/SettingsView.tsx';
+import { ChatList } from './views/ChatList.tsx';
 
-const VIEWS: Record<Route, { title: string; icon: IconName; view: () => ComponentChildren }> = {
-  chat: { title: 'Chat', icon: 'chat', view: ChatView },
-  learn: { title: 'Learn', icon: 'learn', view: LearnView },
-  feedback: { title: 'Feedback', icon: 'feedback', view: FeedbackView },
-  adapters: { title: 'Adapters', icon: 'adapters', view: AdaptersView },
-  model: { title: 'Model', icon: 'model', view: ModelView },
-  settings: { title: 'Settings', icon: 'settings', view: SettingsView },
+type View = () => ComponentChildren;
+// Each view is a script of its own: evaluating all of them at once would hold up the first picture.
+const VIEWS: Record<Route, { title: string; icon: IconName; load: () => Promise<View> }> = {
+  chat: { title: 'Chat', icon: 'chat', load: () => import('./views/ChatView.tsx').then((m) => m.ChatView) },
+  learn: { title: 'Learn', icon: 'learn', load: () => import('./views/LearnView.tsx').then((m) => m.LearnView) },
+  feedback: { title: 'Feedback', icon: 'feedback', load: () => import('./views/FeedbackView.tsx').then((m) => m.FeedbackView) },
+  adapters: { title: 'Adapters', icon: 'adapters', load: () => import('./views/AdaptersView.tsx').then((m) => m.AdaptersView) },
+  model: { title: 'Model', icon: 'model', load: () => import('./views/ModelView.tsx').then((m) => m.ModelView) },
+  settings: { title: 'Settings', icon: 'settings', load: () => import('./views/SettingsView.tsx').then((m) => m.SettingsView) },
 };
+
+const loadedViews = signal<Partial<Record<Route, View>>>({});
+async function loadView(name: Route): Promise<void> {
+  const view = await VIEWS[name].load();
+  if (!loadedViews.value[name]) loadedViews.value = { ...loadedViews.value, [name]: view };
+}
+
+/** The view in sight first, then the others one by one, so that every later navigation is immediate. */
+export async function loadViews(): Promise<void> {
+  await loadView(route.value);
+  for (const name of Object.keys(VIEWS) as Route[]) {
+    await nextTask();
+    await loadView(name);
+  }
+}
 
 function badge(to: Route): string {
   if (to === 'feedback') {
@@ -176,13 +190,13 @@ class Guard extends Component<{ children: ComponentChildren }, { broken: boolean
 export function App() {
   const main = useRef<HTMLElement>(null);
   const here = VIEWS[route.value];
+  const View = loadedViews.value[route.value];
   useEffect(() => {
     document.title = `${here.title} · fledgling`;
     main.current?.scrollTo(0, 0);
     // After a navigation the reader starts at the new heading; the first view leaves the focus alone.
     if (navigations.value > 0) main.current?.querySelector<HTMLElement>('h1')?.focus({ preventScroll: true });
-  }, [route.value]);
-  const View = here.view;
+  }, [route.value, View === undefined]);
   return (
     <div class="app">
       <a class="skip" href="#main" onClick={(e) => (e.preventDefault(), main.current?.focus())}>
@@ -230,8 +244,8 @@ export function App() {
           </small>
         </div>
       </header>
-      <main id="main" ref={main} tabIndex={-1} aria-busy={!ready.value}>
-        {ready.value && (
+      <main id="main" ref={main} tabIndex={-1} aria-busy={!ready.value || !View}>
+        {ready.value && View && (
           <Guard key={route.value}>
             <View />
           </Guard>

@@ -1,9 +1,14 @@
 import { render } from 'preact';
-import { App } from './app.tsx';
+import { App, loadViews } from './app.tsx';
+import { nextTask } from './model/breathe.ts';
 import { boot } from './state/boot.ts';
 import { report } from './state/notices.ts';
 
 addEventListener('unhandledrejection', (e) => report(e.reason));
 
-render(<App />, document.getElementById('app')!);
-boot().catch((e: unknown) => report(e));
+// Evaluating the scripts was one task; drawing is another.
+void nextTask().then(() => {
+  render(<App />, document.getElementById('app')!);
+  loadViews().catch((e: unknown) => report(e));
+  boot().catch((e: unknown) => report(e));
+});

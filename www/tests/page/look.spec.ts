@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { Page } from '@playwright/test';
 import { ask, chip, expect, go, loadModel, open, test } from './helpers.ts';
+import { observeLongTasks, traceTasks } from './longtasks.ts';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const VIEWS = ['Chat', 'Learn', 'Feedback', 'Adapters', 'Model', 'Settings'];
@@ -123,19 +124,20 @@ test('landmarks, labels and live regions', async ({ page }) => {
   await expect(page.getByRole('group', { name: 'Overall order, best first: not judged yet' })).toBeVisible();
 });
 
-test('the main thread is never held up for more than 50 ms', async ({ page }) => {
-  // Other processes of a busy machine can stretch any task, so a visit counts as failed only if three in a row do.
-  const visit = async (): Promise<number[]> => {
-    await open(page, '', { stepMs: 8 });
-    await page.evaluate(() => {
-      const long: number[] = ((globalThis as { long?: number[] }).long = []);
-      new PerformanceObserver((list) => list.getEntries().forEach((e) => long.push(Math.round(e.duration)))).observe({ type: 'longtask' });
-    });
-    await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: 'Model' }).click();
-    const load = page.getByRole('button', { name: /^Load SmolLM2/ });
-    await load.click();
+test('the main thread is never held up for more than 50 ms', async ({ browser }) => {
+  test.setTimeout(180_000);
+  // A busy machine also slows what the thread itself does (shared caches, shared cores): one visit of three must be clean.
+  const visits: string[] = [];
+  for (let i = 0; i < 3; i++) {
+    const page = await browser.newPage();
+    const longTasks = await observeLongTasks(page);
+    await open(page, '#/model', { stepMs: 8 });
+    // From here on: before it, the browser starts a process and reads the document, which no script has a say in.
+    const before = (await longTasks()).length;
+    const tasks = await traceTasks(browser);
+    await page.getByRole('button', { name: /^Load SmolLM2/ }).click();
     await page.getByRole('radio', { name: '6 answers' }).check({ force: true });
-    await ask(page, `Stream six at once ${Math.random()}`);
+    await ask(page, 'Stream six at once');
     await chip(page, 4).focus();
     for (const key of ['Home', 'ArrowRight', '=', 'End']) await page.keyboard.press(key);
     await go(page, 'Learn');
@@ -143,16 +145,18 @@ test('the main thread is never held up for more than 50 ms', async ({ page }) =>
     await page.getByRole('button', { name: 'Learn', exact: true }).click();
     await expect(page.getByText('Learnt', { exact: true })).toBeVisible();
     await go(page, 'Feedback');
-    await page.locator('.file-input').setInputFiles({ name: 'many.jsonl', mimeType: 'application/jsonl', buffer: Buffer.from(Array.from({ length: 3000 }, (_, i) => JSON.stringify({ prompt: `Question ${i}`, completion: `Answer ${i}` })).join('\n')) });
+    await page.locator('.file-input').setInputFiles({ name: 'many.jsonl', mimeType: 'application/jsonl', buffer: Buffer.from(Array.from({ length: 3000 }, (_, k) => JSON.stringify({ prompt: `Question ${k}`, completion: `Answer ${k}` })).join('\n')) });
     await expect(page.getByRole('navigation', { name: 'Pages of the table' })).toBeVisible();
-    await go(page, 'Chat');
-    return page.evaluate(() => (globalThis as unknown as { long: number[] }).long);
-  };
-  const tries: number[][] = [];
-  for (let i = 0; i < 3; i++) {
-    tries.push(await visit());
-    if (tries.at(-1)!.length === 0) return;
-    await page.evaluate(async () => (await navigator.storage.getDirectory()).removeEntry('fledgling-page', { recursive: true }));
+    for (const view of VIEWS) await go(page, view);
+    const long = (await longTasks()).slice(before);
+    const traced = await tasks();
+    await page.close();
+    expect(traced.length, 'tasks in the trace').toBeGreaterThan(1000);
+    // What the observer saw is in the trace, so that nothing escapes by missing there.
+    expect(traced.filter((t) => t.clock > 50).length).toBeGreaterThanOrEqual(long.length);
+    const heavy = traced.filter((t) => t.processor > 50).map((t) => t.processor.toFixed(0));
+    if (heavy.length === 0) return;
+    visits.push(`on the clock ${long.join(', ') || 'none'}; of processor time ${heavy.join(', ')}`);
   }
-  expect(tries).toContainEqual([]);
+  throw new Error(`tasks over 50 ms in each of three visits: ${visits.join(' | ')}`);
 });

@@ -64,12 +64,12 @@ async function dropCheckpoint(): Promise<void> {
 }
 
 function writeCheckpoint(bytes: Uint8Array): void {
+  // Metrics first: a reload between the two finds metrics that reach at least to the checkpoint, and takes the rest again.
+  const metrics = JSON.stringify(run.value);
   writing = writing
+    .then(() => writeFile(RUN_FILE, metrics))
     .then(() => writeFile(CHECKPOINT, bytes as Uint8Array<ArrayBuffer>))
-    .then(() => {
-      resumable.value = true;
-      keepRun();
-    })
+    .then(() => void (resumable.value = true))
     // Learning goes on without a checkpoint; the person is told that a reload would lose the run.
     .catch((e: unknown) => void report(e));
 }
@@ -108,7 +108,10 @@ async function go(method: Method, rows: DPORow[] | SFTRow[], args: LearnArgs, ad
       if (run.value?.status === 'starting') setRun({ status: 'running' });
       steps.add(m);
     },
-    onCheckpoint: writeCheckpoint,
+    onCheckpoint(bytes: Uint8Array) {
+      steps.flush();
+      writeCheckpoint(bytes);
+    },
   };
   try {
     const full = trainArgs(args, method, adapterName, resumeFrom);

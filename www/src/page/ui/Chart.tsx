@@ -1,5 +1,6 @@
 import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
+import { inTurn } from '../model/breathe.ts';
 import { theme } from '../state/theme.ts';
 import { value } from './format.ts';
 
@@ -17,10 +18,24 @@ export function Chart({ title, x, series, range }: { title: string; x: number[];
   const plot = useRef<uPlot | null>(null);
   const shape = series.map((s) => s.label).join('|');
   const data = (): uPlot.AlignedData => [x, ...series.map((s) => s.values.map((v) => (v === undefined ? null : v)))];
+  // Work that waits its turn draws what is known by then.
+  const latest = useRef(data);
+  latest.current = data;
 
-  // Colours are read from the style sheet, so another theme means another plot.
+  // Colours are read from the style sheet, so another theme means another plot. Each is drawn in its own task.
   useEffect(() => {
-    const host = box.current!;
+    let gone = false;
+    let undo = (): void => {};
+    inTurn(() => {
+      if (!gone) undo = draw(box.current!);
+    });
+    return () => {
+      gone = true;
+      undo();
+    };
+  }, [theme.value, shape, x.length < 3]);
+
+  const draw = (host: HTMLDivElement): (() => void) => {
     const css = getComputedStyle(host);
     const color = (name: string): string => css.getPropertyValue(name).trim();
     const axis: uPlot.Axis = { stroke: color('--muted'), grid: { stroke: color('--line'), width: 1 }, ticks: { show: false }, font: '11px system-ui, sans-serif' };
@@ -38,7 +53,7 @@ export function Chart({ title, x, series, range }: { title: string; x: number[];
         ],
         series: [{}, ...series.map((s) => ({ label: s.label, stroke: color(s.color), width: 2, points: { show: x.length < 3, size: 5, fill: color(s.color) } }))],
       },
-      data(),
+      latest.current(),
       host,
     );
     plot.current = chart;
@@ -49,9 +64,9 @@ export function Chart({ title, x, series, range }: { title: string; x: number[];
       chart.destroy();
       plot.current = null;
     };
-  }, [theme.value, shape, x.length < 3]);
+  };
 
-  useEffect(() => plot.current?.setData(data()), [x, ...series.map((s) => s.values)]);
+  useEffect(() => inTurn(() => plot.current?.setData(latest.current())), [x, ...series.map((s) => s.values)]);
 
   const said = series.map((s) => `${series.length > 1 ? `${s.label} ` : ''}from ${value(s.values.find((v) => v !== undefined))} to ${value(s.values.findLast((v) => v !== undefined))}`).join(', ');
   return (

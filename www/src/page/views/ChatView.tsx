@@ -1,13 +1,13 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { active } from '../state/adapters.ts';
 import { ask, askError, draft, live, stopAnswering } from '../state/ask.ts';
-import { chats, current, currentId, newChat, removeChat, renameChat, restoreChat } from '../state/chats.ts';
+import { current, newChat, renameChat } from '../state/chats.ts';
 import { activity, canAsk, model } from '../state/engine.ts';
-import { toast } from '../state/notices.ts';
 import { go } from '../state/router.ts';
 import { change, settings } from '../state/settings.ts';
 import { Button, Dialog, NameDialog, Segments, Slider, Switch } from '../ui/basic.tsx';
 import { Icon, Mark } from '../ui/icons.tsx';
+import { ChatList } from './ChatList.tsx';
 import { TurnView } from './TurnView.tsx';
 
 const STARTERS = ['Explain in one sentence why the sky is blue.', 'Write a two-line poem about a bird leaving its nest.', 'How do I keep a houseplant alive?'];
@@ -96,42 +96,6 @@ function Composer() {
         </details>
       </div>
     </form>
-  );
-}
-
-export function ChatList({ onPick }: { onPick?: () => void }) {
-  return (
-    <ul class="chat-list">
-      {chats.value.map((c) => (
-        <li key={c.id} class={c.id === currentId.value ? 'on' : ''}>
-          <button
-            type="button"
-            class="chat-name"
-            aria-current={c.id === currentId.value ? 'true' : undefined}
-            disabled={live.value !== null}
-            onClick={() => {
-              currentId.value = c.id;
-              go('chat');
-              onPick?.();
-            }}
-          >
-            {c.title}
-          </button>
-          <Button
-            small
-            tone="quiet"
-            icon="trash"
-            aria-label={`Delete the chat ${c.title}`}
-            disabled={live.value !== null}
-            onClick={() => {
-              const gone = removeChat(c.id);
-              if (gone) toast('Chat deleted; its feedback stays', { label: 'Undo', run: () => restoreChat(gone) });
-            }}
-          />
-        </li>
-      ))}
-      {chats.value.length === 0 && <li class="muted none">No chats yet</li>}
-    </ul>
   );
 }
 

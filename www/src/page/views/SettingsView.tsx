@@ -9,7 +9,7 @@ import { change, settings } from '../state/settings.ts';
 import { persist, removeAll, usage, type Usage } from '../storage/opfs.ts';
 import { Button, Dialog, Segments, Slider, Switch } from '../ui/basic.tsx';
 import { bytes } from '../ui/format.ts';
-import { Weights } from './TurnView.tsx';
+import { Weights } from './Weights.tsx';
 
 function Hosts() {
   const [typed, setTyped] = useState('');

@@ -3,37 +3,15 @@ import { allTied, circled, formatOrder, pairCount } from '../model/ranking.ts';
 import { CRITERIA, type Answer, type Comparison, type Turn } from '../model/types.ts';
 import { active, adapters } from '../state/adapters.ts';
 import { askAgain, live } from '../state/ask.ts';
-import { continuing, judged, orderByCriteria, pickOf, reweigh, setIdeal, setPlaces } from '../state/chats.ts';
+import { continuing, judged, orderByCriteria, pickOf, setIdeal, setPlaces } from '../state/chats.ts';
 import { canAsk } from '../state/engine.ts';
 import { go } from '../state/router.ts';
 import { change, settings } from '../state/settings.ts';
-import { Button, Slider, Switch } from '../ui/basic.tsx';
+import { Button, Switch } from '../ui/basic.tsx';
 import { Icon } from '../ui/icons.tsx';
 import { OrderBar } from '../ui/OrderBar.tsx';
 import { AnswerCard, speed } from './AnswerCard.tsx';
-
-/** Weights of the criteria; moving one reorders what follows from ratings at once. */
-export function Weights() {
-  const { weights } = settings.value;
-  return (
-    <div class="weights" role="group" aria-label="Weights of the criteria">
-      {CRITERIA.map((c) => (
-        <Slider
-          key={c}
-          label={c}
-          min={0}
-          max={10}
-          step={1}
-          value={weights[c]}
-          onInput={(v) => {
-            change({ weights: { ...weights, [c]: v } });
-            reweigh();
-          }}
-        />
-      ))}
-    </div>
-  );
-}
+import { Weights } from './Weights.tsx';
 
 function OrderPanel({ turn }: { turn: Turn }) {
   const hint = useId();

@@ -1,0 +1,43 @@
+// Long tasks of a page, judged fairly. PerformanceObserver reports time on the clock, and on a busy machine any task can be
+// interrupted for as long as one likes; the browser's trace knows how much of it the thread was really working.
+import type { Browser, CDPSession, Page } from '@playwright/test';
+
+/** Has the page note its long tasks, from its very beginning. */
+export async function observeLongTasks(page: Page): Promise<() => Promise<number[]>> {
+  await page.addInitScript(() => {
+    const long: number[] = ((globalThis as { long?: number[] }).long = []);
+    new PerformanceObserver((list) => list.getEntries().forEach((e) => long.push(Math.round(e.duration)))).observe({ type: 'longtask' });
+  });
+  return () => page.evaluate(() => (globalThis as unknown as { long: number[] }).long);
+}
+
+interface TraceEvent {
+  name: string;
+  ph: string;
+  pid: number;
+  tid: number;
+  dur?: number;
+  tdur?: number;
+  args?: { name?: string };
+}
+
+/** Traces the tasks of all renderer main threads; ending gives their milliseconds on the clock and of processor time. */
+export async function traceTasks(browser: Browser): Promise<() => Promise<{ clock: number; processor: number }[]>> {
+  const cdp: CDPSession = await browser.newBrowserCDPSession();
+  await cdp.send('Tracing.start', { transferMode: 'ReturnAsStream', traceConfig: { recordMode: 'recordUntilFull', traceBufferSizeInKb: 400_000, includedCategories: ['toplevel'], excludedCategories: ['*'] } });
+  return async () => {
+    const complete = new Promise<string>((done) => cdp.once('Tracing.tracingComplete', (e) => done(e.stream!)));
+    await cdp.send('Tracing.end');
+    const handle = await complete;
+    let text = '';
+    for (let eof = false; !eof; ) {
+      const part = await cdp.send('IO.read', { handle, size: 4 << 20 });
+      text += part.base64Encoded ? Buffer.from(part.data, 'base64').toString() : part.data;
+      eof = part.eof;
+    }
+    await cdp.detach();
+    const { traceEvents } = JSON.parse(text) as { traceEvents: TraceEvent[] };
+    const main = new Set(traceEvents.filter((e) => e.name === 'thread_name' && e.args?.name === 'CrRendererMain').map((e) => `${e.pid}:${e.tid}`));
+    return traceEvents.filter((e) => e.ph === 'X' && e.name.endsWith('RunTask') && main.has(`${e.pid}:${e.tid}`)).map((e) => ({ clock: (e.dur ?? 0) / 1000, processor: (e.tdur ?? e.dur ?? 0) / 1000 }));
+  };
+}
