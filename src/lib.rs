@@ -3,6 +3,7 @@ pub mod clock;
 pub mod error;
 pub mod feedback;
 pub mod formats;
+pub mod generate;
 pub mod gpu;
 pub mod graph;
 pub mod models;

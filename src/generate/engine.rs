@@ -1,0 +1,281 @@
+//! Recorded programs and the key/value cache they share. A program is keyed by its rows, what it ends in and the adapter's shape; the
+//! position is data, so that one program decodes all positions.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::gpu::Gpu;
+use crate::graph::{Desc, Program, ProgramOptions, Tape, Tensor};
+use crate::models::{ActiveAdapter, AdapterChoice, CachedInputs, LoadedModel};
+use crate::nn::{KvCache, Move};
+use crate::ops::embedding::GatherRows;
+use crate::ops::head::LinearLogps;
+use crate::ops::sample::Sample;
+use crate::{Error, Result};
+
+/// "Nowhere" among slots and targets.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// Rows of a prefill chunk.
+const BUCKETS: [usize; 5] = [16, 32, 64, 128, 256];
+/// Largest chunk on a processor, where few rows may stand between an abort and its effect.
+const SOFTWARE_CHUNK: usize = 64;
+/// Slots a cache grows by.
+const SLOTS: usize = 256;
+
+/// What a program ends in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum End {
+    /// Keys and values only: a prefill chunk with more to come.
+    Nothing,
+    /// `n` tokens sampled from the one row that input `last` names.
+    SampleLast(usize),
+    /// A token for every row.
+    Sample,
+    /// Logits of the row that `last` names.
+    Logits,
+    /// ln p of input `targets` for every row.
+    Logps,
+}
+
+type Key = (usize, End, Option<String>);
+
+/// See the module.
+pub(super) struct Engine {
+    pub loaded: Rc<LoadedModel>,
+    pub gpu: Gpu,
+    cache: Option<KvCache>,
+    programs: HashMap<Key, Rc<Program>>,
+    seen: HashMap<usize, Tensor>,
+    /// Version of the weights that the programs were recorded with.
+    version: u64,
+    /// Tokens whose keys and values lie in slots 0, 1, ….
+    pub ids: Vec<u32>,
+    /// Continuations of `ids`: first slot and tokens of every candidate of the last generation.
+    pub tails: Vec<(usize, Vec<u32>)>,
+    /// Adapter (its values' stamp) and weights that the cache was computed with.
+    stamp: Option<(u64, u64)>,
+}
+
+impl Engine {
+    pub fn new(loaded: Rc<LoadedModel>) -> Result<Engine> {
+        let gpu = loaded.model.exec().gpu().cloned().ok_or_else(|| Error::NoAdapter("generation runs on the GPU executor".into()))?;
+        let version = loaded.model.version();
+        Ok(Engine {
+            loaded,
+            gpu,
+            cache: None,
+            programs: HashMap::new(),
+            seen: HashMap::new(),
+            version,
+            ids: Vec::new(),
+            tails: Vec::new(),
+            stamp: None,
+        })
+    }
+
+    /// Longest context, in tokens.
+    pub fn context(&self) -> usize {
+        self.loaded.info.context_length
+    }
+
+    /// Slots of the cache.
+    pub fn capacity(&self) -> usize {
+        self.cache.as_ref().map_or(0, KvCache::capacity)
+    }
+
+    /// Bytes of the cache.
+    pub fn cache_bytes(&self) -> u64 {
+        self.cache.as_ref().map_or(0, KvCache::bytes)
+    }
+
+    /// Forgets everything read (the memory is kept).
+    pub fn forget(&mut self) {
+        self.ids.clear();
+        self.tails.clear();
+    }
+
+    /// The adapter for a call; what the cache holds is forgotten if it was computed with other values.
+    pub fn adapter(&mut self, choice: &AdapterChoice) -> Result<Option<ActiveAdapter>> {
+        let adapter = self.loaded.adapters.resolve(choice)?;
+        let version = self.loaded.model.version();
+        if version != self.version {
+            self.programs.clear();
+            self.version = version;
+        }
+        let stamp = (adapter.as_ref().map_or(0, |a| a.stamp), version);
+        if self.stamp != Some(stamp) {
+            self.forget();
+            self.stamp = Some(stamp);
+        }
+        Ok(adapter)
+    }
+
+    /// Makes the cache begin with as much of `prompt` as has been read and gives the number of those tokens. At least the prompt's last token
+    /// is left to be read again, for its logits.
+    pub fn reuse(&mut self, prompt: &[u32]) -> Result<usize> {
+        let common = |a: &[u32], b: &[u32]| a.iter().zip(b).take_while(|(x, y)| x == y).count();
+        let mut n = common(&self.ids, prompt);
+        if n == self.ids.len() {
+            // The chat goes on from one of the candidates: the first slots of it that fit move behind the prompt's.
+            let fits = self.tails.iter().map(|(base, t)| (common(t, &prompt[n..]), *base));
+            if let Some((more, base)) = fits.max_by_key(|b| (b.0, std::cmp::Reverse(b.1))).filter(|b| b.0 > 0) {
+                if base != n {
+                    let moves = [Move { from: 0, to: 0, len: n }, Move { from: base, to: n, len: more }];
+                    self.resize(self.capacity(), &moves)?;
+                }
+                n += more;
+            }
+        }
+        let n = n.min(prompt.len().saturating_sub(1));
+        self.ids = prompt[..n].to_vec();
+        self.tails.clear();
+        Ok(n)
+    }
+
+    /// Makes room for `slots`, keeping slots 0..`keep`.
+    pub fn reserve(&mut self, slots: usize, keep: usize) -> Result<()> {
+        if slots > self.capacity() {
+            self.resize(slots, &[Move { from: 0, to: 0, len: keep }])?;
+        }
+        Ok(())
+    }
+
+    /// Another cache of at least `slots` with some slots carried over. Programs are bound to the cache and are recorded again.
+    pub fn resize(&mut self, slots: usize, moves: &[Move]) -> Result<()> {
+        let slots = slots.next_multiple_of(SLOTS);
+        let model = &self.loaded.model;
+        let new = match &self.cache {
+            Some(old) => old.resized(model.exec(), slots, moves)?,
+            None => model.cache(slots)?,
+        };
+        self.gpu.check()?;
+        self.cache = Some(new);
+        self.programs.clear();
+        Ok(())
+    }
+
+    /// Bitmaps of the tokens that the repetition penalty applies to, one row per candidate.
+    fn seen(&mut self, n: usize) -> Result<Tensor> {
+        if let Some(t) = self.seen.get(&n) {
+            return Ok(t.clone());
+        }
+        let words = self.loaded.model.config().vocab_size.div_ceil(32);
+        let t = Tensor::zeros(self.loaded.model.exec(), "seen", Desc::u32(&[n, words]))?;
+        self.seen.insert(n, t.clone());
+        Ok(t)
+    }
+
+    /// Sets the bitmaps of `n` candidates to the tokens of a prompt.
+    pub fn mark_seen(&mut self, n: usize, prompt: &[u32]) -> Result<()> {
+        let t = self.seen(n)?;
+        let mut row = vec![0u32; t.desc().cols()];
+        for id in prompt {
+            row[*id as usize / 32] |= 1 << (id % 32);
+        }
+        let rows: Vec<u32> = (0..n).flat_map(|_| row.iter().copied()).collect();
+        t.write_elements(self.loaded.model.exec(), 0, bytemuck::cast_slice(&rows))
+    }
+
+    /// The program of `m` rows; it is recorded at its first use.
+    pub fn program(&mut self, m: usize, end: End, adapter: Option<&ActiveAdapter>) -> Result<Rc<Program>> {
+        let key = (m, end, adapter.map(|a| a.set.key().to_string()));
+        if let Some(p) = self.programs.get(&key) {
+            return Ok(p.clone());
+        }
+        let tape = self.record(m, end, adapter)?;
+        // A token is one submit; a chunk of a prompt is several, so that a page keeps painting.
+        let per_submit = if end == End::Sample { 4096 } else { 64 };
+        let program = Rc::new(Program::build(&self.gpu, &tape, ProgramOptions { per_submit, ..ProgramOptions::default() })?);
+        self.programs.insert(key, program.clone());
+        Ok(program)
+    }
+
+    fn record(&mut self, m: usize, end: End, adapter: Option<&ActiveAdapter>) -> Result<Tape> {
+        let model = self.loaded.model.clone();
+        let mut tape = Tape::new();
+        let inputs = CachedInputs {
+            ids: tape.input("ids", Desc::u32(&[m])),
+            positions: tape.input("positions", Desc::u32(&[m])),
+            slots: tape.input("slots", Desc::u32(&[m])),
+            spans: tape.input("spans", Desc::u32(&[m, 4])),
+            window_spans: model.window().map(|_| tape.input("window_spans", Desc::u32(&[m, 4]))),
+        };
+        let cache = self.cache.as_ref().ok_or_else(|| Error::shape("generate", "no cache has been reserved"))?;
+        let mut x = model.record_cached(&mut tape, &inputs, cache, adapter.map(|a| a.set.as_ref()))?;
+        let chosen = match end {
+            // Nothing reads the last block's output; it stays what it is, an unread slot.
+            End::Nothing => return Ok(tape),
+            End::SampleLast(n) => Some(n),
+            End::Logits => Some(1),
+            End::Sample | End::Logps => None,
+        };
+        if let Some(n) = chosen {
+            let last = tape.input("last", Desc::u32(&[n]));
+            // The inverse index is read by the backward pass alone: any table of M values stands in for it.
+            x = tape.push1(GatherRows, &[x, last, inputs.slots])?;
+        }
+        let hidden = model.record_norm(&mut tape, x)?;
+        if end == End::Logps {
+            let targets = tape.input("targets", Desc::u32(&[m]));
+            let head = tape.tensor(&model.head());
+            let logp = tape.push(LinearLogps { saved: false }, &[hidden, head, targets])?[0];
+            tape.output("logp", logp);
+            return Ok(tape);
+        }
+        let logits = model.record_logits(&mut tape, hidden)?;
+        if end == End::Logits {
+            tape.output("logits", logits);
+            return Ok(tape);
+        }
+        let n = tape.desc(logits).rows();
+        let seen = tape.tensor(&self.seen(n)?);
+        let (token, logp) = (tape.temp(Desc::u32(&[n])), tape.temp(Desc::f32(&[n])));
+        tape.push_into(Sample, &[logits], &[(token, false), (logp, false), (seen, true)])?;
+        tape.output("token", token);
+        tape.output("logp", logp);
+        Ok(tape)
+    }
+
+    /// Rows of the next prefill chunk when `left` tokens are left: on a processor every row costs, idle ones too; on a GPU one large
+    /// chunk costs least.
+    pub fn chunk(&self, left: usize) -> usize {
+        if self.gpu.caps().is_software {
+            let fits = BUCKETS.iter().rev().find(|b| **b <= left && **b <= SOFTWARE_CHUNK);
+            return fits.copied().unwrap_or(BUCKETS[0]);
+        }
+        BUCKETS.iter().copied().find(|b| *b >= left).unwrap_or(BUCKETS[BUCKETS.len() - 1])
+    }
+
+    /// Writes the inputs of a prefill chunk: tokens `from..from + count` of `prompt` in a program of `m` rows.
+    pub fn write_chunk(&self, program: &Program, m: usize, prompt: &[u32], from: usize, count: usize) {
+        let mut ids = vec![0u32; m];
+        let mut positions = vec![0u32; m];
+        let mut slots = vec![NONE; m];
+        ids[..count].copy_from_slice(&prompt[from..from + count]);
+        for i in 0..count {
+            positions[i] = (from + i) as u32;
+            slots[i] = (from + i) as u32;
+        }
+        program.write("ids", &ids);
+        program.write("positions", &positions);
+        program.write("slots", &slots);
+        self.write_spans(program, m, |i| (i < count).then_some((NONE, 0, from + i + 1)));
+    }
+
+    /// Writes the spans of `m` rows: (prefix length, own base, end) of each, `None` for a row that sees nothing.
+    pub fn write_spans(&self, program: &Program, m: usize, row: impl Fn(usize) -> Option<(u32, u32, usize)>) {
+        let spans = |window: Option<usize>| -> Vec<u32> {
+            (0..m)
+                .flat_map(|i| match row(i) {
+                    Some((prefix, base, end)) => [prefix, base, window.map_or(0, |w| end.saturating_sub(w)) as u32, end as u32],
+                    None => [0; 4],
+                })
+                .collect()
+        };
+        program.write("spans", &spans(None));
+        if program.has_input("window_spans") {
+            program.write("window_spans", &spans(self.loaded.model.window()));
+        }
+    }
+}

@@ -1,0 +1,461 @@
+//! One generation after another over one cache, driven step by step.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::engine::{End, Engine, NONE};
+use super::options::{Candidate, Event, FinishReason, GenerateOptions, Seconds};
+use crate::clock;
+use crate::gpu::Buf;
+use crate::graph::Program;
+use crate::models::{ActiveAdapter, AdapterChoice, LoadedModel};
+use crate::nn::Move;
+use crate::tokenizer::{DecodeStream, StopMatcher};
+use crate::{Error, Result};
+
+/// Generates with a model. Tokens are sampled on the device and fed to the next step there; 4 bytes per candidate and token are read.
+pub struct Generator {
+    engine: Engine,
+    session: Option<Session>,
+    abort: Rc<Cell<bool>>,
+}
+
+/// Text of one candidate as it grows.
+struct Row {
+    decode: DecodeStream,
+    stop: StopMatcher,
+    text: String,
+    tokens: Vec<u32>,
+    finished: Option<FinishReason>,
+}
+
+struct Session {
+    options: GenerateOptions,
+    prompt: Vec<u32>,
+    adapter: Option<ActiveAdapter>,
+    /// Prompt tokens whose keys and values are in the cache.
+    read: usize,
+    /// Tokens an answer may have: `max_new_tokens` or what the context leaves.
+    limit: usize,
+    /// Own slots of each candidate behind the prompt's.
+    block: usize,
+    /// Tokens submitted (sampled or being sampled) per candidate.
+    submitted: usize,
+    /// Where the tokens of the last submitted step are on the device.
+    last: Option<Buf>,
+    /// Where each token that has not been read yet will be mapped.
+    waiting: VecDeque<Buf>,
+    staging: [Buf; 2],
+    /// ln p of every token: (limit, n).
+    logps: Buf,
+    rows: Vec<Row>,
+    started: f64,
+    seconds: Seconds,
+}
+
+impl Generator {
+    /// # Errors
+    /// [`Error::NoAdapter`] on the host executor.
+    pub fn new(loaded: Rc<LoadedModel>) -> Result<Generator> {
+        Ok(Generator { engine: Engine::new(loaded)?, session: None, abort: Rc::default() })
+    }
+
+    pub fn loaded(&self) -> &Rc<LoadedModel> {
+        &self.engine.loaded
+    }
+
+    /// Bytes of the key/value cache.
+    pub fn cache_bytes(&self) -> u64 {
+        self.engine.cache_bytes()
+    }
+
+    /// Tokens whose keys and values the cache holds.
+    pub fn cached_tokens(&self) -> usize {
+        self.engine.ids.len()
+    }
+
+    /// Forgets what has been read.
+    pub fn reset(&mut self) {
+        self.session = None;
+        self.engine.forget();
+    }
+
+    /// Setting it ends the generation at its next step; [`Generator::start`] clears it.
+    pub fn abort_flag(&self) -> Rc<Cell<bool>> {
+        self.abort.clone()
+    }
+
+    /// Dispatches of one decoded token for `n` candidates (for the benchmarks).
+    ///
+    /// # Errors
+    /// As [`Generator::start`].
+    pub fn dispatches_per_token(&mut self, n: usize, adapter: &AdapterChoice) -> Result<usize> {
+        let adapter = self.engine.adapter(adapter)?;
+        self.engine.reserve(1, 0)?;
+        Ok(self.engine.program(n, End::Sample, adapter.as_ref())?.dispatches())
+    }
+
+    /// Begins a generation; nothing is computed before the first step.
+    ///
+    /// # Errors
+    /// [`Error::ContextOverflow`], [`Error::BadConfig`], [`Error::BadAdapter`], [`Error::OutOfMemory`]; [`Error::Busy`] while another runs.
+    pub fn start(&mut self, prompt: &[u32], options: GenerateOptions) -> Result<()> {
+        self.idle()?;
+        options.validate()?;
+        self.check_prompt(prompt)?;
+        if prompt.len() >= self.engine.context() {
+            return Err(Error::ContextOverflow { needed: prompt.len() + 1, available: self.engine.context() });
+        }
+        let started = clock::seconds();
+        let adapter = self.engine.adapter(&options.adapter)?;
+        let read = self.engine.reuse(prompt)?;
+        let n = options.n;
+        let limit = options.max_new_tokens.min(self.engine.context() - prompt.len());
+        self.engine.reserve(prompt.len() + n * limit.min(256), read)?;
+        // What rounding left over belongs to the candidates.
+        let block = ((self.engine.capacity() - prompt.len()) / n).min(limit);
+        if options.repetition_penalty != 1.0 {
+            self.engine.mark_seen(n, prompt)?;
+        }
+        let gpu = &self.engine.gpu;
+        let bytes = (n * 4) as u64;
+        let row = || Row {
+            decode: DecodeStream::new(true),
+            stop: StopMatcher::new(options.stop_strings.iter().cloned()),
+            text: String::new(),
+            tokens: Vec::new(),
+            finished: None,
+        };
+        self.abort.set(false);
+        self.session = Some(Session {
+            rows: (0..n).map(|_| row()).collect(),
+            prompt: prompt.to_vec(),
+            adapter,
+            read,
+            limit,
+            block,
+            submitted: 0,
+            last: None,
+            waiting: VecDeque::new(),
+            staging: [gpu.staging(bytes), gpu.staging(bytes)],
+            logps: gpu.storage("logprobs", limit as u64 * bytes)?,
+            started,
+            seconds: Seconds::default(),
+            options,
+        });
+        Ok(())
+    }
+
+    fn idle(&mut self) -> Result<()> {
+        if self.session.as_ref().is_some_and(|s| !s.all_finished()) {
+            return Err(Error::Busy("a generation is running: finish or abort it".into()));
+        }
+        self.session = None;
+        Ok(())
+    }
+
+    fn check_prompt(&self, prompt: &[u32]) -> Result<()> {
+        if prompt.is_empty() {
+            return Err(Error::config("prompt", "is empty: at least one token is needed"));
+        }
+        let vocab = self.engine.loaded.model.config().vocab_size;
+        match prompt.iter().find(|id| **id as usize >= vocab) {
+            Some(id) => Err(Error::config("prompt", format!("token {id} is outside the vocabulary of {vocab}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The next chunk of the prompt, or the next token of every candidate. `None` when all have ended: then [`Generator::finish`].
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub async fn step(&mut self) -> Result<Option<Vec<Event>>> {
+        let Some(s) = &mut self.session else { return Ok(None) };
+        if s.all_finished() {
+            return Ok(None);
+        }
+        let mut events = Vec::new();
+        if self.abort.get() {
+            s.end_all(FinishReason::Abort, &mut events);
+            return Ok(Some(events));
+        }
+        if s.read < s.prompt.len() {
+            s.prefill(&mut self.engine).await?;
+            events.push(Event::Prefill { done: s.read, total: s.prompt.len() });
+            if s.read < s.prompt.len() {
+                return Ok(Some(events));
+            }
+        } else if s.waiting.is_empty() {
+            s.submit(&mut self.engine)?;
+        }
+        // On a GPU the next step is under way while the last token is read back; a processor has nothing to gain and a step to lose.
+        if !self.engine.gpu.caps().is_software && s.submitted < s.limit {
+            s.submit(&mut self.engine)?;
+        }
+        if let Some(staging) = s.waiting.pop_front() {
+            let bytes = self.engine.gpu.map(&staging, (s.options.n * 4) as u64).await?;
+            let tokens: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
+            let first = s.rows.iter().all(|r| r.tokens.is_empty());
+            s.take(&self.engine, &tokens, &mut events);
+            let now = clock::seconds() - s.started;
+            if first {
+                s.seconds.prefill = now;
+            } else {
+                s.seconds.decode = now - s.seconds.prefill;
+            }
+        }
+        Ok(Some(events))
+    }
+
+    /// Ends the generation (where it has not ended by itself) and gives the answers. What has been read stays in the cache.
+    ///
+    /// # Errors
+    /// Whatever the device reports; [`Error::Busy`] when none was started.
+    pub async fn finish(&mut self) -> Result<Vec<Candidate>> {
+        let Some(mut s) = self.session.take() else { return Err(Error::Busy("no generation was started".into())) };
+        s.end_all(FinishReason::Abort, &mut Vec::new());
+        let n = s.options.n;
+        let longest = s.rows.iter().map(|r| r.tokens.len()).max().unwrap_or(0);
+        let logps: Vec<f32> = if longest > 0 { self.engine.gpu.read_as(&s.logps, longest * n).await? } else { Vec::new() };
+        if s.read == s.prompt.len() {
+            self.engine.ids.clone_from(&s.prompt);
+            // Of a candidate's tokens all but the last have certainly been read.
+            let tail = |(i, r): (usize, &Row)| (s.prompt.len() + i * s.block, r.tokens[..r.tokens.len().saturating_sub(1)].to_vec());
+            self.engine.tails = s.rows.iter().enumerate().map(tail).collect();
+        }
+        let adapter = s.adapter.as_ref().map(|a| a.name.clone());
+        let answer = |(i, r): (usize, Row)| Candidate {
+            text: r.text,
+            logprobs: (0..r.tokens.len()).map(|t| logps[t * n + i]).collect(),
+            token_ids: r.tokens,
+            finish_reason: r.finished.unwrap_or(FinishReason::Abort),
+            prompt_tokens: s.prompt.len(),
+            adapter: adapter.clone(),
+            seconds: s.seconds,
+        };
+        Ok(s.rows.into_iter().enumerate().map(answer).collect())
+    }
+
+    /// Runs a whole generation; `on` gets the events.
+    ///
+    /// # Errors
+    /// As [`Generator::start`] and [`Generator::step`].
+    pub async fn run(&mut self, prompt: &[u32], options: GenerateOptions, on: &mut dyn FnMut(Event)) -> Result<Vec<Candidate>> {
+        self.start(prompt, options)?;
+        while let Some(events) = self.step().await? {
+            events.into_iter().for_each(&mut *on);
+        }
+        self.finish().await
+    }
+
+    /// −ln p of every token of `ids` but the first, each given those before it.
+    ///
+    /// # Errors
+    /// As [`Generator::start`].
+    pub async fn nll(&mut self, ids: &[u32], adapter: &AdapterChoice) -> Result<Vec<f32>> {
+        let active = self.ready(ids, adapter)?;
+        self.engine.forget();
+        let mut out = Vec::new();
+        let mut from = 0;
+        while from + 1 < ids.len() {
+            let m = self.engine.chunk(ids.len() - from);
+            let count = m.min(ids.len() - from);
+            let program = self.engine.program(m, End::Logps, active.as_ref())?;
+            self.engine.write_chunk(&program, m, ids, from, count);
+            let mut targets = vec![NONE; m];
+            let known = count.min(ids.len() - 1 - from);
+            targets[..known].copy_from_slice(&ids[from + 1..from + 1 + known]);
+            program.write("targets", &targets);
+            let step = GenerateOptions::default().step(0, active.is_some());
+            out.extend(program.run_f32(&step, "logp").await?[..known].iter().map(|l| -l));
+            from += count;
+        }
+        Ok(out)
+    }
+
+    /// Logits (V) after each of the given positions of `ids`.
+    ///
+    /// # Errors
+    /// As [`Generator::start`].
+    pub async fn logits_at(&mut self, ids: &[u32], positions: &[usize], adapter: &AdapterChoice) -> Result<Vec<Vec<f32>>> {
+        let mut out = Vec::new();
+        for &p in positions {
+            let Some(ids) = ids.get(..=p) else {
+                return Err(Error::config("positions", format!("{p} is behind the last of {} tokens", ids.len())));
+            };
+            let active = self.ready(ids, adapter)?;
+            let mut from = self.engine.reuse(ids)?;
+            loop {
+                let m = self.engine.chunk(ids.len() - from);
+                let count = m.min(ids.len() - from);
+                let last = from + count == ids.len();
+                let program = self.engine.program(m, if last { End::Logits } else { End::Nothing }, active.as_ref())?;
+                self.engine.write_chunk(&program, m, ids, from, count);
+                let step = GenerateOptions::default().step(0, active.is_some());
+                from += count;
+                if last {
+                    program.write("last", &[count as u32 - 1]);
+                    out.push(program.run_f32(&step, "logits").await?);
+                    break;
+                }
+                program.submit(&step);
+            }
+            self.engine.ids = ids.to_vec();
+        }
+        Ok(out)
+    }
+
+    /// Checks `ids` and makes room for them.
+    fn ready(&mut self, ids: &[u32], adapter: &AdapterChoice) -> Result<Option<ActiveAdapter>> {
+        self.idle()?;
+        self.check_prompt(ids)?;
+        if ids.len() > self.engine.context() {
+            return Err(Error::ContextOverflow { needed: ids.len(), available: self.engine.context() });
+        }
+        let active = self.engine.adapter(adapter)?;
+        let keep = self.engine.ids.len();
+        self.engine.tails.clear();
+        self.engine.reserve(ids.len(), keep)?;
+        Ok(active)
+    }
+}
+
+impl Session {
+    fn all_finished(&self) -> bool {
+        self.rows.iter().all(|r| r.finished.is_some())
+    }
+
+    /// The next chunk of the prompt; the last one also samples the first tokens.
+    async fn prefill(&mut self, engine: &mut Engine) -> Result<()> {
+        let left = self.prompt.len() - self.read;
+        let m = engine.chunk(left);
+        let count = m.min(left);
+        let last = count == left;
+        let end = if last { End::SampleLast(self.options.n) } else { End::Nothing };
+        let program = engine.program(m, end, self.adapter.as_ref())?;
+        engine.write_chunk(&program, m, &self.prompt, self.read, count);
+        if last {
+            program.write("last", &vec![count as u32 - 1; self.options.n]);
+            self.submit_program(engine, &program)?;
+        } else {
+            program.submit(&self.options.step(0, self.adapter.is_some()));
+            // So that an abort has an effect before the next chunk.
+            engine.gpu.done().await?;
+        }
+        self.read += count;
+        engine.ids = self.prompt[..self.read].to_vec();
+        Ok(())
+    }
+
+    /// Submits the decoding of one more token of every candidate.
+    fn submit(&mut self, engine: &mut Engine) -> Result<()> {
+        let (n, length) = (self.options.n, self.prompt.len());
+        // The tokens fed are number `submitted − 1` of the answers.
+        let at = self.submitted - 1;
+        if at >= self.block {
+            self.grow(engine)?;
+        }
+        let program = engine.program(n, End::Sample, self.adapter.as_ref())?;
+        if let Some(last) = &self.last {
+            let ids = program.input_buf("ids");
+            if !last.same_buffer(&ids) {
+                engine.gpu.copy(&[(last.clone(), 0, ids, 0, (n * 4) as u64)]);
+            }
+        }
+        let alive = |i: usize| self.rows[i].finished.is_none();
+        let base = |i: usize| length + i * self.block;
+        let slots: Vec<u32> = (0..n).map(|i| if alive(i) { (base(i) + at) as u32 } else { NONE }).collect();
+        program.write("positions", &vec![(length + at) as u32; n]);
+        program.write("slots", &slots);
+        engine.write_spans(&program, n, |i| alive(i).then_some((length as u32, base(i) as u32, length + at + 1)));
+        self.submit_program(engine, &program)
+    }
+
+    /// Submits a program that samples: its tokens are copied to be read, and stay on the device for the next step.
+    fn submit_program(&mut self, engine: &Engine, program: &Program) -> Result<()> {
+        let staging = self.staging[self.submitted % 2].clone();
+        let bytes = (self.options.n * 4) as u64;
+        let (token, logp) = (program.output_buf("token"), program.output_buf("logp"));
+        let at = self.submitted as u64 * bytes;
+        let step = self.options.step(self.submitted, self.adapter.is_some());
+        // A decoding program feeds itself; behind a prefill the tokens wait in its output.
+        let own = (!program.has_input("last")).then(|| program.input_buf("ids"));
+        program.submit_with(&step, |encoder| {
+            encoder.copy_buffer_to_buffer(token.raw(), token.offset(), staging.raw(), 0, bytes);
+            encoder.copy_buffer_to_buffer(logp.raw(), logp.offset(), self.logps.raw(), self.logps.offset() + at, bytes);
+            if let Some(ids) = &own {
+                encoder.copy_buffer_to_buffer(token.raw(), token.offset(), ids.raw(), ids.offset(), bytes);
+            }
+        });
+        self.last = Some(own.unwrap_or(token));
+        self.submitted += 1;
+        self.waiting.push_back(staging);
+        engine.gpu.check()
+    }
+
+    /// Twice as many own slots for every candidate.
+    fn grow(&mut self, engine: &mut Engine) -> Result<()> {
+        let (n, length, used) = (self.options.n, self.prompt.len(), self.block);
+        let capacity = (length + n * (used * 2).min(self.limit)).next_multiple_of(256);
+        let block = ((capacity - length) / n).min(self.limit);
+        let mut moves = vec![Move { from: 0, to: 0, len: length }];
+        moves.extend((0..n).map(|i| Move { from: length + i * used, to: length + i * block, len: used }));
+        engine.resize(capacity, &moves)?;
+        self.block = block;
+        Ok(())
+    }
+
+    /// One token of every candidate has arrived.
+    fn take(&mut self, engine: &Engine, tokens: &[u32], events: &mut Vec<Event>) {
+        let loaded = &engine.loaded;
+        let config = loaded.model.config();
+        for (index, (row, &id)) in self.rows.iter_mut().zip(tokens).enumerate().filter(|(_, (r, _))| r.finished.is_none()) {
+            row.tokens.push(id);
+            let ends = config.eos_token_ids.contains(&id) || loaded.tokenizer.as_ref().is_some_and(|t| t.eos_token_id() == Some(id));
+            if ends && !self.options.ignore_eos {
+                row.end(index, FinishReason::Stop, events);
+                continue;
+            }
+            if let Some(t) = &loaded.tokenizer {
+                let piece = row.decode.push(t, id);
+                let text = row.stop.push(&piece);
+                row.emit(index, text, events);
+            }
+            if row.stop.stopped() {
+                row.end(index, FinishReason::Stop, events);
+            } else if row.tokens.len() >= self.limit {
+                row.end(index, FinishReason::Length, events);
+            }
+        }
+    }
+
+    fn end_all(&mut self, reason: FinishReason, events: &mut Vec<Event>) {
+        for (index, row) in self.rows.iter_mut().enumerate().filter(|(_, r)| r.finished.is_none()) {
+            row.end(index, reason, events);
+        }
+        if self.seconds.prefill == 0.0 {
+            self.seconds.prefill = clock::seconds() - self.started;
+        }
+    }
+}
+
+impl Row {
+    fn emit(&mut self, index: usize, text: String, events: &mut Vec<Event>) {
+        if !text.is_empty() {
+            self.text.push_str(&text);
+            events.push(Event::Text { index, text });
+        }
+    }
+
+    fn end(&mut self, index: usize, reason: FinishReason, events: &mut Vec<Event>) {
+        if !self.stop.stopped() {
+            let piece = self.decode.finish();
+            let mut text = self.stop.push(&piece);
+            text.push_str(&self.stop.finish());
+            self.emit(index, text, events);
+        }
+        self.finished = Some(reason);
+        events.push(Event::Done { index, reason });
+    }
+}

@@ -1,0 +1,113 @@
+//! SmolLM2-135M-Instruct against PyTorch's numbers (`tests/fixtures/smollm2`): the real file, natively. Fails without the model: `make model`
+//! fetches it, FLEDGLING_MODEL names another place.
+#![cfg(not(target_arch = "wasm32"))]
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use fledgling::Result;
+use fledgling::formats::Container;
+use fledgling::generate::{FinishReason, GenerateOptions, Generator};
+use fledgling::gpu::Gpu;
+use fledgling::graph::Exec;
+use fledgling::models::{AdapterChoice, LoadOptions, LoadedModel, load_path};
+use serde_json::Value;
+
+static GREEDY: &str = include_str!("../fixtures/smollm2/greedy.json");
+static LOGITS: &[u8] = include_bytes!("../fixtures/smollm2/logits_prompt128.safetensors");
+
+fn model_path() -> PathBuf {
+    let path = std::env::var_os("FLEDGLING_MODEL").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".cache/models/SmolLM2-135M-Instruct.Q4_1.gguf"),
+        PathBuf::from,
+    );
+    assert!(path.exists(), "{} is missing: run `make model`", path.display());
+    path
+}
+
+async fn load() -> Result<Rc<LoadedModel>> {
+    let gpu = Gpu::new().await?;
+    eprintln!("adapter: {} ({})", gpu.caps().name, gpu.caps().backend);
+    let options = LoadOptions { context_length: Some(2048), ..LoadOptions::default() };
+    Ok(Rc::new(load_path(&Exec::Gpu(gpu), &model_path(), options, &mut |_, _| ()).await?))
+}
+
+fn ids(v: &Value) -> Vec<u32> {
+    v.as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as u32).collect()
+}
+
+fn numbers(v: &Value) -> Vec<f64> {
+    v.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+}
+
+/// First position where the oracle's two largest logits are nearly equal: behind it a continuation may differ.
+fn first_near_tie(top3: &Value) -> usize {
+    let near = |t: &Value| t[0][1].as_f64().unwrap() - t[1][1].as_f64().unwrap() < 0.05;
+    let all = top3.as_array().unwrap();
+    all.iter().position(near).unwrap_or(all.len())
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).fold(0.0, |m, (x, y)| m.max((x - y).abs()))
+}
+
+#[test]
+fn smollm2_is_the_oracles() {
+    pollster::block_on(async {
+        let loaded = load().await.unwrap();
+        let oracle: Value = serde_json::from_str(GREEDY).unwrap();
+        let mut g = Generator::new(loaded.clone()).unwrap();
+        let base = AdapterChoice::Base;
+
+        let prompt = ids(&oracle["prompt128_ids"]);
+        let nll = g.nll(&prompt, &base).await.unwrap();
+        let want = numbers(&oracle["nll_per_token"]);
+        assert_eq!(nll.len(), want.len());
+        let worst = nll.iter().zip(&want).fold(0f64, |m, (a, b)| m.max((f64::from(*a) - b).abs()));
+        eprintln!("nll_per_token: largest difference {worst:.5}");
+        assert!(worst <= 0.01, "nll_per_token differs by {worst}");
+
+        let file = Container::parse("logits_prompt128.safetensors", LOGITS).unwrap();
+        let logits = g.logits_at(&prompt, &[0, 127], &base).await.unwrap();
+        for (got, name) in logits.iter().zip(["logits_pos0", "logits_last"]) {
+            let i = file.index_of(name).unwrap();
+            let want = fledgling::tensor::dequantize(file.tensors[i].dtype, file.bytes(LOGITS, i).unwrap());
+            let worst = largest_difference(got, &want);
+            eprintln!("{name}: largest difference {worst:.5}");
+            assert!(worst <= 0.02, "{name} differs by {worst}");
+        }
+
+        let options = GenerateOptions { max_new_tokens: 64, adapter: base.clone(), ..GenerateOptions::default() };
+        let got = g.run(&prompt, GenerateOptions { ignore_eos: true, ..options.clone() }, &mut |_| ()).await.unwrap().remove(0);
+        let want = ids(&oracle["prompt128_greedy_ids"]);
+        let until = first_near_tie(&oracle["prompt128_top3"]);
+        let agree = got.token_ids.iter().zip(&want).take_while(|(a, b)| a == b).count();
+        eprintln!("prompt128: {agree} of {} tokens agree (first near tie at {until})", want.len());
+        assert!(agree >= until, "departs at token {agree}, before the near tie at {until}");
+        assert_eq!(got.finish_reason, FinishReason::Length);
+
+        let chat = ids(&oracle["chat_ids"]);
+        let tokenizer = loaded.tokenizer().unwrap();
+        let messages = [serde_json::json!({"role": "user", "content": "What is the capital of France?"})];
+        assert_eq!(tokenizer.encode_chat(&messages, true).unwrap(), chat);
+        let mut text = String::new();
+        let got = g
+            .run(&chat, options, &mut |e| {
+                if let fledgling::generate::Event::Text { text: t, .. } = e {
+                    text.push_str(&t);
+                }
+            })
+            .await
+            .unwrap()
+            .remove(0);
+        assert_eq!(got.token_ids, ids(&oracle["chat_greedy_ids"]));
+        assert_eq!(got.text, "The capital of France is Paris.");
+        assert_eq!(text, got.text);
+        assert_eq!(got.finish_reason, FinishReason::Stop);
+        eprintln!("prefill {:.2} s, decode {:.2} s for {} tokens", got.seconds.prefill, got.seconds.decode, got.token_ids.len());
+        // 8 dispatches per layer and 6 around them.
+        let per_token = g.dispatches_per_token(1, &base).unwrap();
+        assert!(per_token <= 8 * loaded.info.layers + 6, "{per_token} dispatches per token");
+    });
+}
