@@ -120,7 +120,7 @@ impl Op for DpoLoss {
         for (i, q) in seq.iter().enumerate() {
             let q = *q as usize;
             if let Some(d) = slopes.get(q / 2) {
-                io.add(1, i, if q % 2 == 0 { *d } else { -d });
+                io.add(1, i, if q.is_multiple_of(2) { *d } else { -d });
             }
         }
         Ok(())

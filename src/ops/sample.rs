@@ -1,28 +1,42 @@
-//! The next token: repetition penalty, temperature, top-k, top-p, min-p and one draw, in one dispatch; 4 bytes per row are read.
+//! Sampling on the GPU: one token per row from its logits, 4 bytes to read back.
 
-use super::rng;
+use super::{rng, serial_rows};
 use crate::gpu::KernelKey;
-use crate::graph::{Desc, HostIo, Lower, Op};
-use crate::tensor::DType;
+use crate::graph::{Desc, HostIo, Lower, Op, Tape, Val};
 use crate::{Error, Result};
 
-/// Inputs: logits (n, V). Outputs: token (n) u32, logp (n): log softmax of the raw logits at the token; seen (n, ⌈V/32⌉) u32 in place: one
-/// bit per token id that the repetition penalty applies to; the drawn token's bit is set. Options come from
-/// [`crate::graph::StepParams`]; see `shaders/sample.wgsl` for the exact rules.
-#[derive(Clone, Copy, Debug)]
-pub struct Sample;
-
-/// Salt of the sampler's random stream.
-const SALT: u32 = 0x5a3b_1e77;
-
-/// Threads per row: a barrier costs a software adapter more than the work of a small row.
-fn threads(cols: usize, software: bool) -> usize {
-    if software && cols <= 65_536 { 64 } else { 256 }
-}
+/// Logits of a row that one thread or workgroup looks at (`CHUNK` of `common/sample.wgsl`), and words it leaves (`PART`).
+const CHUNK: usize = 256;
+const PART: usize = 8;
 
 /// Words of a row of `seen`.
 pub fn seen_words(vocab: usize) -> usize {
     vocab.div_ceil(32)
+}
+
+/// Picks a token per row. Input: logits (n, V). Outputs: token (n) u32; logp (n), log softmax of the raw logits at the token; seen
+/// (n, ⌈V/32⌉) u32, in place: one bit per token that has occurred, read by the repetition penalty; the token's bit is set.
+///
+/// From the step uniform, in the order of Transformers' logits processors: `repetition_penalty`, `temperature` (0 = greedy, of equal
+/// logits the lowest id), `top_k` (0 = off), `top_p`, `min_p`. Tokens whose logits are equal are kept or dropped together. The
+/// random stream of a row is (`seed`, `counter`, row): rows of one batch are independent, and the same row, seed and counter give
+/// the same token. A row with NaN or +∞, or without any finite logit, gives token 0 and logp NaN.
+///
+/// Two dispatches, whatever the settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample;
+
+impl Sample {
+    /// Records it. Gives token and logp.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when `seen` does not have ⌈V/32⌉ words per row.
+    pub fn record(tape: &mut Tape, logits: Val, seen: Val) -> Result<(Val, Val)> {
+        let n = tape.desc(logits).rows();
+        let (token, logp) = (tape.temp(Desc::u32(&[n])), tape.temp(Desc::f32(&[n])));
+        tape.push_into(Sample, &[logits], &[(token, false), (logp, false), (seen, true)])?;
+        Ok((token, logp))
+    }
 }
 
 impl Op for Sample {
@@ -31,114 +45,100 @@ impl Op for Sample {
     }
 
     fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
-        let d = inputs[0];
-        if d.dtype != DType::F32 || d.is_empty() {
-            return Err(Error::shape("sample", format!("logits {:?} {}", d.shape, d.dtype.name())));
+        let (n, v) = (inputs[0].rows(), inputs[0].cols());
+        // Counts are kept in f32.
+        if v == 0 || v >= 1 << 24 {
+            return Err(Error::shape("sample", format!("a vocabulary of {v} (1 to 2^24 - 1 can be sampled from)")));
         }
-        Ok(vec![Desc::u32(&[d.rows()]), Desc::f32(&[d.rows()]), Desc::u32(&[d.rows(), seen_words(d.cols())])])
+        Ok(vec![Desc::u32(&[n]), Desc::f32(&[n]), Desc::u32(&[n, seen_words(v)])])
+    }
+
+    fn scratch(&self, inputs: &[&Desc], _outputs: &[&Desc]) -> Vec<Desc> {
+        let (n, v) = (inputs[0].rows(), inputs[0].cols());
+        vec![Desc::f32(&[n, v]), Desc::u32(&[n, v.div_ceil(CHUNK), PART])]
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let (rows, cols) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols());
-        let threads = if cx.caps().max_threads < 256 { 64 } else { threads(cols, cx.caps().is_software) };
-        let params = [rows as u32, cols as u32, seen_words(cols) as u32];
-        let bufs = [&cx.input(0), &cx.output(0), &cx.output(1), &cx.output(2)];
-        cx.dispatch(KernelKey::new("sample").def("WG", threads), &params, &bufs, [rows as u32, 1, 1]);
+        if !cx.acc[2] {
+            return Err(Error::shape("sample", "the table of seen tokens is changed in place: record it with Sample::record"));
+        }
+        let (n, v) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols());
+        let chunks = v.div_ceil(CHUNK);
+        let params = [n as u32, v as u32, chunks as u32, seen_words(v) as u32];
+        let serial = serial_rows(cx.gpu());
+        let scan = KernelKey::new("sample_scan");
+        // Small workgroups spread the serial threads over the processor's cores.
+        let scan = if serial { scan.flag("SERIAL", true).def("WG", 8) } else { scan }.flag("VEC", v.is_multiple_of(4));
+        let grid = cx.gpu().grid(n * chunks, if serial { 8 } else { 1 });
+        cx.dispatch(scan, &params, &[&cx.input(0), &cx.output(2), &cx.temp(0), &cx.temp(1)], grid);
+        let bufs = [&cx.input(0), &cx.temp(0), &cx.temp(1), &cx.output(0), &cx.output(1), &cx.output(2)];
+        let grid = cx.gpu().grid(n, 1);
+        cx.dispatch(KernelKey::new("sample_pick"), &params, &bufs, grid);
         Ok(())
     }
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
         let logits = io.input(0);
-        let cols = io.descs[0].cols();
-        let words = seen_words(cols);
-        let step = *io.step;
-        for row in 0..io.descs[0].rows() {
-            let z = &logits[row * cols..(row + 1) * cols];
-            if z.iter().any(|v| !v.is_finite()) {
-                io.outputs[0][row] = 0.0;
-                io.outputs[1][row] = f64::NAN;
-                continue;
+        let v = io.descs[0].cols();
+        let words = seen_words(v);
+        for (row, x) in logits.chunks(v).enumerate() {
+            let seen = |i: usize| io.outputs[2][row * words + i / 32] as u32 >> (i % 32) & 1 == 1;
+            let picked = pick(x, row as u32, &seen, io.step);
+            io.outputs[0][row] = picked.map_or(0.0, |(i, _)| i as f64);
+            io.outputs[1][row] = picked.map_or(f64::NAN, |(_, logp)| logp);
+            if let Some((i, _)) = picked {
+                let word = &mut io.outputs[2][row * words + i / 32];
+                *word = f64::from(*word as u32 | 1 << (i % 32));
             }
-            let x = shaped(z, &io.outputs[2][row * words..(row + 1) * words], &step);
-            let chosen = if step.temperature > 0.0 {
-                let u = f64::from(rng::pcg4d([step.seed, step.counter, SALT, row as u32])[0] >> 8) / f64::from(1u32 << 24);
-                draw(&x, &step, u, threads(cols, true))
-            } else {
-                (0..cols).rev().fold(0, |b, i| if x[i] >= x[b] { i } else { b })
-            };
-            let top = z.iter().fold(f64::NEG_INFINITY, |m: f64, v| m.max(*v));
-            let sum: f64 = z.iter().map(|v| (v - top).exp()).sum();
-            io.outputs[0][row] = chosen as f64;
-            io.outputs[1][row] = z[chosen] - top - sum.ln();
-            let word = &mut io.outputs[2][row * words + chosen / 32];
-            *word = f64::from(*word as u32 | 1 << (chosen % 32));
         }
         Ok(())
     }
 }
 
-/// Logits after penalty and temperature.
-fn shaped(z: &[f64], seen: &[f64], step: &crate::graph::StepParams) -> Vec<f64> {
+/// One row on the host: token and log-probability, or nothing where the logits cannot be sampled from.
+fn pick(x: &[f64], row: u32, seen: &dyn Fn(usize) -> bool, step: &crate::graph::StepParams) -> Option<(usize, f64)> {
+    let largest = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if x.iter().any(|v| v.is_nan()) || !largest.is_finite() {
+        return None;
+    }
+    let log_sum = largest + x.iter().map(|v| (v - largest).exp()).sum::<f64>().ln();
     let penalty = f64::from(step.repetition_penalty);
-    z.iter()
-        .enumerate()
-        .map(|(i, v)| {
-            let marked = seen[i / 32] as u32 >> (i % 32) & 1 == 1;
-            let v = match (marked, *v > 0.0) {
-                (false, _) => *v,
-                (true, true) => v / penalty,
-                (true, false) => v * penalty,
-            };
-            if step.temperature > 0.0 { v / f64::from(step.temperature) } else { v }
+    let temperature = if step.temperature > 0.0 { f64::from(step.temperature.max(1e-6)) } else { 1.0 };
+    let z: Vec<f64> = (0..x.len())
+        .map(|i| match (seen(i), x[i] < 0.0) {
+            (false, _) => x[i] / temperature,
+            (true, true) => x[i] * penalty / temperature,
+            (true, false) => x[i] / penalty / temperature,
         })
-        .collect()
-}
-
-/// Which tokens top-k, top-p and min-p leave: (probability before normalisation, or zero).
-pub fn kept(x: &[f64], step: &crate::graph::StepParams) -> Vec<f64> {
-    let mut order: Vec<f64> = x.to_vec();
-    order.sort_by(|a, b| b.total_cmp(a));
-    let top = order[0];
-    let mut cut = f64::NEG_INFINITY;
-    if step.top_k > 0 && (step.top_k as usize) < x.len() {
-        cut = order[step.top_k as usize - 1];
+        .collect();
+    // Descending, equal ones by id.
+    let mut order: Vec<usize> = (0..z.len()).collect();
+    order.sort_by(|a, b| z[*b].total_cmp(&z[*a]).then(a.cmp(b)));
+    let top = z[order[0]];
+    let result = |i: usize| Some((i, x[i] - log_sum));
+    if step.temperature <= 0.0 {
+        return result(order[0]);
     }
-    if step.top_p < 1.0 {
-        let left: Vec<f64> = order.iter().copied().filter(|v| *v >= cut).collect();
-        let need = f64::from(step.top_p) * left.iter().map(|v| (v - top).exp()).sum::<f64>();
-        let mut sum = 0.0;
-        for v in left {
-            sum += (v - top).exp();
-            cut = v;
-            if sum >= need {
-                break;
-            }
+    let k = step.top_k as usize;
+    let kth = if k > 0 && k < z.len() { z[order[k - 1]] } else { f64::NEG_INFINITY };
+    let weight = |i: usize| (z[i] - top).exp();
+    let mass: f64 = order.iter().take_while(|i| z[**i] >= kth).map(|i| weight(*i)).sum();
+    let floor = if step.min_p > 0.0 { kth.max(top + f64::from(step.min_p).ln().min(0.0)) } else { kth };
+    let (mut above, mut sum, mut last) = (0.0, 0.0, f64::INFINITY);
+    let mut best: Option<(f64, usize)> = None;
+    for i in order {
+        if z[i] < last {
+            (above, last) = (sum, z[i]);
+        }
+        let kept = step.top_p >= 1.0 || above == 0.0 || above < f64::from(step.top_p) * mass;
+        if z[i] < floor || !kept {
+            break;
+        }
+        sum += weight(i);
+        let race = weight(i) / rng::exponential(rng::bits(step.seed, step.counter, row, i as u32));
+        if best.is_none_or(|(b, j)| race > b || (race == b && i < j)) {
+            best = Some((race, i));
         }
     }
-    if step.min_p > 0.0 {
-        cut = cut.max(top + f64::from(step.min_p).ln());
-    }
-    let cut = cut.min(top);
-    x.iter().map(|v| if *v >= cut { (v - top).exp() } else { 0.0 }).collect()
-}
-
-/// One draw: the kernel's threads stand one after the other, each with every `threads`-th token (their number is that of software
-/// adapters, which the tests compare with).
-fn draw(x: &[f64], step: &crate::graph::StepParams, u: f64, threads: usize) -> usize {
-    let p = kept(x, step);
-    let target = u * p.iter().sum::<f64>();
-    let mut sum = 0.0;
-    let mut last = 0;
-    for t in 0..threads {
-        for i in (t..x.len()).step_by(threads) {
-            if p[i] > 0.0 {
-                sum += p[i];
-                last = i;
-                if target < sum {
-                    return i;
-                }
-            }
-        }
-    }
-    last
+    best.and_then(|(_, i)| result(i))
 }

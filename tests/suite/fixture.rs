@@ -12,7 +12,6 @@ static FILE: &[u8] = include_bytes!("../fixtures/ops.safetensors");
 static CASES: &str = include_str!("../fixtures/ops.json");
 
 /// One case of one op.
-
 pub struct Case {
     pub op: String,
     pub case: String,

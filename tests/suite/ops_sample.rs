@@ -1,10 +1,11 @@
-//! Sampling against the f64 host reference and against the distribution it stands for.
+//! Sampling against the f64 host reference, which draws the same random numbers, and against the distribution it stands for, computed
+//! here a second time by sorting as Transformers' logits processors do.
 
 use crate::harness::gpu;
 use crate::opcase::Rng;
-use fledgling::gpu::Gpu;
-use fledgling::graph::{Desc, Exec, HostProgram, Program, ProgramOptions, StepParams, Tape, Tensor};
-use fledgling::ops::sample::{Sample, kept, seen_words};
+use fledgling::gpu::{Gpu, GpuOptions};
+use fledgling::graph::{Desc, Exec, HostProgram, Program, ProgramOptions, StepParams, Tape, Tensor, Val};
+use fledgling::ops::sample::{Sample, seen_words};
 
 struct Drawn {
     tokens: Vec<u32>,
@@ -12,146 +13,263 @@ struct Drawn {
     seen: Vec<f64>,
 }
 
-async fn sample(exec: &Exec, logits: &[f64], rows: usize, seen: &[u32], steps: &[StepParams]) -> Vec<Drawn> {
-    let cols = logits.len() / rows;
-    let mut tape = Tape::new();
-    let z = Tensor::zeros(exec, "logits", Desc::f32(&[rows, cols])).expect("small");
-    z.set_f64(exec, logits);
-    let bits = Tensor::zeros(exec, "seen", Desc::u32(&[rows, seen_words(cols)])).expect("small");
-    let fill = |row: &[u32]| -> Vec<f64> {
+/// A recorded sampler over fixed logits.
+struct Sampler {
+    exec: Exec,
+    bits: Tensor,
+    tape: Tape,
+    program: Option<Program>,
+    outputs: (Val, Val),
+    start: Vec<f64>,
+}
+
+impl Sampler {
+    /// `seen` are the tokens that have occurred, the same for all rows.
+    fn new(exec: &Exec, logits: &[f64], rows: usize, seen: &[u32]) -> Sampler {
+        let cols = logits.len() / rows;
+        let z = Tensor::from_f64(exec, "logits", &[rows, cols], logits).unwrap();
+        let bits = Tensor::zeros(exec, "seen", Desc::u32(&[rows, seen_words(cols)])).unwrap();
         let mut words = vec![0u32; seen_words(cols)];
-        row.iter().for_each(|t| words[*t as usize / 32] |= 1 << (t % 32));
-        words.iter().map(|w| f64::from(*w)).collect()
-    };
-    let start: Vec<f64> = (0..rows).flat_map(|_| fill(seen)).collect();
-    let z = tape.tensor(&z);
-    let s = tape.tensor(&bits);
-    let token = tape.temp(Desc::u32(&[rows]));
-    let logp = tape.temp(Desc::f32(&[rows]));
-    tape.push_into(Sample, &[z], &[(token, false), (logp, false), (s, true)]).expect("fits");
-    tape.output("token", token);
-    tape.output("logp", logp);
-    let program = exec.gpu().map(|gpu| Program::build(gpu, &tape, ProgramOptions::default()).expect("builds"));
-    let mut out = Vec::new();
-    for step in steps {
-        bits.set_f64(exec, &start);
-        let (tokens, logps) = match &program {
+        seen.iter().for_each(|t| words[*t as usize / 32] |= 1 << (t % 32));
+        let start = (0..rows).flat_map(|_| words.iter().map(|w| f64::from(*w))).collect();
+        let mut tape = Tape::new();
+        let (z, s) = (tape.tensor(&z), tape.tensor(&bits));
+        let outputs = Sample::record(&mut tape, z, s).unwrap();
+        tape.output("token", outputs.0);
+        tape.output("logp", outputs.1);
+        let program = exec.gpu().map(|gpu| Program::build(gpu, &tape, ProgramOptions::default()).unwrap());
+        if let Some(p) = &program {
+            assert!(p.dispatches() <= 3, "{} dispatches", p.dispatches());
+        }
+        Sampler { exec: exec.clone(), bits, tape, program, outputs, start }
+    }
+
+    async fn draw(&self, step: &StepParams) -> Drawn {
+        self.bits.set_f64(&self.exec, &self.start);
+        let (tokens, logps) = match &self.program {
             Some(p) => {
-                let words = p.run(step, &["token", "logp"]).await.expect("runs");
+                let words = p.run(step, &["token", "logp"]).await.unwrap();
                 (words[0].clone(), words[1].iter().map(|w| f64::from(f32::from_bits(*w))).collect())
             }
             None => {
-                let mut p = HostProgram::new(&tape);
-                p.run(step).expect("runs");
-                (p.get(token).expect("drawn").iter().map(|v| *v as u32).collect(), p.get(logp).expect("drawn").to_vec())
+                let mut p = HostProgram::new(&self.tape);
+                p.run(step).unwrap();
+                (p.get(self.outputs.0).unwrap().iter().map(|v| *v as u32).collect(), p.get(self.outputs.1).unwrap().to_vec())
             }
         };
-        out.push(Drawn { tokens, logps, seen: bits.to_f64(exec).await.expect("readable") });
+        Drawn { tokens, logps, seen: self.bits.to_f64(&self.exec).await.unwrap() }
     }
-    out
 }
 
 fn random_logits(rng: &mut Rng, n: usize, scale: f64) -> Vec<f64> {
     (0..n).map(|_| f64::from((rng.uniform() * scale) as f32)).collect()
 }
 
-async fn agree(gpu: &Gpu, what: &str, logits: &[f64], rows: usize, seen: &[u32], options: StepParams) {
-    let steps: Vec<StepParams> = (0..12).map(|i| StepParams { seed: 17, counter: i, ..options }).collect();
-    let want = sample(&Exec::Host, logits, rows, seen, &steps).await;
-    let got = sample(&Exec::Gpu(gpu.clone()), logits, rows, seen, &steps).await;
-    let (mut same, mut all) = (0, 0);
-    for (g, w) in got.iter().zip(&want) {
-        for row in 0..rows {
-            all += 1;
-            if g.tokens[row] == w.tokens[row] {
-                same += 1;
-                assert!((g.logps[row] - w.logps[row]).abs() < 1e-4, "{what}: logp {} for {}", g.logps[row], w.logps[row]);
-            }
-        }
-        if g.tokens == w.tokens {
-            assert_eq!(g.seen, w.seen, "{what}: bits of the drawn tokens");
+fn warm() -> StepParams {
+    StepParams { temperature: 1.0, seed: 17, ..StepParams::default() }
+}
+
+/// Every setting alone, and several together.
+fn settings() -> Vec<(&'static str, StepParams)> {
+    let base = warm();
+    vec![
+        ("greedy", StepParams { temperature: 0.0, ..base }),
+        ("greedy with penalty", StepParams { temperature: 0.0, repetition_penalty: 1.5, ..base }),
+        ("temperature", StepParams { temperature: 0.7, ..base }),
+        ("hot", StepParams { temperature: 20.0, ..base }),
+        ("cold", StepParams { temperature: 1e-9, ..base }),
+        ("top-k", StepParams { top_k: 4, ..base }),
+        ("top-k of one", StepParams { top_k: 1, ..base }),
+        ("top-k of many", StepParams { top_k: 1000, temperature: 5.0, ..base }),
+        ("top-p", StepParams { top_p: 0.8, ..base }),
+        ("top-p of little", StepParams { top_p: 0.05, temperature: 10.0, ..base }),
+        ("top-p of nothing", StepParams { top_p: 0.0, ..base }),
+        ("min-p", StepParams { min_p: 0.2, ..base }),
+        ("min-p of all", StepParams { min_p: 1.5, ..base }),
+        ("all", StepParams { temperature: 1.3, top_k: 50, top_p: 0.9, min_p: 0.02, repetition_penalty: 1.2, ..base }),
+        ("all, hot", StepParams { temperature: 8.0, top_k: 200, top_p: 0.5, min_p: 0.001, repetition_penalty: 0.8, ..base }),
+    ]
+}
+
+/// Tokens equal, log-probabilities close, bits right, for `draws` counters.
+async fn agree(gpu: &Gpu, what: &str, logits: &[f64], rows: usize, step: StepParams, draws: u32) {
+    let cols = logits.len() / rows;
+    let seen: Vec<u32> = (0..cols as u32).filter(|i| i % 3 == 0).collect();
+    let host = Sampler::new(&Exec::Host, logits, rows, &seen);
+    let device = Sampler::new(&Exec::Gpu(gpu.clone()), logits, rows, &seen);
+    for counter in 0..draws {
+        let step = StepParams { counter, ..step };
+        let (want, got) = (host.draw(&step).await, device.draw(&step).await);
+        assert_eq!(got.tokens, want.tokens, "{what}, draw {counter}");
+        assert_eq!(got.seen, want.seen, "{what}: bits of the drawn tokens");
+        for (g, w) in got.logps.iter().zip(&want.logps) {
+            assert!((g - w).abs() <= 2e-5 * w.abs().max(1.0), "{what}: logp {g}, want {w}");
         }
     }
-    // A draw that falls on the edge between two tokens may go either way in f32: one in some ten thousand.
-    assert!(all - same <= 1, "{what}: {same} of {all} draws agree with the host");
+}
+
+/// The probability of every token, by sorting.
+fn distribution(logits: &[f64], seen: &[u32], s: &StepParams) -> Vec<f64> {
+    let f = f64::from;
+    let mut z: Vec<f64> = logits.to_vec();
+    for t in seen {
+        let v = &mut z[*t as usize];
+        *v = if *v < 0.0 { *v * f(s.repetition_penalty) } else { *v / f(s.repetition_penalty) };
+    }
+    z.iter_mut().for_each(|v| *v /= f(s.temperature));
+    let softmax = |z: &[f64]| -> Vec<f64> {
+        let e: Vec<f64> = z.iter().map(|v| v.exp()).collect();
+        let sum: f64 = e.iter().sum();
+        e.into_iter().map(|v| v / sum).collect()
+    };
+    let mut order: Vec<usize> = (0..z.len()).collect();
+    order.sort_by(|a, b| z[*b].total_cmp(&z[*a]));
+    if s.top_k > 0 {
+        order.iter().skip(s.top_k as usize).for_each(|i| z[*i] = f64::NEG_INFINITY);
+    }
+    let p = softmax(&z);
+    let mut before = 0.0;
+    for i in &order {
+        if before >= f(s.top_p) {
+            z[*i] = f64::NEG_INFINITY;
+        }
+        before += p[*i];
+    }
+    let p = softmax(&z);
+    let least = f(s.min_p) * p.iter().fold(0.0, |a: f64, b| a.max(*b));
+    (0..z.len()).filter(|i| p[*i] < least).for_each(|i| z[i] = f64::NEG_INFINITY);
+    softmax(&z)
 }
 
 fl_test!(
-    async fn sampling_agrees_with_the_host() {
+    async fn sample() {
         let gpu = gpu().await;
         let mut rng = Rng(31);
-        let base = StepParams { temperature: 1.0, ..StepParams::default() };
-        for (rows, cols) in [(1, 1), (3, 5), (2, 65), (4, 3001), (2, 49_152), (1, 152_000)] {
+        for (rows, cols) in [(1, 1), (3, 5), (2, 33), (3, 65), (2, 257), (4, 3001)] {
             let logits = random_logits(&mut rng, rows * cols, 8.0);
-            let seen: Vec<u32> = (0..cols as u32).filter(|i| i % 3 == 0).collect();
-            let cases = [
-                ("greedy", StepParams { temperature: 0.0, ..base }),
-                ("greedy with penalty", StepParams { temperature: 0.0, repetition_penalty: 1.5, ..base }),
-                ("temperature", StepParams { temperature: 0.7, ..base }),
-                ("top-k", StepParams { top_k: 4, ..base }),
-                ("top-p", StepParams { top_p: 0.8, ..base }),
-                ("min-p", StepParams { min_p: 0.2, ..base }),
-                ("all", StepParams { temperature: 1.3, top_k: 50, top_p: 0.9, min_p: 0.02, repetition_penalty: 1.2, ..base }),
-            ];
-            for (name, options) in cases {
-                if cols > 100_000 && !["greedy", "all"].contains(&name) {
-                    continue;
+            for (name, step) in settings() {
+                agree(&gpu, &format!("{name} {rows}×{cols}"), &logits, rows, step, 12).await;
+            }
+        }
+    }
+
+    async fn sample_from_large_vocabularies() {
+        let gpu = gpu().await;
+        let mut rng = Rng(32);
+        for (rows, cols, scale) in [(2, 49_152, 8.0), (1, 152_064, 10.0)] {
+            let logits = random_logits(&mut rng, rows * cols, scale);
+            for (name, step) in settings() {
+                agree(&gpu, &format!("{name} {rows}×{cols}"), &logits, rows, step, 2).await;
+            }
+        }
+    }
+
+    /// The form for hardware runs (slowly) on software adapters too.
+    async fn sample_with_workgroups() {
+        let gpu = Gpu::with(&GpuOptions { kernels: Some("rows=group".into()), ..GpuOptions::default() }).await.unwrap();
+        let mut rng = Rng(33);
+        for (rows, cols) in [(1, 1), (3, 300), (2, 3001)] {
+            let logits = random_logits(&mut rng, rows * cols, 8.0);
+            for (name, step) in settings() {
+                agree(&gpu, &format!("groups, {name} {rows}×{cols}"), &logits, rows, step, 3).await;
+            }
+        }
+    }
+
+    /// χ² of ten thousand draws against the distribution.
+    async fn sample_follows_the_distribution() {
+        let exec = Exec::Gpu(gpu().await);
+        let mut rng = Rng(34);
+        let (rows, cols) = (100, 40);
+        let one = random_logits(&mut rng, cols, 3.0);
+        let seen = [1, 5, 6, 20];
+        let logits: Vec<f64> = (0..rows).flat_map(|_| one.iter().copied()).collect();
+        let sampler = Sampler::new(&exec, &logits, rows, &seen);
+        let base = warm();
+        for (name, step) in [
+            ("temperature", StepParams { temperature: 0.8, ..base }),
+            ("hot", StepParams { temperature: 30.0, ..base }),
+            ("top-k", StepParams { top_k: 7, ..base }),
+            ("top-p", StepParams { top_p: 0.6, ..base }),
+            ("min-p", StepParams { min_p: 0.3, ..base }),
+            ("all", StepParams { temperature: 1.4, top_k: 20, top_p: 0.8, min_p: 0.05, repetition_penalty: 1.3, ..base }),
+        ] {
+            let p = distribution(&one, &seen, &step);
+            let mut counts = vec![0.0; cols];
+            let draws = 100;
+            for counter in 0..draws {
+                for t in sampler.draw(&StepParams { counter, ..step }).await.tokens {
+                    counts[t as usize] += 1.0;
                 }
-                agree(&gpu, &format!("{name} {rows}×{cols}"), &logits, rows, &seen, options).await;
             }
-        }
-    }
-);
-
-fl_test!(
-    async fn sampling_follows_the_distribution() {
-        let gpu = gpu().await;
-        let logits = [1.0, 3.0, 2.5, 0.0, -1.0, 2.9, 1.5, 2.0];
-        let options = StepParams { temperature: 0.9, top_k: 6, top_p: 0.95, ..StepParams::default() };
-        let shaped: Vec<f64> = logits.iter().map(|v| v / 0.9).collect();
-        let weights = kept(&shaped, &options);
-        let total: f64 = weights.iter().sum();
-        let n = 3000u32;
-        let steps: Vec<StepParams> = (0..n).map(|i| StepParams { seed: 3, counter: i, ..options }).collect();
-        let mut counts = [0u32; 8];
-        for d in sample(&Exec::Gpu(gpu), &logits, 1, &[], &steps).await {
-            counts[d.tokens[0] as usize] += 1;
-        }
-        for (i, w) in weights.iter().enumerate() {
-            let p = w / total;
-            let sigma = (f64::from(n) * p * (1.0 - p)).sqrt();
-            let off = (f64::from(counts[i]) - f64::from(n) * p).abs();
-            assert!(off <= 4.5 * sigma, "token {i}: drawn {} of {n}, expected {:.0}", counts[i], f64::from(n) * p);
-        }
-    }
-);
-
-fl_test!(
-    async fn rows_have_streams_of_their_own_and_ties_go_to_the_lowest_id() {
-        let gpu = gpu().await;
-        let exec = Exec::Gpu(gpu);
-        let flat = vec![0.5; 8 * 1000];
-        let warm = StepParams { temperature: 1.0, seed: 5, ..StepParams::default() };
-        let drawn = sample(&exec, &flat, 8, &[], &[warm]).await;
-        let distinct: std::collections::BTreeSet<u32> = drawn[0].tokens.iter().copied().collect();
-        assert!(distinct.len() > 4, "eight equal rows drew {:?}", drawn[0].tokens);
-        let cold = sample(&exec, &flat, 8, &[], &[StepParams { temperature: 0.0, ..warm }]).await;
-        assert_eq!(cold[0].tokens, [0; 8]);
-    }
-);
-
-fl_test!(
-    async fn logits_that_are_no_numbers_give_a_defined_token() {
-        let gpu = gpu().await;
-        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            for temperature in [0.0, 1.0] {
-                let mut logits = vec![1.0; 200];
-                logits[77] = bad;
-                let step = StepParams { temperature, top_k: 5, ..StepParams::default() };
-                let d = sample(&Exec::Gpu(gpu.clone()), &logits, 1, &[], &[step]).await;
-                assert_eq!(d[0].tokens, [0]);
-                assert!(d[0].logps[0].is_nan(), "{bad}: {}", d[0].logps[0]);
+            let n = f64::from(draws) * rows as f64;
+            let (mut chi, mut cells) = (0.0, 0.0);
+            for i in 0..cols {
+                if p[i] == 0.0 {
+                    assert_eq!(counts[i], 0.0, "{name}: token {i} is filtered out");
+                } else {
+                    chi += (counts[i] - n * p[i]).powi(2) / (n * p[i]);
+                    cells += 1.0;
+                }
             }
+            // χ² has mean and half its variance at the degrees of freedom: this is about 4.5 standard deviations.
+            let (freedom, bound) = (cells - 1.0, 4.5);
+            assert!(chi <= freedom + bound * f64::sqrt(2.0 * freedom), "{name}: χ² = {chi} with {freedom} degrees of freedom");
+        }
+    }
+
+    async fn sample_streams() {
+        let exec = Exec::Gpu(gpu().await);
+        let flat = Sampler::new(&exec, &vec![0.5; 8 * 1000], 8, &[]);
+        let first = flat.draw(&warm()).await.tokens;
+        assert_eq!(flat.draw(&warm()).await.tokens, first, "the same seed and counter draw the same");
+        let distinct: std::collections::BTreeSet<u32> = first.iter().copied().collect();
+        assert!(distinct.len() >= 7, "eight equal rows drew {first:?}");
+        for other in [StepParams { seed: 18, ..warm() }, StepParams { counter: 1, ..warm() }] {
+            assert_ne!(flat.draw(&other).await.tokens, first);
+        }
+        // A row draws the same whatever else is in the batch.
+        let three = Sampler::new(&exec, &vec![0.5; 3 * 1000], 3, &[]).draw(&warm()).await.tokens;
+        assert_eq!(three, first[..3]);
+        let cold = flat.draw(&StepParams { temperature: 0.0, ..warm() }).await.tokens;
+        assert_eq!(cold, [0; 8], "of equal logits the lowest id");
+    }
+
+    async fn sample_penalty_changes_the_greedy_token() {
+        let exec = Exec::Gpu(gpu().await);
+        for (logits, penalised) in [([2.0, 1.5, 0.0], 1), ([-1.0, -1.2, -9.0], 1)] {
+            let sampler = Sampler::new(&exec, &logits, 1, &[0]);
+            let greedy = StepParams { temperature: 0.0, ..warm() };
+            assert_eq!(sampler.draw(&greedy).await.tokens, [0]);
+            assert_eq!(sampler.draw(&StepParams { repetition_penalty: 1.5, ..greedy }).await.tokens, [penalised]);
+        }
+    }
+
+    /// −∞ masks a token; NaN, +∞ and rows without a number give a defined answer, and the row beside them is as it was.
+    async fn sample_from_what_is_no_number() {
+        let exec = Exec::Gpu(gpu().await);
+        let n = 600;
+        for (_, step) in settings() {
+            for bad in [f64::NAN, f64::INFINITY] {
+                let mut logits: Vec<f64> = (0..2 * n).map(|i| (i % 7) as f64).collect();
+                let good = Sampler::new(&exec, &logits, 2, &[]).draw(&step).await;
+                logits[277] = bad;
+                let d = Sampler::new(&exec, &logits, 2, &[]).draw(&step).await;
+                assert!(d.tokens[0] == 0 && d.logps[0].is_nan(), "{bad}: {:?} {:?}", d.tokens, d.logps);
+                assert_eq!((d.tokens[1], d.logps[1]), (good.tokens[1], good.logps[1]));
+                assert!(d.seen[..seen_words(n)].iter().all(|w| *w == 0.0));
+            }
+            let mut logits = vec![f64::NEG_INFINITY; 2 * n];
+            logits[n + 300] = -3.0;
+            let d = Sampler::new(&exec, &logits, 2, &[]).draw(&step).await;
+            assert!(d.tokens[0] == 0 && d.logps[0].is_nan(), "no finite logit: {:?} {:?}", d.tokens, d.logps);
+            assert_eq!(d.tokens[1], 300);
+            assert!(d.logps[1].abs() < 1e-6);
+        }
+        let masked: Vec<f64> = (0..n).map(|i| if i % 2 == 0 { f64::NEG_INFINITY } else { 1.0 }).collect();
+        let sampler = Sampler::new(&exec, &masked, 1, &[]);
+        for counter in 0..50 {
+            assert_eq!(sampler.draw(&StepParams { counter, temperature: 50.0, ..warm() }).await.tokens[0] % 2, 1);
         }
     }
 );
