@@ -137,26 +137,18 @@ fn register(env: &mut Environment) {
     env.add_filter("d", filters::default);
     env.add_filter("upper", filters::upper);
     env.add_filter("lower", filters::lower);
-    env.add_filter("title", filters::title);
     env.add_filter("capitalize", filters::capitalize);
     env.add_filter("replace", filters::replace);
     env.add_filter("list", filters::list);
     env.add_filter("string", filters::string);
     env.add_filter("int", filters::int);
-    env.add_filter("float", filters::float);
-    env.add_filter("round", filters::round);
-    env.add_filter("abs", filters::abs);
     env.add_filter("items", filters::items);
-    env.add_filter("dictsort", filters::dictsort);
     env.add_filter("reverse", filters::reverse);
-    env.add_filter("sort", filters::sort);
-    env.add_filter("unique", filters::unique);
     env.add_filter("map", filters::map);
     env.add_filter("select", filters::select);
     env.add_filter("reject", filters::reject);
     env.add_filter("selectattr", filters::selectattr);
     env.add_filter("rejectattr", filters::rejectattr);
-    env.add_filter("indent", filters::indent);
     env.add_filter("tojson", tojson);
 
     env.add_test("defined", tests::is_defined);
@@ -174,9 +166,7 @@ fn register(env: &mut Environment) {
     env.add_test("iterable", tests::is_iterable);
     env.add_test("odd", tests::is_odd);
     env.add_test("even", tests::is_even);
-    env.add_test("divisibleby", tests::is_divisibleby);
     env.add_test("in", tests::is_in);
-    env.add_test("sameas", tests::is_sameas);
     for name in ["eq", "equalto", "=="] {
         env.add_test(name, tests::is_eq);
     }
