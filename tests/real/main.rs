@@ -2,6 +2,8 @@
 //! fetches it, FLEDGLING_MODEL names another place.
 #![cfg(not(target_arch = "wasm32"))]
 
+mod tokenizer;
+
 use std::path::PathBuf;
 use std::rc::Rc;
 
