@@ -186,7 +186,7 @@ impl Engine {
         let tape = self.record(m, end, adapter)?;
         // A token is one submit; a chunk of a prompt is several, so that a page keeps painting.
         let per_submit = if end == End::Sample { 4096 } else { 64 };
-        let program = Rc::new(Program::build(&self.gpu, &tape, ProgramOptions { per_submit, ..ProgramOptions::default() })?);
+        let program = Rc::new(Program::build(&self.gpu, &tape, ProgramOptions { per_submit })?);
         self.programs.insert(key, program.clone());
         Ok(program)
     }

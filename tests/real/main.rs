@@ -19,10 +19,8 @@ static GREEDY: &str = include_str!("../fixtures/smollm2/greedy.json");
 static LOGITS: &[u8] = include_bytes!("../fixtures/smollm2/logits_prompt128.safetensors");
 
 fn model_path() -> PathBuf {
-    let path = std::env::var_os("FLEDGLING_MODEL").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".cache/models/SmolLM2-135M-Instruct.Q4_1.gguf"),
-        PathBuf::from,
-    );
+    let path = std::env::var_os("FLEDGLING_MODEL")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".cache/models/SmolLM2-135M-Instruct.Q4_1.gguf"), PathBuf::from);
     assert!(path.exists(), "{} is missing: run `make model`", path.display());
     path
 }
