@@ -59,7 +59,6 @@ def main():
     w.add_tokenizer_pre("gpt-2")
     w.add_token_list(tokens)
     w.add_token_types([TokenType.CONTROL] * 3 + [TokenType.NORMAL] * 93)
-    w.add_token_merges(["! !"])  # the writer leaves out an empty list; this pair has no token and so never applies
     w.add_bos_token_id(1)
     w.add_eos_token_id(2)
     w.add_unk_token_id(0)
