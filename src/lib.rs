@@ -12,5 +12,7 @@ pub mod ops;
 pub mod tensor;
 pub mod tokenizer;
 pub mod tune;
+#[cfg(target_arch = "wasm32")]
+pub mod web;
 
 pub use error::{Error, Result};

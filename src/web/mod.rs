@@ -1,0 +1,82 @@
+//! The browser's side of the engine: the only place with `wasm_bindgen`, `js_sys` and `web_sys`.
+//!
+//! What is exported here is declared for TypeScript in `www/src/lib/wasm.ts`. No exported `async fn` borrows `self` across an
+//! await (wasm-bindgen would hold the borrow and panic on the next call): each clones an `Rc` and lets go.
+
+mod convert;
+
+use std::cell::RefCell;
+
+use sha2::{Digest, Sha256 as Hasher};
+use wasm_bindgen::prelude::*;
+
+use crate::gpu::{Gpu, GpuOptions};
+pub(crate) use convert::js_error;
+
+thread_local! {
+    /// One device for all models of this instance.
+    static GPU: RefCell<Option<Gpu>> = const { RefCell::new(None) };
+}
+
+/// A panic becomes a message in the console before it ends the instance.
+#[wasm_bindgen(start)]
+pub fn start() {
+    console_error_panic_hook::set_once();
+}
+
+/// The crate's version.
+#[wasm_bindgen]
+pub fn version() -> String {
+    env!("CARGO_PKG_VERSION").into()
+}
+
+/// Opens the adapter and says under which name its measured kernel choices should be remembered.
+#[wasm_bindgen]
+pub async fn tuning_key() -> Result<String, JsValue> {
+    let gpu = device(None).await.map_err(js_error)?;
+    Ok(key_of(&gpu))
+}
+
+/// The shared device, opened at its first use and again after it was lost; with forced kernels, a device of its own.
+pub(crate) async fn device(kernels: Option<String>) -> crate::Result<Gpu> {
+    if kernels.is_some() {
+        return Gpu::with(&GpuOptions { kernels, ..Default::default() }).await;
+    }
+    if let Some(gpu) = GPU.with_borrow(Clone::clone)
+        && !matches!(gpu.check(), Err(crate::Error::DeviceLost(_)))
+    {
+        return Ok(gpu);
+    }
+    let gpu = Gpu::new().await?;
+    GPU.set(Some(gpu.clone()));
+    Ok(gpu)
+}
+
+/// Adapter, driver and version as a file name.
+pub(crate) fn key_of(gpu: &Gpu) -> String {
+    let caps = gpu.caps();
+    let digest = Hasher::digest(format!("{} {} {} {}", caps.name, caps.vendor, caps.driver, caps.features().join(",")));
+    format!("{}-{}", version(), digest[..8].iter().map(|b| format!("{b:02x}")).collect::<String>())
+}
+
+/// Streaming SHA-256.
+#[wasm_bindgen]
+#[derive(Default)]
+pub struct Sha256(Hasher);
+
+#[wasm_bindgen]
+impl Sha256 {
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Sha256 {
+        Sha256::default()
+    }
+
+    pub fn update(&mut self, chunk: &[u8]) {
+        self.0.update(chunk);
+    }
+
+    /// Hex digits; the object is spent.
+    pub fn digest(self) -> String {
+        self.0.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    }
+}
