@@ -4,6 +4,9 @@
 //! await (wasm-bindgen would hold the borrow and panic on the next call): each clones an `Rc` and lets go.
 
 mod convert;
+mod loader;
+mod model;
+mod trainer;
 
 use std::cell::RefCell;
 

@@ -77,7 +77,7 @@ export class Engine {
       try {
         const note = `tuning-${await module.tuning_key()}.json`;
         const tuning = o.kernel ? undefined : await readNote(note);
-        const loader = new module.ModelLoader({ name: o.name, context_length: o.contextLength, kernels: o.kernel, tuning });
+        const loader = await module.ModelLoader.open({ name: o.name, context_length: o.contextLength, kernels: o.kernel, tuning });
         let model: WasmModel | undefined;
         try {
           const parts = await partsOf(source, signal);
@@ -89,14 +89,14 @@ export class Engine {
               // One hash names one file: in a folder, that of the last weights.
               expected: i === parts.length - 1 ? o.sha256 : undefined,
               hasher: () => new module.Sha256(),
-              sink: { begin: (total) => loader.begin(part.name, total), push: (chunk) => loader.push(chunk) },
+              sink: { begin: (total) => loader.begin(part.name, total), push: async (chunk) => loader.push(chunk) },
               progress: (progress) => this.#emit(job, { type: 'progress', progress }),
               warn: (e) => this.#emit(job, { type: 'warning', error: toWire(e) }),
             });
             if (!done) continue;
             fed.push(done);
             file = part.name;
-            await loader.end();
+            loader.end();
           }
           if (signal.aborted) throw aborted('loading');
           model = await loader.finish();
@@ -195,6 +195,8 @@ export class Engine {
       } finally {
         if (run) {
           run.running = false;
+          // The adapter that was trained is the active one, also after an abort.
+          if (taken > 0 && model === this.#model) model.set_adapter(t.adapter);
           for (const w of run.wanted.splice(0)) await run.trainer.checkpoint().then(w.resolve, w.reject);
         }
         release();

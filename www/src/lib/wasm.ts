@@ -7,16 +7,15 @@ export interface WasmSha256 {
   update(chunk: Uint8Array): void;
   /** Hex digits; the object is spent. */
   digest(): string;
-  free(): void;
 }
 
 /** Takes the files of a model piece by piece; nothing but the header stays in the wasm heap. */
 export interface WasmLoader {
   /** Begins a file of `total` bytes (0: unknown). The weights come last. */
   begin(name: string, total: number): void;
-  push(chunk: Uint8Array): Promise<void>;
+  push(chunk: Uint8Array): void;
   /** The last byte was pushed: a file that should have been longer is refused here. */
-  end(): Promise<void>;
+  end(): void;
   /** Builds the model. */
   finish(): Promise<WasmModel>;
   free(): void;
@@ -92,7 +91,8 @@ export interface WasmModule {
   /** Opens the adapter and says under which key its measured kernel choices are kept. */
   tuning_key(): Promise<string>;
   Sha256: new () => WasmSha256;
-  ModelLoader: new (options: LoaderOptions) => WasmLoader;
+  /** Opens the device. */
+  ModelLoader: { open(options: LoaderOptions): Promise<WasmLoader> };
 }
 
 let instance: Promise<{ module: WasmModule; memory: WebAssembly.Memory }> | undefined;

@@ -1,0 +1,149 @@
+//! Loading: JavaScript streams the files, this side passes the bytes on to the device.
+
+use std::cell::RefCell;
+
+use serde::Deserialize;
+use wasm_bindgen::prelude::*;
+
+use super::convert::{from_js, js_error};
+use super::model::{WasmModel, future};
+use crate::gpu::Gpu;
+use crate::graph::Exec;
+use crate::models::{LoadOptions, ModelLoader};
+use crate::{Error, Result};
+
+/// Side files are kept on the host: no honest tokenizer is larger.
+const MAX_TEXT_BYTES: usize = 64 << 20;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Options {
+    name: Option<String>,
+    context_length: Option<f64>,
+    /// Kernel variants in place of the measured ones: a device of its own is opened for them.
+    kernels: Option<String>,
+    /// What `tuning()` gave earlier for this adapter.
+    tuning: Option<String>,
+}
+
+/// What is being received.
+enum Receiving {
+    Nothing,
+    /// A side file such as `config.json`.
+    Text { name: String, bytes: Vec<u8> },
+    Weights,
+}
+
+struct State {
+    options: Options,
+    loader: Option<(Gpu, ModelLoader)>,
+    receiving: Receiving,
+}
+
+/// Takes the files of a model piece by piece: side files first, the weights last.
+#[wasm_bindgen(js_name = ModelLoader)]
+pub struct WasmLoader(RefCell<State>);
+
+#[wasm_bindgen(js_class = ModelLoader)]
+impl WasmLoader {
+    /// Opens the device (shared, unless kernels are forced).
+    pub async fn open(options: JsValue) -> std::result::Result<WasmLoader, JsValue> {
+        let open = async {
+            let options: Options = from_js("load options", options)?;
+            let context_length = match options.context_length {
+                None => None,
+                Some(n) if n >= 1.0 && n <= f64::from(1u32 << 26) => Some(n as usize),
+                Some(n) => return Err(Error::config("contextLength", format!("expected a whole number of tokens, found {n}"))),
+            };
+            let gpu = super::device(options.kernels.clone()).await?;
+            if let Some(tuning) = &options.tuning
+                && let Ok(chosen) = serde_json::from_str(tuning)
+                && gpu.tuning().borrow().measured().is_empty()
+            {
+                // A note that cannot be read only means measuring again.
+                gpu.tuning().borrow_mut().restore(chosen);
+            }
+            let load = LoadOptions { context_length, name: options.name.clone(), ..Default::default() };
+            let loader = ModelLoader::new(&Exec::Gpu(gpu.clone()), load);
+            Ok(WasmLoader(RefCell::new(State { options, loader: Some((gpu, loader)), receiving: Receiving::Nothing })))
+        };
+        open.await.map_err(js_error)
+    }
+
+    /// Begins a file of `total` bytes (0: unknown).
+    pub fn begin(&self, name: &str, total: f64) -> std::result::Result<(), JsValue> {
+        self.0.borrow_mut().begin(name, total).map_err(js_error)
+    }
+
+    /// The next bytes of it.
+    pub fn push(&self, chunk: &[u8]) -> std::result::Result<(), JsValue> {
+        self.0.borrow_mut().push(chunk).map_err(js_error)
+    }
+
+    /// The last byte was pushed.
+    pub fn end(&self) -> std::result::Result<(), JsValue> {
+        self.0.borrow_mut().end().map_err(js_error)
+    }
+
+    /// Builds the model; the loader is spent.
+    pub fn finish(&self) -> js_sys::Promise {
+        let mut state = self.0.borrow_mut();
+        let (taken, measure) = (state.loader.take(), state.options.kernels.is_none());
+        future(async move {
+            let (gpu, loader) = taken.ok_or_else(|| Error::Busy("loading failed or ended before".into()))?;
+            let model = WasmModel::new(gpu, loader.finish().await?);
+            model.prepare(measure).await?;
+            Ok(model.into())
+        })
+    }
+}
+
+impl State {
+    fn loader(&mut self) -> Result<&mut ModelLoader> {
+        Ok(&mut self.loader.as_mut().ok_or_else(|| Error::Busy("loading failed before".into()))?.1)
+    }
+
+    fn begin(&mut self, name: &str, total: f64) -> Result<()> {
+        if [".json", ".jinja", ".txt", ".model"].iter().any(|ext| name.ends_with(ext)) {
+            self.receiving = Receiving::Text { name: name.to_string(), bytes: Vec::new() };
+            return Ok(());
+        }
+        let total = (total > 0.0).then_some(total as u64);
+        self.loader()?.begin_file(name, total)?;
+        self.receiving = Receiving::Weights;
+        Ok(())
+    }
+
+    fn push(&mut self, chunk: &[u8]) -> Result<()> {
+        match &mut self.receiving {
+            Receiving::Nothing => Err(Error::Busy("push without begin".into())),
+            Receiving::Text { name, bytes } => {
+                if bytes.len() + chunk.len() > MAX_TEXT_BYTES {
+                    return Err(Error::file(name.as_str(), format!("is larger than {MAX_TEXT_BYTES} bytes")));
+                }
+                bytes.extend_from_slice(chunk);
+                Ok(())
+            }
+            Receiving::Weights => {
+                let pushed = self.loader()?.push(chunk);
+                if pushed.is_err() {
+                    // Gives the device's memory back at once.
+                    self.loader = None;
+                }
+                pushed
+            }
+        }
+    }
+
+    fn end(&mut self) -> Result<()> {
+        match std::mem::replace(&mut self.receiving, Receiving::Nothing) {
+            Receiving::Nothing => Ok(()),
+            Receiving::Text { name, bytes } => {
+                let text = String::from_utf8(bytes).map_err(|e| Error::file(&name, format!("is not UTF-8 at byte {}", e.utf8_error().valid_up_to())))?;
+                self.loader()?.add_text(&name, text);
+                Ok(())
+            }
+            Receiving::Weights => self.loader()?.end_file(),
+        }
+    }
+}

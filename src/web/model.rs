@@ -1,0 +1,193 @@
+//! A loaded model: what it is, its adapters, its memory. Generation and training are in their own files.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use wasm_bindgen::prelude::*;
+
+use super::convert::{from_js, js_error, to_js};
+use crate::formats::peft::LoraAdapter;
+use crate::gpu::Gpu;
+use crate::models::{AdapterInfo, LoadedModel};
+use crate::{Error, Result};
+
+/// Shared by the model and by whatever runs on it.
+pub(crate) struct Shared {
+    pub gpu: Gpu,
+    pub loaded: LoadedModel,
+    /// What has the device now.
+    running: Cell<Option<&'static str>>,
+}
+
+/// Held over an await: a second call meanwhile is refused instead of corrupting the first.
+pub(crate) struct Turn<'a>(&'a Cell<Option<&'static str>>);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.set(None);
+    }
+}
+
+impl Shared {
+    /// Takes the device for `what`.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] with what has it.
+    pub fn turn(&self, what: &'static str) -> Result<Turn<'_>> {
+        if let Some(other) = self.running.get() {
+            return Err(Error::Busy(format!("{other} is running, {what} has to wait")));
+        }
+        self.gpu.check()?;
+        self.running.set(Some(what));
+        Ok(Turn(&self.running))
+    }
+}
+
+/// One message of a chat.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Message {
+    pub role: String,
+    pub content: String,
+}
+
+/// A model on the device.
+#[wasm_bindgen(js_name = Model)]
+pub struct WasmModel(pub(crate) Rc<Shared>);
+
+impl WasmModel {
+    pub(crate) fn new(gpu: Gpu, loaded: LoadedModel) -> WasmModel {
+        WasmModel(Rc::new(Shared { gpu, loaded, running: Cell::new(None) }))
+    }
+}
+
+/// An adapter as JavaScript names its fields.
+fn adapter_json(a: &AdapterInfo) -> serde_json::Value {
+    json!({
+        "name": a.name, "active": a.active, "r": a.r, "loraAlpha": a.lora_alpha, "targetModules": a.target_modules,
+        "parameters": a.parameters, "bytes": a.bytes,
+    })
+}
+
+#[wasm_bindgen(js_class = Model)]
+impl WasmModel {
+    /// What is known of it, in the names of `ModelInfo`.
+    pub fn info(&self) -> std::result::Result<JsValue, JsValue> {
+        let Shared { gpu, loaded, .. } = &*self.0;
+        let (i, caps) = (&loaded.info, gpu.caps());
+        to_js(&json!({
+            "name": i.name, "architecture": i.architecture, "parameters": i.parameters, "layers": i.layers, "hiddenSize": i.hidden_size,
+            "contextLength": i.context_length, "vocabSize": i.vocab_size, "quantization": i.quantization, "gpuBytes": gpu.live_bytes(),
+            "targetModules": i.target_modules,
+            "adapter": {
+                "name": caps.name, "vendor": caps.vendor, "backend": caps.backend, "isSoftware": caps.is_software, "features": caps.features(),
+            },
+        }))
+        .map_err(js_error)
+    }
+
+    /// Tokens of a text, or of a chat with the opening of an answer.
+    pub fn count_tokens(&self, input: JsValue) -> std::result::Result<usize, JsValue> {
+        let count = || -> Result<usize> {
+            let tokenizer = self.0.loaded.tokenizer()?;
+            if let Some(text) = input.as_string() {
+                return Ok(tokenizer.encode(&text).len());
+            }
+            let messages: Vec<Message> = from_js("messages", input.clone())?;
+            Ok(tokenizer.encode_chat(&messages, true)?.len())
+        };
+        count().map_err(js_error)
+    }
+
+    /// An adapter (the active one without a name) as the two files of a PEFT folder.
+    pub fn save_adapter(&self, name: Option<String>) -> js_sys::Promise {
+        let shared = self.0.clone();
+        future(async move {
+            let _turn = shared.turn("saving an adapter")?;
+            let adapters = &shared.loaded.adapters;
+            let name = name.or_else(|| adapters.active()).ok_or_else(|| Error::BadAdapter("none is active, and no name was given".into()))?;
+            let (config, weights) = adapters.save(&name).await?;
+            let files = js_sys::Object::new();
+            set(&files, "config", &config.into());
+            set(&files, "weights", &js_sys::Uint8Array::from(&weights[..]).into());
+            Ok(files.into())
+        })
+    }
+
+    /// Adds an adapter from the two files of a PEFT folder.
+    pub fn load_adapter(&self, config: &str, weights: &[u8], name: &str) -> std::result::Result<JsValue, JsValue> {
+        let load = || -> Result<JsValue> {
+            let _turn = self.0.turn("loading an adapter")?;
+            let adapter = LoraAdapter::read(config, weights)?;
+            to_js(&adapter_json(&self.0.loaded.adapters.add(name, &adapter)?))
+        };
+        load().map_err(js_error)
+    }
+
+    /// Makes an adapter the active one; without a name, none.
+    pub fn set_adapter(&self, name: Option<String>) -> std::result::Result<(), JsValue> {
+        self.0.loaded.adapters.set_active(name.as_deref()).map_err(js_error)
+    }
+
+    pub fn remove_adapter(&self, name: &str) -> std::result::Result<(), JsValue> {
+        let removed = self.0.loaded.adapters.remove(name);
+        if removed { Ok(()) } else { Err(js_error(Error::BadAdapter(format!("there is no adapter {name:?}")))) }
+    }
+
+    /// Adds an adapter to the weights for good.
+    pub fn merge_adapter(&self, name: String) -> js_sys::Promise {
+        let shared = self.0.clone();
+        future(async move {
+            let _turn = shared.turn("merging an adapter")?;
+            shared.loaded.adapters.merge(&name).await?;
+            Ok(JsValue::UNDEFINED)
+        })
+    }
+
+    pub fn adapters(&self) -> std::result::Result<JsValue, JsValue> {
+        let list: Vec<_> = self.0.loaded.adapters.list().iter().map(adapter_json).collect();
+        to_js(&list).map_err(js_error)
+    }
+
+    /// Bytes of all buffers alive.
+    pub fn gpu_bytes(&self) -> f64 {
+        self.0.gpu.live_bytes() as f64
+    }
+
+    /// Counts since the device was opened.
+    pub fn counters(&self) -> std::result::Result<JsValue, JsValue> {
+        let c = self.0.gpu.counters();
+        to_js(&json!({
+            "dispatches": c.dispatches.get(), "submits": c.submits.get(), "allocations": c.allocations.get(), "pipelines": c.pipelines.get(),
+            "peakGpuBytes": c.peak_bytes.get(),
+        }))
+        .map_err(js_error)
+    }
+
+    /// The measured kernel choices, to be remembered under `tuning_key()`.
+    pub fn tuning(&self) -> String {
+        serde_json::to_string(self.0.gpu.tuning().borrow().measured()).unwrap_or_default()
+    }
+
+    pub fn tuning_key(&self) -> String {
+        super::key_of(&self.0.gpu)
+    }
+}
+
+/// A future of the crate as a promise of JavaScript.
+pub(crate) fn future(f: impl Future<Output = Result<JsValue>> + 'static) -> js_sys::Promise {
+    wasm_bindgen_futures::future_to_promise(async move { f.await.map_err(js_error) })
+}
+
+/// Sets a property of a plain object, which cannot fail.
+pub(crate) fn set(object: &js_sys::Object, key: &str, value: &JsValue) {
+    let _ = js_sys::Reflect::set(object, &key.into(), value);
+}
+
+impl WasmModel {
+    /// Measures the kernel variants that this model's shapes need, unless they are known.
+    pub(crate) async fn prepare(&self, _measure: bool) -> Result<()> {
+        self.0.gpu.check()
+    }
+}

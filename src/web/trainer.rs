@@ -1,0 +1,103 @@
+//! Training by steps: JavaScript drives, so that it can pause, cancel and save between any two.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use serde_json::Value;
+use wasm_bindgen::prelude::*;
+
+use super::convert::{from_js, js_error, to_js};
+use super::model::{Shared, WasmModel, future, set};
+use crate::gpu::Gpu;
+use crate::tune::{AnyTrainer, GptBench};
+use crate::{Error, Result};
+
+/// A training in progress.
+#[wasm_bindgen(js_name = Trainer)]
+pub struct WasmTrainer {
+    shared: Rc<Shared>,
+    /// Taken out while a step runs, so that nothing is borrowed over an await.
+    trainer: Rc<RefCell<Option<AnyTrainer>>>,
+}
+
+#[wasm_bindgen(js_class = Model)]
+impl WasmModel {
+    /// Readies a training: `args` are TRL's fields with `peft_config` and `adapter_name`, `rows` TRL's columns.
+    pub fn trainer(&self, method: String, args: JsValue, rows: JsValue, checkpoint: Option<Vec<u8>>) -> js_sys::Promise {
+        let shared = self.0.clone();
+        future(async move {
+            let _turn = shared.turn("training")?;
+            let args: Value = from_js("args", args)?;
+            let rows: Vec<Value> = from_js("rows", rows)?;
+            let trainer = AnyTrainer::new(&shared.loaded, &method, &args, &rows, checkpoint.as_deref()).await?;
+            let trainer = Rc::new(RefCell::new(Some(trainer)));
+            Ok(WasmTrainer { shared: shared.clone(), trainer }.into())
+        })
+    }
+}
+
+#[wasm_bindgen(js_class = Trainer)]
+impl WasmTrainer {
+    /// One optimizer step; `undefined` when training is complete.
+    pub fn step(&self) -> js_sys::Promise {
+        let (shared, cell) = (self.shared.clone(), self.trainer.clone());
+        future(async move {
+            let _turn = shared.turn("training")?;
+            let mut trainer = take(&cell)?;
+            let metrics = trainer.step().await;
+            cell.replace(Some(trainer));
+            let Some(metrics) = metrics? else { return Ok(JsValue::UNDEFINED) };
+            let js = to_js(&metrics)?;
+            set(js.unchecked_ref(), "totalSteps", &(metrics.total_steps as f64).into());
+            Ok(js)
+        })
+    }
+
+    /// Everything needed to go on exactly here.
+    pub fn checkpoint(&self) -> js_sys::Promise {
+        let (shared, cell) = (self.shared.clone(), self.trainer.clone());
+        future(async move {
+            let _turn = shared.turn("saving a checkpoint")?;
+            let trainer = take(&cell)?;
+            let bytes = trainer.checkpoint().await;
+            cell.replace(Some(trainer));
+            Ok(js_sys::Uint8Array::from(&bytes?[..]).into())
+        })
+    }
+}
+
+fn take<T>(cell: &RefCell<Option<T>>) -> Result<T> {
+    cell.take().ok_or_else(|| Error::Busy("a step of it is still running".into()))
+}
+
+/// Full training of a small GPT, for the benchmark.
+#[wasm_bindgen(js_name = GptBench)]
+pub struct WasmGptBench {
+    gpu: Gpu,
+    bench: Rc<RefCell<Option<GptBench>>>,
+}
+
+#[wasm_bindgen(js_class = GptBench)]
+impl WasmGptBench {
+    /// A model with random weights on the shared device.
+    pub async fn create() -> std::result::Result<WasmGptBench, JsValue> {
+        let create = async {
+            let gpu = super::device(None).await?;
+            let bench = Rc::new(RefCell::new(Some(GptBench::new(&gpu)?)));
+            Ok(WasmGptBench { gpu, bench })
+        };
+        create.await.map_err(js_error)
+    }
+
+    /// One update: its loss, dispatches and submits.
+    pub fn step(&self) -> js_sys::Promise {
+        let (cell, gpu) = (self.bench.clone(), self.gpu.clone());
+        future(async move {
+            let mut bench = take(&cell)?;
+            let step = bench.step().await;
+            cell.replace(Some(bench));
+            gpu.check()?;
+            to_js(&step?)
+        })
+    }
+}
