@@ -17,9 +17,7 @@ pub(crate) fn js_error(e: Error) -> JsValue {
 
 /// Plain data as a plain object (maps as objects, 64-bit numbers as numbers).
 pub(crate) fn to_js<T: Serialize + ?Sized>(value: &T) -> Result<JsValue> {
-    value
-        .serialize(&serde_wasm_bindgen::Serializer::json_compatible())
-        .map_err(|e| Error::config("result", e.to_string()))
+    value.serialize(&serde_wasm_bindgen::Serializer::json_compatible()).map_err(|e| Error::config("result", e.to_string()))
 }
 
 /// A plain object as `T`; `what` names it in the error.

@@ -30,7 +30,10 @@ struct Options {
 enum Receiving {
     Nothing,
     /// A side file such as `config.json`.
-    Text { name: String, bytes: Vec<u8> },
+    Text {
+        name: String,
+        bytes: Vec<u8>,
+    },
     Weights,
 }
 
@@ -139,7 +142,8 @@ impl State {
         match std::mem::replace(&mut self.receiving, Receiving::Nothing) {
             Receiving::Nothing => Ok(()),
             Receiving::Text { name, bytes } => {
-                let text = String::from_utf8(bytes).map_err(|e| Error::file(&name, format!("is not UTF-8 at byte {}", e.utf8_error().valid_up_to())))?;
+                let text = String::from_utf8(bytes)
+                    .map_err(|e| Error::file(&name, format!("is not UTF-8 at byte {}", e.utf8_error().valid_up_to())))?;
                 self.loader()?.add_text(&name, text);
                 Ok(())
             }

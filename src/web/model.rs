@@ -106,7 +106,8 @@ impl WasmModel {
         future(async move {
             let _turn = shared.turn("saving an adapter")?;
             let adapters = &shared.loaded.adapters;
-            let name = name.or_else(|| adapters.active()).ok_or_else(|| Error::BadAdapter("none is active, and no name was given".into()))?;
+            let name =
+                name.or_else(|| adapters.active()).ok_or_else(|| Error::BadAdapter("none is active, and no name was given".into()))?;
             let (config, weights) = adapters.save(&name).await?;
             let files = js_sys::Object::new();
             set(&files, "config", &config.into());

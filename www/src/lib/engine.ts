@@ -1,6 +1,7 @@
 // The engine behind the facade: this very class runs in the Worker (exposed by comlink) or in the page. It holds the
 // wasm model, drives generation token by token and training step by step, and looks for a cancel between any two.
 import { readNote, writeNote } from './cache.ts';
+import { capabilities } from './capabilities.ts';
 import { aborted, FledglingError, toFledglingError, toWire, type WireError } from './errors.ts';
 import { Jobs } from './jobs.ts';
 import { feed, partsOf, REFUSED, type Fed } from './loader.ts';
@@ -75,7 +76,10 @@ export class Engine {
       const fed: Fed[] = [];
       // The device is opened first: without one, nothing should be downloaded.
       try {
-        const note = `tuning-${await module.tuning_key()}.json`;
+        const key = await module.tuning_key();
+        // The browser tells JavaScript more about its adapter than it tells the engine.
+        const { adapter } = await capabilities();
+        const note = `tuning-${key}-${(adapter?.name ?? '').replace(/[^\w.-]+/g, '_').slice(0, 80)}.json`;
         const tuning = o.kernel ? undefined : await readNote(note);
         const loader = await module.ModelLoader.open({ name: o.name, context_length: o.contextLength, kernels: o.kernel, tuning });
         let model: WasmModel | undefined;
@@ -102,8 +106,10 @@ export class Engine {
           model = await loader.finish();
           this.#model?.free();
           this.#model = model;
+          const known = model.info();
           const info: ModelInfo = {
-            ...model.info(),
+            ...known,
+            adapter: { ...known.adapter, ...(adapter ? { name: adapter.name, vendor: adapter.vendor, backend: adapter.backend } : {}) },
             fileBytes: fed.reduce((n, f) => n + f.bytes, 0),
             sha256: fed.at(-1)?.sha256 ?? '',
             wasmBytes: memory.buffer.byteLength,

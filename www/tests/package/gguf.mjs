@@ -48,7 +48,9 @@ const TEMPLATE =
 
 /** @returns {{bytes: Buffer, dataStart: number, tensors: Map<string, {at: number, bytes: number}>}} */
 export function tinyGguf({ layers = 2, hidden = 64, heads = 4, kvHeads = 2, ff = 128, context = 256, architecture = 'llama' } = {}) {
-  const tokens = [...byteTokens(), '<|endoftext|>', '<|im_start|>', '<|im_end|>'];
+  // The bytes, three control tokens, and one merge: t and h.
+  const bytes = byteTokens();
+  const tokens = [...bytes, '<|endoftext|>', '<|im_start|>', '<|im_end|>', bytes[116] + bytes[104]];
   const kv = new Bytes();
   let keys = 0;
   const key = (name, type) => {
@@ -76,7 +78,7 @@ export function tinyGguf({ layers = 2, hidden = 64, heads = 4, kvHeads = 2, ff =
   key('tokenizer.ggml.tokens', TYPE.array).u32(TYPE.string).u64(tokens.length);
   for (const t of tokens) kv.string(t);
   key('tokenizer.ggml.token_type', TYPE.array).u32(5).u64(tokens.length);
-  for (let i = 0; i < tokens.length; i++) kv.u32(i < 256 ? 1 : 3);
+  for (let i = 0; i < tokens.length; i++) kv.u32(i >= 256 && i < 259 ? 3 : 1);
   key('tokenizer.ggml.merges', TYPE.array).u32(TYPE.string).u64(1).string(`${tokens[116]} ${tokens[104]}`);
   u32('tokenizer.ggml.bos_token_id', 257);
   u32('tokenizer.ggml.eos_token_id', 258);
