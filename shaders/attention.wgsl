@@ -1,28 +1,24 @@
 // o = softmax(scale · q·kᵀ) · v over the keys each query sees, by one pass over them with a running maximum (online softmax,
 // Milakov & Gimelshein 2018): scores are never stored. A query that sees nothing gets zeros.
 // Also lse = ln Σ exp(scale · q·k) for the backward pass (0 for a query that sees nothing); not with CACHED.
-// Without barriers: a thread owns QB rows (queries × the heads of one key head), with q and the sums in registers, and walks the keys
-// that any of them sees. SCALAR: any head width, one row per thread, sums kept in o.
+// Without barriers: a thread owns QB rows (queries × the heads of one key head) and takes the keys that any of them sees KB at a time.
+// A tile of QB·KB scores is in registers; the sums are kept in o: registers that live through a loop are slow on the software
+// adapters this is for, and the kernel is the same for every head width.
 // Grid: ⌈t·G / (WG·QB)⌉ workgroups per (batch row, key head), folded into (x, y). Overwrites.
-// Variants: {|CACHED} WG=8 {SCALAR,D4=1,QB=1|D4=1,QB=1|D4=8,QB=8|D4=16,QB=4|D4=64,QB=1}
+// Variants: {|CACHED} {|SCALAR} WG=8 {QB=1,KB=8|QB=8,KB=8}
 #include "common/attention_io.wgsl"
-#if SCALAR
-#define T f32
-#else
-#define T vec4<f32>
-#endif
-@group(0) @binding(auto) var<storage, read> q: array<T>;          // (batch, t, heads, dim)
+@group(0) @binding(auto) var<storage, read> q: array<T>;           // (batch, t, heads, dim)
 #if CACHED
-@group(0) @binding(auto) var<storage, read> kv: array<T>;         // (2, s, kv_heads, dim)
+@group(0) @binding(auto) var<storage, read> kv: array<T>;          // (2, s, kv_heads, dim)
 fn k_at(i: u32) -> T { return kv[i]; }
 fn v_at(i: u32) -> T { return kv[p.plane + i]; }
 #else
-@group(0) @binding(auto) var<storage, read> k: array<T>;          // (batch, s, kv_heads, dim)
-@group(0) @binding(auto) var<storage, read> v: array<T>;          // (batch, s, kv_heads, dim)
+@group(0) @binding(auto) var<storage, read> k: array<T>;           // (batch, s, kv_heads, dim)
+@group(0) @binding(auto) var<storage, read> v: array<T>;           // (batch, s, kv_heads, dim)
 fn k_at(i: u32) -> T { return k[i]; }
 fn v_at(i: u32) -> T { return v[i]; }
 #endif
-@group(0) @binding(auto) var<storage, read_write> o: array<T>;    // (batch, t, heads, dim)
+@group(0) @binding(auto) var<storage, read_write> o: array<T>;     // (batch, t, heads, dim)
 #if !CACHED
 @group(0) @binding(auto) var<storage, read_write> lse: array<f32>; // (batch, t, heads)
 #endif
@@ -36,116 +32,80 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   let kvh = bh % p.kv_heads;
   let share = p.heads / p.kv_heads;
   let n = p.t * share;
-#if SCALAR
-  let r = (id % p.groups) * u32(WG) + lid;
-  if (r >= n) { return; }
-  let row = b * p.t + r / share;
-  let at = (row * p.heads + kvh * share + r % share) * p.dim;
-  for (var d = 0u; d < p.dim; d++) { o[at + d] = 0.0; }
-  var m = NEG;
-  var l = 0.0;
-  for (var pass_ = 0u; pass_ < PASSES; pass_++) {
-    let sp = span(row, pass_);
-    for (var j = sp.x; j < sp.y; j++) {
-      let kat = ((b * p.s + j) * p.kv_heads + kvh) * p.dim;
-      var s = 0.0;
-      for (var d = 0u; d < p.dim; d++) { s += q[at + d] * k_at(kat + d); }
-      s *= p.scale * LOG2E;
-      let top = max(m, s);
-      let keep = exp2(m - top);
-      let w = exp2(s - top);
-      m = top;
-      l = l * keep + w;
-      for (var d = 0u; d < p.dim; d++) { o[at + d] = o[at + d] * keep + w * v_at(kat + d); }
-    }
-  }
-  let inv = select(0.0, 1.0 / l, l > 0.0);
-  for (var d = 0u; d < p.dim; d++) { o[at + d] *= inv; }
-#if !CACHED
-  lse[row * p.heads + kvh * share + r % share] = select(0.0, (m + log2(l)) * LN2, l > 0.0);
-#endif
-#else
   let base = ((id % p.groups) * u32(WG) + lid) * u32(QB);
   if (base >= n) { return; }
 #repeat I QB
-  // Rows beyond the edge repeat the last one and are not stored.
+  // Rows beyond the edge repeat the last one and see nothing.
   let r$I = min(base + $Iu, n - 1u);
   let row$I = b * p.t + r$I / share;
   let head$I = row$I * p.heads + kvh * share + r$I % share;
+  let at$I = head$I * p.dim;
   var m$I = NEG;
   var l$I = 0.0;
-#repeat D D4
-  let q$I_$D = q[head$I * u32(D4) + $Du] * (p.scale * LOG2E);
-  var a$I_$D = vec4<f32>(0.0);
-#endrepeat
+  for (var d = 0u; d < p.dim; d++) { o[at$I + d] = T(0.0); }
 #endrepeat
   for (var pass_ = 0u; pass_ < PASSES; pass_++) {
     var first = 0xffffffffu;
     var last = 0u;
 #repeat I QB
-    let sp$I = span(row$I, pass_);
-    if (sp$I.x < sp$I.y) {
-      first = min(first, sp$I.x);
-      last = max(last, sp$I.y);
-    }
+    let sp$I = select(vec2<u32>(0u, 0u), span(row$I, pass_), base + $Iu < n);
+    first = min(first, select(first, sp$I.x, sp$I.y > 0u));
+    last = max(last, select(0u, sp$I.x + sp$I.y, sp$I.y > 0u));
 #endrepeat
-    for (var j = first; j < last; j++) {
-      let kat = ((b * p.s + j) * p.kv_heads + kvh) * u32(D4);
+    for (var j = first; j < last; j += u32(KB)) {
+#repeat J KB
+      let kat$J = ((b * p.s + min(j + $Ju, p.s - 1u)) * p.kv_heads + kvh) * p.dim;
 #repeat I QB
-      var s$I = 0.0;
+      var s$I_$J = 0.0;
 #endrepeat
-#repeat D D4
-      {
-        let x = k_at(kat + $Du);
+#endrepeat
+      for (var d = 0u; d < p.dim; d++) {
+#repeat J KB
+        let k$J = k_at(kat$J + d);
+#endrepeat
 #repeat I QB
-        s$I += dot(q$I_$D, x);
+        let q$I = q[at$I + d];
+#repeat J KB
+        s$I_$J += inner(q$I, k$J);
 #endrepeat
-      }
-#endrepeat
-      var grows = false;
-#repeat I QB
-      let seen$I = j >= sp$I.x && j < sp$I.y;
-      s$I = select(NEG, s$I, seen$I);
-      grows = grows || s$I > m$I;
-#endrepeat
-      // A new maximum is rare after the first keys: only then are the sums scaled.
-      if (grows) {
-#repeat I QB
-        {
-          let top = max(m$I, s$I);
-          let keep = exp2(m$I - top);
-          m$I = top;
-          l$I *= keep;
-#repeat D D4
-          a$I_$D *= keep;
-#endrepeat
-        }
 #endrepeat
       }
 #repeat I QB
-      let w$I = select(0.0, exp2(s$I - m$I), seen$I);
-      l$I += w$I;
+      var top$I = m$I;
+#repeat J KB
+      s$I_$J = select(NEG, s$I_$J * (p.scale * LOG2E), j + $Ju - sp$I.x < sp$I.y);
+      top$I = max(top$I, s$I_$J);
 #endrepeat
-#repeat D D4
-      {
-        let x = v_at(kat + $Du);
+      let keep$I = exp2(m$I - top$I);
+      m$I = top$I;
+      l$I *= keep$I;
+#repeat J KB
+      // Masked scores give 0, also where nothing was seen so far and the maximum is NEG itself.
+      s$I_$J = exp2(s$I_$J - max(top$I, 0.1 * NEG));
+      l$I += s$I_$J;
+#endrepeat
+#endrepeat
+      for (var d = 0u; d < p.dim; d++) {
+#repeat J KB
+        let v$J = v_at(kat$J + d);
+#endrepeat
 #repeat I QB
-        a$I_$D += w$I * x;
+        var a$I = o[at$I + d] * keep$I;
+#repeat J KB
+        a$I += s$I_$J * v$J;
+#endrepeat
+        o[at$I + d] = a$I;
 #endrepeat
       }
-#endrepeat
     }
   }
 #repeat I QB
   if (base + $Iu < n) {
     let inv = select(0.0, 1.0 / l$I, l$I > 0.0);
-#repeat D D4
-    o[head$I * u32(D4) + $Du] = a$I_$D * inv;
-#endrepeat
+    for (var d = 0u; d < p.dim; d++) { o[at$I + d] *= inv; }
 #if !CACHED
     lse[head$I] = select(0.0, (m$I + log2(l$I)) * LN2, l$I > 0.0);
 #endif
   }
 #endrepeat
-#endif
 }

@@ -1,14 +1,8 @@
 // dq = scale · Σ_j ds_j·k_j with ds_j = w_j·(do·v_j − delta), w_j = exp(scale·q·k_j − lse): the weights are computed again, never stored.
-// Without barriers: a thread owns QB rows (see common/attention_io.wgsl) with q, do and dq in registers and walks the keys that any of
-// them sees. SCALAR: any head width, one row per thread, sums kept in dq.
+// Without barriers: a thread owns QB rows (see common/attention_io.wgsl) and takes the keys that any of them sees KB at a time. Sums are kept in dq.
 // Grid: ⌈t·G / (WG·QB)⌉ workgroups per (batch row, key head), folded into (x, y). Overwrites dq, or adds to it with ACC.
-// Variants: {|ACC} WG=8 {SCALAR,D4=1,QB=1|D4=1,QB=1|D4=8,QB=4|D4=16,QB=2|D4=64,QB=1}
+// Variants: {|ACC} {|SCALAR} WG=8 {QB=1,KB=8|QB=8,KB=8}
 #include "common/attention_io.wgsl"
-#if SCALAR
-#define T f32
-#else
-#define T vec4<f32>
-#endif
 @group(0) @binding(auto) var<storage, read> q: array<T>;             // (batch, t, heads, dim)
 @group(0) @binding(auto) var<storage, read> k: array<T>;             // (batch, s, kv_heads, dim)
 @group(0) @binding(auto) var<storage, read> v: array<T>;             // (batch, s, kv_heads, dim)
@@ -25,84 +19,66 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   let kvh = bh % p.kv_heads;
   let share = p.heads / p.kv_heads;
   let n = p.t * share;
-#if SCALAR
-  let r = (id % p.groups) * u32(WG) + lid;
-  if (r >= n) { return; }
-  let row = b * p.t + r / share;
-  let head = row * p.heads + kvh * share + r % share;
-  let at = head * p.dim;
-#if !ACC
-  for (var d = 0u; d < p.dim; d++) { dq[at + d] = 0.0; }
-#endif
-  let sp = span(row, 0u);
-  let st = stats[head];
-  for (var j = sp.x; j < sp.y; j++) {
-    let kat = ((b * p.s + j) * p.kv_heads + kvh) * p.dim;
-    var s = 0.0;
-    var dp = 0.0;
-    for (var d = 0u; d < p.dim; d++) {
-      s += q[at + d] * k[kat + d];
-      dp += dout[at + d] * v[kat + d];
-    }
-    let ds = exp(s * p.scale - st.x) * (dp - st.y) * p.scale;
-    for (var d = 0u; d < p.dim; d++) { dq[at + d] += ds * k[kat + d]; }
-  }
-#else
-  let base = ((id % p.groups) * u32(WG) + lid) * u32(QB);
-  if (base >= n) { return; }
   var first = 0xffffffffu;
   var last = 0u;
+  let base = ((id % p.groups) * u32(WG) + lid) * u32(QB);
+  if (base >= n) { return; }
 #repeat I QB
-  // Rows beyond the edge repeat the last one and are not stored.
+  // Rows beyond the edge repeat the last one and see nothing.
   let r$I = min(base + $Iu, n - 1u);
   let row$I = b * p.t + r$I / share;
   let head$I = row$I * p.heads + kvh * share + r$I % share;
-  let sp$I = span(row$I, 0u);
-  if (sp$I.x < sp$I.y) {
-    first = min(first, sp$I.x);
-    last = max(last, sp$I.y);
-  }
+  let at$I = head$I * p.dim;
+  let sp$I = select(vec2<u32>(0u, 0u), span(row$I, 0u), base + $Iu < n);
+  first = min(first, select(first, sp$I.x, sp$I.y > 0u));
+  last = max(last, select(0u, sp$I.x + sp$I.y, sp$I.y > 0u));
   let lse$I = stats[head$I].x * LOG2E;
   let delta$I = stats[head$I].y;
-#repeat D D4
-  let q$I_$D = q[head$I * u32(D4) + $Du] * (p.scale * LOG2E);
-  let g$I_$D = dout[head$I * u32(D4) + $Du];
-  var a$I_$D = vec4<f32>(0.0);
-#endrepeat
-#endrepeat
-  for (var j = first; j < last; j++) {
-    let kat = ((b * p.s + j) * p.kv_heads + kvh) * u32(D4);
-#repeat I QB
-    var s$I = 0.0;
-    var dp$I = 0.0;
-#endrepeat
-#repeat D D4
-    let k$D = k[kat + $Du];
-    let v$D = v[kat + $Du];
-#repeat I QB
-    s$I += dot(q$I_$D, k$D);
-    dp$I += dot(g$I_$D, v$D);
-#endrepeat
-#endrepeat
-#repeat I QB
-    let ds$I = select(0.0, exp2(s$I - lse$I) * (dp$I - delta$I), j >= sp$I.x && j < sp$I.y);
-#endrepeat
-#repeat D D4
-#repeat I QB
-    a$I_$D += ds$I * k$D;
-#endrepeat
-#endrepeat
-  }
-#repeat I QB
-  if (base + $Iu < n) {
-#repeat D D4
-#if ACC
-    dq[head$I * u32(D4) + $Du] += a$I_$D * p.scale;
-#else
-    dq[head$I * u32(D4) + $Du] = a$I_$D * p.scale;
+#if !ACC
+  for (var d = 0u; d < p.dim; d++) { dq[at$I + d] = T(0.0); }
 #endif
 #endrepeat
-  }
+  for (var j = first; j < last; j += u32(KB)) {
+#repeat J KB
+    let kat$J = ((b * p.s + min(j + $Ju, p.s - 1u)) * p.kv_heads + kvh) * p.dim;
+#repeat I QB
+    var s$I_$J = 0.0;
+    var dp$I_$J = 0.0;
 #endrepeat
-#endif
+#endrepeat
+    for (var d = 0u; d < p.dim; d++) {
+#repeat J KB
+      let k$J = k[kat$J + d];
+      let v$J = v[kat$J + d];
+#endrepeat
+#repeat I QB
+      let q$I = q[at$I + d];
+      let g$I = dout[at$I + d];
+#repeat J KB
+      s$I_$J += inner(q$I, k$J);
+      dp$I_$J += inner(g$I, v$J);
+#endrepeat
+#endrepeat
+    }
+#repeat I QB
+#repeat J KB
+    {
+      let w = exp2(s$I_$J * (p.scale * LOG2E) - lse$I);
+      s$I_$J = select(0.0, w * (dp$I_$J - delta$I) * p.scale, j + $Ju - sp$I.x < sp$I.y);
+    }
+#endrepeat
+#endrepeat
+    for (var d = 0u; d < p.dim; d++) {
+#repeat J KB
+      let k$J = k[kat$J + d];
+#endrepeat
+#repeat I QB
+      var a$I = dq[at$I + d];
+#repeat J KB
+      a$I += s$I_$J * k$J;
+#endrepeat
+      dq[at$I + d] = a$I;
+#endrepeat
+    }
+  }
 }

@@ -1,11 +1,22 @@
 // Parameters and spans of the attention kernels.
 // Queries of one (batch row, key head) form the rows r = t·G + g (G = heads / kv_heads query heads read one key head): they share keys,
 // so neighbours in r may share loads. A query sees the keys of at most PASSES ranges of rows of k and v; no mask is ever stored.
+// T is what a channel index counts: four channels, or with SCALAR one (head widths that are no multiple of 4). p.dim is in units of T.
+#if SCALAR
+#define T f32
+fn inner(a: T, b: T) -> f32 { return a * b; }
+#else
+#define T vec4<f32>
+fn inner(a: T, b: T) -> f32 { return dot(a, b); }
+#endif
+// Ranges are tested by one unsigned comparison, `j − first < count`: `&&` would be a branch of its own for every score.
 struct Params {
   t: u32, s: u32,           // queries and keys per batch row (CACHED: queries, and slots of the cache)
-  heads: u32, kv_heads: u32, dim: u32, batch: u32,
+  heads: u32, kv_heads: u32,
+  dim: u32,                 // T per head
+  batch: u32,
   scale: f32,               // of q·k
-  plane: u32,               // CACHED: elements (or vec4) of the key plane
+  plane: u32,               // CACHED: T of the key plane
   groups: u32,              // workgroups per (batch row, key head)
 }
 @group(0) @binding(auto) var<uniform> p: Params;
@@ -13,19 +24,27 @@ struct Params {
 #define NEG -1e30
 #define LOG2E 1.4426950408889634
 #define LN2 0.6931471805599453
+// [first, end) moved by `shift` and cut at the last key.
+fn counted(first: u32, end: u32, shift: u32) -> vec2<u32> {
+  let a = min(first + shift, p.s);
+  return vec2<u32>(a, max(min(select(a, end + shift, end > first), p.s), a) - a);
+}
 #if CACHED
 #define PASSES 2u
 @group(0) @binding(auto) var<storage, read> spans: array<vec4<u32>>;  // (t): prefix_len, own_base, begin, end
-// Slots [x, y) of a pass: positions begin…end below prefix_len lie in slots of the same number, later ones from own_base on.
+// (first, count) of the slots of a pass: positions begin…end below prefix_len lie in slots of the same number, later ones from own_base on.
 fn span(row: u32, n: u32) -> vec2<u32> {
   let a = spans[row];
-  if (n == 0u) { return min(vec2<u32>(a.z, min(a.w, a.x)), vec2<u32>(p.s)); }
-  let first = max(a.z, a.x);
-  if (first >= a.w) { return vec2<u32>(0u, 0u); }
-  return min(vec2<u32>(first, a.w) - a.x + a.y, vec2<u32>(p.s));
+  let first = select(max(a.z, a.x), a.z, n == 0u);
+  let end = select(a.w, min(a.w, a.x), n == 0u);
+  return counted(first, end, select(a.y - a.x, 0u, n == 0u));
 }
 #else
 #define PASSES 1u
 @group(0) @binding(auto) var<storage, read> spans: array<vec2<u32>>;  // (batch, t): begin, end in the batch row's keys
-fn span(row: u32, n: u32) -> vec2<u32> { return min(spans[row], vec2<u32>(p.s)); }
+// (first, count) of the keys a query sees; n is 0.
+fn span(row: u32, n: u32) -> vec2<u32> {
+  let a = spans[row];
+  return counted(a.x, a.y, 0u);
+}
 #endif

@@ -46,9 +46,6 @@ struct Sizes {
     cached: bool,
 }
 
-/// Heads wider than this, or of a width that is no multiple of 4, take the generic path.
-const MAX_DIM: usize = 256;
-
 impl Sizes {
     fn check(&self, op: &str, q: &Desc, spans: &Desc, rows: usize) -> Result<()> {
         let Sizes { heads, kv_heads, dim, .. } = *self;
@@ -75,7 +72,7 @@ impl Sizes {
     }
 
     fn vec4(&self) -> bool {
-        self.dim.is_multiple_of(4) && self.dim <= MAX_DIM
+        self.dim.is_multiple_of(4)
     }
 
     /// Query rows of one (batch row, key head).
@@ -84,16 +81,16 @@ impl Sizes {
     }
 
     fn params(&self, groups: usize) -> [u32; 9] {
-        let plane = self.s * self.kv_heads * self.dim / if self.vec4() { 4 } else { 1 };
+        let dim = if self.vec4() { self.dim / 4 } else { self.dim };
         [
             self.t as u32,
             self.s as u32,
             self.heads as u32,
             self.kv_heads as u32,
-            self.dim as u32,
+            dim as u32,
             self.batch as u32,
             self.scale.to_bits(),
-            plane as u32,
+            (self.s * self.kv_heads * dim) as u32,
             groups as u32,
         ]
     }
@@ -115,31 +112,24 @@ impl Sizes {
         bufs.extend((0..spans).map(|i| cx.input(i)));
         bufs.extend((0..cx.outputs.len()).map(|i| cx.output(i)));
         let bufs: Vec<_> = bufs.iter().collect();
-        let key = KernelKey::new("attention").flag("CACHED", self.cached).def("WG", WG);
-        if !self.vec4() {
-            let groups = self.rows().div_ceil(WG);
-            cx.dispatch(key.flag("SCALAR", true).def("D4", 1).def("QB", 1), &self.params(groups), &bufs, self.grid(cx.gpu(), groups));
-        } else {
-            let block = row_block(self.dim, self.rows());
-            let groups = self.rows().div_ceil(WG * block);
-            let key = key.def("D4", self.dim / 4).def("QB", block);
-            cx.dispatch(key, &self.params(groups), &bufs, self.grid(cx.gpu(), groups));
-        }
+        let small = self.rows() <= 32;
+        let (qb, kb) = tile(cx.gpu(), if small { "attention_small" } else { "attention" }, if small { (1, 8) } else { (8, 8) });
+        let groups = self.rows().div_ceil(WG * qb);
+        let key = self.key(KernelKey::new("attention").flag("CACHED", self.cached), (qb, kb));
+        cx.dispatch(key, &self.params(groups), &bufs, self.grid(cx.gpu(), groups));
         cx.cost(self.flops(), 4.0 * (2 * cx.inputs[0].desc.len() + 2 * self.batch * self.s * self.kv_heads * self.dim) as f64);
     }
 
-    /// A gradient kernel whose threads own `block` of `n` rows or keys; `work` is its cost relative to the forward pass.
-    fn gradient(&self, cx: &mut Lower<'_>, key: KernelKey, block: &str, n: usize, work: f64) {
+    /// The barrier-free form of a kernel, with a tile of (rows, keys) per thread.
+    fn key(&self, key: KernelKey, tile: (usize, usize)) -> KernelKey {
+        key.flag("SCALAR", !self.vec4()).def("WG", WG).def("QB", tile.0).def("KB", tile.1)
+    }
+
+    /// A gradient kernel; `groups` from its tile, `work` is its cost relative to the forward pass.
+    fn gradient(&self, cx: &mut Lower<'_>, key: KernelKey, tile: (usize, usize), groups: usize, work: f64) {
         let mut bufs: Vec<Buf> = [3, 0, 1, 2, 4, 5].into_iter().map(|i| cx.input(i)).collect();
         bufs.extend((0..cx.outputs.len()).map(|i| cx.output(i)));
-        let (key, per) = if self.vec4() {
-            let per = gradient_block(self.dim, n);
-            (key.def("D4", self.dim / 4), per)
-        } else {
-            (key.flag("SCALAR", true).def("D4", 1), 1)
-        };
-        let groups = n.div_ceil(WG * per);
-        let key = key.def("WG", WG).def(block, per);
+        let key = self.key(key, tile);
         cx.dispatch(key, &self.params(groups), &bufs.iter().collect::<Vec<_>>(), self.grid(cx.gpu(), groups));
         cx.cost(work * self.flops(), 4.0 * cx.inputs.iter().map(|i| i.desc.len() as f64).sum::<f64>());
     }
@@ -217,30 +207,14 @@ impl Sizes {
 /// Threads of a barrier-free workgroup: few, so that little work still reaches every core.
 const WG: usize = 8;
 
-/// Rows of a thread of the barrier-free kernel: loads of keys are shared by them, and 64 vec4 of queries fit a first-level cache.
-/// One row where there is little work: then spreading it counts more.
-fn row_block(dim: usize, rows: usize) -> usize {
-    if rows <= 32 {
-        return 1;
-    }
-    match dim / 4 {
-        0..=8 => 8,
-        9..=16 => 4,
-        17..=32 => 2,
-        _ => 1,
-    }
-}
-
-/// As [`row_block`] for the gradients, which hold three or four tensors.
-fn gradient_block(dim: usize, n: usize) -> usize {
-    if n <= 32 {
-        return 1;
-    }
-    match dim / 4 {
-        0..=8 => 4,
-        9..=16 => 2,
-        _ => 1,
-    }
+/// Rows and keys of a thread's tile in the barrier-free kernels: `rows<rows>x<keys>`.
+fn tile(gpu: &Gpu, class: &str, default: (usize, usize)) -> (usize, usize) {
+    let tuning = gpu.tuning().borrow();
+    let parse = || {
+        let (q, k) = tuning.pick(class, "", "").strip_prefix("rows")?.split_once('x')?;
+        Some((q.parse().ok()?, k.parse().ok()?))
+    };
+    parse().filter(|(q, k)| (1..=16).contains(q) && (1..=16).contains(k)).unwrap_or(default)
 }
 
 impl Attention {
@@ -361,7 +335,8 @@ impl Op for AttentionDq {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let s = self.0.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc);
         let key = KernelKey::new("attention_dq").flag("ACC", cx.acc[0]);
-        s.gradient(cx, key, "QB", s.rows(), 1.5);
+        let tile = tile(cx.gpu(), "attention_dq", (8, 8));
+        s.gradient(cx, key, tile, s.rows().div_ceil(WG * tile.0), 1.5);
         Ok(())
     }
 
@@ -392,7 +367,8 @@ impl Op for AttentionDkv {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let s = self.0.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc);
         let key = KernelKey::new("attention_dkv").flag("ACC_K", cx.acc[0]).flag("ACC_V", cx.acc[1]);
-        s.gradient(cx, key, "KB", s.s, 2.0);
+        let tile = tile(cx.gpu(), "attention_dkv", (8, 8));
+        s.gradient(cx, key, tile, s.s.div_ceil(WG * tile.1), 2.0);
         Ok(())
     }
 
