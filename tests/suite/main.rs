@@ -11,6 +11,7 @@ mod tokenizer;
 
 mod adapter;
 mod fixture;
+mod generate;
 mod models;
 mod opcase;
 mod ops_attention;
