@@ -1,8 +1,9 @@
 // Log-probability of one target per row of logits: logp = z[target] − log Σ exp z, by the shifted sum.
 // GRAD: the logits are overwritten by the gradient of logp, onehot(target) − softmax(z); SCALED: times dlogp of the row.
 // A target of 0xffffffff is ignored: logp = 0 and a gradient of zero.
-// Grid: one workgroup per row (SERIAL: one thread per row). Overwrites logp (unless SCALED).
-// Variants: {|SERIAL} {|GRAD|GRAD,SCALED}
+// LSE: also lse = log Σ exp z, which is what the backward pass of gather_logps needs of a row.
+// Grid: one workgroup per row (SERIAL: one thread per row). Overwrites logp (unless SCALED) and lse.
+// Variants: {|SERIAL} {|GRAD|GRAD,SCALED|LSE}
 struct Params { rows: u32, cols: u32 }
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<storage, read> targets: array<u32>;      // (rows)
@@ -10,6 +11,9 @@ struct Params { rows: u32, cols: u32 }
 @group(0) @binding(auto) var<storage, read> dlogp: array<f32>;        // (rows)
 #else
 @group(0) @binding(auto) var<storage, read_write> logp: array<f32>;   // (rows)
+#endif
+#if LSE
+@group(0) @binding(auto) var<storage, read_write> lse: array<f32>;    // (rows)
 #endif
 #if GRAD
 @group(0) @binding(auto) var<storage, read_write> z: array<f32>;      // (rows, cols)
@@ -47,6 +51,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     var v = 0.0;
     if (used) { v = z[at + target_id] - top - log(sum); }
     logp[row] = v;
+#if LSE
+    lse[row] = top + log(sum);
+#endif
   }
 #endif
 #if GRAD

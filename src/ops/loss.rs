@@ -1,9 +1,10 @@
-//! Losses over per-token log-probabilities: each gives its metrics and, in the same breath, the gradient that
-//! [`crate::graph::Tape::backward`] is seeded with.
+//! Losses. [`SftLoss`] and [`DpoLoss`] work on per-token log-probabilities and give their metrics together with the gradient that
+//! [`crate::graph::Tape::backward`] is seeded with; [`CrossEntropy`] and [`GatherLogps`] work on logits.
 
+use super::elementwise::{Units, units};
 use super::{row_grid, serial_rows};
-use crate::gpu::KernelKey;
-use crate::graph::{Desc, HostIo, Lower, Op};
+use crate::gpu::{Buf, KernelKey};
+use crate::graph::{Back, Desc, HostIo, Lower, Op};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -121,6 +122,169 @@ impl Op for DpoLoss {
             let q = *q as usize;
             if let Some(d) = slopes.get(q / 2) {
                 io.add(1, i, if q.is_multiple_of(2) { *d } else { -d });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_targets(op: &str, inputs: &[&Desc]) -> Result<()> {
+    let (z, t) = (inputs[0], inputs[1]);
+    if t.dtype != DType::U32 || t.len() != z.rows() {
+        return Err(Error::shape(op, format!("targets {t:?} for logits {:?}", z.shape)));
+    }
+    Ok(())
+}
+
+/// `logp[r] = log softmax(logits[r])[target_r]`. Inputs: logits (R, V), targets (R) u32 ([`IGNORE`]: logp 0, no gradient). Outputs: logp
+/// (R) and lse (R) = log Σ exp, saved for the backward pass and without a gradient of its own. [`super::head::LinearLogps`] does the
+/// same without the logits of all rows at once.
+#[derive(Clone, Copy, Debug)]
+pub struct GatherLogps;
+
+/// Dispatches log-probabilities and lse of all rows.
+fn lower_logps(cx: &mut Lower<'_>, logp: &Buf, lse: &Buf) {
+    let (rows, cols) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols());
+    let key = KernelKey::new("logps").flag("SERIAL", serial_rows(cx.gpu())).flag("LSE", true);
+    let grid = row_grid(cx.gpu(), rows);
+    cx.dispatch(key, &[rows as u32, cols as u32], &[&cx.input(1), logp, lse, &cx.input(0)], grid);
+}
+
+/// (logp, lse) of a row on the host; logp 0 where the target is no column.
+fn logp_host(z: &[f64], target: f64) -> (f64, f64) {
+    let top = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let lse = top + z.iter().map(|v| (v - top).exp()).sum::<f64>().ln();
+    (z.get(target as usize).map_or(0.0, |v| v - lse), lse)
+}
+
+impl Op for GatherLogps {
+    fn name(&self) -> &'static str {
+        "gather_logps"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        check_targets("gather_logps", inputs)?;
+        Ok(vec![Desc::f32(&[inputs[0].rows()]); 2])
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let (logp, lse) = (cx.output(0), cx.output(1));
+        lower_logps(cx, &logp, &lse);
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let (z, t) = (io.input(0), io.input(1));
+        for (row, z) in z.chunks(io.descs[0].cols()).enumerate() {
+            let (logp, lse) = logp_host(z, t[row]);
+            io.add(0, row, logp);
+            io.add(1, row, lse);
+        }
+        Ok(())
+    }
+
+    fn differentiable(&self) -> bool {
+        true
+    }
+
+    fn backward(&self, b: &mut Back<'_>) -> Result<()> {
+        let Some(dlogp) = b.dout(0) else { return Ok(()) };
+        let ins = [b.input(0), b.input(1), b.output(1), dlogp];
+        let dz = b.sink(0);
+        b.emit(GatherLogpsBwd, &ins, &[dz])
+    }
+}
+
+/// Cross-entropy with a weight per row: `loss = Σ −w·log softmax(logits)[target]`. Inputs: logits (R, V), targets (R) u32 ([`IGNORE`] does
+/// not count), weights (R), which carry no gradient: 1/count for the mean. Outputs: loss (1) and lse (R), saved.
+#[derive(Clone, Copy, Debug)]
+pub struct CrossEntropy;
+
+impl Op for CrossEntropy {
+    fn name(&self) -> &'static str {
+        "cross_entropy"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        check_targets("cross_entropy", inputs)?;
+        if inputs[2].len() != inputs[0].rows() {
+            return Err(Error::shape("cross_entropy", format!("weights {:?} for logits {:?}", inputs[2].shape, inputs[0].shape)));
+        }
+        Ok(vec![Desc::f32(&[1]), Desc::f32(&[inputs[0].rows()])])
+    }
+
+    fn scratch(&self, inputs: &[&Desc], _outputs: &[&Desc]) -> Vec<Desc> {
+        vec![Desc::f32(&[inputs[0].rows()])]
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let (logp, lse) = (cx.temp(0), cx.output(1));
+        lower_logps(cx, &logp, &lse);
+        let rows = cx.inputs[0].desc.rows() as u32;
+        let key = KernelKey::new("cross_entropy").flag("SERIAL", serial_rows(cx.gpu()));
+        cx.dispatch(key, &[rows], &[&logp, &cx.input(2), &cx.output(0)], [1, 1, 1]);
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let (z, t, w) = (io.input(0), io.input(1), io.input(2));
+        for (row, z) in z.chunks(io.descs[0].cols()).enumerate() {
+            let (logp, lse) = logp_host(z, t[row]);
+            if w[row] != 0.0 {
+                io.add(0, 0, -w[row] * logp);
+            }
+            io.add(1, row, lse);
+        }
+        Ok(())
+    }
+
+    fn differentiable(&self) -> bool {
+        true
+    }
+
+    fn backward(&self, b: &mut Back<'_>) -> Result<()> {
+        let Some(dloss) = b.dout(0) else { return Ok(()) };
+        let ins = [b.input(0), b.input(1), b.output(1), b.input(2), dloss];
+        let dz = b.sink(0);
+        b.emit(GatherLogpsBwd, &ins, &[dz])
+    }
+}
+
+/// `dz = g·(onehot − softmax)`. Inputs: logits, targets, lse, and either dlogp, or weights and dloss.
+struct GatherLogpsBwd;
+
+impl Op for GatherLogpsBwd {
+    fn name(&self) -> &'static str {
+        "gather_logps_bwd"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        Ok(vec![inputs[0].clone()])
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let cols = cx.inputs[0].desc.cols();
+        let Units { vec, n, grid } = units(cx.gpu(), cx.inputs[0].desc.len(), cols);
+        let key = KernelKey::new("gather_logps_bwd").flag("VEC", vec).flag("ACC", cx.acc[0]).flag("WEIGHTED", cx.inputs.len() == 5);
+        let mut bufs: Vec<Buf> = (0..cx.inputs.len()).map(|i| cx.input(i)).collect();
+        bufs.push(cx.output(0));
+        let params = [n, cols as u32 / if vec { 4 } else { 1 }];
+        cx.dispatch(key, &params, &bufs.iter().collect::<Vec<_>>(), grid);
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let (z, t, lse, last) = (io.input(0), io.input(1), io.input(2), io.input(io.inputs.len() - 1));
+        let weights = (io.inputs.len() == 5).then(|| io.input(3));
+        let cols = io.descs[0].cols();
+        for (row, z) in z.chunks(cols).enumerate() {
+            let target = t[row] as usize;
+            let g = weights.as_ref().map_or_else(|| last[row], |w| -last[0] * w[row]);
+            if target < cols && g != 0.0 {
+                for (i, v) in z.iter().enumerate() {
+                    let hot = f64::from(u8::from(i == target));
+                    io.add(0, row * cols + i, g * (hot - (v - lse[row]).exp()));
+                }
             }
         }
         Ok(())

@@ -6,8 +6,10 @@ use crate::gpu::KernelKey;
 use crate::graph::{Desc, HostIo, Lower, Op, Tape, Val};
 use crate::{Error, Result};
 
-/// Partial sums per gradient buffer.
-const PARTS: usize = 256;
+/// Partial sums of one gradient buffer of `n` elements: some 4096 elements each, so that no thread loops for long.
+fn parts(n: usize) -> usize {
+    (n / 4096).next_power_of_two().clamp(256, 16_384)
+}
 
 /// The global norm `sqrt(Σ g²)` over one or several gradient buffers. Output: (1). Two stages, always summed in the same order.
 #[derive(Clone, Copy, Debug)]
@@ -26,18 +28,20 @@ impl Op for GradNorm {
     }
 
     fn scratch(&self, inputs: &[&Desc], _outputs: &[&Desc]) -> Vec<Desc> {
-        vec![Desc::f32(&[inputs.len(), PARTS])]
+        vec![Desc::f32(&[inputs.iter().map(|g| parts(g.len())).sum()])]
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let serial = serial_rows(cx.gpu());
-        let grid = row_grid(cx.gpu(), PARTS);
+        let mut first = 0;
         for i in 0..cx.inputs.len() {
-            let params = [cx.inputs[i].desc.len() as u32, PARTS as u32, (i * PARTS) as u32];
+            let n = cx.inputs[i].desc.len();
+            let grid = row_grid(cx.gpu(), parts(n));
+            let params = [n as u32, parts(n) as u32, first as u32];
             cx.dispatch(KernelKey::new("sum_squares").flag("SERIAL", serial), &params, &[&cx.input(i), &cx.temp(0)], grid);
+            first += parts(n);
         }
-        let parts = (cx.inputs.len() * PARTS) as u32;
-        cx.dispatch(KernelKey::new("grad_norm").flag("SERIAL", serial), &[parts], &[&cx.temp(0), &cx.output(0)], [1, 1, 1]);
+        cx.dispatch(KernelKey::new("grad_norm").flag("SERIAL", serial), &[first as u32], &[&cx.temp(0), &cx.output(0)], [1, 1, 1]);
         Ok(())
     }
 

@@ -22,6 +22,7 @@ mod ops_linear;
 mod ops_loss;
 mod ops_norm;
 mod ops_optim;
+mod ops_reduce;
 mod ops_rope;
 mod ops_sample;
 mod plan;

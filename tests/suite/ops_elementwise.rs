@@ -1,5 +1,6 @@
 //! Activations, gated activations, sums, products, scaling, dropout.
 
+use crate::fixture;
 use crate::harness::gpu;
 use crate::opcase::{Rng, check, check_step, rand, values};
 use fledgling::graph::{Exec, StepParams};
@@ -112,6 +113,35 @@ fl_test!(
                 })
                 .await;
             }
+        }
+    }
+
+    async fn activations_are_pytorchs() {
+        let gpu = gpu().await;
+        for (op, kind) in [("gelu_erf", Act::Gelu), ("gelu_tanh", Act::GeluTanh), ("relu", Act::Relu), ("silu", Act::Silu)] {
+            for case in fixture::cases(op) {
+                case.check(&gpu, &[case.input("x")], &["x"], &["y"], |t, v| Ok(vec![t.push1(Activation { kind }, v)?])).await;
+            }
+        }
+        for (op, kind) in [("swiglu", Act::Silu), ("geglu_erf", Act::Gelu), ("geglu_tanh", Act::GeluTanh)] {
+            for case in fixture::cases(op) {
+                let ins = [case.input("g"), case.input("u")];
+                case.check(&gpu, &ins, &["g", "u"], &["y"], |t, v| Ok(vec![t.push1(Gated { kind }, v)?])).await;
+            }
+        }
+    }
+
+    async fn elementwise_is_pytorchs() {
+        let gpu = gpu().await;
+        for case in fixture::cases("add") {
+            case.check(&gpu, &[case.input("a"), case.input("b")], &["a", "b"], &["y"], |t, v| Ok(vec![t.push1(Add, v)?])).await;
+        }
+        for case in fixture::cases("mul") {
+            case.check(&gpu, &[case.input("a"), case.input("b")], &["a", "b"], &["y"], |t, v| Ok(vec![t.push1(Mul, v)?])).await;
+        }
+        for case in fixture::cases("scale") {
+            let factor = case.f32_param("factor");
+            case.check(&gpu, &[case.input("x")], &["x"], &["y"], |t, v| Ok(vec![t.push1(Scale { factor }, v)?])).await;
         }
     }
 

@@ -1,5 +1,6 @@
 //! Embedding over every weight type, split tables, gradients with repeated ids; gathering rows.
 
+use crate::fixture;
 use crate::harness::gpu;
 use crate::opcase::{Rng, check, ints, packed, rand};
 use fledgling::gpu::{Gpu, GpuOptions};
@@ -99,6 +100,15 @@ fl_test!(
             some[3] = NO_ROW;
             let ins = [ints(&[13], &some), packed(dtype, &[v, c], bytes)];
             check(&gpu, &format!("split {}", dtype.name()), &ins, 1e-6, |t, i| Ok(vec![t.push1(Embedding, &[i[0], i[1]])?])).await;
+        }
+    }
+
+    async fn embedding_is_pytorchs() {
+        let gpu = gpu().await;
+        for case in fixture::cases("embedding") {
+            let dtype = fixture::dtype(case.params["dtype"].as_str().unwrap());
+            let w = if dtype == DType::F32 { case.input("w") } else { packed(dtype, &case.shape("w"), case.bytes("w_raw").to_vec()) };
+            case.check(&gpu, &[case.ints("ids"), w], &["", "w"], &["y"], |t, v| Ok(vec![t.push1(Embedding, v)?])).await;
         }
     }
 

@@ -2,9 +2,9 @@
 
 use crate::fixture;
 use crate::harness::gpu;
-use crate::opcase::{In, Rng, check_step, close, frozen, ints, run, values};
+use crate::opcase::{In, Rng, check, check_step, close, frozen, ints, rand, run, values};
 use fledgling::graph::{Exec, StepParams, Tape, Val};
-use fledgling::ops::loss::{DpoLoss, IGNORE, SftLoss};
+use fledgling::ops::loss::{CrossEntropy, DpoLoss, GatherLogps, IGNORE, SftLoss};
 
 fn sft(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
     t.push(SftLoss, &[v[0], v[1]])
@@ -32,7 +32,70 @@ fn pairs(rng: &mut Rng, p: usize) -> [In; 4] {
     [frozen(rng, &[seq.len()], 4.0), ints(&[seq.len()], &seq), frozen(rng, &[p, 2], 9.0), frozen(rng, &[p], 1.0)]
 }
 
+/// Targets of which some are ignored.
+fn targets(rng: &mut Rng, rows: usize, v: usize) -> In {
+    let data: Vec<u32> = (0..rows).map(|r| if r % 4 == 2 { IGNORE } else { (rng.next() % v as u64) as u32 }).collect();
+    ints(&[rows], &data)
+}
+
+/// Rows, vocabulary, size of the logits.
+const LOGITS: [(usize, usize, f64); 7] =
+    [(1, 1, 1.0), (3, 5, 4.0), (33, 65, 4.0), (5, 300, 80.0), (65, 96, 4.0), (2, 5003, 8.0), (3, 49_152, 8.0)];
+
 fl_test!(
+    async fn gather_logps() {
+        let gpu = gpu().await;
+        let mut rng = Rng(34);
+        for (rows, v, scale) in LOGITS {
+            let ins = [rand(&mut rng, &[rows, v], scale), targets(&mut rng, rows, v)];
+            check(&gpu, &format!("gather_logps {rows}×{v}"), &ins, 2e-5, |t, i| Ok(vec![t.push(GatherLogps, i)?[0]])).await;
+        }
+    }
+
+    async fn cross_entropy() {
+        let gpu = gpu().await;
+        let mut rng = Rng(35);
+        for (rows, v, scale) in LOGITS {
+            let mut w = frozen(&mut rng, &[rows], 1.0);
+            w.data[rows / 2] = 0.0;
+            let ins = [rand(&mut rng, &[rows, v], scale), targets(&mut rng, rows, v), w];
+            check(&gpu, &format!("cross_entropy {rows}×{v}"), &ins, 2e-5, |t, i| Ok(vec![t.push(CrossEntropy, i)?[0]])).await;
+        }
+        let none = ints(&[3], &[IGNORE; 3]);
+        let ins = [rand(&mut rng, &[3, 33], 2.0), none, values(&[3], &[1.0; 3], false)];
+        check(&gpu, "cross_entropy of nothing", &ins, 2e-5, |t, i| Ok(vec![t.push(CrossEntropy, i)?[0]])).await;
+    }
+
+    async fn cross_entropy_is_pytorchs() {
+        let gpu = gpu().await;
+        let ce = |t: &mut Tape, i: &[Val]| Ok(vec![t.push(CrossEntropy, i)?[0]]);
+        for case in fixture::cases("cross_entropy") {
+            let labels = case.ints("labels");
+            let rows = labels.data.len();
+            let mut w = if case.has("weights") { case.data("weights") } else { vec![1.0; rows] };
+            let total: f64 = w.iter().zip(&labels.data).filter(|(_, l)| **l != f64::from(IGNORE)).map(|(w, _)| w).sum();
+            w.iter_mut().for_each(|w| *w /= total.max(1e-30));
+            case.check(&gpu, &[case.input("logits"), labels, values(&[rows], &w, false)], &["logits", "", ""], &["loss"], ce).await;
+        }
+        // (B, T): position t is judged by label t + 1, the last of a row by none.
+        for case in fixture::cases("sft_nll") {
+            let (b, t, v) = (case.shape("logits")[0], case.shape("logits")[1], case.shape("logits")[2]);
+            let labels = case.ints("labels").data;
+            let shifted: Vec<u32> = (0..b * t).map(|i| if i % t + 1 < t { labels[i + 1] as u32 } else { IGNORE }).collect();
+            let count = shifted.iter().filter(|l| **l != IGNORE).count() as f64;
+            let ins = [case.input_as("logits", &[b * t, v]), ints(&[b * t], &shifted), values(&[b * t], &vec![1.0 / count; b * t], false)];
+            case.check(&gpu, &ins, &["logits", "", ""], &["loss"], ce).await;
+        }
+    }
+
+    async fn gather_logps_is_pytorchs() {
+        let gpu = gpu().await;
+        for case in fixture::cases("gather_logps") {
+            let ins = [case.input("logits"), case.ints("labels")];
+            case.check(&gpu, &ins, &["logits", ""], &["logps"], |t, i| Ok(vec![t.push(GatherLogps, i)?[0]])).await;
+        }
+    }
+
     async fn sft_loss() {
         let gpu = gpu().await;
         let mut rng = Rng(31);

@@ -1,5 +1,6 @@
 //! rms_norm and layer_norm.
 
+use crate::fixture;
 use crate::harness::gpu;
 use crate::opcase::{Rng, check, rand};
 use fledgling::ops::norm::{LayerNorm, RmsNorm};
@@ -41,5 +42,19 @@ fl_test!(
         far.grad = false;
         let ins = [far, rand(&mut rng, &[64], 1.0), rand(&mut rng, &[64], 1.0)];
         check(&gpu, "layer_norm far from 0", &ins, 5e-3, |t, v| Ok(vec![t.push(LayerNorm { eps: 1e-5 }, v)?[0]])).await;
+    }
+
+    async fn norms_are_pytorchs() {
+        let gpu = gpu().await;
+        for case in fixture::cases("rms_norm") {
+            let eps = case.f32_param("eps");
+            case.check(&gpu, &[case.input("x"), case.input("w")], &["x", "w"], &["y"], |t, v| Ok(vec![t.push(RmsNorm { eps }, v)?[0]]))
+                .await;
+        }
+        for case in fixture::cases("layer_norm") {
+            let eps = case.f32_param("eps");
+            let ins = [case.input("x"), case.input("w"), case.input("b")];
+            case.check(&gpu, &ins, &["x", "w", "b"], &["y"], |t, v| Ok(vec![t.push(LayerNorm { eps }, v)?[0]])).await;
+        }
     }
 );
