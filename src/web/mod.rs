@@ -6,6 +6,7 @@
 mod convert;
 mod loader;
 mod model;
+mod session;
 mod trainer;
 
 use std::cell::RefCell;

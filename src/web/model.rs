@@ -1,6 +1,6 @@
 //! A loaded model: what it is, its adapters, its memory. Generation and training are in their own files.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,7 @@ use wasm_bindgen::prelude::*;
 
 use super::convert::{from_js, js_error, to_js};
 use crate::formats::peft::LoraAdapter;
+use crate::generate::Generator;
 use crate::gpu::Gpu;
 use crate::models::{AdapterInfo, LoadedModel};
 use crate::{Error, Result};
@@ -16,7 +17,9 @@ use crate::{Error, Result};
 /// Shared by the model and by whatever runs on it.
 pub(crate) struct Shared {
     pub gpu: Gpu,
-    pub loaded: LoadedModel,
+    pub loaded: Rc<LoadedModel>,
+    /// Keeps the key/value cache between calls; made at the first generation.
+    pub generator: RefCell<Option<Generator>>,
     /// What has the device now.
     running: Cell<Option<&'static str>>,
 }
@@ -58,7 +61,7 @@ pub struct WasmModel(pub(crate) Rc<Shared>);
 
 impl WasmModel {
     pub(crate) fn new(gpu: Gpu, loaded: LoadedModel) -> WasmModel {
-        WasmModel(Rc::new(Shared { gpu, loaded, running: Cell::new(None) }))
+        WasmModel(Rc::new(Shared { gpu, loaded: Rc::new(loaded), generator: RefCell::default(), running: Cell::new(None) }))
     }
 }
 
@@ -187,8 +190,11 @@ pub(crate) fn set(object: &js_sys::Object, key: &str, value: &JsValue) {
 }
 
 impl WasmModel {
-    /// Measures the kernel variants that this model's shapes need, unless they are known.
-    pub(crate) async fn prepare(&self, _measure: bool) -> Result<()> {
+    /// Measures kernel variants on this adapter, unless they were measured before or are forced.
+    pub(crate) async fn prepare(&self, measure: bool) -> Result<()> {
+        if measure {
+            crate::ops::calibrate::calibrate(&self.0.gpu).await?;
+        }
         self.0.gpu.check()
     }
 }

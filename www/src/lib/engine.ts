@@ -135,24 +135,19 @@ export class Engine {
       const model = this.#need();
       const release = await this.#jobs.acquire('generation', signal);
       try {
-        const session = await model.generate(request);
+        const session = model.generate(request);
         try {
           let last: unknown;
-          const send = (events: CandidateEvent[]) => {
-            for (const event of events) last = this.#emit(job, { type: 'token', event });
-          };
           for (;;) {
-            if (signal.aborted) {
-              send(session.abort());
-              break;
-            }
+            if (signal.aborted) session.abort();
             const events = await session.step();
             if (!events) break;
-            send(events);
+            for (const event of events) last = this.#emit(job, { type: 'token', event });
           }
+          const candidates = await session.finish();
           // Events and results travel on different ports: the last event must have arrived before the result leaves.
           await last;
-          return session.candidates();
+          return candidates;
         } finally {
           session.free();
         }

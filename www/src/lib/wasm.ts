@@ -47,11 +47,12 @@ export interface WasmRequest {
 }
 
 export interface WasmSession {
-  /** One token for every candidate still running (the first call is the prefill); undefined when all are done. */
+  /** The next chunk of the prompt, or one token of every candidate still running; undefined when all are done. */
   step(): Promise<CandidateEvent[] | undefined>;
-  /** Ends it: candidates still running finish with `abort`. Returns what text was held back. */
-  abort(): CandidateEvent[];
-  candidates(): Candidate[];
+  /** The next step ends what is still running. */
+  abort(): void;
+  /** The answers; the session is spent. */
+  finish(): Promise<Candidate[]>;
   free(): void;
 }
 
@@ -66,7 +67,7 @@ export interface WasmModel {
   /** All of ModelInfo but what only JavaScript knows (wasmBytes, sha256, fileBytes). */
   info(): Omit<ModelInfo, 'wasmBytes' | 'sha256' | 'fileBytes'>;
   count_tokens(input: string | Message[]): number;
-  generate(request: WasmRequest): Promise<WasmSession>;
+  generate(request: WasmRequest): WasmSession;
   /** `args` as snake_case TrainingArguments with `peft_config`. */
   trainer(method: 'sft' | 'dpo', args: unknown, rows: unknown, checkpoint: Uint8Array | undefined): Promise<WasmTrainer>;
   save_adapter(name: string | undefined): Promise<{ config: string; weights: Uint8Array }>;

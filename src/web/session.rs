@@ -1,0 +1,174 @@
+//! Generation by steps: JavaScript asks for one token of every candidate at a time and can stop before each.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use serde::Deserialize;
+use serde_json::json;
+use wasm_bindgen::prelude::*;
+
+use super::convert::{from_js, js_error, to_js};
+use super::model::{Message, Shared, WasmModel, future};
+use crate::generate::{Candidate, Event, FinishReason, GenerateOptions, Generator};
+use crate::models::AdapterChoice;
+use crate::{Error, Result};
+
+/// A request in the names of Transformers' GenerationConfig; `adapter` is read apart, because `null` and absence differ.
+#[derive(Debug, Deserialize)]
+struct Request {
+    messages: Option<Vec<Message>>,
+    prompt: Option<String>,
+    n: usize,
+    max_new_tokens: usize,
+    temperature: f32,
+    #[serde(default)]
+    top_k: u32,
+    #[serde(default = "one")]
+    top_p: f32,
+    #[serde(default)]
+    min_p: f32,
+    #[serde(default = "one")]
+    repetition_penalty: f32,
+    #[serde(default)]
+    seed: u32,
+    #[serde(default)]
+    stop_strings: Vec<String>,
+    #[serde(default)]
+    ignore_eos: bool,
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+/// A generation in progress.
+#[wasm_bindgen(js_name = Session)]
+pub struct WasmSession {
+    shared: Rc<Shared>,
+    abort: Rc<Cell<bool>>,
+    /// The answers were taken: nothing is left to be cleared.
+    finished: Rc<Cell<bool>>,
+}
+
+impl Drop for WasmSession {
+    fn drop(&mut self) {
+        // A generation that an error ended must not keep the next one waiting.
+        if !self.finished.get()
+            && let Ok(mut g) = self.shared.generator.try_borrow_mut()
+            && let Some(g) = g.as_mut()
+        {
+            g.reset();
+        }
+    }
+}
+
+#[wasm_bindgen(js_class = Model)]
+impl WasmModel {
+    /// Begins a generation: tokenizes and checks; nothing is computed before the first step.
+    pub fn generate(&self, request: JsValue) -> std::result::Result<WasmSession, JsValue> {
+        self.begin(request).map_err(js_error)
+    }
+}
+
+impl WasmModel {
+    fn begin(&self, request: JsValue) -> Result<WasmSession> {
+        let shared = self.0.clone();
+        let _turn = shared.turn("generation")?;
+        let adapter = match js_sys::Reflect::get(&request, &"adapter".into()) {
+            Ok(v) if v.is_null() => AdapterChoice::Base,
+            Ok(v) => v.as_string().map_or(AdapterChoice::Active, AdapterChoice::Named),
+            Err(_) => AdapterChoice::Active,
+        };
+        let r: Request = from_js("request", request)?;
+        let tokenizer = shared.loaded.tokenizer()?;
+        let prompt = match (&r.messages, &r.prompt) {
+            (Some(m), None) => tokenizer.encode_chat(m, true)?,
+            (None, Some(p)) => tokenizer.encode(p),
+            _ => return Err(Error::config("request", "expected either messages or a prompt")),
+        };
+        let options = GenerateOptions {
+            n: r.n,
+            max_new_tokens: r.max_new_tokens,
+            temperature: r.temperature,
+            top_k: r.top_k,
+            top_p: r.top_p,
+            min_p: r.min_p,
+            repetition_penalty: r.repetition_penalty,
+            seed: u64::from(r.seed),
+            stop_strings: r.stop_strings,
+            ignore_eos: r.ignore_eos,
+            adapter,
+        };
+        let mut slot = shared.generator.borrow_mut();
+        if slot.is_none() {
+            *slot = Some(Generator::new(shared.loaded.clone())?);
+        }
+        let Some(generator) = slot.as_mut() else { return Err(Error::Busy("a generation is running".into())) };
+        generator.start(&prompt, options)?;
+        let abort = generator.abort_flag();
+        drop(slot);
+        Ok(WasmSession { shared: shared.clone(), abort, finished: Rc::default() })
+    }
+}
+
+#[wasm_bindgen(js_class = Session)]
+impl WasmSession {
+    /// The next chunk of the prompt, or the next token of every candidate: what text has come of it. `undefined` when all have ended.
+    pub fn step(&self) -> js_sys::Promise {
+        let shared = self.shared.clone();
+        future(async move {
+            let _turn = shared.turn("generation")?;
+            let mut generator = take(&shared)?;
+            let events = generator.step().await;
+            shared.generator.replace(Some(generator));
+            match events? {
+                None => Ok(JsValue::UNDEFINED),
+                Some(events) => to_js(&events.iter().filter_map(event_json).collect::<Vec<_>>()),
+            }
+        })
+    }
+
+    /// The next step ends all candidates that are still running.
+    pub fn abort(&self) {
+        self.abort.set(true);
+    }
+
+    /// The answers.
+    pub fn finish(&self) -> js_sys::Promise {
+        let (shared, finished) = (self.shared.clone(), self.finished.clone());
+        future(async move {
+            let _turn = shared.turn("generation")?;
+            let mut generator = take(&shared)?;
+            let candidates = generator.finish().await;
+            shared.generator.replace(Some(generator));
+            finished.set(true);
+            to_js(&candidates?.iter().map(candidate_json).collect::<Vec<_>>())
+        })
+    }
+}
+
+/// Taken out while it works, so that nothing is borrowed over an await.
+fn take(shared: &Shared) -> Result<Generator> {
+    let slot: &RefCell<Option<Generator>> = &shared.generator;
+    slot.take().ok_or_else(|| Error::Busy("a step of it is still running".into()))
+}
+
+fn event_json(event: &Event) -> Option<serde_json::Value> {
+    match event {
+        Event::Prefill { .. } => None,
+        Event::Text { index, text } => Some(json!({"index": index, "text": text, "done": false})),
+        Event::Done { index, .. } => Some(json!({"index": index, "text": "", "done": true})),
+    }
+}
+
+fn candidate_json(c: &Candidate) -> serde_json::Value {
+    let reason = match c.finish_reason {
+        FinishReason::Stop => "stop",
+        FinishReason::Length => "length",
+        FinishReason::Abort => "abort",
+    };
+    json!({
+        "text": c.text, "tokenIds": c.token_ids, "logprobs": c.logprobs, "finishReason": reason, "seconds": c.seconds,
+        "promptTokens": c.prompt_tokens, "adapter": c.adapter,
+    })
+}
