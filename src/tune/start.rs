@@ -12,6 +12,7 @@ use super::objective::{Objective, StepMetrics};
 use super::sft::Sft;
 use super::trainer::{Target, Trainer};
 use crate::formats::peft::LoraConfig;
+use crate::graph::Timed;
 use crate::models::{Adapters, LoadedModel};
 use crate::nn::LoraSet;
 use crate::tokenizer::Tokenizer;
@@ -223,6 +224,17 @@ impl AnyTrainer {
         match self {
             AnyTrainer::Sft(t) => t.trainer.checkpoint().await,
             AnyTrainer::Dpo(t) => t.trainer.checkpoint().await,
+        }
+    }
+
+    /// What each dispatch of the next update's first micro-batch takes; nothing is learned from it.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] where the adapter has no timestamps.
+    pub async fn profile(&mut self) -> Result<Vec<Timed>> {
+        match self {
+            AnyTrainer::Sft(t) => t.trainer.profile().await,
+            AnyTrainer::Dpo(t) => t.trainer.profile().await,
         }
     }
 

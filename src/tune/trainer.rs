@@ -12,7 +12,7 @@ use super::objective::{Micro, Objective, StepMetrics};
 use super::schedule::Schedule;
 use crate::clock;
 use crate::gpu::{Buf, Gpu};
-use crate::graph::{Desc, Exec, Plan, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor};
+use crate::graph::{Desc, Exec, Plan, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Timed};
 use crate::models::{Model, TrainInputs};
 use crate::nn::LoraSet;
 use crate::ops::embedding::GatherRows;
@@ -339,6 +339,17 @@ impl<O: Objective> Trainer<O> {
         self.references(&micros).await?;
         self.accumulate(&micros)?;
         self.gpu.check()
+    }
+
+    /// What each dispatch of the next update's first micro-batch takes. Its gradients are thrown away.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] where the adapter has no timestamps.
+    pub async fn profile(&mut self) -> Result<Vec<Timed>> {
+        self.gradients().await?;
+        let (micros, _) = self.draw();
+        let program = self.program(&micros[0].shape, Pass::Update)?;
+        program.profile(&self.params()).await
     }
 
     async fn references(&mut self, micros: &[Micro]) -> Result<()> {

@@ -1,1 +1,52 @@
-fn main() {}
+//! The native command line: `fledgling generate`, `tune`, `inspect`, `bench`, `logits`.
+
+mod args;
+mod bench;
+mod files;
+mod generate;
+mod inspect;
+mod load;
+mod logits;
+mod tune;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use fledgling::Error;
+
+/// What a script can tell apart; `--help` lists them.
+fn exit_code(error: &Error) -> u8 {
+    match error.code() {
+        "bad-config" => 2,
+        "webgpu-unavailable" => 4,
+        "device-lost" | "out-of-memory" | "gpu" => 5,
+        "not-finite" => 6,
+        "aborted" => 130,
+        "busy" => 1,
+        // Files, rows, adapters, templates, contexts: something that was given cannot be used.
+        _ => 3,
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).init();
+    let run = async {
+        match &cli.command {
+            Command::Generate(a) => generate::run(&cli, a).await,
+            Command::Tune(a) => tune::run(&cli, a).await,
+            Command::Inspect(a) => inspect::run(a),
+            Command::Bench(a) => bench::run(&cli, a).await,
+            Command::Logits(a) => logits::run(&cli, a).await,
+        }
+    };
+    match pollster::block_on(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("fledgling: error[{}]: {e}", e.code());
+            ExitCode::from(exit_code(&e))
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Arguments and their help.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+
+/// Runs and trains small language models on the GPU at hand.
+#[derive(Parser)]
+#[command(name = "fledgling", version, about, after_help = EXIT_CODES, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// Part of the name of the GPU adapter to use, where there are several.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub gpu: Option<String>,
+    /// Kernel variants to use in place of the measured ones: class=variant,…
+    #[arg(long, global = true, value_name = "LIST")]
+    pub kernels: Option<String>,
+    /// Adapter features to do without: f16, subgroups, timestamps.
+    #[arg(long, global = true, value_name = "LIST", value_delimiter = ',')]
+    pub without: Vec<String>,
+}
+
+const EXIT_CODES: &str = "\
+Exit status:
+  0    success
+  1    anything else
+  2    usage: an unknown option, an impossible value, a configuration field that cannot be
+  3    a file, dataset row, adapter or prompt that cannot be used; reading or writing failed
+  4    no usable GPU adapter
+  5    the device was lost, ran out of memory or refused a kernel
+  6    training met a number that is not finite
+  130  interrupted
+Errors are one line on standard error: fledgling: error[CODE]: message";
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Continues a prompt or answers a chat message.
+    Generate(GenerateArgs),
+    /// Trains a LoRA adapter by supervised fine-tuning or preferences.
+    Tune(TuneArgs),
+    /// Says what is in a model or adapter and what it will need in memory.
+    Inspect(InspectArgs),
+    /// Measures loading, prefill, decoding and training steps.
+    Bench(BenchArgs),
+    /// Prints the logits after the last token of a prompt.
+    Logits(LogitsArgs),
+}
+
+/// What is to be continued.
+#[derive(Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["prompt", "prompt_ids"])))]
+pub struct PromptArgs {
+    /// The text to continue; with --chat, the user's message.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub prompt: Option<String>,
+    /// Token ids in place of a text: 1,2,3
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    pub prompt_ids: Option<Vec<u32>>,
+}
+
+#[derive(Args)]
+pub struct ModelArgs {
+    /// A GGUF or safetensors file, or a folder as Transformers writes it.
+    #[arg(long, value_name = "FILE")]
+    pub model: PathBuf,
+    /// A PEFT adapter folder.
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct GenerateArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    /// Puts the prompt through the model's chat template.
+    #[arg(long, conflicts_with = "prompt_ids")]
+    pub chat: bool,
+    /// A system message before the prompt.
+    #[arg(long, value_name = "TEXT", requires = "chat")]
+    pub system: Option<String>,
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub max_new_tokens: usize,
+    /// 0 = greedy.
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub temperature: f32,
+    /// Only the K likeliest tokens.
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<u32>,
+    /// Only the likeliest tokens that hold this share.
+    #[arg(long, value_name = "P")]
+    pub top_p: Option<f32>,
+    /// Only tokens at least this likely, relative to the likeliest.
+    #[arg(long, value_name = "P")]
+    pub min_p: Option<f32>,
+    /// Makes tokens that have occurred less likely (1 = no change).
+    #[arg(long, value_name = "X")]
+    pub repetition_penalty: Option<f32>,
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u32,
+    /// Candidates from one prefill, decoded as one batch.
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub n: u16,
+    /// Ends an answer (may be given several times).
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// Prints one JSON object instead of the text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Method {
+    Sft,
+    Dpo,
+}
+
+#[derive(Args)]
+pub struct TuneArgs {
+    #[arg(long, value_enum)]
+    pub method: Method,
+    /// A GGUF or safetensors file, or a folder as Transformers writes it.
+    #[arg(long, value_name = "FILE")]
+    pub model: PathBuf,
+    /// JSON lines in TRL's columns: messages; prompt, completion; text; input_ids (labels) · prompt, chosen, rejected.
+    #[arg(long, value_name = "FILE")]
+    pub data: PathBuf,
+    /// Folder for the adapter (adapter_config.json, adapter_model.safetensors).
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// TRL's and PEFT's field names in one JSON object (LoRA's also under peft_config).
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Continues this adapter; with DPO it is also the reference.
+    #[arg(long, value_name = "DIR")]
+    pub init_adapter: Option<PathBuf>,
+    /// Updates in all, in place of the configuration's.
+    #[arg(long, value_name = "N")]
+    pub max_steps: Option<u64>,
+    /// Takes the rows as they come.
+    #[arg(long)]
+    pub no_shuffle: bool,
+    /// Writes OUT/checkpoint.safetensors every N updates.
+    #[arg(long, value_name = "N")]
+    pub save_steps: Option<u64>,
+    /// Goes on from a checkpoint.
+    #[arg(long, value_name = "FILE", conflicts_with = "init_adapter")]
+    pub resume_from_checkpoint: Option<PathBuf>,
+    /// A JSON line per update, named as TRL names them.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct InspectArgs {
+    /// A GGUF or safetensors file, a model folder or an adapter folder.
+    pub file: PathBuf,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct BenchArgs {
+    #[arg(long, value_name = "FILE", default_value = ".cache/models/SmolLM2-135M-Instruct.Q4_1.gguf")]
+    pub model: PathBuf,
+    /// Prints only the JSON object, without the table.
+    #[arg(long)]
+    pub json: bool,
+    /// What each kernel of a decoded token and of a LoRA step takes (needs timestamp queries).
+    #[arg(long)]
+    pub profile: bool,
+}
+
+#[derive(Args)]
+pub struct LogitsArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    /// Prints one JSON object: {"last_logits": […]}
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,53 @@
+//! Files whose errors name them.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+use fledgling::formats::{Container, HeaderParser};
+use fledgling::{Error, Result};
+
+/// An input/output error at `path`.
+pub fn io(path: &Path, e: &std::io::Error) -> Error {
+    Error::Io { path: path.display().to_string(), message: e.to_string() }
+}
+
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|e| io(path, &e))
+}
+
+pub fn read_text(path: &Path) -> Result<String> {
+    String::from_utf8(read(path)?).map_err(|_| Error::file(path.display().to_string(), "is not UTF-8 text"))
+}
+
+/// Writes beside the file first, so that an interrupted write leaves what was there.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let part = path.with_extension("part");
+    fs::write(&part, bytes).and_then(|()| fs::rename(&part, path)).map_err(|e| io(path, &e))
+}
+
+pub fn make_folder(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|e| io(path, &e))
+}
+
+/// The header of a GGUF or safetensors file, without its weights.
+pub fn header(path: &Path) -> Result<Container> {
+    let mut file = fs::File::open(path).map_err(|e| io(path, &e))?;
+    let total = file.metadata().map_err(|e| io(path, &e))?.len();
+    let mut parser = HeaderParser::new(path.display().to_string(), Some(total));
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let n = file.read(&mut buffer).map_err(|e| io(path, &e))?;
+        if n == 0 {
+            return Err(parser.truncated());
+        }
+        if let (_, Some(container)) = parser.push(&buffer[..n])? {
+            return Ok(container);
+        }
+    }
+}
+
+/// 98 041 344 → 93.5 MiB
+pub fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}

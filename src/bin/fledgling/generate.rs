@@ -1,0 +1,93 @@
+//! `fledgling generate`: continues a prompt or answers a message.
+
+use std::io::Write;
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use super::args::{Cli, GenerateArgs};
+use super::{load, logits};
+use fledgling::Result;
+use fledgling::generate::{Candidate, Event, GenerateOptions, Generator};
+use fledgling::models::{AdapterChoice, LoadedModel};
+
+pub async fn run(cli: &Cli, a: &GenerateArgs) -> Result<()> {
+    let options = GenerateOptions {
+        n: usize::from(a.n),
+        max_new_tokens: a.max_new_tokens,
+        temperature: a.temperature,
+        top_k: a.top_k.unwrap_or(0),
+        top_p: a.top_p.unwrap_or(1.0),
+        min_p: a.min_p.unwrap_or(0.0),
+        repetition_penalty: a.repetition_penalty.unwrap_or(1.0),
+        seed: u64::from(a.seed),
+        stop_strings: a.stop.clone(),
+        ignore_eos: false,
+        adapter: AdapterChoice::Active,
+    };
+    options.validate()?;
+    let loaded = load::model(cli, &a.model.model, a.json).await?;
+    let adapter = load::activate(&loaded.model, a.model.adapter.as_deref())?;
+    let prompt_ids = prompt(&loaded.model, a)?;
+    let stream = !a.json && a.n == 1;
+    let mut on = |e: Event| {
+        if let (true, Event::Text { text, .. }) = (stream, e) {
+            print!("{text}");
+            // A reader that went away ends the program at the next line it writes; nothing is lost here.
+            let _ = std::io::stdout().flush();
+        }
+    };
+    let mut generator = Generator::new(Rc::new(loaded.model))?;
+    let answers = generator.run(&prompt_ids, options, &mut on).await?;
+    if a.json {
+        println!("{}", report(&prompt_ids, adapter.as_deref(), loaded.seconds, &answers));
+    } else if stream {
+        println!();
+    } else {
+        for (i, c) in answers.iter().enumerate() {
+            println!("[{}] {}", i + 1, c.text);
+        }
+    }
+    if !a.json {
+        let tokens: usize = answers.iter().map(|c| c.token_ids.len()).sum();
+        let s = answers.first().map(|c| c.seconds).unwrap_or_default();
+        eprintln!(
+            "{} + {tokens} tokens; load {:.1} s, prefill {:.1} s, decode {:.1} s, on {}",
+            prompt_ids.len(),
+            loaded.seconds,
+            s.prefill,
+            s.decode,
+            loaded.gpu.caps().name
+        );
+    }
+    Ok(())
+}
+
+fn prompt(model: &LoadedModel, a: &GenerateArgs) -> Result<Vec<u32>> {
+    let Some(text) = a.prompt.prompt.as_ref().filter(|_| a.chat) else { return logits::prompt_ids(model, &a.prompt) };
+    let mut messages: Vec<Value> = a.system.iter().map(|s| json!({"role": "system", "content": s})).collect();
+    messages.push(json!({"role": "user", "content": text}));
+    model.tokenizer()?.encode_chat(&messages, true)
+}
+
+fn report(prompt_ids: &[u32], adapter: Option<&str>, load: f64, answers: &[Candidate]) -> Value {
+    let s = answers.first().map(|c| c.seconds).unwrap_or_default();
+    let mut out = json!({
+        "prompt_ids": prompt_ids,
+        "adapter": adapter,
+        "seconds": {"load": load, "prefill": s.prefill, "decode": s.decode},
+    });
+    let one = |c: &Candidate| json!({"text": c.text, "token_ids": c.token_ids, "logprobs": c.logprobs, "finish_reason": c.finish_reason});
+    match (answers, out.as_object_mut()) {
+        ([c], Some(map)) => {
+            if let Value::Object(fields) = one(c) {
+                map.extend(fields);
+            }
+        }
+        (many, Some(map)) => {
+            map.insert("candidates".into(), many.iter().map(one).collect());
+        }
+        (_, None) => {}
+    }
+    out
+}

@@ -1,0 +1,237 @@
+//! `fledgling inspect`: what is in a file, and what it will need in memory.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value as Json, json};
+
+use super::args::InspectArgs;
+use super::files::{self, mib};
+use fledgling::formats::peft::{CONFIG_NAME, LoraAdapter, WEIGHTS_NAME};
+use fledgling::formats::{Container, ContainerKind, ShardIndex, Value};
+use fledgling::graph::gpu_row_bytes;
+use fledgling::models::Config;
+use fledgling::{Error, Result};
+
+/// Tokens of context that memory is stated for, besides the model's longest.
+const CONTEXT: usize = 2048;
+/// Rank of the adapter that memory is stated for.
+const RANK: u64 = 8;
+/// Longest list or text shown of a metadata value.
+const SHOWN: usize = 100;
+
+pub fn run(a: &InspectArgs) -> Result<()> {
+    let report = if a.file.is_dir() { folder(&a.file)? } else { model_file(&a.file)? };
+    if a.json {
+        println!("{report}");
+    } else {
+        print_table(&report);
+    }
+    Ok(())
+}
+
+fn folder(path: &Path) -> Result<Json> {
+    if path.join(CONFIG_NAME).exists() {
+        return adapter(path);
+    }
+    let config_path = path.join("config.json");
+    if !config_path.exists() {
+        return Err(Error::file(path.display().to_string(), format!("holds neither a config.json nor an {CONFIG_NAME}")));
+    }
+    let config = Config::from_json(&config_path.display().to_string(), &files::read_text(&config_path)?)?;
+    let mut containers = Vec::new();
+    for file in shards(path)? {
+        containers.push(files::header(&file)?);
+    }
+    Ok(describe(path, &containers, &config))
+}
+
+/// The weight files of a folder.
+fn shards(path: &Path) -> Result<Vec<PathBuf>> {
+    let index = path.join("model.safetensors.index.json");
+    if index.exists() {
+        let index = ShardIndex::parse(&index.display().to_string(), &files::read_text(&index)?)?;
+        return Ok(index.files().into_iter().map(|f| path.join(f)).collect());
+    }
+    Ok(vec![path.join("model.safetensors")])
+}
+
+fn model_file(path: &Path) -> Result<Json> {
+    let container = files::header(path)?;
+    let config = match container.kind {
+        ContainerKind::Gguf { .. } => Config::from_gguf(&container)?,
+        ContainerKind::Safetensors => {
+            let beside = path.with_file_name("config.json");
+            if !beside.exists() {
+                // Weights of something unknown: still worth a list.
+                return Ok(contents(path, &[container]));
+            }
+            Config::from_json(&beside.display().to_string(), &files::read_text(&beside)?)?
+        }
+    };
+    Ok(describe(path, &[container], &config))
+}
+
+fn adapter(path: &Path) -> Result<Json> {
+    let a = LoraAdapter::read(&files::read_text(&path.join(CONFIG_NAME))?, &files::read(&path.join(WEIGHTS_NAME))?)?;
+    let modules: Vec<Json> = a
+        .pairs
+        .iter()
+        .map(|p| json!({"module": p.target.module, "r": p.target.r, "scale": p.target.scale, "in": p.in_features, "out": p.out_features}))
+        .collect();
+    let moved = a.pairs.iter().any(|p| p.b.iter().any(|v| *v != 0.0));
+    Ok(json!({
+        "file": path.display().to_string(),
+        "format": "PEFT adapter",
+        "base_model_name_or_path": a.config.base_model_name_or_path,
+        "r": a.config.r,
+        "lora_alpha": a.config.lora_alpha,
+        "use_rslora": a.config.use_rslora,
+        "target_modules": a.config.target_modules,
+        "parameters": a.parameters(),
+        "gpu_bytes": a.parameters() * 4,
+        "changes_the_model": moved,
+        "modules": modules,
+    }))
+}
+
+/// What needs no knowledge of the architecture.
+fn contents(path: &Path, containers: &[Container]) -> Json {
+    let mut types: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for t in containers.iter().flat_map(|c| &c.tensors) {
+        let e = types.entry(t.dtype.name()).or_default();
+        e.0 += t.elements();
+        e.1 += t.bytes;
+    }
+    let format = match containers.first().map(|c| c.kind) {
+        Some(ContainerKind::Gguf { version }) => format!("GGUF version {version}"),
+        _ => "safetensors".to_string(),
+    };
+    let tensors: Vec<Json> = containers
+        .iter()
+        .flat_map(|c| &c.tensors)
+        .map(|t| json!({"name": t.name, "dtype": t.dtype.name(), "shape": t.shape, "bytes": t.bytes}))
+        .collect();
+    let mut metadata = Map::new();
+    for (key, value) in containers.iter().flat_map(|c| c.metadata.iter()) {
+        metadata.insert(key.to_string(), shown(value));
+    }
+    json!({
+        "file": path.display().to_string(),
+        "format": format,
+        "bytes": containers.iter().map(|c| c.total_bytes).sum::<u64>(),
+        "parameters": containers.iter().map(Container::parameters).sum::<u64>(),
+        "types": types.iter().map(|(k, v)| (k.to_string(), json!({"elements": v.0, "bytes": v.1}))).collect::<Map<_, _>>(),
+        "metadata": metadata,
+        "tensors": tensors,
+        "skipped": containers.iter().flat_map(|c| c.skipped.iter().map(|s| s.0.clone())).collect::<Vec<_>>(),
+    })
+}
+
+fn shown(value: &Value) -> Json {
+    match value {
+        Value::Str(s) if s.chars().count() > SHOWN => json!(format!("{}… ({} characters)", s.chars().take(SHOWN).collect::<String>(), s.chars().count())),
+        Value::Str(s) => json!(s),
+        Value::Bool(b) => json!(b),
+        Value::Array(a) => json!(format!("{} values", a.len())),
+        other => match other.as_u64() {
+            Some(n) => json!(n),
+            None => json!(other.as_f64()),
+        },
+    }
+}
+
+fn describe(path: &Path, containers: &[Container], c: &Config) -> Json {
+    let mut report = contents(path, containers);
+    let weights: u64 = containers
+        .iter()
+        .flat_map(|f| &f.tensors)
+        .map(|t| {
+            let cols = t.shape.last().copied().unwrap_or(1).max(1);
+            t.elements() / cols as u64 * gpu_row_bytes(t.dtype, cols)
+        })
+        .sum();
+    let context = CONTEXT.min(c.max_position_embeddings);
+    // A (r, in) and B (out, r) on every linear of a layer.
+    let (q, kv, h, f) = (c.q_width() as u64, c.kv_width() as u64, c.hidden_size as u64, c.intermediate_size as u64);
+    let gates = if c.gated_mlp { 2 } else { 1 };
+    let per_rank = (h + q) + 2 * (h + kv) + (q + h) + gates * (h + f) + (f + h);
+    let lora = per_rank * RANK * c.num_hidden_layers as u64;
+    let map = report.as_object_mut().expect("built above");
+    map.insert(
+        "architecture".into(),
+        json!({
+            "model_type": c.model_type,
+            "num_hidden_layers": c.num_hidden_layers,
+            "hidden_size": c.hidden_size,
+            "intermediate_size": c.intermediate_size,
+            "num_attention_heads": c.num_attention_heads,
+            "num_key_value_heads": c.num_key_value_heads,
+            "head_dim": c.head_dim,
+            "vocab_size": c.vocab_size,
+            "max_position_embeddings": c.max_position_embeddings,
+            "tie_word_embeddings": c.tie_word_embeddings,
+            "sliding_window": c.sliding_window,
+            "eos_token_ids": c.eos_token_ids,
+        }),
+    );
+    map.insert(
+        "memory".into(),
+        json!({
+            "weights_bytes": weights,
+            "kv_cache_bytes_per_token": c.kv_bytes_per_token(),
+            "context": context,
+            "kv_cache_bytes": c.kv_bytes_per_token() * context as u64,
+            "lora_r": RANK,
+            "lora_parameters": lora,
+            // A and B, their gradients, and both moments of AdamW.
+            "lora_training_bytes": lora * 4 * 4,
+            "generate_bytes": weights + c.kv_bytes_per_token() * context as u64,
+        }),
+    );
+    report
+}
+
+fn print_table(r: &Json) {
+    let line = |name: &str, value: String| println!("{name:<26}{value}");
+    let text = |v: &Json| v.as_str().map_or_else(|| v.to_string(), String::from);
+    let bytes = |v: &Json| mib(v.as_u64().unwrap_or(0));
+    line("file", text(&r["file"]));
+    line("format", text(&r["format"]));
+    for key in ["r", "lora_alpha", "use_rslora", "target_modules", "base_model_name_or_path", "changes_the_model"] {
+        if !r[key].is_null() {
+            line(key, text(&r[key]));
+        }
+    }
+    if let Some(modules) = r["modules"].as_array() {
+        line("parameters", text(&r["parameters"]));
+        line("on the GPU", bytes(&r["gpu_bytes"]));
+        modules.iter().for_each(|m| println!("  {:<44} r {:<4} scale {:<8} {} → {}", text(&m["module"]), m["r"], m["scale"], m["in"], m["out"]));
+        return;
+    }
+    line("size", bytes(&r["bytes"]));
+    line("parameters", text(&r["parameters"]));
+    if let Some(types) = r["types"].as_object() {
+        for (name, t) in types {
+            line(&format!("  {name}"), format!("{} values, {}", t["elements"], bytes(&t["bytes"])));
+        }
+    }
+    if let Some(a) = r["architecture"].as_object() {
+        println!();
+        a.iter().filter(|(_, v)| !v.is_null()).for_each(|(k, v)| line(k, text(v)));
+        let m = &r["memory"];
+        println!();
+        line("weights on the GPU", bytes(&m["weights_bytes"]));
+        line("keys and values", format!("{} for {} tokens", bytes(&m["kv_cache_bytes"]), m["context"]));
+        line("together, to generate", bytes(&m["generate_bytes"]));
+        line("LoRA r 8, to train", format!("{} for {} parameters, besides activations", bytes(&m["lora_training_bytes"]), m["lora_parameters"]));
+    }
+    if let Some(m) = r["metadata"].as_object().filter(|m| !m.is_empty()) {
+        println!();
+        m.iter().for_each(|(k, v)| println!("{k:<40}{}", text(v).replace('\n', "⏎")));
+    }
+    println!();
+    for t in r["tensors"].as_array().into_iter().flatten() {
+        println!("{:<44}{:<6}{}", text(&t["name"]), text(&t["dtype"]), t["shape"]);
+    }
+}

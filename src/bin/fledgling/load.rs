@@ -1,0 +1,77 @@
+//! Opens the GPU, loads a model with progress, adds adapters.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::args::Cli;
+use super::files;
+use fledgling::clock;
+use fledgling::formats::peft::{CONFIG_NAME, LoraAdapter, WEIGHTS_NAME};
+use fledgling::gpu::{Gpu, GpuOptions};
+use fledgling::graph::Exec;
+use fledgling::models::{LoadOptions, LoadedModel, load_path};
+use fledgling::{Error, Result};
+
+/// A model, its device, and how long loading took.
+pub struct Loaded {
+    pub model: LoadedModel,
+    pub gpu: Gpu,
+    pub seconds: f64,
+}
+
+/// The GPU that the options name.
+pub async fn gpu(cli: &Cli) -> Result<Gpu> {
+    Gpu::with(&GpuOptions { without: cli.without.clone(), kernels: cli.kernels.clone(), adapter: cli.gpu.clone() }).await
+}
+
+/// Loads a model; a bar on a terminal, unless `quiet`.
+pub async fn model(cli: &Cli, path: &Path, quiet: bool) -> Result<Loaded> {
+    if !path.exists() {
+        return Err(Error::Io { path: path.display().to_string(), message: "there is no such file or folder".into() });
+    }
+    let gpu = gpu(cli).await?;
+    let begin = clock::seconds();
+    let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
+        let bar = ProgressBar::new(0);
+        bar.set_style(ProgressStyle::with_template("loading {bar:30} {bytes}/{total_bytes} {bytes_per_sec}").expect("a fixed template"));
+        bar
+    });
+    let mut progress = |done: u64, total: u64| {
+        if let Some(bar) = &bar {
+            bar.set_length(total);
+            bar.set_position(done);
+        }
+    };
+    let model = load_path(&Exec::Gpu(gpu.clone()), path, LoadOptions::default(), &mut progress).await?;
+    // Written bytes are on the device when the queue is empty.
+    gpu.flush();
+    gpu.wait();
+    gpu.check()?;
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    Ok(Loaded { model, gpu, seconds: clock::seconds() - begin })
+}
+
+/// Adds the adapter of a PEFT folder under `name`.
+pub fn adapter(model: &LoadedModel, folder: &Path, name: &str) -> Result<()> {
+    if !folder.is_dir() {
+        return Err(Error::Io { path: folder.display().to_string(), message: "there is no such folder".into() });
+    }
+    let config = files::read_text(&folder.join(CONFIG_NAME))?;
+    let weights = files::read(&folder.join(WEIGHTS_NAME))?;
+    model.adapters.add(name, &LoraAdapter::read(&config, &weights)?)?;
+    Ok(())
+}
+
+/// As [`adapter`], and makes it the active one. Its name is the folder's.
+pub fn activate(model: &LoadedModel, folder: Option<&Path>) -> Result<Option<String>> {
+    let Some(folder) = folder else { return Ok(None) };
+    let name = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    let name = name.file_name().map_or_else(|| "adapter".to_string(), |n| n.to_string_lossy().into_owned());
+    adapter(model, folder, &name)?;
+    model.adapters.set_active(Some(&name))?;
+    Ok(Some(name))
+}

@@ -1,0 +1,88 @@
+//! `fledgling logits`: the logits after the last token of a prompt.
+
+use serde_json::json;
+
+use super::args::{Cli, LogitsArgs, PromptArgs};
+use super::load;
+use fledgling::graph::{Desc, Program, ProgramOptions, StepParams, Tape};
+use fledgling::models::{AdapterChoice, LoadedModel, TrainInputs};
+use fledgling::ops::embedding::GatherRows;
+use fledgling::tune::{Batch, Example, IGNORE};
+use fledgling::{Error, Result};
+
+/// How many of the likeliest are shown without --json.
+const SHOWN: usize = 10;
+
+/// The token ids of a prompt, checked against the model.
+pub fn prompt_ids(model: &LoadedModel, p: &PromptArgs) -> Result<Vec<u32>> {
+    let ids = match (&p.prompt_ids, &p.prompt) {
+        (Some(ids), _) => ids.clone(),
+        (None, Some(text)) => model.tokenizer()?.encode(text),
+        (None, None) => Vec::new(),
+    };
+    if ids.is_empty() {
+        return Err(Error::config("prompt", "holds no tokens"));
+    }
+    let vocab = model.model.config().vocab_size;
+    if let Some(id) = ids.iter().find(|id| **id as usize >= vocab) {
+        return Err(Error::config("prompt_ids", format!("{id} is outside the vocabulary of {vocab}")));
+    }
+    if ids.len() > model.info.context_length {
+        return Err(Error::ContextOverflow { needed: ids.len(), available: model.info.context_length });
+    }
+    Ok(ids)
+}
+
+/// Logits after the last of `ids`, from one pass without a cache.
+pub async fn last_logits(model: &LoadedModel, ids: &[u32]) -> Result<Vec<f32>> {
+    let adapter = model.adapters.resolve(&AdapterChoice::Active)?;
+    let m = &model.model;
+    let example = Example { ids: ids.to_vec(), labels: vec![IGNORE; ids.len()] };
+    let batch = Batch::new(&[&example], m.window());
+    let rows = batch.shape.batch * batch.shape.len;
+    let mut tape = Tape::new();
+    let inputs = TrainInputs {
+        batch: batch.shape.batch,
+        ids: tape.input("ids", Desc::u32(&[rows])),
+        positions: tape.input("positions", Desc::u32(&[rows])),
+        spans: tape.input("spans", Desc::u32(&[rows, 2])),
+        window_spans: m.window().map(|_| tape.input("window_spans", Desc::u32(&[rows, 2]))),
+    };
+    let hidden = m.record_hidden(&mut tape, &inputs, adapter.as_ref().map(|a| a.set.as_ref()), false)?;
+    let (row, inverse) = (tape.input("row", Desc::u32(&[1])), tape.input("inverse", Desc::u32(&[rows])));
+    let last = tape.push1(GatherRows, &[hidden, row, inverse])?;
+    let logits = m.record_logits(&mut tape, last)?;
+    tape.output("logits", logits);
+    let gpu = m.exec().gpu().cloned().ok_or_else(|| Error::NoAdapter("this runs on the GPU executor".into()))?;
+    let program = Program::build(&gpu, &tape, ProgramOptions::default())?;
+    program.write("ids", &batch.ids);
+    program.write("positions", &batch.positions);
+    program.write("spans", &batch.spans);
+    if program.has_input("window_spans") {
+        program.write("window_spans", &batch.window_spans);
+    }
+    program.write("row", &[ids.len() as u32 - 1]);
+    let step = StepParams { lora: if adapter.is_some() { 1.0 } else { 0.0 }, ..StepParams::default() };
+    program.run_f32(&step, "logits").await
+}
+
+pub async fn run(cli: &Cli, a: &LogitsArgs) -> Result<()> {
+    let loaded = load::model(cli, &a.model.model, a.json).await?;
+    let name = load::activate(&loaded.model, a.model.adapter.as_deref())?;
+    let ids = prompt_ids(&loaded.model, &a.prompt)?;
+    let logits = last_logits(&loaded.model, &ids).await?;
+    if let Some(at) = logits.iter().position(|v| !v.is_finite()) {
+        return Err(Error::NotFinite(format!("the logit of token {at} is {}", logits[at])));
+    }
+    if a.json {
+        println!("{}", json!({"prompt_ids": ids, "adapter": name, "last_logits": logits}));
+        return Ok(());
+    }
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    order.sort_by(|x, y| logits[*y].total_cmp(&logits[*x]));
+    for id in order.into_iter().take(SHOWN) {
+        let text = loaded.model.tokenizer.as_ref().map_or_else(String::new, |t| format!("{:?}", t.decode(&[id as u32], false)));
+        println!("{id:>8}  {:>9.4}  {text}", logits[id]);
+    }
+    Ok(())
+}

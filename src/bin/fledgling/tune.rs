@@ -1,0 +1,113 @@
+//! `fledgling tune`: LoRA by supervised fine-tuning or preferences.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Map, Value, json};
+
+use super::args::{Cli, Method, TuneArgs};
+use super::files;
+use super::load;
+use fledgling::formats::peft::{CONFIG_NAME, WEIGHTS_NAME};
+use fledgling::tune::{AnyTrainer, StepMetrics, parse_jsonl};
+use fledgling::{Error, Result};
+
+/// Name of the adapter while it is trained.
+const NAME: &str = "default";
+const CHECKPOINT: &str = "checkpoint.safetensors";
+
+pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
+    // Everything that can be wrong is looked at before the model is loaded.
+    let method = if a.method == Method::Sft { "sft" } else { "dpo" };
+    let config = config(a)?;
+    let data = a.data.display().to_string();
+    let rows = parse_jsonl(&data, &files::read_text(&a.data)?)?;
+    let checkpoint = a.resume_from_checkpoint.as_deref().map(files::read).transpose()?;
+    files::make_folder(&a.out)?;
+    let quiet = a.json;
+    let load::Loaded { model, gpu, .. } = load::model(cli, &a.model, quiet).await?;
+    if let Some(folder) = &a.init_adapter {
+        load::adapter(&model, folder, NAME)?;
+    }
+    let mut trainer = AnyTrainer::new(&model, method, &config, &rows, checkpoint.as_deref()).await?;
+    if !quiet {
+        let caps = gpu.caps();
+        eprintln!("{} rows, {} updates, on {} ({})", rows.len(), trainer.total_steps(), caps.name, caps.backend);
+    }
+    let bar = bar(trainer.total_steps(), trainer.steps(), quiet);
+    while let Some(m) = trainer.step().await? {
+        report(&m, a.json, bar.as_ref());
+        if a.save_steps.is_some_and(|n| n > 0 && m.step.is_multiple_of(n)) {
+            files::write(&a.out.join(CHECKPOINT), &trainer.checkpoint().await?)?;
+        }
+    }
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    let (config, weights) = model.adapters.save(trainer.adapter_name()).await?;
+    files::write(&a.out.join(WEIGHTS_NAME), &weights)?;
+    files::write(&a.out.join(CONFIG_NAME), config.as_bytes())?;
+    if a.save_steps.is_some() {
+        files::write(&a.out.join(CHECKPOINT), &trainer.checkpoint().await?)?;
+    }
+    if !quiet {
+        eprintln!("adapter saved in {}", a.out.display());
+    }
+    Ok(())
+}
+
+/// The configuration file with what the options say on top.
+fn config(a: &TuneArgs) -> Result<Value> {
+    let mut map = match &a.config {
+        None => Map::new(),
+        Some(path) => read_object(path)?,
+    };
+    map.insert("adapter_name".into(), json!(NAME));
+    if let Some(n) = a.max_steps {
+        if n == 0 {
+            return Err(Error::config("max_steps", "is 0, expected at least 1"));
+        }
+        map.insert("max_steps".into(), json!(n));
+    }
+    if a.no_shuffle {
+        map.insert("shuffle".into(), json!(false));
+    }
+    Ok(Value::Object(map))
+}
+
+fn read_object(path: &Path) -> Result<Map<String, Value>> {
+    let name = path.display().to_string();
+    match serde_json::from_str(&files::read_text(path)?) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(_) => Err(Error::file(name, "is not a JSON object")),
+        Err(e) => Err(Error::file(name, format!("is not JSON: {e}"))),
+    }
+}
+
+fn bar(total: u64, done: u64, quiet: bool) -> Option<ProgressBar> {
+    (!quiet && std::io::stderr().is_terminal()).then(|| {
+        let bar = ProgressBar::new(total).with_position(done);
+        bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}").expect("a fixed template"));
+        bar
+    })
+}
+
+fn report(m: &StepMetrics, json: bool, bar: Option<&ProgressBar>) {
+    if json {
+        println!("{}", serde_json::to_string(m).expect("numbers"));
+        return;
+    }
+    let mut text = format!("loss {:.4}  grad_norm {:.3}  learning_rate {:.2e}", m.metrics.loss, m.grad_norm, m.learning_rate);
+    if let Some(p) = &m.metrics.preference {
+        text += &format!("  margins {:.3}  accuracies {:.2}  kl {:.4}", p.rewards_margins, p.rewards_accuracies, p.kl);
+    }
+    text += &format!("  {:.1} tok/s  {:.0} s left", m.tokens_per_second, m.seconds_left);
+    match bar {
+        Some(bar) => {
+            bar.set_position(m.step);
+            bar.set_message(text);
+        }
+        None => println!("step {}/{}  {text}", m.step, m.total_steps),
+    }
+}
