@@ -27,6 +27,7 @@ mod ops_rope;
 mod ops_sample;
 mod plan;
 mod training;
+mod tuning;
 // Reads the sources from disk: native only.
 #[cfg(not(target_arch = "wasm32"))]
 mod layering;

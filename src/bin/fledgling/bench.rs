@@ -10,7 +10,7 @@ use super::files::mib;
 use super::load;
 use fledgling::generate::{Candidate, GenerateOptions, Generator};
 use fledgling::gpu::Gpu;
-use fledgling::graph::{Desc, Exec, Program, ProgramOptions, StepParams, Tape, Tensor, Timed};
+use fledgling::graph::{Exec, Program, ProgramOptions, StepParams, Tape, Tensor, Timed};
 use fledgling::models::{AdapterChoice, LoadedModel};
 use fledgling::ops::linear::Linear;
 use fledgling::tune::{AnyTrainer, GptBench};
@@ -21,8 +21,17 @@ const DECODED: usize = 64;
 const REPEATS: usize = 3;
 
 /// f32 peaks without tensor cores, in TFLOP/s, from the makers' data sheets.
-const PEAKS: &[(&str, f64)] =
-    &[("H100 PCIe", 51.2), ("H100", 66.9), ("H200", 66.9), ("A100", 19.5), ("L40S", 91.6), ("L4", 30.3), ("T4", 8.1), ("RTX 4090", 82.6), ("RTX 3090", 35.6)];
+const PEAKS: &[(&str, f64)] = &[
+    ("H100 PCIe", 51.2),
+    ("H100", 66.9),
+    ("H200", 66.9),
+    ("A100", 19.5),
+    ("L40S", 91.6),
+    ("L4", 30.3),
+    ("T4", 8.1),
+    ("RTX 4090", 82.6),
+    ("RTX 3090", 35.6),
+];
 
 struct Table {
     quiet: bool,
@@ -203,7 +212,7 @@ async fn matmul(t: &mut Table, gpu: &Gpu) -> Result<()> {
             tape.output("y", y);
         }
     }
-    let program = Program::build(gpu, &tape, ProgramOptions { per_submit: 1, ..ProgramOptions::default() })?;
+    let program = Program::build(gpu, &tape, ProgramOptions { per_submit: 1 })?;
     let mut best = f64::INFINITY;
     for _ in 0..REPEATS {
         gpu.done().await?;

@@ -130,8 +130,10 @@ fn contents(path: &Path, containers: &[Container]) -> Json {
 
 fn shown(value: &Value) -> Json {
     match value {
-        Value::Str(s) if s.chars().count() > SHOWN => json!(format!("{}… ({} characters)", s.chars().take(SHOWN).collect::<String>(), s.chars().count())),
-        Value::Str(s) => json!(s),
+        Value::String(s) if s.chars().count() > SHOWN => {
+            json!(format!("{}… ({} characters)", s.chars().take(SHOWN).collect::<String>(), s.chars().count()))
+        }
+        Value::String(s) => json!(s),
         Value::Bool(b) => json!(b),
         Value::Array(a) => json!(format!("{} values", a.len())),
         other => match other.as_u64() {
@@ -206,7 +208,9 @@ fn print_table(r: &Json) {
     if let Some(modules) = r["modules"].as_array() {
         line("parameters", text(&r["parameters"]));
         line("on the GPU", bytes(&r["gpu_bytes"]));
-        modules.iter().for_each(|m| println!("  {:<44} r {:<4} scale {:<8} {} → {}", text(&m["module"]), m["r"], m["scale"], m["in"], m["out"]));
+        modules
+            .iter()
+            .for_each(|m| println!("  {:<44} r {:<4} scale {:<8} {} → {}", text(&m["module"]), m["r"], m["scale"], m["in"], m["out"]));
         return;
     }
     line("size", bytes(&r["bytes"]));
@@ -224,7 +228,10 @@ fn print_table(r: &Json) {
         line("weights on the GPU", bytes(&m["weights_bytes"]));
         line("keys and values", format!("{} for {} tokens", bytes(&m["kv_cache_bytes"]), m["context"]));
         line("together, to generate", bytes(&m["generate_bytes"]));
-        line("LoRA r 8, to train", format!("{} for {} parameters, besides activations", bytes(&m["lora_training_bytes"]), m["lora_parameters"]));
+        line(
+            "LoRA r 8, to train",
+            format!("{} for {} parameters, besides activations", bytes(&m["lora_training_bytes"]), m["lora_parameters"]),
+        );
     }
     if let Some(m) = r["metadata"].as_object().filter(|m| !m.is_empty()) {
         println!();

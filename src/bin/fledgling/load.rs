@@ -23,7 +23,8 @@ pub struct Loaded {
 
 /// The GPU that the options name.
 pub async fn gpu(cli: &Cli) -> Result<Gpu> {
-    Gpu::with(&GpuOptions { without: cli.without.clone(), kernels: cli.kernels.clone(), adapter: cli.gpu.clone() }).await
+    Gpu::with(&GpuOptions { without: cli.without.clone(), kernels: cli.kernels.clone(), adapter: cli.gpu.clone(), ..GpuOptions::default() })
+        .await
 }
 
 /// Loads a model; a bar on a terminal, unless `quiet`.

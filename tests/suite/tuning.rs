@@ -1,0 +1,412 @@
+//! Trainings as a whole: adapters PEFT wrote, all weights, checkpoints, references, memory, refusals.
+
+use fledgling::Result;
+use fledgling::formats::Container;
+use fledgling::formats::peft::LoraAdapter;
+use fledgling::graph::Exec;
+use fledgling::models::{AdapterChoice, LoadOptions, LoadedModel, ModelLoader};
+use fledgling::tensor::dequantize;
+use fledgling::tune::{AnyTrainer, Checkpoint, Example, GptBench, IGNORE, Sft, StepMetrics, Target, Trainer, TrainingArguments};
+use serde_json::{Value, json};
+
+use crate::harness::gpu;
+
+macro_rules! model_files {
+    ($name:literal) => {
+        (
+            include_str!(concat!("../fixtures/models/", $name, "/config.json")),
+            include_bytes!(concat!("../fixtures/models/", $name, "/model.safetensors")).as_slice(),
+            include_bytes!(concat!("../fixtures/models/", $name, "/expected.safetensors")).as_slice(),
+        )
+    };
+}
+
+macro_rules! adapter_files {
+    ($name:literal) => {
+        (
+            $name,
+            include_str!(concat!("../fixtures/training/adapters/", $name, "/adapter_config.json")),
+            include_bytes!(concat!("../fixtures/training/adapters/", $name, "/adapter_model.safetensors")).as_slice(),
+            include_bytes!(concat!("../fixtures/training/adapters/", $name, "/expected.safetensors")).as_slice(),
+        )
+    };
+}
+
+async fn load((config, weights, _): (&str, &[u8], &[u8]), trainable: bool) -> Result<LoadedModel> {
+    let exec = Exec::Gpu(gpu().await);
+    let mut loader = ModelLoader::new(&exec, LoadOptions { trainable, ..LoadOptions::default() });
+    loader.add_text("config.json", config);
+    loader.begin_file("model.safetensors", Some(weights.len() as u64))?;
+    loader.push(weights)?;
+    loader.end_file()?;
+    loader.finish().await
+}
+
+async fn llama() -> Result<LoadedModel> {
+    load(model_files!("llama"), false).await
+}
+
+/// Values of a tensor of a fixture; I32 is not a type the reader delivers, so integers are taken from the bytes.
+fn values(file: &[u8], name: &str) -> Vec<f64> {
+    let c = Container::parse("fixture", file).unwrap();
+    if let Some(i) = c.index_of(name) {
+        return dequantize(c.tensors[i].dtype, c.bytes(file, i).unwrap()).into_iter().map(f64::from).collect();
+    }
+    let size = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&file[8..8 + size]).unwrap();
+    let entry = &header[name];
+    assert_eq!(entry["dtype"], "I32", "{name}");
+    let at = |i: usize| 8 + size + entry["data_offsets"][i].as_u64().unwrap() as usize;
+    file[at(0)..at(1)].chunks_exact(4).map(|b| f64::from(i32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect()
+}
+
+/// The two sequences of a fixture, without their padding.
+fn sequences(file: &[u8]) -> Vec<Example> {
+    let (ids, mask, labels) = (values(file, "input_ids"), values(file, "attention_mask"), values(file, "labels"));
+    let len = ids.len() / 2;
+    (0..2)
+        .map(|row| {
+            let real = |i: &usize| mask[*i] != 0.0;
+            let at: Vec<usize> = (row * len..(row + 1) * len).filter(real).collect();
+            let label = |i: usize| if labels[i] < 0.0 { IGNORE } else { labels[i] as u32 };
+            Example { ids: at.iter().map(|i| ids[*i] as u32).collect(), labels: at.iter().map(|i| label(*i)).collect() }
+        })
+        .collect()
+}
+
+fn arguments() -> TrainingArguments {
+    TrainingArguments { per_device_train_batch_size: 2, max_steps: 10, shuffle: false, ..TrainingArguments::default() }
+}
+
+fn off(got: &[f32], want: &[f64]) -> f64 {
+    assert_eq!(got.len(), want.len());
+    let top = want.iter().fold(1e-3f64, |m, v| m.max(v.abs()));
+    got.iter().zip(want).fold(0f64, |m, (g, w)| m.max((f64::from(*g) - w).abs())) / top
+}
+
+fl_test!(
+    async fn adapters_that_peft_wrote_have_its_loss_and_gradients() -> Result<()> {
+        let model = llama().await?;
+        for (name, config, weights, expected) in [
+            adapter_files!("default"),
+            adapter_files!("rslora"),
+            adapter_files!("patterns"),
+            adapter_files!("patterns_rslora"),
+            adapter_files!("subset"),
+            adapter_files!("regex"),
+        ] {
+            model.adapters.add(name, &LoraAdapter::read(config, weights)?)?;
+            let set = model.adapters.copy_of(name)?;
+            let target = Target::Adapter { set: set.clone(), name: name.into() };
+            let mut trainer = Trainer::new(model.model.clone(), target, None, arguments(), Sft::new(sequences(expected)))?;
+            trainer.gradients().await?;
+            let mut worst = 0.0f64;
+            for p in set.export_grads().await?.pairs {
+                for (half, got) in [("A", &p.a), ("B", &p.b)] {
+                    let key = format!("grad/base_model.model.{}.lora_{half}.weight", p.target.module);
+                    worst = worst.max(off(got, &values(expected, &key)));
+                }
+            }
+            assert!(worst < 1e-3, "{name}: gradients are off by {worst}");
+            let want = values(expected, "loss")[0];
+            let loss = trainer.step().await?.expect("one of ten").metrics.loss;
+            assert!((loss - want).abs() < 1e-4 * want, "{name}: loss {loss}, expected {want}");
+            report!("{name}: loss {loss:.6} (PEFT {want:.6}), gradients off by {worst:.1e}");
+        }
+        Ok(())
+    }
+);
+
+/// One AdamW step on every weight of a model: PyTorch's, but that vectors (norms, biases) do not decay here.
+async fn full_step(name: &str, files: (&str, &[u8], &[u8])) -> Result<()> {
+    let model = load(files, true).await?;
+    let args = TrainingArguments {
+        learning_rate: 1e-3,
+        weight_decay: 0.01,
+        max_grad_norm: 0.0,
+        lr_scheduler_type: fledgling::tune::SchedulerType::Constant,
+        ..arguments()
+    };
+    let mut before = Vec::new();
+    let paths: Vec<String> = model.model.params().paths().map(str::to_string).collect();
+    for path in &paths {
+        before.push(model.model.params().read(path).await?);
+    }
+    let mut trainer = Trainer::new(model.model.clone(), Target::Full, None, args, Sft::new(sequences(files.2)))?;
+    let loss = trainer.step().await?.expect("one of ten").metrics.loss;
+    let want = values(files.2, "loss")[0];
+    assert!((loss - want).abs() < 1e-4 * want, "{name}: loss {loss}, expected {want}");
+    let (mut worst, mut skipped) = (0.0f64, 0);
+    for (path, before) in paths.iter().zip(&before) {
+        let after = model.model.params().read(path).await?;
+        let (want, grad) = (values(files.2, &format!("after/{path}")), values(files.2, &format!("grad/{path}")));
+        let vector = path.ends_with(".bias") || path.contains("norm") || path.contains(".ln_");
+        for i in 0..want.len() {
+            // The first step is the gradient's sign: noise where there is hardly a gradient.
+            if grad[i].abs() < 1e-5 {
+                skipped += 1;
+                continue;
+            }
+            let want = if vector { want[i] + 1e-3 * 0.01 * f64::from(before[i]) } else { want[i] };
+            let error = (f64::from(after[i]) - want).abs();
+            assert!(error < 5e-5, "{name}: {path}[{i}] is {}, expected {want}", after[i]);
+            worst = worst.max(error);
+        }
+    }
+    report!("{name}: all weights after one AdamW step within {worst:.1e} ({skipped} without a gradient)");
+    Ok(())
+}
+
+fl_test!(
+    async fn one_step_on_all_weights_of_gpt2() -> Result<()> {
+        full_step("gpt2", model_files!("gpt2")).await
+    }
+    async fn one_step_on_all_weights_of_llama() -> Result<()> {
+        full_step("llama", model_files!("llama")).await?;
+        full_step("llama_tied", model_files!("llama_tied")).await
+    }
+    async fn the_gpt_of_the_benchmark_learns() -> Result<()> {
+        let mut bench = GptBench::new(&gpu().await)?;
+        assert_eq!((bench.parameters() as f64 / 1e4).round(), 82.0);
+        let first = bench.step().await?.loss;
+        // ln 96: nothing is known yet.
+        assert!((first - 96f64.ln()).abs() < 0.3, "first loss {first}");
+        let mut last = first;
+        for _ in 0..3 {
+            last = bench.step().await?.loss;
+        }
+        assert!(last < first - 0.2, "loss {first} → {last}");
+        Ok(())
+    }
+);
+
+fn sft_rows() -> Vec<Value> {
+    let row = |i: u64, n: u64| json!({"input_ids": (0..n).map(|t| (7 * i + 3 * t * t + t) % 90 + 3).collect::<Vec<_>>()});
+    (0..7).map(|i| row(i, 5 + 3 * i)).collect()
+}
+
+fn dpo_rows() -> Vec<Value> {
+    let ids = |i: u64, n: u64| (0..n).map(|t| (11 * i + 5 * t * t + t) % 90 + 3).collect::<Vec<_>>();
+    (0..5).map(|i| json!({"prompt_ids": ids(i, 3 + i), "chosen_ids": ids(i + 20, 4), "rejected_ids": ids(i + 40, 6 - i % 3)})).collect()
+}
+
+/// Everything that uses random numbers or depends on the position in the data.
+fn sft_args() -> Value {
+    json!({
+        "learning_rate": 1e-2, "max_steps": 9, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "warmup_steps": 2,
+        "lr_scheduler_type": "cosine", "weight_decay": 0.1, "seed": 5,
+        "peft_config": {"r": 3, "lora_alpha": 6, "lora_dropout": 0.2, "use_rslora": true, "rank_pattern": {"q_proj": 5}},
+    })
+}
+
+fn dpo_args() -> Value {
+    json!({"learning_rate": 2e-2, "max_steps": 8, "per_device_train_batch_size": 2, "seed": 9, "beta": 0.2, "r": 4, "lora_alpha": 8})
+}
+
+async fn finish(t: &mut AnyTrainer) -> Result<Vec<StepMetrics>> {
+    let mut all = Vec::new();
+    while let Some(m) = t.step().await? {
+        all.push(m);
+    }
+    Ok(all)
+}
+
+/// What must be equal bit for bit (times are not).
+fn numbers(m: &StepMetrics) -> Vec<u64> {
+    let p = m.metrics.preference.unwrap_or_default();
+    let values = [m.metrics.loss, m.grad_norm, m.learning_rate, m.epoch, p.rewards_margins, p.logps_chosen, p.logps_rejected, p.kl];
+    values.into_iter().map(f64::to_bits).chain([m.step, m.tokens]).collect()
+}
+
+async fn resumed(method: &str, args: &Value, rows: &[Value], before: impl AsyncFn(&LoadedModel) -> Result<()>) -> Result<()> {
+    let model = llama().await?;
+    before(&model).await?;
+    let mut whole = AnyTrainer::new(&model, method, args, rows, None).await?;
+    let curve = finish(&mut whole).await?;
+    let (_, weights) = model.adapters.save("default").await?;
+
+    let model = llama().await?;
+    before(&model).await?;
+    let mut first = AnyTrainer::new(&model, method, args, rows, None).await?;
+    for m in &curve[..4] {
+        assert_eq!(numbers(&first.step().await?.expect("four of them")), numbers(m), "{method}: the same run twice");
+    }
+    let bytes = first.checkpoint().await?;
+    drop(first);
+    assert_eq!(Checkpoint::parse(&bytes)?.state.step, 4);
+
+    // Another model, nothing of the first run but the file.
+    let model = llama().await?;
+    let mut second = AnyTrainer::new(&model, method, args, rows, Some(&bytes)).await?;
+    let rest = finish(&mut second).await?;
+    assert_eq!(rest.len(), curve.len() - 4);
+    for (got, want) in rest.iter().zip(&curve[4..]) {
+        assert_eq!(numbers(got), numbers(want), "{method}, step {}: {got:?}, uninterrupted {want:?}", want.step);
+    }
+    assert_eq!(model.adapters.active().as_deref(), Some("default"));
+    assert!(model.adapters.save("default").await?.1 == weights, "{method}: the adapters differ");
+    report!("{method}: {} updates after the checkpoint, bit for bit", rest.len());
+    Ok(())
+}
+
+fl_test!(
+    async fn a_resumed_sft_is_the_uninterrupted_one() -> Result<()> {
+        resumed("sft", &sft_args(), &sft_rows(), async |_: &LoadedModel| Ok(())).await
+    }
+    async fn a_resumed_dpo_is_the_uninterrupted_one() -> Result<()> {
+        resumed("dpo", &dpo_args(), &dpo_rows(), async |_: &LoadedModel| Ok(())).await
+    }
+    async fn a_resumed_dpo_keeps_its_reference() -> Result<()> {
+        resumed("dpo", &dpo_args(), &dpo_rows(), async |model: &LoadedModel| {
+            // An earlier adapter that does something is what training starts from and is measured against.
+            let (_, config, weights, _) = adapter_files!("default");
+            model.adapters.add("default", &LoraAdapter::read(config, weights)?).map(|_| ())
+        })
+        .await
+    }
+    async fn an_earlier_adapter_is_the_reference() -> Result<()> {
+        let model = llama().await?;
+        let (_, config, weights, _) = adapter_files!("default");
+        model.adapters.add("mine", &LoraAdapter::read(config, weights)?)?;
+        let mut args = dpo_args();
+        args["adapter_name"] = json!("mine");
+        let mut t = AnyTrainer::new(&model, "dpo", &args, &dpo_rows(), None).await?;
+        let m = t.step().await?.expect("the first");
+        assert!((m.metrics.loss - std::f64::consts::LN_2).abs() < 1e-6, "the first loss is {}", m.metrics.loss);
+        assert_eq!(m.metrics.preference.unwrap_or_default().kl, 0.0);
+        // What was learned is already the adapter's.
+        assert!(model.adapters.save("mine").await?.1.as_slice() != weights);
+        assert_eq!(model.adapters.active(), None);
+        finish(&mut t).await?;
+        assert_eq!(model.adapters.active().as_deref(), Some("mine"));
+        Ok(())
+    }
+    async fn checkpoints_that_do_not_fit_are_refused() -> Result<()> {
+        let model = llama().await?;
+        let rows = sft_rows();
+        let mut t = AnyTrainer::new(&model, "sft", &sft_args(), &rows, None).await?;
+        t.step().await?;
+        let bytes = t.checkpoint().await?;
+        let resume = async |method: &str, args: Value, rows: Vec<Value>, bytes: Vec<u8>| -> (String, String) {
+            match AnyTrainer::new(&model, method, &args, &rows, Some(&bytes)).await {
+                Ok(_) => ("accepted".into(), String::new()),
+                Err(e) => (e.code().into(), e.to_string()),
+            }
+        };
+        assert_eq!(resume("sft", sft_args(), rows.clone(), bytes.clone()).await.0, "accepted");
+        assert_eq!(resume("sft", sft_args(), rows.clone(), bytes[..bytes.len() / 2].to_vec()).await.0, "bad-file");
+        assert_eq!(resume("sft", sft_args(), rows.clone(), b"not a checkpoint".to_vec()).await.0, "bad-file");
+        let weights = model_files!("llama").1.to_vec();
+        assert_eq!(resume("sft", sft_args(), rows.clone(), weights).await.0, "bad-file");
+        let (code, message) = resume("sft", sft_args(), rows[1..].to_vec(), bytes.clone()).await;
+        assert!(code == "bad-config" && message.contains("rows"), "{code}: {message}");
+        let mut other = rows.clone();
+        other[0]["input_ids"][1] = json!(4);
+        let (code, message) = resume("sft", sft_args(), other, bytes.clone()).await;
+        assert!(code == "bad-config" && message.contains("dataset"), "{code}: {message}");
+        let mut args = sft_args();
+        args["seed"] = json!(6);
+        let (code, message) = resume("sft", args, rows, bytes.clone()).await;
+        assert!(code == "bad-config" && message.contains("seed"), "{code}: {message}");
+        assert_eq!(resume("dpo", dpo_args(), dpo_rows(), bytes.clone()).await.0, "bad-config");
+        let mut broken = bytes;
+        let end = broken.len();
+        broken[end - 2..].copy_from_slice(&[0xc0, 0x7f]);
+        assert_eq!(resume("sft", sft_args(), sft_rows(), broken).await.0, "not-finite");
+        Ok(())
+    }
+);
+
+fl_test!(
+    async fn recomputed_activations_change_nothing_but_memory() -> Result<()> {
+        let model = llama().await?;
+        let mut curves = Vec::new();
+        let mut bytes = Vec::new();
+        for flag in [false, true] {
+            let set =
+                model.adapters.fresh(&serde_json::from_value(json!({"r": 4, "target_modules": "all-linear"})).expect("a config"), 3)?;
+            let args = TrainingArguments { gradient_checkpointing: Some(flag), learning_rate: 1e-2, ..arguments() };
+            let row = |i: u32| (0..64).map(|t| (i + t * 7) % 96).collect::<Vec<u32>>();
+            let rows = (0..4).map(|i| Example { ids: row(i), labels: row(i) }).collect();
+            let target = Target::Adapter { set, name: "x".into() };
+            let mut t = Trainer::new(model.model.clone(), target, None, args, Sft::new(rows))?;
+            let mut curve = Vec::new();
+            for _ in 0..3 {
+                curve.push(numbers(&t.step().await?.expect("three of ten")));
+            }
+            curves.push(curve);
+            bytes.push(t.activation_bytes());
+        }
+        assert_eq!(curves[0], curves[1]);
+        assert!(bytes[1] < bytes[0], "activations: {} bytes kept, {} recomputed", bytes[0], bytes[1]);
+        report!("activations of two layers: {} bytes kept, {} recomputed", bytes[0], bytes[1]);
+        Ok(())
+    }
+    async fn the_second_step_allocates_nothing() -> Result<()> {
+        let gpu = gpu().await;
+        let model = llama().await?;
+        let set = model.adapters.fresh(&serde_json::from_value(json!({"r": 4, "target_modules": ["q_proj"]})).expect("a config"), 3)?;
+        let row = Example { ids: (3..30).collect(), labels: (3..30).collect() };
+        let target = Target::Adapter { set, name: "x".into() };
+        let mut t =
+            Trainer::new(model.model.clone(), target, None, arguments(), Sft::new(vec![row.clone(), row.clone(), row.clone(), row]))?;
+        t.step().await?;
+        let before = (gpu.counters().allocations.get(), gpu.counters().pipelines.get());
+        t.step().await?;
+        assert_eq!((gpu.counters().allocations.get(), gpu.counters().pipelines.get()), before);
+        Ok(())
+    }
+    async fn an_untrained_adapter_changes_nothing() -> Result<()> {
+        let model = std::rc::Rc::new(llama().await?);
+        let set = model.adapters.fresh(&serde_json::from_value(json!({"r": 8, "target_modules": "all-linear"})).expect("a config"), 3)?;
+        model.adapters.put("fresh", &set)?;
+        let mut g = fledgling::generate::Generator::new(model)?;
+        let ids: Vec<u32> = (3..20).collect();
+        let base = g.logits_at(&ids, &[16], &AdapterChoice::Base).await?;
+        let with = g.logits_at(&ids, &[16], &AdapterChoice::Named("fresh".into())).await?;
+        assert_eq!(base, with);
+        Ok(())
+    }
+    async fn trainings_that_cannot_be_are_refused() -> Result<()> {
+        let model = llama().await?;
+        let refuse = async |method: &str, args: Value, rows: Vec<Value>| -> (String, String) {
+            match AnyTrainer::new(&model, method, &args, &rows, None).await {
+                Ok(_) => ("accepted".into(), String::new()),
+                Err(e) => (e.code().into(), e.to_string()),
+            }
+        };
+        let good = || json!({"input_ids": [3, 4, 5]});
+        assert_eq!(refuse("sft", json!({}), vec![]).await.0, "empty-dataset");
+        assert_eq!(refuse("dpo", json!({}), vec![]).await.0, "empty-dataset");
+        let (code, message) = refuse("sft", json!({}), vec![good(), json!({"prompt": "a"})]).await;
+        assert!(code == "bad-row" && message.starts_with("row 1:"), "{code}: {message}");
+        assert_eq!(refuse("sft", json!({}), vec![json!({"input_ids": [3, 96]})]).await.0, "bad-row");
+        assert_eq!(refuse("dpo", json!({}), vec![json!({"prompt": "a", "chosen": "b"})]).await.0, "bad-row");
+        // This model has no tokenizer.
+        assert_eq!(refuse("sft", json!({}), vec![json!({"text": "abc"})]).await.0, "bad-config");
+        assert_eq!(refuse("kto", json!({}), vec![good()]).await.0, "bad-config");
+        assert_eq!(refuse("sft", json!({"learning_rate": "high"}), vec![good()]).await.0, "bad-config");
+        for peft in [json!({"r": 0}), json!({"target_modules": ["nothing"]}), json!({"use_dora": true}), json!({"r": 1_000_000}), json!(7)]
+        {
+            let (code, message) = refuse("sft", json!({"peft_config": peft}), vec![good()]).await;
+            assert!(code == "bad-config" || code == "bad-adapter", "{peft}: {code}: {message}");
+        }
+        let long = json!({"input_ids": (0..200).map(|i| i % 90 + 3).collect::<Vec<_>>()});
+        assert_eq!(refuse("sft", json!({"max_length": null}), vec![long.clone()]).await.0, "context-overflow");
+        assert_eq!(refuse("sft", json!({}), vec![long]).await.0, "accepted");
+        Ok(())
+    }
+    async fn a_loss_that_is_no_number_leaves_the_weights_alone() -> Result<()> {
+        let model = llama().await?;
+        let (_, config, weights, _) = adapter_files!("default");
+        let mut adapter = LoraAdapter::read(config, weights)?;
+        adapter.pairs.iter_mut().for_each(|p| p.b.iter_mut().for_each(|v| *v *= 1e30));
+        model.adapters.add("default", &adapter)?;
+        let (_, before) = model.adapters.save("default").await?;
+        let mut t = AnyTrainer::new(&model, "sft", &json!({"max_steps": 3}), &sft_rows(), None).await?;
+        let error = t.step().await.expect_err("a loss of NaN");
+        assert_eq!(error.code(), "not-finite", "{error}");
+        assert!(model.adapters.save("default").await?.1 == before);
+        Ok(())
+    }
+);
