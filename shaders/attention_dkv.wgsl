@@ -41,7 +41,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     let row$I = b * p.t + r$I / share;
     let sp$I = select(vec2<u32>(0u, 0u), span(row$I, 0u), r + $Iu < n);
     // Keys base … base + KB − 1 and sp overlap.
-    seen = seen | (base + u32(KB) - 1u - sp$I.x < sp$I.y + u32(KB) - 1u) & (sp$I.y > 0u);
+    seen = seen | ((base + u32(KB) - 1u - sp$I.x < sp$I.y + u32(KB) - 1u) & (sp$I.y > 0u));
 #endrepeat
     if (!seen) { continue; }
 #repeat I QB
