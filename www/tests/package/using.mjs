@@ -194,6 +194,7 @@ export async function usingTests({ page, address }) {
       let steps = 0;
       let paused;
       const run = trainer.train([{ prompt: 'a', completion: 'b' }], { onStep: () => ++steps === 1 && (paused = trainer.pause()) });
+      run.catch(() => (paused ??= run)); // an error must end the waiting
       while (!paused) await new Promise((r) => setTimeout(r, 5));
       await paused;
       await new Promise((r) => setTimeout(r, 400));
