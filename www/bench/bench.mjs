@@ -18,7 +18,7 @@ const mib = (n) => (n / 2 ** 20).toFixed(1);
 
 const files = new Map([
   ['/bench.js', readFileSync(new URL('./page.js', import.meta.url))],
-  ['/bench.html', Buffer.from('<!doctype html><title>bench</title><script type="module" src="/bench.js"></script>')],
+  ['/bench.html', Buffer.from('<!doctype html><title>bench</title><link rel="icon" href="data:," /><script type="module" src="/bench.js"></script>')],
 ]);
 const server = await serve({ root: www, files: new Map([...files].map(([k, v]) => [k, Buffer.from(v)])), mounts: { '/model.gguf': model } });
 const browser = await launch();

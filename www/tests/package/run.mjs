@@ -79,7 +79,7 @@ if (fast) files.set('/model.gguf', files.get('/m/tiny.gguf'));
 try {
   // ---- (1) a fresh Vite project, built and in development
   const viteDir = project('vite-project', {
-    'index.html': '<!doctype html><title>vite</title><script type="module" src="/main.js"></script>',
+    'index.html': '<!doctype html><title>vite</title><link rel="icon" href="data:," /><script type="module" src="/main.js"></script>',
     'main.js': `import * as fledgling from 'fledgling';\n${APP}\nstart(fledgling);\n`,
     'vite.config.js': "export default { optimizeDeps: { exclude: ['fledgling'] }, logLevel: 'warn' };\n",
   });
@@ -90,7 +90,7 @@ try {
 
   // ---- (2) a plain page
   const plainDir = project('plain-page', {
-    'index.html': '<!doctype html><title>plain</title><script type="module" src="main.js"></script>',
+    'index.html': '<!doctype html><title>plain</title><link rel="icon" href="data:," /><script type="module" src="main.js"></script>',
     'main.js': `import * as fledgling from './node_modules/fledgling/dist/lib/index.js';\n${APP}\nstart(fledgling);\n`,
   });
   const plain = await serve({ root: plainDir, files, mounts });
@@ -120,7 +120,7 @@ export async function f(): Promise<number> {
 
   // ---- (4) what can go wrong, on a tiny model, from the installed package
   files.set('/t/page.mjs', readFileSync(new URL('./page.mjs', import.meta.url)));
-  files.set('/t/index.html', Buffer.from(`<!doctype html><title>t</title><script type="module">
+  files.set('/t/index.html', Buffer.from(`<!doctype html><title>t</title><link rel="icon" href="data:," /><script type="module">
 import * as fledgling from '/node_modules/fledgling/dist/lib/index.js';
 import { install } from './page.mjs';
 install(fledgling);

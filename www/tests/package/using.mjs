@@ -122,7 +122,7 @@ export async function usingTests({ page, address }) {
       const ask = async (o) => (await m.chat(messages, { maxNewTokens: 6, ...o }).result).tokenIds;
       const base = await ask();
       const steps = [];
-      const trainer = new SFTTrainer(m, { learningRate: 0.05, maxSteps: 8, lrSchedulerType: 'constant', peftConfig: { r: 4, loraAlpha: 8 } });
+      const trainer = new SFTTrainer(m, { learningRate: 0.01, maxSteps: 8, lrSchedulerType: 'constant', peftConfig: { r: 4, loraAlpha: 8 } });
       const result = await trainer.train([{ messages: [...messages, { role: 'assistant', content: 'abcabc' }] }], { onStep: (s) => steps.push(s) });
       await trainer.dispose();
       const tuned = await ask();
@@ -140,7 +140,7 @@ export async function usingTests({ page, address }) {
     });
     equal(r.steps.map((s) => s.step), [1, 2, 3, 4, 5, 6, 7, 8], 'steps');
     for (const k of ['loss', 'learning_rate', 'grad_norm', 'epoch', 'tokens_per_second', 'totalSteps']) ok(Number.isFinite(r.steps[0][k]), `${k}: ${r.steps[0][k]}`);
-    ok(r.steps[7].loss < r.steps[0].loss * 0.8, `loss: ${r.steps.map((s) => s.loss)}`);
+    ok(r.steps[7].loss < r.steps[0].loss - 0.5, `loss: ${r.steps.map((s) => s.loss)}`);
     equal(r.result.steps, 8, 'result');
     equal(r.off, r.base, 'adapter: null is the base model');
     equal(r.disabled, r.base, 'disabled is the base model');
@@ -234,7 +234,7 @@ export async function usingTests({ page, address }) {
     await refuses('bad-config', (m, { SFTTrainer }) => new SFTTrainer(m, { learningRate: -1 }).train([{ prompt: 'a', completion: 'b' }]));
   });
   await test('refused: an adapter that is none, an adapter that is not there', async () => {
-    await refuses('bad-adapter', (m) => m.loadAdapter({ 'adapter_config.json': '{}', 'adapter_model.safetensors': new Uint8Array(40) }, 'bad'));
+    await refuses('bad-file', (m) => m.loadAdapter({ 'adapter_config.json': '{}', 'adapter_model.safetensors': new Uint8Array(40) }, 'bad'));
     await refuses('bad-adapter', (m) => m.setAdapter('no such adapter'));
     await refuses('bad-adapter', (m) => m.chat([{ role: 'user', content: 'a' }], { adapter: 'no such adapter' }).result);
   });
