@@ -4,6 +4,7 @@
 //! JavaScript together (figures in `docs/decisions.md`).
 mod bpe;
 mod gguf;
+mod guard;
 mod json;
 mod python;
 mod split;

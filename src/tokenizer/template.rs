@@ -4,6 +4,7 @@ use minijinja::{Environment, ErrorKind, State, filters, functions, tests};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
+use super::guard;
 use super::python::{civil, method, strftime};
 use crate::clock;
 use crate::error::{Error, Result};
@@ -53,11 +54,16 @@ impl ChatTemplate {
         if source.len() > MAX_TEMPLATE_BYTES {
             return Err(Error::Template(format!("it has {} bytes, at most {MAX_TEMPLATE_BYTES} are supported", source.len())));
         }
+        if let Some(why) = guard::too_deep(source) {
+            return Err(Error::Template(why));
+        }
         // Only what templates use is registered: the rest then stays out of the wasm.
         let mut env = Environment::empty();
         env.set_trim_blocks(true);
         env.set_lstrip_blocks(true);
         env.set_fuel(Some(FUEL));
+        // A macro that calls itself must end in an error before it ends the stack, which is 1 MiB in wasm.
+        env.set_recursion_limit(50);
         env.set_unknown_method_callback(|_, value, name, args| method(value, name, args));
         // As Python prints them.
         env.set_formatter(|out, _, value| match (value.is_none(), value.as_object(), bool::try_from(value.clone())) {

@@ -216,6 +216,11 @@ fl_test! {
             let e = ChatTemplate::new(source, None, None).unwrap_err();
             assert_eq!(e.code(), "bad-template", "{source}: {e}");
         }
+        for deep in ["{{ (", "{{ [", "{{ -", "{% if x %}", "{{ x[", "{{ not ", "{{ x.", "{{ x+", "{% for a in b %}"] {
+            let (open, inner) = deep.split_at(2);
+            let source = if inner.ends_with('}') { deep.repeat(20_000) } else { format!("{open}{}", inner.repeat(20_000)) };
+            assert_eq!(ChatTemplate::new(&source, None, None).unwrap_err().code(), "bad-template", "{deep}");
+        }
         let user = [json!({"role": "user", "content": "x"})];
         for source in [
             "{{ messages[0].content.no_such_method() }}",
