@@ -1,4 +1,5 @@
-//! Generation by steps: JavaScript asks for one token of every candidate at a time and can stop before each.
+//! Generation by steps: JavaScript asks for one token of every candidate at a time and can stop before each. Also scoring: the
+//! log-probabilities and logits of given tokens.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -8,16 +9,43 @@ use serde_json::json;
 use wasm_bindgen::prelude::*;
 
 use super::convert::{from_js, js_error, to_js};
-use super::model::{Message, Shared, WasmModel, future};
+use super::model::{Message, Shared, WasmModel, future, set};
 use crate::generate::{Candidate, Event, FinishReason, GenerateOptions, Generator};
 use crate::models::AdapterChoice;
 use crate::{Error, Result};
 
+/// What is to be read: exactly one of a chat, a text and token ids.
+#[derive(Debug, Deserialize)]
+struct Input {
+    messages: Option<Vec<Message>>,
+    prompt: Option<String>,
+    input_ids: Option<Vec<u32>>,
+}
+
+impl Input {
+    /// Its tokens; a chat ends with the opening of an answer where `open`.
+    fn ids(self, shared: &Shared, open: bool) -> Result<Vec<u32>> {
+        match self {
+            Input { messages: Some(m), prompt: None, input_ids: None } => shared.loaded.tokenizer()?.encode_chat(&m, open),
+            Input { messages: None, prompt: Some(p), input_ids: None } => Ok(shared.loaded.tokenizer()?.encode(&p)),
+            Input { messages: None, prompt: None, input_ids: Some(ids) } => Ok(ids),
+            _ => Err(Error::config("request", "expected one of messages, a prompt and input_ids")),
+        }
+    }
+}
+
+/// `adapter` of a request: `null` is the base model, absence the active adapter.
+fn adapter_of(request: &JsValue) -> AdapterChoice {
+    match js_sys::Reflect::get(request, &"adapter".into()) {
+        Ok(v) if v.is_null() => AdapterChoice::Base,
+        Ok(v) => v.as_string().map_or(AdapterChoice::Active, AdapterChoice::Named),
+        Err(_) => AdapterChoice::Active,
+    }
+}
+
 /// A request in the names of Transformers' GenerationConfig; `adapter` is read apart, because `null` and absence differ.
 #[derive(Debug, Deserialize)]
 struct Request {
-    messages: Option<Vec<Message>>,
-    prompt: Option<String>,
     n: usize,
     max_new_tokens: usize,
     temperature: f32,
@@ -74,18 +102,9 @@ impl WasmModel {
     fn begin(&self, request: JsValue) -> Result<WasmSession> {
         let shared = self.0.clone();
         let _turn = shared.turn("generation")?;
-        let adapter = match js_sys::Reflect::get(&request, &"adapter".into()) {
-            Ok(v) if v.is_null() => AdapterChoice::Base,
-            Ok(v) => v.as_string().map_or(AdapterChoice::Active, AdapterChoice::Named),
-            Err(_) => AdapterChoice::Active,
-        };
+        let adapter = adapter_of(&request);
+        let prompt = from_js::<Input>("request", request.clone())?.ids(&shared, true)?;
         let r: Request = from_js("request", request)?;
-        let tokenizer = shared.loaded.tokenizer()?;
-        let prompt = match (&r.messages, &r.prompt) {
-            (Some(m), None) => tokenizer.encode_chat(m, true)?,
-            (None, Some(p)) => tokenizer.encode(p),
-            _ => return Err(Error::config("request", "expected either messages or a prompt")),
-        };
         let options = GenerateOptions {
             n: r.n,
             max_new_tokens: r.max_new_tokens,
@@ -99,16 +118,47 @@ impl WasmModel {
             ignore_eos: r.ignore_eos,
             adapter,
         };
-        let mut slot = shared.generator.borrow_mut();
-        if slot.is_none() {
-            *slot = Some(Generator::new(shared.loaded.clone())?);
-        }
-        let Some(generator) = slot.as_mut() else { return Err(Error::Busy("a generation is running".into())) };
-        generator.start(&prompt, options)?;
+        let mut generator = take_or_new(&shared)?;
         let abort = generator.abort_flag();
-        drop(slot);
+        let started = generator.start(&prompt, options);
+        shared.generator.replace(Some(generator));
+        started?;
         Ok(WasmSession { shared: shared.clone(), abort, finished: Rc::default() })
     }
+}
+
+#[derive(Debug, Deserialize)]
+struct ScoreRequest {
+    /// Positions whose logits (after them) are wanted.
+    #[serde(default)]
+    positions: Vec<usize>,
+}
+
+#[wasm_bindgen(js_class = Model)]
+impl WasmModel {
+    /// `{tokenIds, logprobs, logits}` of a chat, a text or token ids: ln p of every token but the first given those before it, and a
+    /// `Float32Array` of the vocabulary's length per entry of `positions`.
+    pub fn score(&self, request: JsValue) -> js_sys::Promise {
+        let shared = self.0.clone();
+        future(async move {
+            let _turn = shared.turn("scoring")?;
+            let adapter = adapter_of(&request);
+            let ids = from_js::<Input>("request", request.clone())?.ids(&shared, false)?;
+            let r: ScoreRequest = from_js("request", request)?;
+            let mut generator = take_or_new(&shared)?;
+            let scores = scores(&mut generator, &ids, &r.positions, &adapter).await;
+            shared.generator.replace(Some(generator));
+            let (nll, logits) = scores?;
+            let out = to_js(&json!({"tokenIds": ids, "logprobs": nll.iter().map(|v| -v).collect::<Vec<f32>>()}))?;
+            let rows: js_sys::Array = logits.iter().map(|row| js_sys::Float32Array::from(&row[..])).collect();
+            set(out.unchecked_ref(), "logits", &rows.into());
+            Ok(out)
+        })
+    }
+}
+
+async fn scores(g: &mut Generator, ids: &[u32], positions: &[usize], adapter: &AdapterChoice) -> Result<(Vec<f32>, Vec<Vec<f32>>)> {
+    Ok((g.nll(ids, adapter).await?, g.logits_at(ids, positions, adapter).await?))
 }
 
 #[wasm_bindgen(js_class = Session)]
@@ -151,6 +201,12 @@ impl WasmSession {
 fn take(shared: &Shared) -> Result<Generator> {
     let slot: &RefCell<Option<Generator>> = &shared.generator;
     slot.take().ok_or_else(|| Error::Busy("a step of it is still running".into()))
+}
+
+/// As [`take`], where none has been made before.
+fn take_or_new(shared: &Shared) -> Result<Generator> {
+    // Nothing runs while the turn is held, so an empty slot means that there has been no generation.
+    shared.generator.take().map_or_else(|| Generator::new(shared.loaded.clone()), Ok)
 }
 
 fn event_json(event: &Event) -> Option<serde_json::Value> {

@@ -7,7 +7,7 @@ import './transfer.ts';
 /** The engine's methods; all of them answer with a promise, on either side. */
 export type EngineCalls = Pick<
   Engine,
-  | 'connect' | 'cancel' | 'load' | 'generate' | 'train' | 'pause' | 'resume' | 'checkpoint' | 'releaseRun' | 'countTokens' | 'saveAdapter'
+  | 'connect' | 'cancel' | 'load' | 'generate' | 'train' | 'pause' | 'resume' | 'checkpoint' | 'releaseRun' | 'countTokens' | 'score' | 'saveAdapter'
   | 'loadAdapter' | 'setAdapter' | 'removeAdapter' | 'mergeAdapter' | 'adapters' | 'memory' | 'counters' | 'dispose'
 >;
 

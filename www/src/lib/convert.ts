@@ -1,7 +1,7 @@
 // camelCase options of JavaScript → snake_case configs of the engine, with every default in one place.
 import { FledglingError } from './errors.ts';
 import type { DPOArgs, DPORow, GenerateOptions, Message, PeftConfig, SFTRow, TrainArgs } from './types.ts';
-import type { WasmRequest } from './wasm.ts';
+import type { WasmInput, WasmRequest } from './wasm.ts';
 
 function defined<T extends object>(o: T): T {
   return Object.fromEntries(Object.entries(o).filter(([, v]) => v !== undefined)) as T;
@@ -12,7 +12,21 @@ function seedOf(seed: number | undefined): number {
   return seed === undefined ? (Math.random() * 0x1_0000_0000) >>> 0 : seed >>> 0;
 }
 
-export function request(input: string | readonly Message[], n: number, o: GenerateOptions): WasmRequest {
+/** A chat, a text or token ids, in the engine's words. */
+export type Input = string | readonly Message[] | readonly number[];
+
+export function inputOf(input: Input): Pick<WasmInput, 'messages' | 'prompt' | 'input_ids'> {
+  if (typeof input === 'string') return { prompt: input };
+  // An empty list is a chat without messages; the engine says what is wrong with it.
+  if (input.length > 0 && input.every((v): v is number => typeof v === 'number')) {
+    const bad = input.findIndex((id) => !Number.isInteger(id) || id < 0 || id > 0xffff_ffff);
+    if (bad >= 0) throw new FledglingError('bad-config', `inputIds[${bad}]: expected a token id, found ${String(input[bad])}`);
+    return { input_ids: [...input] };
+  }
+  return { messages: (input as readonly Message[]).map(({ role, content }) => ({ role, content })) };
+}
+
+export function request(input: Input, n: number, o: GenerateOptions): WasmRequest {
   const number = (field: keyof GenerateOptions, low: number, high: number) => {
     const v = o[field] as number | undefined;
     if (v !== undefined && !(typeof v === 'number' && v >= low && v <= high)) {
@@ -33,9 +47,7 @@ export function request(input: string | readonly Message[], n: number, o: Genera
     stop_strings: o.stopStrings ?? [],
     adapter: o.adapter,
   });
-  if (typeof input === 'string') r.prompt = input;
-  else r.messages = input.map(({ role, content }) => ({ role, content }));
-  return r;
+  return { ...r, ...inputOf(input) };
 }
 
 function peft(p: PeftConfig): object {

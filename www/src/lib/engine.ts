@@ -5,8 +5,8 @@ import { capabilities } from './capabilities.ts';
 import { aborted, FledglingError, toFledglingError, toWire, type WireError } from './errors.ts';
 import { Jobs } from './jobs.ts';
 import { feed, partsOf, REFUSED, type Fed } from './loader.ts';
-import type { AdapterFiles, AdapterInfo, Candidate, CandidateEvent, Counters, Memory, Message, ModelInfo, Progress, StepMetrics, TrainResult } from './types.ts';
-import { loadWasm, type WasmModel, type WasmModule, type WasmRequest, type WasmTrainer } from './wasm.ts';
+import type { AdapterFiles, AdapterInfo, Candidate, CandidateEvent, Counters, Memory, Message, ModelInfo, Progress, Score, StepMetrics, TrainResult } from './types.ts';
+import { loadWasm, type WasmModel, type WasmModule, type WasmRequest, type WasmScoreRequest, type WasmTrainer } from './wasm.ts';
 
 /** What a running job tells the facade. */
 export type EngineEvent =
@@ -155,6 +155,10 @@ export class Engine {
         release();
       }
     });
+  }
+
+  async score(request: WasmScoreRequest): Promise<Score> {
+    return this.#exclusive('scoring', (m) => m.score(request));
   }
 
   async train(job: number, t: EngineTrain): Promise<TrainResult> {

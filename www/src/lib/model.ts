@@ -1,12 +1,13 @@
 // A loaded model: chat, candidates, adapters.
 import { Connection } from './connection.ts';
-import { request } from './convert.ts';
+import { inputOf, request, type Input } from './convert.ts';
 import type { EngineEvent } from './engine.ts';
 import { FledglingError, fromWire } from './errors.ts';
 import { ChatCompletions } from './openai.ts';
 import { Stream } from './stream.ts';
 import type {
   AdapterFiles, AdapterInfo, Candidate, CandidateEvent, Counters, GenerateOptions, LoadOptions, Memory, Message, ModelInfo, ModelSource,
+  Score, ScoreOptions,
 } from './types.ts';
 
 /** Keeps the connection out of the public type; trainers need it. */
@@ -65,14 +66,23 @@ export class Model {
     return this.#one(messages, o);
   }
 
-  /** Continues a text as it stands, without the chat template. */
-  generate(prompt: string, o: GenerateOptions = {}): Stream<string, Candidate> {
+  /** Continues a text or token ids as they stand, without the chat template. */
+  generate(prompt: string | readonly number[], o: GenerateOptions = {}): Stream<string, Candidate> {
     return this.#one(prompt, o);
   }
 
   /** Several answers to one chat, decoded together from one prefill. */
   generateCandidates(messages: readonly Message[], o: GenerateOptions & { n: number }): Stream<CandidateEvent, Candidate[]> {
     return new Stream((push, signal) => this.#run(messages, o.n, o, signal, push), o.signal);
+  }
+
+  /**
+   * Judges a text, a chat or token ids: ln p of every token but the first, given those before it, and the logits after chosen
+   * positions. Perplexity is `Math.exp(-mean(logprobs))`.
+   */
+  score(input: string | readonly Message[] | readonly number[], o: ScoreOptions = {}): Promise<Score> {
+    const request = { ...inputOf(input), positions: [...(o.positions ?? [])], ...(o.adapter === undefined ? {} : { adapter: o.adapter }) };
+    return this.#connection.call((e) => e.score(request));
   }
 
   /** Tokens of a text, or of a chat in the model's template with the beginning of an answer. */
@@ -131,7 +141,7 @@ export class Model {
     return this.dispose();
   }
 
-  #one(input: string | readonly Message[], o: GenerateOptions): Stream<string, Candidate> {
+  #one(input: Input, o: GenerateOptions): Stream<string, Candidate> {
     return new Stream(async (push, signal) => {
       const all = await this.#run(input, 1, o, signal, (e) => {
         if (e.text) push(e.text);
@@ -142,7 +152,7 @@ export class Model {
     }, o.signal);
   }
 
-  async #run(input: string | readonly Message[], n: number, o: GenerateOptions, signal: AbortSignal, push: (e: CandidateEvent) => void): Promise<Candidate[]> {
+  async #run(input: Input, n: number, o: GenerateOptions, signal: AbortSignal, push: (e: CandidateEvent) => void): Promise<Candidate[]> {
     const r = request(input, n, o);
     const onEvent = (e: EngineEvent) => {
       if (e.type === 'token') push(e.event);

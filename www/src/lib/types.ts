@@ -97,6 +97,21 @@ export interface Candidate {
   adapter: string | null;
 }
 
+export interface ScoreOptions {
+  /** Name of an adapter, `null` for the base model, left out for the active adapter. */
+  adapter?: string | null | undefined;
+  /** Token positions after which the logits are wanted, too: a row of the vocabulary's length each. */
+  positions?: readonly number[] | undefined;
+}
+
+export interface Score {
+  tokenIds: number[];
+  /** ln p of every token but the first, given those before it: one less than `tokenIds`. */
+  logprobs: number[];
+  /** One (vocabSize) row per entry of `positions`. */
+  logits: Float32Array[];
+}
+
 export interface CandidateEvent {
   index: number;
   text: string;

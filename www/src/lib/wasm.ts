@@ -1,6 +1,6 @@
 // What the package uses of the wasm module (src/web in Rust): the two sides of the boundary agree on this file.
 // Plain data crosses it as plain objects; every method that can fail throws an Error with a `code`.
-import type { AdapterInfo, Candidate, CandidateEvent, Counters, Message, ModelInfo, StepMetrics } from './types.ts';
+import type { AdapterInfo, Candidate, CandidateEvent, Counters, Message, ModelInfo, Score, StepMetrics } from './types.ts';
 
 /** Streaming SHA-256. */
 export interface WasmSha256 {
@@ -29,10 +29,17 @@ export interface LoaderOptions {
   tuning?: string | undefined;
 }
 
-/** A prompt and how to continue it; exactly one of `messages` and `prompt`. */
-export interface WasmRequest {
+/** What is to be read: exactly one of the three. */
+export interface WasmInput {
   messages?: Message[] | undefined;
   prompt?: string | undefined;
+  input_ids?: number[] | undefined;
+  /** Absent: the active adapter; `null`: none. */
+  adapter?: string | null | undefined;
+}
+
+/** A prompt and how to continue it. */
+export interface WasmRequest extends WasmInput {
   n: number;
   max_new_tokens: number;
   temperature: number;
@@ -42,8 +49,11 @@ export interface WasmRequest {
   repetition_penalty?: number | undefined;
   seed: number;
   stop_strings: string[];
-  /** Absent: the active adapter; `null`: none. */
-  adapter?: string | null | undefined;
+}
+
+/** Tokens to be judged; `positions` are those after which the logits are wanted. */
+export interface WasmScoreRequest extends WasmInput {
+  positions: number[];
 }
 
 export interface WasmSession {
@@ -68,6 +78,7 @@ export interface WasmModel {
   info(): Omit<ModelInfo, 'wasmBytes' | 'sha256' | 'fileBytes'>;
   count_tokens(input: string | Message[]): number;
   generate(request: WasmRequest): WasmSession;
+  score(request: WasmScoreRequest): Promise<Score>;
   /** `args` as snake_case TrainingArguments with `peft_config`. */
   trainer(method: 'sft' | 'dpo', args: unknown, rows: unknown, checkpoint: Uint8Array | undefined): Promise<WasmTrainer>;
   save_adapter(name: string | undefined): Promise<{ config: string; weights: Uint8Array }>;

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { launch } from './browser.mjs';
 import { equal, finish, ok, test } from './check.mjs';
 import { loadingFiles, loadingTests } from './loading.mjs';
+import { realTests } from './real.mjs';
 import { serve } from './server.mjs';
 import { usingTests } from './using.mjs';
 
@@ -129,6 +130,8 @@ install(fledgling);
   await page.waitForFunction(() => window.t);
   await loadingTests({ page, origin: plain.origin, log: plain.log, files, context: browser.context });
   await usingTests({ page, address: '/m/tiny.gguf' });
+  // ---- (5) the real model's numbers
+  if (!fast) await realTests({ page, address: '/model.gguf', files });
   await plain.close();
 } finally {
   await browser.close();
