@@ -61,11 +61,13 @@ wasm_bindgen_version() {
   awk '$1=="name" && $3=="\"wasm-bindgen\"" {getline; gsub(/"/,"",$3); print $3; exit}' Cargo.lock
 }
 
+# $CHROME where it is set (anything else would surprise whoever set it), else what is found under the usual names.
 find_chrome() {
   local c
-  for c in "${CHROME:-}" chromium chromium-browser google-chrome google-chrome-stable chrome \
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" "/Applications/Chromium.app/Contents/MacOS/Chromium"; do
-    if [ -n "$c" ] && have "$c"; then command -v "$c"; return 0; fi
+  if [ -n "${CHROME:-}" ]; then command -v "$CHROME"; return; fi
+  for c in chromium chromium-browser google-chrome google-chrome-stable chrome \
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" /Applications/Chromium.app/Contents/MacOS/Chromium; do
+    if have "$c"; then command -v "$c"; return 0; fi
   done
   return 1
 }

@@ -3,20 +3,15 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
+import { chromeArgs, findChrome } from '../../scripts/chrome.mjs';
 
-const FLAGS = [
-  '--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
-  '--enable-unsafe-webgpu', '--js-flags=--expose-gc',
-];
-
-/** `FLEDGLING_WEBGPU=native` uses the GPU at hand in place of SwiftShader; `CHROMIUM` names another browser. */
+/** `FLEDGLING_WEBGPU=native` uses the GPU at hand in place of SwiftShader; `CHROME` names another browser. */
 export async function launch() {
   const profile = mkdtempSync(join(tmpdir(), 'fledgling-'));
-  const software = process.env.FLEDGLING_WEBGPU !== 'native';
   const context = await chromium.launchPersistentContext(profile, {
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    executablePath: findChrome(),
     headless: true,
-    args: software ? [...FLAGS, '--use-webgpu-adapter=swiftshader'] : [...FLAGS, '--enable-features=Vulkan', '--use-angle=vulkan'],
+    args: chromeArgs({ software: process.env.FLEDGLING_WEBGPU !== 'native' }),
   });
   return {
     context,
