@@ -20,15 +20,16 @@ export interface JobOptions {
 
 export class Connection {
   #engine: EngineCalls;
-  #close: () => void;
+  /** Ends the Worker, where there is one. */
+  #end: (() => void) | undefined;
   #listeners = new Map<number, (event: EngineEvent) => void>();
   #pending = new Set<(e: unknown) => void>();
   #broken: FledglingError | undefined;
   #nextJob = 1;
 
-  private constructor(engine: EngineCalls, close: () => void) {
+  private constructor(engine: EngineCalls, end?: () => void) {
     this.#engine = engine;
-    this.#close = close;
+    this.#end = end;
   }
 
   static async open(inWorker: boolean): Promise<Connection> {
@@ -48,7 +49,7 @@ export class Connection {
       emit = proxy(emit);
     } else {
       const { Engine } = await import('./engine.ts');
-      connection = new Connection(new Engine(), () => {});
+      connection = new Connection(new Engine());
     }
     await connection.call((e) => e.connect(emit));
     return connection;
@@ -97,11 +98,17 @@ export class Connection {
     this.#break(new FledglingError('disposed', 'the model was disposed of'));
   }
 
+  /** As `close`, for a load that failed: a Worker is ended without waiting for what it still does. */
+  async abandon(): Promise<void> {
+    if (this.#end) this.#break(new FledglingError('disposed', 'loading failed'));
+    else await this.close();
+  }
+
   #break(error: FledglingError): void {
     if (this.#broken) return;
     this.#broken = error;
     for (const fail of this.#pending) fail(error);
     this.#pending.clear();
-    this.#close();
+    this.#end?.();
   }
 }

@@ -1,10 +1,11 @@
 // The engine behind the facade: this very class runs in the Worker (exposed by comlink) or in the page. It holds the
 // wasm model, drives generation token by token and training step by step, and looks for a cancel between any two.
+import { transfer } from 'comlink';
 import { readNote, writeNote } from './cache.ts';
 import { capabilities } from './capabilities.ts';
 import { aborted, FledglingError, toFledglingError, toWire, type WireError } from './errors.ts';
 import { Jobs } from './jobs.ts';
-import { feed, partsOf, REFUSED, type Fed } from './loader.ts';
+import { feed, partsOf, REFUSED, type Fed, type Part, type Sink } from './loader.ts';
 import type { AdapterFiles, AdapterInfo, Candidate, CandidateEvent, Counters, Memory, Message, ModelInfo, Progress, Score, StepMetrics, TrainResult } from './types.ts';
 import { loadWasm, type WasmModel, type WasmModule, type WasmRequest, type WasmScoreRequest, type WasmTrainer } from './wasm.ts';
 
@@ -37,14 +38,38 @@ export interface EngineTrain {
 
 /** A training run as the facade sees it. */
 interface Run {
-  trainer: WasmTrainer;
+  /** Undefined until the rows are tokenized and the first plan is made. */
+  trainer: WasmTrainer | undefined;
   running: boolean;
+  /** A pause was asked for … */
   paused: boolean;
+  /** … and has begun: the device is free. */
+  stopped: boolean;
+  /** Told when it has. */
+  stops: (() => void)[];
   /** Ends a pause. */
   resume: (() => void)[];
   /** Checkpoints asked for while a step was being taken. */
   wanted: { resolve: (b: Uint8Array) => void; reject: (e: unknown) => void }[];
 }
+
+const wake = (waiting: (() => void)[]): void => waiting.splice(0).forEach((w) => w());
+
+/** Settles as the promise does, or rejects as soon as the signal aborts. */
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal, what: string): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(aborted(what));
+    if (signal.aborted) stop();
+    signal.addEventListener('abort', stop, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
+}
+
+/**
+ * Bytes that the wasm heap has just handed out: they move to the page instead of being copied. (What comes the other way is
+ * copied once: it stays the caller's.)
+ */
+const moved = <T>(value: T, ...arrays: (Uint8Array | Float32Array)[]): T => transfer(value, arrays.map((a) => a.buffer as ArrayBuffer));
 
 export class Engine {
   #module: WasmModule | undefined;
@@ -62,18 +87,20 @@ export class Engine {
   /** Ends a job within one token, one training step or one piece of a file. */
   async cancel(job: number): Promise<void> {
     this.#jobs.cancel(job);
-    this.#runs.get(job)?.resume.splice(0).forEach((r) => r());
+    wake(this.#runs.get(job)?.resume ?? []);
   }
 
   async load(job: number, source: string | Blob | readonly File[], o: EngineLoad): Promise<ModelInfo> {
     return this.#jobs.run(job, 'loading', async (signal) => {
-      const { module, memory } = await loadWasm().catch((e: unknown) => {
+      const { module, memory } = await orAborted(loadWasm(), signal, 'loading').catch((e: unknown) => {
+        if (signal.aborted) throw e;
         throw new FledglingError('network', `the engine's wasm could not be loaded: ${e instanceof Error ? e.message : String(e)}`, { cause: e });
       });
       this.#module = module;
       this.#memory = memory;
       const release = await this.#jobs.acquire('loading', signal);
       const fed: Fed[] = [];
+      let rest: Promise<void> | undefined;
       // The device is opened first: without one, nothing should be downloaded.
       try {
         const key = await module.tuning_key();
@@ -84,26 +111,39 @@ export class Engine {
         const loader = await module.ModelLoader.open({ name: o.name, context_length: o.contextLength, kernels: o.kernel, tuning });
         let model: WasmModel | undefined;
         try {
-          const parts = await partsOf(source, signal);
+          const common = { signal, cache: o.cache, hasher: () => new module.Sha256(), warn: (e: FledglingError) => this.#emit(job, { type: 'warning', error: toWire(e) }) };
+          let offline = false;
+          const read = async (part: Part): Promise<string | undefined> => {
+            const pieces: Uint8Array<ArrayBuffer>[] = [];
+            const sink: Sink = { begin: () => {}, push: async (chunk) => void pieces.push(chunk.slice()) };
+            const done = await feed(part, { ...common, expected: undefined, offline, sink, progress: () => {} });
+            offline ||= done?.unverified ?? false;
+            return done && new Blob(pieces).text();
+          };
           let file = '';
-          for (const [i, part] of parts.entries()) {
+          for await (const part of partsOf(source, read)) {
             const done = await feed(part, {
-              signal,
-              cache: o.cache,
-              // One hash names one file: in a folder, that of the last weights.
-              expected: i === parts.length - 1 ? o.sha256 : undefined,
-              hasher: () => new module.Sha256(),
+              ...common,
+              offline,
+              // One hash names one file.
+              expected: part.last ? o.sha256 : undefined,
               sink: { begin: (total) => loader.begin(part.name, total), push: async (chunk) => loader.push(chunk) },
               progress: (progress) => this.#emit(job, { type: 'progress', progress }),
-              warn: (e) => this.#emit(job, { type: 'warning', error: toWire(e) }),
             });
             if (!done) continue;
+            offline ||= done.unverified;
             fed.push(done);
             file = part.name;
             loader.end();
           }
           if (signal.aborted) throw aborted('loading');
-          model = await loader.finish();
+          const building = loader.finish();
+          // Kernels are being measured, which takes seconds and cannot be interrupted: an abort is answered at once, the device
+          // is free when that has ended.
+          model = await orAborted(building, signal, 'loading').catch((e: unknown) => {
+            rest = building.then((late) => late.free(), () => {});
+            throw e;
+          });
           this.#model?.free();
           this.#model = model;
           const known = model.info();
@@ -124,7 +164,8 @@ export class Engine {
           loader.free();
         }
       } finally {
-        release();
+        if (rest) void rest.then(release);
+        else release();
       }
     });
   }
@@ -158,32 +199,42 @@ export class Engine {
   }
 
   async score(request: WasmScoreRequest): Promise<Score> {
-    return this.#exclusive('scoring', (m) => m.score(request));
+    return this.#exclusive('scoring', async (m) => {
+      const score = await m.score(request);
+      return moved(score, ...score.logits);
+    });
   }
 
   async train(job: number, t: EngineTrain): Promise<TrainResult> {
     return this.#jobs.run(job, 'training', async (signal) => {
       const model = this.#need();
-      let release = await this.#jobs.acquire('training', signal);
-      let run: Run | undefined;
+      // Known from now on, so that a pause can be asked for while the run is being prepared.
+      const run: Run = { trainer: undefined, running: true, paused: false, stopped: false, stops: [], resume: [], wanted: [] };
+      this.#runs.set(job, run);
+      let release = () => {};
       const start = performance.now();
       let steps = 0;
       let taken = 0;
       let lossSum = 0;
       try {
+        release = await this.#jobs.acquire('training', signal);
         // The run before this one has nothing left to say: its moments and plans are given back first.
         this.#freeIdleRuns();
-        run = { trainer: await model.trainer(t.method, t.args, t.rows, t.resumeFrom), running: true, paused: false, resume: [], wanted: [] };
-        this.#runs.set(job, run);
+        run.trainer = await model.trainer(t.method, t.args, t.rows, t.resumeFrom);
         for (;;) {
-          for (const w of run.wanted.splice(0)) await run.trainer.checkpoint().then(w.resolve, w.reject);
-          if (signal.aborted) throw aborted(`training (after ${steps} steps; the adapter keeps them)`);
-          if (run.paused) {
+          const answer = await this.#saveWanted(run);
+          if (run.paused && !signal.aborted) {
             release(); // meanwhile the model can answer
-            await new Promise<void>((resolve) => run!.resume.push(resolve));
+            answer();
+            run.stopped = true;
+            wake(run.stops);
+            await new Promise<void>((resolve) => run.resume.push(resolve));
+            run.stopped = false;
             release = await this.#jobs.wait('training', signal);
             continue;
           }
+          answer();
+          if (signal.aborted) throw aborted(`training (after ${steps} steps; the adapter keeps them)`);
           const metrics = await run.trainer.step();
           if (!metrics) break;
           steps = metrics.step;
@@ -191,49 +242,52 @@ export class Engine {
           lossSum += metrics.loss;
           const last = this.#emit(job, { type: 'step', metrics });
           if (t.saveSteps && t.saveSteps > 0 && steps % t.saveSteps === 0) {
-            await this.#emit(job, { type: 'checkpoint', bytes: await run.trainer.checkpoint() });
+            const bytes = await run.trainer.checkpoint();
+            await this.#emit(job, moved({ type: 'checkpoint', bytes }, bytes));
           } else {
             await last;
           }
         }
         return { steps, trainLoss: taken ? lossSum / taken : Number.NaN, seconds: (performance.now() - start) / 1000, adapter: t.adapter };
       } finally {
-        if (run) {
-          run.running = false;
-          // The adapter that was trained is the active one, also after an abort.
-          if (taken > 0 && model === this.#model) model.set_adapter(t.adapter);
-          for (const w of run.wanted.splice(0)) await run.trainer.checkpoint().then(w.resolve, w.reject);
-        }
+        run.running = false;
+        // The adapter that was trained is the active one, also after an abort.
+        if (taken > 0 && model === this.#model) model.set_adapter(t.adapter);
+        const answer = await this.#saveWanted(run);
+        if (!run.trainer) this.#runs.delete(job);
         release();
+        answer();
+        wake(run.stops);
       }
     });
   }
 
+  /** Resolves when the step being taken has ended and the device is free. */
   async pause(job: number): Promise<void> {
-    this.#run(job).paused = true;
+    const run = this.#run(job);
+    if (!run.running) return;
+    run.paused = true;
+    if (!run.stopped) await new Promise<void>((resolve) => run.stops.push(resolve));
   }
 
   async resume(job: number): Promise<void> {
     const run = this.#run(job);
     run.paused = false;
-    run.resume.splice(0).forEach((r) => r());
+    wake(run.stops);
+    wake(run.resume);
   }
 
   /** Optimizer, schedule, data position and random state of a run: between two steps, or after it has ended. */
   async checkpoint(job: number): Promise<Uint8Array> {
     const run = this.#run(job);
-    if (!run.running) {
-      const release = await this.#jobs.acquire('saving a checkpoint');
-      try {
-        return await run.trainer.checkpoint();
-      } finally {
-        release();
-      }
-    }
-    return new Promise((resolve, reject) => {
-      run.wanted.push({ resolve, reject });
-      run.resume.splice(0).forEach((r) => r()); // a paused run looks up, saves and goes on pausing
-    });
+    const { trainer } = run;
+    const bytes = await (run.running || !trainer
+      ? new Promise<Uint8Array>((resolve, reject) => {
+          run.wanted.push({ resolve, reject });
+          wake(run.resume); // a paused run looks up, saves and goes on pausing
+        })
+      : this.#exclusive('saving a checkpoint', () => trainer.checkpoint()));
+    return moved(bytes, bytes);
   }
 
   /** Gives back what an ended run still holds. */
@@ -241,7 +295,7 @@ export class Engine {
     const run = this.#runs.get(job);
     if (!run || run.running) return;
     this.#runs.delete(job);
-    run.trainer.free();
+    run.trainer?.free();
   }
 
   async countTokens(input: string | Message[]): Promise<number> {
@@ -251,7 +305,7 @@ export class Engine {
   async saveAdapter(name: string | undefined): Promise<AdapterFiles> {
     return this.#exclusive('saving an adapter', async (m) => {
       const { config, weights } = await m.save_adapter(name);
-      return { 'adapter_config.json': config, 'adapter_model.safetensors': weights };
+      return moved({ 'adapter_config.json': config, 'adapter_model.safetensors': weights }, weights);
     });
   }
 
@@ -285,9 +339,9 @@ export class Engine {
 
   async dispose(): Promise<void> {
     this.#jobs.cancelAll();
-    for (const run of this.#runs.values()) run.resume.splice(0).forEach((r) => r());
+    for (const run of this.#runs.values()) wake(run.resume);
     await this.#jobs.idle();
-    for (const run of this.#runs.values()) run.trainer.free();
+    for (const run of this.#runs.values()) run.trainer?.free();
     this.#runs.clear();
     this.#model?.free();
     this.#model = undefined;
@@ -307,9 +361,19 @@ export class Engine {
   #freeIdleRuns(): void {
     for (const [job, run] of this.#runs) {
       if (run.running) continue;
-      run.trainer.free();
+      run.trainer?.free();
       this.#runs.delete(job);
     }
+  }
+
+  /** Takes the checkpoints that were asked for; the result hands them over (once the device is free, where that follows). */
+  async #saveWanted(run: Run): Promise<() => void> {
+    const answers: (() => void)[] = [];
+    for (const w of run.wanted.splice(0)) {
+      const bytes = run.trainer ? run.trainer.checkpoint() : Promise.reject(new FledglingError('bad-config', 'this training did not start: there is nothing to save'));
+      answers.push(await bytes.then((b) => () => w.resolve(b), (e: unknown) => () => w.reject(e)));
+    }
+    return () => answers.forEach((a) => a());
   }
 
   async #exclusive<T>(what: string, body: (m: WasmModel) => Promise<T>): Promise<T> {

@@ -20,6 +20,7 @@ export class Jobs {
       return await body(job.controller.signal);
     } finally {
       this.#jobs.delete(id);
+      this.#wake();
     }
   }
 
@@ -56,12 +57,16 @@ export class Jobs {
     return () => {
       if (this.#holder !== holder) return;
       this.#holder = undefined;
-      for (const resolve of this.#freed.splice(0)) resolve();
+      this.#wake();
     };
   }
 
-  /** Resolves when nothing holds the device. */
+  #wake(): void {
+    for (const resolve of this.#freed.splice(0)) resolve();
+  }
+
+  /** Resolves when every job has ended and nothing holds the device. */
   async idle(): Promise<void> {
-    while (this.#holder) await new Promise<void>((resolve) => this.#freed.push(resolve));
+    while (this.#holder || this.#jobs.size > 0) await new Promise<void>((resolve) => this.#freed.push(resolve));
   }
 }

@@ -1,6 +1,6 @@
 // Brings the bytes of a model to the engine, in order and piece by piece: from an address (with a cache, ranges and
 // retries), from a File or from a Blob. The wasm heap sees one piece at a time; every byte is hashed on its way.
-import { CacheEntry } from './cache.ts';
+import { CacheEntry, type CacheMeta } from './cache.ts';
 import { aborted, FledglingError, toFledglingError } from './errors.ts';
 import type { Progress } from './types.ts';
 import type { WasmSha256 } from './wasm.ts';
@@ -13,6 +13,8 @@ export interface Part {
   blob?: Blob;
   /** May be missing on the server. */
   optional?: boolean;
+  /** The last one: that whose hash is the model's. */
+  last?: boolean;
 }
 
 /** Where the bytes go. */
@@ -26,6 +28,8 @@ export interface Feed {
   signal: AbortSignal;
   cache: boolean | 'refresh';
   expected: string | undefined;
+  /** The server of the files before this one could not be reached: what is not stored is taken to be missing, if it may be. */
+  offline: boolean;
   hasher: () => WasmSha256;
   progress(p: Progress): void;
   warn(e: FledglingError): void;
@@ -37,6 +41,8 @@ export interface Fed {
   sha256: string;
   /** Where it is kept, so that a file the engine refuses can be thrown away. */
   entry: CacheEntry | undefined;
+  /** A stored copy, which the server could not be asked about. */
+  unverified: boolean;
 }
 
 /** Bytes of one piece read from storage: 4 MiB bound the growth of the wasm heap. */
@@ -44,37 +50,62 @@ const PIECE = 4 << 20;
 /** Attempts in a row that may fail without a byte of progress. */
 const ATTEMPTS = 4;
 
+/** How long a server may take to say whether a stored file is still the one it has. */
+const ASK_MS = 5000;
+
 const FOLDER_FILES = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'generation_config.json', 'chat_template.jinja'];
+const INDEX = 'model.safetensors.index.json';
 
 function basename(address: string): string {
-  return decodeURIComponent(new URL(address).pathname.split('/').pop() || address);
+  const last = new URL(address).pathname.split('/').pop() || address;
+  try {
+    return decodeURIComponent(last);
+  } catch {
+    return last; // a % that encodes nothing
+  }
 }
 
-/** The files of a source, small ones first and the weights last. */
-export async function partsOf(source: string | Blob | readonly File[], signal: AbortSignal): Promise<Part[]> {
-  if (source instanceof Blob) return [{ name: source instanceof File ? source.name : 'model', blob: source }];
+/** The files of a source, small ones first and the weights last; `read` is given what must be read to know the rest. */
+export async function* partsOf(source: string | Blob | readonly File[], read: (part: Part) => Promise<string | undefined>): AsyncGenerator<Part> {
+  if (source instanceof Blob) return yield { name: source instanceof File ? source.name : 'model', blob: source, last: true };
   if (typeof source !== 'string') {
     const files = [...source].sort((a, b) => Number(a.name.endsWith('.safetensors')) - Number(b.name.endsWith('.safetensors')) || (a.name < b.name ? -1 : 1));
     if (files.length === 0) throw new FledglingError('bad-file', 'no file was given');
-    return files.map((f) => ({ name: f.name, blob: f }));
+    for (const [i, f] of files.entries()) yield { name: f.name, blob: f, last: i === files.length - 1 };
+    return;
   }
-  const path = new URL(source).pathname;
-  if (!path.endsWith('/') && !path.endsWith('/config.json')) return [{ name: basename(source), address: source }];
-  const at = (name: string) => new URL(name, path.endsWith('/') ? source : source.replace(/config\.json(?=$|[?#])/, '')).href;
-  const parts: Part[] = FOLDER_FILES.map((name) => ({ name, address: at(name), optional: name !== 'config.json' && name !== 'tokenizer.json' }));
+  const url = new URL(source);
+  // Whoever encodes a whole name encodes its slash, too.
+  url.pathname = url.pathname.replace(/%2f$/i, '/');
+  const [, last = ''] = /([^/]*)$/.exec(url.pathname) ?? [];
+  const single = last.endsWith('.safetensors');
+  if (last !== '' && last !== 'config.json' && !single) return yield { name: basename(source), address: source, last: true };
+  url.pathname = url.pathname.slice(0, url.pathname.length - last.length);
+  const at = (name: string) => {
+    const file = new URL(url);
+    file.pathname += encodeURIComponent(name);
+    return file.href;
+  };
+  for (const name of FOLDER_FILES) yield { name, address: at(name), optional: name !== 'config.json' };
+  if (single) return yield { name: basename(source), address: source, last: true };
   // One file of weights, or several listed in an index.
-  const index = await fetch(at('model.safetensors.index.json'), { signal }).catch(() => undefined);
-  let weights = ['model.safetensors'];
-  if (index?.ok && index.headers.get('content-type')?.includes('html') !== true) {
-    try {
-      const map = ((await index.json()) as { weight_map: Record<string, string> }).weight_map;
-      weights = [...new Set(Object.values(map))].sort();
-    } catch {
-      throw new FledglingError('bad-file', `${at('model.safetensors.index.json')}: expected JSON with a weight_map`);
-    }
+  const index = await read({ name: INDEX, address: at(INDEX), optional: true });
+  const weights = index === undefined ? ['model.safetensors'] : shards(index, at(INDEX));
+  for (const [i, name] of weights.entries()) yield { name, address: at(name), last: i === weights.length - 1 };
+}
+
+function shards(index: string, address: string): string[] {
+  let names: unknown[];
+  try {
+    names = Object.values((JSON.parse(index) as { weight_map: Record<string, string> }).weight_map);
+  } catch {
+    names = [];
   }
-  for (const name of weights) parts.push({ name, address: at(name) });
-  return parts;
+  const bad = names.find((n) => typeof n !== 'string' || !/^[^/\\]+\.safetensors$/.test(n));
+  if (names.length === 0 || bad !== undefined) {
+    throw new FledglingError('bad-file', `${address}: expected JSON with a weight_map to names of .safetensors files${bad === undefined ? '' : `, found ${JSON.stringify(bad)}`}`);
+  }
+  return [...new Set(names as string[])].sort();
 }
 
 /** Feeds one part to the sink; undefined when it is optional and missing. */
@@ -118,6 +149,7 @@ class Run {
   #loaded = 0;
   #total = 0;
   #begun = false;
+  #unverified = false;
   #lastReport = -Infinity;
 
   constructor(part: Part, f: Feed, entry: CacheEntry | undefined) {
@@ -174,7 +206,9 @@ class Run {
     const meta = this.#entry?.meta;
     if (meta?.complete && this.#entry) {
       const data = await this.#entry.data();
-      if (data.size === meta.total && (!expected || expected.toLowerCase() === meta.sha256)) {
+      // A file that is known by its hash need not be asked about.
+      const wanted = expected ? expected.toLowerCase() === meta.sha256 : !(await this.#changed(meta));
+      if (data.size === meta.total && wanted) {
         await this.local(data, data.size, true);
         const fed = this.finish(true);
         if (fed.sha256 !== meta.sha256) {
@@ -207,7 +241,27 @@ class Run {
 
   finish(fromCache: boolean): Fed {
     this.#report('done', fromCache);
-    return { bytes: this.#loaded, sha256: this.#hash.digest(), entry: this.#entry };
+    return { bytes: this.#loaded, sha256: this.#hash.digest(), entry: this.#entry, unverified: this.#unverified };
+  }
+
+  /**
+   * Asks the server for nothing but headers: is the stored file still the one at its address? Only a clear difference counts. A
+   * server that cannot be reached, refuses or does not know leaves the stored copy in use.
+   */
+  async #changed(meta: CacheMeta): Promise<boolean> {
+    try {
+      if (this.#f.offline || navigator.onLine === false) throw new Error('offline');
+      const signal = AbortSignal.any([this.#f.signal, AbortSignal.timeout(ASK_MS)]);
+      const response = await fetch(meta.address, { method: 'HEAD', signal, cache: 'no-store' });
+      if (!response.ok) return false;
+      const validator = validatorOf(response);
+      const length = lengthOf(response);
+      return (validator !== '' && meta.validator !== '' && validator !== meta.validator) || (length > 0 && length !== meta.total);
+    } catch {
+      this.#check();
+      this.#unverified = true;
+      return false;
+    }
   }
 
   /** Downloads, beginning with what a broken download left and continuing by range when the connection breaks. */
@@ -226,6 +280,7 @@ class Run {
         response = await this.#request(address, at, validator);
       } catch (e) {
         this.#check();
+        if (part.optional && this.#f.offline) return false;
         if (++failures >= ATTEMPTS || (this.#loaded === 0 && typeof navigator !== 'undefined' && !navigator.onLine)) {
           throw new FledglingError('network', `${address}: ${message(e)} (after ${this.#loaded} bytes, ${failures} attempts)`, { cause: e });
         }
@@ -248,9 +303,13 @@ class Run {
         }
         throw new FledglingError('network', `${address}: HTTP ${response.status} ${response.statusText}`.trim());
       }
+      if (part.optional && response.headers.get('content-type')?.includes('html')) {
+        await response.body?.cancel().catch(() => {});
+        return false; // what servers of one-page apps answer in place of 404
+      }
       const same = !validator || validatorOf(response) === '' || validatorOf(response) === validator;
-      const encoded = (response.headers.get('content-encoding') ?? 'identity') !== 'identity';
-      const length = encoded ? 0 : Number(response.headers.get('content-length') ?? 0) || 0;
+      const encoded = isEncoded(response);
+      const length = lengthOf(response);
       const known = this.#total || this.#entry?.meta?.total || 0;
       // Foreign hosts may hide Content-Range; then the length must say that this is the rest of the file.
       const start = rangeStart(response) ?? (length > 0 && at + length === known ? at : undefined);
@@ -386,6 +445,9 @@ const validatorOf = (r: Response) => {
   const etag = r.headers.get('etag') ?? '';
   return etag && !etag.startsWith('W/') ? etag : (r.headers.get('last-modified') ?? '');
 };
+const isEncoded = (r: Response) => (r.headers.get('content-encoding') ?? 'identity') !== 'identity';
+/** Bytes of the body; 0 where they are not known. */
+const lengthOf = (r: Response) => (isEncoded(r) ? 0 : Number(r.headers.get('content-length') ?? 0) || 0);
 const rangeStart = (r: Response) => {
   const found = /^bytes (\d+)-/.exec(r.headers.get('content-range') ?? '')?.[1];
   return found === undefined ? undefined : Number(found);

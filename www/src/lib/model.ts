@@ -56,7 +56,7 @@ export class Model {
       );
       return new Model(connection, info);
     } catch (e) {
-      await connection.close();
+      await connection.abandon();
       throw e;
     }
   }

@@ -49,7 +49,7 @@ abstract class Trainer<Row extends SFTRow | DPORow, Args extends TrainArgs> {
     }
   }
 
-  /** Stops after the current step; meanwhile the model can answer. */
+  /** Stops after the current step; resolves when it has ended: from then on the model can answer. */
   pause(): Promise<void> {
     const job = this.#needJob();
     return this.#connection.call((e) => e.pause(job));

@@ -8,8 +8,8 @@ export interface Message {
 }
 
 /**
- * An address (of a GGUF or safetensors file; an address ending in `/` or in `config.json` is a folder as Transformers
- * writes it), a file, or the files of such a folder.
+ * An address, a file, or the files of a folder. An address names a GGUF file, a folder as Transformers writes it (ending in `/`
+ * or in `config.json`), or a safetensors file in such a folder.
  */
 export type ModelSource = string | URL | File | Blob | readonly File[];
 
@@ -81,6 +81,8 @@ export interface GenerateOptions {
   repetitionPenalty?: number | undefined;
   seed?: number | undefined;
   stopStrings?: string[] | undefined;
+  /** Goes on after the token that ends an answer, up to `maxNewTokens`. */
+  ignoreEos?: boolean | undefined;
   signal?: AbortSignal | undefined;
   /** Name of an adapter, `null` for the base model, left out for the active adapter. */
   adapter?: string | null | undefined;
@@ -164,30 +166,53 @@ export interface PeftConfig {
   r?: number | undefined;
   loraAlpha?: number | undefined;
   loraDropout?: number | undefined;
-  targetModules?: 'all-linear' | string[] | undefined;
+  /** Names, `all-linear`, or a regular expression for whole paths. */
+  targetModules?: string | string[] | undefined;
+  /** Names, or a regular expression, of modules to leave out. */
+  excludeModules?: string | string[] | undefined;
+  /** Numbers of the layers to adapt; all without it. */
+  layersToTransform?: number | number[] | undefined;
+  /** Name of the list of layers, where `layersToTransform` cannot guess it. */
+  layersPattern?: string | string[] | undefined;
   useRslora?: boolean | undefined;
   rankPattern?: Record<string, number> | undefined;
   alphaPattern?: Record<string, number> | undefined;
 }
 
-/** TRL's SFTConfig and TrainingArguments, in camelCase. */
+/** TRL's SFTConfig and TrainingArguments, in camelCase; the defaults are those in convert.ts. */
 export interface TrainArgs {
   learningRate?: number | undefined;
   numTrainEpochs?: number | undefined;
+  /** Steps in all; −1 leaves it to the epochs. */
   maxSteps?: number | undefined;
   perDeviceTrainBatchSize?: number | undefined;
   gradientAccumulationSteps?: number | undefined;
+  /** Below 1: a fraction of all steps. */
   warmupSteps?: number | undefined;
-  lrSchedulerType?: 'constant' | 'linear' | 'cosine' | undefined;
+  /** Fraction of all steps, where `warmupSteps` is 0. */
+  warmupRatio?: number | undefined;
+  lrSchedulerType?: 'constant' | 'constant_with_warmup' | 'linear' | 'cosine' | undefined;
   weightDecay?: number | undefined;
   adamBeta1?: number | undefined;
   adamBeta2?: number | undefined;
   adamEpsilon?: number | undefined;
+  /** 0: gradients are not clipped. */
   maxGradNorm?: number | undefined;
   seed?: number | undefined;
-  maxLength?: number | undefined;
+  /** Seed of the order of rows; `seed` without it. */
+  dataSeed?: number | undefined;
+  /** Longer rows are cut; `null`: never, rows longer than the context are refused. */
+  maxLength?: number | null | undefined;
+  /** Of rows with `prompt` and `completion`: only the completion counts. */
   completionOnlyLoss?: boolean | undefined;
+  /** Of rows with `messages`: only the assistant's messages count. */
+  assistantOnlyLoss?: boolean | undefined;
+  /** Rows in a new random order every epoch (default), or as they come. Not in TRL. */
   shuffle?: boolean | undefined;
+  /** Activations are computed again instead of kept; without it, where they would exceed `activationMemory`. */
+  gradientCheckpointing?: boolean | undefined;
+  /** Bytes; 1 GiB by default. Not in TRL. */
+  activationMemory?: number | undefined;
   peftConfig?: PeftConfig | undefined;
   /** Adapter to train: continued where it exists, created from `peftConfig` where it does not. */
   adapterName?: string | undefined;

@@ -49,6 +49,7 @@ export interface WasmRequest extends WasmInput {
   repetition_penalty?: number | undefined;
   seed: number;
   stop_strings: string[];
+  ignore_eos?: boolean | undefined;
 }
 
 /** Tokens to be judged; `positions` are those after which the logits are wanted. */

@@ -1,13 +1,18 @@
 // Loading: the cache and its hash, ranges, retries, aborts, a full disk, files that are not what they claim.
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { equal, ok, test } from './check.mjs';
 import { brokenGgufs, tinyGguf } from './gguf.mjs';
+import { etagOf } from './server.mjs';
+
+const fixture = (name) => readFileSync(new URL(`../../../tests/fixtures/models/llama/${name}`, import.meta.url));
 
 const sha = (b) => createHash('sha256').update(b).digest('hex');
 
 export function loadingFiles(files) {
   files.set('/m/tiny.gguf', tinyGguf().bytes);
   files.set('/m/other.gguf', tinyGguf({ ff: 160 }).bytes);
+  for (const name of ['config.json', 'model.safetensors']) files.set(`/m/folder/${name}`, fixture(name));
   for (const b of brokenGgufs()) files.set(`/m/broken-${b.name}.gguf`, Buffer.from(b.bytes));
 }
 
@@ -16,7 +21,8 @@ export async function loadingTests({ page, origin, log, files, context }) {
   const tiny = files.get('/m/tiny.gguf');
   const load = (key, source, options = {}) => page.evaluate(([k, s, o]) => window.t.load(k, s, o), [key, source, options]);
   const dispose = (key) => page.evaluate((k) => window.t.dispose(k), key);
-  const asked = (url) => log.filter((l) => l.url === url);
+  /** Requests for the bytes of a file; one that only asks whether it has changed is not among them. */
+  const asked = (url) => log.filter((l) => l.url === url && l.method === 'GET');
   const answers = (key) =>
     page.evaluate((k) => window.t.run(k, async (m) => (await m.chat([{ role: 'user', content: 'Hi' }], { maxNewTokens: 3 }).result).tokenIds.length), key);
   const usable = async (key) => {
@@ -24,7 +30,7 @@ export async function loadingTests({ page, origin, log, files, context }) {
     ok(a.ok && a.value >= 1, `the model should still answer: ${JSON.stringify(a)}`);
   };
 
-  await test('load: from an address, with progress, then from the cache without a request', async () => {
+  await test('load: from an address, with progress, then from the cache without a download', async () => {
     const first = await load('a', '/m/tiny.gguf');
     ok(first.ok, `${first.code}: ${first.message}`);
     equal(first.info.sha256, sha(tiny), 'sha256');
@@ -40,6 +46,69 @@ export async function loadingTests({ page, origin, log, files, context }) {
     await dispose('b');
     const listed = await page.evaluate(() => window.t.fledgling.cachedModels());
     ok(listed.some((c) => c.address === `${origin}/m/tiny.gguf` && c.complete && c.bytes === tiny.length), `cachedModels: ${JSON.stringify(listed)}`);
+  });
+
+  await test('load: another file behind a stored address is noticed, also one of the same size', async () => {
+    for (const query of ['', '?noetag']) {
+      // With neither ETag nor Last-Modified, only the size can tell.
+      const [old, now] = query ? [tiny, files.get('/m/other.gguf')] : [tiny, Buffer.from(tiny)];
+      if (!query) now[now.length - 3] ^= 1;
+      const url = `/m/replaced.gguf${query}`;
+      files.set('/m/replaced.gguf', old);
+      const before = await load('x', url);
+      equal(before.info?.sha256, sha(old), `${query} first (${before.message})`);
+      await dispose('x');
+      files.set('/m/replaced.gguf', now);
+      const after = await load('x', url);
+      equal([after.fromCache, after.info?.sha256], [false, sha(now)], `${query} then (${after.message})`);
+      await dispose('x');
+      const again = await load('x', url);
+      equal([again.fromCache, again.info?.sha256], [true, sha(now)], `${query} stored again (${again.message})`);
+      await dispose('x');
+    }
+  });
+
+  await test('load: the stored copy serves where the server is gone or refuses to answer', async () => {
+    for (const url of ['/m/tiny.gguf?gone', '/m/tiny.gguf?status=500&after=1']) {
+      const first = await load('x', url);
+      ok(first.ok && !first.fromCache, `${url}: ${first.message}`);
+      await dispose('x');
+      const second = await load('x', url);
+      ok(second.ok && second.fromCache, `${url}: ${JSON.stringify(second)}`);
+      await dispose('x');
+    }
+  });
+
+  await test('load: a folder as Transformers writes it, stored file by file, also when the server is gone', async () => {
+    const ids = () => page.evaluate(() => window.t.run('x', async (m) => (await m.generate([1, 2, 3], { maxNewTokens: 4, ignoreEos: true }).result).tokenIds));
+    const found = [];
+    // Whoever encodes the offered name as a whole also encodes its slash.
+    const ways = [['/m/folder/?gone', false], ['/m/folder/?gone', true], ['/m/folder%2F', false], ['/m/folder/model.safetensors', true], ['/m/folder/config.json', true]];
+    for (const [address, stored] of ways) {
+      const r = await load('x', address);
+      ok(r.ok, `${address}: ${r.code}: ${r.message}`);
+      equal([r.info.architecture, r.fromCache], ['llama', stored], address);
+      found.push((await ids()).value);
+      await dispose('x');
+    }
+    equal(new Set(found.map(String)).size, 1, `tokens ${JSON.stringify(found)}`);
+    equal(found[0]?.length, 4, 'tokens');
+  });
+
+  await test('load: an index of weights is believed no further than its folder', async () => {
+    files.set('/m/odd/config.json', files.get('/m/folder/config.json'));
+    for (const [map, code] of [['{"weight_map": {"a": "../folder/model.safetensors"}}', 'bad-file'], ['{"weight_map": {}}', 'bad-file'], ['no json', 'bad-file']]) {
+      files.set('/m/odd/model.safetensors.index.json', Buffer.from(map));
+      equal((await load('x', '/m/odd/', { cache: false })).code, code, map);
+    }
+  });
+
+  await test('load: a cancel while kernels are being measured is answered at once', async () => {
+    await page.evaluate(() => window.t.forgetTuning());
+    const r = await load('x', '/m/tiny.gguf', { abortAfter: 200 });
+    equal(r.code, 'aborted', `code (${r.message})`);
+    ok(r.answeredIn < 1000, `answered after ${r.answeredIn} ms`);
+    await usable('a');
   });
 
   await test('load: from a File', async () => {
@@ -88,7 +157,7 @@ export async function loadingTests({ page, origin, log, files, context }) {
     const [next] = asked(url).slice(before);
     const from = Number(/^bytes=(\d+)-$/.exec(next.range)?.[1]);
     ok(from >= 60000 && from < tiny.length, `range: ${next.range}`);
-    equal(next.ifRange, `"${tiny.length}"`, 'If-Range');
+    equal(next.ifRange, etagOf(tiny), 'If-Range');
     await dispose('x');
   });
 

@@ -6,12 +6,13 @@ export function install(fledgling) {
   window.t = {
     fledgling,
     models,
-    /** Loads under a key; `abortAt` aborts after so many bytes. */
-    async load(key, source, { abortAt, file, ...options } = {}) {
+    /** Loads under a key; `abortAt` aborts after so many bytes, or `abortAfter` so many ms after the last byte. */
+    async load(key, source, { abortAt, abortAfter, file, ...options } = {}) {
       const statuses = [];
       const warnings = [];
       let fromCache = false;
       let loaded = 0;
+      let cancelled;
       const controller = new AbortController();
       if (file) source = new File([await (await fetch(source)).blob()], file);
       try {
@@ -24,12 +25,13 @@ export function install(fledgling) {
             fromCache = fromCache || p.fromCache === true;
             loaded = p.loaded;
             if (abortAt !== undefined && p.loaded >= abortAt) controller.abort();
+            if (abortAfter !== undefined && p.status === 'done') setTimeout(() => ((cancelled = performance.now()), controller.abort()), abortAfter);
           },
         });
         models.set(key, model);
         return { ok: true, info: model.info, statuses, warnings, fromCache, loaded };
       } catch (e) {
-        return { ...failure(e), statuses, warnings, fromCache, loaded };
+        return { ...failure(e), statuses, warnings, fromCache, loaded, answeredIn: performance.now() - cancelled };
       }
     },
     /** Runs a body with a loaded model; an error comes back as data. */
@@ -43,6 +45,11 @@ export function install(fledgling) {
     async dispose(key) {
       await models.get(key)?.dispose();
       models.delete(key);
+    },
+    /** Forgets which kernels were the fastest: the next load measures again. */
+    async forgetTuning() {
+      const dir = await (await (await navigator.storage.getDirectory()).getDirectoryHandle('fledgling')).getDirectoryHandle('models');
+      for await (const name of dir.keys()) if (name.startsWith('tuning-')) await dir.removeEntry(name);
     },
     /** Flips one byte of every stored model. */
     async corruptCache() {

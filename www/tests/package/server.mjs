@@ -1,4 +1,5 @@
 // A static server that can misbehave: query parameters of a request say how (see `faults`).
+import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
@@ -7,6 +8,14 @@ const TYPES = {
   '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.mjs': 'text/javascript; charset=utf-8', '.css': 'text/css',
   '.wasm': 'application/wasm', '.json': 'application/json', '.gguf': 'application/octet-stream', '.safetensors': 'application/octet-stream',
 };
+
+const etags = new WeakMap();
+/** Says what is in a file in memory, and what is known of one on disk. */
+export function etagOf(source, size) {
+  if (!Buffer.isBuffer(source)) return `"${size}"`;
+  if (!etags.has(source)) etags.set(source, `"${createHash('sha256').update(source).digest('hex').slice(0, 16)}"`);
+  return etags.get(source);
+}
 
 /**
  * @param {{root?: string, files?: Map<string, Buffer | string>, mounts?: Record<string, string>}} o `root` is a folder, `files` are kept in
@@ -24,6 +33,13 @@ export async function serve({ root, files = new Map(), mounts = {} }) {
       'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp', 'cross-origin-resource-policy': 'cross-origin',
       'cache-control': 'no-store',
     };
+    const nth = (seen.get(req.url) ?? 0) + 1;
+    seen.set(req.url, nth);
+    // gone: only the first request is answered, afterwards the machine is off.
+    if (q.has('gone') && nth > 1) {
+      req.socket.destroy();
+      return;
+    }
     let source = files.get(path) ?? mounts[path];
     if (source === undefined && root) {
       let file = join(root, normalize(path));
@@ -36,16 +52,14 @@ export async function serve({ root, files = new Map(), mounts = {} }) {
     }
     const inMemory = Buffer.isBuffer(source);
     const size = inMemory ? source.length : statSync(source).size;
-    const nth = (seen.get(req.url) ?? 0) + 1;
-    seen.set(req.url, nth);
     const range = /^bytes=(\d+)-$/.exec(req.headers.range ?? '');
-    log.push({ url: req.url, range: req.headers.range, ifRange: req.headers['if-range'], nth });
-    // status=503&times=2: the first two requests are refused.
-    if (q.has('status') && nth <= Number(q.get('times') ?? Infinity)) {
+    log.push({ method: req.method, url: req.url, range: req.headers.range, ifRange: req.headers['if-range'], nth });
+    // status=503&times=2: the first two requests are refused; after=1: all but the first.
+    if (q.has('status') && nth > Number(q.get('after') ?? 0) && nth <= Number(q.get('times') ?? Infinity)) {
       res.writeHead(Number(q.get('status')), headers).end('refused');
       return;
     }
-    const etag = `"${q.get('etag') === 'changing' ? nth : size}"`;
+    const etag = q.get('etag') === 'changing' ? `"${nth}"` : etagOf(source, size);
     headers['content-type'] = TYPES[extname(path)] ?? 'application/octet-stream';
     if (!q.has('noetag')) headers['etag'] = etag;
     let start = 0;
@@ -61,6 +75,10 @@ export async function serve({ root, files = new Map(), mounts = {} }) {
     }
     headers['content-length'] = size - start;
     res.writeHead(status, headers);
+    if (req.method === 'HEAD') {
+      res.end();
+      return;
+    }
     // drop=N: the connection breaks after N bytes of this answer, for the first `times` (1) answers.
     const drop = q.has('drop') && nth <= Number(q.get('times') ?? 1) ? Number(q.get('drop')) : Infinity;
     const slow = Number(q.get('slow') ?? 0);

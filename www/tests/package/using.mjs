@@ -190,28 +190,119 @@ export async function usingTests({ page, address }) {
     equal(r.parts, r.whole, 'losses');
   });
 
-  await test('pause: the model answers meanwhile, a checkpoint can be saved, resuming finishes', async () => {
+  await test('pause: a question can be asked at once, a checkpoint can be saved, resuming finishes', async () => {
     const r = await value('m', async (m, { SFTTrainer }) => {
-      const trainer = new SFTTrainer(m, { maxSteps: 4, adapterName: 'p', peftConfig: { r: 2 } });
+      const trainer = new SFTTrainer(m, { maxSteps: 6, adapterName: 'p', peftConfig: { r: 2 } });
       let steps = 0;
       let paused;
       const run = trainer.train([{ prompt: 'a', completion: 'b' }], { onStep: () => ++steps === 1 && (paused = trainer.pause()) });
       run.catch(() => (paused ??= run)); // an error must end the waiting
       while (!paused) await new Promise((r) => setTimeout(r, 5));
       await paused;
-      await new Promise((r) => setTimeout(r, 400));
+      const ask = () => m.chat([{ role: 'user', content: 'Hi' }], { maxNewTokens: 2, adapter: null }).result;
       const at = steps;
-      const answer = await m.chat([{ role: 'user', content: 'Hi' }], { maxNewTokens: 2, adapter: null }).result;
+      const answer = await ask();
+      await trainer.pause();
       const bytes = (await trainer.saveCheckpoint()).length;
+      const again = await ask();
       const still = steps;
       await trainer.resume();
+      await trainer.pause();
+      const third = await ask();
+      const one = steps;
+      await trainer.resume();
       const result = await run;
+      await trainer.pause(); // nothing is left to pause
+      const after = (await trainer.saveCheckpoint()).length;
       await m.removeAdapter('p');
-      return { at, still, answered: answer.tokenIds.length, bytes, end: result.steps };
+      return { at, still, one, answered: [answer, again, third].map((a) => a.tokenIds.length), bytes, after, end: result.steps };
     });
-    ok(r.at < 4 && r.still === r.at, `paused at ${r.at}, then ${r.still}`);
-    ok(r.answered > 0 && r.bytes > 100, JSON.stringify(r));
-    equal(r.end, 4, 'steps');
+    ok(r.at < 6 && r.still === r.at && r.one <= r.at + 1, `paused at ${r.at}, then ${r.still}, then ${r.one}`);
+    ok(r.answered.every((n) => n > 0) && r.bytes > 100 && r.after > 100, JSON.stringify(r));
+    equal(r.end, 6, 'steps');
+  });
+
+  await test('pause: asked for before the first step, and ended by a cancel', async () => {
+    const r = await value('m', async (m, { SFTTrainer }) => {
+      const stop = new AbortController();
+      const trainer = new SFTTrainer(m, { maxSteps: 3, adapterName: 'p', peftConfig: { r: 2 } });
+      let steps = 0;
+      const run = trainer.train([{ prompt: 'a', completion: 'b' }], { onStep: () => steps++, signal: stop.signal }).catch((e) => e.code);
+      await trainer.pause();
+      const early = steps;
+      const answered = (await m.chat([{ role: 'user', content: 'Hi' }], { maxNewTokens: 2, adapter: null }).result).tokenIds.length;
+      stop.abort();
+      const code = await run;
+      const names = (await m.adapters()).map((a) => a.name);
+      if (names.includes('p')) await m.removeAdapter('p');
+      return { early, answered, code };
+    });
+    ok(r.early <= 1 && r.answered > 0, JSON.stringify(r));
+    equal(r.code, 'aborted', 'code');
+  });
+
+  await test('merged: the base answers as the adapter did', async () => {
+    const other = await load('merge');
+    ok(other.ok, other.message);
+    const r = await value('merge', async (m, { SFTTrainer }) => {
+      const messages = [{ role: 'user', content: 'Hello' }, { role: 'assistant', content: 'abcabc' }];
+      const logprobs = async (adapter) => (await m.score(messages, { adapter })).logprobs;
+      const base = await logprobs(null);
+      await new SFTTrainer(m, { learningRate: 0.01, maxSteps: 6, lrSchedulerType: 'constant', peftConfig: { r: 4 } }).train([{ messages }]);
+      const tuned = await logprobs('default');
+      await m.mergeAdapter('default');
+      return { base, tuned, merged: await logprobs(null), left: (await m.adapters()).length };
+    });
+    const apart = (a, b) => a.reduce((most, v, i) => Math.max(most, Math.abs(v - b[i])), 0);
+    ok(apart(r.base, r.tuned) > 0.1, `the adapter changes little: ${apart(r.base, r.tuned)}`);
+    ok(apart(r.merged, r.tuned) < 1e-3, `merged and tuned differ by ${apart(r.merged, r.tuned)}`);
+    equal(r.left, 0, 'adapters left');
+    await page.evaluate(() => window.t.dispose('merge'));
+  });
+
+  await test('every field of the trainers reaches the engine, which names what is impossible', async () => {
+    const peft = (o) => ({ peftConfig: { r: 2, ...o } });
+    const wrong = [
+      [{ learningRate: -1 }, 'learning_rate'], [{ numTrainEpochs: -1 }, 'num_train_epochs'], [{ maxSteps: -5 }, 'max_steps'],
+      [{ perDeviceTrainBatchSize: 0 }, 'per_device_train_batch_size'], [{ gradientAccumulationSteps: 0 }, 'gradient_accumulation_steps'],
+      [{ warmupSteps: -1 }, 'warmup_steps'], [{ warmupRatio: 2 }, 'warmup_ratio'], [{ lrSchedulerType: 'x' }, 'lr_scheduler_type'],
+      [{ weightDecay: -1 }, 'weight_decay'], [{ adamBeta1: 1 }, 'adam_beta1'], [{ adamBeta2: 1 }, 'adam_beta2'], [{ adamEpsilon: 2 }, 'adam_epsilon'],
+      [{ maxGradNorm: -1 }, 'max_grad_norm'], [{ dataSeed: -1 }, 'data_seed'], [{ maxLength: 1 }, 'max_length'], [{ completionOnlyLoss: 'x' }, 'completion_only_loss'],
+      [{ assistantOnlyLoss: 'x' }, 'assistant_only_loss'], [{ shuffle: 'x' }, 'shuffle'], [{ gradientCheckpointing: 'x' }, 'gradient_checkpointing'],
+      [{ activationMemory: 0 }, 'activation_memory'], [{ beta: -1 }, 'beta', 'DPOTrainer'], [{ labelSmoothing: 0.9 }, 'label_smoothing', 'DPOTrainer'],
+      [{ lossType: 'ipo' }, 'loss_type', 'DPOTrainer'], [peft({ r: 0 }), 'r'], [peft({ loraDropout: 1 }), 'lora_dropout'], [peft({ excludeModules: 7 }), 'peft_config'],
+      [peft({ layersPattern: 'layers', targetModules: ['q_proj'] }), 'layers_pattern'], [peft({ layersToTransform: 0, targetModules: 'q_proj' }), 'layers_to_transform'],
+    ];
+    const codes = await value('m', async (m, fledgling, cases) => {
+      const out = [];
+      for (const [args, , trainer = 'SFTTrainer'] of cases) {
+        const row = { prompt: 'a', completion: 'b', chosen: 'b', rejected: 'c' };
+        out.push(await new fledgling[trainer](m, { adapterName: 'f', maxSteps: 1, ...args }).train([row]).then(() => ({}), (e) => ({ code: e.code, message: e.message })));
+      }
+      return out;
+    }, wrong);
+    for (const [i, [args, name]] of wrong.entries()) ok(codes[i].code === 'bad-config' && codes[i].message.includes(name), `${JSON.stringify(args)}: ${JSON.stringify(codes[i])}`);
+    const r = await value('m', async (m, { SFTTrainer }) => {
+      const rows = ['ab', 'cd', 'ef', 'gh'].map((c) => ({ messages: [{ role: 'user', content: 'x' }, { role: 'assistant', content: c }] }));
+      const train = async (args) => {
+        const steps = [];
+        const trainer = new SFTTrainer(m, { maxSteps: 4, learningRate: 0.01, adapterName: 'f', ...args, peftConfig: { r: 2, ...args.peftConfig } });
+        await trainer.train(rows, { onStep: (s) => steps.push(s) });
+        await trainer.dispose();
+        const { targetModules, parameters } = (await m.adapters()).find((a) => a.name === 'f');
+        await m.removeAdapter('f');
+        return { losses: steps.map((s) => s.loss), rates: steps.map((s) => s.learning_rate), targetModules, parameters };
+      };
+      return {
+        plain: await train({ maxLength: null }), again: await train({ gradientCheckpointing: true, activationMemory: 1e6 }), warm: await train({ warmupRatio: 0.5, lrSchedulerType: 'constant_with_warmup' }),
+        assistant: await train({ assistantOnlyLoss: true }), order: await train({ dataSeed: 7 }), one: await train({ peftConfig: { layersToTransform: [1], targetModules: ['q_proj', 'v_proj'], excludeModules: ['v_proj'] } }),
+      };
+    });
+    ok(r.again.losses.every((l, i) => Math.abs(l - r.plain.losses[i]) < 1e-4), `recomputed activations: ${r.again.losses} instead of ${r.plain.losses}`);
+    equal(r.warm.rates, [0, 0.005, 0.01, 0.01], 'warm-up');
+    ok(r.assistant.losses[0] !== r.plain.losses[0], 'assistantOnlyLoss changes what counts');
+    ok(r.order.losses[0] !== r.plain.losses[0], `dataSeed changes the order: ${r.order.losses} and ${r.plain.losses}`);
+    equal(r.one.parameters, 2 * (64 + 64), 'one layer, one module');
   });
 
   await test('refused: an empty dataset', () => refuses('empty-dataset', (m, { SFTTrainer }) => new SFTTrainer(m, {}).train([])));
