@@ -1,5 +1,7 @@
 //! fledgling: a Transformer that lives in a browser tab and learns from the person in front of it.
 pub mod clock;
+pub mod counters;
+pub mod cpu;
 pub mod error;
 pub mod feedback;
 pub mod formats;

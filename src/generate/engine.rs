@@ -4,8 +4,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::gpu::Gpu;
-use crate::graph::{Desc, Program, ProgramOptions, Tape, Tensor};
+use crate::graph::{Desc, Exec, Program, ProgramOptions, Tape, Tensor};
 use crate::models::{ActiveAdapter, AdapterChoice, CachedInputs, LoadedModel};
 use crate::nn::{KvCache, Move};
 use crate::ops::embedding::GatherRows;
@@ -43,7 +42,7 @@ type Key = (usize, End, Option<String>);
 /// See the module.
 pub(super) struct Engine {
     pub loaded: Rc<LoadedModel>,
-    pub gpu: Gpu,
+    pub exec: Exec,
     cache: Option<KvCache>,
     programs: HashMap<Key, Rc<Program>>,
     seen: HashMap<usize, Tensor>,
@@ -59,11 +58,12 @@ pub(super) struct Engine {
 
 impl Engine {
     pub fn new(loaded: Rc<LoadedModel>) -> Result<Engine> {
-        let gpu = loaded.model.exec().gpu().cloned().ok_or_else(|| Error::NoAdapter("generation runs on the GPU executor".into()))?;
+        let exec = loaded.model.exec().clone();
+        exec.need_device("generation")?;
         let version = loaded.model.version();
         Ok(Engine {
             loaded,
-            gpu,
+            exec,
             cache: None,
             programs: HashMap::new(),
             seen: HashMap::new(),
@@ -149,7 +149,7 @@ impl Engine {
             Some(old) => old.resized(model.exec(), slots, moves)?,
             None => model.cache(slots)?,
         };
-        self.gpu.check()?;
+        self.exec.check()?;
         self.cache = Some(new);
         self.programs.clear();
         Ok(())
@@ -186,7 +186,7 @@ impl Engine {
         let tape = self.record(m, end, adapter)?;
         // A token is one submit; a chunk of a prompt is several, so that a page keeps painting.
         let per_submit = if end == End::Sample { 4096 } else { 64 };
-        let program = Rc::new(Program::build(&self.gpu, &tape, ProgramOptions { per_submit })?);
+        let program = Rc::new(Program::build(&self.exec, &tape, ProgramOptions { per_submit })?);
         self.programs.insert(key, program.clone());
         Ok(program)
     }
@@ -240,7 +240,7 @@ impl Engine {
     /// Rows of the next prefill chunk when `left` tokens are left: on a processor every row costs, idle ones too; on a GPU one large
     /// chunk costs least.
     pub fn chunk(&self, left: usize) -> usize {
-        if self.gpu.caps().is_software {
+        if self.exec.is_processor() {
             let fits = BUCKETS.iter().rev().find(|b| **b <= left && **b <= SOFTWARE_CHUNK);
             return fits.copied().unwrap_or(BUCKETS[0]);
         }

@@ -7,8 +7,7 @@ use std::rc::Rc;
 use super::engine::{End, Engine, NONE};
 use super::options::{Candidate, Event, FinishReason, GenerateOptions, Seconds};
 use crate::clock;
-use crate::gpu::Buf;
-use crate::graph::Program;
+use crate::graph::{Mem, Program, Transfer};
 use crate::models::{ActiveAdapter, AdapterChoice, LoadedModel};
 use crate::nn::Move;
 use crate::tokenizer::{DecodeStream, StopMatcher};
@@ -43,12 +42,12 @@ struct Session {
     /// Tokens submitted (sampled or being sampled) per candidate.
     submitted: usize,
     /// Where the tokens of the last submitted step are on the device.
-    last: Option<Buf>,
+    last: Option<Mem>,
     /// Where each token that has not been read yet will be mapped.
-    waiting: VecDeque<Buf>,
-    staging: [Buf; 2],
+    waiting: VecDeque<Mem>,
+    staging: [Mem; 2],
     /// ln p of every token: (limit, n).
-    logps: Buf,
+    logps: Mem,
     rows: Vec<Row>,
     started: f64,
     seconds: Seconds,
@@ -118,7 +117,7 @@ impl Generator {
         if options.repetition_penalty != 1.0 {
             self.engine.mark_seen(n, prompt)?;
         }
-        let gpu = &self.engine.gpu;
+        let exec = &self.engine.exec;
         let bytes = (n * 4) as u64;
         let row = || Row {
             decode: DecodeStream::new(true),
@@ -138,8 +137,8 @@ impl Generator {
             submitted: 0,
             last: None,
             waiting: VecDeque::new(),
-            staging: [gpu.staging(bytes), gpu.staging(bytes)],
-            logps: gpu.storage("logprobs", limit as u64 * bytes)?,
+            staging: [exec.staging(bytes)?, exec.staging(bytes)?],
+            logps: exec.storage("logprobs", limit as u64 * bytes)?,
             started,
             seconds: Seconds::default(),
             options,
@@ -190,11 +189,11 @@ impl Generator {
             s.submit(&mut self.engine)?;
         }
         // On a GPU the next step is under way while the last token is read back; a processor has nothing to gain and a step to lose.
-        if !self.engine.gpu.caps().is_software && s.submitted < s.limit {
+        if !self.engine.exec.is_processor() && s.submitted < s.limit {
             s.submit(&mut self.engine)?;
         }
         if let Some(staging) = s.waiting.pop_front() {
-            let bytes = self.engine.gpu.map(&staging, (s.options.n * 4) as u64).await?;
+            let bytes = self.engine.exec.map(&staging, (s.options.n * 4) as u64).await?;
             let tokens: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
             let first = s.rows.iter().all(|r| r.tokens.is_empty());
             s.take(&self.engine, &tokens, &mut events);
@@ -217,7 +216,7 @@ impl Generator {
         s.end_all(FinishReason::Abort, &mut Vec::new());
         let n = s.options.n;
         let longest = s.rows.iter().map(|r| r.tokens.len()).max().unwrap_or(0);
-        let logps: Vec<f32> = if longest > 0 { self.engine.gpu.read_as(&s.logps, longest * n).await? } else { Vec::new() };
+        let logps: Vec<f32> = bytemuck::pod_collect_to_vec(&self.engine.exec.read(&s.logps, 0, (longest * n * 4) as u64).await?);
         if s.read == s.prompt.len() {
             self.engine.ids.clone_from(&s.prompt);
             // Of a candidate's tokens all but the last have certainly been read.
@@ -340,8 +339,9 @@ impl Session {
             self.submit_program(engine, &program)?;
         } else {
             program.submit(&self.options.step(0, self.adapter.is_some()));
+            program.check()?;
             // So that an abort has an effect before the next chunk.
-            engine.gpu.done().await?;
+            engine.exec.done().await?;
         }
         self.read += count;
         engine.ids = self.prompt[..self.read].to_vec();
@@ -358,9 +358,9 @@ impl Session {
         }
         let program = engine.program(n, End::Sample, self.adapter.as_ref())?;
         if let Some(last) = &self.last {
-            let ids = program.input_buf("ids");
+            let ids = program.input_mem("ids");
             if !last.same_buffer(&ids) {
-                engine.gpu.copy(&[(last.clone(), 0, ids, 0, (n * 4) as u64)]);
+                engine.exec.copy(&[Transfer::new(last, &ids, 0, (n * 4) as u64)]);
             }
         }
         let alive = |i: usize| self.rows[i].finished.is_none();
@@ -376,22 +376,19 @@ impl Session {
     fn submit_program(&mut self, engine: &Engine, program: &Program) -> Result<()> {
         let staging = self.staging[self.submitted % 2].clone();
         let bytes = (self.options.n * 4) as u64;
-        let (token, logp) = (program.output_buf("token"), program.output_buf("logp"));
+        let (token, logp) = (program.output_mem("token"), program.output_mem("logp"));
         let at = self.submitted as u64 * bytes;
         let step = self.options.step(self.submitted, self.adapter.is_some());
         // A decoding program feeds itself; behind a prefill the tokens wait in its output.
-        let own = (!program.has_input("last")).then(|| program.input_buf("ids"));
-        program.submit_with(&step, |encoder| {
-            encoder.copy_buffer_to_buffer(token.raw(), token.offset(), staging.raw(), 0, bytes);
-            encoder.copy_buffer_to_buffer(logp.raw(), logp.offset(), self.logps.raw(), self.logps.offset() + at, bytes);
-            if let Some(ids) = &own {
-                encoder.copy_buffer_to_buffer(token.raw(), token.offset(), ids.raw(), ids.offset(), bytes);
-            }
-        });
+        let own = (!program.has_input("last")).then(|| program.input_mem("ids"));
+        let mut copies = vec![Transfer::new(&token, &staging, 0, bytes), Transfer::new(&logp, &self.logps, at, bytes)];
+        copies.extend(own.as_ref().map(|ids| Transfer::new(&token, ids, 0, bytes)));
+        program.submit_then(&step, &copies);
         self.last = Some(own.unwrap_or(token));
         self.submitted += 1;
         self.waiting.push_back(staging);
-        engine.gpu.check()
+        engine.exec.check()?;
+        program.check()
     }
 
     /// Twice as many own slots for every candidate.

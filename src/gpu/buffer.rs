@@ -1,9 +1,9 @@
 //! Storage buffers whose bytes are counted while they live.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use super::Gpu;
+use crate::counters::Counters;
 use crate::{Error, Result};
 
 /// A GPU buffer, or a range of one. Cloning shares it; the memory is given back with the last clone.
@@ -18,12 +18,12 @@ pub struct Buf {
 
 struct Owned {
     raw: wgpu::Buffer,
-    live: Rc<Cell<u64>>,
+    counters: Rc<Counters>,
 }
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        self.live.set(self.live.get() - self.raw.size());
+        self.counters.freed(self.raw.size());
         self.raw.destroy();
     }
 }
@@ -92,11 +92,8 @@ impl Gpu {
         let bytes = bytes.max(16).next_multiple_of(16);
         let raw =
             self.device().create_buffer(&wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: false });
-        let live = self.live_bytes_cell();
-        live.set(live.get() + bytes);
-        self.counters().allocations.set(self.counters().allocations.get() + 1);
-        self.note_peak();
-        Buf { inner: Rc::new(Owned { raw, live }), offset: 0, bytes }
+        self.counters().allocated(bytes);
+        Buf { inner: Rc::new(Owned { raw, counters: self.counters().clone() }), offset: 0, bytes }
     }
 
     /// Writes bytes at `offset` of the range (both multiples of 4).

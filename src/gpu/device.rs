@@ -1,10 +1,13 @@
 //! Adapter, limits and device; errors the device reports; counters.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
+use sha2::{Digest, Sha256};
+
 use super::{KernelKey, Tuning, kernel::KernelCache};
+use crate::counters::Counters;
 use crate::{Error, Result};
 
 /// How to open the device.
@@ -64,16 +67,6 @@ impl Caps {
     }
 }
 
-/// Counts since the device was opened.
-#[derive(Default, Debug)]
-pub struct Counters {
-    pub dispatches: Cell<u64>,
-    pub submits: Cell<u64>,
-    pub allocations: Cell<u64>,
-    pub pipelines: Cell<u64>,
-    pub peak_bytes: Cell<u64>,
-}
-
 /// An opened device. Cloning shares it.
 #[derive(Clone)]
 pub struct Gpu(Rc<Inner>);
@@ -85,8 +78,7 @@ struct Inner {
     kernels: KernelCache,
     errors: Arc<Mutex<Vec<String>>>,
     lost: Arc<Mutex<Option<String>>>,
-    counters: Counters,
-    live: Rc<Cell<u64>>,
+    counters: Rc<Counters>,
     tuning: RefCell<Tuning>,
 }
 
@@ -177,8 +169,7 @@ impl Gpu {
             kernels: KernelCache::default(),
             errors,
             lost,
-            counters: Counters::default(),
-            live: Rc::new(Cell::new(0)),
+            counters: Rc::default(),
             tuning: RefCell::new(tuning),
         })))
     }
@@ -196,7 +187,14 @@ impl Gpu {
         &self.0.caps
     }
 
-    pub fn counters(&self) -> &Counters {
+    /// A file name for what was measured on this adapter: adapter, driver, features and this crate's version.
+    pub fn key(&self) -> String {
+        let caps = self.caps();
+        let digest = Sha256::digest(format!("{} {} {} {}", caps.name, caps.vendor, caps.driver, caps.features().join(",")));
+        format!("{}-{}", env!("CARGO_PKG_VERSION"), digest[..8].iter().map(|b| format!("{b:02x}")).collect::<String>())
+    }
+
+    pub fn counters(&self) -> &Rc<Counters> {
         &self.0.counters
     }
 
@@ -207,16 +205,7 @@ impl Gpu {
 
     /// Bytes of all buffers alive.
     pub fn live_bytes(&self) -> u64 {
-        self.0.live.get()
-    }
-
-    pub(super) fn live_bytes_cell(&self) -> Rc<Cell<u64>> {
-        self.0.live.clone()
-    }
-
-    pub(super) fn note_peak(&self) {
-        let peak = &self.0.counters.peak_bytes;
-        peak.set(peak.get().max(self.0.live.get()));
+        self.0.counters.live_bytes.get()
     }
 
     /// The pipeline of a kernel variant, compiled at its first use.
@@ -226,8 +215,7 @@ impl Gpu {
 
     /// Ends and submits an encoder.
     pub fn submit(&self, encoder: wgpu::CommandEncoder) {
-        let c = &self.0.counters.submits;
-        c.set(c.get() + 1);
+        Counters::add(&self.0.counters.submits, 1);
         self.0.queue.submit([encoder.finish()]);
     }
 

@@ -1,4 +1,4 @@
-//! The host executor: runs a tape in f64. The oracle of the tests.
+//! The f64 reference: runs a tape exactly and slowly. The oracle of the tests.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -80,7 +80,7 @@ impl<'t> HostProgram<'t> {
             drop(io);
             for (v, data) in node.outputs.iter().zip(outputs) {
                 if let Place::Tensor(t) = &self.tape.vals[v.index()].place {
-                    t.set_host(data);
+                    t.set_reference(data);
                 } else {
                     self.values.insert(v.index(), Rc::new(data));
                 }
@@ -94,7 +94,7 @@ impl<'t> HostProgram<'t> {
             return Ok(d.clone());
         }
         match &self.tape.vals[v].place {
-            Place::Tensor(t) => Ok(t.host()),
+            Place::Tensor(t) => Ok(t.reference()),
             Place::Input(name) => self
                 .inputs
                 .get(name)
@@ -119,7 +119,7 @@ impl<'t> HostProgram<'t> {
 
     /// A tensor's values.
     pub fn tensor(t: &Tensor) -> Rc<Vec<f64>> {
-        t.host()
+        t.reference()
     }
 }
 

@@ -1,16 +1,23 @@
-//! The op trait, the tape, the reverse loop, the planner and the two executors of one tape.
+//! The op trait, the tape, the reverse loop, the planner and the executors of one tape: WGSL kernels on a GPU, f32 kernels on the
+//! processor, and the f64 reference of the tests.
 
 mod backward;
+mod cpu_io;
+mod exec;
 mod host;
 mod lower;
 mod op;
 mod plan;
 mod program;
+mod program_cpu;
+mod program_gpu;
 mod step;
 mod tape;
 mod tensor;
 
 pub use backward::Back;
+pub use cpu_io::CpuIo;
+pub use exec::{DeviceInfo, Exec, Mem, Transfer};
 pub use host::{HostIo, HostProgram, identity};
 pub use lower::{Bound, Lower};
 pub use op::Op;
@@ -18,4 +25,4 @@ pub use plan::{Plan, Slot};
 pub use program::{Program, ProgramOptions, SlotPool, Timed};
 pub use step::StepParams;
 pub use tape::{Node, Place, Tape, Val};
-pub use tensor::{Arena, Chunk, Desc, Exec, Tensor, gpu_row_bytes, pack_rows};
+pub use tensor::{Arena, Chunk, Desc, Tensor, gpu_row_bytes, pack_rows};

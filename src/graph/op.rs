@@ -1,6 +1,6 @@
 //! What an operation is: shape rule, GPU lowering, host reference and backward, all in one file per family.
 
-use super::{Back, Desc, HostIo, Lower};
+use super::{Back, CpuIo, Desc, HostIo, Lower};
 use crate::{Error, Result};
 
 /// One coarse operation of the tape. An op is a small value that holds its constants (eps, heads, scale, …).
@@ -34,11 +34,20 @@ pub trait Op: 'static {
     /// [`Error::OutOfMemory`] or [`Error::Shape`] where this device cannot run these shapes.
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()>;
 
-    /// The same in f64 on the host: the reference of the tests, and the second executor.
+    /// The same in f64 on the host: the reference of the tests.
     ///
     /// # Errors
     /// As [`Op::lower`].
     fn host(&self, io: &mut HostIo<'_>) -> Result<()>;
+
+    /// The same in f32 on the processor: the second executor. An op without kernels of its own is computed by [`Op::host`], which is
+    /// right and slow.
+    ///
+    /// # Errors
+    /// As [`Op::lower`].
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        io.by_reference(|host| self.host(host))
+    }
 
     /// True when [`Op::backward`] is implemented.
     fn differentiable(&self) -> bool {

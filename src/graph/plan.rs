@@ -25,6 +25,11 @@ pub struct Plan {
 impl Plan {
     /// Assigns slots greedily in order of time: the smallest free slot that is large enough, else the largest free one, grown.
     pub fn new(tape: &Tape) -> Plan {
+        Plan::with(tape, true)
+    }
+
+    /// As [`Plan::new`]; `scratch`: with the temporaries that the kernels of a GPU ask for.
+    pub fn with(tape: &Tape, scratch: bool) -> Plan {
         let n = tape.nodes.len();
         let mut first = vec![usize::MAX; tape.vals.len()];
         let mut last = vec![0usize; tape.vals.len()];
@@ -52,8 +57,8 @@ impl Plan {
             }
             let ins: Vec<&Desc> = node.inputs.iter().map(|v| &tape.vals[v.index()].desc).collect();
             let outs: Vec<&Desc> = node.outputs.iter().map(|v| &tape.vals[v.index()].desc).collect();
-            for d in node.op.scratch(&ins, &outs) {
-                starts.push((None, d.gpu_bytes()));
+            if scratch {
+                starts.extend(node.op.scratch(&ins, &outs).iter().map(|d| (None, d.gpu_bytes())));
             }
             for (v, bytes) in starts {
                 plan.naive_bytes += bytes;

@@ -1,31 +1,14 @@
-//! Persistent tensors (weights, adapter, gradients, moments, caches) and the executor that holds them.
+//! Persistent tensors: weights, adapter, gradients, moments, caches.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::gpu::{Buf, Gpu};
+use super::{Exec, Mem};
+use crate::cpu;
+use crate::gpu::Buf;
 use crate::tensor::DType;
 use crate::{Error, Result};
-
-/// Where a tape runs.
-#[derive(Clone)]
-pub enum Exec {
-    /// WGSL kernels.
-    Gpu(Gpu),
-    /// f64 on the host: the oracle of the tests.
-    Host,
-}
-
-impl Exec {
-    /// The device, where there is one.
-    pub fn gpu(&self) -> Option<&Gpu> {
-        match self {
-            Exec::Gpu(g) => Some(g),
-            Exec::Host => None,
-        }
-    }
-}
 
 /// Shape (row-major) and type.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -68,6 +51,11 @@ impl Desc {
     pub fn gpu_bytes(&self) -> u64 {
         self.rows() as u64 * gpu_row_bytes(self.dtype, self.cols())
     }
+
+    /// Bytes in a file, and on the processor: rows as they are, without padding.
+    pub fn file_bytes(&self) -> u64 {
+        (self.rows() * (self.cols() / self.dtype.block_len() * self.dtype.block_bytes())) as u64
+    }
 }
 
 /// Bytes of one row of `cols` elements on the GPU. 16-bit rows are padded to a whole `u32`; a quantized block of 32
@@ -100,7 +88,9 @@ struct Inner {
 enum Storage {
     /// Consecutive row ranges: one buffer, or several where one binding is too small for the tensor.
     Gpu(Vec<Chunk>),
-    Host(Rc<Vec<f64>>),
+    /// Rows as files have them.
+    Cpu(cpu::Buf),
+    Reference(Rc<Vec<f64>>),
 }
 
 /// Rows `first..first + rows` of a tensor.
@@ -121,7 +111,8 @@ impl Tensor {
             return Err(Error::shape(name, format!("rows of {} elements are not whole blocks of 32", desc.cols())));
         }
         let storage = match exec {
-            Exec::Host => Storage::Host(Rc::new(vec![0.0; desc.len()])),
+            Exec::Reference => Storage::Reference(Rc::new(vec![0.0; desc.len()])),
+            Exec::Cpu(cpu) => Storage::Cpu(cpu.buffer(name, desc.file_bytes())?),
             Exec::Gpu(gpu) => {
                 let row = gpu_row_bytes(desc.dtype, desc.cols()).max(1);
                 let limit = gpu.caps().max_binding.min(gpu.caps().max_buffer);
@@ -203,22 +194,25 @@ impl Tensor {
     /// The row ranges on the GPU.
     ///
     /// # Panics
-    /// On a host tensor.
+    /// On a tensor that is not on a GPU.
     pub fn chunks(&self) -> Vec<Chunk> {
         match &*self.0.storage.borrow() {
             Storage::Gpu(c) => c.clone(),
-            Storage::Host(_) => panic!("{} lives on the host", self.0.name),
+            _ => panic!("{} does not live on the GPU", self.0.name),
         }
     }
 
-    /// The only buffer of a tensor that is not split.
+    /// The memory of a tensor that is not split.
     ///
     /// # Panics
-    /// On a host tensor or a split one.
-    pub fn buf(&self) -> Buf {
-        let mut chunks = self.chunks();
-        assert_eq!(chunks.len(), 1, "{} is split over several buffers", self.0.name);
-        chunks.remove(0).buf
+    /// On a split tensor or one of the reference.
+    pub fn mem(&self) -> Mem {
+        match &*self.0.storage.borrow() {
+            Storage::Gpu(c) if c.len() == 1 => Mem::Gpu(c[0].buf.clone()),
+            Storage::Cpu(b) => Mem::Cpu(b.clone()),
+            Storage::Gpu(_) => panic!("{} is split over several buffers", self.0.name),
+            Storage::Reference(_) => panic!("{} lives in the reference", self.0.name),
+        }
     }
 
     /// Writes whole rows in file layout, starting at row `first`, repacking blocks for the GPU.
@@ -236,7 +230,11 @@ impl Tensor {
         }
         let rows = bytes.len() / file_row;
         match (&mut *self.0.storage.borrow_mut(), exec) {
-            (Storage::Host(data), _) => {
+            (Storage::Cpu(buf), _) => {
+                check_scales(&self.0.name, d.dtype, first, bytes)?;
+                buf.write((first * file_row) as u64, bytes);
+            }
+            (Storage::Reference(data), _) => {
                 let values = pack_host(d.dtype, bytes);
                 Rc::make_mut(data)[first * d.cols()..(first + rows) * d.cols()].copy_from_slice(&values);
             }
@@ -267,7 +265,8 @@ impl Tensor {
             ));
         }
         match (&mut *self.0.storage.borrow_mut(), exec) {
-            (Storage::Host(data), _) => {
+            (Storage::Cpu(buf), _) => buf.write((first * 4) as u64, bytes),
+            (Storage::Reference(data), _) => {
                 let values = pack_host(d.dtype, bytes);
                 Rc::make_mut(data)[first..first + values.len()].copy_from_slice(&values);
             }
@@ -283,8 +282,13 @@ impl Tensor {
     /// Whatever the device reports.
     pub async fn read_rows(&self, exec: &Exec, first: usize, rows: usize) -> Result<Vec<f32>> {
         let d = &self.0.desc;
-        if let Storage::Host(data) = &*self.0.storage.borrow() {
-            return Ok(data[first * d.cols()..(first + rows) * d.cols()].iter().map(|v| *v as f32).collect());
+        match &*self.0.storage.borrow() {
+            Storage::Reference(data) => return Ok(data[first * d.cols()..(first + rows) * d.cols()].iter().map(|v| *v as f32).collect()),
+            Storage::Cpu(buf) => {
+                let row = (d.cols() / d.dtype.block_len() * d.dtype.block_bytes()) as u64;
+                return Ok(crate::tensor::dequantize(d.dtype, &buf.read(first as u64 * row, rows as u64 * row)));
+            }
+            Storage::Gpu(_) => {}
         }
         let gpu = exec.gpu().expect("a GPU tensor is read through the GPU executor");
         let mut out = Vec::with_capacity(rows * d.cols());
@@ -316,13 +320,10 @@ impl Tensor {
     pub fn set_f64(&self, exec: &Exec, values: &[f64]) {
         assert_eq!(values.len(), self.0.desc.len(), "{}", self.0.name);
         match (&mut *self.0.storage.borrow_mut(), exec) {
-            (Storage::Host(data), _) => *data = Rc::new(values.to_vec()),
+            (Storage::Reference(data), _) => *data = Rc::new(values.to_vec()),
+            (Storage::Cpu(buf), _) => buf.write(0, bytemuck::cast_slice(&self.words(values))),
             (Storage::Gpu(chunks), Exec::Gpu(gpu)) => {
-                let words: Vec<u32> = match self.0.desc.dtype {
-                    DType::U32 => values.iter().map(|v| *v as u32).collect(),
-                    DType::F32 => values.iter().map(|v| (*v as f32).to_bits()).collect(),
-                    other => panic!("{}: set_f64 on {}", self.0.name, other.name()),
-                };
+                let words = self.words(values);
                 for c in chunks.iter() {
                     let w = self.0.desc.cols();
                     gpu.write(&c.buf, 0, bytemuck::cast_slice(&words[c.first * w..(c.first + c.rows) * w]));
@@ -332,33 +333,48 @@ impl Tensor {
         }
     }
 
+    /// Values as the 32-bit words of this tensor's type.
+    fn words(&self, values: &[f64]) -> Vec<u32> {
+        match self.0.desc.dtype {
+            DType::U32 => values.iter().map(|v| *v as u32).collect(),
+            DType::F32 => values.iter().map(|v| (*v as f32).to_bits()).collect(),
+            other => panic!("{}: set_f64 on {}", self.0.name, other.name()),
+        }
+    }
+
     /// Reads all values of an f32 or u32 tensor.
     ///
     /// # Errors
     /// Whatever the device reports.
     pub async fn to_f64(&self, exec: &Exec) -> Result<Vec<f64>> {
-        if let Storage::Host(data) = &*self.0.storage.borrow() {
-            return Ok(data.to_vec());
+        let value = |w: &u32| if self.0.desc.dtype == DType::U32 { f64::from(*w) } else { f64::from(f32::from_bits(*w)) };
+        match &*self.0.storage.borrow() {
+            Storage::Reference(data) => return Ok(data.to_vec()),
+            Storage::Cpu(buf) => {
+                let words: Vec<u32> = bytemuck::pod_collect_to_vec(&buf.read(0, self.0.desc.len() as u64 * 4));
+                return Ok(words.iter().map(value).collect());
+            }
+            Storage::Gpu(_) => {}
         }
         let gpu = exec.gpu().expect("a GPU tensor is read through the GPU executor");
         let mut out = Vec::with_capacity(self.0.desc.len());
         for c in self.chunks() {
             let words: Vec<u32> = gpu.read_as(&c.buf, c.rows * self.0.desc.cols()).await?;
-            out.extend(words.iter().map(|w| if self.0.desc.dtype == DType::U32 { f64::from(*w) } else { f64::from(f32::from_bits(*w)) }));
+            out.extend(words.iter().map(value));
         }
         Ok(out)
     }
 
-    /// The host values (shared, not copied).
-    pub(super) fn host(&self) -> Rc<Vec<f64>> {
+    /// The reference's values (shared, not copied).
+    pub(super) fn reference(&self) -> Rc<Vec<f64>> {
         match &*self.0.storage.borrow() {
-            Storage::Host(d) => d.clone(),
-            Storage::Gpu(_) => panic!("{} lives on the GPU", self.0.name),
+            Storage::Reference(d) => d.clone(),
+            _ => panic!("{} does not live in the reference", self.0.name),
         }
     }
 
-    pub(super) fn set_host(&self, data: Vec<f64>) {
-        *self.0.storage.borrow_mut() = Storage::Host(Rc::new(data));
+    pub(super) fn set_reference(&self, data: Vec<f64>) {
+        *self.0.storage.borrow_mut() = Storage::Reference(Rc::new(data));
     }
 }
 
@@ -370,7 +386,7 @@ pub struct Arena {
 
 impl Arena {
     /// One flat tensor with `parts` inside it, each at a multiple of 64 elements (256 bytes: the binding alignment).
-    /// On the host executor the parts are tensors of their own and `flat` is a view that the optimizer rebuilds.
+    /// In the reference the parts are tensors of their own and `flat` is a view that the optimizer rebuilds.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] when one binding is too small for all of them.
@@ -383,11 +399,11 @@ impl Arena {
             let desc = Desc::f32(shape);
             let len = desc.len();
             let storage = match exec {
-                Exec::Host => Storage::Host(Rc::new(vec![0.0; len])),
-                Exec::Gpu(_) => {
-                    let buf = flat.buf().range(offset * 4, (len as u64 * 4).next_multiple_of(16));
-                    Storage::Gpu(vec![Chunk { first: 0, rows: desc.rows(), buf }])
-                }
+                Exec::Reference => Storage::Reference(Rc::new(vec![0.0; len])),
+                _ => match flat.mem().range(offset * 4, (len as u64 * 4).next_multiple_of(16)) {
+                    Mem::Gpu(buf) => Storage::Gpu(vec![Chunk { first: 0, rows: desc.rows(), buf }]),
+                    Mem::Cpu(buf) => Storage::Cpu(buf),
+                },
             };
             out.push(Tensor::new(part, desc, storage));
             offset += len.next_multiple_of(64) as u64;
@@ -403,6 +419,23 @@ impl Arena {
 
 fn pack_host(dtype: DType, bytes: &[u8]) -> Vec<f64> {
     crate::tensor::dequantize(dtype, bytes).into_iter().map(f64::from).collect()
+}
+
+/// Scales of quantized blocks must be numbers.
+///
+/// # Errors
+/// [`Error::NotFinite`].
+fn check_scales(name: &str, dtype: DType, first: usize, bytes: &[u8]) -> Result<()> {
+    let infinite = |b: &[u8]| b[1] & 0x7c == 0x7c;
+    let bad = |b: &[u8]| infinite(b) || (dtype == DType::Q4_1 && infinite(&b[2..]));
+    if dtype.is_quantized() && bytes.chunks_exact(dtype.block_bytes()).any(bad) {
+        return Err(not_finite(name, first));
+    }
+    Ok(())
+}
+
+fn not_finite(name: &str, first: usize) -> Error {
+    Error::NotFinite(format!("{name}: a block scale near row {first}"))
 }
 
 /// Repacks `rows` of a file into the GPU layout of a tensor of `total_rows` rows and hands the pieces to `write(byte offset, data)`.
@@ -449,7 +482,7 @@ pub fn pack_rows(
                     _ => (0, &b[2..]),
                 };
                 if (d & 0x7c00) == 0x7c00 || (m & 0x7c00) == 0x7c00 {
-                    return Err(Error::NotFinite(format!("{name}: a block scale near row {first}")));
+                    return Err(not_finite(name, first));
                 }
                 scales.push(u32::from(d) | (u32::from(m) << 16));
                 if wide == 32 {

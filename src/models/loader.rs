@@ -243,10 +243,8 @@ impl ModelLoader {
         if let Some(factors) = rope_factors {
             model.set_rope_factors(&file, &factors)?;
         }
-        if let Some(gpu) = state.exec.gpu() {
-            gpu.flush();
-            gpu.done().await?;
-        }
+        state.exec.flush();
+        state.exec.done().await?;
         let tokenizer = tokenizer(&state.texts, state.gguf.as_deref())?;
         if let Some(t) = &tokenizer
             && t.vocab_size() > model.config().vocab_size
@@ -288,9 +286,7 @@ impl State {
             let most = sizes.into_iter().max_by_key(|s| s.1).map_or(DType::F32, |s| s.0);
             self.check_count(c, &config)?;
             let model = Model::allocate(&self.exec, config, &|path| dtypes.get(path).copied().unwrap_or(most), self.options.trainable)?;
-            if let Some(gpu) = self.exec.gpu() {
-                gpu.check()?;
-            }
+            self.exec.check()?;
             self.filling = Some(Filling { model, filled: BTreeMap::new(), rope_factors: None });
         } else if gguf {
             return Err(Error::file(&c.file, "a model in several GGUF files is not supported"));
@@ -436,10 +432,8 @@ impl State {
         self.unflushed += bytes.len();
         if self.unflushed >= FLUSH_BYTES {
             self.unflushed = 0;
-            if let Some(gpu) = self.exec.gpu() {
-                gpu.flush();
-                gpu.check()?;
-            }
+            self.exec.flush();
+            self.exec.check()?;
         }
         Ok(())
     }

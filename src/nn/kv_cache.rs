@@ -1,7 +1,7 @@
 //! Keys and values of what has been read so far: one (2, S, Hkv·D) f32 tensor per layer, keys in plane 0, values in plane 1.
 
 use crate::Result;
-use crate::graph::{Desc, Exec, Tensor};
+use crate::graph::{Desc, Exec, Tensor, Transfer};
 
 /// A cache of `capacity` slots per layer.
 pub struct KvCache {
@@ -45,20 +45,22 @@ impl KvCache {
     /// [`crate::Error::OutOfMemory`].
     pub fn resized(&self, exec: &Exec, capacity: usize, moves: &[Move]) -> Result<KvCache> {
         let new = KvCache::new(exec, self.layers.len(), self.width, capacity)?;
-        if let Some(gpu) = exec.gpu() {
-            let row = (self.width * 4) as u64;
-            let mut copies = Vec::new();
-            for (old, new) in self.layers.iter().zip(&new.layers) {
-                for plane in 0..2 {
-                    for m in moves {
-                        let from = (plane * self.capacity + m.from) as u64 * row;
-                        let to = (plane * capacity + m.to) as u64 * row;
-                        copies.push((old.buf(), from, new.buf(), to, m.len as u64 * row));
-                    }
+        let row = (self.width * 4) as u64;
+        let mut copies = Vec::new();
+        for (old, new) in self.layers.iter().zip(&new.layers) {
+            for plane in 0..2 {
+                for m in moves {
+                    copies.push(Transfer {
+                        from: old.mem(),
+                        from_at: (plane * self.capacity + m.from) as u64 * row,
+                        to: new.mem(),
+                        to_at: (plane * capacity + m.to) as u64 * row,
+                        bytes: m.len as u64 * row,
+                    });
                 }
             }
-            gpu.copy(&copies);
         }
+        exec.copy(&copies);
         Ok(new)
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::Linear;
 use crate::formats::peft::{LoraAdapter, LoraConfig, LoraPair, Target};
-use crate::graph::{Arena, Exec, Tensor};
+use crate::graph::{Arena, Exec, Tensor, Transfer};
 use crate::ops::linear::LoraSeg;
 use crate::{Error, Result};
 
@@ -270,8 +270,8 @@ impl LoraSet {
         if from.desc() != to.desc() {
             return Err(Error::BadAdapter(format!("a copy of {:?} for an adapter of {:?}", from.desc().shape, to.desc().shape)));
         }
-        let gpu = self.exec.gpu().ok_or_else(|| Error::NoAdapter("adapters are switched on the GPU executor".into()))?;
-        gpu.copy(&[(from.buf(), 0, to.buf(), 0, from.desc().gpu_bytes())]);
+        self.exec.need_device("switching adapters")?;
+        self.exec.copy(&[Transfer::new(&from.mem(), &to.mem(), 0, from.desc().gpu_bytes())]);
         Ok(())
     }
 

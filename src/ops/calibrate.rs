@@ -17,6 +17,7 @@ const CLASSES: [&str; 5] = ["linear.m1", "linear.m8", "linear.big", "linear_dx",
 /// # Errors
 /// Whatever the device reports: a variant it cannot compile is left out only if another one runs.
 pub async fn calibrate(gpu: &Gpu) -> Result<()> {
+    let exec = Exec::Gpu(gpu.clone());
     for class in CLASSES {
         if gpu.tuning().borrow().known(class) {
             continue;
@@ -24,7 +25,7 @@ pub async fn calibrate(gpu: &Gpu) -> Result<()> {
         let mut best: Option<(f64, &str)> = None;
         for variant in matmul::variants(gpu, class) {
             gpu.tuning().borrow_mut().choose(class, variant);
-            let took = measure(gpu, class).await;
+            let took = seconds_of(&exec, class).await;
             log::debug!("{class} {variant}: {took:?}");
             if let Ok(t) = took
                 && best.is_none_or(|b| t < b.0)
@@ -34,7 +35,7 @@ pub async fn calibrate(gpu: &Gpu) -> Result<()> {
         }
         match best {
             Some((_, variant)) => gpu.tuning().borrow_mut().choose(class, variant),
-            None => measure(gpu, class).await.map(|_| ())?, // reports why the last one failed
+            None => seconds_of(&exec, class).await.map(|_| ())?, // reports why the last one failed
         }
     }
     Ok(())
@@ -42,8 +43,10 @@ pub async fn calibrate(gpu: &Gpu) -> Result<()> {
 
 /// Seconds of a typical piece of work of `class` with the variant chosen at the moment: the better of two runs behind a first one
 /// that compiles.
-async fn measure(gpu: &Gpu, class: &str) -> Result<f64> {
-    let exec = Exec::Gpu(gpu.clone());
+///
+/// # Errors
+/// Whatever the device reports.
+pub async fn seconds_of(exec: &Exec, class: &str) -> Result<f64> {
     let mut tape = Tape::new();
     let (n, k) = (768, 768);
     let m = match class {
@@ -51,7 +54,7 @@ async fn measure(gpu: &Gpu, class: &str) -> Result<f64> {
         "linear.m8" => 4,
         _ => 64,
     };
-    let mut tensor = |name: &str, desc: Desc| -> Result<Val> { Ok(tape.tensor(&Tensor::zeros(&exec, name, desc)?)) };
+    let mut tensor = |name: &str, desc: Desc| -> Result<Val> { Ok(tape.tensor(&Tensor::zeros(exec, name, desc)?)) };
     let w = tensor("w", Desc { shape: vec![n, k], dtype: DType::Q4_1 })?;
     let x = tensor("x", Desc::f32(&[m, k]))?;
     let gain = tensor("gain", Desc::f32(&[k]))?;
@@ -63,12 +66,12 @@ async fn measure(gpu: &Gpu, class: &str) -> Result<f64> {
             _ => tape.push(Linear::plain(), &[x, w])?,
         };
     }
-    let program = Program::build(gpu, &tape, ProgramOptions::default())?;
+    let program = Program::build(exec, &tape, ProgramOptions::default())?;
     let mut best = f64::INFINITY;
     for run in 0..3 {
         let start = seconds();
         program.submit(&StepParams::default());
-        gpu.done().await?;
+        exec.done().await?;
         if run > 0 {
             best = best.min(seconds() - start);
         }

@@ -3,6 +3,7 @@
 pub mod activation;
 pub mod attention;
 pub mod calibrate;
+pub mod device;
 pub mod elementwise;
 pub mod embedding;
 pub mod head;

@@ -8,7 +8,6 @@ use super::config::TrainingArguments;
 use super::data::Example;
 use super::sft::Sft;
 use super::trainer::{Target, Trainer};
-use crate::gpu::Gpu;
 use crate::graph::Exec;
 use crate::models::{Gpt2Config, Model};
 use crate::{Error, Result};
@@ -16,7 +15,7 @@ use crate::{Error, Result};
 /// See the module.
 pub struct GptBench {
     trainer: Trainer<Sft>,
-    gpu: Gpu,
+    exec: Exec,
 }
 
 /// One update.
@@ -36,11 +35,10 @@ impl GptBench {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], or what the device reports.
-    pub fn new(gpu: &Gpu) -> Result<GptBench> {
-        let exec = Exec::Gpu(gpu.clone());
+    pub fn new(exec: &Exec) -> Result<GptBench> {
         let config = Gpt2Config::default().config()?;
         let symbols = config.vocab_size as u32;
-        let model = Rc::new(Model::random(&exec, config, 42)?);
+        let model = Rc::new(Model::random(exec, config, 42)?);
         // Every row counts up with a step of its own: something that can be learned.
         let row = |r: u32| -> Vec<u32> { (0..Self::CONTEXT as u32).map(|t| (5 * r + t * (r % 7 + 1)) % symbols).collect() };
         let examples = (0..2 * Self::BATCH as u32).map(|r| Example { ids: row(r), labels: row(r) }).collect();
@@ -52,7 +50,7 @@ impl GptBench {
             weight_decay: 0.1,
             ..TrainingArguments::default()
         };
-        Ok(GptBench { trainer: Trainer::new(model, Target::Full, None, args, Sft::new(examples))?, gpu: gpu.clone() })
+        Ok(GptBench { trainer: Trainer::new(model, Target::Full, None, args, Sft::new(examples))?, exec: exec.clone() })
     }
 
     /// Parameters of the model.
@@ -65,10 +63,10 @@ impl GptBench {
     /// # Errors
     /// Whatever the device reports.
     pub async fn step(&mut self) -> Result<GptStep> {
-        let c = self.gpu.counters();
+        let c = self.exec.counters();
         let before = (c.dispatches.get(), c.submits.get());
         let m = self.trainer.step().await?.ok_or(Error::Aborted)?;
-        let c = self.gpu.counters();
+        let c = self.exec.counters();
         Ok(GptStep {
             loss: m.metrics.loss,
             grad_norm: m.grad_norm,

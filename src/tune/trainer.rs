@@ -11,8 +11,7 @@ use super::config::TrainingArguments;
 use super::objective::{Micro, Objective, StepMetrics};
 use super::schedule::Schedule;
 use crate::clock;
-use crate::gpu::{Buf, Gpu};
-use crate::graph::{Desc, Exec, Plan, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Timed};
+use crate::graph::{Desc, Exec, Mem, Plan, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Timed, Transfer};
 use crate::models::{Model, TrainInputs};
 use crate::nn::LoraSet;
 use crate::ops::embedding::GatherRows;
@@ -76,7 +75,7 @@ impl Trainable {
     }
 
     /// Norm, clipping and AdamW for all of it.
-    fn program(&self, gpu: &Gpu) -> Result<Program> {
+    fn program(&self, exec: &Exec) -> Result<Program> {
         let mut tape = Tape::new();
         let grads = tape.tensor(&self.grads);
         let norm = tape.push1(GradNorm, &[grads])?;
@@ -85,7 +84,7 @@ impl Trainable {
         for &(start, len, decay) in &self.ranges {
             AdamW::record(&mut tape, start, len, decay, norm, flats)?;
         }
-        Program::build(gpu, &tape, ProgramOptions::default())
+        Program::build(exec, &tape, ProgramOptions::default())
     }
 }
 
@@ -105,11 +104,10 @@ pub struct Trainer<O> {
     pub(super) micros: u64,
     pub(super) tokens: u64,
     trainable: Trainable,
-    gpu: Gpu,
     optimizer: Program,
     programs: HashMap<(BatchShape, Pass), Rc<Program>>,
     pool: SlotPool,
-    staging: Option<Buf>,
+    staging: Option<Mem>,
     /// A step failed half-way: gradients hold what must not be used.
     dirty: bool,
     /// Seconds and number of the updates that estimate the rest; the first compiles and is left out once there is another.
@@ -139,7 +137,7 @@ impl<O: Objective> Trainer<O> {
             return Err(Error::EmptyDataset("there are no rows to train on".into()));
         }
         let exec = model.exec().clone();
-        let gpu = exec.gpu().cloned().ok_or_else(|| Error::NoAdapter("training runs on the GPU executor".into()))?;
+        exec.need_device("training")?;
         let trainable = match &target {
             Target::Adapter { set, .. } => {
                 let len = set.params().desc().len();
@@ -158,7 +156,7 @@ impl<O: Objective> Trainer<O> {
                 Trainable::new(&exec, &arena.flat, grads, &parts)?
             }
         };
-        let optimizer = trainable.program(&gpu)?;
+        let optimizer = trainable.program(&exec)?;
         let rows = objective.rows();
         let total = args.total_steps(rows);
         Ok(Trainer {
@@ -173,7 +171,6 @@ impl<O: Objective> Trainer<O> {
             micros: 0,
             tokens: 0,
             trainable,
-            gpu,
             optimizer,
             programs: HashMap::new(),
             pool: SlotPool::default(),
@@ -254,7 +251,7 @@ impl<O: Objective> Trainer<O> {
         }
         let before = self.pool.bytes();
         let options = ProgramOptions { per_submit: DISPATCHES_PER_SUBMIT };
-        let program = Rc::new(Program::build_in(&self.gpu, &tape, options, &self.pool)?);
+        let program = Rc::new(Program::build_in(self.exec(), &tape, options, &self.pool)?);
         if before > 0 && self.pool.bytes() > before {
             // Earlier plans hold the smaller slots: they are recorded again when they are needed.
             self.programs.clear();
@@ -338,7 +335,7 @@ impl<O: Objective> Trainer<O> {
         self.dirty = true;
         self.references(&micros).await?;
         self.accumulate(&micros)?;
-        self.gpu.check()
+        self.exec().check()
     }
 
     /// What each dispatch of the next update's first micro-batch takes. Its gradients are thrown away.
@@ -363,11 +360,11 @@ impl<O: Objective> Trainer<O> {
     }
 
     /// Submits all micro-batches; their metrics end up in the staging buffer, the norm's place is behind them.
-    fn accumulate(&mut self, micros: &[Micro]) -> Result<(Buf, u64)> {
+    fn accumulate(&mut self, micros: &[Micro]) -> Result<(Mem, u64)> {
         let words: u64 = micros.iter().map(|m| self.objective.metric_words(&m.shape) as u64).sum();
         let bytes = (words + 1) * 4;
         if self.staging.as_ref().is_none_or(|s| s.bytes() < bytes) {
-            self.staging = Some(self.gpu.staging(bytes));
+            self.staging = Some(self.exec().staging(bytes)?);
         }
         let staging = self.staging.clone().expect("set above");
         let mut at = 0;
@@ -378,9 +375,9 @@ impl<O: Objective> Trainer<O> {
             step.counter = (self.micros + i as u64) as u32;
             step.rows = m.batch.counted as u32;
             self.objective.write(&program, m, micros, &mut step);
-            let metrics = program.output_buf("metrics");
             let n = self.objective.metric_words(&m.shape) as u64 * 4;
-            program.submit_with(&step, |e| e.copy_buffer_to_buffer(metrics.raw(), metrics.offset(), staging.raw(), at, n));
+            program.submit_then(&step, &[Transfer::new(&program.output_mem("metrics"), &staging, at, n)]);
+            program.check()?;
             at += n;
         }
         Ok((staging, at))
@@ -404,9 +401,9 @@ impl<O: Objective> Trainer<O> {
         self.references(&micros).await?;
         let (staging, at) = self.accumulate(&micros)?;
         let params = self.params();
-        let norm = self.optimizer.output_buf("norm");
-        self.optimizer.submit_with(&params, |e| e.copy_buffer_to_buffer(norm.raw(), norm.offset(), staging.raw(), at, 4));
-        let bytes = self.gpu.map(&staging, at + 4).await?;
+        self.optimizer.submit_then(&params, &[Transfer::new(&self.optimizer.output_mem("norm"), &staging, at, 4)]);
+        self.optimizer.check()?;
+        let bytes = self.exec().map(&staging, at + 4).await?;
         let values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
         let mut words = Vec::with_capacity(micros.len());
         let mut from = 0;

@@ -7,9 +7,9 @@ use wasm_bindgen::prelude::*;
 
 use super::convert::{from_js, js_error};
 use super::model::{WasmModel, future};
-use crate::gpu::Gpu;
-use crate::graph::Exec;
+use crate::gpu::GpuOptions;
 use crate::models::{LoadOptions, ModelLoader};
+use crate::ops::device::{self, Chosen, DeviceOptions};
 use crate::{Error, Result};
 
 /// Side files are kept on the host: no honest tokenizer is larger.
@@ -24,6 +24,8 @@ struct Options {
     kernels: Option<String>,
     /// What `tuning()` gave earlier for this adapter.
     tuning: Option<String>,
+    /// `auto`, `gpu` or `cpu`.
+    device: Option<String>,
 }
 
 /// What is being received.
@@ -38,8 +40,7 @@ enum Receiving {
 }
 
 struct State {
-    options: Options,
-    loader: Option<(Gpu, ModelLoader)>,
+    loader: Option<(Chosen, ModelLoader)>,
     receiving: Receiving,
 }
 
@@ -58,17 +59,15 @@ impl WasmLoader {
                 Some(n) if n >= 1.0 && n <= f64::from(1u32 << 26) => Some(n as usize),
                 Some(n) => return Err(Error::config("contextLength", format!("expected a whole number of tokens, found {n}"))),
             };
-            let gpu = super::device(options.kernels.clone()).await?;
-            if let Some(tuning) = &options.tuning
-                && let Ok(chosen) = serde_json::from_str(tuning)
-                && gpu.tuning().borrow().measured().is_empty()
-            {
-                // A note that cannot be read only means measuring again.
-                gpu.tuning().borrow_mut().restore(chosen);
-            }
+            let device = DeviceOptions {
+                device: options.device.as_deref().unwrap_or("auto").parse()?,
+                gpu: GpuOptions { kernels: options.kernels.clone(), ..GpuOptions::default() },
+                ..DeviceOptions::default()
+            };
+            let chosen = device::open(&device, super::device(options.kernels.clone()), |_| options.tuning.clone()).await?;
             let load = LoadOptions { context_length, name: options.name.clone(), ..Default::default() };
-            let loader = ModelLoader::new(&Exec::Gpu(gpu.clone()), load);
-            Ok(WasmLoader(RefCell::new(State { options, loader: Some((gpu, loader)), receiving: Receiving::Nothing })))
+            let loader = ModelLoader::new(&chosen.exec, load);
+            Ok(WasmLoader(RefCell::new(State { loader: Some((chosen, loader)), receiving: Receiving::Nothing })))
         };
         open.await.map_err(js_error)
     }
@@ -91,12 +90,10 @@ impl WasmLoader {
     /// Builds the model; the loader is spent.
     pub fn finish(&self) -> js_sys::Promise {
         let mut state = self.0.borrow_mut();
-        let (taken, measure) = (state.loader.take(), state.options.kernels.is_none());
+        let taken = state.loader.take();
         future(async move {
-            let (gpu, loader) = taken.ok_or_else(|| Error::Busy("loading failed or ended before".into()))?;
-            let model = WasmModel::new(gpu, loader.finish().await?);
-            model.prepare(measure).await?;
-            Ok(model.into())
+            let (chosen, loader) = taken.ok_or_else(|| Error::Busy("loading failed or ended before".into()))?;
+            Ok(WasmModel::new(chosen, loader.finish().await?).into())
         })
     }
 }

@@ -15,7 +15,6 @@ use sha2::{Digest, Sha256 as Hasher};
 use wasm_bindgen::prelude::*;
 
 use crate::gpu::{Gpu, GpuOptions};
-pub(crate) use convert::js_error;
 
 thread_local! {
     /// One device for all models of this instance.
@@ -34,11 +33,10 @@ pub fn version() -> String {
     env!("CARGO_PKG_VERSION").into()
 }
 
-/// Opens the adapter and says under which name its measured kernel choices should be remembered.
+/// Opens the adapter and says under which name its measured kernel choices should be remembered; `undefined` where there is none.
 #[wasm_bindgen]
-pub async fn tuning_key() -> Result<String, JsValue> {
-    let gpu = device(None).await.map_err(js_error)?;
-    Ok(key_of(&gpu))
+pub async fn tuning_key() -> Option<String> {
+    device(None).await.ok().map(|gpu| gpu.key())
 }
 
 /// The shared device, opened at its first use and again after it was lost; with forced kernels, a device of its own.
@@ -54,13 +52,6 @@ pub(crate) async fn device(kernels: Option<String>) -> crate::Result<Gpu> {
     let gpu = Gpu::new().await?;
     GPU.set(Some(gpu.clone()));
     Ok(gpu)
-}
-
-/// Adapter, driver and version as a file name.
-pub(crate) fn key_of(gpu: &Gpu) -> String {
-    let caps = gpu.caps();
-    let digest = Hasher::digest(format!("{} {} {} {}", caps.name, caps.vendor, caps.driver, caps.features().join(",")));
-    format!("{}-{}", version(), digest[..8].iter().map(|b| format!("{b:02x}")).collect::<String>())
 }
 
 /// Streaming SHA-256.

@@ -10,13 +10,16 @@ use wasm_bindgen::prelude::*;
 use super::convert::{from_js, js_error, to_js};
 use crate::formats::peft::LoraAdapter;
 use crate::generate::Generator;
-use crate::gpu::Gpu;
+use crate::graph::Exec;
 use crate::models::{AdapterInfo, LoadedModel};
+use crate::ops::device::Chosen;
 use crate::{Error, Result};
 
 /// Shared by the model and by whatever runs on it.
 pub(crate) struct Shared {
-    pub gpu: Gpu,
+    pub exec: Exec,
+    /// For a person: why this device.
+    why: String,
     pub loaded: Rc<LoadedModel>,
     /// Keeps the key/value cache between calls; made at the first generation.
     pub generator: RefCell<Option<Generator>>,
@@ -42,7 +45,7 @@ impl Shared {
         if let Some(other) = self.running.get() {
             return Err(Error::Busy(format!("{other} is running, {what} has to wait")));
         }
-        self.gpu.check()?;
+        self.exec.check()?;
         self.running.set(Some(what));
         Ok(Turn(&self.running))
     }
@@ -60,8 +63,9 @@ pub(crate) struct Message {
 pub struct WasmModel(pub(crate) Rc<Shared>);
 
 impl WasmModel {
-    pub(crate) fn new(gpu: Gpu, loaded: LoadedModel) -> WasmModel {
-        WasmModel(Rc::new(Shared { gpu, loaded: Rc::new(loaded), generator: RefCell::default(), running: Cell::new(None) }))
+    pub(crate) fn new(device: Chosen, loaded: LoadedModel) -> WasmModel {
+        let Chosen { exec, why } = device;
+        WasmModel(Rc::new(Shared { exec, why, loaded: Rc::new(loaded), generator: RefCell::default(), running: Cell::new(None) }))
     }
 }
 
@@ -77,14 +81,15 @@ fn adapter_json(a: &AdapterInfo) -> serde_json::Value {
 impl WasmModel {
     /// What is known of it, in the names of `ModelInfo`.
     pub fn info(&self) -> std::result::Result<JsValue, JsValue> {
-        let Shared { gpu, loaded, .. } = &*self.0;
-        let (i, caps) = (&loaded.info, gpu.caps());
+        let Shared { exec, why, loaded, .. } = &*self.0;
+        let (i, on) = (&loaded.info, exec.info());
         to_js(&json!({
             "name": i.name, "architecture": i.architecture, "parameters": i.parameters, "layers": i.layers, "hiddenSize": i.hidden_size,
-            "contextLength": i.context_length, "vocabSize": i.vocab_size, "quantization": i.quantization, "gpuBytes": gpu.live_bytes(),
+            "contextLength": i.context_length, "vocabSize": i.vocab_size, "quantization": i.quantization, "gpuBytes": exec.live_bytes(),
             "targetModules": i.target_modules,
             "adapter": {
-                "name": caps.name, "vendor": caps.vendor, "backend": caps.backend, "isSoftware": caps.is_software, "features": caps.features(),
+                "name": on.name, "vendor": on.vendor, "backend": on.backend, "isSoftware": on.is_software, "features": on.features,
+                "device": on.device, "reason": why,
             },
         }))
         .map_err(js_error)
@@ -156,12 +161,12 @@ impl WasmModel {
 
     /// Bytes of all buffers alive.
     pub fn gpu_bytes(&self) -> f64 {
-        self.0.gpu.live_bytes() as f64
+        self.0.exec.live_bytes() as f64
     }
 
     /// Counts since the device was opened.
     pub fn counters(&self) -> std::result::Result<JsValue, JsValue> {
-        let c = self.0.gpu.counters();
+        let c = self.0.exec.counters();
         to_js(&json!({
             "dispatches": c.dispatches.get(), "submits": c.submits.get(), "allocations": c.allocations.get(), "pipelines": c.pipelines.get(),
             "peakGpuBytes": c.peak_bytes.get(),
@@ -169,13 +174,9 @@ impl WasmModel {
         .map_err(js_error)
     }
 
-    /// The measured kernel choices, to be remembered under `tuning_key()`.
-    pub fn tuning(&self) -> String {
-        serde_json::to_string(self.0.gpu.tuning().borrow().measured()).unwrap_or_default()
-    }
-
-    pub fn tuning_key(&self) -> String {
-        super::key_of(&self.0.gpu)
+    /// The measured kernel choices, to be remembered under the module's `tuning_key()`; `undefined` on the processor.
+    pub fn tuning(&self) -> Option<String> {
+        serde_json::to_string(self.0.exec.gpu()?.tuning().borrow().measured()).ok()
     }
 }
 
@@ -187,14 +188,4 @@ pub(crate) fn future(f: impl Future<Output = Result<JsValue>> + 'static) -> js_s
 /// Sets a property of a plain object, which cannot fail.
 pub(crate) fn set(object: &js_sys::Object, key: &str, value: &JsValue) {
     let _ = js_sys::Reflect::set(object, &key.into(), value);
-}
-
-impl WasmModel {
-    /// Measures kernel variants on this adapter, unless they were measured before or are forced.
-    pub(crate) async fn prepare(&self, measure: bool) -> Result<()> {
-        if measure {
-            crate::ops::calibrate::calibrate(&self.0.gpu).await?;
-        }
-        self.0.gpu.check()
-    }
 }

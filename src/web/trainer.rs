@@ -8,7 +8,8 @@ use wasm_bindgen::prelude::*;
 
 use super::convert::{from_js, js_error, to_js};
 use super::model::{Shared, WasmModel, future, set};
-use crate::gpu::Gpu;
+use crate::graph::Exec;
+use crate::ops::device::{self, DeviceOptions};
 use crate::tune::{AnyTrainer, GptBench};
 use crate::{Error, Result};
 
@@ -73,30 +74,31 @@ fn take<T>(cell: &RefCell<Option<T>>) -> Result<T> {
 /// Full training of a small GPT, for the benchmark.
 #[wasm_bindgen(js_name = GptBench)]
 pub struct WasmGptBench {
-    gpu: Gpu,
+    exec: Exec,
     bench: Rc<RefCell<Option<GptBench>>>,
 }
 
 #[wasm_bindgen(js_class = GptBench)]
 impl WasmGptBench {
-    /// A model with random weights on the shared device.
-    pub async fn create() -> std::result::Result<WasmGptBench, JsValue> {
+    /// A model with random weights on the shared device, or on the processor.
+    pub async fn create(device: Option<String>) -> std::result::Result<WasmGptBench, JsValue> {
         let create = async {
-            let gpu = super::device(None).await?;
-            let bench = Rc::new(RefCell::new(Some(GptBench::new(&gpu)?)));
-            Ok(WasmGptBench { gpu, bench })
+            let options = DeviceOptions { device: device.as_deref().unwrap_or("gpu").parse()?, ..DeviceOptions::default() };
+            let exec = device::open(&options, super::device(None), |_| None).await?.exec;
+            let bench = Rc::new(RefCell::new(Some(GptBench::new(&exec)?)));
+            Ok(WasmGptBench { exec, bench })
         };
         create.await.map_err(js_error)
     }
 
     /// One update: its loss, dispatches and submits.
     pub fn step(&self) -> js_sys::Promise {
-        let (cell, gpu) = (self.bench.clone(), self.gpu.clone());
+        let (cell, exec) = (self.bench.clone(), self.exec.clone());
         future(async move {
             let mut bench = take(&cell)?;
             let step = bench.step().await;
             cell.replace(Some(bench));
-            gpu.check()?;
+            exec.check()?;
             to_js(&step?)
         })
     }

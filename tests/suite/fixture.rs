@@ -100,7 +100,9 @@ impl Case {
         let any = ins.iter().any(|i| i.grad);
         let seeds: Vec<Vec<f64>> =
             outputs.iter().map(|o| if self.has(&format!("d{o}")) { self.data(&format!("d{o}")) } else { Vec::new() }).collect();
-        for (exec, tol, name) in [(Exec::Host, 2e-6, "host"), (Exec::Gpu(gpu.clone()), 2e-5, "gpu")] {
+        for (exec, tol, name) in
+            [(Exec::Reference, 2e-6, "reference"), (Exec::Gpu(gpu.clone()), 2e-5, "gpu"), (crate::harness::cpu(), 2e-5, "cpu")]
+        {
             let what = format!("{}/{} on {name}", self.op, self.case);
             let seeds = (any && seeds.iter().all(|s| !s.is_empty())).then_some(seeds.as_slice());
             let got = run(&exec, ins, seeds, false, &step, &build).await.unwrap_or_else(|e| panic!("{what}: {e}"));

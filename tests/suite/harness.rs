@@ -3,7 +3,9 @@
 use std::cell::OnceCell;
 use std::mem::ManuallyDrop;
 
+use fledgling::cpu::{Cpu, CpuOptions};
 use fledgling::gpu::Gpu;
+use fledgling::graph::Exec;
 
 /// `fl_test!(async fn name() { … })`: a `#[test]` driven by pollster natively, a `#[wasm_bindgen_test]` on wasm32.
 /// The body may also return a `Result`: `fl_test!(async fn name() -> fledgling::Result<()> { … })`.
@@ -72,6 +74,16 @@ pub async fn gpu() -> Gpu {
     let caps = gpu.caps();
     report!("adapter: {} ({}, {}; {})", caps.name, caps.backend, caps.driver, caps.features().join(", "));
     SHARED.with(|s| Gpu::clone(s.get_or_init(|| ManuallyDrop::new(gpu.clone()))))
+}
+
+/// The processor's executor, with two threads (in a browser: one).
+pub fn cpu() -> Exec {
+    Exec::Cpu(Cpu::new(CpuOptions { threads: Some(2) }))
+}
+
+/// Both executors.
+pub async fn devices() -> [Exec; 2] {
+    [Exec::Gpu(gpu().await), cpu()]
 }
 
 /// The engine on this machine's adapter, with options.

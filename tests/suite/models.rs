@@ -11,7 +11,7 @@ use fledgling::ops::optim::{AdamW, GradNorm};
 use fledgling::{Error, Result};
 use serde_json::Value;
 
-use crate::harness::gpu;
+use crate::harness::{devices, gpu};
 
 /// A file of expected values.
 pub struct Expected(BTreeMap<String, Vec<f64>>);
@@ -132,8 +132,8 @@ fn record(loaded: &LoadedModel, e: &Expected, adapter: Option<&LoraSet>, train: 
 }
 
 /// Runs it: (loss, logits).
-async fn run(tape: &Tape, gpu: &fledgling::gpu::Gpu, e: &Expected, step: &StepParams) -> Result<(f64, Vec<f32>)> {
-    let program = Program::build(gpu, tape, ProgramOptions::default())?;
+async fn run(tape: &Tape, exec: &Exec, e: &Expected, step: &StepParams) -> Result<(f64, Vec<f32>)> {
+    let program = Program::build(exec, tape, ProgramOptions::default())?;
     program.write("ids", &e.ids());
     program.write("positions", &(0..B * T).map(|i| (i % T) as u32).collect::<Vec<_>>());
     let lengths = e.lengths();
@@ -166,18 +166,16 @@ fn compare_logits(what: &str, e: &Expected, name: &str, got: &[f32], tol: f64) {
 fl_test!(
     /// Full training: logits, loss, the gradient of every parameter and what one AdamW step makes of it; plainly and with checkpointing.
     async fn every_gradient_is_transformers() -> Result<()> {
-        let gpu = gpu().await;
-        let exec = Exec::Gpu(gpu.clone());
-        for f in fixtures() {
+        for (exec, f) in devices().await.iter().flat_map(|exec| fixtures().into_iter().map(move |f| (exec, f))) {
             let e = Expected::read(f.expected);
             for checkpoint in [false, true] {
-                let what = format!("{} (checkpoint {checkpoint})", f.name);
+                let what = format!("{} on the {} (checkpoint {checkpoint})", f.name, exec.info().device);
                 let options = LoadOptions { trainable: true, ..LoadOptions::default() };
-                let loaded = load(&exec, Some(f.config), f.weights, 1009, options).await?;
+                let loaded = load(exec, Some(f.config), f.weights, 1009, options).await?;
                 let params = loaded.model.params();
                 let grads = params.train()?;
                 let tape = record(&loaded, &e, None, true, checkpoint)?;
-                let (loss, logits) = run(&tape, &gpu, &e, &StepParams::default()).await?;
+                let (loss, logits) = run(&tape, exec, &e, &StepParams::default()).await?;
                 compare_logits(&what, &e, "logits", &logits, 1e-5);
                 assert!((loss - e.get("loss")[0]).abs() < 1e-5, "{what}: loss {loss}, expected {}", e.get("loss")[0]);
                 let mut compared = 0;
@@ -189,7 +187,7 @@ fl_test!(
                 assert_eq!(compared, params.paths().count(), "{what}: every parameter has a gradient to compare");
 
                 let arena = params.arena().expect("loaded trainable");
-                let [m, v] = ["m", "v"].map(|n| Tensor::zeros(&exec, n, arena.flat.desc().clone()));
+                let [m, v] = ["m", "v"].map(|n| Tensor::zeros(exec, n, arena.flat.desc().clone()));
                 let mut tape = Tape::new();
                 let g = tape.tensor(&grads);
                 let norm = tape.push1(GradNorm, &[g])?;
@@ -203,7 +201,7 @@ fl_test!(
                     correction2: 1.0 - 0.999,
                     ..StepParams::default()
                 };
-                Program::build(&gpu, &tape, ProgramOptions::default())?.submit(&step);
+                Program::build(exec, &tape, ProgramOptions::default())?.submit(&step);
                 for (path, want) in e.under("after/") {
                     let grad = e.get(&format!("grad/{path}"));
                     for ((got, want), g) in params.read(path).await?.iter().zip(want).zip(grad) {
@@ -219,10 +217,9 @@ fl_test!(
 
     /// The same logits position by position from a cache, in chunks, and the same loss.
     async fn cached_passes_agree() -> Result<()> {
-        let exec = Exec::Gpu(gpu().await);
-        for f in fixtures() {
+        for (exec, f) in devices().await.iter().flat_map(|exec| fixtures().into_iter().map(move |f| (exec, f))) {
             let e = Expected::read(f.expected);
-            let loaded = std::rc::Rc::new(load(&exec, Some(f.config), f.weights, 1 << 20, LoadOptions::default()).await?);
+            let loaded = std::rc::Rc::new(load(exec, Some(f.config), f.weights, 1 << 20, LoadOptions::default()).await?);
             let mut g = fledgling::generate::Generator::new(loaded)?;
             let ids = e.ids();
             for (row, len) in e.lengths().into_iter().enumerate() {
@@ -253,12 +250,10 @@ fl_test!(
 
     /// A packed GGUF (interleaved rows, six types, projections that cannot be fused): base, adapter, and the adapter's gradients.
     async fn packed_gguf_with_an_adapter() -> Result<()> {
-        let gpu = gpu().await;
-        let exec = Exec::Gpu(gpu.clone());
         let e = Expected::read(GGUF_EXPECTED);
-        for piece in [4099, 1 << 20] {
-            let loaded = load(&exec, None, GGUF, piece, LoadOptions::default()).await?;
-            let (loss, logits) = run(&record(&loaded, &e, None, false, false)?, &gpu, &e, &StepParams::default()).await?;
+        for (exec, piece) in devices().await.iter().flat_map(|exec| [(exec, 4099), (exec, 1 << 20)]) {
+            let loaded = load(exec, None, GGUF, piece, LoadOptions::default()).await?;
+            let (loss, logits) = run(&record(&loaded, &e, None, false, false)?, exec, &e, &StepParams::default()).await?;
             compare_logits("gguf", &e, "logits", &logits, 1e-5);
             assert!((loss - e.get("loss")[0]).abs() < 1e-5, "loss {loss}");
 
@@ -267,9 +262,9 @@ fl_test!(
             let adapter = LoraAdapter::read(config, weights)?;
             loaded.adapters.add("a", &adapter)?;
             let set = loaded.adapters.copy_of("a")?;
-            set.train(&exec)?;
+            set.train(exec)?;
             let tape = record(&loaded, &e, Some(&set), true, piece > 4099)?;
-            let (loss, logits) = run(&tape, &gpu, &e, &StepParams::default()).await?;
+            let (loss, logits) = run(&tape, exec, &e, &StepParams::default()).await?;
             compare_logits("gguf with adapter", &e, "adapter/logits", &logits, 1e-5);
             assert!((loss - e.get("adapter/loss")[0]).abs() < 1e-5, "loss with adapter {loss}");
             let grads = set.export_grads().await?;
@@ -281,7 +276,7 @@ fl_test!(
             }
             assert_eq!(grads.pairs.len(), adapter.pairs.len());
             // Scale 0 is the base.
-            let (_, off) = run(&tape, &gpu, &e, &StepParams { lora: 0.0, ..StepParams::default() }).await?;
+            let (_, off) = run(&tape, exec, &e, &StepParams { lora: 0.0, ..StepParams::default() }).await?;
             compare_logits("gguf, adapter times 0", &e, "logits", &off, 1e-5);
         }
         Ok(())

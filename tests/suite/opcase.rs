@@ -1,4 +1,4 @@
-//! Checks one op on both executors: GPU against the f64 host reference, and the host's backward against central
+//! Checks one op on both executors, GPU and processor, against the f64 reference, and the reference's backward against central
 //! differences of its own forward.
 
 use fledgling::Result;
@@ -105,15 +105,15 @@ pub async fn run(exec: &Exec, ins: &[In], seeds: Option<&[Vec<f64>]>, wrap: bool
     }
     let mut outputs = Vec::new();
     match exec {
-        Exec::Host => {
+        Exec::Reference => {
             let mut p = HostProgram::new(&tape);
             p.run(step)?;
             for o in &outs {
                 outputs.push(p.get(*o)?.to_vec());
             }
         }
-        Exec::Gpu(gpu) => {
-            let p = Program::build(gpu, &tape, ProgramOptions::default())?;
+        _ => {
+            let p = Program::build(exec, &tape, ProgramOptions::default())?;
             let names: Vec<String> = (0..outs.len()).map(|i| format!("out{i}")).collect();
             let words = p.run(step, &names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
             for (w, o) in words.iter().zip(&outs) {
@@ -143,15 +143,15 @@ pub fn close(what: &str, got: &[f64], want: &[f64], tol: f64) {
     }
 }
 
-/// The whole check of an op: finite differences on the host (f64), then the GPU against the host, with gradients both
-/// overwriting and adding.
+/// The whole check of an op: finite differences of the f64 reference, then the GPU and the processor against the reference, with
+/// gradients both overwriting and adding.
 pub async fn check(gpu: &Gpu, what: &str, ins: &[In], tol: f64, build: impl Build) {
     check_step(gpu, what, ins, tol, &StepParams::default(), build).await;
 }
 
 /// As [`check`], with a step uniform.
 pub async fn check_step(gpu: &Gpu, what: &str, ins: &[In], tol: f64, step: &StepParams, build: impl Build) {
-    let host = Exec::Host;
+    let host = Exec::Reference;
     let forward = run(&host, ins, None, false, step, &build).await.unwrap_or_else(|e| panic!("{what}: {e}"));
     let mut rng = Rng(7);
     let seeds: Vec<Vec<f64>> = forward.outputs.iter().map(|o| o.iter().map(|_| f64::from(rng.uniform() as f32)).collect()).collect();
@@ -161,9 +161,9 @@ pub async fn check_step(gpu: &Gpu, what: &str, ins: &[In], tol: f64, step: &Step
     if let Some(seeds) = seeds {
         finite_differences(what, ins, seeds, &reference, step, &build).await;
     }
-    let exec = Exec::Gpu(gpu.clone());
-    for wrap in [false, true] {
-        let got = run(&exec, ins, seeds, wrap, step, &build).await.unwrap_or_else(|e| panic!("{what}: {e}"));
+    for (exec, wrap) in [Exec::Gpu(gpu.clone()), crate::harness::cpu()].iter().flat_map(|e| [(e, false), (e, true)]) {
+        let what = format!("{what} on the {}", exec.info().device);
+        let got = run(exec, ins, seeds, wrap, step, &build).await.unwrap_or_else(|e| panic!("{what}: {e}"));
         for (i, (g, w)) in got.outputs.iter().zip(&reference.outputs).enumerate() {
             close(&format!("{what} output {i} (wrap {wrap})"), g, w, tol);
         }
@@ -189,9 +189,9 @@ async fn finite_differences(what: &str, ins: &[In], seeds: &[Vec<f64>], referenc
             let h = 1e-5;
             let mut moved = ins.to_vec();
             moved[i].data[at] = input.data[at] + h;
-            let up = loss(&run(&Exec::Host, &moved, None, false, step, build).await.expect("ran before"));
+            let up = loss(&run(&Exec::Reference, &moved, None, false, step, build).await.expect("ran before"));
             moved[i].data[at] = input.data[at] - h;
-            let down = loss(&run(&Exec::Host, &moved, None, false, step, build).await.expect("ran before"));
+            let down = loss(&run(&Exec::Reference, &moved, None, false, step, build).await.expect("ran before"));
             let want = (up - down) / (2.0 * h);
             assert!(
                 (grads[at] - want).abs() <= 1e-5 * top.max(1.0),

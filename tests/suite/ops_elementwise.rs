@@ -36,7 +36,7 @@ fl_test!(
                 let build =
                     |t: &mut fledgling::graph::Tape, v: &[fledgling::graph::Val]| Ok(vec![t.push1(Activation { kind: act }, &[v[0]])?]);
                 let seeds = [vec![1.0; data.len()]];
-                let want = crate::opcase::run(&Exec::Host, &ins, Some(&seeds), false, &step, &build).await.unwrap();
+                let want = crate::opcase::run(&Exec::Reference, &ins, Some(&seeds), false, &step, &build).await.unwrap();
                 let got = crate::opcase::run(&Exec::Gpu(gpu.clone()), &ins, Some(&seeds), false, &step, &build).await.unwrap();
                 for (i, x) in data.iter().enumerate() {
                     let (g, w) = (got.outputs[0][i], want.outputs[0][i]);
@@ -161,6 +161,9 @@ fl_test!(
         }
         let step = StepParams::default();
         let wrong = |t: &mut fledgling::graph::Tape, v: &[fledgling::graph::Val]| Ok(vec![t.push1(Dropout { p: 1.5, salt: 0 }, &[v[0]])?]);
-        assert_eq!(crate::opcase::run(&Exec::Host, &ones, None, false, &step, &wrong).await.err().map(|e| e.code()), Some("bad-shape"));
+        assert_eq!(
+            crate::opcase::run(&Exec::Reference, &ones, None, false, &step, &wrong).await.err().map(|e| e.code()),
+            Some("bad-shape")
+        );
     }
 );

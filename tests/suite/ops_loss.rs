@@ -130,22 +130,22 @@ fl_test!(
         let step = step();
         let total = |metrics: &[f64]| -> f64 { metrics.chunks(8).map(|m| m[0] * m[7] * f64::from(step.loss_scale)).sum() };
         let ins = pairs(&mut rng, 4);
-        let at = run(&Exec::Host, &ins, None, false, &step, &dpo).await.unwrap();
+        let at = run(&Exec::Reference, &ins, None, false, &step, &dpo).await.unwrap();
         for i in 0..ins[0].data.len() {
             let moved = async |h: f64| {
                 let mut ins = ins.clone();
                 ins[0].data[i] += h;
-                total(&run(&Exec::Host, &ins, None, false, &step, &dpo).await.unwrap().outputs[0])
+                total(&run(&Exec::Reference, &ins, None, false, &step, &dpo).await.unwrap().outputs[0])
             };
             let want = (moved(1e-5).await - moved(-1e-5).await) / 2e-5;
             assert!((at.outputs[1][i] - want).abs() < 1e-7, "dpo: {} for {want}", at.outputs[1][i]);
         }
         let ins = [frozen(&mut rng, &[9], 3.0), frozen(&mut rng, &[9], 1.0)];
-        let at = run(&Exec::Host, &ins, None, false, &step, &sft).await.unwrap();
+        let at = run(&Exec::Reference, &ins, None, false, &step, &sft).await.unwrap();
         for i in 0..9 {
             let mut up = ins.clone();
             up[0].data[i] += 1.0;
-            let want = run(&Exec::Host, &up, None, false, &step, &sft).await.unwrap().outputs[0][0] - at.outputs[0][0];
+            let want = run(&Exec::Reference, &up, None, false, &step, &sft).await.unwrap().outputs[0][0] - at.outputs[0][0];
             assert!((at.outputs[1][i] - want).abs() < 1e-9);
         }
     }
@@ -183,7 +183,7 @@ fl_test!(
                 loss_scale: 1.0 / n as f32,
                 ..StepParams::default()
             };
-            for (exec, tol) in [(Exec::Host, 2e-6), (Exec::Gpu(gpu.clone()), 2e-5)] {
+            for (exec, tol) in [(Exec::Reference, 2e-6), (Exec::Gpu(gpu.clone()), 2e-5), (crate::harness::cpu(), 2e-5)] {
                 let got = run(&exec, &ins, None, false, &step, &dpo).await.unwrap();
                 let column = |k: usize| got.outputs[0].iter().skip(k).step_by(8).copied().collect::<Vec<_>>();
                 close("losses", &column(0), &case.data("losses"), tol);

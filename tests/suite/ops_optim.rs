@@ -36,8 +36,10 @@ impl Rig {
     async fn step(&self, grads: &[f64], step: &StepParams) -> [Vec<f64>; 5] {
         self.flats[1].set_f64(&self.exec, grads);
         match &self.exec {
-            Exec::Host => HostProgram::new(&self.tape).run(step).unwrap(),
-            Exec::Gpu(gpu) => drop(Program::build(gpu, &self.tape, ProgramOptions::default()).unwrap().run(step, &[]).await.unwrap()),
+            Exec::Reference => HostProgram::new(&self.tape).run(step).unwrap(),
+            Exec::Gpu(_) | Exec::Cpu(_) => {
+                drop(Program::build(&self.exec, &self.tape, ProgramOptions::default()).unwrap().run(step, &[]).await.unwrap())
+            }
         }
         let mut out = vec![self.norm.to_f64(&self.exec).await.unwrap()];
         for t in &self.flats {
@@ -69,7 +71,7 @@ fl_test!(
             let names: Vec<String> = (0..case.params["tensors"].as_u64().unwrap()).map(|i| format!("g{i}")).collect();
             let flat = |prefix: &str| (0..names.len()).flat_map(|i| case.data(&format!("{prefix}{i}"))).collect::<Vec<f64>>();
             let (grads, clipped) = (flat("g"), flat("clipped"));
-            for (exec, tol) in [(Exec::Host, 2e-6), (Exec::Gpu(gpu.clone()), 2e-5)] {
+            for (exec, tol) in [(Exec::Reference, 2e-6), (Exec::Gpu(gpu.clone()), 2e-5), (crate::harness::cpu(), 2e-5)] {
                 let n = grads.len();
                 let rig = Rig::new(&exec, &vec![0.0; n], &[(0, n, false)]);
                 let step = StepParams { max_grad_norm: case.f32_param("max_norm"), ..StepParams::default() };
@@ -98,7 +100,7 @@ fl_test!(
             let p0 = case.data("p0");
             // The step uniform holds β2 in f32, and 1 − 0.999 is then off by 1.3e-5 of itself on either executor.
             let tol = 2e-5;
-            for exec in [Exec::Host, Exec::Gpu(gpu.clone())] {
+            for exec in [Exec::Reference, Exec::Gpu(gpu.clone()), crate::harness::cpu()] {
                 let rig = Rig::new(&exec, &p0, &[(0, p0.len(), true)]);
                 for t in 1..=3 {
                     let [_, p, _, m, v] = rig.step(&case.data(&format!("g{t}")), &at(t, &base)).await;
@@ -118,7 +120,7 @@ fl_test!(
         let ranges = [(0, 64, true), (64, 1, false), (65, 3, true), (70, 133, false), (208, 65, true)];
         let p0 = frozen(&mut rng, &[n], 1.0).data;
         let base = StepParams { learning_rate: 0.05, weight_decay: 0.1, grad_scale: 0.25, max_grad_norm: 0.5, ..StepParams::default() };
-        let host = Rig::new(&Exec::Host, &p0, &ranges);
+        let host = Rig::new(&Exec::Reference, &p0, &ranges);
         let device = Rig::new(&Exec::Gpu(gpu), &p0, &ranges);
         for t in 1..=4 {
             let g = frozen(&mut rng, &[n], 2.0).data;
@@ -149,7 +151,7 @@ fl_test!(
     }
 
     async fn adamw_range_outside() {
-        let exec = Exec::Host;
+        let exec = Exec::Reference;
         let t = Tensor::from_f64(&exec, "t", &[1, 4], &[0.0; 4]).unwrap();
         let mut tape = Tape::new();
         let v = tape.tensor(&t);

@@ -37,7 +37,7 @@ impl Sampler {
         let outputs = Sample::record(&mut tape, z, s).unwrap();
         tape.output("token", outputs.0);
         tape.output("logp", outputs.1);
-        let program = exec.gpu().map(|gpu| Program::build(gpu, &tape, ProgramOptions::default()).unwrap());
+        let program = (!matches!(exec, Exec::Reference)).then(|| Program::build(exec, &tape, ProgramOptions::default()).unwrap());
         if let Some(p) = &program {
             assert!(p.dispatches() <= 3, "{} dispatches", p.dispatches());
         }
@@ -95,7 +95,7 @@ fn settings() -> Vec<(&'static str, StepParams)> {
 async fn agree(gpu: &Gpu, what: &str, logits: &[f64], rows: usize, step: StepParams, draws: u32) {
     let cols = logits.len() / rows;
     let seen: Vec<u32> = (0..cols as u32).filter(|i| i % 3 == 0).collect();
-    let host = Sampler::new(&Exec::Host, logits, rows, &seen);
+    let host = Sampler::new(&Exec::Reference, logits, rows, &seen);
     let device = Sampler::new(&Exec::Gpu(gpu.clone()), logits, rows, &seen);
     for counter in 0..draws {
         let step = StepParams { counter, ..step };

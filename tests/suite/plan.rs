@@ -62,14 +62,14 @@ async fn grads(exec: &Exec, net: &Net) -> Vec<Vec<f64>> {
 async fn run_gpu(gpu: &Gpu, checkpoint: bool) -> (Vec<f32>, Vec<Vec<f64>>, u64) {
     let exec = Exec::Gpu(gpu.clone());
     let net = net(&exec, 6, 33, checkpoint);
-    let program = Program::build(gpu, &net.tape, ProgramOptions { per_submit: 7 }).expect("builds");
+    let program = Program::build(&Exec::Gpu(gpu.clone()), &net.tape, ProgramOptions { per_submit: 7 }).expect("builds");
     let y = program.run_f32(&StepParams::default(), "y").await.expect("runs");
     (y, grads(&exec, &net).await, program.slot_bytes())
 }
 
 fl_test!(
     async fn lifetimes_in_a_slot_never_overlap() {
-        let net = net(&Exec::Host, 8, 5, false);
+        let net = net(&Exec::Reference, 8, 5, false);
         let plan = Plan::new(&net.tape);
         assert!(plan.bytes() < plan.naive_bytes, "slots are reused");
         for slot in &plan.slots {
@@ -83,10 +83,10 @@ fl_test!(
 
 fl_test!(
     async fn gradients_agree_with_the_host_and_under_checkpointing() {
-        let host = net(&Exec::Host, 6, 33, false);
+        let host = net(&Exec::Reference, 6, 33, false);
         let mut program = HostProgram::new(&host.tape);
         program.run(&StepParams::default()).expect("runs");
-        let want = grads(&Exec::Host, &host).await;
+        let want = grads(&Exec::Reference, &host).await;
         let y = program.get(host.y).expect("computed");
         let gpu = gpu().await;
         let (y1, g1, kept) = run_gpu(&gpu, false).await;
@@ -106,7 +106,7 @@ fl_test!(
         let gpu = gpu().await;
         let exec = Exec::Gpu(gpu.clone());
         let net = net(&exec, 3, 9, false);
-        let program = Program::build(&gpu, &net.tape, ProgramOptions::default()).expect("builds");
+        let program = Program::build(&Exec::Gpu(gpu.clone()), &net.tape, ProgramOptions::default()).expect("builds");
         let first = program.run_f32(&StepParams::default(), "y").await.expect("runs");
         let (allocations, pipelines, live) = (gpu.counters().allocations.get(), gpu.counters().pipelines.get(), gpu.live_bytes());
         let second = program.run_f32(&StepParams::default(), "y").await.expect("runs");
@@ -122,7 +122,7 @@ fl_test!(
         let gpu = gpu().await;
         let exec = Exec::Gpu(gpu.clone());
         let net = net(&exec, 2, 4, false);
-        let program = Program::build(&gpu, &net.tape, ProgramOptions::default()).expect("builds");
+        let program = Program::build(&Exec::Gpu(gpu.clone()), &net.tape, ProgramOptions::default()).expect("builds");
         program.submit(&StepParams::default());
         let once = grads(&exec, &net).await;
         program.submit(&StepParams::default());
@@ -136,7 +136,7 @@ fl_test!(
 fl_test!(
     async fn a_gradient_shared_by_two_values_is_not_overwritten() {
         // h = a + b where b is computed first and a is used again before the sum: the sum's gradient stands for both.
-        for exec in [Exec::Host, Exec::Gpu(gpu().await)] {
+        for exec in [Exec::Reference, Exec::Gpu(gpu().await), crate::harness::cpu()] {
             let mut tape = Tape::new();
             let x = Tensor::from_f64(&exec, "x", &[2, 4], &[1.0, 2.0, 3.0, 4.0, -1.0, 0.5, 2.5, -2.0]).expect("small");
             x.set_grad(Some(Tensor::zeros(&exec, "dx", Desc::f32(&[2, 4])).expect("small")));
@@ -152,8 +152,8 @@ fl_test!(
             let seed = tape.tensor(&seed);
             tape.backward(&[(again, seed)], false).expect("differentiable");
             match &exec {
-                Exec::Host => HostProgram::new(&tape).run(&StepParams::default()).expect("runs"),
-                Exec::Gpu(gpu) => Program::build(gpu, &tape, ProgramOptions::default()).expect("builds").submit(&StepParams::default()),
+                Exec::Reference => HostProgram::new(&tape).run(&StepParams::default()).expect("runs"),
+                _ => Program::build(&exec, &tape, ProgramOptions::default()).expect("builds").submit(&StepParams::default()),
             }
             let got = x.grad().expect("trainable").to_f64(&exec).await.expect("readable");
             // again = 3·norm(x) + 2·x: the gradient by central differences in f64.

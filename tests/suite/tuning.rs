@@ -166,7 +166,7 @@ fl_test!(
         full_step("llama_tied", model_files!("llama_tied")).await
     }
     async fn the_gpt_of_the_benchmark_learns() -> Result<()> {
-        let mut bench = GptBench::new(&gpu().await)?;
+        let mut bench = GptBench::new(&Exec::Gpu(gpu().await))?;
         assert_eq!((bench.parameters() as f64 / 1e4).round(), 82.0);
         let first = bench.step().await?.loss;
         // ln 96: nothing is known yet.

@@ -1,15 +1,23 @@
 //! Arguments and their help.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use fledgling::ops::device::DeviceChoice;
 
-/// Runs and trains small language models on the GPU at hand.
+/// Runs and trains small language models on the GPU at hand, or on the processor.
 #[derive(Parser)]
 #[command(name = "fledgling", version, about, after_help = EXIT_CODES, propagate_version = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+    /// Where to run: auto (a real GPU; else whichever is faster of a software adapter and the processor), gpu, cpu.
+    #[arg(long, global = true, value_name = "DEVICE", default_value = "auto", value_parser = DeviceChoice::from_str)]
+    pub device: DeviceChoice,
+    /// Threads of the processor's own kernels.
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<usize>,
     /// Part of the name of the GPU adapter to use, where there are several.
     #[arg(long, global = true, value_name = "NAME")]
     pub gpu: Option<String>,

@@ -9,7 +9,6 @@ use super::args::{BenchArgs, Cli};
 use super::files::mib;
 use super::load;
 use fledgling::generate::{Candidate, GenerateOptions, Generator};
-use fledgling::gpu::Gpu;
 use fledgling::graph::{Exec, Program, ProgramOptions, StepParams, Tape, Tensor, Timed};
 use fledgling::models::{AdapterChoice, LoadedModel};
 use fledgling::ops::linear::Linear;
@@ -48,8 +47,8 @@ impl Table {
 }
 
 /// Dispatches and submits so far.
-fn counts(gpu: &Gpu) -> (u64, u64) {
-    (gpu.counters().dispatches.get(), gpu.counters().submits.get())
+fn counts(exec: &Exec) -> (u64, u64) {
+    (exec.counters().dispatches.get(), exec.counters().submits.get())
 }
 
 fn median(mut v: Vec<f64>) -> f64 {
@@ -63,27 +62,28 @@ fn prompt(vocab: usize, salt: usize) -> Vec<u32> {
 }
 
 pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
-    let load::Loaded { model, gpu, seconds } = load::model(cli, &a.model, true).await?;
-    let caps = gpu.caps();
+    let load::Loaded { model, exec, seconds } = load::model(cli, &a.model, true).await?;
+    let on = exec.info();
     let mut t = Table { quiet: a.json, json: Map::new() };
     t.json.insert("where".into(), json!("native"));
-    t.json.insert("adapter".into(), json!(caps.name));
-    t.json.insert("backend".into(), json!(caps.backend));
-    t.json.insert("software".into(), json!(caps.is_software));
+    t.json.insert("adapter".into(), json!(on.name));
+    t.json.insert("backend".into(), json!(on.backend));
+    t.json.insert("software".into(), json!(on.is_software));
+    t.json.insert("device".into(), json!(on.device));
     t.json.insert("model".into(), json!(model.info.name));
     if !a.json {
-        println!("{}, {}{} ({})", model.info.name, caps.name, if caps.is_software { ", software" } else { "" }, caps.backend);
+        println!("{}, {}{} ({})", model.info.name, on.name, if on.is_software { ", software" } else { "" }, on.backend);
     }
     t.line("load_seconds", "load", seconds, "s", 2);
     let model = Rc::new(model);
-    generation(&mut t, &gpu, model.clone()).await?;
-    lora(&mut t, &gpu, &model).await?;
+    generation(&mut t, &exec, model.clone()).await?;
+    lora(&mut t, &exec, &model).await?;
     if a.profile {
-        profile(&gpu, &model).await?;
+        profile(&exec, &model).await?;
     }
     drop(model);
-    gpt(&mut t, &gpu).await?;
-    matmul(&mut t, &gpu).await?;
+    gpt(&mut t, &exec).await?;
+    matmul(&mut t, &exec).await?;
     println!("{}", Value::Object(t.json));
     Ok(())
 }
@@ -103,7 +103,7 @@ async fn once(g: &mut Generator, n: usize, salt: usize, tokens: usize) -> Result
     g.run(&prompt(vocab, salt), options, &mut |_| ()).await
 }
 
-async fn generation(t: &mut Table, gpu: &Gpu, model: Rc<LoadedModel>) -> Result<()> {
+async fn generation(t: &mut Table, exec: &Exec, model: Rc<LoadedModel>) -> Result<()> {
     let mut g = Generator::new(model)?;
     let begin = clock::seconds();
     once(&mut g, 1, 0, 2).await?;
@@ -126,15 +126,15 @@ async fn generation(t: &mut Table, gpu: &Gpu, model: Rc<LoadedModel>) -> Result<
     // The same prompt with 64 tokens and with one: the difference is decoding alone.
     let mut spent = Vec::new();
     for tokens in [1, DECODED] {
-        let before = counts(gpu);
+        let before = counts(exec);
         once(&mut g, 1, 7, tokens).await?;
-        let after = counts(gpu);
+        let after = counts(exec);
         spent.push(((after.0 - before.0) as f64, (after.1 - before.1) as f64));
     }
     let steps = (DECODED - 1) as f64;
     t.line("dispatches_per_token", "dispatches per decoded token", (spent[1].0 - spent[0].0) / steps, "", 1);
     t.line("submits_per_token", "submits per decoded token", (spent[1].1 - spent[0].1) / steps, "", 1);
-    let bytes = gpu.live_bytes();
+    let bytes = exec.live_bytes();
     t.json.insert("gpu_bytes".into(), json!(bytes));
     if !t.quiet {
         println!("{:<46}{:>18}", "GPU memory, answering", mib(bytes));
@@ -151,23 +151,23 @@ async fn lora_trainer(model: &LoadedModel, steps: usize) -> Result<AnyTrainer> {
     AnyTrainer::new(model, "sft", &args, &rows, None).await
 }
 
-async fn lora(t: &mut Table, gpu: &Gpu, model: &LoadedModel) -> Result<()> {
+async fn lora(t: &mut Table, exec: &Exec, model: &LoadedModel) -> Result<()> {
     let mut trainer = lora_trainer(model, REPEATS + 1).await?;
     let (mut times, mut spent) = (Vec::new(), (0, 0));
     loop {
-        let (begin, before) = (clock::seconds(), counts(gpu));
+        let (begin, before) = (clock::seconds(), counts(exec));
         if trainer.step().await?.is_none() {
             break;
         }
         times.push((clock::seconds() - begin) * 1e3);
-        let after = counts(gpu);
+        let after = counts(exec);
         spent = (after.0 - before.0, after.1 - before.1);
     }
     t.line("lora_first_step_ms", "first LoRA step (records and compiles)", times[0], "ms", 0);
     t.line("lora_step_ms", "LoRA step, 1 × 128", median(times[1..].to_vec()), "ms", if times[1] < 100.0 { 2 } else { 0 });
     t.line("dispatches_per_lora_step", "dispatches per LoRA step", spent.0 as f64, "", 0);
     t.line("submits_per_lora_step", "submits per LoRA step", spent.1 as f64, "", 0);
-    let bytes = gpu.live_bytes();
+    let bytes = exec.live_bytes();
     t.json.insert("gpu_bytes_training".into(), json!(bytes));
     if !t.quiet {
         println!("{:<46}{:>18}", "GPU memory, training", mib(bytes));
@@ -177,8 +177,8 @@ async fn lora(t: &mut Table, gpu: &Gpu, model: &LoadedModel) -> Result<()> {
     Ok(())
 }
 
-async fn gpt(t: &mut Table, gpu: &Gpu) -> Result<()> {
-    let mut g = GptBench::new(gpu)?;
+async fn gpt(t: &mut Table, exec: &Exec) -> Result<()> {
+    let mut g = GptBench::new(exec)?;
     let parameters = g.parameters() as f64 / 1e6;
     let mut times = Vec::new();
     let mut last = None;
@@ -197,13 +197,12 @@ async fn gpt(t: &mut Table, gpu: &Gpu) -> Result<()> {
 }
 
 /// A square f32 matmul as the layers run it.
-async fn matmul(t: &mut Table, gpu: &Gpu) -> Result<()> {
-    let software = gpu.caps().is_software;
+async fn matmul(t: &mut Table, exec: &Exec) -> Result<()> {
+    let software = exec.is_processor();
     let (n, repeats) = if software { (512, 4) } else { (4096, 20) };
-    let exec = Exec::Gpu(gpu.clone());
     let values: Vec<f64> = (0..n * n).map(|i| ((i * 2_654_435_761) % 1000) as f64 / 1000.0 - 0.5).collect();
-    let x = Tensor::from_f64(&exec, "x", &[n, n], &values)?;
-    let w = Tensor::from_f64(&exec, "w", &[n, n], &values)?;
+    let x = Tensor::from_f64(exec, "x", &[n, n], &values)?;
+    let w = Tensor::from_f64(exec, "w", &[n, n], &values)?;
     let mut tape = Tape::new();
     let (x, w) = (tape.tensor(&x), tape.tensor(&w));
     for i in 0..repeats {
@@ -212,18 +211,18 @@ async fn matmul(t: &mut Table, gpu: &Gpu) -> Result<()> {
             tape.output("y", y);
         }
     }
-    let program = Program::build(gpu, &tape, ProgramOptions { per_submit: 1 })?;
+    let program = Program::build(exec, &tape, ProgramOptions { per_submit: 1 })?;
     let mut best = f64::INFINITY;
     for _ in 0..REPEATS {
-        gpu.done().await?;
+        exec.done().await?;
         let begin = clock::seconds();
         program.submit(&StepParams::default());
-        gpu.done().await?;
+        exec.done().await?;
         best = best.min((clock::seconds() - begin) / repeats as f64);
     }
     let flops = 2.0 * (n as f64).powi(3) / best;
     t.line("matmul_gflops", &format!("matmul, {n}³ f32"), flops / 1e9, "GFLOP/s", 1);
-    let name = gpu.caps().name.clone();
+    let name = exec.info().name;
     if let Some((card, peak)) = PEAKS.iter().find(|(card, _)| name.contains(card)) {
         t.line("matmul_peak_fraction", &format!("of the {card}'s f32 peak, {peak} TFLOP/s"), flops / 1e12 / peak, "", 3);
     }
@@ -231,11 +230,11 @@ async fn matmul(t: &mut Table, gpu: &Gpu) -> Result<()> {
 }
 
 /// Where the time of a LoRA step's kernels goes.
-async fn profile(gpu: &Gpu, model: &LoadedModel) -> Result<()> {
+async fn profile(exec: &Exec, model: &LoadedModel) -> Result<()> {
     let mut trainer = lora_trainer(model, 1).await?;
     let timed = trainer.profile().await?;
     print_profile("LoRA step, 1 × 128", &timed);
-    gpu.check()?;
+    exec.check()?;
     drop(trainer);
     model.adapters.remove("bench");
     Ok(())

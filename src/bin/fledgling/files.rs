@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fledgling::formats::{Container, HeaderParser};
 use fledgling::{Error, Result};
@@ -45,6 +45,13 @@ pub fn header(path: &Path) -> Result<Container> {
             return Ok(container);
         }
     }
+}
+
+/// Where measurements are remembered.
+pub fn cache_dir() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let base = set("XDG_CACHE_HOME").or_else(|| set("LOCALAPPDATA")).or_else(|| Some(set("HOME")?.join(".cache")))?;
+    Some(base.join("fledgling"))
 }
 
 /// 98 041 344 → 93.5 MiB

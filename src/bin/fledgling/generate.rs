@@ -57,7 +57,7 @@ pub async fn run(cli: &Cli, a: &GenerateArgs) -> Result<()> {
             loaded.seconds,
             s.prefill,
             s.decode,
-            loaded.gpu.caps().name
+            loaded.exec.info().name
         );
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Opens the GPU, loads a model with progress, adds adapters.
+//! Opens the device, loads a model with progress, adds adapters.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -8,23 +8,40 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::args::Cli;
 use super::files;
 use fledgling::clock;
+use fledgling::cpu::CpuOptions;
 use fledgling::formats::peft::{CONFIG_NAME, LoraAdapter, WEIGHTS_NAME};
 use fledgling::gpu::{Gpu, GpuOptions};
 use fledgling::graph::Exec;
 use fledgling::models::{LoadOptions, LoadedModel, load_path};
+use fledgling::ops::device::{self, DeviceOptions};
 use fledgling::{Error, Result};
 
 /// A model, its device, and how long loading took.
 pub struct Loaded {
     pub model: LoadedModel,
-    pub gpu: Gpu,
+    pub exec: Exec,
     pub seconds: f64,
 }
 
-/// The GPU that the options name.
-pub async fn gpu(cli: &Cli) -> Result<Gpu> {
-    Gpu::with(&GpuOptions { without: cli.without.clone(), kernels: cli.kernels.clone(), adapter: cli.gpu.clone(), ..GpuOptions::default() })
-        .await
+/// The device that the options name.
+pub async fn device(cli: &Cli) -> Result<Exec> {
+    let options = DeviceOptions {
+        device: cli.device,
+        cpu: CpuOptions { threads: cli.threads },
+        gpu: GpuOptions { without: cli.without.clone(), kernels: cli.kernels.clone(), adapter: cli.gpu.clone(), ..GpuOptions::default() },
+    };
+    let note = |key: &str| files::cache_dir().map(|d| d.join(format!("tuning-{key}.json")));
+    let chosen = device::open(&options, Gpu::with(&options.gpu), |key| std::fs::read_to_string(note(key)?).ok()).await?;
+    if let (Some(gpu), None) = (chosen.exec.gpu(), &cli.kernels)
+        && let Some(file) = note(&gpu.key())
+    {
+        // What cannot be remembered is measured again.
+        let measured = serde_json::to_string(gpu.tuning().borrow().measured()).unwrap_or_default();
+        let _ = file.parent().map(std::fs::create_dir_all);
+        let _ = std::fs::write(file, measured);
+    }
+    log::info!("{}: {}", chosen.exec.info().name, chosen.why);
+    Ok(chosen.exec)
 }
 
 /// Loads a model; a bar on a terminal, unless `quiet`.
@@ -32,7 +49,7 @@ pub async fn model(cli: &Cli, path: &Path, quiet: bool) -> Result<Loaded> {
     if !path.exists() {
         return Err(Error::Io { path: path.display().to_string(), message: "there is no such file or folder".into() });
     }
-    let gpu = gpu(cli).await?;
+    let exec = device(cli).await?;
     let begin = clock::seconds();
     let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
         let bar = ProgressBar::new(0);
@@ -45,15 +62,14 @@ pub async fn model(cli: &Cli, path: &Path, quiet: bool) -> Result<Loaded> {
             bar.set_position(done);
         }
     };
-    let model = load_path(&Exec::Gpu(gpu.clone()), path, LoadOptions::default(), &mut progress).await?;
+    let model = load_path(&exec, path, LoadOptions::default(), &mut progress).await?;
     // Written bytes are on the device when the queue is empty.
-    gpu.flush();
-    gpu.wait();
-    gpu.check()?;
+    exec.flush();
+    exec.done().await?;
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    Ok(Loaded { model, gpu, seconds: clock::seconds() - begin })
+    Ok(Loaded { model, exec, seconds: clock::seconds() - begin })
 }
 
 /// Adds the adapter of a PEFT folder under `name`.

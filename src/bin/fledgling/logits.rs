@@ -53,8 +53,7 @@ pub async fn last_logits(model: &LoadedModel, ids: &[u32]) -> Result<Vec<f32>> {
     let last = tape.push1(GatherRows, &[hidden, row, inverse])?;
     let logits = m.record_logits(&mut tape, last)?;
     tape.output("logits", logits);
-    let gpu = m.exec().gpu().cloned().ok_or_else(|| Error::NoAdapter("this runs on the GPU executor".into()))?;
-    let program = Program::build(&gpu, &tape, ProgramOptions::default())?;
+    let program = Program::build(m.exec(), &tape, ProgramOptions::default())?;
     program.write("ids", &batch.ids);
     program.write("positions", &batch.positions);
     program.write("spans", &batch.spans);

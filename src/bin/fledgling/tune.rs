@@ -26,14 +26,14 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     let checkpoint = a.resume_from_checkpoint.as_deref().map(files::read).transpose()?;
     files::make_folder(&a.out)?;
     let quiet = a.json;
-    let load::Loaded { model, gpu, .. } = load::model(cli, &a.model, quiet).await?;
+    let load::Loaded { model, exec, .. } = load::model(cli, &a.model, quiet).await?;
     if let Some(folder) = &a.init_adapter {
         load::adapter(&model, folder, NAME)?;
     }
     let mut trainer = AnyTrainer::new(&model, method, &config, &rows, checkpoint.as_deref()).await?;
     if !quiet {
-        let caps = gpu.caps();
-        eprintln!("{} rows, {} updates, on {} ({})", rows.len(), trainer.total_steps(), caps.name, caps.backend);
+        let on = exec.info();
+        eprintln!("{} rows, {} updates, on {} ({})", rows.len(), trainer.total_steps(), on.name, on.backend);
     }
     let bar = bar(trainer.total_steps(), trainer.steps(), quiet);
     while let Some(m) = trainer.step().await? {

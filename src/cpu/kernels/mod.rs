@@ -1,0 +1,5 @@
+//! f32 kernels over slices; no tensors, no tapes.
+
+mod packed;
+
+pub use packed::Packed;

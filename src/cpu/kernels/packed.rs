@@ -1,0 +1,25 @@
+//! A matrix as files have it.
+
+use crate::tensor::DType;
+
+/// Rows of any type, one after another, without padding.
+#[derive(Clone, Copy, Debug)]
+pub struct Packed<'a> {
+    pub dtype: DType,
+    pub rows: usize,
+    pub cols: usize,
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Packed<'a> {
+    /// Bytes of one row.
+    pub fn row_bytes(&self) -> usize {
+        self.cols / self.dtype.block_len() * self.dtype.block_bytes()
+    }
+
+    /// The bytes of a row.
+    pub fn row(&self, i: usize) -> &'a [u8] {
+        let n = self.row_bytes();
+        &self.bytes[i * n..(i + 1) * n]
+    }
+}

@@ -1,0 +1,314 @@
+//! Threads that share the rows of a kernel. They wait a moment spinning, because kernels follow each other closely, and then asleep.
+
+use std::ops::Range;
+
+/// Rows are handed out in pieces so that a thread that was held up does not hold up the others.
+const PIECES_PER_THREAD: usize = 4;
+
+/// A fixed set of threads, this one included.
+pub struct Pool {
+    #[cfg(not(target_arch = "wasm32"))]
+    crew: crew::Crew,
+}
+
+/// A pointer that may travel: tasks write disjoint parts behind it.
+struct Shared<T>(*mut T);
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Shared<T> {}
+
+// SAFETY: tasks of one call touch disjoint parts only, which `Pool::rows` sees to.
+unsafe impl<T> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// Elements `range` of what it points to.
+    ///
+    /// # Safety
+    /// The range is inside, and no other slice of it is alive.
+    unsafe fn part<'a>(self, range: Range<usize>) -> &'a mut [T] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(range.start), range.len()) }
+    }
+}
+
+impl Pool {
+    /// `threads`: in all; `None`: one per core.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn new(threads: Option<usize>) -> Pool {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        Pool { crew: crew::Crew::new(threads.unwrap_or_else(cores).clamp(1, 256)) }
+    }
+
+    /// A wasm module without shared memory has one thread.
+    #[cfg(target_arch = "wasm32")]
+    pub fn new(_threads: Option<usize>) -> Pool {
+        Pool {}
+    }
+
+    /// Threads, this one included.
+    pub fn threads(&self) -> usize {
+        #[cfg(not(target_arch = "wasm32"))]
+        return self.crew.threads();
+        #[cfg(target_arch = "wasm32")]
+        1
+    }
+
+    /// Runs `task(0)…task(count − 1)`, each once, on whichever thread is free, and returns when all have ended.
+    ///
+    /// # Panics
+    /// When a task does.
+    pub fn run(&self, count: usize, task: impl Fn(usize) + Sync) {
+        #[cfg(not(target_arch = "wasm32"))]
+        if count > 1 && self.threads() > 1 {
+            return self.crew.run(count, &task);
+        }
+        (0..count).for_each(task);
+    }
+
+    /// Splits `0..n` into pieces of at least `least` and runs `task` on each.
+    pub fn ranges(&self, n: usize, least: usize, task: impl Fn(Range<usize>) + Sync) {
+        let pieces = self.pieces(n, least);
+        self.run(pieces, |i| task(n * i / pieces..n * (i + 1) / pieces));
+    }
+
+    /// Splits the rows (`cols` long) of `out` and runs `task(first row, rows)` on each piece of at least `least` rows.
+    ///
+    /// # Panics
+    /// When `out` is not whole rows.
+    pub fn rows<T: Send>(&self, out: &mut [T], cols: usize, least: usize, task: impl Fn(usize, &mut [T]) + Sync) {
+        let cols = cols.max(1);
+        assert!(out.len().is_multiple_of(cols), "{} values are not rows of {cols}", out.len());
+        let shared = Shared(out.as_mut_ptr());
+        self.ranges(out.len() / cols, least, |r| {
+            // SAFETY: the pieces of `ranges` do not overlap and lie inside.
+            task(r.start, unsafe { shared.part(r.start * cols..r.end * cols) });
+        });
+    }
+
+    /// As [`Pool::rows`] over two outputs with the same number of rows.
+    ///
+    /// # Panics
+    /// When they are not.
+    pub fn rows2<T: Send, U: Send>(
+        &self,
+        (a, a_cols): (&mut [T], usize),
+        (b, b_cols): (&mut [U], usize),
+        least: usize,
+        task: impl Fn(usize, &mut [T], &mut [U]) + Sync,
+    ) {
+        let (a_cols, b_cols) = (a_cols.max(1), b_cols.max(1));
+        let n = a.len() / a_cols;
+        assert!(a.len() == n * a_cols && b.len() == n * b_cols, "{} and {} values are not {n} rows each", a.len(), b.len());
+        let (a, b) = (Shared(a.as_mut_ptr()), Shared(b.as_mut_ptr()));
+        self.ranges(n, least, |r| {
+            // SAFETY: as in `rows`.
+            unsafe { task(r.start, a.part(r.start * a_cols..r.end * a_cols), b.part(r.start * b_cols..r.end * b_cols)) };
+        });
+    }
+
+    fn pieces(&self, n: usize, least: usize) -> usize {
+        let most = n / least.max(1);
+        match self.threads() {
+            1 => usize::from(n > 0),
+            t => most.clamp(usize::from(n > 0), t * PIECES_PER_THREAD),
+        }
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod crew {
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::{Arc, Condvar, Mutex};
+    use std::thread::JoinHandle;
+
+    /// Rounds of waiting awake before going to sleep: some ten microseconds.
+    const SPINS: usize = 2000;
+
+    /// What is being run: the task and how many calls of it there are.
+    #[derive(Clone, Copy)]
+    struct Job {
+        task: *const (dyn Fn(usize) + Sync),
+        count: usize,
+    }
+
+    // SAFETY: the task is Sync, and `Crew::run` does not return before every thread has let go of it.
+    unsafe impl Send for Job {}
+
+    struct State {
+        job: Mutex<(u64, Option<Job>, bool)>,
+        wake: Condvar,
+        /// Number of the newest job; read while spinning.
+        newest: AtomicUsize,
+        /// Next call of the job to be taken.
+        next: AtomicUsize,
+        /// Threads that have not finished with the job.
+        busy: AtomicUsize,
+        failed: AtomicBool,
+    }
+
+    pub struct Crew {
+        state: Arc<State>,
+        threads: Vec<JoinHandle<()>>,
+    }
+
+    impl Crew {
+        pub fn new(threads: usize) -> Crew {
+            let state = Arc::new(State {
+                job: Mutex::new((0, None, false)),
+                wake: Condvar::new(),
+                newest: AtomicUsize::new(0),
+                next: AtomicUsize::new(0),
+                busy: AtomicUsize::new(0),
+                failed: AtomicBool::new(false),
+            });
+            let threads = (1..threads)
+                .filter_map(|i| {
+                    let state = state.clone();
+                    std::thread::Builder::new().name(format!("fledgling-{i}")).spawn(move || work(&state)).ok()
+                })
+                .collect();
+            Crew { state, threads }
+        }
+
+        pub fn threads(&self) -> usize {
+            self.threads.len() + 1
+        }
+
+        pub fn run(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
+            let s = &*self.state;
+            // SAFETY: only the lifetime changes; this call waits below until no thread uses the task any more.
+            let task: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(task as *const (dyn Fn(usize) + Sync + '_)) };
+            s.next.store(0, Ordering::Relaxed);
+            s.busy.store(self.threads.len(), Ordering::Relaxed);
+            {
+                let mut job = s.job.lock().unwrap_or_else(|e| e.into_inner());
+                job.0 += 1;
+                job.1 = Some(Job { task, count });
+                s.newest.store(job.0 as usize, Ordering::Release);
+            }
+            s.wake.notify_all();
+            let mine = catch_unwind(AssertUnwindSafe(|| take(s, Job { task, count })));
+            let mut spins = 0;
+            while s.busy.load(Ordering::Acquire) > 0 {
+                // The others are in the middle of their last piece; on a machine with more threads than cores they may need this core.
+                spins += 1;
+                if spins < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
+            }
+            let failed = s.failed.swap(false, Ordering::Relaxed);
+            match mine {
+                Err(panic) => resume_unwind(panic),
+                Ok(()) => assert!(!failed, "a task of another thread panicked"),
+            }
+        }
+    }
+
+    impl Drop for Crew {
+        fn drop(&mut self) {
+            {
+                let mut job = self.state.job.lock().unwrap_or_else(|e| e.into_inner());
+                job.0 += 1;
+                job.2 = true;
+                self.state.newest.store(job.0 as usize, Ordering::Release);
+            }
+            self.state.wake.notify_all();
+            for t in self.threads.drain(..) {
+                let _ = t.join();
+            }
+        }
+    }
+
+    fn take(s: &State, job: Job) {
+        loop {
+            let i = s.next.fetch_add(1, Ordering::Relaxed);
+            if i >= job.count {
+                return;
+            }
+            // SAFETY: `Crew::run` keeps the task alive until all threads have let go.
+            unsafe { (*job.task)(i) };
+        }
+    }
+
+    fn work(s: &State) {
+        let mut seen = 0u64;
+        loop {
+            for _ in 0..SPINS {
+                if s.newest.load(Ordering::Acquire) as u64 != seen {
+                    break;
+                }
+                std::hint::spin_loop();
+            }
+            let job = {
+                let mut job = s.job.lock().unwrap_or_else(|e| e.into_inner());
+                while job.0 == seen {
+                    job = s.wake.wait(job).unwrap_or_else(|e| e.into_inner());
+                }
+                seen = job.0;
+                if job.2 {
+                    return;
+                }
+                job.1
+            };
+            if let Some(job) = job
+                && catch_unwind(AssertUnwindSafe(|| take(s, job))).is_err()
+            {
+                s.failed.store(true, Ordering::Relaxed);
+                // What is left is not worth doing.
+                s.next.store(usize::MAX / 2, Ordering::Relaxed);
+            }
+            s.busy.fetch_sub(1, Ordering::Release);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pool;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn every_task_runs_once_on_any_number_of_threads() {
+        for threads in [1, 2, 3, 8] {
+            let pool = Pool::new(Some(threads));
+            for count in [0, 1, 2, 7, 100] {
+                let hits: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+                pool.run(count, |i| {
+                    hits[i].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(hits.iter().all(|h| h.load(Ordering::Relaxed) == 1), "{threads} threads, {count} tasks");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_are_split_without_gaps() {
+        let pool = Pool::new(Some(3));
+        for rows in [0, 1, 5, 64, 1757] {
+            let mut out = vec![0u32; rows * 3];
+            pool.rows(&mut out, 3, 2, |first, part| {
+                for (i, v) in part.iter_mut().enumerate() {
+                    *v += (first * 3 + i) as u32 + 1;
+                }
+            });
+            assert!(out.iter().enumerate().all(|(i, v)| *v == i as u32 + 1), "{rows} rows");
+        }
+    }
+
+    #[test]
+    fn a_panic_of_a_task_arrives_and_leaves_the_pool_usable() {
+        let pool = Pool::new(Some(2));
+        let fails = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.run(16, |i| assert!(i != 5, "five"))));
+        assert!(fails.is_err());
+        let n = AtomicUsize::new(0);
+        pool.run(10, |_| {
+            n.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(n.load(Ordering::Relaxed), 10);
+    }
+}

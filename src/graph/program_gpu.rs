@@ -1,0 +1,197 @@
+//! A program on a GPU: pipelines, bind groups and constants built once; a run encodes the list and submits it in chunks.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::lower::{Bound, Lower, Spec};
+use super::program::{Memory, Timed};
+use super::tensor::Chunk;
+use super::{Desc, Mem, Place, StepParams, Tape, Transfer, Val};
+use crate::counters::Counters;
+use crate::gpu::preprocess::Binding;
+use crate::gpu::{Buf, Gpu, Kernel};
+use crate::{Error, Result};
+
+struct Dispatch {
+    kernel: Rc<Kernel>,
+    group: wgpu::BindGroup,
+    grid: [u32; 3],
+    op: &'static str,
+    flops: f64,
+    bytes: f64,
+}
+
+pub(super) struct GpuProgram {
+    gpu: Gpu,
+    dispatches: Vec<Dispatch>,
+    step: Buf,
+    per_submit: Cell<usize>,
+    /// The constants that the bind groups refer to.
+    _params: Buf,
+}
+
+const ALIGN: usize = 256;
+
+impl GpuProgram {
+    pub fn build(gpu: &Gpu, tape: &Tape, memory: &Memory, per_submit: usize) -> Result<GpuProgram> {
+        let one = |desc: &Desc, mem: &Mem| Bound {
+            desc: desc.clone(),
+            chunks: vec![Chunk { first: 0, rows: desc.rows(), buf: mem.gpu().clone() }],
+        };
+        let bound = |v: &Val| {
+            let info = &tape.vals[v.index()];
+            match &info.place {
+                Place::Tensor(t) => Bound { desc: info.desc.clone(), chunks: t.chunks() },
+                _ => one(&info.desc, memory.of(*v)),
+            }
+        };
+        let mut specs: Vec<Spec> = Vec::new();
+        for (i, node) in tape.nodes.iter().enumerate() {
+            let ins: Vec<Bound> = node.inputs.iter().map(bound).collect();
+            let outs: Vec<Bound> = node.outputs.iter().map(bound).collect();
+            let descs =
+                node.op.scratch(&ins.iter().map(|b| &b.desc).collect::<Vec<_>>(), &outs.iter().map(|b| &b.desc).collect::<Vec<_>>());
+            let scratch = descs.iter().zip(memory.scratch(i)).map(|(d, m)| one(d, m)).collect();
+            let mut cx = Lower { inputs: ins, outputs: outs, scratch, acc: node.acc.clone(), op: node.op.name(), gpu, out: &mut specs };
+            node.op.lower(&mut cx)?;
+        }
+        let step = gpu.uniform("step", size_of::<StepParams>() as u64);
+        let (dispatches, params) = bind(gpu, specs, &step);
+        gpu.check()?;
+        Ok(GpuProgram { gpu: gpu.clone(), dispatches, step, per_submit: Cell::new(per_submit.max(1)), _params: params })
+    }
+
+    pub fn len(&self) -> usize {
+        self.dispatches.len()
+    }
+
+    pub fn set_per_submit(&self, n: usize) {
+        self.per_submit.set(n.max(1));
+    }
+
+    pub fn submit(&self, step: &StepParams, behind: &[Transfer]) {
+        self.gpu.write(&self.step, 0, bytemuck::bytes_of(step));
+        Counters::add(&self.gpu.counters().dispatches, self.dispatches.len() as u64);
+        let chunks: Vec<&[Dispatch]> = self.dispatches.chunks(self.per_submit.get()).collect();
+        let count = chunks.len();
+        for (i, chunk) in chunks.into_iter().enumerate() {
+            let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
+            {
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                for d in chunk {
+                    pass.set_pipeline(&d.kernel.pipeline);
+                    pass.set_bind_group(0, &d.group, &[]);
+                    pass.dispatch_workgroups(d.grid[0], d.grid[1], d.grid[2]);
+                }
+            }
+            if i + 1 == count {
+                behind.iter().for_each(|t| t.encode(&mut encoder));
+            }
+            self.gpu.submit(encoder);
+        }
+    }
+
+    /// A timestamp around every dispatch (one pass each).
+    pub async fn profile(&self, step: &StepParams) -> Result<Vec<Timed>> {
+        if !self.gpu.caps().timestamps {
+            return Err(Error::Gpu { what: "profiling".into(), message: "this adapter has no timestamp queries".into() });
+        }
+        self.gpu.write(&self.step, 0, bytemuck::bytes_of(step));
+        let mut out = Vec::new();
+        const BATCH: usize = 1024;
+        let period = f64::from(self.gpu.queue().get_timestamp_period()) * 1e-9;
+        for chunk in self.dispatches.chunks(BATCH) {
+            let count = chunk.len() as u32 * 2;
+            let set = self.gpu.device().create_query_set(&wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count });
+            let resolve = self.gpu.device().create_buffer(&wgpu::BufferDescriptor {
+                label: Some("timestamps"),
+                size: u64::from(count) * 8,
+                usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
+                mapped_at_creation: false,
+            });
+            let staging = self.gpu.staging(u64::from(count) * 8);
+            let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
+            for (i, d) in chunk.iter().enumerate() {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                    label: None,
+                    timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+                        query_set: &set,
+                        beginning_of_pass_write_index: Some(i as u32 * 2),
+                        end_of_pass_write_index: Some(i as u32 * 2 + 1),
+                    }),
+                });
+                pass.set_pipeline(&d.kernel.pipeline);
+                pass.set_bind_group(0, &d.group, &[]);
+                pass.dispatch_workgroups(d.grid[0], d.grid[1], d.grid[2]);
+            }
+            encoder.resolve_query_set(&set, 0..count, &resolve, 0);
+            encoder.copy_buffer_to_buffer(&resolve, 0, staging.raw(), 0, u64::from(count) * 8);
+            self.gpu.submit(encoder);
+            let bytes = self.gpu.map(&staging, u64::from(count) * 8).await?;
+            let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
+            for (i, d) in chunk.iter().enumerate() {
+                out.push(Timed {
+                    op: d.op,
+                    kernel: d.kernel.label.clone(),
+                    seconds: ticks[2 * i + 1].saturating_sub(ticks[2 * i]) as f64 * period,
+                    flops: d.flops,
+                    bytes: d.bytes,
+                });
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// Puts all constants into one uniform buffer (equal ones once) and builds the bind groups.
+fn bind(gpu: &Gpu, specs: Vec<Spec>, step: &Buf) -> (Vec<Dispatch>, Buf) {
+    let mut data: Vec<u8> = Vec::new();
+    let mut seen: HashMap<Vec<u32>, usize> = HashMap::new();
+    let mut offsets = Vec::with_capacity(specs.len());
+    for s in &specs {
+        let mut words = s.params.clone();
+        words.resize(words.len().next_multiple_of(4).max(4), 0);
+        let at = *seen.entry(words).or_insert_with_key(|words| {
+            let at = data.len();
+            data.extend_from_slice(bytemuck::cast_slice(words));
+            data.resize(data.len().next_multiple_of(ALIGN), 0);
+            at
+        });
+        offsets.push(at);
+    }
+    let params = gpu.uniform("params", data.len().max(ALIGN) as u64);
+    if !data.is_empty() {
+        gpu.write(&params, 0, &data);
+    }
+    let dispatches = specs
+        .into_iter()
+        .zip(offsets)
+        .map(|(s, at)| {
+            let size = (s.params.len().next_multiple_of(4).max(4) * 4) as u64;
+            let own = params.range(at as u64, size);
+            let mut bufs = s.bufs.iter();
+            let entries: Vec<wgpu::BindGroupEntry<'_>> = s
+                .kernel
+                .bindings
+                .iter()
+                .enumerate()
+                .map(|(i, b)| wgpu::BindGroupEntry {
+                    binding: i as u32,
+                    resource: match b {
+                        Binding::Params => own.binding(),
+                        Binding::Step => step.binding(),
+                        _ => bufs.next().expect("counted in dispatch()").binding(),
+                    },
+                })
+                .collect();
+            let group = gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(&s.kernel.label),
+                layout: &s.kernel.layout,
+                entries: &entries,
+            });
+            Dispatch { group, kernel: s.kernel.clone(), grid: s.grid, op: s.op, flops: s.flops, bytes: s.bytes }
+        })
+        .collect();
+    (dispatches, params)
+}
