@@ -6,12 +6,12 @@ SHELL := bash
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  PORT (5173) and HOST (127.0.0.1) of make demo; MODEL=<file or address> in place of the default model"
+	@echo "  PORT (5173) and HOST (127.0.0.1) of make demo; MODEL=<file, folder or address> in place of the default model"
 
 setup: ## tools, the wasm32 target and npm packages: looks first, installs what is missing
 	@scripts/setup.sh
 
-model: ## the model file, into .cache/models/ (MODEL=<file or address> for another)
+model: ## the model file, into .cache/models/ (MODEL=<file, folder or address> for another)
 	@scripts/fetch-model.sh
 
 wasm: ## the engine as WebAssembly, into www/pkg, with its gzip size

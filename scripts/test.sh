@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # The suites, stage by stage.
 #   scripts/test.sh all                 setup, model, every stage
-#   scripts/test.sh check               formatting, lints, types
+#   scripts/test.sh check               what they need, then formatting, lints, types
 #   scripts/test.sh native browser …    single stages (see STAGES)
 # A stage fails when its command fails, and also when it ran no test. All stages run even if one fails; the last line sums up.
 . "$(dirname "$0")/env.sh"
 
-STAGES="format clippy clippy-wasm shaders native real browser types package page"
+STAGES="format clippy clippy-wasm shaders native real browser types package page page-engine page-real"
 LOGS=target/test-logs
 mkdir -p "$LOGS"
 
@@ -75,6 +75,8 @@ run() {
     types) stage types "TypeScript" plain in_www check ;;
     package) stage package "The packed npm package in fresh projects" tests in_www test:package ;;
     page) stage page "The page, driven by Playwright" tests in_www test:page ;;
+    page-engine) stage page-engine "The page that ships, on the real engine and a tiny model" tests in_www test:page:engine ;;
+    page-real) stage page-real "The page, SmolLM2: load, ask, rank, learn, ask again" tests in_www test:page:real ;;
     *) die "unknown stage '$1' (one of: all check $STAGES)" ;;
   esac
 }
@@ -92,13 +94,15 @@ for arg in "${@:-all}"; do
   case $arg in
     all)
       scripts/setup.sh
-      head1 "Model"; scripts/fetch-model.sh
+      head1 "Model"; MODEL='' scripts/fetch-model.sh
       scripts/wasm.sh
       scripts/page.sh package
       scripts/page.sh page
       # shellcheck disable=SC2206
       wanted+=($STAGES) ;;
-    check) wanted+=(format clippy clippy-wasm types) ;;
+    check)
+      scripts/setup.sh check
+      wanted+=(format clippy clippy-wasm types) ;;
     *) wanted+=("$arg") ;;
   esac
 done

@@ -1,5 +1,5 @@
 // Builds dist/lib from src/lib (ESM with types; comlink is inside, the wasm stays a file of its own so that bundlers
-// and plain pages both find it), tidies www/pkg for `npm pack` and prints what a page has to download.
+// and plain pages both find it), readies www/ for `npm pack` and prints what a page has to download.
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

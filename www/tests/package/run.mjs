@@ -1,8 +1,8 @@
 // From `npm pack` to an answer: packs the package, installs it in a fresh Vite project and beside a plain page, and in
 // each loads a model, streams an answer and takes one LoRA step; then everything that can go wrong, on a tiny model.
 //   node tests/package/run.mjs [--fast: without the real model] [--only TEXT]
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,6 +11,7 @@ import { equal, finish, ok, test } from './check.mjs';
 import { loadingFiles, loadingTests } from './loading.mjs';
 import { realTests } from './real.mjs';
 import { serve } from './server.mjs';
+import { servingTests } from './serving.mjs';
 import { usingTests } from './using.mjs';
 
 const www = fileURLToPath(new URL('../..', import.meta.url));
@@ -22,9 +23,8 @@ if (!fast && !existsSync(model)) throw new Error(`${model} is missing: run \`mak
 const temp = mkdtempSync(join(tmpdir(), 'fledgling-package-'));
 const npm = (args, cwd) => execFileSync('npm', args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
 
-// ---- pack
-npm(['run', '-s', 'build:lib'], www);
-const [packed] = JSON.parse(npm(['pack', '--json', '--pack-destination', temp], www));
+// ---- pack (which builds)
+const [packed] = JSON.parse(npm(['pack', '--json', '--foreground-scripts=false', '--pack-destination', temp], www));
 const tarball = join(temp, packed.filename);
 console.log(`packed ${packed.filename}: ${packed.files.length} files, ${(packed.size / 1024).toFixed(0)} KiB`);
 await test('the package holds what it needs and nothing else', () => {
@@ -34,6 +34,16 @@ await test('the package holds what it needs and nothing else', () => {
   equal(odd, [], 'unexpected files');
   ok(packed.size < 1.3e6, `${packed.size} bytes packed`);
 });
+
+await test('nothing is packed from a checkout in which nothing is built', () => {
+  const dir = join(temp, 'unbuilt');
+  mkdirSync(join(dir, 'scripts'), { recursive: true });
+  for (const f of ['package.json', 'scripts/prepack.mjs', 'scripts/build-lib.mjs']) cpSync(join(www, f), join(dir, f));
+  const r = spawnSync('npm', ['pack'], { cwd: dir, encoding: 'utf8' });
+  ok(r.status !== 0 && /the engine is not built: run `make package`/.test(r.stderr + r.stdout), `${r.status}: ${r.stdout}${r.stderr}`);
+});
+
+await servingTests(temp);
 
 /** A folder with the package installed from the tarball. */
 function project(name, files) {
@@ -52,6 +62,21 @@ const APP = readFileSync(new URL('./app.js', import.meta.url), 'utf8');
 const vite = join(www, 'node_modules/vite/bin/vite.js');
 const browser = await launch();
 
+/** `vite` as a person runs it. */
+async function startVite(cwd) {
+  const child = spawn(process.execPath, [vite, '--host', '127.0.0.1', '--port', '0'], { cwd, stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, NO_COLOR: '1' } });
+  let text = '';
+  const url = await new Promise((resolve, reject) => {
+    child.stdout.on('data', (d) => {
+      text += d;
+      const found = /Local: +(http\S+)/.exec(text);
+      if (found) resolve(found[1]);
+    });
+    child.on('exit', () => reject(new Error(`vite ended: ${text}`)));
+  });
+  return { url, close: () => child.kill() };
+}
+
 /** What a first visitor does: load, stream an answer, one LoRA step, ask again. */
 async function visit(name, url) {
   await test(name, async () => {
@@ -60,11 +85,15 @@ async function visit(name, url) {
       await page.waitForFunction(() => window.done !== undefined, undefined, { timeout: 600_000 });
       const r = await page.evaluate(() => window.done);
       ok(!r.error, r.error);
-      ok(r.pieces.length >= 1 && r.pieces.join('') === r.text, `pieces: ${JSON.stringify(r.pieces)}`);
+      ok(r.pieces.length >= 2 && r.pieces.join('') === r.text, `pieces: ${JSON.stringify(r.pieces)}`);
+      // Streamed while it was made, not handed over at its end: most of the answer's time lies between the first piece and the last.
+      const apart = r.times.at(-1) - r.times[0];
+      ok(apart > 1 && new Set(r.times).size > 1, `pieces came at ${r.times}`);
+      if (!fast) ok(r.text.includes('Paris'), r.text);
       equal(r.steps, 1, 'LoRA steps');
       ok(Number.isFinite(r.loss) && r.loss > 0, `loss ${r.loss}`);
       ok(r.adapterBytes > 1000, `adapter of ${r.adapterBytes} bytes`);
-      console.log(`      ${JSON.stringify(r.text)}, loss ${r.loss.toFixed(4)}, load ${r.seconds.load.toFixed(1)} s, step ${r.seconds.step.toFixed(1)} s, wasm ${(r.wasmBytes / 2 ** 20).toFixed(0)} MiB, ${r.adapter}`);
+      console.log(`      ${JSON.stringify(r.text)} in ${r.pieces.length} pieces over ${apart.toFixed(0)} ms, loss ${r.loss.toFixed(4)}, load ${r.seconds.load.toFixed(1)} s, step ${r.seconds.step.toFixed(1)} s, wasm ${(r.wasmBytes / 2 ** 20).toFixed(0)} MiB, ${r.adapter}`);
       ok(r.wasmBytes < 64 * 2 ** 20 + r.wasmBytesBefore, `the wasm heap grew to ${r.wasmBytes} bytes`);
     } finally {
       await page.close();
@@ -78,16 +107,21 @@ const mounts = fast ? {} : { '/model.gguf': model };
 if (fast) files.set('/model.gguf', files.get('/m/tiny.gguf'));
 
 try {
-  // ---- (1) a fresh Vite project, built and in development
+  // ---- (1) a fresh Vite project without any configuration, built and in development
   const viteDir = project('vite-project', {
     'index.html': '<!doctype html><title>vite</title><link rel="icon" href="data:," /><script type="module" src="/main.js"></script>',
     'main.js': `import * as fledgling from 'fledgling';\n${APP}\nstart(fledgling);\n`,
-    'vite.config.js': "export default { optimizeDeps: { exclude: ['fledgling'] }, logLevel: 'warn' };\n",
   });
-  execFileSync(process.execPath, [vite, 'build'], { cwd: viteDir, stdio: 'inherit' });
+  execFileSync(process.execPath, [vite, 'build', '--logLevel', 'warn'], { cwd: viteDir, stdio: 'inherit' });
   const built = await serve({ root: join(viteDir, 'dist'), files, mounts });
   await visit('a fresh Vite project, built', `${built.origin}/index.html`);
   await built.close();
+  mkdirSync(join(viteDir, 'public'));
+  if (fast) writeFileSync(join(viteDir, 'public/model.gguf'), files.get('/model.gguf'));
+  else symlinkSync(model, join(viteDir, 'public/model.gguf'));
+  const dev = await startVite(viteDir);
+  await visit('a fresh Vite project, in development', dev.url);
+  dev.close();
 
   // ---- (2) a plain page
   const plainDir = project('plain-page', {
