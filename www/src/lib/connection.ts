@@ -43,7 +43,9 @@ export class Connection {
         worker.terminate();
       });
       worker.addEventListener('error', (e) => {
-        const where = e.message ? `: ${e.message}` : ' (its script could not be loaded)';
+        // Vite 7 and older copy dependencies elsewhere in development, and leave the files beside them behind.
+        const moved = import.meta.url.includes('/.vite/deps/') ? "; Vite before version 8 needs optimizeDeps: { exclude: ['fledgling'] } in its configuration" : '';
+        const where = e.message ? `: ${e.message}` : ` (its script could not be loaded${moved})`;
         connection.#break(new FledglingError('worker-failed', `the Worker failed${where}`));
       });
       emit = proxy(emit);
