@@ -12,7 +12,7 @@ export type Weights = Record<Criterion, number>;
 /** Per criterion one rating for each answer: 1 (poor) to 5 (excellent), null = not rated. */
 export type Ratings = Record<Criterion, (number | null)[]>;
 
-/** Place of each answer: 1 = best, equal = tie, null = not placed (counts as last). */
+/** Place or rank of each answer: 1 = best, equal = tie, null = none (which is not the same as last). */
 export type Places = (number | null)[];
 
 export interface Answer {
@@ -37,6 +37,8 @@ export interface Turn {
   prompt: string;
   answers: Answer[];
   places: Places;
+  /** Where the answers without a place stand, see model/ranking.ts; absent in chats of older versions. */
+  rest?: number | null;
   /** Whether `places` follow from the ratings or were set by hand. */
   orderBy: 'criteria' | 'hand';
   ratings: Ratings;
@@ -70,7 +72,8 @@ export interface PreferenceRow {
   created: number;
   prompt: TextOrMessages;
   answers: TextOrMessages[];
-  ranks: number[];
+  /** null = not ranked: such an answer is in no pair. */
+  ranks: Places;
   weight?: number;
   ratings?: Ratings;
   source: Source;
@@ -140,7 +143,8 @@ export interface Settings {
   learn: Record<Method, LearnArgs>;
 }
 
-export type RunStatus = 'starting' | 'running' | 'paused' | 'done' | 'cancelled' | 'failed' | 'interrupted';
+/** `unsaved`: learnt to the end, but the adapter found no room on disk yet. */
+export type RunStatus = 'starting' | 'running' | 'paused' | 'done' | 'unsaved' | 'cancelled' | 'failed' | 'interrupted';
 
 /** One training run with its metrics, kept so that the charts survive a reload. */
 export interface Run {
@@ -149,10 +153,13 @@ export interface Run {
   adapterName: string;
   args: LearnArgs;
   rows: number;
+  /** Name and SHA-256 of the model that learns; a checkpoint fits no other. */
   model: string;
+  modelSha?: string;
   status: RunStatus;
   started: number;
   ended: number | null;
+  /** On disk they have a file of their own, to which steps are only ever added. */
   metrics: StepMetrics[];
   error: string | null;
 }

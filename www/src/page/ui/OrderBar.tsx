@@ -1,8 +1,8 @@
 // The overall order of the answers, best first: ③ > ④ > ② > ① = ⑤. It can be changed by dragging a number onto another
-// (tie) or between two, by clicking the signs between them, and by keyboard (arrows move, = ties, Home and End).
+// (tie) or between two, by clicking the signs between them, and by keyboard (arrows move, = ties, Home and End, Delete).
+// Answers without a place of their own are dashed: in the order where the places of the others leave no choice, else behind it.
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { insertBeside, move, moveTo, orderOf, placesOf, sayOrder, tieWith, toggleSeparator, toggleTie, type Order } from '../model/ranking.ts';
-import type { Places } from '../model/types.ts';
+import { sayStanding, standing, step, toggleSign, type Judgement, type Step } from '../model/ranking.ts';
 import { announce } from '../state/notices.ts';
 
 type Target = { other: number; how: 'before' | 'after' | 'tie' };
@@ -25,8 +25,12 @@ function targetAt(bar: HTMLElement, dragged: number, px: number, py: number): Ta
   return best;
 }
 
-export function OrderBar({ places, judged, onChange, describedBy }: { places: Places; judged: boolean; onChange(p: Places): void; describedBy: string }) {
-  const order = orderOf(places);
+const KEYS: Record<string, Step> = {
+  ArrowLeft: 'better', ArrowUp: 'better', ArrowRight: 'worse', ArrowDown: 'worse', Home: 'best', End: 'worst', '=': 'tie', t: 'tie', Delete: 'unplace', Backspace: 'unplace',
+};
+
+export function OrderBar({ said, judged, onChange, describedBy }: { said: Judgement; judged: boolean; onChange(j: Judgement): void; describedBy: string }) {
+  const { groups, free, aside } = standing(said);
   const bar = useRef<HTMLDivElement>(null);
   const refocus = useRef<number | null>(null);
   const [drag, setDrag] = useState<{ answer: number; x: number; y: number; target: Target | null } | null>(null);
@@ -39,25 +43,22 @@ export function OrderBar({ places, judged, onChange, describedBy }: { places: Pl
     refocus.current = null;
   });
 
-  const apply = (next: Order, answer: number): void => {
+  const tell = (next: Judgement): void => {
+    onChange(next);
+    announce(next.places.every((p) => p === null) ? 'No order' : `Order: ${sayStanding(standing(next))}`);
+  };
+  const take = (answer: number, how: Step): void => {
+    const next = step(said, answer, how);
+    if (!next) return;
     refocus.current = answer;
-    const now = placesOf(next);
-    onChange(now);
-    announce(`Order: ${sayOrder(now)}`);
+    tell(next);
   };
 
   const onKeyDown = (e: KeyboardEvent, answer: number): void => {
-    if (e.ctrlKey || e.metaKey || e.altKey) return;
-    const next =
-      e.key === 'ArrowLeft' || e.key === 'ArrowUp' ? move(order, answer, -1)
-      : e.key === 'ArrowRight' || e.key === 'ArrowDown' ? move(order, answer, 1)
-      : e.key === 'Home' ? moveTo(order, answer, 'best')
-      : e.key === 'End' ? moveTo(order, answer, 'worst')
-      : e.key === '=' || e.key === 't' ? toggleTie(order, answer)
-      : null;
-    if (!next) return;
+    const how = KEYS[e.key];
+    if (!how || e.ctrlKey || e.metaKey || e.altKey) return;
     e.preventDefault();
-    apply(next, answer);
+    take(answer, how);
   };
 
   const onPointerMove = (e: PointerEvent): void => {
@@ -75,63 +76,77 @@ export function OrderBar({ places, judged, onChange, describedBy }: { places: Pl
     if (!drag) return;
     setDrag(null);
     const { answer, target } = drag;
-    if (!target) return;
-    apply(target.how === 'tie' ? tieWith(order, answer, target.other) : insertBeside(order, answer, target.other, target.how), answer);
+    if (target) take(answer, target.how === 'tie' ? { with: target.other } : { beside: target.other, side: target.how });
   };
 
-  const flat = order.flat();
+  const chip = (answer: number, place: number | null) => {
+    const held = drag?.answer === answer;
+    const hint = drag?.target?.other === answer ? `drop-${drag.target.how}` : '';
+    return (
+      <button
+        key={`chip-${answer}`}
+        type="button"
+        class={`chip tint-${answer} ${free.includes(answer) ? 'free' : ''} ${held ? 'held' : ''} ${hint}`}
+        data-answer={answer}
+        aria-label={`Answer ${answer + 1}, ${free.includes(answer) ? 'not placed' : `place ${place} of ${groups.length}`}`}
+        aria-describedby={describedBy}
+        aria-roledescription="movable answer"
+        style={held ? { transform: `translate(${drag.x}px, ${drag.y}px)` } : { transform: '' }}
+        onKeyDown={(e) => onKeyDown(e, answer)}
+        onPointerDown={(e) => {
+          if (e.button !== 0) return;
+          e.currentTarget.setPointerCapture(e.pointerId);
+          start.current = { answer, x: e.clientX, y: e.clientY, pointer: e.pointerId };
+        }}
+        onPointerMove={onPointerMove}
+        onPointerUp={onPointerUp}
+        onPointerCancel={() => {
+          start.current = null;
+          setDrag(null);
+        }}
+      >
+        {answer + 1}
+      </button>
+    );
+  };
+
+  const flat = groups.flat();
   const groupEnd = new Set<number>();
   let seen = 0;
-  for (const g of order) groupEnd.add((seen += g.length) - 1);
+  for (const g of groups) groupEnd.add((seen += g.length) - 1);
 
   return (
-    <div class={`order ${judged ? '' : 'unjudged'} ${drag ? 'dragging' : ''}`} ref={bar} role="group" aria-label={`Overall order, best first: ${judged ? sayOrder(places) : 'not judged yet'}`}>
+    <div class={`order ${judged ? '' : 'unjudged'} ${drag ? 'dragging' : ''}`} ref={bar} role="group" aria-label={`Overall order, best first: ${judged ? sayStanding({ groups, free, aside }) : 'not judged yet'}`}>
       {flat.map((answer, k) => {
-        const held = drag?.answer === answer;
-        const hint = drag?.target?.other === answer ? `drop-${drag.target.how}` : '';
+        const next = flat[k + 1];
+        const better = groupEnd.has(k);
         return [
-          <button
-            key={`chip-${answer}`}
-            type="button"
-            class={`chip tint-${answer} ${held ? 'held' : ''} ${hint}`}
-            data-answer={answer}
-            aria-label={`Answer ${answer + 1}, place ${order.findIndex((g) => g.includes(answer)) + 1} of ${order.length}`}
-            aria-describedby={describedBy}
-            aria-roledescription="movable answer"
-            style={held ? { transform: `translate(${drag.x}px, ${drag.y}px)` } : { transform: '' }}
-            onKeyDown={(e) => onKeyDown(e, answer)}
-            onPointerDown={(e) => {
-              if (e.button !== 0) return;
-              e.currentTarget.setPointerCapture(e.pointerId);
-              start.current = { answer, x: e.clientX, y: e.clientY, pointer: e.pointerId };
-            }}
-            onPointerMove={onPointerMove}
-            onPointerUp={onPointerUp}
-            onPointerCancel={() => {
-              start.current = null;
-              setDrag(null);
-            }}
-          >
-            {answer + 1}
-          </button>,
-          k < flat.length - 1 && (
+          chip(answer, groups.findIndex((g) => g.includes(answer)) + 1),
+          next === undefined ? null : !better && free.includes(answer) ? (
+            // Between two that nobody has placed there is nothing to say.
+            <i key={`sign-${k}`} class="sign none" aria-hidden="true">
+              ·
+            </i>
+          ) : (
             <button
               key={`sign-${k}`}
               type="button"
               class="sign"
-              aria-label={groupEnd.has(k) ? `Answer ${answer + 1} is better than answer ${flat[k + 1]! + 1}. Make them equal` : `Answer ${answer + 1} equals answer ${flat[k + 1]! + 1}. Make answer ${answer + 1} better`}
-              title={groupEnd.has(k) ? 'better than (click to make equal)' : 'equal (click to make better)'}
-              onClick={() => {
-                const now = placesOf(toggleSeparator(order, k));
-                onChange(now);
-                announce(`Order: ${sayOrder(now)}`);
-              }}
+              aria-label={better ? `Answer ${answer + 1} is better than answer ${next + 1}. Make them equal` : `Answer ${answer + 1} equals answer ${next + 1}. Make answer ${answer + 1} better`}
+              title={better ? 'better than (click to make equal)' : 'equal (click to make better)'}
+              onClick={() => tell(toggleSign(said, k))}
             >
-              {groupEnd.has(k) ? '>' : '='}
+              {better ? '>' : '='}
             </button>
           ),
         ];
       })}
+      {aside.length > 0 && (
+        <span class="aside">
+          <small>not placed</small>
+          {aside.map((answer) => chip(answer, null))}
+        </span>
+      )}
     </div>
   );
 }

@@ -1,7 +1,7 @@
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { CRITERIA, type Answer, type Criterion, type Turn } from '../model/types.ts';
-import { normalise } from '../model/ranking.ts';
-import { setIdeal, setPlaces, setRating, updateTurn } from '../state/chats.ts';
+import { pairCount, ranksOf } from '../model/ranking.ts';
+import { judgementOf, placeAnswer, setIdeal, setRating, updateTurn } from '../state/chats.ts';
 import { settings } from '../state/settings.ts';
 import { announce, toast } from '../state/notices.ts';
 import { Button, Segments } from '../ui/basic.tsx';
@@ -88,21 +88,23 @@ export function AnswerCard({ turn, index, text, streaming, done, label, continue
   const edit = useRef<HTMLButtonElement>(null);
   const answer = turn.answers[index]!;
   const n = turn.answers.length;
-  const place = turn.places[index] ?? null;
+  const ranks = ranksOf(judgementOf(turn));
+  const compared = pairCount(ranks) > 0;
+  // What follows from the ratings of one answer alone is no place.
+  const place = turn.orderBy === 'hand' || compared ? (turn.places[index] ?? null) : null;
   const stopEditing = (): void => {
     setEditing(false);
     requestAnimationFrame(() => edit.current?.focus());
   };
-  const put = (p: number): void => {
-    // Placing by click may leave gaps (1st and 3rd); they close when the order is read.
-    setPlaces(turn.id, turn.places.with(index, p));
-    announce(`Answer ${index + 1} placed ${ORDINAL[p - 1]}`);
+  const put = (p: number | null): void => {
+    placeAnswer(turn.id, index, p);
+    announce(p === null ? `Answer ${index + 1} is not placed` : `Answer ${index + 1} placed ${ORDINAL[p - 1]}`);
   };
-  const rank = place === null ? null : normalise(turn.places)[index]!;
+  const best = compared && place !== null && ranks[index] === 1;
 
   return (
     <article
-      class={`card answer ${streaming && !done ? 'streaming' : ''} ${rank === 1 ? 'best' : ''}`}
+      class={`card answer ${streaming && !done ? 'streaming' : ''} ${best ? 'best' : ''}`}
       aria-label={`Answer ${index + 1}`}
       aria-busy={streaming && !done}
       tabIndex={0}
@@ -110,6 +112,7 @@ export function AnswerCard({ turn, index, text, streaming, done, label, continue
         if (e.target !== e.currentTarget || streaming || e.ctrlKey || e.metaKey || e.altKey) return;
         const digit = Number(e.key);
         if (digit >= 1 && digit <= n) put(digit);
+        else if ((e.key === 'Delete' || e.key === 'Backspace') && place !== null) put(null);
         else if (e.key === 'e') setEditing(true);
         else return;
         e.preventDefault();
@@ -120,7 +123,7 @@ export function AnswerCard({ turn, index, text, streaming, done, label, continue
           {index + 1}
         </span>
         <span class={`who ${label === null ? 'base' : 'tuned'}`}>{label ?? 'base'}</span>
-        {rank !== null && !streaming && <span class="rank">{ORDINAL[rank - 1]}</span>}
+        {place !== null && !streaming && <span class="rank">{ORDINAL[place - 1]}</span>}
         <span class="grow" />
         {!streaming && <small class="muted">{speed(answer)}</small>}
       </header>
@@ -146,7 +149,7 @@ export function AnswerCard({ turn, index, text, streaming, done, label, continue
 
       {open && !streaming && !editing && (
         <footer>
-          <Segments legend="place" sayLegend={` of answer ${index + 1}`} small value={place === null ? null : rank} choices={ORDINAL.slice(0, n).map((o, i) => ({ value: i + 1, label: String(i + 1), say: `${o} place` }))} onPick={put} showLegend />
+          <Segments<number> legend="place" sayLegend={` of answer ${index + 1}`} small value={place} choices={ORDINAL.slice(0, n).map((o, i) => ({ value: i + 1, label: String(i + 1), say: `${o} place` }))} onPick={put} onClear={() => put(null)} showLegend />
           {settings.value.showCriteria && (
             <div class="ratings">
               {CRITERIA.map((c) => (

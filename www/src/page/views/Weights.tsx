@@ -18,7 +18,7 @@ export function Weights() {
           value={weights[c]}
           onInput={(v) => {
             change({ weights: { ...weights, [c]: v } });
-            reweigh();
+            void reweigh();
           }}
         />
       ))}
