@@ -9,7 +9,7 @@ import { activity, info, loading, memory } from './state/engine.ts';
 import { counts } from './state/feedback.ts';
 import { announcement, dismiss, notices, report } from './state/notices.ts';
 import { go, navigations, route, type Route } from './state/router.ts';
-import { saveState } from './state/saver.ts';
+import { flush, saveState } from './state/saver.ts';
 import { change } from './state/settings.ts';
 import { theme } from './state/theme.ts';
 import { lastStep } from './state/training.ts';
@@ -18,6 +18,7 @@ import { Button } from './ui/basic.tsx';
 import { bytes } from './ui/format.ts';
 import { Icon, Mark, type IconName } from './ui/icons.tsx';
 import { ChatList } from './views/ChatList.tsx';
+import { NoWebGPU } from './views/NoWebGPU.tsx';
 
 type View = () => ComponentChildren;
 // Each view is a script of its own: evaluating all of them at once would hold up the first picture.
@@ -123,6 +124,21 @@ function ModelChip() {
   );
 }
 
+/** Whether all is on disk; where it is not, the way to try again. */
+function SaveNote() {
+  const state = saveState.value;
+  return (
+    <small class={`save ${state}`} role="status">
+      {state === 'saving' && 'saving…'}
+      {state === 'failed' && (
+        <button type="button" class="link" title="Try to save again" onClick={() => void flush(true)}>
+          not saved
+        </button>
+      )}
+    </small>
+  );
+}
+
 function Notices() {
   return (
     <div class="notices">
@@ -198,7 +214,7 @@ export function App() {
     if (navigations.value > 0) main.current?.querySelector<HTMLElement>('h1')?.focus({ preventScroll: true });
   }, [route.value, View === undefined]);
   return (
-    <div class="app">
+    <div class="app" data-save={saveState.value}>
       <a class="skip" href="#main" onClick={(e) => (e.preventDefault(), main.current?.focus())}>
         Skip to the content
       </a>
@@ -210,6 +226,7 @@ export function App() {
           </a>
           <span class="grow" />
           <span class="narrow-only">
+            <SaveNote />
             <ModelChip />
           </span>
           <ThemeToggle />
@@ -239,12 +256,11 @@ export function App() {
               Adapter off
             </Button>
           )}
-          <small class={`save ${saveState.value}`} role="status">
-            {saveState.value === 'failed' ? 'not saved' : saveState.value === 'saving' ? 'saving…' : ''}
-          </small>
+          <SaveNote />
         </div>
       </header>
       <main id="main" ref={main} tabIndex={-1} aria-busy={!ready.value || !View}>
+        <NoWebGPU />
         {ready.value && View && (
           <Guard key={route.value}>
             <View />

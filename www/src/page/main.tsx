@@ -2,9 +2,10 @@ import { render } from 'preact';
 import { App, loadViews } from './app.tsx';
 import { nextTask } from './model/breathe.ts';
 import { boot } from './state/boot.ts';
+import { complain } from './state/engine.ts';
 import { report } from './state/notices.ts';
 
-addEventListener('unhandledrejection', (e) => report(e.reason));
+addEventListener('unhandledrejection', (e) => complain(e.reason));
 
 // Evaluating the scripts was one task; drawing is another.
 void nextTask().then(() => {

@@ -1,11 +1,15 @@
 // What goes wrong is said with a code, what and where; the page stays usable and nothing is lost.
 import { address, ask, expect, go, loadModel, open, saved, test } from './helpers.ts';
 
-test('without WebGPU the page says so, and saved work can still be read', async ({ page }) => {
-  await open(page, '#/model', { webgpu: false });
+test('without WebGPU every view says so, and saved work can still be read', async ({ page }) => {
+  await open(page, '', { webgpu: false });
   const alert = page.getByRole('alert');
-  await expect(alert).toHaveAttribute('data-code', 'webgpu-unavailable');
-  await expect(alert).toContainText('navigator.gpu is missing');
+  for (const view of ['Chat', 'Learn', 'Feedback', 'Adapters', 'Settings', 'Model']) {
+    await go(page, view);
+    await expect(alert).toHaveAttribute('data-code', 'webgpu-unavailable');
+    await expect(alert).toContainText('navigator.gpu is missing');
+    await expect(alert).toBeInViewport();
+  }
   await expect(page.getByRole('button', { name: /^Load SmolLM2/ })).toBeDisabled();
   await go(page, 'Feedback');
   await expect(page.getByRole('button', { name: 'Import' })).toBeEnabled();
@@ -13,11 +17,11 @@ test('without WebGPU the page says so, and saved work can still be read', async 
 
 test('a file that is no model', async ({ page }) => {
   await open(page, '#/model');
-  await page.locator('.file-input').setInputFiles({ name: 'holiday.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('JPEG....') });
+  await page.locator('.file-input').first().setInputFiles({ name: 'holiday.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('JPEG....') });
   const alert = page.getByRole('alert');
   await expect(alert).toHaveAttribute('data-code', 'bad-file');
   await expect(alert).toContainText('holiday: expected the magic bytes "GGUF" at byte 0, found "JPEG"');
-  await page.locator('.file-input').setInputFiles({ name: 'good.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('GGUF....') });
+  await page.locator('.file-input').first().setInputFiles({ name: 'good.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('GGUF....') });
   await expect(page.getByRole('textbox', { name: 'Your question' })).toBeVisible();
 });
 
@@ -103,6 +107,7 @@ test('a run that fails keeps its metrics, its message and the page', async ({ pa
   await page.getByRole('button', { name: 'Learn', exact: true }).click();
   await expect(page.getByRole('alert')).toHaveAttribute('data-code', 'not-finite');
   await expect(page.getByText('Failed', { exact: true })).toBeVisible();
+  await expect(page.locator('.run .field-error')).toContainText('the loss is NaN');
   await expect(page.getByRole('button', { name: 'Learn', exact: true })).toBeEnabled();
 });
 
@@ -116,7 +121,7 @@ test('a full quota is said, nothing is lost, and saving again works', async ({ p
   await expect(alert).toHaveAttribute('data-code', 'quota-exceeded');
   await expect(alert).toContainText('feedback.jsonl');
   await expect(page.getByText('1 of 10')).toBeVisible();
-  await expect(page.locator('.save.failed')).toHaveText('not saved');
+  await expect(page.locator('.rail-foot .save.failed')).toHaveText('not saved');
   await cdp.send('Storage.overrideQuotaForOrigin', { origin });
   await alert.getByRole('button', { name: 'Save again' }).click();
   await saved(page);

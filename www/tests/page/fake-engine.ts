@@ -8,6 +8,9 @@ export { FledglingError, Stream };
 export type * from '../../src/lib/types.ts';
 export { cachedModels, deleteCachedModel } from '../../src/lib/cache.ts';
 
+/** What the page asked of the engine, for tests that care. */
+const calls: { what: string; seed?: number | undefined; adapter?: string | null | undefined; name?: string }[] = ((globalThis as { fledglingCalls?: typeof calls }).fledglingCalls = []);
+
 /** Set by a test before the page starts. */
 export interface FakeOptions {
   webgpu?: boolean;
@@ -18,6 +21,9 @@ export interface FakeOptions {
   contextChars?: number;
   /** Milliseconds for each tenth of a file. */
   loadMs?: number;
+  /** Training step before which the engine fails, and the code it fails with. */
+  failAt?: number;
+  failCode?: string;
 }
 const options: FakeOptions = (globalThis as { fledglingFake?: FakeOptions }).fledglingFake ?? {};
 const sleep = (ms: number, signal?: AbortSignal): Promise<void> =>
@@ -25,10 +31,6 @@ const sleep = (ms: number, signal?: AbortSignal): Promise<void> =>
     const t = setTimeout(resolve, ms);
     signal?.addEventListener('abort', () => (clearTimeout(t), reject(new FledglingError('aborted', 'stopped'))), { once: true });
   });
-
-export function rankingToPairs(prompt: string | Api.Message[], answers: readonly string[], ranks: readonly number[]): Api.DPORow[] {
-  return answers.flatMap((chosen, i) => answers.flatMap((rejected, j) => (ranks[i]! < ranks[j]! && chosen !== rejected ? [{ prompt, chosen, rejected }] : [])));
-}
 
 const description: Api.AdapterDescription = { name: 'Test adapter', vendor: 'test', backend: 'none', isSoftware: true, features: [] };
 
@@ -45,11 +47,14 @@ export class Model {
   #adapters = new Map<string, Api.AdapterFiles>();
   #active: string | null = null;
   busy = false;
+  gone: string | null = null;
+  /** Ends whatever waits for a model that is taken away. */
+  readonly ending = new AbortController();
 
-  private constructor(name: string, bytes: number) {
+  private constructor(name: string, bytes: number, sha256: string) {
     this.info = {
       name, architecture: 'llama', parameters: 134_515_008, layers: 30, hiddenSize: 576, contextLength: 2048, vocabSize: 49152, quantization: 'Q4_1',
-      fileBytes: bytes, gpuBytes: 131_000_000, wasmBytes: 9_400_000, sha256: 'b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53',
+      fileBytes: bytes, gpuBytes: 131_000_000, wasmBytes: 9_400_000, sha256,
       adapter: description, targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
     };
   }
@@ -57,8 +62,18 @@ export class Model {
   static async load(source: Api.ModelSource, o: Api.LoadOptions = {}): Promise<Model> {
     const name = o.name ?? 'model';
     let total = 98_000_000;
-    if (source instanceof Blob) {
+    let sha256 = 'b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53';
+    calls.push({ what: 'load', name });
+    const sha = async (b: Blob): Promise<string> => Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', await b.arrayBuffer())), (v) => v.toString(16).padStart(2, '0')).join('');
+    if (Array.isArray(source)) {
+      const files = source as File[];
+      const want = ['config.json', 'tokenizer.json', 'model.safetensors'];
+      if (!want.every((w) => files.some((f) => f.name === w))) throw new FledglingError('bad-file', `${name}: expected ${want.join(', ')}`);
+      total = files.reduce((n, f) => n + f.size, 0);
+      sha256 = await sha(files.at(-1)!);
+    } else if (source instanceof Blob) {
       total = source.size;
+      sha256 = await sha(source);
       const magic = new TextDecoder().decode(await source.slice(0, 4).arrayBuffer());
       if (magic !== 'GGUF') throw new FledglingError('bad-file', `${name}: expected the magic bytes "GGUF" at byte 0, found ${JSON.stringify(magic)}`);
     } else if (String(source).includes('wrong-architecture')) {
@@ -74,11 +89,22 @@ export class Model {
       o.onProgress?.({ status: i === 0 ? 'download' : i === 10 ? 'done' : 'progress', file: name, loaded: (total * i) / 10, total });
       await sleep(options.loadMs ?? 5, o.signal ?? undefined);
     }
-    return new Model(name, total);
+    return new Model(name, total, sha256);
+  }
+
+  alive(): void {
+    if (this.gone) throw new FledglingError(this.gone, `the engine is gone: ${this.gone}`);
   }
 
   #check(messages: readonly Api.Message[]): string {
+    this.alive();
     if (this.busy) throw new FledglingError('busy', 'the model is training');
+    // A question can kill the engine.
+    const fatal = /^kill: ([a-z-]+)/.exec(messages.at(-1)?.content ?? '');
+    if (fatal) {
+      this.gone = fatal[1]!;
+      this.alive();
+    }
     const length = messages.reduce((n, m) => n + m.content.length, 0);
     const most = options.contextChars ?? 8000;
     if (length > most) throw new FledglingError('context-overflow', `the prompt has ${length} tokens, the context holds ${most}`);
@@ -87,6 +113,7 @@ export class Model {
 
   #answer(prompt: string, i: number, o: Api.GenerateOptions): { text: string; adapter: string | null } {
     const adapter = o.adapter === undefined ? this.#active : o.adapter;
+    if (i === 0) calls.push({ what: 'answer', seed: o.seed, adapter });
     if (adapter !== null && !this.#adapters.has(adapter)) throw new FledglingError('bad-adapter', `no adapter "${adapter}" is loaded`);
     // What is learnt shows: an adapter answers briefly.
     return { text: adapter === null ? tail(prompt, i) : `Briefly (${i + 1}): ${prompt.slice(0, 40)}`, adapter };
@@ -120,6 +147,7 @@ export class Model {
   }
 
   async saveAdapter(name?: string): Promise<Api.AdapterFiles> {
+    this.alive();
     const files = this.#adapters.get(name ?? this.#active ?? '');
     if (!files) throw new FledglingError('bad-adapter', `no adapter "${name}" is loaded`);
     return files;
@@ -127,6 +155,9 @@ export class Model {
   async loadAdapter(files: Api.AdapterFiles, name: string): Promise<Api.AdapterInfo> {
     const config = JSON.parse(files['adapter_config.json']) as { peft_type?: string; r?: number };
     if (config.peft_type !== 'LORA') throw new FledglingError('bad-adapter', `adapter_config.json: peft_type is ${JSON.stringify(config.peft_type)}; expected "LORA"`);
+    // Made for another model: its base is named in the config.
+    const base = (config as { base_model_name_or_path?: string }).base_model_name_or_path;
+    if (base && base !== this.info.name && base.startsWith('only-')) throw new FledglingError('bad-adapter', `${name} was made for ${base}`);
     this.#adapters.set(name, files);
     return { name, active: false, r: config.r ?? 8, loraAlpha: 16, targetModules: [], parameters: 1, bytes: files['adapter_model.safetensors'].byteLength };
   }
@@ -147,7 +178,10 @@ export class Model {
   async memory(): Promise<Api.Memory> {
     return { gpuBytes: this.info.gpuBytes + 1e7 * this.#adapters.size, wasmBytes: this.info.wasmBytes };
   }
-  async dispose(): Promise<void> {}
+  async dispose(): Promise<void> {
+    this.gone ??= 'disposed';
+    this.ending.abort();
+  }
 }
 
 class Trainer<Row, Args extends Api.TrainArgs> {
@@ -170,9 +204,14 @@ class Trainer<Row, Args extends Api.TrainArgs> {
     try {
       while (this.#step < totalSteps) {
         await sleep(options.stepMs ?? 10, o.signal ?? undefined);
+        model.alive();
+        if (options.failAt === this.#step + 1 && !args.resumeFrom) {
+          if (['device-lost', 'worker-failed', 'internal'].includes(options.failCode!)) model.gone = options.failCode!;
+          throw new FledglingError(options.failCode!, options.failCode === 'bad-row' ? 'row 2: the chosen answer is empty' : `step ${options.failAt} failed: ${options.failCode}`);
+        }
         if (this.#paused) {
           model.busy = false;
-          await Promise.race([this.#paused, new Promise((_, reject) => o.signal?.addEventListener('abort', () => reject(new FledglingError('aborted', 'training was aborted')), { once: true }))]);
+          await Promise.race([this.#paused, new Promise((_, reject) => model.ending.signal.addEventListener('abort', () => reject(new FledglingError('disposed', 'the model was disposed of')))), new Promise((_, reject) => o.signal?.addEventListener('abort', () => reject(new FledglingError('aborted', 'training was aborted')), { once: true }))]);
           model.busy = true;
         }
         const step = ++this.#step;
@@ -183,13 +222,13 @@ class Trainer<Row, Args extends Api.TrainArgs> {
           grad_norm: 1.2 - 0.6 * t, tokens: step * 64, tokens_per_second: 38 + 4 * Math.sin(step), seconds_left: ((totalSteps - step) * (options.stepMs ?? 10)) / 1000,
           ...(this.method === 'dpo'
             ? { 'rewards/chosen': margin * 0.6, 'rewards/rejected': -margin * 0.4, 'rewards/margins': margin, 'rewards/accuracies': Math.min(1, 0.5 + t), 'logps/chosen': -12 + margin, 'logps/rejected': -20 - margin, kl: margin / 12 }
-            : {}),
+            : { kl: 0.02 * t }),
         });
         if (o.saveSteps && step % o.saveSteps === 0) o.onCheckpoint?.(await this.saveCheckpoint());
       }
     } finally {
       model.busy = false;
-      await this.#keep(name);
+      if (!model.gone) await this.#keep(name);
     }
     return { steps: totalSteps, trainLoss: 0.4, seconds: 1, adapter: name };
   }

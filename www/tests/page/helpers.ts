@@ -28,7 +28,7 @@ export async function ask(page: Page, question: string): Promise<void> {
   await expect(page.locator('.turn').last().locator('.order')).toBeVisible();
 }
 
-/** The order bar of the last turn as it reads: "③ > ① = ②". */
+/** The order bar of the last turn as it reads: "3 > 1 = 2"; "·" stands between answers without a place of their own. */
 export const orderText = async (page: Page): Promise<string> => ((await page.locator('.turn').last().locator('.order').innerText()).replace(/\s+/g, ' ').trim());
 
 export const chip = (page: Page, answer: number) => page.locator('.turn').last().locator(`.chip[data-answer="${answer - 1}"]`);
@@ -41,5 +41,5 @@ export const go = async (page: Page, view: string): Promise<void> => {
 /** Waits until everything is on disk. */
 export const saved = async (page: Page): Promise<void> => {
   await page.waitForTimeout(250);
-  await expect(page.locator('.save.saved')).toHaveCount(1);
+  await expect(page.locator('.app[data-save="saved"]')).toHaveCount(1);
 };

@@ -12,7 +12,7 @@ test('chats, judgements, settings and the model come back after a reload', async
   await saved(page);
   await page.reload();
   await expect(page.getByRole('heading', { name: 'Remember me' })).toBeVisible();
-  expect(await orderText(page)).toBe('3 > 1 = 2 = 4');
+  expect(await orderText(page)).toBe('3 > 1 · 2 · 4');
   await expect(page.getByRole('group', { name: 'accurate – answer 2' }).getByRole('radio').nth(3)).toBeChecked();
   await expect(page.getByRole('radio', { name: '4 answers' })).toBeChecked();
   await expect(page.locator('html')).toHaveAttribute('data-theme', 'dark');

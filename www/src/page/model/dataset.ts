@@ -1,5 +1,5 @@
 // Feedback rows ↔ training rows ↔ JSONL in TRL's columns. Pure functions, no DOM.
-import { rankingToPairs, type DPORow, type Message, type SFTRow } from '../api.ts';
+import type { DPORow, Message, SFTRow } from '../api.ts';
 import { breathe } from './breathe.ts';
 import { PageError } from './errors.ts';
 import type { FeedbackRow, IdealRow, PreferenceRow, TextOrMessages } from './types.ts';
@@ -12,65 +12,117 @@ export const textOf = (t: TextOrMessages): string => (typeof t === 'string' ? t 
 const answerLike = (prompt: TextOrMessages, answer: TextOrMessages): TextOrMessages =>
   typeof prompt !== 'string' && typeof answer === 'string' ? [{ role: 'assistant', content: answer }] : answer;
 
-const sameAnswer = (a: TextOrMessages, b: TextOrMessages): boolean => textOf(a) === textOf(b);
+/** Two equal texts teach nothing, however they were ranked; an answer without words cannot be learnt from. */
+const differ = (a: string, b: string): boolean => a !== b && a.trim() !== '' && b.trim() !== '';
 
-/** All strict pairs of one preference row; none where everything is tied. Two equal texts teach nothing, however they were ranked. */
-export function pairsOf(row: PreferenceRow): DPORow[] {
-  const { prompt, answers, ranks } = row;
-  if (pairsIn(row) === 0) return [];
-  // The engine's rule decides which pairs a ranking holds; answers travel as their index and come back as they were.
-  const indices = answers.map((_, i) => String(i));
-  return rankingToPairs('', indices, ranks)
-    .map((pair) => [answers[Number(pair.chosen as string)]!, answers[Number(pair.rejected as string)]!] as const)
-    .filter(([chosen, rejected]) => !sameAnswer(chosen, rejected))
-    .map(([chosen, rejected]) => ({
-      prompt,
-      chosen: answerLike(prompt, chosen),
-      rejected: answerLike(prompt, rejected),
-      ...(row.weight === undefined ? {} : { weight: row.weight }),
-    }));
+/** All strict pairs of one preference row, as indices of the better and the worse answer; what is not ranked is in none. */
+function* strictPairs({ answers, ranks }: PreferenceRow): Generator<[better: number, worse: number]> {
+  const texts = answers.map(textOf);
+  const order = ranks.flatMap((rank, i) => (rank === null ? [] : [{ rank, i }])).sort((a, b) => a.rank - b.rank || a.i - b.i);
+  for (let a = 0; a < order.length; a++) {
+    for (let b = a + 1; b < order.length; b++) {
+      const [better, worse] = [order[a]!, order[b]!];
+      if (better.rank < worse.rank && differ(texts[better.i]!, texts[worse.i]!)) yield [better.i, worse.i];
+    }
+  }
 }
 
-/** How many pairs a row gives. */
+/** The same as rows for DPO; none where everything is tied. */
+export function pairsOf(row: PreferenceRow): DPORow[] {
+  const { prompt, answers } = row;
+  return [...strictPairs(row)].map(([better, worse]) => ({
+    prompt,
+    chosen: answerLike(prompt, answers[better]!),
+    rejected: answerLike(prompt, answers[worse]!),
+    ...(row.weight === undefined ? {} : { weight: row.weight }),
+  }));
+}
+
+const counted = new WeakMap<FeedbackRow, number>();
+/** How many pairs a row gives. Rows never change: each is counted once. */
 export function pairsIn(row: FeedbackRow): number {
   if (row.kind === 'ideal') return 0;
-  const { answers, ranks } = row;
-  let pairs = 0;
-  for (let i = 0; i < ranks.length; i++) for (let j = i + 1; j < ranks.length; j++) if (ranks[i] !== ranks[j] && !sameAnswer(answers[i]!, answers[j]!)) pairs++;
+  let pairs = counted.get(row);
+  if (pairs === undefined) counted.set(row, (pairs = [...strictPairs(row)].length));
   return pairs;
 }
 
-/** Rows for DPOTrainer; typed errors where there is nothing to learn from. */
-export function dpoRows(rows: FeedbackRow[]): DPORow[] {
-  const preferences = rows.filter((r): r is PreferenceRow => r.kind === 'preference');
-  if (preferences.length === 0) throw new PageError('empty-dataset', 'The dataset holds no ranked answers; DPO needs at least one ranking with a better and a worse answer.');
-  const pairs = preferences.flatMap(pairsOf);
-  if (pairs.length === 0) throw new PageError('no-pairs', `All answers are tied in ${preferences.length === 1 ? 'the one ranking' : `each of the ${preferences.length} rankings`} of the dataset, which gives no pair of a better and a worse answer.`);
-  return pairs;
+/** What a trainer gets, and of which feedback row each of its rows is made. */
+export interface TrainingRows<Row> {
+  rows: Row[];
+  from: string[];
 }
+
+/** Rows for DPOTrainer; typed errors where there is nothing to learn from. `tied`: rankings in chats in which nothing is better. */
+export async function dpoRows(feedback: FeedbackRow[], tied = 0): Promise<TrainingRows<DPORow>> {
+  const out: TrainingRows<DPORow> = { rows: [], from: [] };
+  let preferences = 0;
+  const rest = breathe();
+  for (const row of feedback) {
+    if (row.kind !== 'preference') continue;
+    preferences++;
+    for (const pair of pairsOf(row)) {
+      out.rows.push(pair);
+      out.from.push(row.id);
+    }
+    await rest();
+  }
+  if (out.rows.length > 0) return out;
+  const all = preferences + tied;
+  if (all === 0) throw new PageError('empty-dataset', 'The dataset holds no ranked answers; DPO needs at least one ranking with a better and a worse answer.');
+  throw new PageError('no-pairs', `All answers are tied in ${all === 1 ? 'the one ranking' : `each of the ${all} rankings`}, which gives no pair of a better and a worse answer.`);
+}
+
+const sftRow = ({ row }: IdealRow): SFTRow => {
+  if ('input_ids' in row) return row.labels ? { inputIds: row.input_ids, labels: row.labels } : { inputIds: row.input_ids };
+  if ('messages' in row) return row;
+  return { prompt: row.prompt, completion: answerLike(row.prompt, row.completion) };
+};
 
 /** Rows for SFTTrainer. */
-export function sftRows(rows: FeedbackRow[]): SFTRow[] {
-  const ideals = rows.filter((r): r is IdealRow => r.kind === 'ideal');
-  if (ideals.length === 0) throw new PageError('empty-dataset', 'The dataset holds no ideal answers; SFT needs at least one answer edited into the ideal one, or imported rows.');
-  return ideals.map(({ row }) => {
-    if ('input_ids' in row) return row.labels ? { inputIds: row.input_ids, labels: row.labels } : { inputIds: row.input_ids };
-    if ('messages' in row) return row;
-    return { prompt: row.prompt, completion: answerLike(row.prompt, row.completion) };
-  });
+export async function sftRows(feedback: FeedbackRow[]): Promise<TrainingRows<SFTRow>> {
+  const out: TrainingRows<SFTRow> = { rows: [], from: [] };
+  const rest = breathe();
+  for (const row of feedback) {
+    if (row.kind !== 'ideal') continue;
+    out.rows.push(sftRow(row));
+    out.from.push(row.id);
+    await rest();
+  }
+  if (out.rows.length === 0) throw new PageError('empty-dataset', 'The dataset holds no ideal answers; SFT needs at least one answer edited into the ideal one, or imported rows.');
+  return out;
 }
 
 const line = (value: unknown): string => JSON.stringify(value) + '\n';
 
+/** Lines of some megabytes each, gathered without holding anything up. */
+export async function gather(feedback: FeedbackRow[], linesOf: (row: FeedbackRow) => string[]): Promise<string[]> {
+  const parts: string[] = [];
+  let open: string[] = [];
+  let size = 0;
+  const rest = breathe();
+  for (const row of feedback) {
+    for (const text of linesOf(row)) {
+      open.push(text);
+      size += text.length;
+    }
+    if (size > 1 << 18) {
+      parts.push(open.join(''));
+      open = [];
+      size = 0;
+    }
+    await rest();
+  }
+  parts.push(open.join(''));
+  return parts;
+}
+
 /** One JSONL line for each pair: prompt, chosen, rejected. */
-export const exportPreferences = (rows: FeedbackRow[]): string[] =>
-  rows.filter((r): r is PreferenceRow => r.kind === 'preference').flatMap((r) => pairsOf(r).map(line));
+export const exportPreferences = (feedback: FeedbackRow[]): Promise<string[]> => gather(feedback, (r) => (r.kind === 'preference' ? pairsOf(r).map(line) : []));
 
 /** One JSONL line for each example: prompt, completion · messages · input_ids, labels. */
-export const exportIdeals = (rows: FeedbackRow[]): string[] =>
-  rows
-    .filter((r): r is IdealRow => r.kind === 'ideal')
-    .map(({ row }) => line('completion' in row ? { prompt: row.prompt, completion: answerLike(row.prompt, row.completion) } : row));
+export const exportIdeals = (feedback: FeedbackRow[]): Promise<string[]> =>
+  gather(feedback, (r) => (r.kind !== 'ideal' ? [] : [line('completion' in r.row ? { prompt: r.row.prompt, completion: answerLike(r.row.prompt, r.row.completion) } : r.row)]));
 
 /** A line of an imported file that cannot be used: where, which column, what was expected. */
 export interface RefusedLine {
@@ -113,6 +165,13 @@ function textOrMessages(record: Record<string, unknown>, column: string): TextOr
   throw new Refusal(column, `expected a text or a list of messages, found ${kindOf(value)}`);
 }
 
+/** An answer to learn from: not without words. */
+function answer(record: Record<string, unknown>, column: string): TextOrMessages {
+  const value = textOrMessages(record, column);
+  if (textOf(value).trim() === '' || (typeof value !== 'string' && value.every((m) => m.content.trim() === ''))) throw new Refusal(column, 'expected an answer, found one without words');
+  return value;
+}
+
 function ids(value: unknown, column: string, lowest: number): number[] {
   if (!Array.isArray(value) || value.length === 0) throw new Refusal(column, `expected a list of token ids, found ${kindOf(value)}`);
   value.forEach((v: unknown, i) => {
@@ -132,8 +191,8 @@ function splitImplicit(chosen: TextOrMessages, rejected: TextOrMessages): [TextO
 
 function rowOf(record: Record<string, unknown>, base: { id: string; created: number; source: FeedbackRow['source'] }): FeedbackRow {
   if ('chosen' in record || 'rejected' in record) {
-    let chosen = textOrMessages(record, 'chosen');
-    let rejected = textOrMessages(record, 'rejected');
+    let chosen = answer(record, 'chosen');
+    let rejected = answer(record, 'rejected');
     let prompt: TextOrMessages;
     if ('prompt' in record) prompt = textOrMessages(record, 'prompt');
     else [prompt, chosen, rejected] = splitImplicit(chosen, rejected);
@@ -143,11 +202,12 @@ function rowOf(record: Record<string, unknown>, base: { id: string; created: num
   }
   if ('label' in record && 'completion' in record) throw new Refusal('label', 'unpaired rows (prompt, completion, label) train KTO, which is not offered; pair them as prompt, chosen, rejected');
   if ('completion' in record || 'prompt' in record) {
-    return { kind: 'ideal', ...base, row: { prompt: textOrMessages(record, 'prompt'), completion: textOrMessages(record, 'completion') } };
+    return { kind: 'ideal', ...base, row: { prompt: textOrMessages(record, 'prompt'), completion: answer(record, 'completion') } };
   }
   if ('messages' in record) {
     const list = messages(record['messages'], 'messages');
     if (!list.some((m) => m.role === 'assistant')) throw new Refusal('messages', 'expected at least one message with the role "assistant" to learn from, found none');
+    if (list.every((m) => m.role !== 'assistant' || m.content.trim() === '')) throw new Refusal('messages', 'expected words in a message with the role "assistant", found none');
     return { kind: 'ideal', ...base, row: { messages: list } };
   }
   if ('input_ids' in record) {
@@ -181,16 +241,17 @@ export function parseLine(text: string, number: number, source: FeedbackRow['sou
   }
 }
 
-/** Reads a JSONL text in slices, so that a large file never holds the main thread for long. */
-export async function parseJsonl(text: string, fileName: string): Promise<ImportResult> {
-  const lines = text.replace(/^\uFEFF/, '').split('\n');
+/** Reads JSONL line by line and in slices, so that a large file never holds the main thread for long. */
+export async function parseJsonl(lines: AsyncIterable<string>, fileName: string): Promise<ImportResult> {
   const result: ImportResult = { rows: [], refused: [] };
   const created = Date.now();
   const rest = breathe();
-  for (let i = 0; i < lines.length; i++) {
-    const one = lines[i]!.trim();
+  let number = 0;
+  for await (const text of lines) {
+    number++;
+    const one = (number === 1 ? text.replace(/^\uFEFF/, '') : text).trim();
     if (one === '') continue;
-    const parsed = parseLine(one, i + 1, { from: 'file', name: fileName }, created + i);
+    const parsed = parseLine(one, number, { from: 'file', name: fileName }, created + number - 1);
     if ('kind' in parsed) result.rows.push(parsed);
     else result.refused.push(parsed);
     await rest();

@@ -23,9 +23,17 @@ export interface Described {
 const WORDS: Record<string, [title: string, hint: string]> = {
   'webgpu-unavailable': ['This browser offers no WebGPU', 'Use a current Chrome, Edge, Safari 26 or Firefox with WebGPU switched on, on a page served from https or localhost.'],
   'device-lost': ['The graphics device was lost', 'Load the model again. Chats, feedback, adapters and the last checkpoint are safe.'],
+  'worker-failed': ['The engine stopped', 'Load the model again. Chats, feedback, adapters and the last checkpoint are safe.'],
+  'internal': ['The engine broke down', 'This is a fault of fledgling. Load the model again: chats, feedback, adapters and the last checkpoint are safe.'],
+  'disposed': ['This model is no longer loaded', 'Load a model, then try again.'],
   'out-of-memory': ['Not enough graphics memory', 'Close other tabs, or choose a smaller model, a shorter max_length or fewer answers.'],
-  'bad-file': ['This file cannot be read as a model', 'Choose a GGUF or safetensors file that is whole.'],
+  'gpu': ['The graphics adapter refused a computation', 'Load the model again; a newer browser or driver may help.'],
+  'bad-shape': ['Something of the wrong size came up', 'The file may be damaged, or made for another model.'],
+  'not-finite': ['A number went out of bounds', 'While learning, a smaller learning_rate helps; in a file, its weights are damaged.'],
+  'bad-file': ['This file cannot be read as a model', 'Choose a GGUF file that is whole, or all files of a safetensors folder.'],
+  'bad-template': ['The chat template of this model cannot be used', 'Another file of the same model may have a template that works.'],
   'unsupported-architecture': ['This kind of model is not supported yet', 'Llama-family models work: Llama 2 and 3, SmolLM2, Qwen2, Qwen2.5 and Qwen3.'],
+  'wrong-model': ['Another model is loaded', 'A checkpoint fits only the very model that it was made with.'],
   'context-overflow': ['The prompt is longer than the model can read', 'Shorten it, or start a new chat.'],
   'empty-dataset': ['There is nothing to learn from yet', 'Rank some answers, edit one into the ideal answer, or import a dataset.'],
   'no-pairs': ['Every ranking here is a tie', 'A tie says nothing about which answer is better. Put at least one answer above another.'],
@@ -34,7 +42,9 @@ const WORDS: Record<string, [title: string, hint: string]> = {
   'busy': ['The model is busy', 'Wait for the present answer or training run, or stop it.'],
   'quota-exceeded': ['The browser’s storage is full', 'What you see is still here in this tab. Free some space in Settings, then save again.'],
   'storage-unavailable': ['This browser keeps no files for the page', 'Private windows often do not. Export your feedback before you close the tab.'],
+  'storage-failed': ['A file of this page could not be read or written', 'What you see is still here in this tab; try to save it again.'],
   'storage-corrupt': ['A saved file was damaged', 'It was set aside, not deleted; everything else was read.'],
+  'io': ['A file could not be read', 'It may have been moved, changed or closed; choose it again.'],
   'network': ['The file could not be fetched', 'Check the address and the connection, then try again; the download goes on where it stopped.'],
   'host-not-allowed': ['This host is not allowed', 'Allow the host in Settings first. The page reloads so that the browser enforces the new list.'],
   'hash-mismatch': ['The file is not the one that was expected', 'Fetch it again, or choose another file.'],
@@ -53,3 +63,5 @@ export function describe(error: unknown): Described {
 }
 
 export const isAbort = (error: unknown): boolean => describe(error).code === 'aborted';
+
+export const codeOf = (error: unknown): string => describe(error).code;

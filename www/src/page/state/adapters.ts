@@ -3,8 +3,9 @@ import { computed, signal } from '@preact/signals';
 import type { AdapterFiles, Model } from '../api.ts';
 import { describe, PageError } from '../model/errors.ts';
 import { list, readFile, removeEntry, usage, writeFile } from '../storage/opfs.ts';
-import { activity, model, noteIfLost, onLoaded, refreshMemory } from './engine.ts';
-import { announce, report } from './notices.ts';
+import { activity, complain, gone, model, onLoaded, refreshMemory } from './engine.ts';
+import { announce, toast } from './notices.ts';
+import { hold, release, reportUnsaved, tellOthers, tracked } from './saver.ts';
 import { change, settings } from './settings.ts';
 
 const FOLDER = 'adapters';
@@ -18,6 +19,8 @@ export interface StoredAdapter {
   targetModules: string[];
   base: string;
   bytes: number;
+  /** When its weights were written. */
+  at: number;
   /** Handed to the present model; `error` says why not when that failed. */
   loaded: boolean;
   error: string | null;
@@ -45,12 +48,12 @@ export function freeName(like: string): string {
   return name;
 }
 
-function summary(name: string, config: string, bytes: number): StoredAdapter {
+function summary(name: string, config: string, bytes: number, at: number): StoredAdapter {
   let c: Record<string, unknown> = {};
   try {
     c = JSON.parse(config) as Record<string, unknown>;
   } catch {
-    return { name, r: 0, loraAlpha: 0, targetModules: [], base: '', bytes, loaded: false, error: `${CONFIG} is not JSON.` };
+    return { name, r: 0, loraAlpha: 0, targetModules: [], base: '', bytes, at, loaded: false, error: `${CONFIG} is not JSON.` };
   }
   const modules = c['target_modules'];
   return {
@@ -60,10 +63,14 @@ function summary(name: string, config: string, bytes: number): StoredAdapter {
     targetModules: Array.isArray(modules) ? modules.map(String) : typeof modules === 'string' ? [modules] : [],
     base: typeof c['base_model_name_or_path'] === 'string' ? c['base_model_name_or_path'] : '',
     bytes,
+    at,
     loaded: false,
     error: null,
   };
 }
+
+/** Other tabs hear under this name that adapters were added or removed. */
+export const ADAPTERS_CHANGED = FOLDER;
 
 const set = (name: string, part: Partial<StoredAdapter>): void => void (adapters.value = adapters.value.map((a) => (a.name === name ? { ...a, ...part } : a)));
 
@@ -74,9 +81,29 @@ export async function loadAdapters(): Promise<void> {
     const weights = await readFile(`${FOLDER}/${name}/${WEIGHTS}`);
     // A folder without both files is one whose writing never ended.
     if (!config || !weights) continue;
-    found.push(summary(name, await config.text(), weights.size));
+    found.push(summary(name, await config.text(), weights.size, weights.lastModified));
   }
   adapters.value = found;
+}
+
+/** Another tab stored or removed adapters: the model here gets what is new, and loses what is gone. */
+export async function adaptersChanged(): Promise<void> {
+  const before = adapters.value;
+  const wasActive = active.value;
+  await loadAdapters();
+  // Not on disk, but here.
+  const only = before.filter((a) => unsaved.has(a.name) && !adapters.value.some((b) => b.name === a.name));
+  adapters.value = [...adapters.value, ...only].sort((a, b) => a.name.localeCompare(b.name));
+  for (const a of adapters.value) {
+    const was = before.find((b) => b.name === a.name);
+    if (was && was.bytes === a.bytes && was.at === a.at) set(a.name, { loaded: was.loaded, error: was.error });
+  }
+  const engine = model.value;
+  if (!engine || activity.value === 'learning') return;
+  for (const a of adapters.value) if (!a.loaded && !a.error) await hand(engine, a.name);
+  for (const b of before) if (b.loaded && !adapters.value.some((a) => a.name === b.name)) await engine.removeAdapter(b.name).catch((e: unknown) => void gone(e));
+  if (wasActive !== active.value || wasActive !== null) await (active.value === null ? engine.disableAdapter() : engine.setAdapter(active.value)).catch((e: unknown) => complain(e));
+  await refreshMemory();
 }
 
 export async function filesOf(name: string): Promise<AdapterFiles> {
@@ -91,25 +118,32 @@ async function store(name: string, files: AdapterFiles): Promise<void> {
   // Asked beforehand, so that an adapter is never half replaced for want of room.
   const { used, quota } = await usage();
   if (quota > 0 && used + weights.byteLength > quota) throw new PageError('quota-exceeded', `No room to save the adapter ${name}: it needs ${weights.byteLength} bytes, ${Math.max(0, quota - used)} are left.`);
-  await writeFile(`${FOLDER}/${name}/${WEIGHTS}`, weights);
-  await writeFile(`${FOLDER}/${name}/${CONFIG}`, files[CONFIG]);
-  const entry = summary(name, files[CONFIG], weights.byteLength);
+  await tracked(
+    (async () => {
+      await writeFile(`${FOLDER}/${name}/${WEIGHTS}`, weights);
+      await writeFile(`${FOLDER}/${name}/${CONFIG}`, files[CONFIG]);
+    })(),
+  );
+  tellOthers(ADAPTERS_CHANGED);
+  const written = await readFile(`${FOLDER}/${name}/${WEIGHTS}`);
+  const entry = summary(name, files[CONFIG], weights.byteLength, written?.lastModified ?? 0);
   adapters.value = [...adapters.value.filter((a) => a.name !== name), entry].sort((a, b) => a.name.localeCompare(b.name));
 }
 
 async function hand(engine: Model, name: string): Promise<void> {
   try {
-    await engine.loadAdapter(await filesOf(name), name);
+    await engine.loadAdapter(await exportFiles(name), name);
     set(name, { loaded: true, error: null });
   } catch (e) {
-    set(name, { loaded: false, error: describe(e).detail });
+    if (!gone(e)) set(name, { loaded: false, error: describe(e).detail });
   }
 }
 
 onLoaded(async (engine) => {
   for (const a of adapters.value) await hand(engine, a.name);
-  const wanted = active.value;
-  if (wanted) await engine.setAdapter(wanted);
+  const wanted = settings.value.activeAdapter;
+  if (active.value !== null) await engine.setAdapter(active.value);
+  else if (wanted !== null && adapters.value.some((a) => a.name === wanted)) toast(`${wanted} does not fit this model: the base model answers`);
 });
 
 /** Switches to an adapter, or to the base model. */
@@ -120,42 +154,43 @@ export async function activate(name: string | null): Promise<void> {
     change({ activeAdapter: name });
     announce(name === null ? 'The base model answers now' : `The adapter ${name} answers now`);
   } catch (e) {
-    noteIfLost(e);
-    report(e);
+    complain(e);
   }
-}
-
-/** Saves what the model has learnt under a name, and uses it. */
-export async function keepTrained(name: string): Promise<void> {
-  const engine = model.value;
-  if (!engine) return;
-  const files = await engine.saveAdapter(name);
-  try {
-    await store(name, files);
-  } catch (e) {
-    // Not on disk, but not lost: it stays in the model and can be downloaded from there.
-    const info = summary(name, files[CONFIG], files[WEIGHTS].byteLength);
-    adapters.value = [...adapters.value.filter((a) => a.name !== name), info];
-    unsaved.set(name, files);
-    report(e, [{ label: 'Save again', run: () => void retry(name) }]);
-  }
-  set(name, { loaded: true });
-  await activate(name);
-  await refreshMemory();
 }
 
 /** Trained adapters that found no room on disk, by name. */
 const unsaved = new Map<string, AdapterFiles>();
-async function retry(name: string): Promise<void> {
-  const files = unsaved.get(name);
-  if (!files) return;
+
+/**
+ * Saves what the model has learnt under a name, and uses it. False where it found no room on disk: then it stays in the model
+ * and in memory, the page says so and asks before it is closed, and `stored` is called when it is saved after all.
+ */
+export async function keepTrained(name: string, stored: () => Promise<void>): Promise<boolean> {
+  const engine = model.value;
+  if (!engine) throw new PageError('disposed', `The model is gone, and what ${name} has learnt since its last checkpoint with it.`);
+  const files = await engine.saveAdapter(name);
+  let kept = true;
   try {
     await store(name, files);
-    set(name, { loaded: true });
     unsaved.delete(name);
+    release(`adapter ${name}`);
   } catch (e) {
-    report(e, [{ label: 'Save again', run: () => void retry(name) }]);
+    kept = false;
+    const info = summary(name, files[CONFIG], files[WEIGHTS].byteLength, 0);
+    adapters.value = [...adapters.value.filter((a) => a.name !== name), info];
+    unsaved.set(name, files);
+    hold(`adapter ${name}`, async () => {
+      await store(name, files);
+      unsaved.delete(name);
+      set(name, { loaded: model.value !== null });
+      await stored();
+    });
+    reportUnsaved(e);
   }
+  set(name, { loaded: true });
+  await activate(name);
+  await refreshMemory();
+  return kept;
 }
 
 /** The files of an adapter for a download, from disk or, where there was no room, from memory. */
@@ -193,8 +228,10 @@ export async function removeAdapter(name: string): Promise<void> {
   if (settings.value.activeAdapter === name) await activate(null);
   if (was.loaded) await model.value?.removeAdapter(name);
   unsaved.delete(name);
+  release(`adapter ${name}`);
   adapters.value = adapters.value.filter((a) => a.name !== name);
   await removeEntry(`${FOLDER}/${name}`);
+  tellOthers(ADAPTERS_CHANGED);
   await refreshMemory();
 }
 

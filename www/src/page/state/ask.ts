@@ -3,9 +3,10 @@ import { signal, type Signal } from '@preact/signals';
 import type { Candidate, GenerateOptions } from '../api.ts';
 import { describe, isAbort, type Described } from '../model/errors.ts';
 import type { Answer } from '../model/types.ts';
+import { active } from './adapters.ts';
 import { addTurn, current, promptOf, removeTurn, updateTurn } from './chats.ts';
-import { activity, model, noteIfLost, refreshMemory } from './engine.ts';
-import { announce, report } from './notices.ts';
+import { activity, canAsk, complain, gone, model, refreshMemory } from './engine.ts';
+import { announce } from './notices.ts';
 import { settings } from './settings.ts';
 
 /** Texts that are still being written, by turn; one signal each, so that a new token redraws one card. */
@@ -26,7 +27,10 @@ export const draft = signal('');
 let controller: AbortController | null = null;
 export const stopAnswering = (): void => controller?.abort();
 
-function options(part: Partial<GenerateOptions>): GenerateOptions {
+/** One seed for all answers to one question: what base and tuned say differs by the adapter alone. */
+const seedOf = (): number => settings.value.seed ?? Math.floor(Math.random() * 2 ** 31);
+
+function options(seed: number, part: Partial<GenerateOptions>): GenerateOptions {
   const s = settings.value;
   return {
     maxNewTokens: s.maxNewTokens,
@@ -35,7 +39,7 @@ function options(part: Partial<GenerateOptions>): GenerateOptions {
     ...(s.topK > 0 ? { topK: s.topK } : {}),
     ...(s.minP > 0 ? { minP: s.minP } : {}),
     ...(s.repetitionPenalty !== 1 ? { repetitionPenalty: s.repetitionPenalty } : {}),
-    seed: s.seed ?? Math.floor(Math.random() * 2 ** 31),
+    seed,
     ...part,
   };
 }
@@ -79,16 +83,27 @@ function end(was: typeof activity.value): void {
 }
 
 function failed(error: unknown): void {
-  noteIfLost(error);
-  if (!isAbort(error)) askError.value = describe(error);
+  if (!gone(error) && !isAbort(error)) askError.value = describe(error);
+}
+
+/** While answers are written, what is there is saved now and then: a tab that is closed keeps it, marked as stopped. */
+const SAVE_EVERY = 3000;
+function keepPartly(now: Live): () => void {
+  const timer = setInterval(() => {
+    if (now.texts.every((t) => t.value === '')) return;
+    updateTurn(now.turn, (t) => ({ ...t, answers: now.texts.map((text, i) => cutShort(text.value, now.labels[i] ?? null, 'abort')) }));
+  }, SAVE_EVERY);
+  return () => clearInterval(timer);
 }
 
 /** Asks the prompt at the end of the present chat: n candidates, or base and the active adapter. */
 export async function ask(prompt: string): Promise<void> {
   const engine = model.value;
-  if (!engine || live.value) return;
+  if (!engine || live.value || !canAsk.value) return;
   const s = settings.value;
-  const adapter = s.activeAdapter;
+  // The one that is in use with this model, which is not always the one that was chosen.
+  const adapter = active.value;
+  const seed = seedOf();
   const compare = s.compare && adapter !== null;
   const messages = promptOf(current.value, { ask: prompt });
   const was = activity.value;
@@ -97,6 +112,7 @@ export async function ask(prompt: string): Promise<void> {
   const now = begin(turn.id, 'answers', labels);
   const paint = painter(now.texts);
   const stop = controller!.signal;
+  const kept = keepPartly(now);
   draft.value = '';
   announce(compare ? 'The base model and the adapter are answering' : `${s.n} answers are being written`);
   try {
@@ -105,14 +121,14 @@ export async function ask(prompt: string): Promise<void> {
       answers = [];
       // One after the other: both use the same weights on the GPU.
       for (const [i, label] of labels.entries()) {
-        const stream = engine.chat(messages, options({ adapter: label, signal: stop }));
+        const stream = engine.chat(messages, options(seed, { adapter: label, signal: stop }));
         for await (const piece of stream) paint.add(i, piece);
         answers.push({ ...answerOf(await stream.result), adapter: label });
         paint.flush();
         now.done[i]!.value = true;
       }
     } else {
-      const stream = engine.generateCandidates(messages, { ...options({ signal: stop }), n: s.n });
+      const stream = engine.generateCandidates(messages, { ...options(seed, { adapter, signal: stop }), n: s.n });
       for await (const event of stream) {
         paint.add(event.index, event.text);
         if (event.done) now.done[event.index]!.value = true;
@@ -126,10 +142,11 @@ export async function ask(prompt: string): Promise<void> {
   } catch (e) {
     paint.flush();
     failed(e);
-    const kept = now.texts.map((t, i) => cutShort(t.value, labels[i]!, isAbort(e) ? 'abort' : 'error'));
-    if (kept.every((a) => a.text === '')) giveBack(turn.id, prompt);
-    else updateTurn(turn.id, (t) => ({ ...t, answers: kept }));
+    const partly = now.texts.map((t, i) => cutShort(t.value, labels[i]!, isAbort(e) ? 'abort' : 'error'));
+    if (partly.every((a) => a.text === '')) giveBack(turn.id, prompt);
+    else updateTurn(turn.id, (t) => ({ ...t, answers: partly }));
   } finally {
+    kept();
     end(was);
   }
 }
@@ -143,7 +160,8 @@ function giveBack(turn: string, prompt: string): void {
 /** Asks the prompt of an earlier turn again, greedily, of the base model and of an adapter. */
 export async function askAgain(turnId: string, adapter: string): Promise<void> {
   const engine = model.value;
-  if (!engine || live.value) return;
+  if (!engine || live.value || !canAsk.value) return;
+  const seed = seedOf();
   const messages = promptOf(current.value, { turn: turnId });
   const was = activity.value;
   const labels = [null, adapter];
@@ -154,7 +172,7 @@ export async function askAgain(turnId: string, adapter: string): Promise<void> {
   try {
     const pair: Answer[] = [];
     for (const [i, label] of labels.entries()) {
-      const stream = engine.chat(messages, options({ temperature: 0, adapter: label, signal: stop }));
+      const stream = engine.chat(messages, options(seed, { temperature: 0, adapter: label, signal: stop }));
       for await (const piece of stream) paint.add(i, piece);
       pair.push({ ...answerOf(await stream.result), adapter: label });
       paint.flush();
@@ -164,8 +182,7 @@ export async function askAgain(turnId: string, adapter: string): Promise<void> {
     if (!stop.aborted) updateTurn(turnId, (t) => ({ ...t, comparisons: [...t.comparisons, { at: Date.now(), base, tuned }] }));
     announce(base.text === tuned.text ? 'Both answers are the same' : 'Both answers are complete and differ');
   } catch (e) {
-    noteIfLost(e);
-    if (!isAbort(e)) report(e);
+    if (!isAbort(e)) complain(e);
   } finally {
     end(was);
   }

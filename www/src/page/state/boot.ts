@@ -1,13 +1,15 @@
 // Reads what earlier visits left, in an order that lets the page appear at once, and starts what runs by itself.
 import { signal } from '@preact/signals';
-import { loadAdapters } from './adapters.ts';
-import { loadChats } from './chats.ts';
-import { capable, fetchOffers, load, model, probe } from './engine.ts';
-import { FEEDBACK_FILE, loadFeedback } from './feedback.ts';
+import { RUN_FILE } from '../storage/runs.ts';
+import { adaptersChanged, ADAPTERS_CHANGED, loadAdapters } from './adapters.ts';
+import { draft } from './ask.ts';
+import { chatChanged, loadChats } from './chats.ts';
+import { capable, fetchOffers, load, model, probe, refreshKept } from './engine.ts';
+import { FEEDBACK_FILE, feedbackChanged, loadFeedback } from './feedback.ts';
 import { report } from './notices.ts';
 import { onChangedElsewhere } from './saver.ts';
-import { loadSettings, settings, SETTINGS_FILE } from './settings.ts';
-import { loadRun } from './training.ts';
+import { loadSettings, settings, SETTINGS_FILE, settingsChanged } from './settings.ts';
+import { loadRun, runChanged } from './training.ts';
 
 /** False until saved work has been read; until then nothing may be written over it. */
 export const ready = signal(false);
@@ -25,11 +27,24 @@ async function registerServiceWorker(): Promise<void> {
 export async function boot(): Promise<void> {
   void registerServiceWorker();
   const probing = probe();
-  for (const read of [loadSettings, loadChats, loadFeedback, loadAdapters, loadRun]) await read().catch((e: unknown) => report(e));
+  const chats = async (): Promise<void> => {
+    const unanswered = await loadChats();
+    // Asked of a tab that was closed before the answer began.
+    if (unanswered !== null && draft.value === '') draft.value = unanswered;
+  };
+  for (const read of [loadSettings, chats, loadFeedback, loadAdapters, loadRun, refreshKept]) await read().catch((e: unknown) => report(e));
   ready.value = true;
+  let turn: Promise<void> = Promise.resolve();
   onChangedElsewhere((path) => {
-    const again = path === SETTINGS_FILE ? loadSettings : path === FEEDBACK_FILE ? loadFeedback : path.startsWith('chats/') ? loadChats : null;
-    again?.().catch((e: unknown) => report(e));
+    const again =
+      path === SETTINGS_FILE ? settingsChanged
+      : path === FEEDBACK_FILE ? feedbackChanged
+      : path === RUN_FILE ? runChanged
+      : path === ADAPTERS_CHANGED ? adaptersChanged
+      : path.startsWith('chats/') ? () => chatChanged(path)
+      : null;
+    // One after another, in the order in which they were told.
+    if (again) turn = turn.then(again).catch((e: unknown) => void report(e));
   });
   await Promise.all([probing, fetchOffers()]);
   const wish = sessionStorage.getItem(WISH);

@@ -1,12 +1,16 @@
+// Chats, a file each. Several tabs may hold the same one: what each has changed is merged when it is written.
 import { computed, signal } from '@preact/signals';
 import type { Message } from '../api.ts';
-import { newId } from '../model/dataset.ts';
-import { allTied, emptyRatings, normalise, orderOf, placesFromRatings } from '../model/ranking.ts';
-import type { Answer, Chat, Criterion, Places, PreferenceRow, Turn } from '../model/types.ts';
-import { list, readJson } from '../storage/opfs.ts';
+import { breathe } from '../model/breathe.ts';
+import { newId, pairsIn } from '../model/dataset.ts';
+import { equal, mergeChat } from '../model/merge.ts';
+import { allTied, emptyRatings, inferRest, orderOf, pairCount, placesFromRatings, ranksOf, type Judgement } from '../model/ranking.ts';
+import type { Answer, Chat, Criterion, PreferenceRow, Turn } from '../model/types.ts';
+import { list, parseJson, readFile } from '../storage/opfs.ts';
+import { alone, changed, know } from '../storage/shared.ts';
 import { putRow, removeRows } from './feedback.ts';
 import { report } from './notices.ts';
-import { save } from './saver.ts';
+import { dirty, save } from './saver.ts';
 import { settings } from './settings.ts';
 
 const FOLDER = 'chats';
@@ -17,28 +21,100 @@ export const chats = signal<Chat[]>([]);
 export const currentId = signal<string | null>(null);
 export const current = computed(() => chats.value.find((c) => c.id === currentId.value) ?? null);
 
-export async function loadChats(): Promise<void> {
+/** A question whose answers have not begun. What is read of one is of a tab that was closed over it, or of one that still waits. */
+const unanswered = (t: Turn): boolean => t.answers.every((a) => a.text === '' && a.finishReason === 'abort');
+const answeredOf = (chat: Chat): Chat => (chat.turns.some(unanswered) ? { ...chat, turns: chat.turns.filter((t) => !unanswered(t)) } : chat);
+
+/** Each chat as this tab last knew it to be on disk, without such questions: so they are always this tab's own addition. */
+const base = new Map<string, Chat>();
+
+/** Reads all chats. A question that was never answered is dropped; that of the newest chat is given back. */
+export async function loadChats(): Promise<string | null> {
   const found: Chat[] = [];
+  const cut: Chat[] = [];
   for (const name of await list(FOLDER)) {
     if (!name.endsWith('.json')) continue;
+    const path = `${FOLDER}/${name}`;
     try {
-      const chat = await readJson<Chat>(`${FOLDER}/${name}`);
-      if (chat) found.push(chat);
+      const from = await readFile(path);
+      const chat = from && (await parseJson<Chat>(path, from));
+      know(path, from);
+      if (!chat) continue;
+      const answered = answeredOf(chat);
+      base.set(chat.id, answered);
+      found.push(answered);
+      if (answered !== chat) cut.push(chat);
     } catch (e) {
       report(e);
     }
   }
-  chats.value = found.sort((a, b) => b.updated - a.updated);
-  if (!current.value) currentId.value = chats.value[0]?.id ?? null;
+  found.sort((a, b) => b.updated - a.updated);
+  const newest = cut.find((c) => c.id === found[0]?.id);
+  chats.value = found.filter((c) => c.turns.length > 0);
+  if (!current.value) currentId.value = (found[0] && newest && found[0].turns.length === 0 ? null : chats.value[0]?.id) ?? null;
+  for (const chat of cut) write(chat.id);
+  return newest?.turns.findLast(unanswered)?.prompt ?? null;
+}
+
+const show = (chat: Chat): void => void (chats.value = [chat, ...chats.value.filter((c) => c.id !== chat.id)].sort((a, b) => b.updated - a.updated));
+
+/** Takes over what another tab has written; this tab's own changes since then stay. */
+async function take(id: string, from: File | null): Promise<void> {
+  const path = file(id);
+  const got = from && (await parseJson<Chat>(path, from));
+  know(path, from);
+  const mine = chats.value.find((c) => c.id === id);
+  const was = base.get(id);
+  if (!got) {
+    base.delete(id);
+    // Deleted elsewhere: gone here as well, unless it was changed here.
+    if (mine && was && equal(mine, was)) forget(id);
+    return;
+  }
+  const theirs = answeredOf(got);
+  if (mine || !was || !equal(was, theirs)) {
+    const merged = mine ? mergeChat(was, mine, theirs) : theirs;
+    if (merged.turns.length > 0 && !(mine && equal(merged, mine))) show(merged);
+  }
+  base.set(id, theirs);
+}
+
+/** Another tab wrote this file. With changes of one's own it is merged when these are written. */
+export async function chatChanged(path: string): Promise<void> {
+  if (dirty(path)) return;
+  const id = path.slice(FOLDER.length + 1).replace(/\.json$/, '');
+  await alone(path, async () => {
+    const from = await changed(path);
+    if (from !== undefined) await take(id, from);
+  });
+}
+
+function write(id: string): void {
+  let written: Chat | undefined;
+  save(
+    file(id),
+    async () => {
+      // A chat that was deleted here needs no merging.
+      if (chats.value.some((c) => c.id === id)) {
+        const from = await changed(file(id));
+        if (from !== undefined) await take(id, from);
+      }
+      // Read at the moment of writing, so that several edits make one file.
+      written = chats.value.find((c) => c.id === id);
+      return written ? JSON.stringify(written) : null;
+    },
+    () => void (written ? base.set(id, answeredOf(written)) : base.delete(id)),
+  );
 }
 
 function put(chat: Chat): void {
-  chats.value = [chat, ...chats.value.filter((c) => c.id !== chat.id)].sort((a, b) => b.updated - a.updated);
-  // Reads the chat at the moment of writing, so that several edits make one file.
-  save(file(chat.id), () => {
-    const latest = chats.value.find((c) => c.id === chat.id);
-    return latest ? JSON.stringify(latest) : null;
-  });
+  show(chat);
+  write(chat.id);
+}
+
+function forget(id: string): void {
+  chats.value = chats.value.filter((c) => c.id !== id);
+  if (currentId.value === id) currentId.value = chats.value[0]?.id ?? null;
 }
 
 export function newChat(): void {
@@ -47,9 +123,8 @@ export function newChat(): void {
 
 export function removeChat(id: string): Chat | null {
   const chat = chats.value.find((c) => c.id === id) ?? null;
-  chats.value = chats.value.filter((c) => c.id !== id);
-  if (currentId.value === id) currentId.value = chats.value[0]?.id ?? null;
-  save(file(id), () => null);
+  forget(id);
+  write(id);
   return chat;
 }
 
@@ -71,6 +146,7 @@ export function addTurn(prompt: string, answers: Answer[]): Turn {
     prompt,
     answers,
     places: Array<null>(n).fill(null),
+    rest: null,
     orderBy: 'criteria',
     ratings: emptyRatings(n),
     ideal: null,
@@ -87,21 +163,33 @@ export function addTurn(prompt: string, answers: Answer[]): Turn {
 }
 
 export function updateTurn(turnId: string, fn: (turn: Turn) => Turn): void {
-  const chat = chats.value.find((c) => c.turns.some((t) => t.id === turnId));
+  const chat = chatOf(turnId);
   if (!chat) return;
   put({ ...chat, updated: Date.now(), turns: chat.turns.map((t) => (t.id === turnId ? fn(t) : t)) });
 }
 
 export function removeTurn(turnId: string): void {
-  const chat = chats.value.find((c) => c.turns.some((t) => t.id === turnId));
+  const chat = chatOf(turnId);
   if (!chat) return;
   const turns = chat.turns.filter((t) => t.id !== turnId);
   if (turns.length === 0) removeChat(chat.id);
   else put({ ...chat, turns });
 }
 
-/** Index of the answer that continues the chat. */
-export const pickOf = (turn: Turn): number => turn.picked ?? orderOf(turn.places)[0]?.[0] ?? 0;
+// ---- how the answers of a turn stand ----
+
+/** What was said about them. Ratings rank what is rated and nothing else; places by hand may also tell of the others. */
+export const judgementOf = (t: Turn): Judgement => ({ places: t.places, rest: t.orderBy === 'criteria' ? null : t.rest === undefined ? inferRest(t.places) : t.rest });
+
+/** True once a person has said anything about the order, even "all the same". */
+export const judged = (turn: Turn): boolean => turn.places.some((p) => p !== null);
+
+/** Index of the answer that continues the chat: the best one, as soon as one is better than another. */
+export function pickOf(turn: Turn): number {
+  if (turn.picked !== null) return turn.picked;
+  const ranks = ranksOf(judgementOf(turn));
+  return pairCount(ranks) > 0 ? (orderOf(ranks)[0]?.[0] ?? 0) : 0;
+}
 export const continuing = (turn: Turn): string => turn.continued ?? (turn.picked === null && turn.ideal ? turn.ideal.text : (turn.answers[pickOf(turn)]?.text ?? ''));
 
 /** The conversation up to and including the prompt of one turn (or a new prompt at the end). */
@@ -124,61 +212,94 @@ const chatOf = (turnId: string): Chat | null => chats.value.find((c) => c.turns.
 const preferenceId = (turnId: string): string => `preference-${turnId}`;
 const idealId = (turnId: string): string => `ideal-${turnId}`;
 
-/** True once a person has said anything about the order, even "all the same". */
-export const judged = (turn: Turn): boolean => turn.orderBy === 'hand' || turn.places.some((p) => p !== null);
+/** A turn as a row of the dataset; null as long as no answer is better than another. */
+function preferenceOf(chat: Chat, turn: Turn): PreferenceRow | null {
+  const rated = Object.values(turn.ratings).some((r) => r.some((v) => v !== null));
+  const row: PreferenceRow = {
+    kind: 'preference',
+    id: preferenceId(turn.id),
+    created: Date.now(),
+    prompt: promptOf(chat, { turn: turn.id }),
+    answers: turn.answers.map((a) => a.text),
+    ranks: ranksOf(judgementOf(turn)),
+    ...(rated ? { ratings: turn.ratings } : {}),
+    source: { from: 'chat', chat: chat.id, turn: turn.id },
+  };
+  return pairsIn(row) > 0 ? row : null;
+}
+
+/** Pairs that a turn gives for DPO. */
+export const pairsOfTurn = (turn: Turn): number => pairsIn({ kind: 'preference', id: '', created: 0, prompt: '', answers: turn.answers.map((a) => a.text), ranks: ranksOf(judgementOf(turn)), source: { from: 'file', name: '' } });
 
 function syncPreference(turnId: string): void {
   const chat = chatOf(turnId);
   const turn = chat?.turns.find((t) => t.id === turnId);
   if (!chat || !turn) return;
-  if (!judged(turn)) return void removeRows([preferenceId(turnId)]);
-  const rated = Object.values(turn.ratings).some((r) => r.some((v) => v !== null));
-  const row: PreferenceRow = {
-    kind: 'preference',
-    id: preferenceId(turnId),
-    created: Date.now(),
-    prompt: promptOf(chat, { turn: turnId }),
-    answers: turn.answers.map((a) => a.text),
-    ranks: normalise(turn.places),
-    ...(rated ? { ratings: turn.ratings } : {}),
-    source: { from: 'chat', chat: chat.id, turn: turnId },
-  };
-  putRow(row);
+  const row = preferenceOf(chat, turn);
+  if (row) putRow(row);
+  else removeRows([preferenceId(turnId)]);
 }
 
-/** Sets the overall order by hand; it stays as it is when ratings change later. */
-export function setPlaces(turnId: string, places: Places): void {
-  updateTurn(turnId, (t) => ({ ...t, places, orderBy: 'hand' }));
+const byCriteria = (t: Turn): Turn => ({ ...t, orderBy: 'criteria', rest: null, places: placesFromRatings(t.ratings, settings.value.weights, t.answers.length) });
+
+/** Sets the order by hand; it stays as it is when ratings change later. Without any place left, the ratings speak again. */
+export function judge(turnId: string, { places, rest }: Judgement): void {
+  updateTurn(turnId, (t) => (places.some((p) => p !== null) ? { ...t, places, rest, orderBy: 'hand' } : byCriteria(t)));
   syncPreference(turnId);
+}
+
+/** Gives one answer a place (null: takes it back); what that tells about the others is worked out. */
+export function placeAnswer(turnId: string, answer: number, place: number | null): void {
+  const turn = chatOf(turnId)?.turns.find((t) => t.id === turnId);
+  if (!turn) return;
+  const places = turn.places.with(answer, place);
+  judge(turnId, { places, rest: inferRest(places) });
 }
 
 export function setRating(turnId: string, criterion: Criterion, answer: number, value: number | null): void {
   updateTurn(turnId, (t) => {
-    const column = t.ratings[criterion].map((v, i) => (i === answer ? value : v));
-    const ratings = { ...t.ratings, [criterion]: column };
-    return { ...t, ratings, ...(t.orderBy === 'criteria' ? { places: placesFromRatings(ratings, settings.value.weights, t.answers.length) } : {}) };
+    const ratings = { ...t.ratings, [criterion]: t.ratings[criterion].map((v, i) => (i === answer ? value : v)) };
+    return t.orderBy === 'criteria' ? byCriteria({ ...t, ratings }) : { ...t, ratings };
   });
   syncPreference(turnId);
 }
 
 /** Lets the order follow from the ratings again (no ratings: no order). */
 export function orderByCriteria(turnId: string): void {
-  updateTurn(turnId, (t) => ({ ...t, orderBy: 'criteria', places: placesFromRatings(t.ratings, settings.value.weights, t.answers.length) }));
+  updateTurn(turnId, byCriteria);
   syncPreference(turnId);
 }
 
-/** New weights reorder the turns of the present chat whose order follows from the criteria. */
-export function reweigh(): void {
-  for (const turn of current.value?.turns ?? []) {
-    if (turn.orderBy !== 'criteria' || !judged(turn)) continue;
-    const places = placesFromRatings(turn.ratings, settings.value.weights, turn.answers.length);
-    if (places.join() === turn.places.join()) continue;
-    updateTurn(turn.id, (t) => ({ ...t, places }));
-    syncPreference(turn.id);
+let reweighing = 0;
+/** New weights reorder every turn whose order follows from the criteria: the chat in sight at once, the others in slices. */
+export async function reweigh(): Promise<void> {
+  const turn = ++reweighing;
+  const rest = breathe();
+  const seen = currentId.value;
+  for (const { id } of [...chats.value].sort((a, b) => Number(b.id === seen) - Number(a.id === seen))) {
+    const chat = chats.value.find((c) => c.id === id);
+    if (!chat) continue;
+    const touched: string[] = [];
+    const turns = chat.turns.map((t) => {
+      if (t.orderBy !== 'criteria' || !judged(t)) return t;
+      const next = byCriteria(t);
+      if (next.places.join() === t.places.join()) return t;
+      touched.push(t.id);
+      return next;
+    });
+    if (touched.length > 0) {
+      put({ ...chat, turns });
+      touched.forEach(syncPreference);
+    }
+    const pause = rest();
+    if (pause) await pause;
+    // The slider moved on meanwhile.
+    if (turn !== reweighing) return;
   }
 }
 
-export const tiedAndJudged = (turn: Turn): boolean => judged(turn) && allTied(turn.places);
+/** Rankings in chats in which all answers are equal: they are no rows, but a person may wonder where they went. */
+export const tiedTurns = (): number => chats.value.reduce((n, c) => n + c.turns.filter((t) => judged(t) && allTied(ranksOf(judgementOf(t)))).length, 0);
 
 export function setIdeal(turnId: string, ideal: Turn['ideal']): void {
   updateTurn(turnId, (t) => ({ ...t, ideal }));

@@ -1,10 +1,12 @@
 // The model in use: what the browser can do, what the server offers, loading, and what is going on.
 import { computed, signal } from '@preact/signals';
 import { capabilities, Model, type ModelInfo, type Progress } from '../api.ts';
-import { describe, isAbort, PageError, type Described } from '../model/errors.ts';
+import { codeOf, describe, isAbort, PageError, type Described } from '../model/errors.ts';
 import { covers, cleanHosts } from '../model/hosts.ts';
-import { announce, report, toast } from './notices.ts';
-import { change, settings } from './settings.ts';
+import { modelName } from '../model/modelFiles.ts';
+import { isKept, keepModel, keptFiles, keptModels, removeKept, type KeptModel } from '../storage/models.ts';
+import { announce, clearError, dismiss, report, toast } from './notices.ts';
+import { change } from './settings.ts';
 
 export type Capabilities = Awaited<ReturnType<typeof capabilities>>;
 
@@ -25,17 +27,32 @@ export interface Loading {
   rate: number;
 }
 
+/** An address, a model kept in this browser (kept:…), or the files of a model. */
+export type Source = string | readonly File[];
+
 export const capable = signal<Capabilities | null>(null);
 export const offers = signal<Offer[]>([]);
+/** Models from the person's own files. */
+export const kept = signal<KeptModel[]>([]);
 export const model = signal<Model | null>(null);
 export const loading = signal<Loading | null>(null);
 export const loadError = signal<Described | null>(null);
 export const memory = signal<{ gpuBytes: number; wasmBytes: number } | null>(null);
+/** A copy of the person's file that is being made, 0 to 1. */
+export const keeping = signal<{ name: string; share: number } | null>(null);
 /** What the model is doing; the page offers only what fits. */
 export const activity = signal<'idle' | 'answering' | 'learning' | 'paused'>('idle');
 export const info = computed<ModelInfo | null>(() => model.value?.info ?? null);
-export const canAsk = computed(() => model.value !== null && (activity.value === 'idle' || activity.value === 'paused'));
+export const canAsk = computed(() => model.value !== null && loading.value === null && (activity.value === 'idle' || activity.value === 'paused'));
+/** Whether the model may be changed for another. */
+export const canLoad = computed(() => capable.value?.webgpu !== false && loading.value === null && activity.value === 'idle');
 
+interface InUse {
+  source: Source;
+  name: string;
+}
+/** Where the present model came from, so that it can be loaded again. */
+let inUse: InUse | null = null;
 let controller: AbortController | null = null;
 const afterLoad: ((m: Model) => Promise<void>)[] = [];
 /** Work that follows every load, such as handing the saved adapters over. */
@@ -48,9 +65,6 @@ export async function probe(): Promise<void> {
     capable.value = { webgpu: false, reason: describe(e).detail };
   }
 }
-
-/** "SmolLM2-135M-Instruct.Q4_1" from a path or an address. */
-export const modelName = (path: string): string => decodeURIComponent(path.split(/[?#]/)[0]!.split('/').pop() || path).replace(/\.(gguf|safetensors)$/i, '');
 
 /** The server lists its model files at /models/ as [{file, bytes}]. */
 export async function fetchOffers(): Promise<void> {
@@ -66,6 +80,10 @@ export async function fetchOffers(): Promise<void> {
   }
 }
 
+export async function refreshKept(): Promise<void> {
+  kept.value = await keptModels().catch((e: unknown) => (report(e), []));
+}
+
 /** Hosts that the policy of this very document allows (a changed setting counts only after a reload). */
 export function hostsInForce(): string[] {
   const meta = document.querySelector<HTMLMetaElement>('meta[http-equiv="Content-Security-Policy"]')?.content ?? '';
@@ -77,8 +95,23 @@ export async function refreshMemory(): Promise<void> {
   if (model.value) memory.value = await model.value.memory().catch(() => null);
 }
 
-/** Closes the present model. */
+const DOING = { answering: 'is answering', learning: 'is learning', paused: 'is learning (the run is paused)' } as const;
+const free = (wish: string): void => {
+  if (activity.value !== 'idle') throw new PageError('busy', `The model ${DOING[activity.value]}: ${wish} when that has ended.`);
+};
+
+/** Closes the present model. Not while it is at work: that would end a run or an answer halfway. */
 export async function unload(): Promise<void> {
+  try {
+    free('it can be unloaded');
+  } catch (e) {
+    return void report(e);
+  }
+  inUse = null;
+  await letGo();
+}
+
+async function letGo(): Promise<void> {
   const old = model.value;
   model.value = null;
   memory.value = null;
@@ -87,71 +120,175 @@ export async function unload(): Promise<void> {
 
 export const cancelLoad = (): void => controller?.abort();
 
-function checked(source: string | File): string | File {
-  if (typeof source !== 'string') return source;
-  let url: URL;
-  try {
-    url = new URL(source, document.baseURI);
-  } catch {
-    throw new PageError('bad-config', `“${source}” is not an address. Expected https://… or a path on this server.`);
-  }
-  if (url.origin !== location.origin && !covers(hostsInForce(), url)) throw new PageError('host-not-allowed', `${url.origin} is not among the hosts this page may fetch from.`);
-  return url.href;
+interface Opened {
+  /** What Model.load takes. */
+  source: string | File | File[];
+  bytes: number;
+  sha256: string | null;
 }
 
-/** Loads a model from an address or a file; resolves to whether it is in use now. */
-export async function load(given: string | File, name: string): Promise<boolean> {
-  if (loading.value) return false;
-  loadError.value = null;
-  controller = new AbortController();
-  const { signal: stop } = controller;
+async function open(given: Source): Promise<Opened> {
+  const ofFiles = (files: readonly File[], sha256: string | null): Opened => ({ source: files.length === 1 ? files[0]! : [...files], bytes: files.reduce((n, f) => n + f.size, 0), sha256 });
+  if (typeof given !== 'string') return ofFiles(given, null);
+  if (isKept(given)) {
+    const { about, files } = await keptFiles(given);
+    return ofFiles(files, about.sha256);
+  }
+  let url: URL;
+  try {
+    url = new URL(given, document.baseURI);
+  } catch {
+    throw new PageError('bad-config', `“${given}” is not an address. Expected https://… or a path on this server.`);
+  }
+  if (url.origin !== location.origin && !covers(hostsInForce(), url)) throw new PageError('host-not-allowed', `${url.origin} is not among the hosts this page may fetch from.`);
+  return { source: url.href, bytes: 0, sha256: null };
+}
+
+/** Loads without touching the model in use; shows how far it is. */
+async function fetchModel({ source, name }: InUse, stop?: AbortSignal): Promise<Model> {
+  const opened = await open(source);
   let since = performance.now();
   let before = 0;
   let rate = 0;
+  loading.value = { name, status: 'initiate', loaded: 0, total: opened.bytes, fromCache: false, rate: 0 };
+  const loaded = await Model.load(opened.source, {
+    name,
+    ...(stop ? { signal: stop } : {}),
+    onWarning: (w) => report(w),
+    onProgress(p) {
+      const now = performance.now();
+      if (now - since > 500) {
+        rate = Math.max(0, ((p.loaded - before) / (now - since)) * 1000);
+        since = now;
+        before = p.loaded;
+      }
+      if (loading.value) loading.value = { name, status: p.status, loaded: p.loaded, total: p.total || loading.value.total, fromCache: p.fromCache ?? false, rate };
+    },
+  });
+  if (opened.sha256 && loaded.info.sha256 && loaded.info.sha256 !== opened.sha256) {
+    await loaded.dispose().catch(() => {});
+    await removeKept(source as string).catch(() => {});
+    void refreshKept();
+    throw new PageError('hash-mismatch', `${name}: the copy kept in this browser has SHA-256 ${loaded.info.sha256}, expected ${opened.sha256}. It was deleted; choose your own file again.`);
+  }
+  return loaded;
+}
+
+/** Puts a loaded model in the place of the present one. It answers only when the adapters have been handed over. */
+async function use(loaded: Model, from: InUse): Promise<void> {
+  const old = model.value;
+  for (const fn of afterLoad) await fn(loaded).catch((e: unknown) => report(e));
+  model.value = loaded;
+  inUse = from;
+  loading.value = null;
+  clearGone();
+  await old?.dispose().catch(() => {});
+  await refreshMemory();
+}
+
+/** Two models may be more than the adapter has room for: then the one in use must go first. */
+const NO_ROOM = new Set(['out-of-memory', 'gpu', 'device-lost']);
+
+/** Loads a model from an address or files; resolves to whether it is in use now. Otherwise the one before still is. */
+export async function load(given: Source, name: string): Promise<boolean> {
+  if (loading.value) return false;
   try {
-    const source = checked(given);
-    await unload();
-    loading.value = { name, status: 'initiate', loaded: 0, total: typeof given === 'string' ? 0 : given.size, fromCache: false, rate: 0 };
-    announce(`Loading ${name}`);
-    const loaded = await Model.load(source, {
-      name,
-      signal: stop,
-      onWarning: (w) => report(w),
-      onProgress(p) {
-        const now = performance.now();
-        if (now - since > 500) {
-          rate = ((p.loaded - before) / (now - since)) * 1000;
-          since = now;
-          before = p.loaded;
-        }
-        if (loading.value) loading.value = { name, status: p.status, loaded: p.loaded, total: p.total || loading.value.total, fromCache: p.fromCache ?? false, rate };
-      },
-    });
-    model.value = loaded;
-    loading.value = null;
+    free('another can be loaded');
+  } catch (e) {
+    report(e);
+    return false;
+  }
+  loadError.value = null;
+  controller = new AbortController();
+  const { signal: stop } = controller;
+  const source = typeof given === 'string' && !isKept(given) && URL.canParse(given, document.baseURI) ? new URL(given, document.baseURI).href : given;
+  const wanted: InUse = { source, name };
+  const before = model.value ? inUse : null;
+  loading.value = { name, status: 'initiate', loaded: 0, total: 0, fromCache: false, rate: 0 };
+  announce(`Loading ${name}`);
+  try {
+    let loaded: Model;
+    try {
+      loaded = await fetchModel(wanted, stop);
+    } catch (e) {
+      if (!before || !NO_ROOM.has(codeOf(e))) throw e;
+      await letGo();
+      loaded = await fetchModel(wanted, stop);
+    }
+    await use(loaded, wanted);
     if (typeof source === 'string') change({ lastModel: { source, name } });
-    for (const fn of afterLoad) await fn(loaded).catch((e: unknown) => report(e));
-    await refreshMemory();
+    else void keep(source, name, loaded.info.sha256);
     announce(`${loaded.info.name} is ready`);
     return true;
   } catch (e) {
-    loading.value = null;
     if (isAbort(e)) toast('Loading stopped');
     else {
       loadError.value = describe(e);
       if (loadError.value.code === 'unexpected') console.error(e);
     }
+    // It had to make room, for nothing: back it comes.
+    if (before && !model.value) {
+      await fetchModel(before)
+        .then((m) => use(m, before))
+        .catch((again: unknown) => report(again));
+    }
     return false;
   } finally {
+    loading.value = null;
     controller = null;
   }
 }
 
-/** After the device is lost every handle of the old model is dead; the page stays usable and offers to load it again. */
-export function noteIfLost(error: unknown): void {
-  if (describe(error).code !== 'device-lost') return;
-  void unload();
-  const last = settings.value.lastModel;
-  activity.value = 'idle';
-  if (last) report(error, [{ label: 'Load again', run: () => void load(last.source, last.name) }]);
+/** Keeps the person's own file in this browser, so that it is there after a reload; the model is in use meanwhile. */
+async function keep(files: readonly File[], name: string, sha256: string): Promise<void> {
+  // Until then a reload must not bring some other model in its place.
+  change({ lastModel: null });
+  if (!sha256) return;
+  keeping.value = { name, share: 0 };
+  try {
+    const about = await keepModel(name, sha256, files, { onProgress: (done, total) => void (keeping.value = { name, share: total > 0 ? done / total : 1 }) });
+    await refreshKept();
+    if (inUse?.source === files) {
+      inUse = { source: about.source, name };
+      change({ lastModel: { source: about.source, name } });
+    }
+  } catch (e) {
+    const { code, detail } = describe(e);
+    report(new PageError(code, `${name} is in use, but cannot be kept: ${detail} After a reload it has to be chosen again.`, { cause: e }), [{ label: 'Try again', run: () => void keep(files, name, sha256) }]);
+  } finally {
+    keeping.value = null;
+  }
 }
+
+// ---- when the engine is gone ----
+
+/** Codes after which every handle of the model is dead: a lost device, a Worker that ended, a trap in the wasm. */
+const GONE = new Set(['device-lost', 'worker-failed', 'internal']);
+let goneNotice: number | null = null;
+
+function clearGone(): void {
+  if (goneNotice !== null) dismiss(goneNotice);
+  goneNotice = null;
+}
+
+/**
+ * The one way out when the engine has died: the model is let go, the page stays usable, and one notice offers to load it again.
+ * Resolves everything that came of that death to true, so that nothing else needs to be said about it.
+ */
+export function gone(error: unknown): boolean {
+  const code = codeOf(error);
+  if (!model.value) return goneNotice !== null && (code === 'disposed' || GONE.has(code));
+  if (!GONE.has(code)) return false;
+  const was = inUse;
+  void letGo();
+  for (const c of GONE) clearError(c);
+  goneNotice = report(error, was ? [{ label: 'Load again', run: () => void load(was.source, was.name) }] : []).notice;
+  return true;
+}
+
+/** Reports an error of the engine, whatever it is. */
+export function complain(error: unknown): void {
+  if (!gone(error)) report(error);
+}
+
+export { modelName };

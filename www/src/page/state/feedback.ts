@@ -1,29 +1,42 @@
-import { computed, signal } from '@preact/signals';
+// The feedback dataset: one JSONL file, one row for each judgement. Several tabs may add to it.
+import { signal } from '@preact/signals';
 import { breathe } from '../model/breathe.ts';
-import { pairsIn } from '../model/dataset.ts';
-import type { FeedbackRow } from '../model/types.ts';
-import { readFile } from '../storage/opfs.ts';
+import { gather, pairsIn } from '../model/dataset.ts';
 import { PageError } from '../model/errors.ts';
-import { save } from './saver.ts';
+import type { FeedbackRow } from '../model/types.ts';
+import { appendFile, linesOf, readFile } from '../storage/opfs.ts';
+import { alone, changed, know } from '../storage/shared.ts';
 import { report } from './notices.ts';
+import { dirty, save } from './saver.ts';
 
 export const FEEDBACK_FILE = 'feedback.jsonl';
+const BROKEN = `${FEEDBACK_FILE}.broken`;
 
-/** The feedback dataset, oldest row first. */
+/** The rows, oldest first. */
 export const rows = signal<FeedbackRow[]>([]);
-export const counts = computed(() => {
-  let rankings = 0;
-  let pairs = 0;
-  let ideals = 0;
+export const counts = signal({ rankings: 0, pairs: 0, ideals: 0 });
+/** A row to be shown in the table, by id. */
+export const inspected = signal<string | null>(null);
+
+let counting = 0;
+/** Counts in slices; whoever comes later begins anew. */
+async function recount(): Promise<void> {
+  const turn = ++counting;
+  const found = { rankings: 0, pairs: 0, ideals: 0 };
+  const rest = breathe();
   for (const row of rows.value) {
-    if (row.kind === 'ideal') ideals++;
+    if (row.kind === 'ideal') found.ideals++;
     else {
-      rankings++;
-      pairs += pairsIn(row);
+      found.rankings++;
+      found.pairs += pairsIn(row);
     }
+    const pause = rest();
+    if (pause) await pause;
+    if (turn !== counting) return;
   }
-  return { rankings, pairs, ideals };
-});
+  counts.value = found;
+}
+rows.subscribe(() => void recount());
 
 /** Each row's line, so that saving a large dataset serialises only the rows that changed. */
 const lines = new WeakMap<FeedbackRow, string>();
@@ -33,29 +46,111 @@ const lineOf = (row: FeedbackRow): string => {
   return line;
 };
 
-export async function loadFeedback(): Promise<void> {
-  const file = await readFile(FEEDBACK_FILE);
-  if (!file) return;
-  const found: FeedbackRow[] = [];
-  const damaged: number[] = [];
-  const rest = breathe();
-  for (const [i, line] of (await file.text()).split('\n').entries()) {
-    if (line === '') continue;
-    try {
-      const row = JSON.parse(line) as FeedbackRow;
-      if ((row.kind !== 'preference' && row.kind !== 'ideal') || typeof row.id !== 'string') throw new TypeError('not a feedback row');
-      lines.set(row, line + '\n');
-      found.push(row);
-    } catch {
-      damaged.push(i + 1);
-    }
-    await rest();
-  }
-  rows.value = found;
-  if (damaged.length) report(new PageError('storage-corrupt', `${FEEDBACK_FILE}: ${damaged.length === 1 ? 'line' : 'lines'} ${damaged.slice(0, 5).join(', ')} could not be read.`));
+/** What this tab last knew to be on disk: each row's line by id. */
+let base = new Map<string, string>();
+/** Lines that cannot be read and could not be set aside either: they are written back as they are. */
+let unreadable: string[] = [];
+
+interface Read {
+  rows: FeedbackRow[];
+  damaged: { number: number; text: string }[];
 }
 
-const write = (): void => save(FEEDBACK_FILE, () => new Blob(rows.value.map(lineOf), { type: 'application/jsonl' }));
+async function parse(file: File): Promise<Read> {
+  const read: Read = { rows: [], damaged: [] };
+  const rest = breathe();
+  let number = 0;
+  for await (const text of linesOf(file)) {
+    number++;
+    if (text === '') continue;
+    try {
+      const row = JSON.parse(text) as FeedbackRow;
+      if ((row.kind !== 'preference' && row.kind !== 'ideal') || typeof row.id !== 'string') throw new TypeError('not a feedback row');
+      lines.set(row, text + '\n');
+      read.rows.push(row);
+    } catch {
+      read.damaged.push({ number, text });
+    }
+    const pause = rest();
+    if (pause) await pause;
+  }
+  return read;
+}
+
+/** Damaged lines go into a file of their own before anything is written over them. */
+async function setAside(damaged: Read['damaged']): Promise<void> {
+  if (damaged.length === 0) return;
+  const which = `${damaged.length === 1 ? 'line' : 'lines'} ${damaged.slice(0, 5).map((d) => d.number).join(', ')}${damaged.length > 5 ? ' …' : ''}`;
+  try {
+    await appendFile(BROKEN, damaged.map((d) => d.text + '\n').join(''));
+    report(new PageError('storage-corrupt', `${FEEDBACK_FILE}: ${which} could not be read and ${damaged.length === 1 ? 'was' : 'were'} put into ${BROKEN}.`));
+    write();
+  } catch (e) {
+    unreadable = damaged.map((d) => d.text + '\n');
+    report(e);
+  }
+}
+
+/** Takes over what another tab has written; this tab's own changes since then stay. */
+async function take(file: File | null): Promise<void> {
+  const { rows: theirs, damaged } = file ? await parse(file) : { rows: [], damaged: [] };
+  for (;;) {
+    const mine = rows.value;
+    const own = new Map(mine.map((r) => [r.id, r]));
+    const merged: FeedbackRow[] = [];
+    const rest = breathe();
+    for (const t of theirs) {
+      const m = own.get(t.id);
+      const was = base.get(t.id);
+      own.delete(t.id);
+      if (m) merged.push(lineOf(m) === was && lineOf(t) !== was ? t : m);
+      // A row that is missing here was deleted here, unless it is new or was changed since.
+      else if (was === undefined || was !== lineOf(t)) merged.push(t);
+      const pause = rest();
+      if (pause) await pause;
+    }
+    for (const m of own.values()) {
+      const was = base.get(m.id);
+      if (was === undefined || was !== lineOf(m)) merged.push(m);
+      const pause = rest();
+      if (pause) await pause;
+    }
+    // Somebody judged an answer meanwhile: once more, with that.
+    if (rows.value !== mine) continue;
+    base = new Map(theirs.map((r) => [r.id, lineOf(r)]));
+    rows.value = merged.sort((a, b) => a.created - b.created);
+    break;
+  }
+  know(FEEDBACK_FILE, file);
+  await setAside(damaged);
+}
+
+export async function loadFeedback(): Promise<void> {
+  await alone(FEEDBACK_FILE, async () => take(await readFile(FEEDBACK_FILE)));
+}
+
+/** Another tab wrote the file. With changes of one's own it is merged when these are written. */
+export async function feedbackChanged(): Promise<void> {
+  if (dirty(FEEDBACK_FILE)) return;
+  await alone(FEEDBACK_FILE, async () => {
+    const file = await changed(FEEDBACK_FILE);
+    if (file !== undefined) await take(file);
+  });
+}
+
+function write(): void {
+  let written: FeedbackRow[] = [];
+  save(
+    FEEDBACK_FILE,
+    async () => {
+      const file = await changed(FEEDBACK_FILE);
+      if (file !== undefined) await take(file);
+      written = rows.value;
+      return new Blob([...unreadable, ...(await gather(written, (r) => [lineOf(r)]))], { type: 'application/jsonl' });
+    },
+    () => void (base = new Map(written.map((r) => [r.id, lineOf(r)]))),
+  );
+}
 
 export function putRow(row: FeedbackRow): void {
   const at = rows.value.findIndex((r) => r.id === row.id);

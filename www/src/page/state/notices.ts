@@ -33,13 +33,15 @@ export function toast(title: string, action?: Action): void {
   setTimeout(() => dismiss(id), action ? 9000 : 3500);
 }
 
-/** Shows an error until it is dismissed; the same code twice is shown once, with the newer detail. */
-export function report(error: unknown, actions: Action[] = []): Described {
-  const said = describe(error);
+/** Shows an error until it is dismissed; the same code twice is shown once, with the newer detail. Being stopped is no error. */
+export function report(error: unknown, actions: Action[] = []): Described & { notice: number } {
+  const id = next++;
+  const said = { ...describe(error), notice: id };
+  if (said.code === 'aborted') return said;
   if (said.code === 'unexpected') console.error(error);
   notices.value = [
     ...notices.value.filter((n) => n.code !== said.code),
-    { id: next++, tone: 'error', title: said.title, detail: [said.detail, said.hint].filter(Boolean).join(' '), code: said.code, actions },
+    { id, tone: 'error', title: said.title, detail: [said.detail, said.hint].filter(Boolean).join(' '), code: said.code, actions },
   ];
   return said;
 }

@@ -3,73 +3,135 @@
 import { signal } from '@preact/signals';
 import { describe } from '../model/errors.ts';
 import { removeEntry, writeFile, type Bytes } from '../storage/opfs.ts';
+import { alone, knowPresent } from '../storage/shared.ts';
 import { clearError, report } from './notices.ts';
 
 export type SaveState = 'saved' | 'saving' | 'failed';
 export const saveState = signal<SaveState>('saved');
 
-/** Produces the file's content at the moment of writing; null removes the file. */
-type Produce = () => Bytes | null;
+interface Job {
+  /** The file's content at the moment of writing; null removes the file. No other tab writes it meanwhile. */
+  produce(): Bytes | null | Promise<Bytes | null>;
+  /** It is on disk. */
+  wrote?(): void;
+}
 
-const pending = new Map<string, Produce>();
+const pending = new Map<string, Job>();
+/** What found no room and is no plain file, by name: kept in memory, tried again with the rest. */
+const held = new Map<string, () => Promise<void>>();
+/** Writes that do not go through here, such as checkpoints. */
+let direct = 0;
 let timer: ReturnType<typeof setTimeout> | undefined;
 let writing: Promise<void> | null = null;
+let failed = false;
 
-/** Other tabs of the page hear which file changed and read it again. */
+function tell(): void {
+  saveState.value = failed || held.size > 0 ? 'failed' : pending.size > 0 || direct > 0 ? 'saving' : 'saved';
+}
+
+/** Other tabs of the page hear which file changed. */
 const channel = new BroadcastChannel('fledgling-page');
+export const tellOthers = (path: string): void => channel.postMessage(path);
 export function onChangedElsewhere(listen: (path: string) => void): void {
   channel.addEventListener('message', (e: MessageEvent<string>) => listen(e.data));
 }
 
-export function save(path: string, produce: Produce): void {
-  pending.set(path, produce);
-  saveState.value = 'saving';
+/** Whether changes of this tab are waiting: then the file is not read again, but merged when it is written. */
+export const dirty = (path: string): boolean => pending.has(path);
+
+export function save(path: string, produce: Job['produce'], wrote?: Job['wrote']): void {
+  pending.set(path, wrote ? { produce, wrote } : { produce });
+  tell();
   clearTimeout(timer);
   timer = setTimeout(() => void flush(), 200);
 }
 
+/** Keeps something in mind that could not be written, until `retry` succeeds. */
+export function hold(name: string, retry: () => Promise<void>): void {
+  held.set(name, retry);
+  tell();
+}
+
+export function release(name: string): void {
+  held.delete(name);
+  tell();
+}
+
+/** Lets the page wait for a write of its own when it is closed. */
+export async function tracked<T>(work: Promise<T>): Promise<T> {
+  direct++;
+  tell();
+  try {
+    return await work;
+  } finally {
+    direct--;
+    tell();
+  }
+}
+
+const again = { label: 'Save again', run: () => void flush(true) };
+/** Reports what could not be saved, with the way to try again. */
+export const reportUnsaved = (error: unknown): void => void report(error, [again]);
+
 async function writeAll(): Promise<void> {
-  for (const [path, produce] of [...pending]) {
+  failed = false;
+  for (const [path, job] of [...pending]) {
     try {
-      const data = produce();
-      if (data === null) await removeEntry(path);
-      else await writeFile(path, data);
+      await alone(path, async () => {
+        const data = await job.produce();
+        if (data === null) await removeEntry(path);
+        else await writeFile(path, data);
+        await knowPresent(path);
+        job.wrote?.();
+      });
       // A newer version may have been queued while this one was being written.
-      if (pending.get(path) === produce) pending.delete(path);
-      channel.postMessage(path);
+      if (pending.get(path) === job) pending.delete(path);
+      tellOthers(path);
     } catch (e) {
-      saveState.value = 'failed';
-      const code = describe(e).code;
-      report(e, [{ label: 'Save again', run: () => void flush() }]);
+      failed = true;
+      reportUnsaved(e);
       // Without room nothing else will fit either; other failures may concern one file only.
+      const { code } = describe(e);
       if (code === 'quota-exceeded' || code === 'storage-unavailable') return;
     }
   }
-  if (pending.size === 0) {
-    saveState.value = 'saved';
-    clearError('quota-exceeded');
+}
+
+async function retryHeld(): Promise<void> {
+  for (const [name, retry] of [...held]) {
+    try {
+      await retry();
+      held.delete(name);
+    } catch (e) {
+      reportUnsaved(e);
+    }
   }
 }
 
-const hasFailed = (): boolean => saveState.value === 'failed';
-
-/** Writes what is waiting; resolves when it is on disk or has failed. */
-export async function flush(): Promise<void> {
+/** Writes what is waiting; resolves when it is on disk or has failed. `again`: also what found no room before. */
+export async function flush(again = false): Promise<void> {
   clearTimeout(timer);
   while (writing) await writing;
-  if (pending.size === 0) return;
-  saveState.value = 'saving';
-  writing = writeAll().finally(() => (writing = null));
+  if (pending.size === 0 && !(again && held.size > 0)) return;
+  failed = false;
+  tell();
+  writing = writeAll().then(() => (again ? retryHeld() : undefined)).finally(() => {
+    writing = null;
+    tell();
+    if (saveState.value === 'saved') clearError('quota-exceeded');
+  });
   await writing;
+  // What was queued meanwhile; what failed waits for the person.
   if (pending.size > 0 && !hasFailed()) await flush();
 }
+const hasFailed = (): boolean => failed;
 
 addEventListener('visibilitychange', () => {
   if (document.visibilityState === 'hidden') void flush();
 });
-// Leaving with unsaved changes asks first, which also gives the write the time it needs.
+// Leaving asks first while anything is not on disk, which also gives the writes the time they need.
 addEventListener('beforeunload', (e) => {
-  if (pending.size === 0) return;
+  if (pending.size === 0 && held.size === 0 && direct === 0) return;
   void flush();
-  if (hasFailed()) e.preventDefault();
+  e.preventDefault();
 });

@@ -1,8 +1,10 @@
 import { signal } from '@preact/signals';
 import { cleanHosts } from '../model/hosts.ts';
-import { readJson } from '../storage/opfs.ts';
+import { merge } from '../model/merge.ts';
 import { CRITERIA, type LearnArgs, type Method, type Settings } from '../model/types.ts';
-import { save } from './saver.ts';
+import { parseJson, readFile } from '../storage/opfs.ts';
+import { alone, changed, know } from '../storage/shared.ts';
+import { dirty, save } from './saver.ts';
 
 export const SETTINGS_FILE = 'settings.json';
 
@@ -77,13 +79,43 @@ export function repaired(raw: Partial<Settings> | null): Settings {
   return s;
 }
 
-export async function loadSettings(): Promise<void> {
-  settings.value = repaired(await readJson<Settings>(SETTINGS_FILE));
+/** As they were last known to be on disk. */
+let base: Settings | undefined;
+
+/** Takes over what another tab has changed; what this one has changed since then stays. */
+async function take(file: File | null): Promise<void> {
+  const raw = file && (await parseJson<Settings>(SETTINGS_FILE, file));
+  know(SETTINGS_FILE, file);
+  if (!raw) return;
+  const theirs = repaired(raw);
+  settings.value = base ? merge(base, settings.value, theirs) : theirs;
+  base = theirs;
+}
+
+export const loadSettings = (): Promise<void> => alone(SETTINGS_FILE, async () => take(await readFile(SETTINGS_FILE)));
+
+/** Another tab wrote them. */
+export async function settingsChanged(): Promise<void> {
+  if (dirty(SETTINGS_FILE)) return;
+  await alone(SETTINGS_FILE, async () => {
+    const file = await changed(SETTINGS_FILE);
+    if (file !== undefined) await take(file);
+  });
 }
 
 export function change(part: Partial<Settings>): void {
   settings.value = { ...settings.value, ...part };
-  save(SETTINGS_FILE, () => JSON.stringify(settings.value, null, 1));
+  let written = settings.value;
+  save(
+    SETTINGS_FILE,
+    async () => {
+      const file = await changed(SETTINGS_FILE);
+      if (file !== undefined) await take(file);
+      written = settings.value;
+      return JSON.stringify(written, null, 1);
+    },
+    () => void (base = written),
+  );
 }
 
 export function changeLearn(method: Method, part: Partial<LearnArgs>): void {

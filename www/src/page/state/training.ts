@@ -1,49 +1,101 @@
-// Learning: one run at a time, its metrics, and the checkpoint that lets it go on after a reload.
+// Learning: one run at a time among all tabs, its metrics, and the checkpoint that lets it go on after a reload or a failure.
 import { computed, signal } from '@preact/signals';
 import { DPOTrainer, SFTTrainer, type DPOArgs, type DPORow, type SFTRow, type StepMetrics, type TrainArgs } from '../api.ts';
 import { dpoRows, newId, sftRows } from '../model/dataset.ts';
-import { describe, isAbort, PageError } from '../model/errors.ts';
+import { codeOf, describe, isAbort, PageError } from '../model/errors.ts';
 import { checkArgs } from '../model/learnArgs.ts';
 import type { LearnArgs, Method, Run } from '../model/types.ts';
-import { readFile, readJson, removeEntry, writeFile } from '../storage/opfs.ts';
+import { aboutRun, addMetrics, clearMetrics, hasState, readRows, readRun, readState, removeCheckpoint, RUN_FILE, writeRows, writeState, type KeptRows } from '../storage/runs.ts';
 import { checkName, keepTrained, restoreBefore } from './adapters.ts';
-import { activity, model, noteIfLost, refreshMemory } from './engine.ts';
-import { rows as feedback } from './feedback.ts';
+import { tiedTurns } from './chats.ts';
+import { activity, complain, gone, loading, model, refreshMemory } from './engine.ts';
+import { inspected, rows as feedback } from './feedback.ts';
 import { announce, report, toast } from './notices.ts';
-import { save } from './saver.ts';
+import { go as show } from './router.ts';
+import { save, tracked } from './saver.ts';
 import { settings } from './settings.ts';
-
-const RUN_FILE = 'run.json';
-const CHECKPOINT = 'checkpoint/state.bin';
-const CHECKPOINT_ROWS = 'checkpoint/rows.json';
 
 /** The last or present run. Its metrics array is replaced once a frame, not once a step. */
 export const run = signal<Run | null>(null);
 export const lastStep = computed<StepMetrics | null>(() => run.value?.metrics.at(-1) ?? null);
 /** True when a checkpoint of an unfinished run is on disk. */
 export const resumable = signal(false);
+/** True while another tab of this page is learning. */
+export const elsewhere = signal(false);
 
 type Trainer = SFTTrainer | DPOTrainer;
 let trainer: Trainer | null = null;
 let controller: AbortController | null = null;
 let ending: 'keep' | 'discard' = 'discard';
 const keeping = (): boolean => ending === 'keep';
-/** Writes of checkpoints, one after another. */
+/** Writes of metrics and checkpoints, one after another. */
 let writing: Promise<void> = Promise.resolve();
+/** How many of the run's metrics are on disk. */
+let stored = 0;
 
-const keepRun = (): void => save(RUN_FILE, () => (run.value ? JSON.stringify(run.value) : null));
+const keepRun = (): void => save(RUN_FILE, () => (run.value ? aboutRun(run.value) : null));
 const setRun = (part: Partial<Run>): void => {
   if (run.value) run.value = { ...run.value, ...part };
 };
 
-export async function loadRun(): Promise<void> {
-  const saved = await readJson<Run>(RUN_FILE);
-  if (!saved) return;
-  const unfinished = saved.status === 'running' || saved.status === 'paused' || saved.status === 'starting' || saved.status === 'interrupted';
-  const checkpoint = unfinished ? await readFile(CHECKPOINT) : null;
-  resumable.value = checkpoint !== null && checkpoint.size > 0;
-  run.value = unfinished ? { ...saved, status: 'interrupted' } : saved;
+// ---- one run among all tabs ----
+
+const LOCK = 'fledgling-run';
+
+/** Runs `work` as the only tab that learns. */
+async function alone(work: () => Promise<void>): Promise<void> {
+  if (!navigator.locks) return work();
+  const attempt = (): Promise<boolean> => navigator.locks.request(LOCK, { ifAvailable: true }, async (lock) => lock !== null && (await work(), true)) as Promise<boolean>;
+  if (await attempt()) return;
+  // A tab that only waits for the end of a run holds the lock for a moment.
+  await new Promise((done) => setTimeout(done, 200));
+  if (await attempt()) return;
+  watch();
+  throw new PageError('busy', 'Another tab of this page is learning. One run at a time: finish or cancel it there.');
 }
+
+let watching = false;
+/** Waits until the other tab has ended its run, however it ends, and reads what it left. */
+function watch(): void {
+  elsewhere.value = true;
+  if (watching) return;
+  watching = true;
+  void navigator.locks.request(LOCK, async () => {}).then(async () => {
+    watching = false;
+    elsewhere.value = false;
+    if (activity.value === 'idle') await loadRun();
+  });
+}
+
+async function heldElsewhere(): Promise<boolean> {
+  if (!navigator.locks || activity.value === 'learning' || activity.value === 'paused') return false;
+  return (await navigator.locks.query()).held?.some((l) => l.name === LOCK) ?? false;
+}
+
+const UNFINISHED = new Set(['starting', 'running', 'paused', 'unsaved', 'interrupted', 'failed']);
+
+export async function loadRun(): Promise<void> {
+  if (activity.value === 'learning' || activity.value === 'paused') return;
+  const there = await readRun();
+  if (await heldElsewhere()) {
+    // Somebody is at it: shown as it is, not as interrupted.
+    resumable.value = false;
+    run.value = there;
+    return watch();
+  }
+  if (!there) return void (run.value = null);
+  const unfinished = UNFINISHED.has(there.status);
+  resumable.value = unfinished && (await hasState());
+  stored = there.metrics.length;
+  run.value = unfinished && there.status !== 'failed' ? { ...there, status: 'interrupted' } : there;
+}
+
+/** Another tab wrote about its run. */
+export async function runChanged(): Promise<void> {
+  if (trainer === null) await loadRun();
+}
+
+// ---- a run ----
 
 function trainArgs(args: LearnArgs, method: Method, adapterName: string, resumeFrom?: Uint8Array): TrainArgs | DPOArgs {
   const { r, loraAlpha, loraDropout, useRslora, targetModules, beta, labelSmoothing, saveSteps: _, ...rest } = args;
@@ -60,15 +112,29 @@ function trainArgs(args: LearnArgs, method: Method, adapterName: string, resumeF
 async function dropCheckpoint(): Promise<void> {
   resumable.value = false;
   await writing;
-  await removeEntry('checkpoint').catch((e: unknown) => report(e));
+  await removeCheckpoint().catch((e: unknown) => report(e));
+}
+
+/** Puts the steps since the last time on disk. */
+function writeMetrics(): void {
+  const all = run.value?.metrics ?? [];
+  const fresh = all.slice(stored);
+  if (fresh.length === 0) return;
+  stored = all.length;
+  writing = writing
+    .then(() => tracked(addMetrics(fresh)))
+    .catch((e: unknown) => {
+      stored = Math.min(stored, all.length - fresh.length);
+      report(e);
+    });
 }
 
 function writeCheckpoint(bytes: Uint8Array): void {
   // Metrics first: a reload between the two finds metrics that reach at least to the checkpoint, and takes the rest again.
-  const metrics = JSON.stringify(run.value);
+  writeMetrics();
+  keepRun();
   writing = writing
-    .then(() => writeFile(RUN_FILE, metrics))
-    .then(() => writeFile(CHECKPOINT, bytes as Uint8Array<ArrayBuffer>))
+    .then(() => tracked(writeState(bytes)))
     .then(() => void (resumable.value = true))
     // Learning goes on without a checkpoint; the person is told that a reload would lose the run.
     .catch((e: unknown) => void report(e));
@@ -87,6 +153,7 @@ function collector(): { add(m: StepMetrics): void; flush(): void } {
     add(m) {
       // A resumed run repeats no step, but a checkpoint may be older than the last metrics saved.
       while (metrics.length && metrics.at(-1)!.step >= m.step) metrics.pop();
+      stored = Math.min(stored, metrics.length);
       metrics.push(m);
       scheduled ??= setTimeout(flush, 120);
     },
@@ -94,15 +161,27 @@ function collector(): { add(m: StepMetrics): void; flush(): void } {
   };
 }
 
-async function go(method: Method, rows: DPORow[] | SFTRow[], args: LearnArgs, adapterName: string, resumeFrom?: Uint8Array): Promise<void> {
+/** An error of a run in the words of the dataset: the engine counts the rows that it was given, a ranking gives several. */
+function inRows(error: unknown, from: string[]): { error: unknown; row: string | null } {
+  const at = codeOf(error) === 'bad-row' ? /^row (\d+): ?/.exec(describe(error).detail) : null;
+  const row = at ? (from[Number(at[1])] ?? null) : null;
+  const number = feedback.value.findIndex((r) => r.id === row);
+  if (!at || row === null || number < 0) return { error, row: null };
+  const { kind, source } = feedback.value[number]!;
+  const which = `Row ${number + 1} of the feedback (${kind === 'preference' ? 'a ranking' : 'an ideal answer'} from ${source.from === 'chat' ? 'a chat' : source.name})`;
+  return { error: new PageError('bad-row', `${which}: ${describe(error).detail.slice(at[0].length)}`, { cause: error }), row };
+}
+
+async function go(method: Method, data: KeptRows, args: LearnArgs, adapterName: string, resumeFrom?: Uint8Array): Promise<void> {
   const engine = model.value;
   if (!engine) throw new PageError('bad-config', 'No model is loaded.');
   controller = new AbortController();
+  const stop = controller.signal;
   ending = 'discard';
   activity.value = 'learning';
   const steps = collector();
   const options = {
-    signal: controller.signal,
+    signal: stop,
     saveSteps: args.saveSteps > 0 ? args.saveSteps : undefined,
     onStep(m: StepMetrics) {
       if (run.value?.status === 'starting') setRun({ status: 'running' });
@@ -113,92 +192,141 @@ async function go(method: Method, rows: DPORow[] | SFTRow[], args: LearnArgs, ad
       writeCheckpoint(bytes);
     },
   };
+  const id = run.value?.id;
+  /** The checkpoint goes only when the adapter is on disk. */
+  const saved = async (): Promise<void> => {
+    if (run.value?.id !== id || run.value?.status !== 'unsaved') return;
+    setRun({ status: 'done' });
+    keepRun();
+    await dropCheckpoint();
+  };
+  const finish = async (): Promise<boolean> => {
+    const kept = await keepTrained(adapterName, saved);
+    setRun({ status: kept ? 'done' : 'unsaved', ended: Date.now() });
+    if (kept) await dropCheckpoint();
+    return kept;
+  };
   try {
     const full = trainArgs(args, method, adapterName, resumeFrom);
     if (method === 'dpo') {
       const t = new DPOTrainer(engine, full);
       trainer = t;
-      await t.train(rows as DPORow[], options);
+      await t.train(data.rows as DPORow[], options);
     } else {
       const t = new SFTTrainer(engine, full);
       trainer = t;
-      await t.train(rows as SFTRow[], options);
+      await t.train(data.rows as SFTRow[], options);
     }
     steps.flush();
-    await keepTrained(adapterName);
-    setRun({ status: 'done', ended: Date.now() });
-    await dropCheckpoint();
+    await finish();
     announce('Learning is complete');
   } catch (e) {
     steps.flush();
-    noteIfLost(e);
-    if (isAbort(e) && keeping()) {
-      await keepTrained(adapterName).catch((error: unknown) => report(error));
-      setRun({ status: 'done', ended: Date.now() });
-      await dropCheckpoint();
-      toast(`Stopped early; ${adapterName} keeps what it has learnt`);
-    } else if (isAbort(e)) {
-      await restoreBefore(adapterName).catch((error: unknown) => report(error));
-      setRun({ status: 'cancelled', ended: Date.now() });
-      await dropCheckpoint();
-      announce('Learning was cancelled');
-    } else {
-      setRun({ status: 'failed', ended: Date.now(), error: describe(e).detail });
-      report(e);
-      if (model.value) await restoreBefore(adapterName).catch(() => {});
+    try {
+      // An abort that nobody asked for is a failure as well: the model was taken away.
+      if (isAbort(e) && stop.aborted) await (keeping() ? keepEarly(finish, adapterName) : giveUp(adapterName));
+      else await failed(e, data.from, adapterName);
+    } catch (again) {
+      await failed(again, data.from, adapterName);
     }
   } finally {
     // Gives back what the run held for checkpoints.
     await (trainer as Trainer | null)?.dispose().catch(() => {});
     trainer = null;
     controller = null;
-    activity.value = 'idle';
+    writeMetrics();
     keepRun();
+    await writing;
+    activity.value = 'idle';
     void refreshMemory();
   }
 }
 
+async function keepEarly(finish: () => Promise<boolean>, adapterName: string): Promise<void> {
+  if (await finish()) toast(`Stopped early; ${adapterName} keeps what it has learnt`);
+}
+
+async function giveUp(adapterName: string): Promise<void> {
+  await restoreBefore(adapterName).catch((e: unknown) => complain(e));
+  setRun({ status: 'cancelled', ended: Date.now() });
+  await dropCheckpoint();
+  announce('Learning was cancelled');
+}
+
+/** A run that failed keeps its metrics and its checkpoint: from there it can go on. */
+async function failed(cause: unknown, from: string[], adapterName: string): Promise<void> {
+  const { error, row } = inRows(cause, from);
+  setRun({ status: 'failed', ended: Date.now(), error: isAbort(error) ? 'The model was taken away in the middle of the run.' : describe(error).detail });
+  await writing;
+  resumable.value = await hasState().catch(() => false);
+  if (gone(error)) return;
+  report(error, row === null ? [] : [{ label: 'Show the row', run: () => ((inspected.value = row), show('feedback')) }]);
+  if (model.value) await restoreBefore(adapterName).catch((e: unknown) => void gone(e));
+}
+
+function ready(): void {
+  if (loading.value) throw new PageError('busy', 'A model is being loaded; learning can begin when it is there.');
+  if (!model.value) throw new PageError('bad-config', 'No model is loaded.');
+}
+
+let beginning = false;
+
 /** Starts learning from the whole dataset with the present settings. Problems with rows or settings are reported, nothing begins. */
 export async function start(): Promise<void> {
-  if (activity.value !== 'idle') return;
+  if (activity.value !== 'idle' || beginning) return;
+  beginning = true;
   const { method, adapterName, learn } = settings.value;
   const args = learn[method];
   try {
+    ready();
     checkName(adapterName);
     checkArgs(args, method);
-    const rows = method === 'dpo' ? dpoRows(feedback.value) : sftRows(feedback.value);
-    await dropCheckpoint();
-    run.value = { id: newId(), method, adapterName, args, rows: rows.length, model: model.value?.info.name ?? '', status: 'starting', started: Date.now(), ended: null, metrics: [], error: null };
-    keepRun();
-    // The rows of this run, so that resuming sees the same data whatever happens to the dataset meanwhile.
-    await writeFile(CHECKPOINT_ROWS, JSON.stringify(rows)).catch((e: unknown) => report(e));
-    announce('Learning has begun');
-    await go(method, rows, args, adapterName);
+    const data: KeptRows = method === 'dpo' ? await dpoRows(feedback.value, tiedTurns()) : await sftRows(feedback.value);
+    await alone(async () => {
+      await dropCheckpoint();
+      const { name, sha256 } = model.value!.info;
+      run.value = { id: newId(), method, adapterName, args, rows: data.rows.length, model: name, modelSha: sha256, status: 'starting', started: Date.now(), ended: null, metrics: [], error: null };
+      stored = 0;
+      writing = writing.then(clearMetrics).catch((e: unknown) => void report(e));
+      keepRun();
+      // The rows of this run, so that resuming sees the same data whatever happens to the dataset meanwhile.
+      await tracked(writeRows(data)).catch((e: unknown) => report(e));
+      announce('Learning has begun');
+      await go(method, data, args, adapterName);
+    });
   } catch (e) {
-    report(e);
+    complain(e);
+  } finally {
+    beginning = false;
   }
 }
 
 /** Holds the run after its present step and saves a checkpoint. */
 export async function pause(): Promise<void> {
   if (!trainer || activity.value !== 'learning') return;
-  await trainer.pause();
-  activity.value = 'paused';
-  setRun({ status: 'paused' });
-  keepRun();
-  announce('Learning is paused');
   try {
-    writeCheckpoint(await trainer.saveCheckpoint());
+    await trainer.pause();
+    activity.value = 'paused';
+    setRun({ status: 'paused' });
+    keepRun();
+    announce('Learning is paused');
+    const bytes = await trainer.saveCheckpoint();
+    writeCheckpoint(bytes);
   } catch (e) {
-    report(e);
+    complain(e);
   }
 }
 
 export async function resume(): Promise<void> {
   if (!trainer || activity.value !== 'paused') return;
-  await trainer.resume();
+  try {
+    await trainer.resume();
+  } catch (e) {
+    return complain(e);
+  }
   activity.value = 'learning';
   setRun({ status: 'running' });
+  keepRun();
   announce('Learning goes on');
 }
 
@@ -208,23 +336,40 @@ export function stop(how: 'keep' | 'discard'): void {
   controller?.abort();
 }
 
-/** Goes on with a run that a reload or a crash interrupted. */
+/** Why the unfinished run cannot go on with the model that is loaded; null where it can. */
+export const misfit = computed<string | null>(() => {
+  const r = run.value;
+  const m = model.value?.info;
+  if (!r || !m) return null;
+  const same = r.modelSha && m.sha256 ? r.modelSha === m.sha256 : r.model === m.name;
+  return same ? null : `This run learns on ${r.model}; ${m.name} is loaded${r.model === m.name ? ' (another file of that name)' : ''}.`;
+});
+
+/** Goes on with a run that a reload, a crash or an error ended. */
 export async function resumeInterrupted(): Promise<void> {
-  const was = run.value;
-  if (!was || activity.value !== 'idle') return;
+  if (!run.value || activity.value !== 'idle') return;
   try {
-    const file = await readFile(CHECKPOINT);
-    const rows = await readJson<DPORow[] | SFTRow[]>(CHECKPOINT_ROWS);
-    if (!file || !rows) throw new PageError('storage-corrupt', 'The checkpoint of the interrupted run is not complete.');
-    setRun({ status: 'starting', ended: null, error: null });
-    await go(was.method, rows, was.args, was.adapterName, new Uint8Array(await file.arrayBuffer()));
+    ready();
+    if (misfit.value) throw new PageError('wrong-model', misfit.value);
+    await alone(async () => {
+      const was = run.value;
+      if (!was) return;
+      const state = await readState();
+      const data = await readRows();
+      if (!state || !data?.rows) throw new PageError('storage-corrupt', 'The checkpoint of the unfinished run is not complete.');
+      setRun({ status: 'starting', ended: null, error: null });
+      keepRun();
+      await go(was.method, data, was.args, was.adapterName, state);
+    });
   } catch (e) {
-    report(e);
+    complain(e);
   }
 }
 
 export async function discardInterrupted(): Promise<void> {
-  setRun({ status: 'cancelled', ended: Date.now() });
-  keepRun();
-  await dropCheckpoint();
+  await alone(async () => {
+    setRun({ status: 'cancelled', ended: Date.now() });
+    keepRun();
+    await dropCheckpoint();
+  }).catch((e: unknown) => report(e));
 }

@@ -55,6 +55,47 @@ export async function writeFile(path: string, data: Bytes): Promise<void> {
   }
 }
 
+/** Adds to the end of a file, which keeps what it holds if that fails. */
+export async function appendFile(path: string, data: string): Promise<void> {
+  const parts = names(path);
+  let stream: FileSystemWritableFileStream | undefined;
+  try {
+    const dir = await directory(parts.slice(0, -1), true);
+    const handle = await dir.getFileHandle(parts.at(-1)!, { create: true });
+    const { size } = await handle.getFile();
+    stream = await handle.createWritable({ keepExistingData: true });
+    await stream.write({ type: 'write', position: size, data });
+    await stream.close();
+  } catch (e) {
+    await stream?.abort().catch(() => {});
+    throw failure(e, path, 'write');
+  }
+}
+
+/** Bytes handed to the browser at once when a large file is copied: they never pass through the page's own memory. */
+const PIECE = 16 << 20;
+
+/** Copies a file of the person's into the page's storage: whole under its name, or not at all. */
+export async function copyFile(path: string, from: Blob, o: { signal?: AbortSignal; onProgress?(bytes: number): void } = {}): Promise<void> {
+  const parts = names(path);
+  let stream: FileSystemWritableFileStream | undefined;
+  try {
+    const { used, quota } = await usage();
+    if (quota > 0 && used + from.size > quota) throw new PageError('quota-exceeded', `No room to save ${path}: it needs ${from.size} bytes, ${Math.max(0, quota - used)} are left.`);
+    const dir = await directory(parts.slice(0, -1), true);
+    stream = await (await dir.getFileHandle(parts.at(-1)!, { create: true })).createWritable();
+    for (let at = 0; at < from.size; at += PIECE) {
+      o.signal?.throwIfAborted();
+      await stream.write(from.slice(at, at + PIECE));
+      o.onProgress?.(Math.min(at + PIECE, from.size));
+    }
+    await stream.close();
+  } catch (e) {
+    await stream?.abort().catch(() => {});
+    throw o.signal?.aborted ? e : failure(e, path, 'write');
+  }
+}
+
 export async function removeEntry(path: string): Promise<void> {
   const parts = names(path);
   try {
@@ -78,10 +119,28 @@ export async function list(path: string): Promise<string[]> {
   }
 }
 
+/** The lines of a text file, read piece by piece and without their ends; nothing is held up, however large the file. */
+export async function* linesOf(file: Blob): AsyncGenerator<string> {
+  const reader = file.stream().pipeThrough(new TextDecoderStream() as unknown as ReadableWritablePair<string, Uint8Array<ArrayBuffer>>).getReader();
+  // Pieces of a line that is not complete: joined once, so that one endless line costs no more than its length.
+  let open: string[] = [];
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    let from = 0;
+    for (let to = value.indexOf('\n'); to >= 0; to = value.indexOf('\n', from)) {
+      open.push(value.slice(from, to));
+      yield open.join('');
+      open = [];
+      from = to + 1;
+    }
+    if (from < value.length) open.push(value.slice(from));
+  }
+  yield open.join('');
+}
+
 /** Parses a JSON file. A damaged one is set aside as `<name>.broken` and reported, never overwritten in silence. */
-export async function readJson<T>(path: string): Promise<T | null> {
-  const file = await readFile(path);
-  if (!file) return null;
+export async function parseJson<T>(path: string, file: File): Promise<T | null> {
   const text = await file.text();
   // A file created by a first write that never completed is empty: there was nothing to lose.
   if (text === '') return null;
@@ -92,6 +151,11 @@ export async function readJson<T>(path: string): Promise<T | null> {
     await removeEntry(path);
     throw new PageError('storage-corrupt', `${path} is not readable (${(e as Error).message}); it was kept as ${path}.broken.`, { cause: e });
   }
+}
+
+export async function readJson<T>(path: string): Promise<T | null> {
+  const file = await readFile(path);
+  return file && parseJson<T>(path, file);
 }
 
 export interface Usage {

@@ -12,8 +12,11 @@ export interface Series {
   color: string;
 }
 
+/** Lowest and highest value of the axis, fixed or from those that are drawn. */
+export type Range = [number, number] | ((least: number, most: number) => [number, number]);
+
 /** A line chart over training steps. The canvas is described in words for those who cannot see it. */
-export function Chart({ title, x, series, range }: { title: string; x: number[]; series: Series[]; range?: [number, number] }) {
+export function Chart({ title, x, series, range }: { title: string; x: number[]; series: Series[]; range?: Range }) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const shape = series.map((s) => s.label).join('|');
@@ -46,7 +49,7 @@ export function Chart({ title, x, series, range }: { title: string; x: number[];
         padding: [8, 10, 0, 0],
         legend: { show: false },
         cursor: { show: true, drag: { x: false, y: false }, points: { show: false } },
-        scales: { x: { time: false }, y: range ? { range } : {} },
+        scales: { x: { time: false }, y: range ? { range: typeof range === 'function' ? (_, least, most) => range(least, most) : range } : {} },
         axes: [
           { ...axis, size: 24, space: 60, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] },
           { ...axis, size: 46, space: 34, values: (_, ticks) => ticks.map((v) => value(v)) },

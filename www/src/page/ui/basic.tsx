@@ -22,11 +22,18 @@ interface Choice<T> {
   disabled?: boolean;
 }
 
-/** A row of radio buttons drawn as one control: one tab stop, arrow keys choose. */
-export function Segments<T extends string | number>({ legend, sayLegend, value, choices, onPick, showLegend = false, small = false }: { legend: string; /** More of the legend, for a screen reader only. */ sayLegend?: string; value: T | null; choices: Choice<T>[]; onPick(v: T): void; showLegend?: boolean; small?: boolean }) {
+/** A row of radio buttons drawn as one control: one tab stop, arrow keys choose; with `onClear`, a click on the choice (or Delete) takes it back. */
+export function Segments<T extends string | number>({ legend, sayLegend, value, choices, onPick, onClear, showLegend = false, small = false }: { legend: string; /** More of the legend, for a screen reader only. */ sayLegend?: string; value: T | null; choices: Choice<T>[]; onPick(v: T): void; onClear?(): void; showLegend?: boolean; small?: boolean }) {
   const name = useId();
   return (
-    <fieldset class={`segments ${small ? 'small' : ''}`}>
+    <fieldset
+      class={`segments ${small ? 'small' : ''}`}
+      onKeyDown={(e) => {
+        if (!onClear || value === null || (e.key !== 'Delete' && e.key !== 'Backspace')) return;
+        e.preventDefault();
+        onClear();
+      }}
+    >
       <legend class={showLegend ? '' : 'sr-only'}>
         {legend}
         {sayLegend && <span class="sr-only">{sayLegend}</span>}
@@ -34,7 +41,7 @@ export function Segments<T extends string | number>({ legend, sayLegend, value, 
       <div class="segments-row">
         {choices.map((c) => (
           <label key={c.value} class={value === c.value ? 'on' : ''} title={c.say}>
-            <input type="radio" name={name} checked={value === c.value} disabled={c.disabled ?? false} aria-label={c.say} onChange={() => onPick(c.value)} />
+            <input type="radio" name={name} checked={value === c.value} disabled={c.disabled ?? false} aria-label={c.say} onChange={() => onPick(c.value)} onClick={() => value === c.value && onClear?.()} />
             {c.icon && <Icon name={c.icon} size={16} />}
             {c.label && <span>{c.label}</span>}
           </label>
@@ -93,7 +100,7 @@ export function Dialog({ title, onClose, children }: { title: string; onClose():
 }
 
 /** Opens the browser's file picker. Files given by drop come through `onFiles` as well, see dropzone(). */
-export function FilePick({ label, accept, multiple = false, icon = 'upload', tone, onFiles, disabled = false }: { label: string; accept: string; multiple?: boolean; icon?: IconName; tone?: ButtonProps['tone']; onFiles(f: File[]): void; disabled?: boolean }) {
+export function FilePick({ label, accept, multiple = false, folder = false, icon = 'upload', tone, onFiles, disabled = false }: { label: string; accept: string; multiple?: boolean; /** A whole folder is chosen. */ folder?: boolean; icon?: IconName; tone?: ButtonProps['tone']; onFiles(f: File[]): void; disabled?: boolean }) {
   const input = useRef<HTMLInputElement>(null);
   return (
     <>
@@ -108,6 +115,7 @@ export function FilePick({ label, accept, multiple = false, icon = 'upload', ton
         aria-hidden="true"
         accept={accept}
         multiple={multiple}
+        {...(folder ? { webkitdirectory: true } : {})}
         onChange={(e) => {
           const files = [...(e.currentTarget.files ?? [])];
           // The same file may be chosen twice in a row.
@@ -120,7 +128,7 @@ export function FilePick({ label, accept, multiple = false, icon = 'upload', ton
 }
 
 /** Handlers that let an element take dropped files. */
-export function dropzone(onFiles: (f: File[]) => void): Pick<JSX.IntrinsicElements['div'], 'onDragOver' | 'onDragLeave' | 'onDrop'> {
+export function dropzone(onFiles: (f: File[], data: DataTransfer) => void): Pick<JSX.IntrinsicElements['div'], 'onDragOver' | 'onDragLeave' | 'onDrop'> {
   return {
     onDragOver(e) {
       if (!e.dataTransfer?.types.includes('Files')) return;
@@ -131,9 +139,9 @@ export function dropzone(onFiles: (f: File[]) => void): Pick<JSX.IntrinsicElemen
     onDrop(e) {
       e.currentTarget.classList.remove('dropping');
       const files = [...(e.dataTransfer?.files ?? [])];
-      if (!files.length) return;
+      if (!e.dataTransfer || !files.length) return;
       e.preventDefault();
-      onFiles(files);
+      onFiles(files, e.dataTransfer);
     },
   };
 }

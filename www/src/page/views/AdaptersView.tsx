@@ -51,6 +51,7 @@ function Row({ a, locked }: { a: StoredAdapter; locked: boolean }) {
           <small class="muted">
             LoRA r {a.r}, alpha {a.loraAlpha} · {a.targetModules.length > 4 ? `${a.targetModules.length} modules` : a.targetModules.join(', ') || 'no modules'} · {bytes(a.bytes)}
           </small>
+          {a.at === 0 && <small class="field-error">not saved: it found no room on disk</small>}
           {a.error && <small class="field-error">{a.error}</small>}
           {!a.loaded && !a.error && model.value && <small class="muted">not loaded</small>}
         </span>

@@ -1,10 +1,12 @@
-import { useMemo, useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
+import { breathe } from '../model/breathe.ts';
 import { exportIdeals, exportPreferences, pairsIn, parseJsonl, textOf, type ImportResult } from '../model/dataset.ts';
-import { allTied, formatOrder } from '../model/ranking.ts';
+import { allTied, circled, formatOrder } from '../model/ranking.ts';
 import type { FeedbackRow, TextOrMessages } from '../model/types.ts';
-import { addRows, counts, removeRows, rows } from '../state/feedback.ts';
+import { addRows, counts, inspected, removeRows, rows } from '../state/feedback.ts';
 import { announce, report, toast } from '../state/notices.ts';
 import { go } from '../state/router.ts';
+import { linesOf } from '../storage/opfs.ts';
 import { Button, Dialog, dropzone, Empty, FilePick, Segments } from '../ui/basic.tsx';
 import { offerFile, when } from '../ui/format.ts';
 
@@ -19,13 +21,13 @@ const promptText = (row: FeedbackRow): string => {
 /** The last question of a conversation says most about it. */
 const lastWords = (t: TextOrMessages): string => (typeof t === 'string' ? t : (t.findLast((m) => m.role === 'user') ?? t.at(-1))?.content ?? '');
 const answerText = (row: FeedbackRow): string => {
-  if (row.kind === 'preference') return allTied(row.ranks) ? 'all equal' : formatOrder(row.ranks);
+  if (row.kind === 'preference') return allTied(row.ranks) ? 'all equal' : formatOrder(row.ranks) + (row.ranks.includes(null) ? `, ${row.ranks.flatMap((r, i) => (r === null ? [circled(i)] : [])).join(' ')} not placed` : '');
   if ('input_ids' in row.row) return row.row.labels ? 'with labels' : 'no labels';
   return 'messages' in row.row ? (row.row.messages.findLast((m) => m.role === 'assistant')?.content ?? '') : textOf(row.row.completion);
 };
 const sourceText = (row: FeedbackRow): string => (row.source.from === 'chat' ? 'chat' : row.source.name);
 
-function Inspect({ row, onClose }: { row: FeedbackRow; onClose(): void }) {
+function Inspect({ row, onClose, onDelete }: { row: FeedbackRow; onClose(): void; onDelete(): void }) {
   return (
     <Dialog title={row.kind === 'preference' ? 'Ranking' : 'Ideal answer'} onClose={onClose}>
       <div class="inspect">
@@ -37,12 +39,12 @@ function Inspect({ row, onClose }: { row: FeedbackRow; onClose(): void }) {
             <h3>prompt</h3>
             <pre>{textOf(row.prompt)}</pre>
             {row.answers
-              .map((a, i) => ({ a, i, rank: row.ranks[i]! }))
-              .sort((p, q) => p.rank - q.rank)
+              .map((a, i) => ({ a, i, rank: row.ranks[i] ?? null }))
+              .sort((p, q) => (p.rank ?? Infinity) - (q.rank ?? Infinity) || p.i - q.i)
               .map(({ a, i, rank }) => (
                 <div key={i}>
                   <h3>
-                    <span class={`number tint-${i}`}>{i + 1}</span> place {rank}
+                    <span class={`number tint-${i}`}>{i + 1}</span> {rank === null ? 'not placed' : `place ${rank}`}
                   </h3>
                   <pre>{textOf(a)}</pre>
                 </div>
@@ -74,6 +76,11 @@ function Inspect({ row, onClose }: { row: FeedbackRow; onClose(): void }) {
             <pre>{textOf(row.row.completion)}</pre>
           </>
         )}
+      </div>
+      <div class="row end">
+        <Button small tone="danger" icon="trash" onClick={onDelete}>
+          Delete this row
+        </Button>
       </div>
     </Dialog>
   );
@@ -114,18 +121,37 @@ function Review({ name, result, onDone }: { name: string; result: ImportResult; 
 
 type Filter = 'all' | 'preference' | 'ideal';
 
+/** The newest first; a search through many rows goes in slices and shows what it has found when it is through. */
+function useFound(all: FeedbackRow[], filter: Filter, search: string): FeedbackRow[] {
+  const [found, setFound] = useState<FeedbackRow[]>(() => all.toReversed());
+  useEffect(() => {
+    let over = false;
+    void (async () => {
+      const words = search.toLowerCase();
+      const hits: FeedbackRow[] = [];
+      const rest = breathe();
+      for (let i = all.length - 1; i >= 0; i--) {
+        const r = all[i]!;
+        if ((filter === 'all' || r.kind === filter) && (words === '' || `${promptText(r)} ${answerText(r)} ${sourceText(r)}`.toLowerCase().includes(words))) hits.push(r);
+        const pause = rest();
+        if (pause) await pause;
+        if (over) return;
+      }
+      setFound(hits);
+    })();
+    return () => void (over = true);
+  }, [all, filter, search]);
+  return found;
+}
+
 export function FeedbackView() {
   const [filter, setFilter] = useState<Filter>('all');
   const [search, setSearch] = useState('');
   const [page, setPage] = useState(0);
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
-  const [inspected, setInspected] = useState<FeedbackRow | null>(null);
   const [review, setReview] = useState<{ name: string; result: ImportResult } | null>(null);
   const all = rows.value;
-  const found = useMemo(() => {
-    const words = search.toLowerCase();
-    return all.filter((r) => (filter === 'all' || r.kind === filter) && (words === '' || `${promptText(r)} ${answerText(r)} ${sourceText(r)}`.toLowerCase().includes(words))).reverse();
-  }, [all, filter, search]);
+  const found = useFound(all, filter, search);
   const pages = Math.max(1, Math.ceil(found.length / PAGE));
   const at = Math.min(page, pages - 1);
   const shown = found.slice(at * PAGE, (at + 1) * PAGE);
@@ -139,7 +165,7 @@ export function FeedbackView() {
   const importFiles = async (files: File[]): Promise<void> => {
     for (const file of files) {
       try {
-        const result = await parseJsonl(await file.text(), file.name);
+        const result = await parseJsonl(linesOf(file), file.name);
         if (result.refused.length) setReview({ name: file.name, result });
         else take(file.name, result);
       } catch (e) {
@@ -147,6 +173,11 @@ export function FeedbackView() {
       }
     }
   };
+  const exported = (name: string, make: (all: FeedbackRow[]) => Promise<string[]>): void =>
+    void make(all).then(
+      (parts) => offerFile(name, parts, 'application/jsonl'),
+      (e: unknown) => report(e),
+    );
   const remove = (ids: string[]): void => {
     const gone = removeRows(ids);
     setChosen(new Set());
@@ -158,6 +189,7 @@ export function FeedbackView() {
     else next.delete(id);
     setChosen(next);
   };
+  const seen = inspected.value === null ? null : (all.find((r) => r.id === inspected.value) ?? null);
   const whole = shown.length > 0 && shown.every((r) => chosen.has(r.id));
 
   return (
@@ -193,10 +225,10 @@ export function FeedbackView() {
             />
             <input type="search" placeholder="Search" aria-label="Search the feedback" value={search} onInput={(e) => (setSearch(e.currentTarget.value), setPage(0))} />
             <span class="grow" />
-            <Button small icon="download" disabled={pairs === 0} title="prompt, chosen, rejected: one line for each pair" onClick={() => offerFile('preferences.jsonl', exportPreferences(all), 'application/jsonl')}>
+            <Button small icon="download" disabled={pairs === 0} title="prompt, chosen, rejected: one line for each pair" onClick={() => exported('preferences.jsonl', exportPreferences)}>
               Export pairs
             </Button>
-            <Button small icon="download" disabled={ideals === 0} title="prompt, completion: one line for each ideal answer" onClick={() => offerFile('ideal-answers.jsonl', exportIdeals(all), 'application/jsonl')}>
+            <Button small icon="download" disabled={ideals === 0} title="prompt, completion: one line for each ideal answer" onClick={() => exported('ideal-answers.jsonl', exportIdeals)}>
               Export ideal answers
             </Button>
           </div>
@@ -237,7 +269,7 @@ export function FeedbackView() {
                     <span class={`tag tag-${r.kind}`}>{r.kind === 'preference' ? 'ranking' : 'ideal'}</span>
                   </td>
                   <td role="cell" class="long">
-                    <button type="button" class="link" onClick={() => setInspected(r)}>
+                    <button type="button" class="link" onClick={() => (inspected.value = r.id)}>
                       {promptText(r).slice(0, 160) || '(empty)'}
                     </button>
                   </td>
@@ -267,7 +299,7 @@ export function FeedbackView() {
           )}
         </>
       )}
-      {inspected && <Inspect row={inspected} onClose={() => setInspected(null)} />}
+      {seen && <Inspect row={seen} onClose={() => (inspected.value = null)} onDelete={() => ((inspected.value = null), remove([seen.id]))} />}
       {review && (
         <Review
           name={review.name}

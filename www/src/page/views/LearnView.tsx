@@ -3,12 +3,13 @@ import { useId, useState } from 'preact/hooks';
 import { fieldsFor, problem, type Field } from '../model/learnArgs.ts';
 import type { LearnArgs, Method } from '../model/types.ts';
 import { adapters } from '../state/adapters.ts';
-import { activity, model } from '../state/engine.ts';
+import { activity, loading, model } from '../state/engine.ts';
 import { counts } from '../state/feedback.ts';
 import { go } from '../state/router.ts';
 import { change, changeLearn, LEARN_DEFAULTS, settings } from '../state/settings.ts';
-import { discardInterrupted, pause, resumable, resume, resumeInterrupted, run, start, stop } from '../state/training.ts';
-import { Button, Segments } from '../ui/basic.tsx';
+import { flush } from '../state/saver.ts';
+import { discardInterrupted, elsewhere, misfit, pause, resumable, resume, resumeInterrupted, run, start, stop } from '../state/training.ts';
+import { Button, Dialog, Segments } from '../ui/basic.tsx';
 import { duration, value, when } from '../ui/format.ts';
 import { Icon } from '../ui/icons.tsx';
 import { RunCharts } from './RunCharts.tsx';
@@ -63,6 +64,30 @@ function Input({ field, method }: { field: Field; method: Method }) {
   );
 }
 
+/** Beginning anew deletes the checkpoint of a run that could still go on. */
+function AskFirst({ onClose }: { onClose(): void }) {
+  const r = run.value;
+  const last = r?.metrics.at(-1);
+  const then = (what: () => Promise<void>): void => {
+    onClose();
+    void what();
+  };
+  return (
+    <Dialog title="An earlier run can still go on" onClose={onClose}>
+      <p>
+        {r?.adapterName} stopped{last ? ` at step ${last.step} of ${last.totalSteps}` : ''} and has a checkpoint. Beginning a new run deletes it.
+      </p>
+      <div class="row end wrap">
+        <Button onClick={onClose}>Cancel</Button>
+        {!misfit.value && <Button icon="play" onClick={() => then(resumeInterrupted)}>Go on with it</Button>}
+        <Button tone="danger" icon="learn" onClick={() => then(start)}>
+          Delete it and learn anew
+        </Button>
+      </div>
+    </Dialog>
+  );
+}
+
 function Setup() {
   const { method, adapterName, learn } = settings.value;
   const args = learn[method];
@@ -74,6 +99,9 @@ function Setup() {
   const known = adapters.value.some((a) => a.name === adapterName);
   const fields = fieldsFor(method);
   const basic: (keyof LearnArgs)[] = ['numTrainEpochs', 'learningRate'];
+  const [asking, setAsking] = useState(false);
+  // A run that can still go on would lose its checkpoint.
+  const begin = (): void => (resumable.value ? setAsking(true) : void start());
   const changed = fields.some((f) => args[f.key] !== LEARN_DEFAULTS[method][f.key]);
   return (
     <section class="card setup" aria-label="What to learn">
@@ -146,9 +174,10 @@ function Setup() {
         </Button>
       </details>
       <div class="row wrap">
-        <Button tone="primary" icon="learn" disabled={!model.value || activity.value !== 'idle'} onClick={() => void start()}>
+        <Button tone="primary" icon="learn" disabled={!model.value || loading.value !== null || activity.value !== 'idle' || elsewhere.value} onClick={begin}>
           Learn
         </Button>
+        {elsewhere.value && <small class="muted">Another tab of this page is learning. One run at a time.</small>}
         {!model.value && (
           <small class="muted">
             <a href="#/model">Load a model</a> first
@@ -160,11 +189,46 @@ function Setup() {
           </small>
         )}
       </div>
+      {asking && <AskFirst onClose={() => setAsking(false)} />}
     </section>
   );
 }
 
-const STATUS: Record<string, string> = { starting: 'Preparing', running: 'Learning', paused: 'Paused', done: 'Learnt', cancelled: 'Cancelled', failed: 'Failed', interrupted: 'Interrupted' };
+const STATUS: Record<string, string> = { starting: 'Preparing', running: 'Learning', paused: 'Paused', done: 'Learnt', unsaved: 'Learnt, not saved', cancelled: 'Cancelled', failed: 'Failed', interrupted: 'Interrupted' };
+
+/** A run that was cut off: by closing the page, or by an error. */
+function Unfinished() {
+  const r = run.value!;
+  const last = r.metrics.at(-1);
+  const failed = r.status === 'failed';
+  if (failed && !resumable.value) return <p class="field-error">{r.error}</p>;
+  return (
+    <div class="notice block" role="status">
+      <Icon name={failed ? 'warn' : 'pause'} />
+      <div>
+        <b>{failed ? `It failed${last ? ` after step ${last.step}` : ''}` : 'The page was closed before this run ended'}</b>
+        {failed && <p class="field-error">{r.error}</p>}
+        <p>
+          {resumable.value
+            ? `A checkpoint with optimizer, schedule and position was saved; the run can go on from there${failed ? '.' : ' as if nothing had happened.'}`
+            : 'No checkpoint had been saved yet, so it can only begin anew.'}
+        </p>
+        <div class="row wrap">
+          {resumable.value && (
+            <Button tone="primary" small icon="play" disabled={!model.value || misfit.value !== null || activity.value !== 'idle'} onClick={() => void resumeInterrupted()}>
+              Go on
+            </Button>
+          )}
+          <Button small onClick={() => void discardInterrupted()}>
+            Discard
+          </Button>
+          {resumable.value && !model.value && <small class="muted">{r.model} must be loaded first.</small>}
+        </div>
+        {resumable.value && misfit.value && <small class="field-error">{misfit.value}</small>}
+      </div>
+    </div>
+  );
+}
 
 function Running() {
   const r = run.value!;
@@ -174,7 +238,7 @@ function Running() {
   return (
     <section class={`card run ${r.status}`} aria-label="Training run">
       <header>
-        <span class={`dot ${r.status === 'running' || r.status === 'starting' ? 'busy' : r.status === 'done' ? 'on' : r.status === 'failed' ? 'bad' : ''}`} />
+        <span class={`dot ${r.status === 'running' || r.status === 'starting' ? 'busy' : r.status === 'done' ? 'on' : r.status === 'failed' || r.status === 'unsaved' ? 'bad' : ''}`} />
         <b>{STATUS[r.status]}</b>
         <span class="muted">
           {r.method.toUpperCase()} → {r.adapterName}
@@ -221,27 +285,23 @@ function Running() {
         </div>
       </dl>
 
-      {r.status === 'interrupted' && (
-        <div class="notice block" role="status">
-          <Icon name="pause" />
-          <div>
-            <b>The page was closed before this run ended</b>
-            <p>{resumable.value ? 'A checkpoint with optimizer, schedule and position was saved; the run can go on from there as if nothing had happened.' : 'No checkpoint had been saved yet, so it can only begin anew.'}</p>
-            <div class="row wrap">
-              {resumable.value && (
-                <Button tone="primary" small icon="play" disabled={!model.value || activity.value !== 'idle'} onClick={() => void resumeInterrupted()}>
-                  Go on
-                </Button>
-              )}
-              <Button small onClick={() => void discardInterrupted()}>
-                Discard
-              </Button>
-              {!model.value && <small class="muted">The model must be loaded first.</small>}
-            </div>
-          </div>
+      {elsewhere.value && (
+        <p class="hint" role="status">
+          This run goes on in another tab; pause or cancel it there.
+        </p>
+      )}
+      {!going && !elsewhere.value && (r.status === 'interrupted' || r.status === 'failed') && <Unfinished />}
+      {r.status === 'unsaved' && (
+        <div class="row wrap done-line warn">
+          <span>
+            <b>{r.adapterName}</b> is active, but found no room on disk. Free some space, then save it; until then, keep this tab open.
+          </span>
+          <span class="grow" />
+          <Button small tone="primary" icon="again" onClick={() => void flush(true)}>
+            Save again
+          </Button>
         </div>
       )}
-      {r.status === 'failed' && <p class="field-error">{r.error}</p>}
       {r.status === 'done' && (
         <div class="row wrap done-line">
           <span>
@@ -271,6 +331,9 @@ function Running() {
 
 export function LearnView() {
   const busy = activity.value === 'learning' || activity.value === 'paused';
+  // What wants something of the person comes first.
+  const status = run.value?.status;
+  const first = elsewhere.value || status === 'interrupted' || status === 'unsaved' || (status === 'failed' && resumable.value);
   return (
     <div class="page">
       <header class="view-head">
@@ -281,9 +344,9 @@ export function LearnView() {
         <Running />
       ) : (
         <>
-          {run.value?.status === 'interrupted' && <Running />}
+          {first && <Running />}
           <Setup />
-          {run.value && run.value.status !== 'interrupted' && <Running />}
+          {run.value && !first && <Running />}
         </>
       )}
     </div>

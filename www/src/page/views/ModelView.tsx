@@ -1,33 +1,30 @@
 import { useState } from 'preact/hooks';
+import { chosenModel, dropped } from '../model/modelFiles.ts';
 import { loadAfterReload } from '../state/boot.ts';
-import { cancelLoad, capable, info, load, loadError, loading, memory, model, modelName, offers, unload } from '../state/engine.ts';
+import { activity, cancelLoad, canLoad, capable, info, keeping, kept, load, loadError, loading, memory, model, modelName, offers, refreshKept, unload, type Source } from '../state/engine.ts';
+import { describe, PageError } from '../model/errors.ts';
 import { go } from '../state/router.ts';
 import { allowHosts } from '../state/hosts.ts';
+import { report, toast } from '../state/notices.ts';
 import { settings } from '../state/settings.ts';
+import { removeKept } from '../storage/models.ts';
 import { Button, dropzone, FilePick } from '../ui/basic.tsx';
 import { bytes, count, duration } from '../ui/format.ts';
 import { Icon } from '../ui/icons.tsx';
 
-const ACCEPT = '.gguf,.safetensors';
-
-async function use(source: string | File, name: string): Promise<void> {
+async function use(source: Source, name: string): Promise<void> {
   if (await load(source, name)) go('chat');
 }
 
-function NoWebGPU({ reason }: { reason: string }) {
-  return (
-    <div class="notice error block" role="alert" data-code="webgpu-unavailable">
-      <Icon name="warn" />
-      <div>
-        <b>This browser offers no WebGPU</b>
-        <p>{reason}</p>
-        <p class="muted">
-          fledgling computes on the graphics card through WebGPU. A current Chrome or Edge has it; so do Safari 26 and Firefox on most systems. The page must come from <code>https://</code> or <code>localhost</code>. On Linux,
-          Chrome may need <code>chrome://flags/#enable-unsafe-webgpu</code>. Your chats and feedback can be read and exported without it.
-        </p>
-      </div>
-    </div>
-  );
+/** Files that were chosen or dropped: one GGUF, or a folder of safetensors. */
+async function useFiles(files: readonly File[], folder?: string): Promise<void> {
+  try {
+    if (!canLoad.value && activity.value === 'idle') throw new PageError('busy', 'Another model is being loaded.');
+    const chosen = chosenModel(files, folder);
+    await use(chosen.files, chosen.name);
+  } catch (e) {
+    loadError.value = describe(e);
+  }
 }
 
 function Progress() {
@@ -75,13 +72,18 @@ function Loaded() {
         <span class="dot on" />
         <b>{i.name}</b>
         <span class="grow" />
-        <Button small tone="quiet" onClick={() => void unload()}>
+        <Button small tone="quiet" disabled={!canLoad.value} onClick={() => void unload()}>
           Unload
         </Button>
         <Button small tone="primary" icon="chat" onClick={() => go('chat')}>
           Chat
         </Button>
       </header>
+      {keeping.value && (
+        <p class="hint" role="status">
+          Keeping a copy in this browser… {Math.floor(100 * keeping.value.share)} %
+        </p>
+      )}
       <dl class="facts">
         {facts.map(([k, v]) => (
           <div key={k}>
@@ -97,7 +99,7 @@ function Loaded() {
 export function ModelView() {
   const [address, setAddress] = useState('');
   const able = capable.value;
-  const off = able?.webgpu === false || loading.value !== null;
+  const off = !canLoad.value;
   const error = loadError.value;
   const host = ((): string | null => {
     try {
@@ -107,12 +109,11 @@ export function ModelView() {
     }
   })();
   return (
-    <div class="page" {...dropzone((files) => !off && files[0] && void use(files[0], modelName(files[0].name)))}>
+    <div class="page" {...dropzone((_, data) => able?.webgpu !== false && void dropped(data).then(({ files, folder }) => useFiles(files, folder)).catch((e: unknown) => report(e)))}>
       <header class="view-head">
         <h1 tabIndex={-1}>Model</h1>
       </header>
       <p class="lede">A language model runs and learns on your own machine. Weights are fetched once and kept in this browser; what you write never leaves it.</p>
-      {able?.webgpu === false && <NoWebGPU reason={able.reason ?? 'No suitable graphics adapter was found.'} />}
       {error && (
         <div class="notice error block" role="alert" data-code={error.code}>
           <Icon name="warn" />
@@ -135,7 +136,13 @@ export function ModelView() {
           </div>
         </div>
       )}
-      {loading.value ? <Progress /> : model.value && <Loaded />}
+      {loading.value && <Progress />}
+      {model.value && !loading.value && <Loaded />}
+      {activity.value !== 'idle' && model.value && (
+        <p class="hint" role="status">
+          {activity.value === 'answering' ? 'The model is answering' : 'The model is learning'}: it can be changed when that has ended.
+        </p>
+      )}
 
       {offers.value.length > 0 && (
         <section aria-labelledby="on-offer">
@@ -156,14 +163,52 @@ export function ModelView() {
         </section>
       )}
 
+      {kept.value.length > 0 && (
+        <section aria-labelledby="kept">
+          <h2 id="kept">Kept in this browser</h2>
+          <ul class="offers">
+            {kept.value.map((k) => (
+              <li key={k.source} class="card offer">
+                <div>
+                  <b>{k.name}</b>
+                  <small class="muted">
+                    {bytes(k.bytes)} · your own {k.files.length > 1 ? `folder, ${k.files.length} files` : 'file'}
+                  </small>
+                </div>
+                <span class="grow" />
+                <Button
+                  small
+                  tone="quiet"
+                  icon="trash"
+                  aria-label={`Delete the copy of ${k.name}`}
+                  title="Delete the copy"
+                  onClick={() =>
+                    void removeKept(k.source)
+                      .then(() => (toast('Copy deleted'), refreshKept()))
+                      .catch((e: unknown) => report(e))
+                  }
+                />
+                <Button icon="file" disabled={off} aria-label={`Load ${k.name}`} onClick={() => void use(k.source, k.name)}>
+                  Load
+                </Button>
+              </li>
+            ))}
+          </ul>
+        </section>
+      )}
+
       <section aria-labelledby="own-file">
         <h2 id="own-file">Your own file</h2>
         <div class="drop">
           <Icon name="file" size={26} />
           <p>
-            Drop a <b>.gguf</b> or <b>.safetensors</b> file anywhere on this page
+            Drop a <b>.gguf</b> file, or a folder with <b>model.safetensors</b>, anywhere on this page
           </p>
-          <FilePick label="Choose a file" accept={ACCEPT} disabled={off} onFiles={(f) => void use(f[0]!, modelName(f[0]!.name))} />
+          <div class="row wrap">
+            <FilePick label="Choose files" accept=".gguf,.safetensors,.json,.jinja" multiple disabled={off} onFiles={(f) => void useFiles(f)} />
+            <FilePick label="Choose a folder" accept="" folder icon="list" tone="quiet" disabled={off} onFiles={(f) => void useFiles(f)} />
+          </div>
+          <small>A copy is kept in this browser, so that it is there after a reload.</small>
         </div>
       </section>
 

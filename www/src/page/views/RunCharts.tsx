@@ -1,15 +1,18 @@
 import { useMemo } from 'preact/hooks';
 import type { StepMetrics } from '../api.ts';
 import type { Run } from '../model/types.ts';
-import { Chart, type Series } from '../ui/Chart.tsx';
+import { Chart, type Range, type Series } from '../ui/Chart.tsx';
 import { value } from '../ui/format.ts';
 
 type Key = keyof StepMetrics;
 interface Plot {
   title: string;
   keys: [key: Key, label: string, color: string][];
-  range?: [number, number];
+  range?: Range;
 }
+
+/** How far the answers have moved from the base model's, in nats per token: never negative. */
+const KL: Plot = { title: 'KL to the base', keys: [['kl', 'kl', '--warm']], range: (_, most) => [0, Math.max(most * 1.05, 1e-4)] };
 
 /** What each method is watched by, under TRL's names. */
 const PLOTS: Record<Run['method'], Plot[]> = {
@@ -17,7 +20,7 @@ const PLOTS: Record<Run['method'], Plot[]> = {
     { title: 'loss', keys: [['loss', 'loss', '--accent']] },
     { title: 'rewards/margins', keys: [['rewards/margins', 'margins', '--accent']] },
     { title: 'rewards/accuracies', keys: [['rewards/accuracies', 'accuracies', '--accent']], range: [0, 1.05] },
-    { title: 'KL to the base', keys: [['kl', 'kl', '--warm']] },
+    KL,
     {
       title: 'rewards',
       keys: [
@@ -31,7 +34,7 @@ const PLOTS: Record<Run['method'], Plot[]> = {
     { title: 'loss', keys: [['loss', 'loss', '--accent']] },
     { title: 'grad_norm', keys: [['grad_norm', 'grad_norm', '--warm']] },
     { title: 'learning_rate', keys: [['learning_rate', 'learning_rate', '--cool']] },
-    { title: 'KL to the base', keys: [['kl', 'kl', '--warm']] },
+    KL,
     { title: 'tokens/s', keys: [['tokens_per_second', 'tokens/s', '--cool']] },
   ],
 };

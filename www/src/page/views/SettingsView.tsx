@@ -1,11 +1,12 @@
 import { useEffect, useState } from 'preact/hooks';
 import { cachedModels, deleteCachedModel, type CachedModel } from '../api.ts';
 import { HUGGING_FACE, hostSource } from '../model/hosts.ts';
-import { modelName, hostsInForce } from '../state/engine.ts';
+import { hostsInForce, kept, modelName, refreshKept } from '../state/engine.ts';
 import { allowHosts, enforced } from '../state/hosts.ts';
 import { announce, report, toast } from '../state/notices.ts';
 import { saveState } from '../state/saver.ts';
 import { change, settings } from '../state/settings.ts';
+import { removeKept } from '../storage/models.ts';
 import { persist, removeAll, usage, type Usage } from '../storage/opfs.ts';
 import { Button, Dialog, Segments, Slider, Switch } from '../ui/basic.tsx';
 import { bytes } from '../ui/format.ts';
@@ -72,6 +73,7 @@ function Storage() {
   const look = (): void => {
     void usage().then(setUsed);
     void cachedModels().then(setCached);
+    void refreshKept();
   };
   useEffect(look, []);
   return (
@@ -86,7 +88,7 @@ function Storage() {
         </>
       )}
       <p class="muted">{saveState.value === 'saved' ? 'Everything is saved.' : saveState.value === 'saving' ? 'Saving…' : 'Some changes are not saved yet.'}</p>
-      <h3>Downloaded models</h3>
+      <h3>Models</h3>
       <ul class="hosts">
         {cached.map((m) => (
           <li key={m.address}>
@@ -106,7 +108,25 @@ function Storage() {
             />
           </li>
         ))}
-        {cached.length === 0 && <li class="muted">none</li>}
+        {kept.value.map((k) => (
+          <li key={k.source}>
+            <span>
+              {k.name} <small class="muted">{bytes(k.bytes)}, your own file</small>
+            </span>
+            <Button
+              small
+              tone="quiet"
+              icon="trash"
+              aria-label={`Delete the copy of ${k.name}`}
+              onClick={() =>
+                void removeKept(k.source)
+                  .then(() => (toast('Copy deleted'), look()))
+                  .catch((e: unknown) => report(e))
+              }
+            />
+          </li>
+        ))}
+        {cached.length + kept.value.length === 0 && <li class="muted">none</li>}
       </ul>
       <div class="row wrap">
         {used && !used.persistent && (

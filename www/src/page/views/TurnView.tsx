@@ -1,9 +1,9 @@
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
-import { allTied, circled, formatOrder, pairCount } from '../model/ranking.ts';
+import { allTied, circled, formatOrder, pairCount, ranksOf, standing } from '../model/ranking.ts';
 import { CRITERIA, type Answer, type Comparison, type Turn } from '../model/types.ts';
 import { active, adapters } from '../state/adapters.ts';
 import { askAgain, live } from '../state/ask.ts';
-import { continuing, judged, orderByCriteria, pickOf, setIdeal, setPlaces } from '../state/chats.ts';
+import { continuing, judge, judged, judgementOf, orderByCriteria, pairsOfTurn, pickOf, setIdeal } from '../state/chats.ts';
 import { canAsk } from '../state/engine.ts';
 import { go } from '../state/router.ts';
 import { change, settings } from '../state/settings.ts';
@@ -15,21 +15,40 @@ import { Weights } from './Weights.tsx';
 
 function OrderPanel({ turn }: { turn: Turn }) {
   const hint = useId();
-  const said = judged(turn);
-  const pairs = pairCount(turn.places);
+  const said = judgementOf(turn);
+  const any = judged(turn);
+  const ranks = ranksOf(said);
+  const pairs = pairsOfTurn(turn);
+  const { groups, free, aside } = standing(said);
   const rated = CRITERIA.some((c) => turn.ratings[c].some((v) => v !== null));
+  const verdict = !any
+    ? 'Which is best?'
+    : pairs > 0
+      ? `${pairs} ${pairs === 1 ? 'pair' : 'pairs'} for DPO`
+      : pairCount(ranks) > 0
+        ? 'These say the same: nothing to learn from'
+        : allTied(ranks)
+          ? 'All equal: nothing to learn from'
+          : `${rated && turn.orderBy === 'criteria' ? 'Rate' : 'Place'} one more to compare`;
+  const many = free.length > 1;
+  const names = free.map(circled).join(' ');
   return (
     <section class="order-panel" aria-label="Overall order">
       <div class="order-line">
         <span class="order-title">Order</span>
-        <OrderBar places={turn.places} judged={said} describedBy={hint} onChange={(p) => setPlaces(turn.id, p)} />
+        <OrderBar said={said} judged={any} describedBy={hint} onChange={(j) => judge(turn.id, j)} />
         <span class="grow" />
-        <span class={`verdict ${said && pairs === 0 ? 'warn' : ''}`}>
-          {!said ? 'Which is best?' : pairs === 0 ? 'All equal: nothing to learn from' : `${pairs} ${pairs === 1 ? 'pair' : 'pairs'} for DPO`}
-        </span>
+        <span class={`verdict ${any && pairs === 0 ? 'warn' : ''}`}>{verdict}</span>
       </div>
+      {any && free.length > 0 && (
+        <p class="hint unplaced">
+          {aside.length > 0
+            ? `${names} ${many ? 'have' : 'has'} no place yet and ${many ? 'are' : 'is'} in no pair.`
+            : `${names} ${many ? 'have' : 'has'} no place ${many ? 'of their own: they count' : 'of its own: it counts'} as ${groups[0] === free ? 'better' : groups.at(-1) === free ? 'worse' : 'in between'}${many ? ', not against each other' : ''}.`}
+        </p>
+      )}
       <p id={hint} class="hint">
-        Drag a number, or focus it and press <kbd>←</kbd> <kbd>→</kbd>; <kbd>=</kbd> ties. On an answer, <kbd>1</kbd>…<kbd>{turn.answers.length}</kbd> sets its place.
+        Drag a number, or focus it and press <kbd>←</kbd> <kbd>→</kbd>; <kbd>=</kbd> ties, <kbd>Del</kbd> takes it out. On an answer, <kbd>1</kbd>…<kbd>{turn.answers.length}</kbd> sets its place.
       </p>
       <div class="row wrap">
         <Switch label="Judge by criteria" checked={settings.value.showCriteria} onChange={(v) => change({ showCriteria: v })} />
@@ -46,7 +65,7 @@ function OrderPanel({ turn }: { turn: Turn }) {
         )}
         {turn.orderBy === 'criteria' && rated && <small class="muted">follows your ratings</small>}
         <span class="grow" />
-        {said && pairs > 0 && (
+        {pairs > 0 && (
           <Button small tone="quiet" icon="learn" onClick={() => go('learn')}>
             Learn from this
           </Button>
@@ -138,7 +157,7 @@ export function TurnView({ turn, last }: { turn: Turn; last: boolean }) {
             <Button small tone="quiet" icon="list" aria-expanded="false" onClick={() => setUnfolded(true)}>
               {`Show all ${n} answers`}
             </Button>
-            {judged(turn) && <small class="muted">{allTied(turn.places) ? 'all equal' : formatOrder(turn.places)}</small>}
+            {judged(turn) && <small class="muted">{((ranks) => (allTied(ranks) ? 'all equal' : formatOrder(ranks)))(ranksOf(judgementOf(turn)))}</small>}
             {turn.ideal && <small class="muted">· ideal answer saved</small>}
           </div>
         </div>
