@@ -5,7 +5,7 @@ import { codeOf, describe, isAbort, PageError, type Described } from '../model/e
 import { covers, cleanHosts } from '../model/hosts.ts';
 import { modelName } from '../model/modelFiles.ts';
 import { isKept, keepModel, keptFiles, keptModels, removeKept, type KeptModel } from '../storage/models.ts';
-import { announce, clearError, dismiss, report, toast } from './notices.ts';
+import { announce, clearError, report, toast } from './notices.ts';
 import { change } from './settings.ts';
 
 export type Capabilities = Awaited<ReturnType<typeof capabilities>>;
@@ -247,6 +247,7 @@ async function keep(files: readonly File[], name: string, sha256: string): Promi
   keeping.value = { name, share: 0 };
   try {
     const about = await keepModel(name, sha256, files, { onProgress: (done, total) => void (keeping.value = { name, share: total > 0 ? done / total : 1 }) });
+    clearError('keep-model');
     await refreshKept();
     if (inUse?.source === files) {
       inUse = { source: about.source, name };
@@ -254,7 +255,7 @@ async function keep(files: readonly File[], name: string, sha256: string): Promi
     }
   } catch (e) {
     const { code, detail } = describe(e);
-    report(new PageError(code, `${name} is in use, but cannot be kept: ${detail} After a reload it has to be chosen again.`, { cause: e }), [{ label: 'Try again', run: () => void keep(files, name, sha256) }]);
+    report(new PageError(code, `${name} is in use, but cannot be kept: ${detail} After a reload it has to be chosen again.`, { cause: e }), [{ label: 'Try again', run: () => void keep(files, name, sha256) }], 'keep-model');
   } finally {
     keeping.value = null;
   }
@@ -264,11 +265,11 @@ async function keep(files: readonly File[], name: string, sha256: string): Promi
 
 /** Codes after which every handle of the model is dead: a lost device, a Worker that ended, a trap in the wasm. */
 const GONE = new Set(['device-lost', 'worker-failed', 'internal']);
-let goneNotice: number | null = null;
+let died = false;
 
 function clearGone(): void {
-  if (goneNotice !== null) dismiss(goneNotice);
-  goneNotice = null;
+  died = false;
+  clearError('gone');
 }
 
 /**
@@ -277,12 +278,12 @@ function clearGone(): void {
  */
 export function gone(error: unknown): boolean {
   const code = codeOf(error);
-  if (!model.value) return goneNotice !== null && (code === 'disposed' || GONE.has(code));
+  if (!model.value) return died && (code === 'disposed' || GONE.has(code));
   if (!GONE.has(code)) return false;
   const was = inUse;
+  died = true;
   void letGo();
-  for (const c of GONE) clearError(c);
-  goneNotice = report(error, was ? [{ label: 'Load again', run: () => void load(was.source, was.name) }] : []).notice;
+  report(error, was ? [{ label: 'Load again', run: () => void load(was.source, was.name) }] : [], 'gone');
   return true;
 }
 

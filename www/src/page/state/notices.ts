@@ -13,6 +13,8 @@ export interface Notice {
   title: string;
   detail: string;
   code: string | null;
+  /** Of the same kind only the newest is shown. */
+  key: string | null;
   actions: Action[];
 }
 
@@ -29,24 +31,24 @@ export function dismiss(id: number): void {
 /** A short message that leaves by itself (with an action it stays a little longer). */
 export function toast(title: string, action?: Action): void {
   const id = next++;
-  notices.value = [...notices.value.slice(-3), { id, tone: 'info', title, detail: '', code: null, actions: action ? [action] : [] }];
+  notices.value = [...notices.value.slice(-3), { id, tone: 'info', title, detail: '', code: null, key: null, actions: action ? [action] : [] }];
   setTimeout(() => dismiss(id), action ? 9000 : 3500);
 }
 
-/** Shows an error until it is dismissed; the same code twice is shown once, with the newer detail. Being stopped is no error. */
-export function report(error: unknown, actions: Action[] = []): Described & { notice: number } {
-  const id = next++;
-  const said = { ...describe(error), notice: id };
+/** Shows an error until it is dismissed; the same kind twice (by default the same code) is shown once, with the newer detail. Being stopped is no error. */
+export function report(error: unknown, actions: Action[] = [], kind?: string): Described {
+  const said = describe(error);
   if (said.code === 'aborted') return said;
   if (said.code === 'unexpected') console.error(error);
+  const key = kind ?? said.code;
   notices.value = [
-    ...notices.value.filter((n) => n.code !== said.code),
-    { id, tone: 'error', title: said.title, detail: [said.detail, said.hint].filter(Boolean).join(' '), code: said.code, actions },
+    ...notices.value.filter((n) => n.key !== key),
+    { id: next++, tone: 'error', title: said.title, detail: [said.detail, said.hint].filter(Boolean).join(' '), code: said.code, key, actions },
   ];
   return said;
 }
 
-export const clearError = (code: string): void => void (notices.value = notices.value.filter((n) => n.code !== code));
+export const clearError = (kind: string): void => void (notices.value = notices.value.filter((n) => n.key !== kind));
 
 /** Has a screen reader say something without moving the focus. */
 export function announce(text: string): void {

@@ -110,8 +110,8 @@ function trainArgs(args: LearnArgs, method: Method, adapterName: string, resumeF
 }
 
 async function dropCheckpoint(): Promise<void> {
-  resumable.value = false;
   await writing;
+  resumable.value = false;
   await removeCheckpoint().catch((e: unknown) => report(e));
 }
 
