@@ -6,7 +6,7 @@ import { capabilities } from './capabilities.ts';
 import { aborted, FledglingError, toFledglingError, toWire, type WireError } from './errors.ts';
 import { Jobs } from './jobs.ts';
 import { feed, partsOf, REFUSED, type Fed, type Part, type Sink } from './loader.ts';
-import type { AdapterFiles, AdapterInfo, Candidate, CandidateEvent, Counters, Memory, Message, ModelInfo, Progress, Score, StepMetrics, TrainResult } from './types.ts';
+import type { AdapterFiles, AdapterInfo, Candidate, CandidateEvent, Counters, Device, Memory, Message, ModelInfo, Progress, Score, StepMetrics, TrainResult } from './types.ts';
 import { loadWasm, type WasmModel, type WasmModule, type WasmRequest, type WasmScoreRequest, type WasmTrainer } from './wasm.ts';
 
 /** What a running job tells the facade. */
@@ -25,6 +25,13 @@ export interface EngineLoad {
   name?: string | undefined;
   contextLength?: number | undefined;
   kernel?: string | undefined;
+  device?: Device | undefined;
+}
+
+/** Which device was faster here: measured once, because measuring takes seconds. */
+interface Judged {
+  device: Exclude<Device, 'auto'>;
+  reason: string;
 }
 
 export interface EngineTrain {
@@ -65,6 +72,15 @@ function orAborted<T>(promise: Promise<T>, signal: AbortSignal, what: string): P
   });
 }
 
+function judgedOf(note: string | undefined): Judged | undefined {
+  try {
+    const judged = JSON.parse(note ?? '') as Judged;
+    return (judged.device === 'gpu' || judged.device === 'cpu') && typeof judged.reason === 'string' ? judged : undefined;
+  } catch {
+    return undefined; // a broken note is none
+  }
+}
+
 /**
  * Bytes that the wasm heap has just handed out: they move to the page instead of being copied. (What comes the other way is
  * copied once: it stays the caller's.)
@@ -101,14 +117,25 @@ export class Engine {
       const release = await this.#jobs.acquire('loading', signal);
       const fed: Fed[] = [];
       let rest: Promise<void> | undefined;
+      // Kernels are being measured, which takes seconds and cannot be interrupted: an abort is answered at once, the device is
+      // free when that has ended.
+      const making = <T extends { free(): void }>(made: Promise<T>): Promise<T> =>
+        orAborted(made, signal, 'loading').catch((e: unknown) => {
+          rest = made.then((late) => late.free(), () => {});
+          throw e;
+        });
       // The device is opened first: without one, nothing should be downloaded.
       try {
-        const key = await module.tuning_key();
         // The browser tells JavaScript more about its adapter than it tells the engine.
         const { adapter } = await capabilities();
-        const note = `tuning-${key}-${(adapter?.name ?? '').replace(/[^\w.-]+/g, '_').slice(0, 80)}.json`;
-        const tuning = o.kernel ? undefined : await readNote(note);
-        const loader = await module.ModelLoader.open({ name: o.name, context_length: o.contextLength, kernels: o.kernel, tuning });
+        const key = o.device === 'cpu' ? undefined : await orAborted(module.tuning_key(), signal, 'loading');
+        const note = (what: string) => `${what}-${key}-${(adapter?.name ?? '').replace(/[^\w.-]+/g, '_').slice(0, 80)}.json`;
+        const remembered = key !== undefined && !o.kernel;
+        const tuning = remembered ? await readNote(note('tuning')) : undefined;
+        const auto = (o.device ?? 'auto') === 'auto';
+        const judged = remembered && auto ? judgedOf(await readNote(note('device'))) : undefined;
+        const device = judged?.device ?? o.device;
+        const loader = await making(module.ModelLoader.open({ name: o.name, context_length: o.contextLength, kernels: o.kernel, tuning, ...(device ? { device } : {}) }));
         let model: WasmModel | undefined;
         try {
           const common = { signal, cache: o.cache, hasher: () => new module.Sha256(), warn: (e: FledglingError) => this.#emit(job, { type: 'warning', error: toWire(e) }) };
@@ -137,24 +164,29 @@ export class Engine {
             loader.end();
           }
           if (signal.aborted) throw aborted('loading');
-          const building = loader.finish();
-          // Kernels are being measured, which takes seconds and cannot be interrupted: an abort is answered at once, the device
-          // is free when that has ended.
-          model = await orAborted(building, signal, 'loading').catch((e: unknown) => {
-            rest = building.then((late) => late.free(), () => {});
-            throw e;
-          });
+          model = await making(loader.finish());
           this.#model?.free();
           this.#model = model;
           const known = model.info();
+          const on = known.adapter;
           const info: ModelInfo = {
             ...known,
-            adapter: { ...known.adapter, ...(adapter ? { name: adapter.name, vendor: adapter.vendor, backend: adapter.backend } : {}) },
+            adapter: {
+              ...on,
+              ...(judged ? { reason: judged.reason } : {}),
+              ...(adapter && on.device !== 'cpu' ? { name: adapter.name, vendor: adapter.vendor, backend: adapter.backend } : {}),
+            },
             fileBytes: fed.reduce((n, f) => n + f.bytes, 0),
             sha256: fed.at(-1)?.sha256 ?? '',
             wasmBytes: memory.buffer.byteLength,
           };
-          if (!o.kernel) await writeNote(note, model.tuning());
+          if (remembered) {
+            const measured = model.tuning();
+            if (measured) await writeNote(note('tuning'), measured);
+            // A real GPU is used without asking; between a software adapter and the processor, measuring decided.
+            const { device: used, reason = '' } = on;
+            if (auto && used && !judged && (used === 'cpu' || on.isSoftware)) await writeNote(note('device'), JSON.stringify({ device: used, reason } satisfies Judged));
+          }
           await this.#emit(job, { type: 'progress', progress: { status: 'ready', file, loaded: info.fileBytes, total: info.fileBytes } });
           return info;
         } catch (e) {

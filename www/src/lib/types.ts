@@ -25,6 +25,12 @@ export interface Progress {
   fromCache?: boolean | undefined;
 }
 
+/**
+ * `gpu`, `cpu` (this processor, in WebAssembly), or `auto`: a GPU where there is one; where the only adapter is software, whichever was
+ * faster in a short measurement.
+ */
+export type Device = 'auto' | 'gpu' | 'cpu';
+
 export interface LoadOptions {
   onProgress?: ((progress: Progress) => void) | undefined;
   /** Something went wrong that loading survives, such as `quota-exceeded`: the model is used but not kept. */
@@ -40,6 +46,8 @@ export interface LoadOptions {
   name?: string | undefined;
   /** Tokens of context to reserve, at most what the model was trained for. */
   contextLength?: number | undefined;
+  /** `auto` by default. */
+  device?: Device | undefined;
   /** `class=variant,…`: kernel variants in place of those that measuring chose. */
   kernel?: string | undefined;
 }
@@ -51,6 +59,9 @@ export interface AdapterDescription {
   /** A processor that pretends to be a GPU. */
   isSoftware: boolean;
   features: string[];
+  device?: 'gpu' | 'cpu' | undefined;
+  /** Why this device, in words for a person. */
+  reason?: string | undefined;
 }
 
 export interface ModelInfo {

@@ -1,6 +1,6 @@
 // What the package uses of the wasm module (src/web in Rust): the two sides of the boundary agree on this file.
 // Plain data crosses it as plain objects; every method that can fail throws an Error with a `code`.
-import type { AdapterInfo, Candidate, CandidateEvent, Counters, Message, ModelInfo, Score, StepMetrics } from './types.ts';
+import type { AdapterInfo, Candidate, CandidateEvent, Counters, Device, Message, ModelInfo, Score, StepMetrics } from './types.ts';
 
 /** Streaming SHA-256. */
 export interface WasmSha256 {
@@ -27,6 +27,8 @@ export interface LoaderOptions {
   kernels?: string | undefined;
   /** What `WasmModel.tuning()` gave for this adapter and this version. */
   tuning?: string | undefined;
+  /** Absent: `auto`. */
+  device?: Device | undefined;
 }
 
 /** What is to be read: exactly one of the three. */
@@ -91,18 +93,16 @@ export interface WasmModel {
   adapters(): AdapterInfo[];
   gpu_bytes(): number;
   counters(): Counters;
-  /** The measured kernel choices as JSON, to be remembered for this adapter. */
-  tuning(): string;
-  /** Key under which to remember them: adapter, driver and version. */
-  tuning_key(): string;
+  /** The measured kernel choices as JSON, to be remembered for this adapter; undefined on the processor. */
+  tuning(): string | undefined;
   free(): void;
 }
 
 export interface WasmModule {
   default(input?: unknown): Promise<{ memory: WebAssembly.Memory }>;
   version(): string;
-  /** Opens the adapter and says under which key its measured kernel choices are kept. */
-  tuning_key(): Promise<string>;
+  /** Opens the adapter and says under which key its measured kernel choices are kept; undefined where there is none. */
+  tuning_key(): Promise<string | undefined>;
   Sha256: new () => WasmSha256;
   /** Opens the device. */
   ModelLoader: { open(options: LoaderOptions): Promise<WasmLoader> };

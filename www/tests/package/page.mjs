@@ -6,7 +6,7 @@ export function install(fledgling) {
   window.t = {
     fledgling,
     models,
-    /** Loads under a key; `abortAt` aborts after so many bytes, or `abortAfter` so many ms after the last byte. */
+    /** Loads under a key; `abortAt` aborts after so many bytes, or `abortAfter` so many ms. */
     async load(key, source, { abortAt, abortAfter, file, ...options } = {}) {
       const statuses = [];
       const warnings = [];
@@ -14,6 +14,12 @@ export function install(fledgling) {
       let loaded = 0;
       let cancelled;
       const controller = new AbortController();
+      if (abortAfter !== undefined) {
+        setTimeout(() => {
+          cancelled = performance.now();
+          controller.abort();
+        }, abortAfter);
+      }
       if (file) source = new File([await (await fetch(source)).blob()], file);
       try {
         const model = await fledgling.Model.load(source, {
@@ -25,7 +31,6 @@ export function install(fledgling) {
             fromCache = fromCache || p.fromCache === true;
             loaded = p.loaded;
             if (abortAt !== undefined && p.loaded >= abortAt) controller.abort();
-            if (abortAfter !== undefined && p.status === 'done') setTimeout(() => ((cancelled = performance.now()), controller.abort()), abortAfter);
           },
         });
         models.set(key, model);
@@ -49,7 +54,7 @@ export function install(fledgling) {
     /** Forgets which kernels were the fastest: the next load measures again. */
     async forgetTuning() {
       const dir = await (await (await navigator.storage.getDirectory()).getDirectoryHandle('fledgling')).getDirectoryHandle('models');
-      for await (const name of dir.keys()) if (name.startsWith('tuning-')) await dir.removeEntry(name);
+      for await (const name of dir.keys()) if (/^(tuning|device)-/.test(name)) await dir.removeEntry(name);
     },
     /** Flips one byte of every stored model. */
     async corruptCache() {

@@ -1,6 +1,6 @@
 // From `npm pack` to an answer: packs the package, installs it in a fresh Vite project and beside a plain page, and in
 // each loads a model, streams an answer and takes one LoRA step; then everything that can go wrong, on a tiny model.
-//   node tests/package/run.mjs [--fast: without the real model] [--only TEXT]
+//   node tests/package/run.mjs [--fast: without the real model] [--only pack,serving,vite,plain,types,loading,using,real]
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,6 +16,8 @@ import { usingTests } from './using.mjs';
 
 const www = fileURLToPath(new URL('../..', import.meta.url));
 const fast = process.argv.includes('--fast');
+const only = process.argv.includes('--only') ? (process.argv[process.argv.indexOf('--only') + 1] ?? '').split(',') : undefined;
+const wanted = (part) => only === undefined || only.includes(part);
 const model = process.env.FLEDGLING_MODEL ?? join(www, '../.cache/models/SmolLM2-135M-Instruct.Q4_1.gguf');
 if (!existsSync(join(www, 'pkg/fledgling_bg.wasm'))) throw new Error('www/pkg has no wasm: run `make wasm` first');
 if (!fast && !existsSync(model)) throw new Error(`${model} is missing: run \`make model\` first, or leave the real model out with --fast`);
@@ -27,7 +29,7 @@ const npm = (args, cwd) => execFileSync('npm', args, { cwd, encoding: 'utf8', st
 const [packed] = JSON.parse(npm(['pack', '--json', '--foreground-scripts=false', '--pack-destination', temp], www));
 const tarball = join(temp, packed.filename);
 console.log(`packed ${packed.filename}: ${packed.files.length} files, ${(packed.size / 1024).toFixed(0)} KiB`);
-await test('the package holds what it needs and nothing else', () => {
+if (wanted('pack')) await test('the package holds what it needs and nothing else', () => {
   const names = packed.files.map((f) => f.path);
   for (const f of ['dist/lib/index.js', 'dist/lib/index.d.ts', 'dist/lib/worker.js', 'pkg/fledgling.js', 'pkg/fledgling_bg.wasm', 'README.md']) ok(names.includes(f), `${f} is missing`);
   const odd = names.filter((f) => !/^(dist\/lib\/|pkg\/fledgling|package\.json$|README|LICENSE)/.test(f));
@@ -35,7 +37,7 @@ await test('the package holds what it needs and nothing else', () => {
   ok(packed.size < 1.3e6, `${packed.size} bytes packed`);
 });
 
-await test('nothing is packed from a checkout in which nothing is built', () => {
+if (wanted('pack')) await test('nothing is packed from a checkout in which nothing is built', () => {
   const dir = join(temp, 'unbuilt');
   mkdirSync(join(dir, 'scripts'), { recursive: true });
   for (const f of ['package.json', 'scripts/prepack.mjs', 'scripts/build-lib.mjs']) cpSync(join(www, f), join(dir, f));
@@ -43,7 +45,7 @@ await test('nothing is packed from a checkout in which nothing is built', () => 
   ok(r.status !== 0 && /the engine is not built: run `make package`/.test(r.stderr + r.stdout), `${r.status}: ${r.stdout}${r.stderr}`);
 });
 
-await servingTests(temp);
+if (wanted('serving')) await servingTests(temp);
 
 /** A folder with the package installed from the tarball. */
 function project(name, files) {
@@ -108,20 +110,22 @@ if (fast) files.set('/model.gguf', files.get('/m/tiny.gguf'));
 
 try {
   // ---- (1) a fresh Vite project without any configuration, built and in development
-  const viteDir = project('vite-project', {
-    'index.html': '<!doctype html><title>vite</title><link rel="icon" href="data:," /><script type="module" src="/main.js"></script>',
-    'main.js': `import * as fledgling from 'fledgling';\n${APP}\nstart(fledgling);\n`,
-  });
-  execFileSync(process.execPath, [vite, 'build', '--logLevel', 'warn'], { cwd: viteDir, stdio: 'inherit' });
-  const built = await serve({ root: join(viteDir, 'dist'), files, mounts });
-  await visit('a fresh Vite project, built', `${built.origin}/index.html`);
-  await built.close();
-  mkdirSync(join(viteDir, 'public'));
-  if (fast) writeFileSync(join(viteDir, 'public/model.gguf'), files.get('/model.gguf'));
-  else symlinkSync(model, join(viteDir, 'public/model.gguf'));
-  const dev = await startVite(viteDir);
-  await visit('a fresh Vite project, in development', dev.url);
-  dev.close();
+  if (wanted('vite')) {
+    const viteDir = project('vite-project', {
+      'index.html': '<!doctype html><title>vite</title><link rel="icon" href="data:," /><script type="module" src="/main.js"></script>',
+      'main.js': `import * as fledgling from 'fledgling';\n${APP}\nstart(fledgling);\n`,
+    });
+    execFileSync(process.execPath, [vite, 'build', '--logLevel', 'warn'], { cwd: viteDir, stdio: 'inherit' });
+    const built = await serve({ root: join(viteDir, 'dist'), files, mounts });
+    await visit('a fresh Vite project, built', `${built.origin}/index.html`);
+    await built.close();
+    mkdirSync(join(viteDir, 'public'));
+    if (fast) writeFileSync(join(viteDir, 'public/model.gguf'), files.get('/model.gguf'));
+    else symlinkSync(model, join(viteDir, 'public/model.gguf'));
+    const dev = await startVite(viteDir);
+    await visit('a fresh Vite project, in development', dev.url);
+    dev.close();
+  }
 
   // ---- (2) a plain page
   const plainDir = project('plain-page', {
@@ -129,10 +133,10 @@ try {
     'main.js': `import * as fledgling from './node_modules/fledgling/dist/lib/index.js';\n${APP}\nstart(fledgling);\n`,
   });
   const plain = await serve({ root: plainDir, files, mounts });
-  await visit('a plain page', `${plain.origin}/index.html`);
+  if (wanted('plain')) await visit('a plain page', `${plain.origin}/index.html`);
 
   // ---- (3) types
-  await test('the types serve a strict TypeScript project', () => {
+  if (wanted('types')) await test('the types serve a strict TypeScript project', () => {
     writeFileSync(
       join(plainDir, 'types.ts'),
       `import { Model, DPOTrainer, FledglingError, rankingToPairs, type StepMetrics } from 'fledgling';
@@ -162,10 +166,10 @@ install(fledgling);
 </script>`));
   const page = await browser.page(`${plain.origin}/t/index.html`);
   await page.waitForFunction(() => window.t);
-  await loadingTests({ page, origin: plain.origin, log: plain.log, files, context: browser.context });
-  await usingTests({ page, address: '/m/tiny.gguf' });
+  if (wanted('loading')) await loadingTests({ page, origin: plain.origin, log: plain.log, files, context: browser.context });
+  if (wanted('using')) await usingTests({ page, address: '/m/tiny.gguf' });
   // ---- (5) the real model's numbers
-  if (!fast) await realTests({ page, address: '/model.gguf', files });
+  if (!fast && wanted('real')) await realTests({ page, address: '/model.gguf', files });
   await plain.close();
 } finally {
   await browser.close();
