@@ -85,7 +85,7 @@ lint_wasm() {
   if for_wasm cargo clippy --version >/dev/null 2>&1; then
     for_wasm cargo clippy --quiet --target "$WASM_TARGET" --no-default-features --lib --test suite -- -D warnings
   else # Debian's toolchain has no clippy: the compiler's own warnings, then
-    RUSTFLAGS="-D warnings" for_wasm cargo check --quiet --target "$WASM_TARGET" --no-default-features --lib --test suite
+    RUSTFLAGS="-D warnings -C target-feature=+simd128" for_wasm cargo check --quiet --target "$WASM_TARGET" --no-default-features --lib --test suite
   fi
 }
 

@@ -8,7 +8,9 @@ mod buffer;
 mod device;
 pub mod kernels;
 mod pool;
+pub mod scratch;
 pub mod simd;
+pub mod vector;
 
 pub use buffer::Buf;
 pub use device::{Cpu, CpuOptions};

@@ -11,8 +11,8 @@ pub struct Pool {
     crew: crew::Crew,
 }
 
-/// A pointer that may travel: tasks write disjoint parts behind it.
-struct Shared<T>(*mut T);
+/// A slice to be written by tasks that may travel: each writes its own part.
+pub(super) struct Shared<T>(*mut T);
 
 impl<T> Clone for Shared<T> {
     fn clone(&self) -> Self {
@@ -21,12 +21,25 @@ impl<T> Clone for Shared<T> {
 }
 impl<T> Copy for Shared<T> {}
 
-// SAFETY: tasks of one call touch disjoint parts only, which `Pool::rows` sees to.
+// SAFETY: tasks of one call touch disjoint parts only, which whoever reaches behind the pointer sees to.
 unsafe impl<T> Send for Shared<T> {}
 // SAFETY: as above.
 unsafe impl<T> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
+    pub fn new(to: &mut [T]) -> Shared<T> {
+        Shared(to.as_mut_ptr())
+    }
+
+    /// A pointer to element `i`.
+    ///
+    /// # Safety
+    /// There is one, and what the pointer is used for stays inside the slice and apart from other tasks.
+    pub unsafe fn at(self, i: usize) -> *mut T {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.add(i) }
+    }
+
     /// Elements `range` of what it points to.
     ///
     /// # Safety
@@ -84,7 +97,7 @@ impl Pool {
     pub fn rows<T: Send>(&self, out: &mut [T], cols: usize, least: usize, task: impl Fn(usize, &mut [T]) + Sync) {
         let cols = cols.max(1);
         assert!(out.len().is_multiple_of(cols), "{} values are not rows of {cols}", out.len());
-        let shared = Shared(out.as_mut_ptr());
+        let shared = Shared::new(out);
         self.ranges(out.len() / cols, least, |r| {
             // SAFETY: the pieces of `ranges` do not overlap and lie inside.
             task(r.start, unsafe { shared.part(r.start * cols..r.end * cols) });
@@ -105,7 +118,7 @@ impl Pool {
         let (a_cols, b_cols) = (a_cols.max(1), b_cols.max(1));
         let n = a.len() / a_cols;
         assert!(a.len() == n * a_cols && b.len() == n * b_cols, "{} and {} values are not {n} rows each", a.len(), b.len());
-        let (a, b) = (Shared(a.as_mut_ptr()), Shared(b.as_mut_ptr()));
+        let (a, b) = (Shared::new(a), Shared::new(b));
         self.ranges(n, least, |r| {
             // SAFETY: as in `rows`.
             unsafe { task(r.start, a.part(r.start * a_cols..r.end * a_cols), b.part(r.start * b_cols..r.end * b_cols)) };

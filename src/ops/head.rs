@@ -3,8 +3,10 @@
 
 use super::matmul::{self, Extras};
 use super::{row_grid, serial_rows};
+use crate::cpu::kernels::{Packed, gemm, rows};
+use crate::cpu::{Pool, scratch};
 use crate::gpu::{Buf, KernelKey};
-use crate::graph::{Back, Desc, HostIo, Lower, Op};
+use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
 use crate::{Error, Result};
 
 /// Bytes of logits held at a time, about.
@@ -24,6 +26,20 @@ pub struct LinearLogps {
 /// Rows of a chunk: a multiple of 64, so that ranges of buffers are aligned.
 fn chunk_rows(rows: usize, vocab: usize) -> usize {
     (LOGITS_BYTES / 4 / vocab.max(1) / 64 * 64).max(64).min(rows)
+}
+
+/// Logits of rows of h on the processor, a chunk at a time: `each(first row, logits)`.
+fn in_chunks(pool: &Pool, h: &[f32], w: Packed<'_>, mut each: impl FnMut(usize, &mut [f32])) {
+    let (c, v) = (w.cols, w.rows);
+    let total = if c == 0 { 0 } else { h.len() / c };
+    let step = chunk_rows(total, v).max(1);
+    scratch::with(step * v, |logits| {
+        for first in (0..total).step_by(step) {
+            let n = step.min(total - first);
+            gemm::forward(pool, n, &h[first * c..], w, &mut logits[..n * v], (0, v));
+            each(first, &mut logits[..n * v]);
+        }
+    });
 }
 
 fn rows_of(buf: &Buf, first: usize, rows: usize, cols: usize) -> Buf {
@@ -83,6 +99,21 @@ impl Op for LinearLogps {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let (h, w, targets, logp) = (io.f32(0), io.weight(1), io.u32(2), io.out(0));
+        let mut dh = self.saved.then(|| io.out(1));
+        let c = w.cols;
+        in_chunks(io.pool(), h, w, |first, logits| {
+            let n = logits.len() / w.rows;
+            let grad = self.saved.then_some(&[][..]);
+            rows::logps(io.pool(), logits, &targets[first..first + n], Some(&mut logp[first..first + n]), grad);
+            if let Some(dh) = &mut dh {
+                gemm::dx(io.pool(), n, logits, w, &mut dh[first * c..(first + n) * c], false);
+            }
+        });
         Ok(())
     }
 
@@ -186,6 +217,21 @@ impl Op for LinearLogpsBwd {
         }
         Ok(())
     }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let (h, w, targets, dlogp, dh) = (io.f32(0), io.weight(1), io.u32(2), io.f32(3), io.out(0));
+        let mut dw = self.dw.then(|| io.out(1));
+        let c = w.cols;
+        in_chunks(io.pool(), h, w, |first, logits| {
+            let n = logits.len() / w.rows;
+            rows::logps(io.pool(), logits, &targets[first..first + n], None, Some(&dlogp[first..first + n]));
+            gemm::dx(io.pool(), n, logits, w, &mut dh[first * c..(first + n) * c], io.acc(0));
+            if let Some(dw) = &mut dw {
+                gemm::dw(io.pool(), [n, w.rows, c], logits, &h[first * c..(first + n) * c], dw, io.acc(1) || first > 0);
+            }
+        });
+        Ok(())
+    }
 }
 
 /// `y[r, :] = s[r]·x[r, :]`. Inputs: x (R, C), s (R).
@@ -215,6 +261,16 @@ impl Op for RowScale {
         for (i, v) in x.iter().enumerate() {
             io.add(0, i, v * s[i / cols]);
         }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let (x, s, add, cols) = (io.f32(0), io.f32(1), io.acc(0), io.desc(0).cols());
+        io.pool().rows(io.out(0), cols, 32, |first, y| {
+            for ((y, x), s) in y.chunks_exact_mut(cols).zip(x[first * cols..].chunks_exact(cols)).zip(&s[first..]) {
+                y.iter_mut().zip(x).for_each(|(y, x)| *y = if add { *y + s * x } else { s * x });
+            }
+        });
         Ok(())
     }
 }

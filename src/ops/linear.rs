@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
-use super::{Act, matmul};
-use crate::graph::{Back, Desc, HostIo, Lower, Op};
+use super::{Act, linear_cpu as cpu, matmul};
+use crate::cpu::kernels::{gemm, lora};
+use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -163,6 +164,19 @@ impl Op for Linear {
         Ok(())
     }
 
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let (x, w, y) = (io.f32(0), io.weight(1), io.out(0));
+        let extras = cpu::Extras {
+            bias: self.bias_at().map(|i| io.f32(i)),
+            lora: self.h_at().map(|i| (io.f32(i), io.f32(i + 1), io.desc(i).cols())),
+            segs: &self.segs,
+            step: io.step().lora,
+            residual: self.residual_at().map(|i| io.f32(i)),
+        };
+        cpu::forward(io.pool(), io.desc(0).rows(), x, w, y, &extras, self.glu);
+        Ok(())
+    }
+
     fn differentiable(&self) -> bool {
         self.glu.is_none()
     }
@@ -234,6 +248,11 @@ impl Op for LinearDx {
         }
         Ok(())
     }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        gemm::dx(io.pool(), io.desc(0).rows(), io.f32(0), io.weight(1), io.out(0), io.acc(0));
+        Ok(())
+    }
 }
 
 /// `dW += dyᵀ·x`. Inputs: dy (M, N), x (M, K). Output: dW (N, K).
@@ -265,6 +284,12 @@ impl Op for LinearDw {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let shape = [io.desc(0).rows(), io.desc(0).cols(), io.desc(1).cols()];
+        gemm::dw(io.pool(), shape, io.f32(0), io.f32(1), io.out(0), io.acc(0));
         Ok(())
     }
 }
@@ -304,6 +329,14 @@ impl Op for LoraDh {
                     io.add(0, i * self.ldh + s.h_off + c, scale * dot);
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let (dy, b, dh, add) = ((io.f32(0), io.desc(0).cols()), io.f32(1), io.out(0), io.acc(0));
+        for s in self.segs.iter() {
+            lora::dh(io.pool(), io.desc(0).rows(), dy, b, &cpu::seg(s, io.step().lora), (dh, self.ldh), add);
         }
         Ok(())
     }
@@ -348,6 +381,14 @@ impl Op for LoraDb {
         }
         Ok(())
     }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let (dy, h, db, add) = ((io.f32(0), io.desc(0).cols()), (io.f32(1), io.desc(1).cols()), io.out(0), io.acc(0));
+        for s in self.segs.iter() {
+            lora::db(io.pool(), io.desc(0).rows(), dy, h, &cpu::seg(s, io.step().lora), db, add);
+        }
+        Ok(())
+    }
 }
 
 /// `y[c] = Σ_rows x[row, c]`: the gradient of a bias.
@@ -375,6 +416,17 @@ impl Op for ColSum {
         let cols = io.descs[0].cols();
         for (i, v) in x.iter().enumerate() {
             io.add(0, i % cols, *v);
+        }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let (x, y) = (io.f32(0), io.out(0));
+        if !io.acc(0) {
+            y.fill(0.0);
+        }
+        for row in x.chunks_exact(y.len().max(1)) {
+            y.iter_mut().zip(row).for_each(|(y, x)| *y += x);
         }
         Ok(())
     }

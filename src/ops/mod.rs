@@ -8,6 +8,7 @@ pub mod elementwise;
 pub mod embedding;
 pub mod head;
 pub mod linear;
+mod linear_cpu;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
@@ -59,6 +60,16 @@ impl Act {
             Act::GeluTanh => 0.5 * x * (1.0 + tanh_argument(x).tanh()),
             Act::Relu => x.max(0.0),
             Act::Silu => x / (1.0 + (-x).exp()),
+        }
+    }
+
+    /// `out = f(gate)·up` in f32.
+    pub(crate) fn gate(self, gate: &[f32], up: &[f32], out: &mut [f32]) {
+        for ((o, g), u) in out.iter_mut().zip(gate).zip(up) {
+            *o = match self {
+                Act::Silu => g / (1.0 + (-g).exp()) * u,
+                other => other.value(f64::from(*g)) as f32 * u,
+            };
         }
     }
 

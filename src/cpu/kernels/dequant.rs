@@ -1,0 +1,116 @@
+//! Rows of packed weights to f32.
+
+use super::Packed;
+use crate::cpu::simd::fma;
+use crate::tensor::DType;
+
+/// Half precision to f32 without branches, so that a loop over it becomes vectors. Not for infinities and NaN: files with such weights are refused.
+#[inline(always)]
+pub fn half(bits: u16) -> f32 {
+    let sign = (u32::from(bits) & 0x8000) << 16;
+    // The exponent is moved by a multiplication, which is exact and takes subnormal numbers along.
+    let magnitude = f32::from_bits((u32::from(bits) & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
+    f32::from_bits(magnitude.to_bits() | sign)
+}
+
+#[inline(always)]
+fn word(b: &[u8]) -> u16 {
+    u16::from_le_bytes([b[0], b[1]])
+}
+
+/// 32 values of nibbles: low halves first, then high halves, `d·q + m`.
+#[inline(always)]
+fn nibbles<const FMA: bool>(q: &[u8; 16], d: f32, m: f32, out: &mut [f32; 32]) {
+    for i in 0..16 {
+        out[i] = fma::<FMA>(i32::from(q[i] & 15) as f32, d, m);
+    }
+    for i in 0..16 {
+        out[16 + i] = fma::<FMA>(i32::from(q[i] >> 4) as f32, d, m);
+    }
+}
+
+#[inline(always)]
+fn blocks<const FMA: bool, const BYTES: usize>(bytes: &[u8], out: &mut [f32], one: impl Fn(&[u8; BYTES], &mut [f32; 32])) {
+    for (b, o) in bytes.as_chunks::<BYTES>().0.iter().zip(out.as_chunks_mut::<32>().0) {
+        one(b, o);
+    }
+}
+
+#[inline(always)]
+fn values_body<const FMA: bool>(dtype: DType, bytes: &[u8], out: &mut [f32]) {
+    match dtype {
+        DType::F32 | DType::U32 => {
+            for (b, o) in bytes.as_chunks::<4>().0.iter().zip(out) {
+                *o = f32::from_le_bytes(*b);
+            }
+        }
+        DType::F16 => {
+            for (b, o) in bytes.as_chunks::<2>().0.iter().zip(out) {
+                *o = half(u16::from_le_bytes(*b));
+            }
+        }
+        DType::BF16 => {
+            for (b, o) in bytes.as_chunks::<2>().0.iter().zip(out) {
+                *o = f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16);
+            }
+        }
+        DType::Q4_0 => blocks::<FMA, 18>(bytes, out, |b, o| {
+            let d = half(word(b));
+            nibbles::<FMA>(b[2..].first_chunk().expect("16 bytes"), d, d * -8.0, o);
+        }),
+        DType::Q4_1 => blocks::<FMA, 20>(bytes, out, |b, o| {
+            nibbles::<FMA>(b[4..].first_chunk().expect("16 bytes"), half(word(b)), half(word(&b[2..])), o);
+        }),
+        DType::Q8_0 => blocks::<FMA, 34>(bytes, out, |b, o| {
+            let d = half(word(b));
+            let q: &[u8; 32] = b[2..].first_chunk().expect("32 bytes");
+            for i in 0..32 {
+                o[i] = f32::from(q[i].cast_signed()) * d;
+            }
+        }),
+    }
+}
+
+crate::simd_fn!(
+    /// Packed bytes (whole blocks) to f32; `out` has their length.
+    pub fn values(dtype: DType, bytes: &[u8], out: &mut [f32]) = values_body
+);
+
+impl Packed<'_> {
+    /// Elements `first..first + out.len()` of row `i`, both multiples of a block (or to the row's end).
+    pub fn read(&self, i: usize, first: usize, out: &mut [f32]) {
+        let (n, b) = (self.dtype.block_len(), self.dtype.block_bytes());
+        let row = self.row(i);
+        values(self.dtype, &row[first / n * b..(first + out.len()).div_ceil(n) * b], out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{half, values};
+    use crate::tensor::{DType, dequantize, quantize};
+
+    #[test]
+    fn every_finite_half_is_itself() {
+        for bits in 0..=u16::MAX {
+            let want = half::f16::from_bits(bits).to_f32();
+            if want.is_finite() {
+                assert_eq!(super::half(bits).to_bits(), want.to_bits(), "{bits:#06x}");
+            }
+        }
+        assert_eq!(half(0x3c00), 1.0);
+    }
+
+    #[test]
+    fn packed_rows_are_what_the_files_say() {
+        let x: Vec<f32> = (0..96).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
+        for dtype in [DType::F32, DType::F16, DType::BF16, DType::Q4_0, DType::Q4_1, DType::Q8_0] {
+            let bytes = quantize(dtype, &x);
+            let mut got = vec![0.0; 96];
+            values(dtype, &bytes, &mut got);
+            for (g, w) in got.iter().zip(dequantize(dtype, &bytes)) {
+                assert!((g - w).abs() <= 1e-6 * w.abs().max(0.1), "{dtype:?}: {g} instead of {w}");
+            }
+        }
+    }
+}

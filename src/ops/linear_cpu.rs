@@ -1,0 +1,61 @@
+//! `linear` on the processor: the product, then everything that is added to it.
+
+use super::Act;
+use super::linear::LoraSeg;
+use crate::cpu::kernels::{Packed, gemm, lora};
+use crate::cpu::{Pool, scratch};
+
+/// What is added to a plain product, as in `matmul::Extras`.
+pub(super) struct Extras<'a> {
+    pub bias: Option<&'a [f32]>,
+    /// h, flat B, and the columns of h.
+    pub lora: Option<(&'a [f32], &'a [f32], usize)>,
+    pub segs: &'a [LoraSeg],
+    /// Multiplies every LoRA product.
+    pub step: f32,
+    pub residual: Option<&'a [f32]>,
+}
+
+/// A segment with its final scale.
+pub(super) fn seg(s: &LoraSeg, step: f32) -> lora::Seg {
+    lora::Seg { row0: s.row0, row1: s.row1, h_off: s.h_off, r: s.r, b_off: s.b_off, scale: s.scale * step }
+}
+
+/// y (m, n), or act(gate)·up (m, n/2) with `glu`.
+pub(super) fn forward(pool: &Pool, m: usize, x: &[f32], w: Packed<'_>, y: &mut [f32], extras: &Extras<'_>, glu: Option<Act>) {
+    let n = w.rows;
+    let Some(act) = glu else { return plain(pool, m, x, w, y, extras) };
+    let f = n / 2;
+    scratch::with(m * n, |both| {
+        plain(pool, m, x, w, both, extras);
+        let both = &*both;
+        pool.rows(y, f, 4, |first, y| {
+            for (y, b) in y.chunks_exact_mut(f).zip(both[first * n..].chunks_exact(n)) {
+                let (gate, up) = b.split_at(f);
+                act.gate(gate, up, y);
+            }
+        });
+    });
+}
+
+fn plain(pool: &Pool, m: usize, x: &[f32], w: Packed<'_>, y: &mut [f32], extras: &Extras<'_>) {
+    let n = w.rows;
+    gemm::forward(pool, m, x, w, y, (0, n));
+    if let Some((h, b, ldh)) = extras.lora {
+        for s in extras.segs.iter().filter(|_| extras.step != 0.0) {
+            lora::add(pool, m, (h, ldh), b, &seg(s, extras.step), (y, n));
+        }
+    }
+    if extras.bias.is_some() || extras.residual.is_some() {
+        pool.rows(y, n, 32, |first, y| {
+            for (i, y) in y.chunks_exact_mut(n).enumerate() {
+                if let Some(bias) = extras.bias {
+                    y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+                }
+                if let Some(residual) = extras.residual {
+                    y.iter_mut().zip(&residual[(first + i) * n..]).for_each(|(y, r)| *y += r);
+                }
+            }
+        });
+    }
+}
