@@ -6,6 +6,8 @@
 
 which=${1:-all}
 export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}
+head1 "Machine"
+say "$(uname -sm), $(cores) cores,$(uptime | sed 's/.*load average/ load average/')"
 head1 "Model"
 model=$(scripts/fetch-model.sh | tee /dev/stderr | tail -n 1)
 mkdir -p target/bench

@@ -1,6 +1,8 @@
 // Speed, dispatch counts, memory and sizes in headless Chromium: a table, then one JSON object as the last line.
-//   FLEDGLING_MODEL=file npm run bench        FLEDGLING_WEBGPU=native uses the GPU at hand instead of SwiftShader
+//   FLEDGLING_MODEL=file npm run bench
+// FLEDGLING_WEBGPU=native uses the GPU at hand instead of SwiftShader; FLEDGLING_DEVICE=auto|gpu|cpu chooses the device (auto).
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
@@ -12,6 +14,10 @@ const model = process.env.FLEDGLING_MODEL ?? join(www, '../.cache/models/SmolLM2
 if (!existsSync(model)) throw new Error(`${model} is missing: run \`make model\` first`);
 if (!existsSync(join(www, 'dist/lib/index.js')) || !existsSync(join(www, 'pkg/fledgling_bg.wasm'))) throw new Error('the package is not built: run `make package` first');
 
+const device = process.env.FLEDGLING_DEVICE;
+/** Figures of a busy machine say little: it is said how busy it was. */
+const machine = () => ({ cpu: cpus()[0]?.model.trim() ?? 'unknown', cores: cpus().length, load_average: Number(loadavg()[0].toFixed(2)) });
+const before = machine();
 const line = (name, value, unit = '', limit = '') => console.log(`${name.padEnd(46)}${String(value).padStart(14)} ${unit.padEnd(8)}${limit}`);
 const gz = (f) => gzipSync(readFileSync(f), { level: 9 }).length;
 const mib = (n) => (n / 2 ** 20).toFixed(1);
@@ -28,12 +34,14 @@ try {
   await page.waitForFunction(() => window.bench);
   const run = (name, argument) => page.evaluate(([n, a]) => window.bench[n](a), [name, argument]);
 
-  const load = await run('load');
+  console.log(`${before.cpu}, ${before.cores} cores, load average ${before.load_average} before`);
+  const load = await run('load', device);
   const { adapter } = load.info;
-  console.log(`Chromium ${browser.context.browser()?.version() ?? ''}, adapter ${adapter.name} (${adapter.backend}${adapter.isSoftware ? ', software' : ''})`);
-  line('load', load.seconds.toFixed(2), 's');
+  console.log(`Chromium ${browser.context.browser()?.version() ?? ''}, adapter ${adapter.name} (${adapter.backend}${adapter.isSoftware ? ', software' : ''})${adapter.reason ? `: ${adapter.reason}` : ''}`);
+  line('load, the first time (measures kernels)', load.seconds.toFixed(2), 's');
+  line('load, from the browser’s storage', load.again.toFixed(2), 's');
   const warm = await run('warm');
-  line('first use (compiles, measures kernels)', warm.toFixed(2), 's');
+  line('first use (compiles)', warm.toFixed(2), 's');
   const prefill = await run('prefill');
   line(`prefill, ${prefill.tokens} tokens`, prefill.tokensPerSecond.toFixed(1), 'tok/s', '≥ 12 on SwiftShader');
   const d1 = await run('decode', 1);
@@ -46,13 +54,12 @@ try {
   line('GPU memory, answering', mib(idle.gpuBytes), 'MiB');
   const lora = await run('lora');
   line('LoRA step, 1 × 128', lora.ms.toFixed(0), 'ms', '≤ 22000 on SwiftShader');
-  const step = lora.counts.at(-1);
-  line('dispatches per LoRA step', step.dispatches);
-  line('submits per LoRA step', step.submits);
+  line('dispatches per LoRA step', lora.dispatches);
+  line('submits per LoRA step', lora.submits);
   line('GPU memory, training', mib(lora.memory.gpuBytes), 'MiB');
   line('wasm memory', mib(lora.memory.wasmBytes), 'MiB');
   await run('dispose');
-  const gpt = await run('gpt');
+  const gpt = await run('gpt', adapter.device ?? 'gpu');
   line('GPT 0.80 M step, batch 8 × 128', gpt.ms.toFixed(0), 'ms', '≤ 2000 on SwiftShader');
   line('dispatches per GPT step', gpt.dispatches);
   line('submits per GPT step', gpt.submits);
@@ -62,11 +69,14 @@ try {
   line('wasm, gzip', (wasm / 1e3).toFixed(1), 'kB');
   line('JavaScript, gzip', (js / 1e3).toFixed(1), 'kB', `together ${((wasm + js) / 1e6).toFixed(2)} ≤ 1.2 MB`);
 
+  const after = machine();
+  console.log(`load average ${after.load_average} after`);
   out = {
-    where: 'browser', adapter: adapter.name, software: adapter.isSoftware, load_seconds: load.seconds, first_use_seconds: warm,
+    where: 'browser', adapter: adapter.name, software: adapter.isSoftware, device: adapter.device ?? 'gpu', cpu: before.cpu, cores: before.cores,
+    load_average: [before.load_average, after.load_average], load_seconds: load.seconds, load_again_seconds: load.again, first_use_seconds: warm,
     prefill_tokens_per_second: prefill.tokensPerSecond, decode_tokens_per_second: d1.tokensPerSecond, decode_batch4_tokens_per_second: d4.tokensPerSecond,
     lora_step_ms: lora.ms, gpt_step_ms: gpt.ms, gpt_loss: gpt.loss, dispatches_per_token: d1.dispatchesPerToken, submits_per_token: d1.submitsPerToken,
-    dispatches_per_lora_step: step.dispatches, submits_per_lora_step: step.submits, dispatches_per_gpt_step: gpt.dispatches, submits_per_gpt_step: gpt.submits,
+    dispatches_per_lora_step: lora.dispatches, submits_per_lora_step: lora.submits, dispatches_per_gpt_step: gpt.dispatches, submits_per_gpt_step: gpt.submits,
     gpu_bytes: idle.gpuBytes, gpu_bytes_training: lora.memory.gpuBytes, wasm_memory_bytes: lora.memory.wasmBytes, wasm_gzip_bytes: wasm, js_gzip_bytes: js,
   };
 } finally {

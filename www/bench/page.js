@@ -5,75 +5,63 @@ let model;
 const delta = (a, b) => ({ dispatches: b.dispatches - a.dispatches, submits: b.submits - a.submits });
 const median = (v) => v.toSorted((a, b) => a - b)[v.length >> 1];
 
-/** A text of exactly `n` tokens. */
-async function textOf(n) {
-  const words = 'The quick brown fox jumps over the lazy dog while seven ships sail slowly past the old harbour and '.repeat(Math.ceil(n / 8)).split(' ');
-  let [low, high] = [1, words.length];
-  while (low < high) {
-    const mid = (low + high) >> 1;
-    if ((await model.countTokens(words.slice(0, mid).join(' '))) < n) low = mid + 1;
-    else high = mid;
-  }
-  let text = words.slice(0, low).join(' ');
-  while ((await model.countTokens(text)) > n) text = text.slice(0, -1);
-  return text;
-}
+/** Token ids without meaning, which no other seed shares a beginning with. */
+const ids = (n, seed) => Array.from({ length: n }, (_, i) => 100 + (((i + 1) * 7919 + seed * 104729) % 20000));
 
 window.bench = {
-  async load() {
+  /** `again`: the file comes from the browser's storage, the kernel choices from an earlier load. */
+  async load(device) {
     const start = performance.now();
-    model = await Model.load('/model.gguf', { cache: false });
-    return { seconds: (performance.now() - start) / 1000, info: model.info };
+    const o = device ? { device } : {};
+    model = await Model.load('/model.gguf', o);
+    const first = (performance.now() - start) / 1000;
+    await model.dispose();
+    const second = performance.now();
+    model = await Model.load('/model.gguf', o);
+    return { seconds: first, again: (performance.now() - second) / 1000, info: model.info };
   },
-  /** The first use compiles pipelines and measures kernel variants; it is reported on its own. */
+  /** The first use compiles pipelines; it is reported on its own. */
   async warm() {
-    const prompt = await textOf(128);
     const start = performance.now();
-    await model.generate(prompt, { maxNewTokens: 2 }).result;
+    await model.generate(ids(128, 1), { maxNewTokens: 2, ignoreEos: true }).result;
     return (performance.now() - start) / 1000;
   },
   async prefill() {
-    const prompt = await textOf(128);
     const runs = [];
-    let tokens = 0;
     for (let i = 0; i < 3; i++) {
-      // Another first word: nothing of the key-value cache can be reused.
-      const r = await model.generate(`${i}${prompt.slice(1)}`, { maxNewTokens: 1 }).result;
-      tokens = r.promptTokens;
-      runs.push(tokens / r.seconds.prefill);
+      // Another first token: nothing of the key-value cache can be reused.
+      const r = await model.generate(ids(128, i + 2), { maxNewTokens: 1, ignoreEos: true }).result;
+      runs.push(r.promptTokens / r.seconds.prefill);
     }
-    return { tokens, tokensPerSecond: median(runs) };
+    return { tokens: 128, tokensPerSecond: median(runs) };
   },
   async decode(n) {
     const messages = [{ role: 'user', content: 'Write a long story about a lighthouse keeper and the sea.' }];
-    const o = { n, maxNewTokens: 64, temperature: n > 1 ? 0.8 : 0, seed: 1 };
-    await model.generateCandidates(messages, { ...o, maxNewTokens: 3 }).result;
-    const before = await model.counters();
-    let last;
-    let started;
-    const stream = model.generateCandidates(messages, o);
-    for await (const _ of stream) {
-      started ??= await model.counters();
-      last = performance.now();
-    }
-    const all = await stream.result;
-    const after = await model.counters();
-    const tokens = all.reduce((k, c) => k + c.tokenIds.length, 0);
+    const o = { n, temperature: n > 1 ? 0.8 : 0, seed: 1, ignoreEos: true };
+    const run = async (maxNewTokens) => {
+      const before = await model.counters();
+      const all = await model.generateCandidates(messages, { ...o, maxNewTokens }).result;
+      return { all, ...delta(before, await model.counters()) };
+    };
+    await run(3);
+    // What one more token costs: the difference between a short and a long run of the same prompt.
+    const short = await run(8);
+    const long = await run(64);
+    const tokens = long.all.reduce((k, c) => k + c.tokenIds.length, 0);
     // The first token of each belongs to the prefill.
-    const steps = Math.max(...all.map((c) => c.tokenIds.length)) - 1;
-    const d = delta(started, after);
-    return { tokens, tokensPerSecond: (tokens - n) / all[0].seconds.decode, steps, dispatchesPerToken: d.dispatches / steps, submitsPerToken: d.submits / steps, all: delta(before, after), last };
+    return {
+      tokens, tokensPerSecond: (tokens - n) / long.all[0].seconds.decode,
+      dispatchesPerToken: (long.dispatches - short.dispatches) / 56, submitsPerToken: (long.submits - short.submits) / 56,
+    };
   },
   async lora() {
-    const ids = [];
-    for (let i = 0; i < 128; i++) ids.push(100 + ((i * 7919) % 20000));
     const times = [];
     const counts = [];
     let t = performance.now();
     let c = await model.counters();
     const trainer = new SFTTrainer(model, { learningRate: 1e-4, maxSteps: 4, adapterName: 'bench', maxLength: 128, peftConfig: { r: 8, loraAlpha: 16 } });
     let pending = Promise.resolve();
-    await trainer.train([{ inputIds: ids }], {
+    await trainer.train([{ inputIds: ids(128, 0) }], {
       onStep: () => {
         const now = performance.now();
         times.push(now - t);
@@ -90,15 +78,16 @@ window.bench = {
     await trainer.dispose();
     await model.removeAdapter('bench');
     // The first step records the plan and compiles the pipelines.
-    return { ms: median(times.slice(1)), firstMs: times[0], counts, memory };
+    const steps = counts.slice(1);
+    return { ms: median(times.slice(1)), firstMs: times[0], dispatches: median(steps.map((c) => c.dispatches)), submits: median(steps.map((c) => c.submits)), memory };
   },
   memory: () => model.memory(),
   dispose: () => model.dispose(),
   /** Full training of a small GPT, straight on the wasm module. */
-  async gpt() {
+  async gpt(device) {
     const wasm = await import('/pkg/fledgling.js');
     await wasm.default();
-    const gpt = await wasm.GptBench.create();
+    const gpt = await wasm.GptBench.create(device);
     const times = [];
     let last;
     for (let i = 0; i < 6; i++) {

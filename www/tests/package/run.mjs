@@ -136,7 +136,7 @@ try {
   if (wanted('plain')) await visit('a plain page', `${plain.origin}/index.html`);
 
   // ---- (3) types
-  if (wanted('types')) await test('the types serve a strict TypeScript project', () => {
+  if (wanted('types')) await test('the types serve a strict TypeScript project, and the READMEs’ examples', () => {
     writeFileSync(
       join(plainDir, 'types.ts'),
       `import { Model, DPOTrainer, FledglingError, rankingToPairs, type StepMetrics } from 'fledgling';
@@ -153,7 +153,12 @@ export async function f(): Promise<number> {
 }
 `,
     );
-    writeFileSync(join(plainDir, 'tsconfig.json'), JSON.stringify({ compilerOptions: { strict: true, noEmit: true, target: 'es2022', module: 'esnext', moduleResolution: 'bundler', lib: ['es2023', 'dom', 'esnext.disposable'], types: [] }, files: ['types.ts'] }));
+    // What the READMEs show must compile as it stands (only a role needs a type that JavaScript does not write).
+    const shown = ['../README.md', 'README.md'].flatMap((f) => [...readFileSync(join(www, f), 'utf8').matchAll(/```js\n([^]*?)```/g)].map((m) => m[1]));
+    ok(shown.length >= 2, `${shown.length} examples`);
+    const sources = ['types.ts', ...shown.map((_, i) => `shown${i}.ts`)];
+    for (const [i, text] of shown.entries()) writeFileSync(join(plainDir, sources[i + 1]), text.replace(/const (\w+) = (?=\[\{ role:)/g, "const $1: import('fledgling').Message[] = "));
+    writeFileSync(join(plainDir, 'tsconfig.json'), JSON.stringify({ compilerOptions: { strict: true, noEmit: true, target: 'es2022', module: 'esnext', moduleResolution: 'bundler', lib: ['es2023', 'dom', 'esnext.disposable'], types: [] }, files: sources }));
     execFileSync(process.execPath, [join(www, 'node_modules/typescript/bin/tsc'), '-p', plainDir], { stdio: 'inherit' });
   });
 

@@ -128,7 +128,7 @@ export async function usingTests({ page, address }) {
       const tuned = await ask();
       const off = await ask({ adapter: null });
       const files = await m.saveAdapter();
-      const info = await m.loadAdapter(files, 'copy');
+      const info = await m.loadAdapter(files, 'copy'); // which leaves the caller's bytes alone
       await m.setAdapter('copy');
       const copy = await ask();
       await m.disableAdapter();
@@ -239,6 +239,29 @@ export async function usingTests({ page, address }) {
     });
     ok(r.early <= 1 && r.answered > 0, JSON.stringify(r));
     equal(r.code, 'aborted', 'code');
+  });
+
+  await test('in the page instead of a Worker: pausing, asking and saving follow each other as closely', async () => {
+    const here = await load('here', { worker: false });
+    ok(here.ok, here.message);
+    const r = await value('here', async (m, { SFTTrainer }) => {
+      const trainer = new SFTTrainer(m, { maxSteps: 3, adapterName: 'p', peftConfig: { r: 2 } });
+      const ask = async () => (await m.chat([{ role: 'user', content: 'Hi' }], { maxNewTokens: 2, adapter: null }).result).tokenIds.length;
+      const run = trainer.train([{ prompt: 'a', completion: 'b' }]);
+      await trainer.pause();
+      const first = await ask();
+      const bytes = await trainer.saveCheckpoint();
+      const second = await ask();
+      await trainer.resume();
+      const { steps } = await run;
+      const files = await m.saveAdapter('p');
+      // Nothing was moved away from under its owner.
+      await m.loadAdapter(files, 'q');
+      return { asked: [first, second], steps, left: [bytes.length, files['adapter_model.safetensors'].length] };
+    });
+    ok(r.asked.every((n) => n > 0) && r.left.every((n) => n > 100), JSON.stringify(r));
+    equal(r.steps, 3, 'steps');
+    await page.evaluate(() => window.t.dispose('here'));
   });
 
   await test('merged: the base answers as the adapter did', async () => {
