@@ -13,11 +13,37 @@ const listen = async (server: Server): Promise<string> => {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
 };
 
-/** Builds the page in a mode ("test": on the engine without a GPU) and serves it. */
-export async function servePage(mode: 'test' | 'production', models: string[]): Promise<{ url: string; close(): void }> {
+/** A file that comes a little at a time, for loads that are stopped on their way. */
+export interface Slow {
+  path: string;
+  bytes: Buffer;
+  /** Of each piece, and between two. */
+  piece: number;
+  ms: number;
+}
+
+/** Builds the page in a mode ("test": on the engine without a GPU) and serves it as `make demo` does. */
+export async function servePage(mode: 'test' | 'production', models: string[], slow?: Slow): Promise<{ url: string; close(): void }> {
   await build({ root: www, configFile: resolve(www, 'vite.config.ts'), mode, logLevel: 'warn' });
   const server = (makeServer as (o: { root: string; models: string[] }) => Server)({ root: resolve(www, mode === 'test' ? 'dist/page-test' : 'dist/page'), models });
-  return { url: await listen(server), close: () => server.close() };
+  const close = (): void => {
+    server.closeAllConnections();
+    server.close();
+  };
+  if (!slow) return { url: await listen(server), close };
+  const front = createServer((request, response) => {
+    if (request.url !== slow.path) return void server.emit('request', request, response);
+    response.writeHead(200, { 'Content-Type': 'application/octet-stream', 'Content-Length': slow.bytes.length, 'Cross-Origin-Resource-Policy': 'same-origin', ETag: '"slow"' });
+    let at = 0;
+    const timer = setInterval(() => {
+      response.write(slow.bytes.subarray(at, (at += slow.piece)));
+      if (at < slow.bytes.length) return;
+      clearInterval(timer);
+      response.end();
+    }, slow.ms);
+    response.on('close', () => clearInterval(timer));
+  });
+  return { url: await listen(front), close: () => (front.closeAllConnections(), front.close()) };
 }
 
 /** Another origin that would answer anybody, and remembers who asked. */

@@ -223,8 +223,10 @@ export async function load(given: Source, name: string): Promise<boolean> {
   } catch (e) {
     if (isAbort(e)) toast('Loading stopped');
     else {
-      loadError.value = describe(e);
-      if (loadError.value.code === 'unexpected') console.error(e);
+      const said = describe(e);
+      // What was wrong, and with what.
+      loadError.value = said.detail.includes(name) ? said : { ...said, detail: `${name}: ${said.detail}` };
+      if (said.code === 'unexpected') console.error(e);
     }
     // It had to make room, for nothing: back it comes.
     if (before && !model.value) {
