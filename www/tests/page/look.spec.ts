@@ -1,9 +1,10 @@
 // Widths, themes, keyboard, screen readers, and a main thread that is never held up.
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
 import type { Page } from '@playwright/test';
-import { ask, chip, expect, go, loadModel, open, test } from './helpers.ts';
-import { observeLongTasks, traceTasks } from './longtasks.ts';
+import { ask, chip, expect, go, loadModel, open, saved, test } from './helpers.ts';
+import { heavyTasks, observeLongTasks, traceTasks } from './longtasks.ts';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const VIEWS = ['Chat', 'Learn', 'Feedback', 'Adapters', 'Model', 'Settings'];
@@ -159,4 +160,40 @@ test('the main thread is never held up for more than 50 ms', async ({ browser })
     visits.push(`on the clock ${long.join(', ') || 'none'}; of processor time ${heavy.join(', ')}`);
   }
   throw new Error(`tasks over 50 ms in each of three visits: ${visits.join(' | ')}`);
+});
+
+test('nor by a dataset of 40 000 rows: import, search, export, save, learn', async ({ browser }, about) => {
+  test.setTimeout(240_000);
+  // From disk: a buffer would be decoded by the test driver on the page's main thread.
+  const file = about.outputPath('many.jsonl');
+  mkdirSync(dirname(file), { recursive: true });
+  const text = Array.from({ length: 40_000 }, (_, k) => JSON.stringify(k % 2 ? { prompt: `Question ${k}`, chosen: `Better ${k} ${'x'.repeat(80)}`, rejected: `Worse ${k}` } : { prompt: `Question ${k}`, completion: `Answer ${k}` })).join('\n');
+  writeFileSync(file, text);
+  const found = await heavyTasks(
+    browser,
+    async () => {
+      const page = await browser.newPage();
+      await open(page, '#/model', { stepMs: 8 });
+      await loadModel(page);
+      await go(page, 'Feedback');
+      await page.locator('.file-input').setInputFiles(file);
+      await expect(page.getByText('20000 rankings (20000 pairs) and 20000 ideal answers')).toBeVisible({ timeout: 30_000 });
+      await page.getByRole('searchbox').fill('better');
+      await expect(page.getByText('Nothing matches.')).toBeVisible();
+      await page.getByRole('searchbox').fill('question 39998');
+      await expect(page.locator('tbody tr')).toHaveCount(1);
+      await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Export pairs' }).click()]);
+      await page.getByRole('button', { name: 'Delete: Question 39998' }).click();
+      await expect(page.getByText('19999 ideal answers')).toBeVisible();
+      await saved(page);
+      await go(page, 'Learn');
+      await page.getByText('Advanced').first().click();
+      await page.getByRole('textbox', { name: 'max_steps' }).fill('4');
+      await page.getByRole('button', { name: 'Learn', exact: true }).click();
+      await expect(page.getByText('Learnt', { exact: true })).toBeVisible({ timeout: 30_000 });
+      await page.close();
+    },
+    3,
+  );
+  expect(found).toEqual([]);
 });

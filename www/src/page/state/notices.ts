@@ -18,6 +18,9 @@ export interface Notice {
   actions: Action[];
 }
 
+/** Messages of the engine are no sentences; what follows them is. */
+const sentence = (text: string): string => (/[.!?…]\s*$/.test(text) || text === '' ? text : `${text}.`);
+
 export const notices = signal<Notice[]>([]);
 /** Text of the page's polite live region. */
 export const announcement = signal('');
@@ -43,7 +46,7 @@ export function report(error: unknown, actions: Action[] = [], kind?: string): D
   const key = kind ?? said.code;
   notices.value = [
     ...notices.value.filter((n) => n.key !== key),
-    { id: next++, tone: 'error', title: said.title, detail: [said.detail, said.hint].filter(Boolean).join(' '), code: said.code, key, actions },
+    { id: next++, tone: 'error', title: said.title, detail: [sentence(said.detail), said.hint].filter(Boolean).join(' '), code: said.code, key, actions },
   ];
   return said;
 }

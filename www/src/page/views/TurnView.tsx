@@ -47,7 +47,8 @@ function OrderPanel({ turn }: { turn: Turn }) {
             : `${names} ${many ? 'have' : 'has'} no place ${many ? 'of their own: they count' : 'of its own: it counts'} as ${groups[0] === free ? 'better' : groups.at(-1) === free ? 'worse' : 'in between'}${many ? ', not against each other' : ''}.`}
         </p>
       )}
-      <p id={hint} class="hint">
+      {/* One line at a time: where something is open, that; the keys are told to screen readers all the same. */}
+      <p id={hint} class={any && free.length > 0 ? 'sr-only' : 'hint'}>
         Drag a number, or focus it and press <kbd>←</kbd> <kbd>→</kbd>; <kbd>=</kbd> ties, <kbd>Del</kbd> takes it out. On an answer, <kbd>1</kbd>…<kbd>{turn.answers.length}</kbd> sets its place.
       </p>
       <div class="row wrap">
