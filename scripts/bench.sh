@@ -9,7 +9,7 @@ export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}
 head1 "Machine"
 say "$(uname -sm), $(cores) cores,$(uptime | sed 's/.*load average/ load average/')"
 head1 "Model"
-model=$(scripts/fetch-model.sh | tee /dev/stderr | tail -n 1)
+model=$(scripts/fetch-model.sh | tee >(cat >&2) | tail -n 1)
 mkdir -p target/bench
 rm -f target/bench/*.out
 

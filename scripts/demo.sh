@@ -7,7 +7,7 @@ model=
 # One that was asked for is looked at first: who mistyped it should not learn that after minutes of building.
 if [ -n "${MODEL:-}" ]; then
   head1 "Model"
-  model=$(scripts/fetch-model.sh | tee /dev/stderr | tail -n 1)
+  model=$(scripts/fetch-model.sh | tee >(cat >&2) | tail -n 1)
 fi
 if [ "${1:-}" != --no-build ]; then
   # Only what a demo needs: no browser, no Vulkan driver.
@@ -18,7 +18,7 @@ fi
 [ -d www/dist/page ] || die "the page is not built: run 'make page'"
 if [ -z "$model" ]; then
   head1 "Model"
-  model=$(scripts/fetch-model.sh | tee /dev/stderr | tail -n 1)
+  model=$(scripts/fetch-model.sh | tee >(cat >&2) | tail -n 1)
 fi
 [ -e "$model" ] || die "no model"
 exec node scripts/serve.mjs --root www/dist/page --model "$model" --host "${HOST:-127.0.0.1}" --port "${PORT:-5173}"

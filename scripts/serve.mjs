@@ -65,7 +65,7 @@ export function makeServer({ root, models = [], headers }) {
     byName.set(name, resolve(path));
   }
   const size = (path) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-  const weights = (dir) => readdirSync(dir).filter((f) => f.endsWith('.safetensors')).reduce((n, f) => n + size(join(dir, f)), 0);
+  const weights = (dir) => size(join(dir, 'model.safetensors')) || readdirSync(dir).filter((f) => /-of-\d+\.safetensors$/.test(f)).reduce((n, f) => n + size(join(dir, f)), 0);
   /** The file behind /models/<name>. */
   const modelFile = (name) => {
     const [, dir, file] = /^([^/]+\/)(.+)$/.exec(name) ?? [];
