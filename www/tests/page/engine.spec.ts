@@ -69,7 +69,7 @@ async function quota(page: Page, size?: number): Promise<void> {
 }
 
 /** The engine computes on the same two cores, so the clock would prove nothing: what counts is the main thread's own work. */
-const heavy = async (browser: Browser, what: string, during: () => Promise<void>): Promise<string[]> => (await heavyTasks(browser, during)).map((t) => `${what}: ${t}`);
+const heavy = async (browser: Browser, what: string, during: () => Promise<void>): Promise<string[]> => (await heavyTasks(browser, async () => {}, during)).map((t) => `${what}: ${t}`);
 
 test('load, ask, rank, learn, ask again, reload: all of it on the page that ships', async ({ page, browser }) => {
   const seen = await watch(page);

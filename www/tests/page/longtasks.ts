@@ -44,13 +44,15 @@ export async function traceTasks(browser: Browser): Promise<() => Promise<{ cloc
 
 /**
  * Tasks in which the main thread worked for more than 50 ms, out of several tries the best: what else runs on the machine slows
- * down even the work of the thread itself (shared caches, shared cores).
+ * down even the work of the thread itself (shared caches, shared cores). What `prepare` does is not looked at: while a page is
+ * opened the browser starts a process and reads the document, in which no script has a say.
  */
-export async function heavyTasks(browser: Browser, during: (attempt: number) => Promise<void>, tries = 1): Promise<string[]> {
+export async function heavyTasks<T>(browser: Browser, prepare: () => Promise<T>, during: (prepared: T) => Promise<void>, tries = 1): Promise<string[]> {
   let least: string[] | null = null;
   for (let i = 0; i < tries && least?.length !== 0; i++) {
+    const prepared = await prepare();
     const tasks = await traceTasks(browser);
-    await during(i);
+    await during(prepared);
     const all = await tasks();
     if (all.length < 20) throw new Error(`only ${all.length} tasks in the trace`);
     const heavy = all.filter((t) => t.processor > 50).map((t) => `${t.processor.toFixed(0)} ms`);

@@ -176,6 +176,9 @@ test('nor by a dataset of 40 000 rows: import, search, export, save, learn', asy
       await open(page, '#/model', { stepMs: 8 });
       await loadModel(page);
       await go(page, 'Feedback');
+      return page;
+    },
+    async (page) => {
       await page.locator('.file-input').setInputFiles(file);
       await expect(page.getByText('20000 rankings (20000 pairs) and 20000 ideal answers')).toBeVisible({ timeout: 30_000 });
       await page.getByRole('searchbox').fill('better');

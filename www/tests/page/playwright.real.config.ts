@@ -1,10 +1,10 @@
 import { defineConfig } from '@playwright/test';
 import fast from './playwright.config.ts';
 
-/** The one test on the real engine and the real model, in Chromium on a software adapter: minutes, not seconds. */
+/** The test on the real engine and the real model (and the pictures of the README, when asked for), in Chromium on a software adapter: minutes, not seconds. */
 export default defineConfig({
   ...fast,
-  testMatch: 'real.spec.ts',
+  testMatch: ['real.spec.ts', 'pictures.spec.ts'],
   testIgnore: [],
   globalSetup: './setup.real.ts',
   workers: 1,

@@ -24,8 +24,10 @@ export interface Slow {
 
 /** Builds the page in a mode ("test": on the engine without a GPU) and serves it as `make demo` does. */
 export async function servePage(mode: 'test' | 'production', models: string[], slow?: Slow): Promise<{ url: string; close(): void }> {
-  await build({ root: www, configFile: resolve(www, 'vite.config.ts'), mode, logLevel: 'warn' });
-  const server = (makeServer as (o: { root: string; models: string[] }) => Server)({ root: resolve(www, mode === 'test' ? 'dist/page-test' : 'dist/page'), models });
+  // Beside dist/page, so that a build of the page meanwhile takes nothing away from a running test.
+  const root = resolve(www, mode === 'test' ? 'dist/page-test' : 'dist/page-shipped');
+  await build({ root: www, configFile: resolve(www, 'vite.config.ts'), mode, logLevel: 'warn', build: { outDir: root } });
+  const server = (makeServer as (o: { root: string; models: string[] }) => Server)({ root, models });
   const close = (): void => {
     server.closeAllConnections();
     server.close();
