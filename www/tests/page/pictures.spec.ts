@@ -13,10 +13,12 @@ test('pictures for the README', async ({ browser }) => {
   test.skip(process.env['FLEDGLING_PICTURES'] !== '1', 'only when asked for');
   const context = await browser.newContext({ viewport: { width: 1280, height: 820 }, colorScheme: 'light', reducedMotion: 'reduce' });
   const page = await context.newPage();
+  page.setDefaultTimeout(MINUTES);
   const none = async (): Promise<void> => expect((await page.getByRole('alert').allInnerTexts()).filter(Boolean)).toEqual([]);
   await page.goto(`${address()}#/model`);
   await page.getByRole('button', { name: /^Load SmolLM2/ }).click();
   await expect(page.getByRole('textbox', { name: 'Your question' })).toBeVisible({ timeout: 20 * MINUTES });
+  console.log('loaded');
   await go(page, 'Settings');
   await page.getByRole('slider', { name: 'max_new_tokens' }).fill('56');
   await page.getByRole('textbox', { name: 'Seed' }).fill(process.env['FLEDGLING_SEED'] ?? '7');
@@ -27,7 +29,7 @@ test('pictures for the README', async ({ browser }) => {
   await page.locator('.file-input').setInputFiles(resolve(import.meta.dirname, 'pairs.jsonl'));
   await expect(page.locator('tbody tr')).toHaveCount(8);
   await go(page, 'Learn');
-  await page.getByRole('textbox', { name: 'Adapter' }).fill('brief');
+  await page.getByRole('combobox', { name: 'Adapter' }).fill('brief');
   await page.getByText('Advanced').first().click();
   await page.getByRole('textbox', { name: 'max_steps' }).fill('16');
   await page.getByRole('textbox', { name: 'learning_rate' }).fill('0.0004');
@@ -35,6 +37,7 @@ test('pictures for the README', async ({ browser }) => {
   await page.getByRole('button', { name: 'Learn', exact: true }).click();
   await expect(page.getByText('Learnt', { exact: true }).or(page.getByRole('alert').first())).toBeVisible({ timeout: 50 * MINUTES });
   await none();
+  console.log('learnt');
   const run = page.locator('.run');
   await expect(page.getByRole('img', { name: /^tokens\/s: 16 steps/ })).toBeVisible();
   await page.waitForTimeout(1000);

@@ -1,5 +1,5 @@
 // Adapters: PEFT folders kept in OPFS and handed to the model; at most one is active, none means the base model.
-import { computed, signal } from '@preact/signals';
+import { computed, effect, signal } from '@preact/signals';
 import type { AdapterFiles, Model } from '../api.ts';
 import { describe, PageError } from '../model/errors.ts';
 import { list, readFile, removeEntry, usage, writeFile } from '../storage/opfs.ts';
@@ -98,13 +98,27 @@ export async function adaptersChanged(): Promise<void> {
     const was = before.find((b) => b.name === a.name);
     if (was && was.bytes === a.bytes && was.at === a.at) set(a.name, { loaded: was.loaded, error: was.error });
   }
+  await idle();
   const engine = model.value;
-  if (!engine || activity.value === 'learning') return;
+  if (!engine) return;
+  for (const b of before) {
+    const now = adapters.value.find((a) => a.name === b.name);
+    if (b.loaded && !now?.loaded) await engine.removeAdapter(b.name).catch((e: unknown) => void gone(e));
+  }
   for (const a of adapters.value) if (!a.loaded && !a.error) await hand(engine, a.name);
-  for (const b of before) if (b.loaded && !adapters.value.some((a) => a.name === b.name)) await engine.removeAdapter(b.name).catch((e: unknown) => void gone(e));
   if (wasActive !== active.value || wasActive !== null) await (active.value === null ? engine.disableAdapter() : engine.setAdapter(active.value)).catch((e: unknown) => complain(e));
   await refreshMemory();
 }
+
+/** Resolves when the model has nothing to do. */
+const idle = (): Promise<void> =>
+  new Promise((done) => {
+    const stop = effect(() => {
+      if (activity.value !== 'idle') return;
+      done();
+      queueMicrotask(() => stop());
+    });
+  });
 
 export async function filesOf(name: string): Promise<AdapterFiles> {
   const config = await readFile(`${FOLDER}/${name}/${CONFIG}`);
@@ -135,7 +149,8 @@ async function hand(engine: Model, name: string): Promise<void> {
     await engine.loadAdapter(await exportFiles(name), name);
     set(name, { loaded: true, error: null });
   } catch (e) {
-    if (!gone(e)) set(name, { loaded: false, error: describe(e).detail });
+    // A model that is only just being put in place is no reason to give up the one in use.
+    if (engine !== model.value || !gone(e)) set(name, { loaded: false, error: describe(e).detail });
   }
 }
 

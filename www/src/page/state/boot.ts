@@ -35,14 +35,16 @@ export async function boot(): Promise<void> {
   for (const read of [loadSettings, chats, loadFeedback, loadAdapters, loadRun, refreshKept]) await read().catch((e: unknown) => report(e));
   ready.value = true;
   let turn: Promise<void> = Promise.resolve();
+  let adapters: Promise<void> = Promise.resolve();
   onChangedElsewhere((path) => {
     const again =
       path === SETTINGS_FILE ? settingsChanged
       : path === FEEDBACK_FILE ? feedbackChanged
       : path === RUN_FILE ? runChanged
-      : path === ADAPTERS_CHANGED ? adaptersChanged
       : path.startsWith('chats/') ? () => chatChanged(path)
       : null;
+    // These wait until the model has nothing to do.
+    if (path === ADAPTERS_CHANGED) adapters = adapters.then(adaptersChanged).catch((e: unknown) => void report(e));
     // One after another, in the order in which they were told.
     if (again) turn = turn.then(again).catch((e: unknown) => void report(e));
   });

@@ -61,7 +61,7 @@ function Loaded() {
     ['Parameters', count(i.parameters)],
     ['Weights', `${i.quantization}, ${bytes(i.fileBytes)}`],
     ['Context', `${i.contextLength} tokens, ${count(i.vocabSize)} symbols`],
-    ['Computes on', [i.adapter.name || i.adapter.vendor || 'unnamed adapter', i.adapter.isSoftware ? 'software' : i.adapter.backend].filter(Boolean).join(' · ')],
+    ['Computes on', [i.adapter.name || i.adapter.vendor || 'unnamed adapter', i.adapter.device === 'cpu' ? 'processor' : i.adapter.isSoftware ? 'software' : i.adapter.backend].filter(Boolean).join(' · ')],
     ['Graphics memory', bytes(m?.gpuBytes ?? i.gpuBytes)],
     ['wasm memory', bytes(m?.wasmBytes ?? i.wasmBytes)],
     ['SHA-256', i.sha256 ? `${i.sha256.slice(0, 16)}…` : '–'],
@@ -84,6 +84,7 @@ function Loaded() {
           Keeping a copy in this browser… {Math.floor(100 * keeping.value.share)} %
         </p>
       )}
+      {i.adapter.reason && <p class="hint">{i.adapter.reason}</p>}
       <dl class="facts">
         {facts.map(([k, v]) => (
           <div key={k}>
