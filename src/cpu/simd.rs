@@ -69,7 +69,8 @@ pub fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
 pub const BASE_FMA: bool = cfg!(target_arch = "aarch64");
 
 /// Defines a function that runs `body` in the version for this processor's instruction set. `body` is an `#[inline(always)]`
-/// function with a first const parameter `FMA: bool`:
+/// function with a first const parameter `FMA: bool`. What it calls must be `#[inline(always)]` too, and hot loops are `for` loops: a closure
+/// that is not inlined is compiled for the base level.
 ///
 /// ```
 /// use fledgling::cpu::simd::fma;

@@ -30,13 +30,6 @@ fn nibbles<const FMA: bool>(q: &[u8; 16], d: f32, m: f32, out: &mut [f32; 32]) {
 }
 
 #[inline(always)]
-fn blocks<const FMA: bool, const BYTES: usize>(bytes: &[u8], out: &mut [f32], one: impl Fn(&[u8; BYTES], &mut [f32; 32])) {
-    for (b, o) in bytes.as_chunks::<BYTES>().0.iter().zip(out.as_chunks_mut::<32>().0) {
-        one(b, o);
-    }
-}
-
-#[inline(always)]
 fn values_body<const FMA: bool>(dtype: DType, bytes: &[u8], out: &mut [f32]) {
     match dtype {
         DType::F32 | DType::U32 => {
@@ -54,20 +47,26 @@ fn values_body<const FMA: bool>(dtype: DType, bytes: &[u8], out: &mut [f32]) {
                 *o = f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16);
             }
         }
-        DType::Q4_0 => blocks::<FMA, 18>(bytes, out, |b, o| {
-            let d = half(word(b));
-            nibbles::<FMA>(b[2..].first_chunk().expect("16 bytes"), d, d * -8.0, o);
-        }),
-        DType::Q4_1 => blocks::<FMA, 20>(bytes, out, |b, o| {
-            nibbles::<FMA>(b[4..].first_chunk().expect("16 bytes"), half(word(b)), half(word(&b[2..])), o);
-        }),
-        DType::Q8_0 => blocks::<FMA, 34>(bytes, out, |b, o| {
-            let d = half(word(b));
-            let q: &[u8; 32] = b[2..].first_chunk().expect("32 bytes");
-            for i in 0..32 {
-                o[i] = f32::from(q[i].cast_signed()) * d;
+        DType::Q4_0 => {
+            for (b, o) in bytes.as_chunks::<18>().0.iter().zip(out.as_chunks_mut::<32>().0) {
+                let d = half(word(b));
+                nibbles::<FMA>(b[2..].first_chunk().expect("16 bytes"), d, d * -8.0, o);
             }
-        }),
+        }
+        DType::Q4_1 => {
+            for (b, o) in bytes.as_chunks::<20>().0.iter().zip(out.as_chunks_mut::<32>().0) {
+                nibbles::<FMA>(b[4..].first_chunk().expect("16 bytes"), half(word(b)), half(word(&b[2..])), o);
+            }
+        }
+        DType::Q8_0 => {
+            for (b, o) in bytes.as_chunks::<34>().0.iter().zip(out.as_chunks_mut::<32>().0) {
+                let d = half(word(b));
+                let q: &[u8; 32] = b[2..].first_chunk().expect("32 bytes");
+                for i in 0..32 {
+                    o[i] = f32::from(q[i].cast_signed()) * d;
+                }
+            }
+        }
     }
 }
 
