@@ -8,6 +8,7 @@ mod buffer;
 mod device;
 pub mod kernels;
 mod pool;
+pub mod scratch;
 pub mod simd;
 
 pub use buffer::Buf;

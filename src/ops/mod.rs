@@ -17,6 +17,7 @@ pub mod rng;
 pub mod rope;
 pub mod sample;
 
+use crate::cpu::kernels::activation::Curve;
 use crate::gpu::Gpu;
 
 /// True when row kernels run one thread per row without barriers (software adapters), not one workgroup per row.
@@ -49,6 +50,16 @@ impl Act {
             Act::GeluTanh => "GELU_TANH",
             Act::Relu => "RELU",
             Act::Silu => "SILU",
+        }
+    }
+
+    /// Its name among the processor's kernels.
+    pub(crate) fn curve(self) -> Curve {
+        match self {
+            Act::Gelu => Curve::Gelu,
+            Act::GeluTanh => Curve::GeluTanh,
+            Act::Relu => Curve::Relu,
+            Act::Silu => Curve::Silu,
         }
     }
 

@@ -1,5 +1,19 @@
 //! f32 kernels over slices; no tensors, no tapes.
 
+pub mod activation;
+pub mod attention;
+pub mod attention_bwd;
+pub mod elementwise;
+pub mod lanes;
+pub mod loss;
+pub mod math;
+pub mod norm;
+pub mod optim;
 mod packed;
+pub mod random;
+pub mod reduce;
+pub mod rope;
+pub mod rows;
+pub mod sample;
 
 pub use packed::Packed;
