@@ -42,7 +42,7 @@ impl GeluTanh {
     /// ½(1 + tanh u) = σ(2u), the clamped x and 2u′. Beyond ±20 nothing changes any more, and x³ would overflow.
     #[inline(always)]
     fn parts<const FMA: bool>(x: f32) -> (f32, f32, f32) {
-        const TWICE: f32 = 2.0 * 0.797_884_56;
+        const TWICE: f32 = 2.0 * 0.797_884_6;
         let c = if x > 20.0 { 20.0 } else { x };
         let c = if c < -20.0 { -20.0 } else { c };
         let square = c * c;

@@ -232,6 +232,7 @@ struct Block<'s> {
 }
 
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 fn advance_body<const FMA: bool>(b: &mut Block<'_>, k: &[f32], v: &[f32], stride: usize, dim: usize, first: usize, n: usize, sees: &Sees) {
     let lanes = b.lanes;
     mul::<FMA, false>(b.p, k, (stride, 1), b.q, n, dim, lanes);
@@ -244,8 +245,8 @@ fn advance_body<const FMA: bool>(b: &mut Block<'_>, k: &[f32], v: &[f32], stride
             let row = &mut row[at..at + W];
             if partial {
                 let key = (first + j) as u32;
-                for w in 0..W {
-                    row[w] = if key.wrapping_sub(sees.begin[at + w]) < sees.len[at + w] { row[w] } else { f32::NEG_INFINITY };
+                for (s, (begin, len)) in row.iter_mut().zip(sees.begin[at..].iter().zip(&sees.len[at..])) {
+                    *s = if key.wrapping_sub(*begin) < *len { *s } else { f32::NEG_INFINITY };
                 }
             }
             for w in 0..W {
@@ -457,6 +458,45 @@ fn heads_n<const FMA: bool, const G: usize>(job: &Few, q: &[f32], k: &[f32], v: 
         for g in 0..G {
             for (o, s) in o[g * dim + d..][..width].iter_mut().zip(&acc[g]) {
                 *o = s * inverse[g];
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::kernels::attention_bwd::{Reads, delta, dkv, dq};
+
+    fn values(n: usize, seed: u32) -> Vec<f32> {
+        (0..n as u32).map(|i| (i.wrapping_add(seed).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0).collect()
+    }
+
+    /// Outputs and gradients for rows of `t` positions in two batch rows.
+    fn run(threads: usize, t: usize, heads: usize, kv_heads: usize, dim: usize) -> [Vec<f32>; 5] {
+        let pool = Pool::new(Some(threads));
+        let spans: Vec<u32> = (0..2 * t as u32).flat_map(|i| [(i % t as u32).saturating_sub(70), i % t as u32 + 1]).collect();
+        let a = Attend { heads, kv_heads, dim, scale: 0.3, t, s: t, spans: Spans::Rows(&spans) };
+        let (q, g) = (values(2 * t * heads * dim, 1), values(2 * t * heads * dim, 2));
+        let (k, v) = (values(2 * t * kv_heads * dim, 3), values(2 * t * kv_heads * dim, 4));
+        let mut out = [q.len(), 2 * t * heads, q.len(), k.len(), v.len()].map(|n| vec![f32::NAN; n]);
+        let [o, lse, gq, gk, gv] = &mut out;
+        forward(&pool, &a, &q, &k, &v, o, lse);
+        let mut stats = vec![0.0; 2 * lse.len()];
+        delta(&pool, &mut stats, o, &g, lse);
+        let x = Reads { q: &q, k: &k, v: &v, dout: &g, stats: &stats };
+        dq(&pool, &a, x, gq, false);
+        dkv(&pool, &a, x, (gk, false), (gv, false));
+        out
+    }
+
+    #[test]
+    fn threads_do_not_change_a_bit() {
+        for (t, heads, kv_heads, dim) in [(150, 3, 1, 20), (97, 4, 4, 16), (2, 6, 3, 33)] {
+            let one = run(1, t, heads, kv_heads, dim);
+            assert!(one.iter().flatten().all(|v| v.is_finite()));
+            for threads in [2, 5] {
+                assert_eq!(run(threads, t, heads, kv_heads, dim), one, "{threads} threads, {t} × {heads} heads");
             }
         }
     }

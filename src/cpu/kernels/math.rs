@@ -47,14 +47,14 @@ pub fn phi<const FMA: bool>(x: f32) -> f32 {
     let z = x.abs() * FRAC_1_SQRT_2;
     let t = 1.0 / fma::<FMA>(z, 0.5, 1.0);
     let p = fma::<FMA>(0.170_872_77, t, -0.822_152_23);
-    let p = fma::<FMA>(p, t, 1.488_515_87);
-    let p = fma::<FMA>(p, t, -1.135_203_98);
+    let p = fma::<FMA>(p, t, 1.488_515_9);
+    let p = fma::<FMA>(p, t, -1.135_204);
     let p = fma::<FMA>(p, t, 0.278_868_07);
     let p = fma::<FMA>(p, t, -0.186_288_06);
     let p = fma::<FMA>(p, t, 0.096_784_18);
     let p = fma::<FMA>(p, t, 0.374_091_96);
-    let p = fma::<FMA>(p, t, 1.000_023_68);
-    let p = fma::<FMA>(p, t, -1.265_512_23);
+    let p = fma::<FMA>(p, t, 1.000_023_7);
+    let p = fma::<FMA>(p, t, -1.265_512_2);
     let tail = 0.5 * t * exp::<FMA>(fma::<FMA>(-z, z, p));
     if x < 0.0 { tail } else { 1.0 - tail }
 }

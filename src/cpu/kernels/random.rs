@@ -39,8 +39,9 @@ pub fn exponential(h: u32) -> f64 {
 #[inline(always)]
 fn mix(v: &mut [[u32; HASHES]; 4]) {
     for (to, a, b) in [(0, 1, 3), (1, 2, 0), (2, 0, 1), (3, 1, 2)] {
-        for i in 0..HASHES {
-            v[to][i] = v[to][i].wrapping_add(v[a][i].wrapping_mul(v[b][i]));
+        let (a, b) = (v[a], v[b]);
+        for ((to, a), b) in v[to].iter_mut().zip(a).zip(b) {
+            *to = to.wrapping_add(a.wrapping_mul(b));
         }
     }
 }
