@@ -125,6 +125,22 @@ impl Pool {
         });
     }
 
+    /// As [`Pool::rows`] over any number of equally long outputs, element by element.
+    ///
+    /// # Panics
+    /// When they are not equally long.
+    pub fn all<const N: usize>(&self, outs: [&mut [f32]; N], least: usize, task: impl Fn(usize, [&mut [f32]; N]) + Sync) {
+        let n = outs.first().map_or(0, |o| o.len());
+        let outs = outs.map(|o| {
+            assert_eq!(o.len(), n, "outputs of one length");
+            Shared(o.as_mut_ptr())
+        });
+        self.ranges(n, least, |r| {
+            // SAFETY: as in `rows`.
+            task(r.start, outs.map(|o| unsafe { o.part(r.clone()) }));
+        });
+    }
+
     fn pieces(&self, n: usize, least: usize) -> usize {
         let most = n / least.max(1);
         match self.threads() {

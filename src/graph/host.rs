@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::{Back, Desc, Lower, Op, Place, StepParams, Tape, Tensor};
+use super::{Back, CpuIo, Desc, Lower, Op, Place, StepParams, Tape, Tensor};
+use crate::cpu::kernels::elementwise;
 use crate::gpu::KernelKey;
 use crate::{Error, Result};
 
@@ -148,6 +149,11 @@ impl Op for Copy {
         for (i, v) in x.iter().enumerate() {
             io.add(0, i, *v);
         }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        elementwise::copy(io.pool(), io.out(0), io.f32(0), io.acc(0));
         Ok(())
     }
 

@@ -2,8 +2,9 @@
 
 use super::Act;
 use super::elementwise::{Units, units};
+use crate::cpu::kernels::activation::{self as kernels, Halves};
 use crate::gpu::KernelKey;
-use crate::graph::{Back, Desc, HostIo, Lower, Op, Val};
+use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op, Val};
 use crate::{Error, Result};
 
 /// `y = act(x)`, element by element.
@@ -32,6 +33,11 @@ impl Op for Activation {
         for (i, v) in io.input(0).iter().enumerate() {
             io.add(0, i, self.kind.value(*v));
         }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        kernels::forward(io.pool(), self.kind.curve(), io.out(0), io.f32(0));
         Ok(())
     }
 
@@ -75,6 +81,11 @@ impl Op for ActivationBwd {
         }
         Ok(())
     }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        kernels::backward(io.pool(), self.kind.curve(), io.out(0), io.f32(0), io.f32(1), io.acc(0));
+        Ok(())
+    }
 }
 
 /// `y = act(gate)·up`. Inputs: gate_up (M, 2F) with the gate columns first, or gate (M, F) and up (M, F). Output: (M, F).
@@ -103,6 +114,10 @@ impl Gated {
     fn at(fused: bool, cols: usize, i: usize) -> (usize, usize) {
         if fused { (i + i / cols * cols, i + i / cols * cols + cols) } else { (i, i) }
     }
+}
+
+fn halves<'a>(io: &CpuIo<'a>, fused: bool) -> Halves<'a> {
+    if fused { Halves::Fused(io.f32(0)) } else { Halves::Apart(io.f32(0), io.f32(1)) }
 }
 
 impl Op for Gated {
@@ -137,6 +152,11 @@ impl Op for Gated {
             let (a, b) = Gated::at(fused, cols, i);
             io.add(0, i, self.kind.value(g[a]) * u[b]);
         }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        kernels::gated(io.pool(), self.kind.curve(), io.out(0), halves(io, io.inputs() == 1), io.out_desc(0).cols());
         Ok(())
     }
 
@@ -212,6 +232,18 @@ impl Op for GatedBwd {
                 io.add(0, b, dy[i] * self.kind.value(g[a]));
             }
         }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let last = io.inputs() - 1;
+        let part = match self.part {
+            Part::Both => kernels::Part::Both,
+            Part::Gate => kernels::Part::Gate,
+            Part::Up => kernels::Part::Up,
+        };
+        let x = halves(io, self.part == Part::Both);
+        kernels::gated_bwd(io.pool(), self.kind.curve(), part, io.out(0), x, io.f32(last), io.desc(last).cols(), io.acc(0));
         Ok(())
     }
 }

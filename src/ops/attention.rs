@@ -1,8 +1,11 @@
 //! Attention with grouped query heads over whatever keys each query sees: online softmax, scores never stored.
 
 use super::{row_grid, serial_rows};
+use crate::cpu::kernels::attention::{Attend, Spans, forward};
+use crate::cpu::kernels::attention_bwd::{self, Reads};
+use crate::cpu::scratch;
 use crate::gpu::{Buf, Gpu, KernelKey};
-use crate::graph::{Back, Desc, HostIo, Lower, Op};
+use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -98,6 +101,12 @@ impl Sizes {
     /// Grid of `groups` workgroups per (batch row, key head).
     fn grid(&self, gpu: &Gpu, groups: usize) -> [u32; 3] {
         gpu.grid(groups * self.batch * self.kv_heads, 1)
+    }
+
+    /// For the kernels of the processor.
+    fn attend<'a>(&self, spans: &'a [u32]) -> Attend<'a> {
+        let Sizes { heads, kv_heads, dim, scale, t, s, .. } = *self;
+        Attend { heads, kv_heads, dim, scale, t, s, spans: if self.cached { Spans::Slots(spans) } else { Spans::Rows(spans) } }
     }
 
     /// Multiplications and additions if every query saw every key.
@@ -257,6 +266,12 @@ impl Op for Attention {
         Ok(())
     }
 
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let sizes = self.sizes(io.desc(0), io.desc(1));
+        forward(io.pool(), &sizes.attend(io.u32(3)), io.f32(0), io.f32(1), io.f32(2), io.out(0), io.out(1));
+        Ok(())
+    }
+
     fn differentiable(&self) -> bool {
         true
     }
@@ -318,6 +333,11 @@ impl Op for AttentionDelta {
         }
         Ok(())
     }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        attention_bwd::delta(io.pool(), io.out(0), io.f32(0), io.f32(1), io.f32(2));
+        Ok(())
+    }
 }
 
 /// Gradient of [`Attention`] with respect to q. Inputs: q, k, v, spans, do, stats of [`AttentionDelta`]. Output: dq.
@@ -348,6 +368,12 @@ impl Op for AttentionDq {
                 io.add(0, qat + d, ds * k[kat + d]);
             }
         });
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let s = self.0.sizes(io.desc(0), io.desc(1));
+        attention_bwd::dq(io.pool(), &s.attend(io.u32(3)), reads(io), io.out(0), io.acc(0));
         Ok(())
     }
 }
@@ -383,6 +409,18 @@ impl Op for AttentionDkv {
         });
         Ok(())
     }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let s = self.0.sizes(io.desc(0), io.desc(1));
+        let (dk, dv) = ((io.out(0), io.acc(0)), (io.out(1), io.acc(1)));
+        attention_bwd::dkv(io.pool(), &s.attend(io.u32(3)), reads(io), dk, dv);
+        Ok(())
+    }
+}
+
+/// The inputs of both gradients.
+fn reads<'a>(io: &CpuIo<'a>) -> Reads<'a> {
+    Reads { q: io.f32(0), k: io.f32(1), v: io.f32(2), dout: io.f32(4), stats: io.f32(5) }
 }
 
 impl AttentionCached {
@@ -418,6 +456,13 @@ impl Op for AttentionCached {
         let (q, cache, spans) = (io.input(0), io.input(1), io.input(2));
         let (k, v) = cache.split_at(cache.len() / 2);
         self.sizes(&io.descs[0], &io.descs[1]).host(io, &q, k, v, &spans);
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let sizes = self.sizes(io.desc(0), io.desc(1));
+        let (k, v) = io.f32(1).split_at(io.desc(1).len() / 2);
+        scratch::with(sizes.t * sizes.heads, |lse| forward(io.pool(), &sizes.attend(io.u32(2)), io.f32(0), k, v, io.out(0), lse));
         Ok(())
     }
 }

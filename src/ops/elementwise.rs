@@ -1,8 +1,9 @@
 //! Sums, products, scaling and dropout: ops that treat every element alike.
 
 use super::rng;
+use crate::cpu::kernels::elementwise as kernels;
 use crate::gpu::{Gpu, KernelKey};
-use crate::graph::{Back, Desc, HostIo, Lower, Op};
+use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
 use crate::{Error, Result};
 
 /// How an elementwise kernel covers its elements.
@@ -55,6 +56,11 @@ impl Op for Add {
         Ok(())
     }
 
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        kernels::add(io.pool(), io.out(0), io.f32(0), io.f32(1), io.acc(0));
+        Ok(())
+    }
+
     fn differentiable(&self) -> bool {
         true
     }
@@ -95,6 +101,11 @@ impl Op for Mul {
         for i in 0..a.len() {
             io.add(0, i, a[i] * b[i]);
         }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        kernels::mul(io.pool(), io.out(0), io.f32(0), io.f32(1), io.acc(0));
         Ok(())
     }
 
@@ -141,6 +152,11 @@ impl Op for Scale {
         for (i, v) in io.input(0).iter().enumerate() {
             io.add(0, i, f64::from(self.factor) * v);
         }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        kernels::scale(io.pool(), io.out(0), io.f32(0), self.factor, io.acc(0));
         Ok(())
     }
 
@@ -202,6 +218,13 @@ impl Op for Dropout {
                 io.add(0, i, v * f64::from(self.factor()));
             }
         }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let (seed, counter) = (io.step().seed, io.step().counter);
+        let drop = kernels::Drop { seed, counter, salt: self.salt, threshold: self.threshold(), factor: self.factor() };
+        kernels::dropout(io.pool(), io.out(0), io.f32(0), drop, io.acc(0));
         Ok(())
     }
 

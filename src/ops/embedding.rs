@@ -1,8 +1,9 @@
 //! Rows picked by index: the token embedding and the gathering of rows.
 
 use super::elementwise::{Units, units};
+use crate::cpu::kernels::rows as kernels;
 use crate::gpu::KernelKey;
-use crate::graph::{Back, Desc, HostIo, Lower, Op};
+use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -65,6 +66,11 @@ impl Op for Embedding {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        kernels::embed(io.pool(), io.out(0), &io.weight(1), io.u32(0));
         Ok(())
     }
 
@@ -134,6 +140,11 @@ impl Op for EmbeddingDw {
         }
         Ok(())
     }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        kernels::scatter(io.pool(), io.out(0), io.f32(1), io.u32(0), io.desc(1).cols(), io.acc(0));
+        Ok(())
+    }
 }
 
 /// `y[r] = x[idx[r]]`. Inputs: x (M, C), idx (R) u32, inv (M) u32. Output: (R, C). [`NO_ROW`] in `idx` gives a row of zeros.
@@ -161,6 +172,11 @@ impl Op for GatherRows {
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
         gather_host(io, 0, 1);
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        kernels::gather(io.pool(), io.out(0), io.f32(0), io.u32(1), io.desc(0).cols(), io.acc(0));
         Ok(())
     }
 
@@ -195,6 +211,11 @@ impl Op for GatherRowsBwd {
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
         gather_host(io, 0, 1);
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        kernels::gather(io.pool(), io.out(0), io.f32(0), io.u32(1), io.desc(0).cols(), io.acc(0));
         Ok(())
     }
 }

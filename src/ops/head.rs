@@ -3,7 +3,7 @@
 
 use super::matmul::{self, Extras};
 use super::{row_grid, serial_rows};
-use crate::cpu::kernels::{Packed, gemm, rows};
+use crate::cpu::kernels::{Packed, gemm, head};
 use crate::cpu::{Pool, scratch};
 use crate::gpu::{Buf, KernelKey};
 use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
@@ -31,7 +31,7 @@ fn chunk_rows(rows: usize, vocab: usize) -> usize {
 /// Logits of rows of h on the processor, a chunk at a time: `each(first row, logits)`.
 fn in_chunks(pool: &Pool, h: &[f32], w: Packed<'_>, mut each: impl FnMut(usize, &mut [f32])) {
     let (c, v) = (w.cols, w.rows);
-    let total = if c == 0 { 0 } else { h.len() / c };
+    let total = h.len().checked_div(c).unwrap_or(0);
     let step = chunk_rows(total, v).max(1);
     scratch::with(step * v, |logits| {
         for first in (0..total).step_by(step) {
@@ -109,7 +109,7 @@ impl Op for LinearLogps {
         in_chunks(io.pool(), h, w, |first, logits| {
             let n = logits.len() / w.rows;
             let grad = self.saved.then_some(&[][..]);
-            rows::logps(io.pool(), logits, &targets[first..first + n], Some(&mut logp[first..first + n]), grad);
+            head::logps(io.pool(), logits, &targets[first..first + n], Some(&mut logp[first..first + n]), grad);
             if let Some(dh) = &mut dh {
                 gemm::dx(io.pool(), n, logits, w, &mut dh[first * c..(first + n) * c], false);
             }
@@ -224,7 +224,7 @@ impl Op for LinearLogpsBwd {
         let c = w.cols;
         in_chunks(io.pool(), h, w, |first, logits| {
             let n = logits.len() / w.rows;
-            rows::logps(io.pool(), logits, &targets[first..first + n], None, Some(&dlogp[first..first + n]));
+            head::logps(io.pool(), logits, &targets[first..first + n], None, Some(&dlogp[first..first + n]));
             gemm::dx(io.pool(), n, logits, w, &mut dh[first * c..(first + n) * c], io.acc(0));
             if let Some(dw) = &mut dw {
                 gemm::dw(io.pool(), [n, w.rows, c], logits, &h[first * c..(first + n) * c], dw, io.acc(1) || first > 0);

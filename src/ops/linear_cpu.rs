@@ -2,6 +2,7 @@
 
 use super::Act;
 use super::linear::LoraSeg;
+use crate::cpu::kernels::activation::{self, Halves};
 use crate::cpu::kernels::{Packed, gemm, lora};
 use crate::cpu::{Pool, scratch};
 
@@ -25,16 +26,9 @@ pub(super) fn seg(s: &LoraSeg, step: f32) -> lora::Seg {
 pub(super) fn forward(pool: &Pool, m: usize, x: &[f32], w: Packed<'_>, y: &mut [f32], extras: &Extras<'_>, glu: Option<Act>) {
     let n = w.rows;
     let Some(act) = glu else { return plain(pool, m, x, w, y, extras) };
-    let f = n / 2;
     scratch::with(m * n, |both| {
         plain(pool, m, x, w, both, extras);
-        let both = &*both;
-        pool.rows(y, f, 4, |first, y| {
-            for (y, b) in y.chunks_exact_mut(f).zip(both[first * n..].chunks_exact(n)) {
-                let (gate, up) = b.split_at(f);
-                act.gate(gate, up, y);
-            }
-        });
+        activation::gated(pool, act.curve(), y, Halves::Fused(both), n / 2);
     });
 }
 

@@ -3,8 +3,9 @@
 
 use super::elementwise::{Units, units};
 use super::{row_grid, serial_rows};
+use crate::cpu::kernels::loss as kernels;
 use crate::gpu::{Buf, KernelKey};
-use crate::graph::{Back, Desc, HostIo, Lower, Op};
+use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -52,6 +53,11 @@ impl Op for SftLoss {
                 io.add(0, 3, -logp[i]);
             }
         }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        kernels::sft(io.out(0), io.out(1), io.f32(0), io.f32(1), io.step().loss_scale);
         Ok(())
     }
 }
@@ -126,6 +132,13 @@ impl Op for DpoLoss {
         }
         Ok(())
     }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let s = io.step();
+        let numbers = kernels::Dpo { beta: s.beta, smoothing: s.label_smoothing, scale: s.loss_scale };
+        kernels::dpo(io.out(0), io.out(1), io.f32(0), io.u32(1), io.f32(2), io.f32(3), numbers);
+        Ok(())
+    }
 }
 
 fn check_targets(op: &str, inputs: &[&Desc]) -> Result<()> {
@@ -179,6 +192,16 @@ impl Op for GatherLogps {
             let (logp, lse) = logp_host(z, t[row]);
             io.add(0, row, logp);
             io.add(1, row, lse);
+        }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let (z, cols) = (io.f32(0), io.desc(0).cols());
+        let (logp, lse) = (io.out(0), io.out(1));
+        kernels::lse(io.pool(), lse, z, cols);
+        for (((logp, lse), target), z) in logp.iter_mut().zip(lse).zip(io.u32(1)).zip(z.chunks(cols)) {
+            *logp = kernels::logp(z, *target, *lse);
         }
         Ok(())
     }
@@ -238,6 +261,16 @@ impl Op for CrossEntropy {
         Ok(())
     }
 
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let (z, cols) = (io.f32(0), io.desc(0).cols());
+        let lse = io.out(1);
+        kernels::lse(io.pool(), lse, z, cols);
+        let rows = lse.iter().zip(io.u32(1)).zip(io.f32(2)).zip(z.chunks(cols));
+        let of = |w: f32, logp: f32| if w == 0.0 { 0.0 } else { -f64::from(w) * f64::from(logp) };
+        io.out(0)[0] = rows.map(|(((lse, target), w), z)| of(*w, kernels::logp(z, *target, *lse))).sum::<f64>() as f32;
+        Ok(())
+    }
+
     fn differentiable(&self) -> bool {
         true
     }
@@ -287,6 +320,14 @@ impl Op for GatherLogpsBwd {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let (last, lse) = (io.f32(io.inputs() - 1), io.f32(2));
+        let weights = (io.inputs() == 5).then(|| io.f32(3));
+        let g = |row: usize| weights.map_or_else(|| last[row], |w| -last[0] * w[row]);
+        kernels::logps_bwd(io.pool(), io.out(0), io.f32(0), io.u32(1), lse, g, io.acc(0));
         Ok(())
     }
 }

@@ -18,6 +18,7 @@ pub mod rng;
 pub mod rope;
 pub mod sample;
 
+use crate::cpu::kernels::activation::Curve;
 use crate::gpu::Gpu;
 
 /// True when row kernels run one thread per row without barriers (software adapters), not one workgroup per row.
@@ -53,6 +54,16 @@ impl Act {
         }
     }
 
+    /// Its name among the processor's kernels.
+    pub(crate) fn curve(self) -> Curve {
+        match self {
+            Act::Gelu => Curve::Gelu,
+            Act::GeluTanh => Curve::GeluTanh,
+            Act::Relu => Curve::Relu,
+            Act::Silu => Curve::Silu,
+        }
+    }
+
     /// f(x) in f64.
     pub fn value(self, x: f64) -> f64 {
         match self {
@@ -60,16 +71,6 @@ impl Act {
             Act::GeluTanh => 0.5 * x * (1.0 + tanh_argument(x).tanh()),
             Act::Relu => x.max(0.0),
             Act::Silu => x / (1.0 + (-x).exp()),
-        }
-    }
-
-    /// `out = f(gate)·up` in f32.
-    pub(crate) fn gate(self, gate: &[f32], up: &[f32], out: &mut [f32]) {
-        for ((o, g), u) in out.iter_mut().zip(gate).zip(up) {
-            *o = match self {
-                Act::Silu => g / (1.0 + (-g).exp()) * u,
-                other => other.value(f64::from(*g)) as f32 * u,
-            };
         }
     }
 

@@ -1,8 +1,9 @@
 //! RMSNorm (Zhang & Sennrich 2019) and LayerNorm (Ba et al. 2016).
 
 use super::{row_grid, serial_rows};
+use crate::cpu::kernels::norm as kernels;
 use crate::gpu::KernelKey;
-use crate::graph::{Back, Desc, HostIo, Lower, Op};
+use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
 use crate::{Error, Result};
 
 /// `y = x / sqrt(mean(x²) + eps) · w` over the last axis, or over groups of it (heads) as long as w. Inputs: x (…, G·C), w (C).
@@ -47,6 +48,11 @@ impl Op for RmsNorm {
             }
             io.add(1, row, r);
         }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        kernels::rms(io.pool(), io.out(0), io.out(1), io.f32(0), io.f32(1), self.eps);
         Ok(())
     }
 
@@ -104,6 +110,11 @@ impl Op for RmsNormBwd {
         }
         Ok(())
     }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        kernels::rms_bwd(io.pool(), io.out(0), io.f32(0), io.f32(1), io.f32(2), io.f32(3), io.acc(0));
+        Ok(())
+    }
 }
 
 /// `y = (x − mean) / sqrt(var + eps) · w + b` over the last axis, with the biased variance. Inputs: x (…, C), w (C), b (C). Outputs:
@@ -150,6 +161,11 @@ impl Op for LayerNorm {
             io.add(1, 2 * row, mean);
             io.add(1, 2 * row + 1, r);
         }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        kernels::layer(io.pool(), io.out(0), io.out(1), io.f32(0), io.f32(1), io.f32(2), self.eps);
         Ok(())
     }
 
@@ -217,6 +233,11 @@ impl Op for LayerNormBwd {
         }
         Ok(())
     }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        kernels::layer_bwd(io.pool(), io.out(0), io.f32(0), io.f32(1), io.f32(2), io.f32(3), io.acc(0));
+        Ok(())
+    }
 }
 
 /// Gradient of a norm's weight (and bias). Inputs: x, stats, dy. Outputs: dw, and db with `mean`.
@@ -261,6 +282,16 @@ impl Op for NormDw {
                     io.add(1, i, g);
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let (x, stats, dy) = (io.f32(0), io.f32(1), io.f32(2));
+        if self.mean {
+            kernels::dw_db(io.pool(), (io.out(0), io.acc(0)), (io.out(1), io.acc(1)), x, stats, dy);
+        } else {
+            kernels::dw(io.pool(), io.out(0), io.acc(0), x, stats, dy);
         }
         Ok(())
     }

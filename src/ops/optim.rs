@@ -2,8 +2,9 @@
 
 use super::elementwise::{Units, units};
 use super::{row_grid, serial_rows};
+use crate::cpu::kernels::optim as kernels;
 use crate::gpu::KernelKey;
-use crate::graph::{Desc, HostIo, Lower, Op, Tape, Val};
+use crate::graph::{CpuIo, Desc, HostIo, Lower, Op, Tape, Val};
 use crate::{Error, Result};
 
 /// Partial sums of one gradient buffer of `n` elements: some 4096 elements each, so that no thread loops for long.
@@ -48,6 +49,12 @@ impl Op for GradNorm {
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
         let squares: f64 = io.inputs.iter().flat_map(|g| g.iter()).map(|g| g * g).sum();
         io.add(0, 0, squares.sqrt());
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let squares: f64 = (0..io.inputs()).map(|i| kernels::sum_squares(io.pool(), io.f32(i))).sum();
+        io.out(0)[0] = squares.sqrt() as f32;
         Ok(())
     }
 }
@@ -119,6 +126,35 @@ impl Op for AdamW {
             io.outputs[0][i] =
                 io.outputs[0][i] * keep - f(s.learning_rate) / f(s.correction1) * m / (v.sqrt() / f(s.correction2).sqrt() + f(s.epsilon));
         }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let s = io.step();
+        let f = |v: f32| f64::from(v);
+        let norm = f(io.f32(0)[0]);
+        let range = self.start..self.start + self.len;
+        let [p, g, m, v] = [0, 1, 2, 3].map(|i| &mut io.out(i)[range.clone()]);
+        if !norm.is_finite() {
+            g.fill(0.0);
+            return Ok(());
+        }
+        let mut scale = f(s.grad_scale);
+        if s.max_grad_norm > 0.0 {
+            scale *= (f(s.max_grad_norm) / (norm * f(s.grad_scale) + 1e-6)).min(1.0);
+        }
+        let step = kernels::Step {
+            scale: scale as f32,
+            beta1: s.beta1,
+            beta2: s.beta2,
+            rest1: (1.0 - f(s.beta1)) as f32,
+            rest2: (1.0 - f(s.beta2)) as f32,
+            keep: if self.decay { (1.0 - f(s.learning_rate) * f(s.weight_decay)) as f32 } else { 1.0 },
+            rate: (f(s.learning_rate) / f(s.correction1)) as f32,
+            root: (1.0 / f(s.correction2).sqrt()) as f32,
+            epsilon: s.epsilon,
+        };
+        kernels::adamw(io.pool(), [p, g, m, v], &step);
         Ok(())
     }
 }

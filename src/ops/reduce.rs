@@ -1,8 +1,9 @@
 //! Softmax, and sums, means and maxima over the last axis or over everything.
 
 use super::{row_grid, serial_rows};
+use crate::cpu::kernels::reduce as kernels;
 use crate::gpu::KernelKey;
-use crate::graph::{Back, Desc, HostIo, Lower, Op};
+use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -50,6 +51,12 @@ impl Op for Softmax {
         Ok(())
     }
 
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let lengths = (io.inputs() == 2).then(|| io.u32(1));
+        kernels::softmax(io.pool(), io.out(0), io.f32(0), lengths, io.desc(0).cols());
+        Ok(())
+    }
+
     fn differentiable(&self) -> bool {
         true
     }
@@ -92,6 +99,11 @@ impl Op for SoftmaxBwd {
                 io.add(0, i, y[i] * (dy[i] - dot));
             }
         }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        kernels::softmax_bwd(io.pool(), io.out(0), io.f32(0), io.f32(1), io.desc(0).cols(), io.acc(0));
         Ok(())
     }
 }
@@ -186,6 +198,16 @@ impl Op for Reduce {
         Ok(())
     }
 
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let (_, cols) = self.rows(io.desc(0));
+        if self.fold == Fold::Max {
+            kernels::max(io.pool(), io.out(0), io.out(1), io.f32(0), cols);
+        } else {
+            kernels::sum(io.pool(), io.out(0), io.f32(0), cols, self.scale(cols));
+        }
+        Ok(())
+    }
+
     fn differentiable(&self) -> bool {
         true
     }
@@ -240,6 +262,16 @@ impl Op for ReduceBwd {
             } else if io.inputs[1][i] == io.inputs[2][row] {
                 io.add(0, i, dy[row] / io.inputs[3][row]);
             }
+        }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        if io.inputs() == 1 {
+            kernels::sum_bwd(io.pool(), io.out(0), io.f32(0), self.cols, self.scale as f32, io.acc(0));
+        } else {
+            let maxima = kernels::Maxima { x: io.f32(1), y: io.f32(2), count: io.f32(3) };
+            kernels::max_bwd(io.pool(), io.out(0), io.f32(0), maxima, self.cols, io.acc(0));
         }
         Ok(())
     }

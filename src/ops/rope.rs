@@ -1,8 +1,9 @@
 //! Rotary position embedding (RoFormer, Su et al. 2021), together with the split of a fused projection into heads and, while
 //! generating, with the write into the key/value cache.
 
+use crate::cpu::kernels::rope as kernels;
 use crate::gpu::{Buf, KernelKey};
-use crate::graph::{Back, Desc, HostIo, Lower, Op};
+use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -134,6 +135,26 @@ impl RopeSplit {
         }
     }
 
+    /// For the kernels of the processor; positions are input `at`, frequencies the next.
+    fn kernel<'a>(&self, io: &CpuIo<'a>, at: usize, inverse: bool) -> kernels::Rope<'a> {
+        let RopeSplit { dim, rotary, interleaved, mscale, .. } = *self;
+        kernels::Rope { dim, rotary, interleaved, mscale, positions: io.u32(at), inv_freq: io.f32(at + 1), inverse }
+    }
+
+    /// q, k and v as parts of one input or as inputs of their own.
+    fn columns<'a>(&self, io: &CpuIo<'a>, fused: bool) -> [kernels::Columns<'a>; 3] {
+        let widths = [self.heads, self.kv_heads, self.kv_heads].map(|n| n * self.dim);
+        let (stride, mut first) = (widths.iter().sum(), 0);
+        [0, 1, 2].map(|i| {
+            let width = widths[i];
+            first += width;
+            match fused {
+                true => kernels::Columns { data: io.f32(0), first: first - width, width, stride },
+                false => kernels::Columns::all(io.f32(i), width),
+            }
+        })
+    }
+
     /// Runs the host's forward pass and hands each element to `put(io, tensor, row, index in the tensor, value)`.
     fn host_split(&self, io: &mut HostIo<'_>, extra: usize, mut put: impl FnMut(&mut HostIo<'_>, usize, usize, usize, f64)) {
         let fused = io.descs.len() - extra == 3;
@@ -182,6 +203,15 @@ impl Op for RopeSplit {
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
         self.host_split(io, 0, |io, t, _, at, v| io.add(t, at, v));
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let n = io.inputs();
+        let rope = self.kernel(io, n - 2, false);
+        let [q, k, v] = self.columns(io, n == 3);
+        kernels::pair(io.pool(), &rope, (io.out(0), io.out(1)), q, k);
+        kernels::copy(io.pool(), io.out(2), v);
         Ok(())
     }
 
@@ -261,6 +291,18 @@ impl Op for RopeBwd {
         s.turn(&positions, &inv_freq, -1.0, get, |row, head, c, v| io.add(0, (row * all + head) * s.dim + c, v));
         Ok(())
     }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let s = &self.same;
+        let mut next = 2;
+        let widths = [s.heads, s.kv_heads, s.kv_heads].map(|n| n * s.dim);
+        let parts = [0, 1, 2].map(|i| {
+            next += usize::from(self.has[i]);
+            (widths[i], self.has[i].then(|| io.f32(next - 1)))
+        });
+        kernels::backward(io.pool(), &s.kernel(io, 0, true), io.out(0), parts, io.acc(0));
+        Ok(())
+    }
 }
 
 /// As [`RopeSplit`], with keys and values written to a cache. Inputs: those of [`RopeSplit`], then slots (M) u32.
@@ -320,6 +362,15 @@ impl Op for RopeAppend {
                 _ => {}
             }
         });
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let n = io.inputs();
+        let rope = self.same.kernel(io, n - 3, false);
+        let [q, k, v] = self.same.columns(io, n == 4);
+        kernels::heads(io.pool(), &rope, io.out(0), q);
+        kernels::append(io.pool(), &rope, io.out(1), io.u32(n - 1), k, v);
         Ok(())
     }
 }

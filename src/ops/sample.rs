@@ -1,8 +1,9 @@
 //! Sampling on the GPU: one token per row from its logits, 4 bytes to read back.
 
 use super::{rng, serial_rows};
+use crate::cpu::kernels::sample as kernels;
 use crate::gpu::KernelKey;
-use crate::graph::{Desc, HostIo, Lower, Op, Tape, Val};
+use crate::graph::{CpuIo, Desc, HostIo, Lower, Op, Tape, Val};
 use crate::{Error, Result};
 
 /// Logits of a row that one thread or workgroup looks at (`CHUNK` of `common/sample.wgsl`), and words it leaves (`PART`).
@@ -91,6 +92,21 @@ impl Op for Sample {
                 *word = f64::from(*word as u32 | 1 << (i % 32));
             }
         }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let s = io.step();
+        let settings = kernels::Settings {
+            temperature: s.temperature,
+            top_p: s.top_p,
+            min_p: s.min_p,
+            repetition_penalty: s.repetition_penalty,
+            top_k: s.top_k,
+            seed: s.seed,
+            counter: s.counter,
+        };
+        kernels::sample(io.pool(), io.f32(0), io.desc(0).cols(), io.out_u32(0), io.out(1), io.out_u32(2), &settings);
         Ok(())
     }
 }

@@ -27,8 +27,7 @@ fl_test!(
 
     /// Where exp overflows and tanh saturates: finite values, exact limits.
     async fn activation_extremes() {
-        let gpu = gpu().await;
-        for act in ACTS {
+        for (act, exec) in crate::harness::devices().await.iter().flat_map(|e| ACTS.map(|a| (a, e))) {
             for data in [vec![-100.0f64, -20.0, -6.0, -1e-4, 1e-4, 6.0, 20.0, 100.0], vec![-1e4, 1e4, -3e3], vec![-1e15, 1e15, -1e19, 1e19]]
             {
                 let ins = [values(&[data.len()], &data.iter().map(|v| f64::from(*v as f32)).collect::<Vec<_>>(), true)];
@@ -37,7 +36,7 @@ fl_test!(
                     |t: &mut fledgling::graph::Tape, v: &[fledgling::graph::Val]| Ok(vec![t.push1(Activation { kind: act }, &[v[0]])?]);
                 let seeds = [vec![1.0; data.len()]];
                 let want = crate::opcase::run(&Exec::Reference, &ins, Some(&seeds), false, &step, &build).await.unwrap();
-                let got = crate::opcase::run(&Exec::Gpu(gpu.clone()), &ins, Some(&seeds), false, &step, &build).await.unwrap();
+                let got = crate::opcase::run(exec, &ins, Some(&seeds), false, &step, &build).await.unwrap();
                 for (i, x) in data.iter().enumerate() {
                     let (g, w) = (got.outputs[0][i], want.outputs[0][i]);
                     assert!((g - w).abs() <= 2e-6 * x.abs().max(1.0), "{act:?}({x}) is {g}, not {w}");

@@ -114,24 +114,25 @@ fl_test!(
 
     /// Ranges at odd places, some decayed, some not, accumulated gradients, clipping: GPU against host, and nothing else is touched.
     async fn adamw_ranges() {
-        let gpu = gpu().await;
-        let mut rng = Rng(42);
-        let n = 300;
-        let ranges = [(0, 64, true), (64, 1, false), (65, 3, true), (70, 133, false), (208, 65, true)];
-        let p0 = frozen(&mut rng, &[n], 1.0).data;
-        let base = StepParams { learning_rate: 0.05, weight_decay: 0.1, grad_scale: 0.25, max_grad_norm: 0.5, ..StepParams::default() };
-        let host = Rig::new(&Exec::Reference, &p0, &ranges);
-        let device = Rig::new(&Exec::Gpu(gpu), &p0, &ranges);
-        for t in 1..=4 {
-            let g = frozen(&mut rng, &[n], 2.0).data;
-            let want = host.step(&g, &at(t, &base)).await;
-            let got = device.step(&g, &at(t, &base)).await;
-            for (i, name) in ["norm", "params", "grads", "m", "v"].iter().enumerate() {
-                close(&format!("{name} after step {t}"), &got[i], &want[i], 2e-5);
-            }
-            let touched = |i: usize| ranges.iter().any(|(s, l, _)| (*s..s + l).contains(&i));
-            for i in (0..n).filter(|i| !touched(*i)) {
-                assert_eq!((got[1][i], got[2][i], got[3][i]), (p0[i], g[i], 0.0), "element {i} belongs to no range");
+        for exec in crate::harness::devices().await {
+            let mut rng = Rng(42);
+            let n = 300;
+            let ranges = [(0, 64, true), (64, 1, false), (65, 3, true), (70, 133, false), (208, 65, true)];
+            let p0 = frozen(&mut rng, &[n], 1.0).data;
+            let base = StepParams { learning_rate: 0.05, weight_decay: 0.1, grad_scale: 0.25, max_grad_norm: 0.5, ..StepParams::default() };
+            let host = Rig::new(&Exec::Reference, &p0, &ranges);
+            let device = Rig::new(&exec, &p0, &ranges);
+            for t in 1..=4 {
+                let g = frozen(&mut rng, &[n], 2.0).data;
+                let want = host.step(&g, &at(t, &base)).await;
+                let got = device.step(&g, &at(t, &base)).await;
+                for (i, name) in ["norm", "params", "grads", "m", "v"].iter().enumerate() {
+                    close(&format!("{name} after step {t}"), &got[i], &want[i], 2e-5);
+                }
+                let touched = |i: usize| ranges.iter().any(|(s, l, _)| (*s..s + l).contains(&i));
+                for i in (0..n).filter(|i| !touched(*i)) {
+                    assert_eq!((got[1][i], got[2][i], got[3][i]), (p0[i], g[i], 0.0), "element {i} belongs to no range");
+                }
             }
         }
     }
@@ -140,8 +141,9 @@ fl_test!(
     async fn adamw_survives_a_bad_gradient() {
         let p0 = [1.0, 2.0, 3.0, 4.0, 5.0];
         let step = at(1, &StepParams { learning_rate: 0.1, max_grad_norm: 1.0, ..StepParams::default() });
-        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            let rig = Rig::new(&Exec::Gpu(gpu().await), &p0, &[(0, 5, false)]);
+        for (bad, exec) in crate::harness::devices().await.iter().flat_map(|e| [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(|b| (b, e)))
+        {
+            let rig = Rig::new(exec, &p0, &[(0, 5, false)]);
             let [norm, p, g, m, v] = rig.step(&[0.1, bad, 0.3, 0.0, 0.0], &step).await;
             assert!(!norm[0].is_finite());
             assert_eq!((p.as_slice(), g, m, v), (p0.as_slice(), vec![0.0; 5], vec![0.0; 5], vec![0.0; 5]));

@@ -1,7 +1,7 @@
 //! Sampling against the f64 host reference, which draws the same random numbers, and against the distribution it stands for, computed
 //! here a second time by sorting as Transformers' logits processors do.
 
-use crate::harness::gpu;
+use crate::harness::{devices, gpu};
 use crate::opcase::Rng;
 use fledgling::gpu::{Gpu, GpuOptions};
 use fledgling::graph::{Desc, Exec, HostProgram, Program, ProgramOptions, StepParams, Tape, Tensor, Val};
@@ -96,14 +96,18 @@ async fn agree(gpu: &Gpu, what: &str, logits: &[f64], rows: usize, step: StepPar
     let cols = logits.len() / rows;
     let seen: Vec<u32> = (0..cols as u32).filter(|i| i % 3 == 0).collect();
     let host = Sampler::new(&Exec::Reference, logits, rows, &seen);
-    let device = Sampler::new(&Exec::Gpu(gpu.clone()), logits, rows, &seen);
+    let devices = [Exec::Gpu(gpu.clone()), crate::harness::cpu()].map(|exec| Sampler::new(&exec, logits, rows, &seen));
     for counter in 0..draws {
         let step = StepParams { counter, ..step };
-        let (want, got) = (host.draw(&step).await, device.draw(&step).await);
-        assert_eq!(got.tokens, want.tokens, "{what}, draw {counter}");
-        assert_eq!(got.seen, want.seen, "{what}: bits of the drawn tokens");
-        for (g, w) in got.logps.iter().zip(&want.logps) {
-            assert!((g - w).abs() <= 2e-5 * w.abs().max(1.0), "{what}: logp {g}, want {w}");
+        let want = host.draw(&step).await;
+        for device in &devices {
+            let what = format!("{what} on the {}", device.exec.info().device);
+            let got = device.draw(&step).await;
+            assert_eq!(got.tokens, want.tokens, "{what}, draw {counter}");
+            assert_eq!(got.seen, want.seen, "{what}: bits of the drawn tokens");
+            for (g, w) in got.logps.iter().zip(&want.logps) {
+                assert!((g - w).abs() <= 2e-5 * w.abs().max(1.0), "{what}: logp {g}, want {w}");
+            }
         }
     }
 }
@@ -178,98 +182,102 @@ fl_test!(
 
     /// χ² of ten thousand draws against the distribution.
     async fn sample_follows_the_distribution() {
-        let exec = Exec::Gpu(gpu().await);
-        let mut rng = Rng(34);
-        let (rows, cols) = (100, 40);
-        let one = random_logits(&mut rng, cols, 3.0);
-        let seen = [1, 5, 6, 20];
-        let logits: Vec<f64> = (0..rows).flat_map(|_| one.iter().copied()).collect();
-        let sampler = Sampler::new(&exec, &logits, rows, &seen);
-        let base = warm();
-        for (name, step) in [
-            ("temperature", StepParams { temperature: 0.8, ..base }),
-            ("hot", StepParams { temperature: 30.0, ..base }),
-            ("top-k", StepParams { top_k: 7, ..base }),
-            ("top-p", StepParams { top_p: 0.6, ..base }),
-            ("min-p", StepParams { min_p: 0.3, ..base }),
-            ("all", StepParams { temperature: 1.4, top_k: 20, top_p: 0.8, min_p: 0.05, repetition_penalty: 1.3, ..base }),
-        ] {
-            let p = distribution(&one, &seen, &step);
-            let mut counts = vec![0.0; cols];
-            let draws = 100;
-            for counter in 0..draws {
-                for t in sampler.draw(&StepParams { counter, ..step }).await.tokens {
-                    counts[t as usize] += 1.0;
+        for exec in devices().await {
+            let mut rng = Rng(34);
+            let (rows, cols) = (100, 40);
+            let one = random_logits(&mut rng, cols, 3.0);
+            let seen = [1, 5, 6, 20];
+            let logits: Vec<f64> = (0..rows).flat_map(|_| one.iter().copied()).collect();
+            let sampler = Sampler::new(&exec, &logits, rows, &seen);
+            let base = warm();
+            for (name, step) in [
+                ("temperature", StepParams { temperature: 0.8, ..base }),
+                ("hot", StepParams { temperature: 30.0, ..base }),
+                ("top-k", StepParams { top_k: 7, ..base }),
+                ("top-p", StepParams { top_p: 0.6, ..base }),
+                ("min-p", StepParams { min_p: 0.3, ..base }),
+                ("all", StepParams { temperature: 1.4, top_k: 20, top_p: 0.8, min_p: 0.05, repetition_penalty: 1.3, ..base }),
+            ] {
+                let p = distribution(&one, &seen, &step);
+                let mut counts = vec![0.0; cols];
+                let draws = 100;
+                for counter in 0..draws {
+                    for t in sampler.draw(&StepParams { counter, ..step }).await.tokens {
+                        counts[t as usize] += 1.0;
+                    }
                 }
-            }
-            let n = f64::from(draws) * rows as f64;
-            let (mut chi, mut cells) = (0.0, 0.0);
-            for i in 0..cols {
-                if p[i] == 0.0 {
-                    assert_eq!(counts[i], 0.0, "{name}: token {i} is filtered out");
-                } else {
-                    chi += (counts[i] - n * p[i]).powi(2) / (n * p[i]);
-                    cells += 1.0;
+                let n = f64::from(draws) * rows as f64;
+                let (mut chi, mut cells) = (0.0, 0.0);
+                for i in 0..cols {
+                    if p[i] == 0.0 {
+                        assert_eq!(counts[i], 0.0, "{name}: token {i} is filtered out");
+                    } else {
+                        chi += (counts[i] - n * p[i]).powi(2) / (n * p[i]);
+                        cells += 1.0;
+                    }
                 }
+                // χ² has mean and half its variance at the degrees of freedom: this is about 4.5 standard deviations.
+                let (freedom, bound) = (cells - 1.0, 4.5);
+                assert!(chi <= freedom + bound * f64::sqrt(2.0 * freedom), "{name}: χ² = {chi} with {freedom} degrees of freedom");
             }
-            // χ² has mean and half its variance at the degrees of freedom: this is about 4.5 standard deviations.
-            let (freedom, bound) = (cells - 1.0, 4.5);
-            assert!(chi <= freedom + bound * f64::sqrt(2.0 * freedom), "{name}: χ² = {chi} with {freedom} degrees of freedom");
         }
     }
 
     async fn sample_streams() {
-        let exec = Exec::Gpu(gpu().await);
-        let flat = Sampler::new(&exec, &vec![0.5; 8 * 1000], 8, &[]);
-        let first = flat.draw(&warm()).await.tokens;
-        assert_eq!(flat.draw(&warm()).await.tokens, first, "the same seed and counter draw the same");
-        let distinct: std::collections::BTreeSet<u32> = first.iter().copied().collect();
-        assert!(distinct.len() >= 7, "eight equal rows drew {first:?}");
-        for other in [StepParams { seed: 18, ..warm() }, StepParams { counter: 1, ..warm() }] {
-            assert_ne!(flat.draw(&other).await.tokens, first);
+        for exec in devices().await {
+            let flat = Sampler::new(&exec, &vec![0.5; 8 * 1000], 8, &[]);
+            let first = flat.draw(&warm()).await.tokens;
+            assert_eq!(flat.draw(&warm()).await.tokens, first, "the same seed and counter draw the same");
+            let distinct: std::collections::BTreeSet<u32> = first.iter().copied().collect();
+            assert!(distinct.len() >= 7, "eight equal rows drew {first:?}");
+            for other in [StepParams { seed: 18, ..warm() }, StepParams { counter: 1, ..warm() }] {
+                assert_ne!(flat.draw(&other).await.tokens, first);
+            }
+            // A row draws the same whatever else is in the batch.
+            let three = Sampler::new(&exec, &vec![0.5; 3 * 1000], 3, &[]).draw(&warm()).await.tokens;
+            assert_eq!(three, first[..3]);
+            let cold = flat.draw(&StepParams { temperature: 0.0, ..warm() }).await.tokens;
+            assert_eq!(cold, [0; 8], "of equal logits the lowest id");
         }
-        // A row draws the same whatever else is in the batch.
-        let three = Sampler::new(&exec, &vec![0.5; 3 * 1000], 3, &[]).draw(&warm()).await.tokens;
-        assert_eq!(three, first[..3]);
-        let cold = flat.draw(&StepParams { temperature: 0.0, ..warm() }).await.tokens;
-        assert_eq!(cold, [0; 8], "of equal logits the lowest id");
     }
 
     async fn sample_penalty_changes_the_greedy_token() {
-        let exec = Exec::Gpu(gpu().await);
-        for (logits, penalised) in [([2.0, 1.5, 0.0], 1), ([-1.0, -1.2, -9.0], 1)] {
-            let sampler = Sampler::new(&exec, &logits, 1, &[0]);
-            let greedy = StepParams { temperature: 0.0, ..warm() };
-            assert_eq!(sampler.draw(&greedy).await.tokens, [0]);
-            assert_eq!(sampler.draw(&StepParams { repetition_penalty: 1.5, ..greedy }).await.tokens, [penalised]);
+        for exec in devices().await {
+            for (logits, penalised) in [([2.0, 1.5, 0.0], 1), ([-1.0, -1.2, -9.0], 1)] {
+                let sampler = Sampler::new(&exec, &logits, 1, &[0]);
+                let greedy = StepParams { temperature: 0.0, ..warm() };
+                assert_eq!(sampler.draw(&greedy).await.tokens, [0]);
+                assert_eq!(sampler.draw(&StepParams { repetition_penalty: 1.5, ..greedy }).await.tokens, [penalised]);
+            }
         }
     }
 
     /// −∞ masks a token; NaN, +∞ and rows without a number give a defined answer, and the row beside them is as it was.
     async fn sample_from_what_is_no_number() {
-        let exec = Exec::Gpu(gpu().await);
-        let n = 600;
-        for (_, step) in settings() {
-            for bad in [f64::NAN, f64::INFINITY] {
-                let mut logits: Vec<f64> = (0..2 * n).map(|i| (i % 7) as f64).collect();
-                let good = Sampler::new(&exec, &logits, 2, &[]).draw(&step).await;
-                logits[277] = bad;
+        for exec in devices().await {
+            let n = 600;
+            for (_, step) in settings() {
+                for bad in [f64::NAN, f64::INFINITY] {
+                    let mut logits: Vec<f64> = (0..2 * n).map(|i| (i % 7) as f64).collect();
+                    let good = Sampler::new(&exec, &logits, 2, &[]).draw(&step).await;
+                    logits[277] = bad;
+                    let d = Sampler::new(&exec, &logits, 2, &[]).draw(&step).await;
+                    assert!(d.tokens[0] == 0 && d.logps[0].is_nan(), "{bad}: {:?} {:?}", d.tokens, d.logps);
+                    assert_eq!((d.tokens[1], d.logps[1]), (good.tokens[1], good.logps[1]));
+                    assert!(d.seen[..seen_words(n)].iter().all(|w| *w == 0.0));
+                }
+                let mut logits = vec![f64::NEG_INFINITY; 2 * n];
+                logits[n + 300] = -3.0;
                 let d = Sampler::new(&exec, &logits, 2, &[]).draw(&step).await;
-                assert!(d.tokens[0] == 0 && d.logps[0].is_nan(), "{bad}: {:?} {:?}", d.tokens, d.logps);
-                assert_eq!((d.tokens[1], d.logps[1]), (good.tokens[1], good.logps[1]));
-                assert!(d.seen[..seen_words(n)].iter().all(|w| *w == 0.0));
+                assert!(d.tokens[0] == 0 && d.logps[0].is_nan(), "no finite logit: {:?} {:?}", d.tokens, d.logps);
+                assert_eq!(d.tokens[1], 300);
+                assert!(d.logps[1].abs() < 1e-6);
             }
-            let mut logits = vec![f64::NEG_INFINITY; 2 * n];
-            logits[n + 300] = -3.0;
-            let d = Sampler::new(&exec, &logits, 2, &[]).draw(&step).await;
-            assert!(d.tokens[0] == 0 && d.logps[0].is_nan(), "no finite logit: {:?} {:?}", d.tokens, d.logps);
-            assert_eq!(d.tokens[1], 300);
-            assert!(d.logps[1].abs() < 1e-6);
-        }
-        let masked: Vec<f64> = (0..n).map(|i| if i % 2 == 0 { f64::NEG_INFINITY } else { 1.0 }).collect();
-        let sampler = Sampler::new(&exec, &masked, 1, &[]);
-        for counter in 0..50 {
-            assert_eq!(sampler.draw(&StepParams { counter, temperature: 50.0, ..warm() }).await.tokens[0] % 2, 1);
+            let masked: Vec<f64> = (0..n).map(|i| if i % 2 == 0 { f64::NEG_INFINITY } else { 1.0 }).collect();
+            let sampler = Sampler::new(&exec, &masked, 1, &[]);
+            for counter in 0..50 {
+                assert_eq!(sampler.draw(&StepParams { counter, temperature: 50.0, ..warm() }).await.tokens[0] % 2, 1);
+            }
         }
     }
 );

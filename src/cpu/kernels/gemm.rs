@@ -21,6 +21,7 @@ const STRIPE: usize = 256;
 /// # Safety
 /// As [`Vector`]; all rows are `k` long, `y` may be written.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // indices of registers
 unsafe fn dot_tile<V: Vector, const MR: usize, const NR: usize>(
     k: usize,
     (x, ldx): (*const f32, usize),
@@ -71,6 +72,7 @@ pub(super) struct Strided {
 /// # Safety
 /// As [`Vector`]; the operands have `n` terms, `c` may be written.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // indices of registers
 unsafe fn axpy_tile<V: Vector, const MR: usize, const NV: usize>(
     n: usize,
     a: Strided,

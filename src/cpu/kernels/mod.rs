@@ -1,9 +1,23 @@
 //! f32 kernels over slices; no tensors, no tapes.
 
+pub mod activation;
+pub mod attention;
+pub mod attention_bwd;
 pub mod dequant;
+pub mod elementwise;
 pub mod gemm;
+pub mod head;
+pub mod lanes;
 pub mod lora;
+pub mod loss;
+pub mod math;
+pub mod norm;
+pub mod optim;
 mod packed;
+pub mod random;
+pub mod reduce;
+pub mod rope;
 pub mod rows;
+pub mod sample;
 
 pub use packed::Packed;

@@ -1,59 +1,54 @@
-//! Kernels over the rows of a matrix of logits.
+//! Rows picked by index.
 
+use super::Packed;
+use super::lanes::put;
 use crate::cpu::Pool;
 
-/// For every row of `logits` and its target: `ln softmax(row)[target]` into `logp`, and with `grad` the row becomes the gradient of it with respect to
-/// the logits, times the row's entry of `grad` (or 1 where that is empty). A target outside the row is ignored: 0, and no gradient.
-///
-/// # Panics
-/// When the slices do not fit each other.
-pub fn logps(pool: &Pool, logits: &mut [f32], targets: &[u32], logp: Option<&mut [f32]>, grad: Option<&[f32]>) {
-    let rows = targets.len();
-    let v = logits.len() / rows.max(1);
-    let one = |i: usize, z: &mut [f32], logp: Option<&mut f32>| {
-        let t = targets[i] as usize;
-        if t >= v {
-            if let Some(l) = logp {
-                *l = 0.0;
-            }
-            if grad.is_some() {
-                z.fill(0.0);
-            }
-            return;
-        }
-        let top = z.iter().fold(f32::NEG_INFINITY, |m, x| m.max(*x));
-        let at = z[t] - top;
-        let sum: f64 = if grad.is_some() {
-            z.iter_mut()
-                .map(|x| {
-                    *x = (*x - top).exp();
-                    f64::from(*x)
-                })
-                .sum()
-        } else {
-            z.iter().map(|x| f64::from((*x - top).exp())).sum()
-        };
-        if let Some(l) = logp {
-            *l = (f64::from(at) - sum.ln()) as f32;
-        }
-        if let Some(g) = grad {
-            let g = g.get(i).copied().unwrap_or(1.0);
-            let s = -g / sum as f32;
-            z.iter_mut().for_each(|x| *x *= s);
-            z[t] += g;
-        }
-    };
-    if let Some(logp) = logp {
-        pool.rows2((logits, v), (logp, 1), 1, |first, z, l| {
-            for (i, (z, l)) in z.chunks_exact_mut(v.max(1)).zip(l).enumerate() {
-                one(first + i, z, Some(l));
-            }
-        });
-    } else {
-        pool.rows(logits, v, 1, |first, z| {
-            for (i, z) in z.chunks_exact_mut(v.max(1)).enumerate() {
-                one(first + i, z, None);
-            }
-        });
+/// Elements worth a piece of work.
+const LEAST: usize = 16_384;
+
+/// `y[m] = w[ids[m]]`, 0 for an id outside.
+pub fn embed(pool: &Pool, y: &mut [f32], w: &Packed<'_>, ids: &[u32]) {
+    let cols = w.cols;
+    if y.is_empty() {
+        return;
     }
+    pool.rows(y, cols, 4096 / cols + 1, |first, y| {
+        for (y, id) in y.chunks_exact_mut(cols).zip(&ids[first..]) {
+            if (*id as usize) < w.rows { w.read(*id as usize, 0, y) } else { y.fill(0.0) }
+        }
+    });
+}
+
+/// `y[r] = x[idx[r]]`, 0 for an index outside.
+pub fn gather(pool: &Pool, y: &mut [f32], x: &[f32], idx: &[u32], cols: usize, acc: bool) {
+    if y.is_empty() {
+        return;
+    }
+    pool.rows(y, cols, LEAST / cols + 1, |first, y| {
+        for (y, i) in y.chunks_exact_mut(cols).zip(&idx[first..]) {
+            let at = (*i as usize).saturating_mul(cols);
+            match x.get(at..at.saturating_add(cols)) {
+                Some(x) => y.iter_mut().zip(x).for_each(|(y, x)| put(y, *x, acc)),
+                None if acc => {}
+                None => y.fill(0.0),
+            }
+        }
+    });
+}
+
+/// `w[ids[m]] += x[m]` in the order of m; without `acc`, from zeros. Each thread looks through all ids for those of its rows.
+pub fn scatter(pool: &Pool, w: &mut [f32], x: &[f32], ids: &[u32], cols: usize, acc: bool) {
+    if w.is_empty() {
+        return;
+    }
+    pool.rows(w, cols, LEAST / cols + 1, |first, w| {
+        if !acc {
+            w.fill(0.0);
+        }
+        for (id, x) in ids.iter().zip(x.chunks_exact(cols)) {
+            let Some(row) = (*id as usize).checked_sub(first).filter(|r| *r < w.len() / cols) else { continue };
+            w[row * cols..(row + 1) * cols].iter_mut().zip(x).for_each(|(w, x)| *w += x);
+        }
+    });
 }
