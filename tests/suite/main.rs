@@ -12,6 +12,7 @@ mod tokenizer;
 mod adapter;
 mod fixture;
 mod generate;
+mod hostile;
 mod models;
 mod opcase;
 mod ops_attention;

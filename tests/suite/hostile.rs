@@ -1,0 +1,100 @@
+//! What a broken or malicious file, a small device or an adapter gone wrong may do: a typed error, in time, and nothing else.
+
+use std::rc::Rc;
+
+use fledgling::formats::Container;
+use fledgling::formats::peft::LoraAdapter;
+use fledgling::generate::{FinishReason, GenerateOptions, Generator};
+use fledgling::gpu::GpuOptions;
+use fledgling::graph::{Desc, Exec, Tensor};
+use fledgling::models::{AdapterChoice, LoadOptions, LoadedModel, ModelLoader};
+use fledgling::tensor::DType;
+use fledgling::{Error, Result};
+
+use crate::harness::{cpu, devices, gpu_with};
+
+static GGUF: &[u8] = include_bytes!("../fixtures/models/llama_gguf/model.gguf");
+static CONFIG: &str = include_str!("../fixtures/models/llama/config.json");
+static WEIGHTS: &[u8] = include_bytes!("../fixtures/models/llama/model.safetensors");
+static ADAPTER: (&str, &[u8]) = (
+    include_str!("../fixtures/training/adapters/default/adapter_config.json"),
+    include_bytes!("../fixtures/training/adapters/default/adapter_model.safetensors"),
+);
+
+async fn load(exec: &Exec, config: Option<&str>, file: &[u8]) -> Result<LoadedModel> {
+    let mut loader = ModelLoader::new(exec, LoadOptions::default());
+    if let Some(c) = config {
+        loader.add_text("config.json", c);
+    }
+    loader.begin_file("model.file", Some(file.len() as u64))?;
+    loader.push(file)?;
+    loader.end_file()?;
+    loader.finish().await
+}
+
+/// The tiny llama with a context of 4096.
+async fn llama(exec: &Exec) -> Result<LoadedModel> {
+    let config = CONFIG.replace("\"max_position_embeddings\": 128", "\"max_position_embeddings\": 4096");
+    load(exec, Some(&config), WEIGHTS).await
+}
+
+fl_test!(
+    /// Every bit of everything that says what the file holds; of the tokenizer's long lists every eleventh byte.
+    async fn flipped_bits_of_a_header_never_panic() -> Result<()> {
+        let exec = cpu();
+        let c = Container::parse("f", GGUF)?;
+        let find = |needle: &str| GGUF.windows(needle.len()).position(|w| w == needle.as_bytes()).expect("it is in the header");
+        let (lists, tensors) = (find("tokenizer.ggml.tokens"), find("token_embd.weight").min(find("blk.0.")) - 16);
+        let (mut refused, mut tried) = (0, 0);
+        for at in 0..c.data_start as usize {
+            if (lists..tensors).contains(&at) && at % 11 > 0 {
+                continue;
+            }
+            for bit in 0..8 {
+                let mut bad = GGUF.to_vec();
+                bad[at] ^= 1 << bit;
+                tried += 1;
+                refused += usize::from(load(&exec, None, &bad).await.is_err());
+            }
+        }
+        report!("{refused} of {tried} flips were refused");
+        assert!(refused > tried / 4, "{refused} of {tried}");
+        Ok(())
+    }
+
+    /// A norm said to be of quantized blocks has no rows that bytes could be counted in.
+    async fn quantized_vectors_are_refused() -> Result<()> {
+        let name = b"blk.0.attn_norm.weight";
+        let at = GGUF.windows(name.len()).position(|w| w == name).expect("a norm") + name.len();
+        // One dimension, its length, the type.
+        let mut bad = GGUF.to_vec();
+        assert_eq!(bad[at..at + 4], [1, 0, 0, 0]);
+        assert_eq!(bad[at + 12..at + 16], [0; 4]);
+        for ty in [2u8, 3, 8] {
+            bad[at + 12] = ty;
+            let e = load(&cpu(), None, &bad).await.err().expect("a vector of blocks");
+            assert!(e.code() == "bad-file" && e.to_string().contains("blk.0.attn_norm.weight"), "{e}");
+        }
+        Ok(())
+    }
+
+    /// A configuration that claims far more than the file holds is refused before anything is allocated for it.
+    async fn a_claimed_size_costs_no_memory() -> Result<()> {
+        for exec in devices().await {
+            let before = exec.counters().allocations.get();
+            for (from, to) in [
+                ("\"intermediate_size\": 48", "\"intermediate_size\": 262144"),
+                ("\"num_attention_heads\": 4", "\"num_attention_heads\": 1024"),
+                ("\"tie_word_embeddings\": false", "\"tie_word_embeddings\": false, \"attention_bias\": true"),
+                ("\"vocab_size\": 96", "\"vocab_size\": 2097152"),
+            ] {
+                assert!(CONFIG.contains(from), "{from}");
+                let e = load(&exec, Some(&CONFIG.replace(from, to)), WEIGHTS).await.err().expect("it does not fit");
+                assert_eq!(e.code(), "bad-file", "{to}: {e}");
+                assert!(e.to_string().contains("tensor"), "{e}");
+            }
+            assert_eq!(exec.counters().allocations.get(), before);
+        }
+        Ok(())
+    }
+);
