@@ -89,6 +89,11 @@ impl Engine {
         self.cache.as_ref().map_or(0, KvCache::bytes)
     }
 
+    /// Slots that one binding of the device can hold.
+    pub fn most_slots(&self) -> usize {
+        KvCache::most_slots(&self.exec, self.loaded.model.config().kv_width())
+    }
+
     /// Forgets everything read (the memory is kept).
     pub fn forget(&mut self) {
         self.ids.clear();
@@ -143,7 +148,11 @@ impl Engine {
 
     /// Another cache of at least `slots` with some slots carried over. Programs are bound to the cache and are recorded again.
     pub fn resize(&mut self, slots: usize, moves: &[Move]) -> Result<()> {
-        let slots = slots.next_multiple_of(SLOTS);
+        let most = self.most_slots();
+        if slots > most {
+            return Err(Error::OutOfMemory(format!("a cache of {slots} tokens: bindings of this device end at {most}")));
+        }
+        let slots = slots.next_multiple_of(SLOTS).min(most);
         let model = &self.loaded.model;
         let new = match &self.cache {
             Some(old) => old.resized(model.exec(), slots, moves)?,

@@ -110,7 +110,13 @@ impl Generator {
         let adapter = self.engine.adapter(&options.adapter)?;
         let read = self.engine.reuse(prompt)?;
         let n = options.n;
-        let limit = options.max_new_tokens.min(self.engine.context() - prompt.len());
+        // Where bindings are small, answers end by length before the cache would outgrow one.
+        let room = self.engine.most_slots().saturating_sub(prompt.len()) / n;
+        if room == 0 {
+            let (needed, most) = (prompt.len() + n, self.engine.most_slots());
+            return Err(Error::OutOfMemory(format!("a cache of {needed} tokens: bindings of this device end at {most}")));
+        }
+        let limit = options.max_new_tokens.min(self.engine.context() - prompt.len()).min(room);
         self.engine.reserve(prompt.len() + n * limit.min(256), read)?;
         // What rounding left over belongs to the candidates.
         let block = ((self.engine.capacity() - prompt.len()) / n).min(limit);
@@ -394,7 +400,8 @@ impl Session {
     /// Twice as many own slots for every candidate.
     fn grow(&mut self, engine: &mut Engine) -> Result<()> {
         let (n, length, used) = (self.options.n, self.prompt.len(), self.block);
-        let capacity = (length + n * (used * 2).min(self.limit)).next_multiple_of(256);
+        // `limit` keeps the first of these within one binding.
+        let capacity = (length + n * (used * 2).min(self.limit)).next_multiple_of(256).min(engine.most_slots());
         let block = ((capacity - length) / n).min(self.limit);
         let mut moves = vec![Move { from: 0, to: 0, len: length }];
         moves.extend((0..n).map(|i| Move { from: length + i * used, to: length + i * block, len: used }));

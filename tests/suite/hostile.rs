@@ -97,4 +97,43 @@ fl_test!(
         }
         Ok(())
     }
+
+    /// Weights are split over bindings; nothing else is, and says so while there is time.
+    async fn what_one_binding_cannot_hold() -> Result<()> {
+        let exec = Exec::Gpu(gpu_with(&GpuOptions { max_binding: Some(64 * 1024), ..GpuOptions::default() }).await);
+        let rows = |shape: &[usize], dtype| -> Result<usize, &'static str> {
+            let t = Tensor::zeros(&exec, "t", Desc { shape: shape.to_vec(), dtype }).map_err(|e| e.code())?;
+            Ok(t.chunks().iter().map(|c| c.rows).sum())
+        };
+        assert_eq!(rows(&[1000, 32], DType::F32), Ok(1000));
+        assert_eq!(rows(&[1000, 256], DType::Q8_0), Ok(1000));
+        // 64 rows, a whole tile, are too many already.
+        assert_eq!(rows(&[100, 300], DType::F32), Err("out-of-memory"));
+        assert_eq!(rows(&[2, 1000, 16], DType::F32), Err("out-of-memory"));
+        assert_eq!(rows(&[1000, 32], DType::U32), Err("out-of-memory"));
+        assert_eq!(rows(&[1, 20_000], DType::F32), Err("out-of-memory"));
+        assert_eq!(rows(&[20_000], DType::F32), Err("out-of-memory"));
+        Ok(())
+    }
+
+    /// A cache that one binding must hold: answers end by length where it ends, not by an error far into them.
+    async fn generation_ends_where_the_binding_does() -> Result<()> {
+        // A layer has keys and values of 16 f32 per token.
+        let slots = 300;
+        let options = GpuOptions { max_binding: Some(slots * 2 * 16 * 4), ..GpuOptions::default() };
+        let exec = Exec::Gpu(gpu_with(&options).await);
+        let mut g = Generator::new(Rc::new(llama(&exec).await?))?;
+        let prompt: Vec<u32> = (3..12).collect();
+        for (n, tokens) in [(1, 291), (3, 97)] {
+            let options = GenerateOptions { n, max_new_tokens: 1000, ignore_eos: true, ..GenerateOptions::default() };
+            for c in g.run(&prompt, options, &mut |_| ()).await? {
+                assert_eq!((c.token_ids.len(), c.finish_reason), (tokens, FinishReason::Length));
+            }
+        }
+        let long: Vec<u32> = (0..400).map(|i| 3 + i % 90).collect();
+        assert_eq!(g.start(&long, GenerateOptions::default()).map_err(|e| e.code()), Err("out-of-memory"));
+        assert_eq!(g.nll(&long, &AdapterChoice::Base).await.map_err(|e| e.code()), Err("out-of-memory"));
+        assert_eq!(g.nll(&long[..300], &AdapterChoice::Base).await?.len(), 299);
+        Ok(())
+    }
 );
