@@ -136,4 +136,34 @@ fl_test!(
         assert_eq!(g.nll(&long[..300], &AdapterChoice::Base).await?.len(), 299);
         Ok(())
     }
+
+    /// An adapter that has run away gives no numbers: an error, and the model without it is as good as before.
+    async fn logits_that_are_no_numbers_are_an_error() -> Result<()> {
+        for exec in devices().await {
+            let model = Rc::new(llama(&exec).await?);
+            let mut adapter = LoraAdapter::read(ADAPTER.0, ADAPTER.1)?;
+            adapter.pairs.iter_mut().for_each(|p| p.b.iter_mut().for_each(|v| *v *= 1e30));
+            model.adapters.add("wild", &adapter)?;
+            let mut g = Generator::new(model)?;
+            let prompt: Vec<u32> = (3..20).collect();
+            let base = || GenerateOptions {
+                n: 2,
+                max_new_tokens: 5,
+                ignore_eos: true,
+                adapter: AdapterChoice::Base,
+                ..GenerateOptions::default()
+            };
+            let before = g.run(&prompt, base(), &mut |_| ()).await?;
+            let wild = AdapterChoice::Named("wild".into());
+            match g.run(&prompt, GenerateOptions { adapter: wild.clone(), ..base() }, &mut |_| ()).await {
+                Err(e @ Error::NotFinite(_)) => assert!(e.to_string().contains("wild"), "{e}"),
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(g.nll(&prompt, &wild).await.map_err(|e| e.code()), Err("not-finite"));
+            assert_eq!(g.logits_at(&prompt, &[3], &wild).await.map_err(|e| e.code()), Err("not-finite"));
+            let after = g.run(&prompt, base(), &mut |_| ()).await?;
+            assert_eq!((&after[0].token_ids, &after[0].logprobs), (&before[0].token_ids, &before[0].logprobs));
+        }
+        Ok(())
+    }
 );
