@@ -116,6 +116,14 @@ impl Adapters {
         inner.stamps += 1;
         let entry =
             Entry { config: set.config().clone(), key: set.key().to_string(), copy, parameters: set.parameters(), stamp: inner.stamps };
+        // A training publishes after every update: the buffer that is there already takes the values.
+        let copy = match inner.entries.get(name).filter(|e| e.key == set.key()) {
+            Some(e) => {
+                set.save_to(&e.copy)?;
+                e.copy.clone()
+            }
+            None => set.snapshot()?,
+        };
         let info = info(name, &entry, inner.active.as_deref());
         inner.entries.insert(name.to_string(), entry);
         Ok(info)

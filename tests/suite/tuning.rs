@@ -32,14 +32,22 @@ macro_rules! adapter_files {
     };
 }
 
-async fn load((config, weights, _): (&str, &[u8], &[u8]), trainable: bool) -> Result<LoadedModel> {
-    let exec = Exec::Gpu(gpu().await);
-    let mut loader = ModelLoader::new(&exec, LoadOptions { trainable, ..LoadOptions::default() });
+async fn load(files: (&str, &[u8], &[u8]), trainable: bool) -> Result<LoadedModel> {
+    load_on(&Exec::Gpu(gpu().await), files, trainable).await
+}
+
+async fn load_on(exec: &Exec, (config, weights, _): (&str, &[u8], &[u8]), trainable: bool) -> Result<LoadedModel> {
+    let mut loader = ModelLoader::new(exec, LoadOptions { trainable, ..LoadOptions::default() });
     loader.add_text("config.json", config);
     loader.begin_file("model.safetensors", Some(weights.len() as u64))?;
     loader.push(weights)?;
     loader.end_file()?;
     loader.finish().await
+}
+
+/// The tiny llama on a device.
+pub async fn llama_on(exec: &Exec) -> Result<LoadedModel> {
+    load_on(exec, model_files!("llama"), false).await
 }
 
 async fn llama() -> Result<LoadedModel> {
@@ -219,24 +227,36 @@ fn numbers(m: &StepMetrics) -> Vec<u64> {
 }
 
 async fn resumed(method: &str, args: &Value, rows: &[Value], before: impl AsyncFn(&LoadedModel) -> Result<()>) -> Result<()> {
-    let model = llama().await?;
+    let model = llama_on(exec).await?;
     before(&model).await?;
     let mut whole = AnyTrainer::new(&model, method, args, rows, None).await?;
     let curve = finish(&mut whole).await?;
     let (_, weights) = model.adapters.save("default").await?;
 
-    let model = llama().await?;
+    resumed_on(&Exec::Gpu(gpu().await), method, args, rows, 4, before).await
+}
+
+/// Interrupted after `at` updates.
+pub async fn resumed_on(
+    exec: &Exec,
+    method: &str,
+    args: &Value,
+    rows: &[Value],
+    at: usize,
+    before: impl AsyncFn(&LoadedModel) -> Result<()>,
+) -> Result<()> {
+    let model = llama_on(exec).await?;
     before(&model).await?;
     let mut first = AnyTrainer::new(&model, method, args, rows, None).await?;
-    for m in &curve[..4] {
-        assert_eq!(numbers(&first.step().await?.expect("four of them")), numbers(m), "{method}: the same run twice");
+    for m in &curve[..at] {
+        assert_eq!(numbers(&first.step().await?.expect("one of them")), numbers(m), "{method}: the same run twice");
     }
     let bytes = first.checkpoint().await?;
     drop(first);
-    assert_eq!(Checkpoint::parse(&bytes)?.state.step, 4);
+    assert_eq!(Checkpoint::parse(&bytes)?.state.step, at as u64);
 
     // Another model, nothing of the first run but the file.
-    let model = llama().await?;
+    let model = llama_on(exec).await?;
     let mut second = AnyTrainer::new(&model, method, args, rows, Some(&bytes)).await?;
     let rest = finish(&mut second).await?;
     assert_eq!(rest.len(), curve.len() - 4);

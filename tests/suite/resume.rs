@@ -1,0 +1,115 @@
+//! Long trainings: interrupted and continued on every device, finished ones continued, what a plan costs, how far the model has moved.
+
+use fledgling::Result;
+use fledgling::generate::Generator;
+use fledgling::gpu::GpuOptions;
+use fledgling::graph::Exec;
+use fledgling::models::AdapterChoice;
+use fledgling::tune::{AnyTrainer, Example, Sft, StepMetrics, Target, Trainer, TrainingArguments};
+use serde_json::{Value, json};
+
+use crate::harness::{cpu, devices, gpu, gpu_with};
+use crate::tuning::{llama_on, resumed_on};
+
+fn ids(i: u64, n: u64) -> Vec<u64> {
+    (0..n).map(|t| (11 * i + 5 * t * t + t) % 90 + 3).collect()
+}
+
+/// Pairs of lengths that no two of them share.
+fn pairs(n: u64) -> Vec<Value> {
+    let row =
+        |i: u64| json!({"prompt_ids": ids(i, 3 + i % 7), "chosen_ids": ids(i + 20, 2 + i % 9), "rejected_ids": ids(i + 40, 9 - i % 5)});
+    (0..n).map(row).collect()
+}
+
+fn texts(n: u64) -> Vec<Value> {
+    (0..n).map(|i| json!({"input_ids": ids(i, 4 + 7 * i % 40)})).collect()
+}
+
+fn args(steps: u64) -> Value {
+    json!({
+        "learning_rate": 2e-2, "max_steps": steps, "per_device_train_batch_size": 3, "gradient_accumulation_steps": 2, "seed": 9,
+        "shuffle": true, "warmup_steps": 2, "lr_scheduler_type": "cosine", "lora_dropout": 0.1, "r": 4, "lora_alpha": 8,
+    })
+}
+
+/// Both forms of the row kernels, and the processor.
+async fn all_kinds() -> Vec<(&'static str, Exec)> {
+    let mut kinds = Vec::new();
+    for rows in ["rows=serial", "rows=group"] {
+        kinds.push((rows, Exec::Gpu(gpu_with(&GpuOptions { kernels: Some(rows.into()), ..GpuOptions::default() }).await)));
+    }
+    kinds.push(("cpu", cpu()));
+    kinds
+}
+
+async fn finish(t: &mut AnyTrainer) -> Result<Vec<StepMetrics>> {
+    let mut all = Vec::new();
+    while let Some(m) = t.step().await? {
+        all.push(m);
+    }
+    Ok(all)
+}
+
+fl_test!(
+    /// Nothing is left to do, but the adapter is there and in use.
+    async fn a_finished_training_can_be_resumed() -> Result<()> {
+        let exec = Exec::Gpu(gpu().await);
+        let model = llama_on(&exec).await?;
+        let mut t = AnyTrainer::new(&model, "sft", &args(2), &texts(3), None).await?;
+        assert_eq!(finish(&mut t).await?.len(), 2);
+        let bytes = t.checkpoint().await?;
+        let learned = model.adapters.save("default").await?.1;
+        let other = llama_on(&exec).await?;
+        let mut t = AnyTrainer::new(&other, "sft", &args(2), &texts(3), Some(&bytes)).await?;
+        assert_eq!(finish(&mut t).await?.len(), 0);
+        assert_eq!(other.adapters.active().as_deref(), Some("default"));
+        assert!(other.adapters.save("default").await?.1 == learned);
+        // No epochs at all: an adapter that does nothing yet.
+        let third = llama_on(&exec).await?;
+        let mut t = AnyTrainer::new(&third, "sft", &json!({"num_train_epochs": 0}), &texts(3), None).await?;
+        assert_eq!((t.total_steps(), finish(&mut t).await?.len()), (0, 0));
+        assert_eq!(third.adapters.active().as_deref(), Some("default"));
+        Ok(())
+    }
+
+    /// Publishing what has been learned included.
+    async fn the_second_update_of_a_training_allocates_nothing() -> Result<()> {
+        for exec in devices().await {
+            let model = llama_on(&exec).await?;
+            let mut args = args(9);
+            args["per_device_train_batch_size"] = json!(1);
+            let row = json!({"prompt_ids": [3, 4, 5], "chosen_ids": [6, 7], "rejected_ids": [8, 9]});
+            let mut t = AnyTrainer::new(&model, "dpo", &args, &vec![row; 8], None).await?;
+            // The name is taken by the first update; the one after it copies into what is there.
+            t.step().await?;
+            let counters = exec.counters();
+            let before = (counters.allocations.get(), counters.live_bytes.get(), counters.pipelines.get());
+            for _ in 0..2 {
+                t.step().await?;
+                assert_eq!((counters.allocations.get(), counters.live_bytes.get(), counters.pipelines.get()), before);
+            }
+            // Values are still those of the last update.
+            let now = model.adapters.save("default").await?.1;
+            t.step().await?;
+            assert!(model.adapters.save("default").await?.1 != now);
+        }
+        Ok(())
+    }
+);
+
+/// Mean of exp(d) − 1 − d, d = base − policy, over the tokens that `sequences` (ids, first judged one) judge.
+async fn k3(g: &mut Generator, policy: &AdapterChoice, sequences: &[(Vec<u32>, usize)]) -> Result<f64> {
+    let (mut sum, mut n) = (0.0, 0);
+    for (ids, from) in sequences {
+        let (p, b) = (g.nll(ids, policy).await?, g.nll(ids, &AdapterChoice::Base).await?);
+        for (p, b) in p.iter().zip(&b).skip(from - 1) {
+            let d = f64::from(*p) - f64::from(*b);
+            sum += d.exp() - 1.0 - d;
+            n += 1;
+        }
+    }
+    Ok(sum / f64::from(n))
+}
+
+fl_test!();
