@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::graph::{Desc, Exec, Program, ProgramOptions, Tape, Tensor};
+use crate::lru::Lru;
 use crate::models::{ActiveAdapter, AdapterChoice, CachedInputs, LoadedModel};
 use crate::nn::{KvCache, Move};
 use crate::ops::embedding::GatherRows;
@@ -37,14 +38,18 @@ pub(super) enum End {
     Logps,
 }
 
-type Key = (usize, End, Option<String>);
+/// Rows, end, and the tensor with the adapter's values: two adapters of a shape share it, and nobody else does.
+type Key = (usize, End, Option<u64>);
+
+/// Most programs that are kept: a conversation with and without an adapter needs about a dozen.
+const PROGRAMS: usize = 32;
 
 /// See the module.
 pub(super) struct Engine {
     pub loaded: Rc<LoadedModel>,
     pub exec: Exec,
     cache: Option<KvCache>,
-    programs: HashMap<Key, Rc<Program>>,
+    programs: Lru<Key, Rc<Program>>,
     seen: HashMap<usize, Tensor>,
     /// Version of the weights that the programs were recorded with.
     version: u64,
@@ -65,7 +70,7 @@ impl Engine {
             loaded,
             exec,
             cache: None,
-            programs: HashMap::new(),
+            programs: Lru::new(PROGRAMS),
             seen: HashMap::new(),
             version,
             ids: Vec::new(),
@@ -84,14 +89,14 @@ impl Engine {
         self.cache.as_ref().map_or(0, KvCache::capacity)
     }
 
-    /// Bytes of the cache.
-    pub fn cache_bytes(&self) -> u64 {
-        self.cache.as_ref().map_or(0, KvCache::bytes)
-    }
-
     /// Slots that one binding of the device can hold.
     pub fn most_slots(&self) -> usize {
         KvCache::most_slots(&self.exec, self.loaded.model.config().kv_width())
+    }
+
+    /// Bytes of the cache.
+    pub fn cache_bytes(&self) -> u64 {
+        self.cache.as_ref().map_or(0, KvCache::bytes)
     }
 
     /// Forgets everything read (the memory is kept).
@@ -188,7 +193,7 @@ impl Engine {
 
     /// The program of `m` rows; it is recorded at its first use.
     pub fn program(&mut self, m: usize, end: End, adapter: Option<&ActiveAdapter>) -> Result<Rc<Program>> {
-        let key = (m, end, adapter.map(|a| a.set.key().to_string()));
+        let key = (m, end, adapter.map(|a| a.set.params().id()));
         if let Some(p) = self.programs.get(&key) {
             return Ok(p.clone());
         }

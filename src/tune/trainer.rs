@@ -3,7 +3,6 @@
 //! A plan is recorded per shape bucket and replayed; plans share their activation slots. Callers drive it with
 //! [`Trainer::step`] and may stop between any two steps.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::batch::{Batch, BatchShape, Sampler};
@@ -13,6 +12,7 @@ use super::schedule::Schedule;
 use crate::clock;
 use crate::graph::{Desc, Exec, Mem, Plan, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Timed, Transfer};
 use crate::models::{Model, TrainInputs};
+use crate::lru::Lru;
 use crate::nn::LoraSet;
 use crate::ops::embedding::GatherRows;
 use crate::ops::head::LinearLogps;
@@ -23,6 +23,9 @@ use crate::{Error, Result};
 const DISPATCHES_PER_SUBMIT: usize = 64;
 
 /// What is trained: an adapter, or every weight of the model.
+/// Most plans that are kept. Buckets make fewer shapes than this of most datasets; the slots, which are what is large, they share anyway.
+const PLANS: usize = 32;
+
 #[derive(Clone)]
 pub enum Target {
     Adapter {
@@ -105,7 +108,8 @@ pub struct Trainer<O> {
     pub(super) tokens: u64,
     trainable: Trainable,
     optimizer: Program,
-    programs: HashMap<(BatchShape, Pass), Rc<Program>>,
+    programs: Lru<(BatchShape, Pass), Rc<Program>>,
+    recorded: u64,
     pool: SlotPool,
     staging: Option<Mem>,
     /// A step failed half-way: gradients hold what must not be used.
@@ -172,7 +176,8 @@ impl<O: Objective> Trainer<O> {
             tokens: 0,
             trainable,
             optimizer,
-            programs: HashMap::new(),
+            programs: Lru::new(PLANS),
+            recorded: 0,
             pool: SlotPool::default(),
             staging: None,
             dirty: false,
@@ -219,6 +224,11 @@ impl<O: Objective> Trainer<O> {
             batch: shape.batch,
             ids: tape.input("ids", Desc::u32(&[m])),
             positions: tape.input("positions", Desc::u32(&[m])),
+    /// Plans recorded so far.
+    pub fn plans(&self) -> u64 {
+        self.recorded
+    }
+
             spans: tape.input("spans", Desc::u32(&[m, 2])),
             window_spans: self.model.window().map(|_| tape.input("window_spans", Desc::u32(&[m, 2]))),
         };
@@ -255,6 +265,7 @@ impl<O: Objective> Trainer<O> {
         if before > 0 && self.pool.bytes() > before {
             // Earlier plans hold the smaller slots: they are recorded again when they are needed.
             self.programs.clear();
+        self.recorded += 1;
         }
         self.programs.insert((*shape, pass), program.clone());
         Ok(program)
@@ -351,9 +362,17 @@ impl<O: Objective> Trainer<O> {
 
     async fn references(&mut self, micros: &[Micro]) -> Result<()> {
         for m in micros {
-            let missing = self.objective.without_reference(&m.rows);
-            if !missing.is_empty() {
-                self.compute_references(missing).await?;
+            for pass in [Pass::Reference, Pass::Base] {
+                // One pass serves the loss and the distance to the base where they are measured against the same.
+                let own = self.objective.references().filter(|_| pass == self.reference_pass()).map(|r| r.0);
+                let base = self.base.as_ref().filter(|_| pass == Pass::Base);
+                let known = |r: &u32| own.is_none_or(|c| c.get(*r).is_some()) && base.is_none_or(|c| c.get(*r).is_some());
+                let missing: Vec<u32> = m.rows.iter().copied().filter(|r| !known(r)).collect();
+                if !missing.is_empty() {
+                    // The larger plan first: slots that grow later would void the smaller one.
+                    self.program(&m.shape, Pass::Update)?;
+                    self.compute_references(missing, pass).await?;
+                }
             }
         }
         Ok(())

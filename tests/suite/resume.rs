@@ -112,4 +112,26 @@ async fn k3(g: &mut Generator, policy: &AdapterChoice, sequences: &[(Vec<u32>, u
     Ok(sum / f64::from(n))
 }
 
-fl_test!();
+fl_test!(
+    /// Rows of every length, in a new order every epoch: soon no update records a plan any more.
+    async fn varied_lengths_share_plans() -> Result<()> {
+        let model = llama_on(&cpu()).await?;
+        let config = serde_json::from_value(json!({"r": 2, "target_modules": ["q_proj"]})).expect("a config");
+        let rows = (0..48u32).map(|i| Example { ids: (0..2 + i * 5 % 119).map(|t| (i + t) % 90 + 3).collect(), labels: Vec::new() });
+        let rows = rows.map(|e| Example { labels: e.ids.clone(), ..e }).collect();
+        let args =
+            TrainingArguments { per_device_train_batch_size: 4, num_train_epochs: 5.0, report_kl: false, ..TrainingArguments::default() };
+        let target = Target::Adapter { set: model.adapters.fresh(&config, 3)?, name: "x".into() };
+        let mut t = Trainer::new(model.model.clone(), target, None, args, Sft::new(rows))?;
+        let mut plans = vec![0];
+        while let Some(m) = t.step().await? {
+            if m.step.is_multiple_of(12) {
+                plans.push(t.plans());
+            }
+        }
+        report!("plans recorded by the end of every epoch: {plans:?}");
+        assert_eq!(plans.len(), 6);
+        assert!(plans[5] <= 20 && plans[5] - plans[3] <= 4, "{plans:?}");
+        Ok(())
+    }
+);
