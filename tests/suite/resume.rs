@@ -113,6 +113,68 @@ async fn k3(g: &mut Generator, policy: &AdapterChoice, sequences: &[(Vec<u32>, u
 }
 
 fl_test!(
+    async fn the_distance_to_the_base_is_schulmans_estimate() -> Result<()> {
+        for exec in devices().await {
+            for method in ["sft", "dpo"] {
+                let model = std::rc::Rc::new(llama_on(&exec).await?);
+                let rows = if method == "sft" { texts(4) } else { pairs(4) };
+                let list = |v: &Value| v.as_array().expect("ids").iter().map(|t| t.as_u64().expect("an id") as u32).collect::<Vec<u32>>();
+                let sequences: Vec<(Vec<u32>, usize)> = rows
+                    .iter()
+                    .flat_map(|r| match method {
+                        "sft" => vec![(list(&r["input_ids"]), 1)],
+                        _ => ["chosen_ids", "rejected_ids"]
+                            .map(|side| ([list(&r["prompt_ids"]), list(&r[side])].concat(), list(&r["prompt_ids"]).len()))
+                            .to_vec(),
+                    })
+                    .collect();
+                let args = json!({"learning_rate": 5e-2, "max_steps": 3, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2,
+                    "lr_scheduler_type": "constant", "r": 4, "lora_alpha": 8});
+                let mut t = AnyTrainer::new(&model, method, &args, &rows, None).await?;
+                let mut g = Generator::new(model.clone())?;
+                let first = t.step().await?.expect("three").metrics.kl.expect("it is reported");
+                assert!((0.0..1e-12).contains(&first), "{method}: nothing has moved, {first}");
+                for _ in 0..2 {
+                    // What an update reports is the model's before it.
+                    let want = k3(&mut g, &AdapterChoice::Named("default".into()), &sequences).await?;
+                    let got = t.step().await?.expect("three").metrics.kl.expect("it is reported");
+                    report!("{method}: {got:.6}, on the host {want:.6}");
+                    assert!(want > 1e-4 && (got - want).abs() < 1e-3 * want, "{method}: {got}, on the host {want}");
+                }
+                let mut off = args.clone();
+                off["report_kl"] = json!(false);
+                let mut t = AnyTrainer::new(&model, method, &off, &rows, None).await?;
+                assert_eq!(t.step().await?.expect("three").metrics.kl, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether activations are kept or computed again follows from the memory they may take.
+    async fn checkpointing_follows_the_budget() -> Result<()> {
+        for exec in devices().await {
+            let model = llama_on(&exec).await?;
+            let row = |i: u32| (0..64).map(|t| (i + t * 7) % 96).collect::<Vec<u32>>();
+            let bytes = async |gradient_checkpointing: Option<bool>, activation_memory: Option<u64>| -> Result<u64> {
+                let config = serde_json::from_value(json!({"r": 4, "target_modules": "all-linear"})).expect("a config");
+                let args = TrainingArguments { gradient_checkpointing, activation_memory, max_steps: 2, ..TrainingArguments::default() };
+                let rows = (0..4).map(|i| Example { ids: row(i), labels: row(i) }).collect();
+                let target = Target::Adapter { set: model.adapters.fresh(&config, 3)?, name: "x".into() };
+                let mut t = Trainer::new(model.model.clone(), target, None, args, Sft::new(rows))?;
+                t.step().await?;
+                Ok(t.activation_bytes())
+            };
+            let (kept, recomputed) = (bytes(Some(false), None).await?, bytes(Some(true), None).await?);
+            assert!(recomputed < kept, "{recomputed} {kept}");
+            // A tiny model fits every device's own budget.
+            assert!(exec.activation_memory() >= 128 << 20);
+            assert_eq!(bytes(None, None).await?, kept);
+            assert_eq!(bytes(None, Some(1 << 30)).await?, kept);
+            assert_eq!(bytes(None, Some(kept / 2)).await?, recomputed);
+        }
+        Ok(())
+    }
+
     /// Rows of every length, in a new order every epoch: soon no update records a plan any more.
     async fn varied_lengths_share_plans() -> Result<()> {
         let model = llama_on(&cpu()).await?;

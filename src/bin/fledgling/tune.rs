@@ -100,7 +100,10 @@ fn report(m: &StepMetrics, json: bool, bar: Option<&ProgressBar>) {
     }
     let mut text = format!("loss {:.4}  grad_norm {:.3}  learning_rate {:.2e}", m.metrics.loss, m.grad_norm, m.learning_rate);
     if let Some(p) = &m.metrics.preference {
-        text += &format!("  margins {:.3}  accuracies {:.2}  kl {:.4}", p.rewards_margins, p.rewards_accuracies, p.kl);
+        text += &format!("  margins {:.3}  accuracies {:.2}", p.rewards_margins, p.rewards_accuracies);
+    }
+    if let Some(kl) = m.metrics.kl {
+        text += &format!("  kl {kl:.4}");
     }
     text += &format!("  {:.1} tok/s  {:.0} s left", m.tokens_per_second, m.seconds_left);
     match bar {
