@@ -52,6 +52,62 @@ async fn finish(t: &mut AnyTrainer) -> Result<Vec<StepMetrics>> {
 }
 
 fl_test!(
+    /// In the middle of an epoch: some rows have references and others do not.
+    async fn resumed_dpo_with_shuffled_rows() -> Result<()> {
+        for (name, exec) in all_kinds().await {
+            report!("{name}");
+            for at in [2, 3] {
+                resumed_on(&exec, "dpo", &args(6), &pairs(17), at, async |_| Ok(())).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn resumed_sft_with_shuffled_rows() -> Result<()> {
+        for (name, exec) in all_kinds().await {
+            report!("{name}");
+            resumed_on(&exec, "sft", &args(6), &texts(17), 2, async |_| Ok(())).await?;
+        }
+        Ok(())
+    }
+
+    /// Whatever decides the rest of the curve must be as it was.
+    async fn other_arguments_are_refused() -> Result<()> {
+        let model = llama_on(&cpu()).await?;
+        let mut t = AnyTrainer::new(&model, "dpo", &args(6), &pairs(5), None).await?;
+        t.step().await?;
+        let bytes = t.checkpoint().await?;
+        for (field, value) in [
+            ("learning_rate", json!(1e-2)),
+            ("lr_scheduler_type", json!("linear")),
+            ("warmup_steps", json!(3)),
+            ("warmup_ratio", json!(0.5)),
+            ("max_steps", json!(7)),
+            ("weight_decay", json!(0.1)),
+            ("adam_beta1", json!(0.8)),
+            ("adam_beta2", json!(0.99)),
+            ("adam_epsilon", json!(1e-7)),
+            ("max_grad_norm", json!(0.5)),
+            ("beta", json!(0.3)),
+            ("label_smoothing", json!(0.1)),
+            ("gradient_accumulation_steps", json!(1)),
+            ("per_device_train_batch_size", json!(2)),
+            ("shuffle", json!(false)),
+        ] {
+            let mut other = args(6);
+            other[field] = value;
+            let e = AnyTrainer::new(&model, "dpo", &other, &pairs(5), Some(&bytes)).await.err().unwrap_or_else(|| panic!("{field}"));
+            assert!(e.code() == "bad-config" && e.to_string().contains(field), "{field}: {e}");
+        }
+        // What changes no number may change; without max_steps epochs count, with it they do not.
+        let mut same = args(6);
+        same["activation_memory"] = json!(1 << 20);
+        same["num_train_epochs"] = json!(50);
+        same["logging_steps"] = json!(5);
+        AnyTrainer::new(&model, "dpo", &same, &pairs(5), Some(&bytes)).await?;
+        Ok(())
+    }
+
     /// Nothing is left to do, but the adapter is there and in use.
     async fn a_finished_training_can_be_resumed() -> Result<()> {
         let exec = Exec::Gpu(gpu().await);
