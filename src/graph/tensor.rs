@@ -126,7 +126,7 @@ impl Tensor {
                     let splits = desc.shape.len() == 2 && desc.dtype != DType::U32;
                     per = per / TILE * TILE;
                     if !splits || per == 0 {
-                        let least = if splits { TILE } else { rows };
+                        let least = if splits { TILE.min(rows) } else { rows };
                         return Err(Error::OutOfMemory(format!("{name} {shape:?}: {least} rows of {row} bytes, bindings end at {limit}")));
                     }
                 }
@@ -196,6 +196,11 @@ impl Tensor {
     /// Makes it trainable (or frozen again).
     pub fn set_grad(&self, grad: Option<Tensor>) {
         *self.0.grad.borrow_mut() = grad;
+    }
+
+    /// True where one binding was too small for it: ops that need all its rows at once cannot take it.
+    pub fn is_split(&self) -> bool {
+        matches!(&*self.0.storage.borrow(), Storage::Gpu(c) if c.len() > 1)
     }
 
     /// The row ranges on the GPU.

@@ -6,6 +6,7 @@ use super::linear::LoraSeg;
 use crate::Result;
 use crate::gpu::{Buf, Gpu, KernelKey};
 use crate::graph::{Bound, Lower};
+use crate::{Error, Result};
 use crate::tensor::DType;
 
 /// What is added to a plain product.
@@ -97,7 +98,10 @@ pub(super) fn lora_params(m: usize, n: usize, ldh: usize, segs: &[LoraSeg]) -> V
 pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf, extras: &Extras<'_>) -> Result<()> {
     let (n_all, k) = (w.desc.shape[0], w.desc.cols());
     let ldy = if extras.glu.is_some() { n_all / 2 } else { n_all };
-    assert!(extras.glu.is_none() || w.chunks.len() == 1, "a gated weight is not split");
+    if extras.glu.is_some() && w.chunks.len() > 1 {
+        // Gate and up rows of an output would be in different buffers: nn::mlp records the two steps apart then.
+        return Err(Error::shape("linear", format!("a gated weight {:?} in {} buffers", w.desc.shape, w.chunks.len())));
+    }
     let scalar = !k.is_multiple_of(8);
     let variant = cx.gpu().tuning().borrow().pick(forward_class(m), "reg8x8", if m <= 8 { "vec" } else { "tile" }).to_string();
     for chunk in &w.chunks {

@@ -137,6 +137,23 @@ fl_test!(
         Ok(())
     }
 
+    /// Gate and up rows in different buffers: the two steps are recorded apart, and nothing changes.
+    async fn a_gated_weight_in_several_buffers() -> Result<()> {
+        let whole = Exec::Gpu(gpu_with(&GpuOptions::default()).await);
+        let split = Exec::Gpu(gpu_with(&GpuOptions { max_binding: Some(8192), ..GpuOptions::default() }).await);
+        // One chunk of 16 rows, whose activations fit.
+        let ids: Vec<u32> = (0..16).map(|i| 3 + i * i % 90).collect();
+        let mut nll = Vec::new();
+        for exec in [&whole, &split] {
+            let mut g = Generator::new(Rc::new(llama(exec).await?))?;
+            nll.push(g.nll(&ids, &AdapterChoice::Base).await?);
+            let options = GenerateOptions { max_new_tokens: 5, ignore_eos: true, ..GenerateOptions::default() };
+            assert_eq!(g.run(&ids, options, &mut |_| ()).await?[0].token_ids.len(), 5);
+        }
+        assert!(nll[0].iter().zip(&nll[1]).all(|(a, b)| (a - b).abs() < 1e-5), "{nll:?}");
+        Ok(())
+    }
+
     /// An adapter that has run away gives no numbers: an error, and the model without it is as good as before.
     async fn logits_that_are_no_numbers_are_an_error() -> Result<()> {
         for exec in devices().await {
