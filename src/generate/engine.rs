@@ -8,6 +8,7 @@ use crate::graph::{Desc, Exec, Program, ProgramOptions, Tape, Tensor};
 use crate::lru::Lru;
 use crate::models::{ActiveAdapter, AdapterChoice, CachedInputs, LoadedModel};
 use crate::nn::{KvCache, Move};
+use crate::ops::attention::most_keys;
 use crate::ops::embedding::GatherRows;
 use crate::ops::head::LinearLogps;
 use crate::ops::sample::Sample;
@@ -79,9 +80,10 @@ impl Engine {
         })
     }
 
-    /// Longest context, in tokens.
+    /// Longest context, in tokens: the model's, or what the device's kernels can see.
     pub fn context(&self) -> usize {
-        self.loaded.info.context_length
+        let most = self.exec.gpu().map_or(usize::MAX, |g| most_keys(g, self.loaded.model.config().head_dim));
+        self.loaded.info.context_length.min(most)
     }
 
     /// Slots of the cache.

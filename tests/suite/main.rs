@@ -13,6 +13,7 @@ mod adapter;
 mod fixture;
 mod generate;
 mod hostile;
+mod long;
 mod models;
 mod opcase;
 mod ops_attention;
