@@ -34,6 +34,8 @@ mod tuning;
 // Reads the sources from disk: native only.
 #[cfg(not(target_arch = "wasm32"))]
 mod layering;
+#[cfg(all(not(target_arch = "wasm32"), feature = "cli"))]
+mod pipe;
 #[cfg(not(target_arch = "wasm32"))]
 mod shaders;
 
