@@ -208,7 +208,7 @@ mod tests {
     fn buckets() {
         assert_eq!([1, 16, 17, 128, 129, 512, 513, 2049].map(bucket), [16, 16, 32, 128, 160, 512, 640, 2560]);
         assert_eq!([0, 16, 17, 65, 128, 129, 513].map(judged_bucket), [16, 16, 32, 96, 128, 192, 768]);
-        assert!((1..100_000).all(|n| bucket(n) >= n && bucket(n) % 16 == 0 && judged_bucket(n) >= n));
+        assert!((1..100_000).all(|n| bucket(n) >= n && bucket(n).is_multiple_of(16) && judged_bucket(n) >= n));
     }
 
     #[test]
