@@ -1,7 +1,8 @@
 // dk_j = scale · Σ_i ds_ij·q_i, dv_j = Σ_i w_ij·do_i over the queries i that see key j and all query heads that read this key head;
 // w_ij = exp(scale·q_i·k_j − lse_i), ds_ij = w_ij·(do_i·v_j − delta_i). A sum per key, so it needs no atomics and is the same every time.
 // Without barriers: a thread owns KB keys and takes the rows of its batch row (see common/attention_io.wgsl) QB at a time; blocks that
-// see none of its keys are skipped. Sums are kept in dk and dv.
+// see none of its keys are skipped. Sums are kept in dk and dv. Only rows row0…row1 − 1 of each batch row are added up: many rows are
+// several dispatches, all but the first with ACC_K and ACC_V. row0 and all but the last row1 are multiples of QB.
 // Grid: ⌈s / (WG·KB)⌉ workgroups per (batch row, key head), folded into (x, y). Overwrites, or adds with ACC_K and ACC_V.
 // Variants: {|ACC_K} {|ACC_V} {|SCALAR} WG=8 {QB=8,KB=1|QB=8,KB=8}
 #include "common/attention_io.wgsl"
@@ -34,7 +35,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   for (var d = 0u; d < p.dim; d++) { dv[kat$J + d] = T(0.0); }
 #endif
 #endrepeat
-  for (var r = 0u; r < n; r += u32(QB)) {
+  for (var r = p.row0; r < p.row1; r += u32(QB)) {
     var seen = false;
 #repeat I QB
     let r$I = min(r + $Iu, n - 1u);

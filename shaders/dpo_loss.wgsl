@@ -5,7 +5,7 @@
 // them is multiplied by the weight. Overwrites metrics. dpo_dlogp gives the gradient.
 // Grid: one workgroup per pair (SERIAL: one thread per pair).
 // Variants: {|SERIAL}
-struct Params { rows: u32, pairs: u32 }
+struct Params { rows: u32, pairs: u32, first: u32 } // rows first…rows − 1, behind those whose sums metrics holds
 #include "common/step.wgsl"
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<uniform> step: Step;
@@ -25,7 +25,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   if (pair >= p.pairs) { return; }
   var chosen = 0.0;
   var rejected = 0.0;
-  for (var i = row_first(lid); i < p.rows; i += ROW_STEP) {
+  for (var i = p.first + row_first(lid); i < p.rows; i += ROW_STEP) {
     let s = seq[i];
     if (s == 2u * pair) { chosen += logp[i]; }
     if (s == 2u * pair + 1u) { rejected += logp[i]; }
@@ -33,6 +33,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   chosen = row_sum(chosen, lid);
   rejected = row_sum(rejected, lid);
   if (row_leader(lid)) {
+    if (p.first > 0u) {
+      chosen += metrics[8u * pair + 3u];
+      rejected += metrics[8u * pair + 4u];
+    }
     let rc = step.beta * (chosen - ref_logp[2u * pair]);
     let rr = step.beta * (rejected - ref_logp[2u * pair + 1u]);
     let delta = rc - rr;

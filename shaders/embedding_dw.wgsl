@@ -6,6 +6,7 @@
 struct Params {
   m: u32, k: u32,
   first: u32, rows: u32, // rows of the table in this part
+  from_m: u32,           // ids from_m…m − 1: what takes a thread too many rounds is several dispatches
 }
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<storage, read> ids: array<u32>;       // (m)
@@ -18,7 +19,7 @@ struct Params {
 fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>) {
   let c = linear_id(gid, nwg, 16u);
   if (c >= p.k) { return; }
-  for (var i = 0u; i < p.m; i++) {
+  for (var i = p.from_m; i < p.m; i++) {
     let id = ids[i];
     if (id >= p.first && id < p.first + p.rows) { dw[(id - p.first) * p.k + c] += dy[i * p.k + c]; }
   }
@@ -26,11 +27,11 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
 #else
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-  let mine = linear_group(wid, nwg);
+  let mine = p.from_m + linear_group(wid, nwg);
   if (mine >= p.m) { return; }
   let id = ids[mine];
   if (id < p.first || id >= p.first + p.rows) { return; }
-  for (var i = 0u; i < mine; i++) {
+  for (var i = p.from_m; i < mine; i++) {
     if (ids[i] == id) { return; }
   }
   let at = (id - p.first) * p.k;

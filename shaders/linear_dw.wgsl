@@ -1,7 +1,7 @@
 // dw[n, k] += Σ_m dy[m, n]·x[m, k] with TN × 8 outputs per thread in registers and no barrier (SCALAR: TN × 1).
 // Grid: (⌈k/8⌉ / 32, ⌈n/TN⌉). Overwrites, or adds with ACC (parameter gradients do).
 // Variants: {|SCALAR} {|ACC} {TN=1|TN=8}
-struct Params { m: u32, n: u32, k: u32 }
+struct Params { m: u32, n: u32, k: u32, first: u32 } // sums over m from `first` on
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<storage, read> dy: array<f32>;              // (m, n)
 #if SCALAR
@@ -24,7 +24,7 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
 #repeat J TN
   var acc$J = 0.0;
 #endrepeat
-  for (var m = 0u; m < p.m; m++) {
+  for (var m = p.first; m < p.m; m++) {
     let v = x[m * p.k + c];
 #repeat J TN
     acc$J += dy[m * p.n + nc$J] * v;
@@ -47,7 +47,7 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
   var a$J = vec4<f32>(0.0);
   var b$J = vec4<f32>(0.0);
 #endrepeat
-  for (var m = 0u; m < p.m; m++) {
+  for (var m = p.first; m < p.m; m++) {
     let lo = x[m * k4 + 2u * g];
     let hi = x[m * k4 + 2u * g + 1u];
 #repeat J TN

@@ -1,7 +1,8 @@
 // db_s[n, j] += step.lora · scale_s · Σ_m dy[m, n]·h[m, h_off + j] for every segment s.
+// A thread makes ⌈r/8⌉ rounds per m: long sums are several dispatches, from `first m` up to m, all but the first with ACC.
 // Grid: (⌈n / 32⌉, segments): one thread per output row, up to 8 ranks at a time. Overwrites, or adds with ACC.
 // Variants: {|ACC}
-struct Seg { rows: vec4<u32>, b: vec4<u32> } // (row0, row1, h_off, r), (b_off, bits of scale, –, –)
+struct Seg { rows: vec4<u32>, b: vec4<u32> } // (row0, row1, h_off, r), (b_off, bits of scale, first m, –)
 struct Params { m: u32, n: u32, ldh: u32, nseg: u32, segs: array<Seg, 4> }
 @group(0) @binding(auto) var<uniform> p: Params;
 #include "common/step.wgsl"
@@ -22,7 +23,7 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
     var acc$J = 0.0;
     let hc$J = g.rows.z + min(j0 + $Ju, r - 1u);
 #endrepeat
-    for (var m = 0u; m < p.m; m++) {
+    for (var m = g.b.z; m < p.m; m++) {
       let d = dy[m * p.n + n];
 #repeat J 8
       acc$J += d * h[m * p.ldh + hc$J];

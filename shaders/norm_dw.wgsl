@@ -1,7 +1,7 @@
 // Gradient of a norm's weight: dw[c] += Σ_rows dy·x̂ with x̂ = (x − mean)·r (MEAN) or x·r; with BIAS also db[c] += Σ_rows dy.
 // Grid: one thread per column. Overwrites, or adds with ACC (parameter gradients do).
 // Variants: {|MEAN} {|ACC}
-struct Params { rows: u32, cols: u32 }
+struct Params { rows: u32, cols: u32, first: u32 } // rows first…rows − 1
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<storage, read> x: array<f32>;         // (rows, cols)
 @group(0) @binding(auto) var<storage, read> stats: array<f32>;     // (rows) r, or (rows, 2) mean and r with MEAN
@@ -17,7 +17,7 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
   if (c >= p.cols) { return; }
   var acc = 0.0;
   var accb = 0.0;
-  for (var i = 0u; i < p.rows; i++) {
+  for (var i = p.first; i < p.rows; i++) {
     let g = dy[i * p.cols + c];
 #if MEAN
     acc += g * (x[i * p.cols + c] - stats[2u * i]) * stats[2u * i + 1u];

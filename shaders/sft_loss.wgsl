@@ -2,7 +2,7 @@
 // does not count, whatever its logp. metrics = (loss, Σ w, rows with w ≠ 0, Σ −logp over those, 0, 0, 0, 0). Overwrites both outputs.
 // Grid: one workgroup (SERIAL: one thread works).
 // Variants: {|SERIAL}
-struct Params { rows: u32 }
+struct Params { rows: u32, first: u32 } // rows first…rows − 1; from the second dispatch on, metrics are added to
 #include "common/step.wgsl"
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<uniform> step: Step;
@@ -19,7 +19,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   var weight = 0.0;
   var count = 0.0;
   var nll = 0.0;
-  for (var i = row_first(lid); i < p.rows; i += ROW_STEP) {
+  for (var i = p.first + row_first(lid); i < p.rows; i += ROW_STEP) {
     let v = w[i];
     dlogp[i] = -v * step.loss_scale;
     if (v != 0.0) {
@@ -34,10 +34,11 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   count = row_sum(count, lid);
   nll = row_sum(nll, lid);
   if (row_leader(lid)) {
-    metrics[0] = loss * step.loss_scale;
-    metrics[1] = weight;
-    metrics[2] = count;
-    metrics[3] = nll;
+    let more = p.first > 0u;
+    metrics[0] = select(0.0, metrics[0], more) + loss * step.loss_scale;
+    metrics[1] = select(0.0, metrics[1], more) + weight;
+    metrics[2] = select(0.0, metrics[2], more) + count;
+    metrics[3] = select(0.0, metrics[3], more) + nll;
     for (var i = 4u; i < 8u; i++) { metrics[i] = 0.0; }
   }
 }

@@ -8,6 +8,7 @@ pub mod formats;
 pub mod generate;
 pub mod gpu;
 pub mod graph;
+pub mod lru;
 pub mod models;
 pub mod nn;
 pub mod ops;

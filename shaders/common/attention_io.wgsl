@@ -18,6 +18,7 @@ struct Params {
   scale: f32,               // of q·k
   plane: u32,               // CACHED: T of the key plane
   groups: u32,              // workgroups per (batch row, key head)
+  row0: u32, row1: u32,     // attention_dkv: the rows r it adds up
 }
 @group(0) @binding(auto) var<uniform> p: Params;
 #include "common/grid.wgsl"

@@ -29,7 +29,7 @@ impl Criteria<f64> {
 }
 
 /// The order of `n` answers by the weighted mean of their ratings (larger is better). A criterion counts for an answer
-/// where it was rated and weighs more than nothing; answers without any rating come last, tied.
+/// where it was rated and weighs more than nothing; answers without any rating are not ranked.
 pub fn overall(ratings: &Criteria<Vec<Option<f64>>>, weights: &Criteria<f64>, n: usize) -> Result<Ranking> {
     for ((name, given), (_, &weight)) in ratings.named().into_iter().zip(weights.named()) {
         if !(weight.is_finite() && weight >= 0.0) {

@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 /// No ranking has more answers: pairs grow with the square.
 const MAX_ANSWERS: usize = 1000;
 
-/// Ranks of n answers: 1 is best, equal ranks are ties, no rank between them is unused.
+/// Ranks of n answers: 1 is best, equal ranks are ties, no rank between them is unused; 0 is an answer that nobody has placed. It is
+/// neither better nor worse than any other: that one answer was called bad says nothing of those that were not looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ranking {
     ranks: Vec<u32>,
@@ -30,7 +31,7 @@ impl Ranking {
         Self::from_places(&places)
     }
 
-    /// From one place per answer; answers without one share the last.
+    /// From one place per answer; answers without one are not ranked.
     pub fn from_places(places: &[Option<u32>]) -> Result<Self> {
         if places.is_empty() || places.len() > MAX_ANSWERS {
             return Err(bad(format!("ranks {} answers, expected 1 to {MAX_ANSWERS}", places.len())));
@@ -38,14 +39,11 @@ impl Ranking {
         let mut used: Vec<u32> = places.iter().flatten().copied().collect();
         used.sort_unstable();
         used.dedup();
-        let rank = |p: &Option<u32>| match p {
-            Some(p) => used.partition_point(|u| u < p) as u32 + 1,
-            None => used.len() as u32 + 1,
-        };
+        let rank = |p: &Option<u32>| p.map_or(0, |p| used.partition_point(|u| *u < p) as u32 + 1);
         Ok(Ranking { ranks: places.iter().map(rank).collect() })
     }
 
-    /// From one score per answer; larger is better, scores closer than `tie` are equal, answers without one are last.
+    /// From one score per answer; larger is better, scores closer than `tie` are equal, answers without one are not ranked.
     pub fn from_scores(scores: &[Option<f64>], tie: f64) -> Result<Self> {
         let mut levels: Vec<f64> = scores.iter().flatten().copied().collect();
         if let Some(bad_score) = levels.iter().find(|s| !s.is_finite()) {
@@ -97,7 +95,7 @@ impl Ranking {
         }
     }
 
-    /// One rank per answer, from 1.
+    /// One rank per answer, from 1; 0 where it has no place.
     pub fn ranks(&self) -> &[u32] {
         &self.ranks
     }
@@ -112,13 +110,13 @@ impl Ranking {
         self.ranks.is_empty()
     }
 
-    /// Answers from best to worst, tied ones together.
+    /// Answers from best to worst, tied ones together; those without a place are in none.
     pub fn groups(&self) -> Vec<Vec<usize>> {
         let worst = self.ranks.iter().copied().max().unwrap_or(0);
         (1..=worst).map(|r| (0..self.len()).filter(|&i| self.ranks[i] == r).collect()).collect()
     }
 
-    /// All strict pairs, the better answer first, from the best answer on; ties give none. A ranking in which nothing is
+    /// All strict pairs, the better answer first, from the best answer on; ties and answers without a place give none. A ranking in which nothing is
     /// better than anything is an error.
     pub fn pairs(&self) -> Result<Vec<StrictPair>> {
         let order: Vec<usize> = self.groups().concat();
@@ -128,6 +126,7 @@ impl Ranking {
             pairs.extend(worse.map(|&rejected| StrictPair { chosen, rejected }));
         }
         match pairs.is_empty() {
+            true if order.is_empty() => Err(Error::NoPairs("no answer has a place".into())),
             true => Err(Error::NoPairs(format!("{self}: no answer is better than another"))),
             false => Ok(pairs),
         }

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::graph::{Desc, Exec, Program, ProgramOptions, Tape, Tensor};
+use crate::lru::Lru;
 use crate::models::{ActiveAdapter, AdapterChoice, CachedInputs, LoadedModel};
 use crate::nn::{KvCache, Move};
+use crate::ops::attention::most_keys;
 use crate::ops::embedding::GatherRows;
 use crate::ops::head::LinearLogps;
 use crate::ops::sample::Sample;
@@ -37,14 +39,18 @@ pub(super) enum End {
     Logps,
 }
 
-type Key = (usize, End, Option<String>);
+/// Rows, end, and the tensor with the adapter's values: two adapters of a shape share it, and nobody else does.
+type Key = (usize, End, Option<u64>);
+
+/// Most programs that are kept: a conversation with and without an adapter needs about a dozen.
+const PROGRAMS: usize = 32;
 
 /// See the module.
 pub(super) struct Engine {
     pub loaded: Rc<LoadedModel>,
     pub exec: Exec,
     cache: Option<KvCache>,
-    programs: HashMap<Key, Rc<Program>>,
+    programs: Lru<Key, Rc<Program>>,
     seen: HashMap<usize, Tensor>,
     /// Version of the weights that the programs were recorded with.
     version: u64,
@@ -65,7 +71,7 @@ impl Engine {
             loaded,
             exec,
             cache: None,
-            programs: HashMap::new(),
+            programs: Lru::new(PROGRAMS),
             seen: HashMap::new(),
             version,
             ids: Vec::new(),
@@ -74,14 +80,20 @@ impl Engine {
         })
     }
 
-    /// Longest context, in tokens.
+    /// Longest context, in tokens: the model's, or what the device's kernels can see.
     pub fn context(&self) -> usize {
-        self.loaded.info.context_length
+        let most = self.exec.gpu().map_or(usize::MAX, |g| most_keys(g, self.loaded.model.config().head_dim));
+        self.loaded.info.context_length.min(most)
     }
 
     /// Slots of the cache.
     pub fn capacity(&self) -> usize {
         self.cache.as_ref().map_or(0, KvCache::capacity)
+    }
+
+    /// Slots that one binding of the device can hold.
+    pub fn most_slots(&self) -> usize {
+        KvCache::most_slots(&self.exec, self.loaded.model.config().kv_width())
     }
 
     /// Bytes of the cache.
@@ -143,7 +155,11 @@ impl Engine {
 
     /// Another cache of at least `slots` with some slots carried over. Programs are bound to the cache and are recorded again.
     pub fn resize(&mut self, slots: usize, moves: &[Move]) -> Result<()> {
-        let slots = slots.next_multiple_of(SLOTS);
+        let most = self.most_slots();
+        if slots > most {
+            return Err(Error::OutOfMemory(format!("a cache of {slots} tokens: bindings of this device end at {most}")));
+        }
+        let slots = slots.next_multiple_of(SLOTS).min(most);
         let model = &self.loaded.model;
         let new = match &self.cache {
             Some(old) => old.resized(model.exec(), slots, moves)?,
@@ -179,7 +195,7 @@ impl Engine {
 
     /// The program of `m` rows; it is recorded at its first use.
     pub fn program(&mut self, m: usize, end: End, adapter: Option<&ActiveAdapter>) -> Result<Rc<Program>> {
-        let key = (m, end, adapter.map(|a| a.set.key().to_string()));
+        let key = (m, end, adapter.map(|a| a.set.params().id()));
         if let Some(p) = self.programs.get(&key) {
             return Ok(p.clone());
         }

@@ -110,7 +110,13 @@ impl Generator {
         let adapter = self.engine.adapter(&options.adapter)?;
         let read = self.engine.reuse(prompt)?;
         let n = options.n;
-        let limit = options.max_new_tokens.min(self.engine.context() - prompt.len());
+        // Where bindings are small, answers end by length before the cache would outgrow one.
+        let room = self.engine.most_slots().saturating_sub(prompt.len()) / n;
+        if room == 0 {
+            let (needed, most) = (prompt.len() + n, self.engine.most_slots());
+            return Err(Error::OutOfMemory(format!("a cache of {needed} tokens: bindings of this device end at {most}")));
+        }
+        let limit = options.max_new_tokens.min(self.engine.context() - prompt.len()).min(room);
         self.engine.reserve(prompt.len() + n * limit.min(256), read)?;
         // What rounding left over belongs to the candidates.
         let block = ((self.engine.capacity() - prompt.len()) / n).min(limit);
@@ -196,6 +202,12 @@ impl Generator {
             let bytes = self.engine.exec.map(&staging, (s.options.n * 4) as u64).await?;
             let tokens: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
             let first = s.rows.iter().all(|r| r.tokens.is_empty());
+            if let Err(e) = s.check_sampled(&self.engine, &tokens).await {
+                // Keys and values are no numbers either.
+                self.session = None;
+                self.engine.forget();
+                return Err(e);
+            }
             s.take(&self.engine, &tokens, &mut events);
             let now = clock::seconds() - s.started;
             if first {
@@ -270,6 +282,7 @@ impl Generator {
             out.extend(program.run_f32(&step, "logp").await?[..known].iter().map(|l| -l));
             from += count;
         }
+        self.finite(&out, "log-probability")?;
         Ok(out)
     }
 
@@ -295,7 +308,9 @@ impl Generator {
                 from += count;
                 if last {
                     program.write("last", &[count as u32 - 1]);
-                    out.push(program.run_f32(&step, "logits").await?);
+                    let logits = program.run_f32(&step, "logits").await?;
+                    self.finite(&logits, "logit")?;
+                    out.push(logits);
                     break;
                 }
                 program.submit(&step);
@@ -303,6 +318,17 @@ impl Generator {
             self.engine.ids = ids.to_vec();
         }
         Ok(out)
+    }
+
+    /// What is no number must not be taken for one, nor may the cache it came from be used again.
+    fn finite(&mut self, values: &[f32], what: &str) -> Result<()> {
+        match values.iter().position(|v| !v.is_finite()) {
+            Some(at) => {
+                self.engine.forget();
+                Err(Error::NotFinite(format!("{what} {at} of the model")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Checks `ids` and makes room for them.
@@ -394,12 +420,27 @@ impl Session {
     /// Twice as many own slots for every candidate.
     fn grow(&mut self, engine: &mut Engine) -> Result<()> {
         let (n, length, used) = (self.options.n, self.prompt.len(), self.block);
-        let capacity = (length + n * (used * 2).min(self.limit)).next_multiple_of(256);
+        // `limit` keeps the first of these within one binding.
+        let capacity = (length + n * (used * 2).min(self.limit)).next_multiple_of(256).min(engine.most_slots());
         let block = ((capacity - length) / n).min(self.limit);
         let mut moves = vec![Move { from: 0, to: 0, len: length }];
         moves.extend((0..n).map(|i| Move { from: length + i * used, to: length + i * block, len: used }));
         engine.resize(capacity, &moves)?;
         self.block = block;
+        Ok(())
+    }
+
+    /// Logits that cannot be sampled from give token 0 and a log-probability of NaN; only token 0 makes it worth reading that.
+    async fn check_sampled(&self, engine: &Engine, tokens: &[u32]) -> Result<()> {
+        let n = self.options.n;
+        for (i, row) in self.rows.iter().enumerate().filter(|(i, r)| r.finished.is_none() && tokens[*i] == 0) {
+            let at = (row.tokens.len() * n + i) as u64 * 4;
+            let logp: Vec<f32> = bytemuck::pod_collect_to_vec(&engine.exec.read(&self.logps, at, 4).await?);
+            if !logp[0].is_finite() {
+                let (token, adapter) = (row.tokens.len() + 1, self.adapter.as_ref().map_or("no adapter", |a| a.name.as_str()));
+                return Err(Error::NotFinite(format!("the logits of answer {i}, token {token} ({adapter})")));
+            }
+        }
         Ok(())
     }
 

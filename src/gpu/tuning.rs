@@ -6,7 +6,49 @@ use std::collections::BTreeMap;
 use super::Caps;
 use crate::{Error, Result};
 
-/// Class of work → variant. Classes and variants are named by the ops; see `docs/kernels.md`.
+/// Every class of work that the ops ask about, and the forms of its variants (`#` stands for a number from 1 to 16). What they mean is said in
+/// `docs/engine.md` ("Kernel variants") and where they are picked, in `src/ops/`.
+const CLASSES: &[(&str, &[&str])] = &[
+    ("linear.m1", &["reg#x#", "vec", "vecsub", "tile"]),
+    ("linear.m8", &["reg#x#", "vec", "vecsub", "tile"]),
+    ("linear.big", &["reg#x#", "tile", "vec", "vecsub"]),
+    ("linear_dx", &["reg8", "reg4", "tile"]),
+    ("rows", &["serial", "group"]),
+    ("embedding_dw", &["columns", "rows"]),
+    ("attention", &["rows#x#"]),
+    ("attention_small", &["rows#x#"]),
+    ("attention_dq", &["rows#x#"]),
+    ("attention_dkv", &["rows#x#"]),
+];
+
+/// `linear` of `linear.m8`: a forced entry may name the whole family.
+fn family(class: &str) -> &str {
+    class.split('.').next().unwrap_or(class)
+}
+
+/// Variants of a class, or of the first class of a family.
+fn forms(class: &str) -> Option<&'static [&'static str]> {
+    CLASSES.iter().find(|(c, _)| *c == class || family(c) == class).map(|c| c.1)
+}
+
+/// Does `variant` have this form?
+fn fits(form: &str, variant: &str) -> bool {
+    let mut rest = variant;
+    let mut parts = form.split('#');
+    let Some(after) = parts.next().and_then(|first| rest.strip_prefix(first)) else { return false };
+    rest = after;
+    for part in parts {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let number = rest[..digits].parse::<u32>().is_ok_and(|n| (1..=16).contains(&n));
+        match rest[digits..].strip_prefix(part) {
+            Some(after) if number => rest = after,
+            _ => return false,
+        }
+    }
+    rest.is_empty()
+}
+
+/// Class of work → variant.
 #[derive(Clone, Debug, Default)]
 pub struct Tuning {
     chosen: BTreeMap<String, String>,
@@ -21,26 +63,32 @@ impl Tuning {
         for part in forced.unwrap_or("").split(',').filter(|p| !p.trim().is_empty()) {
             let (class, variant) =
                 part.split_once('=').ok_or_else(|| Error::config("kernels", format!("expected class=variant, found {part:?}")))?;
-            tuning.forced.insert(class.trim().into(), variant.trim().into());
+            let (class, variant) = (class.trim(), variant.trim());
+            let Some(forms) = forms(class) else {
+                let names: Vec<&str> = CLASSES.iter().map(|c| c.0).collect();
+                return Err(Error::config("kernels", format!("{class:?} is no class of kernels (linear, {})", names.join(", "))));
+            };
+            if !forms.iter().any(|f| fits(f, variant)) {
+                return Err(Error::config("kernels", format!("{variant:?} is no variant of {class} ({})", forms.join(", "))));
+            }
+            tuning.forced.insert(class.into(), variant.into());
         }
         Ok(tuning)
     }
 
     /// The variant for `class`: forced, measured, or a guess from the kind of adapter (`software`, otherwise `hardware`).
     pub fn pick<'a>(&'a self, class: &str, software: &'a str, hardware: &'a str) -> &'a str {
-        // A forced entry may name a whole family: `linear=reg` covers `linear.q4.m128`.
-        let family = class.split('.').next().unwrap_or(class);
+        debug_assert!(forms(class).is_some(), "{class} is missing in CLASSES");
         self.forced
             .get(class)
-            .or_else(|| self.forced.get(family))
+            .or_else(|| self.forced.get(family(class)))
             .or_else(|| self.chosen.get(class))
             .map_or(if self.software { software } else { hardware }, String::as_str)
     }
 
     /// True when `class` was measured or forced.
     pub fn known(&self, class: &str) -> bool {
-        let family = class.split('.').next().unwrap_or(class);
-        self.chosen.contains_key(class) || self.forced.contains_key(class) || self.forced.contains_key(family)
+        self.chosen.contains_key(class) || self.forced.contains_key(class) || self.forced.contains_key(family(class))
     }
 
     /// Remembers a measurement.
@@ -53,8 +101,25 @@ impl Tuning {
         &self.chosen
     }
 
-    /// Takes back what [`Tuning::measured`] gave.
+    /// Takes back what [`Tuning::measured`] gave. What is no variant any more is measured again.
     pub fn restore(&mut self, chosen: BTreeMap<String, String>) {
-        self.chosen = chosen;
+        self.chosen = chosen.into_iter().filter(|(class, v)| forms(class).is_some_and(|f| f.iter().any(|f| fits(f, v)))).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn forms_of_variants() {
+        for (form, variant) in [("reg#x#", "reg8x4"), ("reg#x#", "reg1x1"), ("tile", "tile"), ("rows#x#", "rows16x1")] {
+            assert!(fits(form, variant), "{variant}");
+        }
+        for (form, variant) in
+            [("reg#x#", "reg8"), ("reg#x#", "reg0x4"), ("reg#x#", "reg8x4x"), ("reg#x#", "reg17x1"), ("tile", "tiles"), ("tile", "")]
+        {
+            assert!(!fits(form, variant), "{variant}");
+        }
     }
 }

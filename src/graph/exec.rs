@@ -177,6 +177,22 @@ impl Exec {
         self.gpu().is_none_or(|g| g.caps().is_software)
     }
 
+    /// Bytes that one kernel can see of one tensor.
+    pub fn max_binding(&self) -> u64 {
+        self.gpu().map_or(u64::MAX, |g| g.caps().max_binding.min(g.caps().max_buffer))
+    }
+
+    /// Bytes that a training's activations may take where nobody says otherwise. No API tells how much memory there is: half of the largest
+    /// buffer is a guess that grows with the device (1 GiB where that is 2 GiB, 128 MiB where only WebGPU's least is promised).
+    pub fn activation_memory(&self) -> u64 {
+        match self {
+            Exec::Gpu(g) => (g.caps().max_buffer / 2).clamp(128 << 20, 4 << 30),
+            // Of a browser's 4 GiB of wasm memory the model takes its part.
+            _ if cfg!(target_arch = "wasm32") => 512 << 20,
+            _ => 1 << 30,
+        }
+    }
+
     /// Counts since the device was opened (of the reference: all zero).
     pub fn counters(&self) -> Rc<Counters> {
         match self {

@@ -70,6 +70,9 @@ pub fn gpu_row_bytes(dtype: DType, cols: usize) -> u64 {
     }
 }
 
+/// Rows of a split weight's parts come in whole tiles of the kernels.
+const TILE: usize = 64;
+
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// A tensor that outlives a step. Cloning shares it.
@@ -102,10 +105,11 @@ pub struct Chunk {
 }
 
 impl Tensor {
-    /// A zeroed tensor. Quantized and 16-bit tensors are split by rows into as many buffers as bindings need.
+    /// A zeroed tensor. Matrices of weights are split by rows into as many buffers as bindings need; of everything else (caches, vectors,
+    /// integers, the one row of an arena) kernels see all at once.
     ///
     /// # Errors
-    /// [`Error::Shape`] when quantized rows are not whole blocks, [`Error::OutOfMemory`] when one row is too large.
+    /// [`Error::Shape`] when quantized rows are not whole blocks, [`Error::OutOfMemory`] when one binding cannot hold what it must.
     pub fn zeros(exec: &Exec, name: &str, desc: Desc) -> Result<Tensor> {
         if desc.dtype.is_quantized() && !desc.cols().is_multiple_of(32) {
             return Err(Error::shape(name, format!("rows of {} elements are not whole blocks of 32", desc.cols())));
@@ -116,12 +120,15 @@ impl Tensor {
             Exec::Gpu(gpu) => {
                 let row = gpu_row_bytes(desc.dtype, desc.cols()).max(1);
                 let limit = gpu.caps().max_binding.min(gpu.caps().max_buffer);
-                let mut per = (limit / row) as usize;
-                if per == 0 {
-                    return Err(Error::OutOfMemory(format!("{name}: one row of {row} bytes, bindings end at {limit}")));
-                }
+                let mut per = usize::try_from(limit / row).unwrap_or(usize::MAX);
                 if per < desc.rows() {
-                    per = per / 64 * 64; // whole tiles
+                    let (rows, shape) = (desc.rows(), &desc.shape);
+                    let splits = desc.shape.len() == 2 && desc.dtype != DType::U32;
+                    per = per / TILE * TILE;
+                    if !splits || per == 0 {
+                        let least = if splits { TILE.min(rows) } else { rows };
+                        return Err(Error::OutOfMemory(format!("{name} {shape:?}: {least} rows of {row} bytes, bindings end at {limit}")));
+                    }
                 }
                 let mut chunks = Vec::new();
                 let mut first = 0;
@@ -189,6 +196,11 @@ impl Tensor {
     /// Makes it trainable (or frozen again).
     pub fn set_grad(&self, grad: Option<Tensor>) {
         *self.0.grad.borrow_mut() = grad;
+    }
+
+    /// True where one binding was too small for it: ops that need all its rows at once cannot take it.
+    pub fn is_split(&self) -> bool {
+        matches!(&*self.0.storage.borrow(), Storage::Gpu(c) if c.len() > 1)
     }
 
     /// The row ranges on the GPU.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Model;
 use crate::formats::peft::{LoraAdapter, LoraConfig, OneOrMany};
 use crate::graph::Tensor;
+use crate::lru::Lru;
 use crate::nn::LoraSet;
 use crate::nn::lora::shape_key;
 use crate::{Error, Result};
@@ -59,11 +60,13 @@ struct Live {
     stamp: u64,
 }
 
-#[derive(Default)]
+/// Shapes of adapters that are kept ready to run; people switch between few.
+const SHAPES: usize = 4;
+
 struct Inner {
     entries: BTreeMap<String, Entry>,
     active: Option<String>,
-    live: HashMap<String, Live>,
+    live: Lru<String, Live>,
     stamps: u64,
 }
 
@@ -75,7 +78,8 @@ pub struct Adapters {
 
 impl Adapters {
     pub fn new(model: Rc<Model>) -> Adapters {
-        Adapters { model, inner: RefCell::default() }
+        let inner = Inner { entries: BTreeMap::new(), active: None, live: Lru::new(SHAPES), stamps: 0 };
+        Adapters { model, inner: RefCell::new(inner) }
     }
 
     /// Zeroed values in the shape a configuration asks for, bound to nothing.
@@ -111,8 +115,15 @@ impl Adapters {
     /// [`Error::BadAdapter`] for a name that is no file name, [`Error::OutOfMemory`].
     pub fn put(&self, name: &str, set: &LoraSet) -> Result<AdapterInfo> {
         check_name(name)?;
-        let copy = set.snapshot()?;
         let mut inner = self.inner.borrow_mut();
+        // A training publishes after every update: the buffer that is there already takes the values.
+        let copy = match inner.entries.get(name).filter(|e| e.key == set.key()) {
+            Some(e) => {
+                set.save_to(&e.copy)?;
+                e.copy.clone()
+            }
+            None => set.snapshot()?,
+        };
         inner.stamps += 1;
         let entry =
             Entry { config: set.config().clone(), key: set.key().to_string(), copy, parameters: set.parameters(), stamp: inner.stamps };
@@ -194,11 +205,11 @@ impl Adapters {
         let mut inner = self.inner.borrow_mut();
         let inner = &mut *inner;
         let entry = inner.entries.get(&name).ok_or_else(|| unknown(inner, &name))?;
-        if !inner.live.contains_key(&entry.key) {
+        if inner.live.get(&entry.key).is_none() {
             let set = Rc::new(self.set(&entry.config)?);
             inner.live.insert(entry.key.clone(), Live { set, stamp: 0 });
         }
-        let live = inner.live.get_mut(&entry.key).expect("inserted above");
+        let live = inner.live.get(&entry.key).expect("inserted above");
         if live.stamp != entry.stamp {
             live.set.restore(&entry.copy)?;
             live.stamp = entry.stamp;

@@ -1,14 +1,14 @@
 //! From the bytes of a file to weights on the device, pushed in pieces of any size. Nothing larger than a few MiB is ever held on
 //! the host: rows go to their buffers as they arrive.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::names::{from_gguf, from_safetensors};
-use super::{Adapters, Config, Model};
+use super::{Adapters, Blueprint, Config, Model};
 use crate::formats::{Container, ContainerKind, Event, StreamReader};
 use crate::graph::Exec;
 use crate::nn::transpose;
@@ -284,8 +284,9 @@ impl State {
             let mut sizes: HashMap<DType, u64> = HashMap::new();
             c.tensors.iter().filter(|t| t.shape.len() == 2).for_each(|t| *sizes.entry(t.dtype).or_default() += t.bytes);
             let most = sizes.into_iter().max_by_key(|s| s.1).map_or(DType::F32, |s| s.0);
-            self.check_count(c, &config)?;
-            let model = Model::allocate(&self.exec, config, &|path| dtypes.get(path).copied().unwrap_or(most), self.options.trainable)?;
+            let dtype = |path: &str| dtypes.get(path).copied().unwrap_or(most);
+            self.check_shapes(c, &config, &dtype)?;
+            let model = Model::allocate(&self.exec, config, &dtype, self.options.trainable)?;
             self.exec.check()?;
             self.filling = Some(Filling { model, filled: BTreeMap::new(), rope_factors: None });
         } else if gguf {
@@ -302,23 +303,34 @@ impl State {
         Ok(())
     }
 
-    /// A file with far fewer bytes than its configuration claims weights must not make us allocate them.
-    fn check_count(&self, c: &Container, config: &Config) -> Result<()> {
+    /// A file with far fewer bytes than its configuration claims weights must not make us allocate them: every tensor is compared with
+    /// what the configuration asks for first, and where there is one file, it must hold all of them.
+    fn check_shapes(&self, c: &Container, config: &Config, dtype: &dyn Fn(&str) -> DType) -> Result<()> {
         let shards = self.texts.contains_key("model.safetensors.index.json");
-        let layers: std::collections::HashSet<&str> =
+        let layers: HashSet<&str> =
             c.tensors.iter().filter_map(|t| t.name.split('.').find(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()))).collect();
         if !shards && layers.len() != config.num_hidden_layers {
             let claimed = config.num_hidden_layers;
             return Err(Error::file(&c.file, format!("has weights of {} layers, its configuration says {claimed}", layers.len())));
         }
-        let embed = super::names::Names::of(config).embed() + ".weight";
-        if let Some(t) = c.tensors.iter().find(|t| self.path_of(c, config, &t.name).as_deref() == Some(&embed))
-            && t.shape != [config.vocab_size, config.hidden_size]
-        {
-            let (v, w) = (config.vocab_size, config.hidden_size);
-            return Err(Error::file(&c.file, format!("tensor {:?} has shape {:?}, expected [{v}, {w}]", t.name, t.shape)));
+        let blueprint = Blueprint::new(config, dtype);
+        let shapes: HashMap<&str, Vec<usize>> =
+            blueprint.specs.iter().flat_map(|s| s.parts.iter().map(|p| (p.path.as_str(), s.part_shape(p)))).collect();
+        let mut found = HashSet::new();
+        for t in &c.tensors {
+            let Some(path) = self.path_of(c, config, &t.name) else { continue };
+            let Some(shape) = shapes.get(path.as_str()) else { continue };
+            if t.shape != *shape {
+                return Err(Error::file(&c.file, format!("tensor {:?} has shape {:?}, expected {shape:?}", t.name, t.shape)));
+            }
+            if !found.insert(path) {
+                return Err(Error::file(&c.file, format!("tensor {:?} is there twice, under two names", t.name)));
+            }
         }
-        Ok(())
+        match blueprint.specs.iter().flat_map(|s| &s.parts).find(|p| !shards && !found.contains(&p.path)) {
+            Some(p) => Err(Error::file(&c.file, format!("tensor {:?} is missing", p.path))),
+            None => Ok(()),
+        }
     }
 
     fn path_of(&self, c: &Container, config: &Config, name: &str) -> Option<String> {
@@ -337,6 +349,11 @@ impl State {
         }
         if t.dtype == DType::U32 {
             return Err(Error::file(&c.file, format!("tensor {:?} has type U32, expected weights", t.name)));
+        }
+        if t.dtype.is_quantized() && t.shape.len() < 2 {
+            // Its elements could not be told apart by bytes, and nobody packs norms or biases.
+            let ty = t.dtype.name();
+            return Err(Error::file(&c.file, format!("tensor {:?} is a vector of {ty} blocks, expected F32, F16 or BF16", t.name)));
         }
         // A GGUF of the llama architecture has the rows of q and k in pairs (2i, 2i+1) within a head; ours are (i, i + D/2).
         let gguf_llama = matches!(c.kind, ContainerKind::Gguf { .. }) && model.config().model_type == "llama";

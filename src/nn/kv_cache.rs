@@ -29,6 +29,11 @@ impl KvCache {
         Ok(KvCache { layers, capacity, width })
     }
 
+    /// Most slots a cache of this width can have on a device: a layer's keys and values are one binding.
+    pub fn most_slots(exec: &Exec, width: usize) -> usize {
+        usize::try_from(exec.max_binding() / (2 * width.max(1) as u64 * 4)).unwrap_or(usize::MAX)
+    }
+
     /// Slots per layer.
     pub fn capacity(&self) -> usize {
         self.capacity

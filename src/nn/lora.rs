@@ -258,6 +258,14 @@ impl LoraSet {
         Ok(copy)
     }
 
+    /// Copies all values into what [`LoraSet::snapshot`] of a set with the same key gave.
+    ///
+    /// # Errors
+    /// [`Error::BadAdapter`] when the sizes differ.
+    pub fn save_to(&self, copy: &Tensor) -> Result<()> {
+        self.copy(&self.arena.flat, copy)
+    }
+
     /// Takes back a copy of a set with the same key: one buffer copy on the device.
     ///
     /// # Errors

@@ -33,7 +33,9 @@ impl Mlp {
     pub fn forward(&self, tape: &mut Tape, cx: &Forward<'_>, x: Val, residual: Val) -> Result<Val> {
         let kind = self.act;
         let hidden = match &self.up {
-            Up::Fused(l) if !cx.train => l.forward(tape, cx, x, Extra { glu: Some(kind), ..Extra::default() })?,
+            Up::Fused(l) if !cx.train && !cx.params.tensor(l.weight).is_split() => {
+                l.forward(tape, cx, x, Extra { glu: Some(kind), ..Extra::default() })?
+            }
             Up::Fused(l) => {
                 let both = l.forward(tape, cx, x, Extra::default())?;
                 tape.push1(Gated { kind }, &[both])?

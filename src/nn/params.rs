@@ -20,6 +20,17 @@ pub struct ParamSpec {
     pub parts: Vec<PartSpec>,
 }
 
+impl ParamSpec {
+    /// Shape of one of its parts in the checkpoint.
+    pub fn part_shape(&self, part: &PartSpec) -> Vec<usize> {
+        match self.shape[..] {
+            [_, cols] if part.transposed => vec![cols, part.rows],
+            [_, cols] => vec![part.rows, cols],
+            _ => vec![part.rows],
+        }
+    }
+}
+
 /// One checkpoint key inside a tensor.
 #[derive(Clone, Debug)]
 pub struct PartSpec {
@@ -95,12 +106,7 @@ impl ParamStore {
             store.names.insert(spec.name.clone(), id);
             let mut first = 0;
             for part in &spec.parts {
-                let shape = match spec.shape[..] {
-                    [_, cols] if part.transposed => vec![cols, part.rows],
-                    [_, cols] => vec![part.rows, cols],
-                    _ => vec![part.rows],
-                };
-                let param = Param { id, first, rows: part.rows, transposed: part.transposed, shape };
+                let param = Param { id, first, rows: part.rows, transposed: part.transposed, shape: spec.part_shape(part) };
                 store.index.insert(part.path.clone(), param);
                 first += part.rows;
             }

@@ -1,6 +1,6 @@
 //! Attention with grouped query heads over whatever keys each query sees: online softmax, scores never stored.
 
-use super::{row_grid, serial_rows};
+use super::{ROUNDS, row_grid, serial_rows};
 use crate::cpu::kernels::attention::{Attend, Spans, forward};
 use crate::cpu::kernels::attention_bwd::{self, Reads};
 use crate::cpu::scratch;
@@ -78,13 +78,27 @@ impl Sizes {
         self.dim.is_multiple_of(4)
     }
 
+    /// What a channel index of the kernels counts: four channels where that is whole.
+    fn units(&self) -> usize {
+        if self.vec4() { self.dim / 4 } else { self.dim }
+    }
+
+    /// Refuses more keys than a thread can walk over: sums that are carried from key to key cannot be cut into several dispatches.
+    fn check_keys(&self, gpu: &Gpu, op: &str, tile: (usize, usize)) -> Result<()> {
+        let most = most_keys_of(gpu, self.units(), tile);
+        if self.s > most {
+            return Err(Error::shape(op, format!("{} keys: software adapters can walk over {most}", self.s)));
+        }
+        Ok(())
+    }
+
     /// Query rows of one (batch row, key head).
     fn rows(&self) -> usize {
         self.t * self.share()
     }
 
-    fn params(&self, groups: usize) -> [u32; 9] {
-        let dim = if self.vec4() { self.dim / 4 } else { self.dim };
+    fn params(&self, groups: usize, (row0, row1): (usize, usize)) -> [u32; 11] {
+        let dim = self.units();
         [
             self.t as u32,
             self.s as u32,
@@ -95,6 +109,8 @@ impl Sizes {
             self.scale.to_bits(),
             (self.s * self.kv_heads * dim) as u32,
             groups as u32,
+            row0 as u32,
+            row1 as u32,
         ]
     }
 
@@ -114,7 +130,7 @@ impl Sizes {
         4.0 * self.batch as f64 * self.t as f64 * self.s as f64 * (self.heads * self.dim) as f64
     }
 
-    fn forward(&self, cx: &mut Lower<'_>) {
+    fn forward(&self, cx: &mut Lower<'_>) -> Result<()> {
         // Keys and values are one buffer (the cache) or two.
         let spans = if self.cached { 2 } else { 3 };
         let mut bufs = vec![cx.input(spans)];
@@ -123,10 +139,15 @@ impl Sizes {
         let bufs: Vec<_> = bufs.iter().collect();
         let small = self.rows() <= 32;
         let (qb, kb) = tile(cx.gpu(), if small { "attention_small" } else { "attention" }, if small { (1, 8) } else { (8, 8) });
+        if !self.cached {
+            // Of a cache a query sees less than there is: whoever fills it keeps to `most_keys`.
+            self.check_keys(cx.gpu(), "attention", (qb, kb))?;
+        }
         let groups = self.rows().div_ceil(WG * qb);
         let key = self.key(KernelKey::new("attention").flag("CACHED", self.cached), (qb, kb));
-        cx.dispatch(key, &self.params(groups), &bufs, self.grid(cx.gpu(), groups));
+        cx.dispatch(key, &self.params(groups, (0, self.rows())), &bufs, self.grid(cx.gpu(), groups));
         cx.cost(self.flops(), 4.0 * (2 * cx.inputs[0].desc.len() + 2 * self.batch * self.s * self.kv_heads * self.dim) as f64);
+        Ok(())
     }
 
     /// The barrier-free form of a kernel, with a tile of (rows, keys) per thread.
@@ -135,11 +156,11 @@ impl Sizes {
     }
 
     /// A gradient kernel; `groups` from its tile, `work` is its cost relative to the forward pass.
-    fn gradient(&self, cx: &mut Lower<'_>, key: KernelKey, tile: (usize, usize), groups: usize, work: f64) {
+    fn gradient(&self, cx: &mut Lower<'_>, key: KernelKey, tile: (usize, usize), groups: usize, rows: (usize, usize), work: f64) {
         let mut bufs: Vec<Buf> = [3, 0, 1, 2, 4, 5].into_iter().map(|i| cx.input(i)).collect();
         bufs.extend((0..cx.outputs.len()).map(|i| cx.output(i)));
         let key = self.key(key, tile);
-        cx.dispatch(key, &self.params(groups), &bufs.iter().collect::<Vec<_>>(), self.grid(cx.gpu(), groups));
+        cx.dispatch(key, &self.params(groups, rows), &bufs.iter().collect::<Vec<_>>(), self.grid(cx.gpu(), groups));
         cx.cost(work * self.flops(), 4.0 * cx.inputs.iter().map(|i| i.desc.len() as f64).sum::<f64>());
     }
 
@@ -216,6 +237,22 @@ impl Sizes {
 /// Threads of a barrier-free workgroup: few, so that little work still reaches every core.
 const WG: usize = 8;
 
+/// Keys that a thread can walk over: everything but for software adapters, whose loops end (see [`ROUNDS`]). Two loops over the channels
+/// per KB keys, two more per row at the ends.
+fn most_keys_of(gpu: &Gpu, units: usize, (qb, kb): (usize, usize)) -> usize {
+    if !gpu.caps().is_software {
+        return usize::MAX;
+    }
+    ROUNDS.saturating_sub(2 * qb * units) / (1 + 2 * units) * kb
+}
+
+/// Longest context that heads of `dim` channels can see on a device: see [`Sizes::check_keys`].
+pub fn most_keys(gpu: &Gpu, dim: usize) -> usize {
+    let units = if dim.is_multiple_of(4) { dim / 4 } else { dim };
+    let of = |class, default| most_keys_of(gpu, units, tile(gpu, class, default));
+    of("attention", (8, 8)).min(of("attention_small", (1, 8)))
+}
+
 /// Rows and keys of a thread's tile in the barrier-free kernels: `rows<rows>x<keys>`.
 fn tile(gpu: &Gpu, class: &str, default: (usize, usize)) -> (usize, usize) {
     let tuning = gpu.tuning().borrow();
@@ -256,8 +293,7 @@ impl Op for Attention {
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        self.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc).forward(cx);
-        Ok(())
+        self.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc).forward(cx)
     }
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
@@ -356,7 +392,8 @@ impl Op for AttentionDq {
         let s = self.0.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc);
         let key = KernelKey::new("attention_dq").flag("ACC", cx.acc[0]);
         let tile = tile(cx.gpu(), "attention_dq", (8, 8));
-        s.gradient(cx, key, tile, s.rows().div_ceil(WG * tile.0), 1.5);
+        s.check_keys(cx.gpu(), "attention_dq", tile)?;
+        s.gradient(cx, key, tile, s.rows().div_ceil(WG * tile.0), (0, s.rows()), 1.5);
         Ok(())
     }
 
@@ -392,9 +429,16 @@ impl Op for AttentionDkv {
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let s = self.0.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc);
-        let key = KernelKey::new("attention_dkv").flag("ACC_K", cx.acc[0]).flag("ACC_V", cx.acc[1]);
-        let tile = tile(cx.gpu(), "attention_dkv", (8, 8));
-        s.gradient(cx, key, tile, s.s.div_ceil(WG * tile.1), 2.0);
+        let (qb, kb) = tile(cx.gpu(), "attention_dkv", (8, 8));
+        // A thread clears its keys and then walks over all rows, QB at a time.
+        let (clear, each) = (2 * kb * s.units(), 1 + 2 * s.units());
+        let step = (ROUNDS.saturating_sub(clear) / each).max(1) * qb;
+        let many = s.rows().div_ceil(step).max(1);
+        for i in 0..many {
+            let key = KernelKey::new("attention_dkv").flag("ACC_K", cx.acc[0] || i > 0).flag("ACC_V", cx.acc[1] || i > 0);
+            let rows = (i * step, s.rows().min((i + 1) * step));
+            s.gradient(cx, key, (qb, kb), s.s.div_ceil(WG * kb), rows, 2.0 / many as f64);
+        }
         Ok(())
     }
 
@@ -448,8 +492,7 @@ impl Op for AttentionCached {
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        self.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc).forward(cx);
-        Ok(())
+        self.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc).forward(cx)
     }
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {

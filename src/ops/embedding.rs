@@ -1,6 +1,7 @@
 //! Rows picked by index: the token embedding and the gathering of rows.
 
 use super::elementwise::{Units, units};
+use super::pieces;
 use crate::cpu::kernels::rows as kernels;
 use crate::gpu::KernelKey;
 use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
@@ -119,10 +120,13 @@ impl Op for EmbeddingDw {
             if m == 0 {
                 continue;
             }
-            let grid = if columns { cx.gpu().grid(k, 16) } else { cx.gpu().grid(m, 1) };
-            let key = KernelKey::new("embedding_dw").flag("COLUMNS", columns);
-            let params = [m as u32, k as u32, c.first as u32, c.rows as u32];
-            cx.dispatch(key, &params, &[&cx.input(0), &cx.input(1), &c.buf], grid);
+            // By rows, the worst is one id that all of them have.
+            for (from, end) in pieces(m, if columns { 1 } else { 2 + k.div_ceil(64) }) {
+                let grid = if columns { cx.gpu().grid(k, 16) } else { cx.gpu().grid(end - from, 1) };
+                let key = KernelKey::new("embedding_dw").flag("COLUMNS", columns);
+                let params = [end, k, c.first, c.rows, from].map(|v| v as u32);
+                cx.dispatch(key, &params, &[&cx.input(0), &cx.input(1), &c.buf], grid);
+            }
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Act, linear_cpu as cpu, matmul};
+use super::{Act, linear_cpu as cpu, matmul, pieces};
 use crate::cpu::kernels::{gemm, lora};
 use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
 use crate::tensor::DType;
@@ -311,7 +311,7 @@ impl Op for LoraDh {
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let m = cx.inputs[0].desc.rows();
-        let params = matmul::lora_params(m, cx.inputs[0].desc.cols(), self.ldh, &self.segs);
+        let params = matmul::lora_params((0, m), cx.inputs[0].desc.cols(), self.ldh, &self.segs);
         let grid = cx.gpu().grid(m * self.ldh, 32);
         let key = crate::gpu::KernelKey::new("lora_dh").flag("ACC", cx.acc[0]);
         cx.dispatch(key, &params, &[&cx.input(0), &cx.input(1), &cx.output(0)], grid);
@@ -359,11 +359,14 @@ impl Op for LoraDb {
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let (m, n, ldh) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols(), cx.inputs[1].desc.cols());
-        let params = matmul::lora_params(m, n, ldh, &self.segs);
         let rows = self.segs.iter().map(|s| s.row1 - s.row0).max().unwrap_or(0);
-        let key = crate::gpu::KernelKey::new("lora_db").flag("ACC", cx.acc[0]);
         let grid = [rows.div_ceil(32) as u32, self.segs.len() as u32, 1];
-        cx.dispatch(key, &params, &[&cx.input(0), &cx.input(1), &cx.output(0)], grid);
+        let eights = self.segs.iter().map(|s| s.r.div_ceil(8)).max().unwrap_or(1);
+        for (first, end) in pieces(m, eights) {
+            let params = matmul::lora_params((first, end), n, ldh, &self.segs);
+            let key = crate::gpu::KernelKey::new("lora_db").flag("ACC", cx.acc[0] || first > 0);
+            cx.dispatch(key, &params, &[&cx.input(0), &cx.input(1), &cx.output(0)], grid);
+        }
         Ok(())
     }
 
@@ -406,8 +409,10 @@ impl Op for ColSum {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let (rows, cols) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols());
         let grid = cx.gpu().grid(cols, 64);
-        let key = crate::gpu::KernelKey::new("col_sum").flag("ACC", cx.acc[0]);
-        cx.dispatch(key, &[rows as u32, cols as u32], &[&cx.input(0), &cx.output(0)], grid);
+        for (first, end) in pieces(rows, 1) {
+            let key = crate::gpu::KernelKey::new("col_sum").flag("ACC", cx.acc[0] || first > 0);
+            cx.dispatch(key, &[end, cols, first].map(|v| v as u32), &[&cx.input(0), &cx.output(0)], grid);
+        }
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! [`crate::graph::Tape::backward`] is seeded with; [`CrossEntropy`] and [`GatherLogps`] work on logits.
 
 use super::elementwise::{Units, units};
-use super::{row_grid, serial_rows};
+use super::{pieces, row_grid, serial_rows};
 use crate::cpu::kernels::loss as kernels;
 use crate::gpu::{Buf, KernelKey};
 use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
@@ -37,7 +37,9 @@ impl Op for SftLoss {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let key = KernelKey::new("sft_loss").flag("SERIAL", serial_rows(cx.gpu()));
         let bufs = [&cx.input(0), &cx.input(1), &cx.output(0), &cx.output(1)];
-        cx.dispatch(key, &[cx.inputs[0].desc.len() as u32], &bufs, [1, 1, 1]);
+        for (first, end) in pieces(cx.inputs[0].desc.len(), 1) {
+            cx.dispatch(key.clone(), &[end as u32, first as u32], &bufs, [1, 1, 1]);
+        }
         Ok(())
     }
 
@@ -94,7 +96,10 @@ impl Op for DpoLoss {
         let params = [rows as u32, pairs as u32];
         let key = KernelKey::new("dpo_loss").flag("SERIAL", serial_rows(cx.gpu()));
         let grid = row_grid(cx.gpu(), pairs);
-        cx.dispatch(key, &params, &[&cx.input(0), &cx.input(1), &cx.input(2), &cx.input(3), &cx.output(0)], grid);
+        let bufs = [&cx.input(0), &cx.input(1), &cx.input(2), &cx.input(3), &cx.output(0)];
+        for (first, end) in pieces(rows, 1) {
+            cx.dispatch(key.clone(), &[end as u32, pairs as u32, first as u32], &bufs, grid);
+        }
         let grid = cx.gpu().grid(rows, 64);
         cx.dispatch(KernelKey::new("dpo_dlogp"), &params, &[&cx.input(1), &cx.output(0), &cx.output(1)], grid);
         Ok(())
@@ -243,9 +248,10 @@ impl Op for CrossEntropy {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let (logp, lse) = (cx.temp(0), cx.output(1));
         lower_logps(cx, &logp, &lse);
-        let rows = cx.inputs[0].desc.rows() as u32;
         let key = KernelKey::new("cross_entropy").flag("SERIAL", serial_rows(cx.gpu()));
-        cx.dispatch(key, &[rows], &[&logp, &cx.input(2), &cx.output(0)], [1, 1, 1]);
+        for (first, end) in pieces(cx.inputs[0].desc.rows(), 1) {
+            cx.dispatch(key.clone(), &[end as u32, first as u32], &[&logp, &cx.input(2), &cx.output(0)], [1, 1, 1]);
+        }
         Ok(())
     }
 

@@ -1,12 +1,12 @@
 //! The three products training needs, `x·Wᵀ`, `dy·W` and `dyᵀ·x`, as dispatches: which kernel variant, which grid.
 //! Used by `linear` and by the fused vocabulary head.
 
-use super::Act;
 use super::linear::LoraSeg;
-use crate::Result;
+use super::{Act, pieces};
 use crate::gpu::{Buf, Gpu, KernelKey};
 use crate::graph::{Bound, Lower};
 use crate::tensor::DType;
+use crate::{Error, Result};
 
 /// What is added to a plain product.
 #[derive(Clone, Copy, Default)]
@@ -75,21 +75,28 @@ fn tile_of(variant: &str, default: (usize, usize)) -> (usize, usize) {
     }
 }
 
-fn seg_words(segs: &[LoraSeg], out: &mut Vec<u32>) {
+fn seg_words(segs: &[LoraSeg], first: usize, out: &mut Vec<u32>) {
     for i in 0..super::linear::MAX_SEGS {
         match segs.get(i) {
-            Some(s) => {
-                out.extend_from_slice(&[s.row0 as u32, s.row1 as u32, s.h_off as u32, s.r as u32, s.b_off as u32, s.scale.to_bits(), 0, 0])
-            }
+            Some(s) => out.extend_from_slice(&[
+                s.row0 as u32,
+                s.row1 as u32,
+                s.h_off as u32,
+                s.r as u32,
+                s.b_off as u32,
+                s.scale.to_bits(),
+                first as u32,
+                0,
+            ]),
             None => out.extend_from_slice(&[0; 8]),
         }
     }
 }
 
-/// The parameters of `lora_dh` and `lora_db`.
-pub(super) fn lora_params(m: usize, n: usize, ldh: usize, segs: &[LoraSeg]) -> Vec<u32> {
+/// The parameters of `lora_dh` and `lora_db` for rows `first..m` (`lora_dh` takes them from 0).
+pub(super) fn lora_params((first, m): (usize, usize), n: usize, ldh: usize, segs: &[LoraSeg]) -> Vec<u32> {
     let mut p = vec![m as u32, n as u32, ldh as u32, segs.len() as u32];
-    seg_words(segs, &mut p);
+    seg_words(segs, first, &mut p);
     p
 }
 
@@ -97,7 +104,10 @@ pub(super) fn lora_params(m: usize, n: usize, ldh: usize, segs: &[LoraSeg]) -> V
 pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf, extras: &Extras<'_>) -> Result<()> {
     let (n_all, k) = (w.desc.shape[0], w.desc.cols());
     let ldy = if extras.glu.is_some() { n_all / 2 } else { n_all };
-    assert!(extras.glu.is_none() || w.chunks.len() == 1, "a gated weight is not split");
+    if extras.glu.is_some() && w.chunks.len() > 1 {
+        // Gate and up rows of an output would be in different buffers: nn::mlp records the two steps apart then.
+        return Err(Error::shape("linear", format!("a gated weight {:?} in {} buffers", w.desc.shape, w.chunks.len())));
+    }
     let scalar = !k.is_multiple_of(8);
     let variant = cx.gpu().tuning().borrow().pick(forward_class(m), "reg8x8", if m <= 8 { "vec" } else { "tile" }).to_string();
     for chunk in &w.chunks {
@@ -137,7 +147,7 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
         let s_off = scale_offset(w.desc.dtype, chunk.rows, k);
         let ldh = extras.lora.map_or(0, |l| l.2);
         let mut params = [m, n, k, ldy, chunk.first, s_off, extras.segs.len(), ldh].map(|v| v as u32).to_vec();
-        seg_words(extras.segs, &mut params);
+        seg_words(extras.segs, 0, &mut params);
         let mut bufs = vec![x, &chunk.buf];
         bufs.extend(extras.bias);
         if let Some((h, b, _)) = extras.lora {
@@ -180,8 +190,10 @@ pub(super) fn dx(cx: &mut Lower<'_>, m: usize, dy: &Buf, w: &Bound, dx: &Buf, ac
 pub(super) fn dw(cx: &mut Lower<'_>, [m, n, k]: [usize; 3], dy: &Buf, x: &Buf, dw: &Buf, acc: bool) {
     let scalar = !k.is_multiple_of(8);
     let tn = 8.min(n);
-    let key = KernelKey::new("linear_dw").def("TN", tn).flag("SCALAR", scalar).flag("ACC", acc);
     let grid = [k.div_ceil(if scalar { 1 } else { 8 }).div_ceil(32) as u32, n.div_ceil(tn) as u32, 1];
-    cx.dispatch(key, &[m as u32, n as u32, k as u32], &[dy, x, dw], grid);
-    cx.cost(2.0 * (m * n * k) as f64, 4.0 * (m * (n + k) + n * k) as f64);
+    for (first, end) in pieces(m, 1) {
+        let key = KernelKey::new("linear_dw").def("TN", tn).flag("SCALAR", scalar).flag("ACC", acc || first > 0);
+        cx.dispatch(key, &[end, n, k, first].map(|v| v as u32), &[dy, x, dw], grid);
+        cx.cost(2.0 * ((end - first) * n * k) as f64, 4.0 * ((end - first) * (n + k) + n * k) as f64);
+    }
 }

@@ -26,6 +26,17 @@ pub(crate) fn serial_rows(gpu: &Gpu) -> bool {
     gpu.tuning().borrow().pick("rows", "serial", "group") == "serial"
 }
 
+/// Rounds that a thread may make in one dispatch, all its loops together: llvmpipe ends them after 65,535, silently. Some are left for
+/// short loops at the edges.
+pub(crate) const ROUNDS: usize = 60_000;
+
+/// 0..n in pieces for as many dispatches as it takes when each element costs a thread `each` rounds: (first, end). One empty piece for
+/// nothing, so that outputs are still written.
+pub(crate) fn pieces(n: usize, each: usize) -> impl Iterator<Item = (usize, usize)> {
+    let step = (ROUNDS / each.max(1)).max(1);
+    (0..n.div_ceil(step).max(1)).map(move |i| (i * step, n.min((i + 1) * step)))
+}
+
 /// Threads of a row kernel's workgroup and its grid for `rows` rows.
 pub(crate) fn row_grid(gpu: &Gpu, rows: usize) -> [u32; 3] {
     if serial_rows(gpu) { gpu.grid(rows, 64) } else { gpu.grid(rows, 1) }

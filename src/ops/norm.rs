@@ -1,6 +1,6 @@
 //! RMSNorm (Zhang & Sennrich 2019) and LayerNorm (Ba et al. 2016).
 
-use super::{row_grid, serial_rows};
+use super::{pieces, row_grid, serial_rows};
 use crate::cpu::kernels::norm as kernels;
 use crate::gpu::KernelKey;
 use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
@@ -259,13 +259,15 @@ impl Op for NormDw {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let rows = cx.inputs[1].desc.len() / if self.mean { 2 } else { 1 };
         let cols = cx.inputs[0].desc.len() / rows.max(1);
-        let key = KernelKey::new("norm_dw").flag("MEAN", self.mean).flag("ACC", cx.acc[0]);
         let grid = cx.gpu().grid(cols, 64);
         let mut bufs = vec![cx.input(0), cx.input(1), cx.input(2), cx.output(0)];
         if self.mean {
             bufs.push(cx.output(1));
         }
-        cx.dispatch(key, &[rows as u32, cols as u32], &bufs.iter().collect::<Vec<_>>(), grid);
+        for (first, end) in pieces(rows, 1) {
+            let key = KernelKey::new("norm_dw").flag("MEAN", self.mean).flag("ACC", cx.acc[0] || first > 0);
+            cx.dispatch(key, &[end, cols, first].map(|v| v as u32), &bufs.iter().collect::<Vec<_>>(), grid);
+        }
         Ok(())
     }
 

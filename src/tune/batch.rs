@@ -17,15 +17,22 @@ pub struct BatchShape {
     pub seqs: usize,
 }
 
-/// The next bucket that holds `n`: multiples of 16 to 128, of 32 to 512, of 64 to 2048, then of 256.
+/// The next bucket that holds `n`: multiples of 16 to 128, then four to each power of two. So at most a fifth of a long row is padding, and
+/// there are few enough buckets that rows of any length soon find a plan that was recorded for others.
 pub fn bucket(n: usize) -> usize {
-    let step = match n {
-        0..=128 => 16,
-        129..=512 => 32,
-        513..=2048 => 64,
-        _ => 256,
-    };
-    n.max(1).next_multiple_of(step)
+    steps(n, 8)
+}
+
+/// Buckets of judged positions: two to a power of two, since every one of them may meet every bucket of the tokens, and only the head sees
+/// their padding.
+fn judged_bucket(n: usize) -> usize {
+    steps(n, 4)
+}
+
+/// The next multiple of a `share`-th of the power of two above `n`, and of 16.
+fn steps(n: usize, share: usize) -> usize {
+    let n = n.max(1);
+    n.next_multiple_of((n.next_power_of_two() / share).max(16))
 }
 
 /// Above this, sequences are padded side by side rather than laid one after the other: the backward pass of attention
@@ -70,7 +77,7 @@ impl Batch {
         // One row has no padding between sequences.
         let one_row = packed <= MAX_ROW && packed < side_by_side;
         let (batch, len) = if one_row { (1, packed) } else { (examples.len(), bucket(longest)) };
-        let shape = BatchShape { batch, len, rows: bucket(counted), seqs: examples.len() };
+        let shape = BatchShape { batch, len, rows: judged_bucket(counted), seqs: examples.len() };
         let m = batch * len;
         let mut b = Batch {
             shape,
@@ -199,7 +206,9 @@ mod tests {
 
     #[test]
     fn buckets() {
-        assert_eq!([1, 16, 17, 128, 129, 512, 513, 2049].map(bucket), [16, 16, 32, 128, 160, 512, 576, 2304]);
+        assert_eq!([1, 16, 17, 128, 129, 512, 513, 2049].map(bucket), [16, 16, 32, 128, 160, 512, 640, 2560]);
+        assert_eq!([0, 16, 17, 65, 128, 129, 513].map(judged_bucket), [16, 16, 32, 96, 128, 192, 768]);
+        assert!((1..100_000).all(|n| bucket(n) >= n && bucket(n).is_multiple_of(16) && judged_bucket(n) >= n));
     }
 
     #[test]

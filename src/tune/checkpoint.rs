@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::kl::RowCache;
 use super::objective::Objective;
 use super::trainer::Trainer;
 use crate::formats::safetensors::{self, TensorView};
@@ -16,7 +17,7 @@ use crate::{Error, Result};
 /// The name used in errors.
 const FILE: &str = "checkpoint.safetensors";
 /// Changes when an older reader would misunderstand.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const KEY: &str = "fledgling_checkpoint";
 
 /// What is not a tensor.
@@ -42,6 +43,11 @@ pub struct State {
     pub shuffle: bool,
     pub per_device_train_batch_size: usize,
     pub gradient_accumulation_steps: usize,
+    /// Everything else that decides the curve, by TRL's names. As texts, so that equal numbers stay equal.
+    pub arguments: BTreeMap<String, String>,
+    /// Rows whose values under the reference and under the base model are stored: a later pass over other rows might round differently.
+    pub reference_rows: Vec<u32>,
+    pub base_rows: Vec<u32>,
     /// Which weights the flat tensors hold.
     pub layout: String,
     /// `adapter_config.json`, where an adapter is trained.
@@ -57,6 +63,8 @@ pub struct Checkpoint {
     exp_avg_sq: Vec<u8>,
     /// The reference policy, where it is not the base model.
     reference: Option<Vec<u8>>,
+    reference_logps: Vec<f32>,
+    base_logps: Vec<f32>,
 }
 
 impl Checkpoint {
@@ -91,12 +99,15 @@ impl Checkpoint {
                 None => Ok(Some(data.to_vec())),
             }
         };
+        let floats = |name: &str| -> Result<Vec<f32>> { Ok(bytemuck::pod_collect_to_vec(&tensor(name)?.unwrap_or_default())) };
         let need = |name: &str| tensor(name)?.ok_or_else(|| Error::file(FILE, format!("tensor {name:?} is missing")));
         Ok(Checkpoint {
             weights: need("weights")?,
             exp_avg: need("exp_avg")?,
             exp_avg_sq: need("exp_avg_sq")?,
             reference: tensor("reference")?,
+            reference_logps: floats("reference_logps")?,
+            base_logps: floats("base_logps")?,
             state,
         })
     }
@@ -112,7 +123,32 @@ async fn bytes_of(t: &Tensor, exec: &crate::graph::Exec) -> Result<Vec<u8>> {
     Ok(values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect())
 }
 
+/// Fields of the configuration that a checkpoint compares by themselves, or that do not change a single number.
+const ELSEWHERE: &[&str] = &[
+    "seed",
+    "data_seed",
+    "shuffle",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "gradient_checkpointing",
+    "activation_memory",
+    "report_kl",
+    // What it cuts is in the dataset's digest.
+    "max_length",
+];
+
 impl<O: Objective> Trainer<O> {
+    fn arguments(&self) -> BTreeMap<String, String> {
+        let all = serde_json::to_value(&self.args).expect("numbers and texts");
+        let mut out: BTreeMap<String, String> = all.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.to_string())).collect();
+        out.retain(|k, _| !ELSEWHERE.contains(&k.as_str()));
+        if self.args.max_steps > 0 {
+            out.remove("num_train_epochs");
+        }
+        out.extend(self.objective.arguments().into_iter().map(|(k, v)| (k.to_string(), v)));
+        out
+    }
+
     fn snapshot(&self) -> State {
         let (epoch, rows_taken) = self.sampler.position();
         let (peft_config, adapter_name) = match self.target() {
@@ -134,6 +170,9 @@ impl<O: Objective> Trainer<O> {
             shuffle: self.args.shuffle,
             per_device_train_batch_size: self.args.per_device_train_batch_size,
             gradient_accumulation_steps: self.args.gradient_accumulation_steps,
+            arguments: self.arguments(),
+            reference_rows: self.objective.references().map(|(c, _)| c.export().0).unwrap_or_default(),
+            base_rows: self.base.as_ref().map(|c| c.export().0).unwrap_or_default(),
             layout: match self.target() {
                 super::Target::Adapter { set, .. } => set.key().to_string(),
                 super::Target::Full => "all weights".into(),
@@ -156,6 +195,13 @@ impl<O: Objective> Trainer<O> {
         if let Some(set) = &self.reference {
             tensors.push(("reference", bytes_of(set.params(), exec).await?));
         }
+        let caches = [("reference_logps", self.objective.references().map(|r| r.0)), ("base_logps", self.base.as_ref())];
+        for (name, cache) in caches.into_iter().filter_map(|(name, c)| Some((name, c?))) {
+            let values = cache.export().1;
+            if !values.is_empty() {
+                tensors.push((name, bytemuck::cast_slice(&values).to_vec()));
+            }
+        }
         let state = serde_json::to_string(&self.snapshot()).expect("numbers and texts");
         let metadata = BTreeMap::from([(KEY.to_string(), state)]);
         let shapes: Vec<[usize; 2]> = tensors.iter().map(|(_, b)| [1, b.len() / 4]).collect();
@@ -177,6 +223,12 @@ impl<O: Objective> Trainer<O> {
             ($($field:ident),*) => { $( if have.$field != want.$field { return Err(differs(stringify!($field), &have.$field, &want.$field)); } )* };
         }
         same!(method, layout, rows, dataset, seed, data_seed, shuffle, per_device_train_batch_size, gradient_accumulation_steps);
+        for field in have.arguments.keys().chain(want.arguments.keys()) {
+            let of = |s: &State| s.arguments.get(field).cloned().unwrap_or_else(|| "unset".into());
+            if of(have) != of(&want) {
+                return Err(differs(field, &of(have), &of(&want)));
+            }
+        }
         if c.reference.is_some() != self.reference.is_some() {
             let of = |some: bool| if some { "an earlier adapter" } else { "the base model" };
             return Err(differs("as reference", &of(c.reference.is_some()), &of(self.reference.is_some())));
@@ -195,9 +247,22 @@ impl<O: Objective> Trainer<O> {
                 return Err(Error::file(FILE, format!("{} bytes for {} values of {}", bytes.len(), t.desc().len(), t.name())));
             }
         }
+        let references = match self.objective.references() {
+            Some((_, n)) => Some(RowCache::import(FILE, want.rows, &have.reference_rows, &c.reference_logps, |_| n)?),
+            None => None,
+        };
+        let judged = |row: u32| self.objective.examples(&[row]).iter().map(|e| e.counted()).sum();
+        let base = match &self.base {
+            Some(_) => Some(RowCache::import(FILE, want.rows, &have.base_rows, &c.base_logps, judged)?),
+            None => None,
+        };
         for (bytes, t) in writes {
             t.write_rows(&exec, 0, bytes)?;
         }
+        if let Some(references) = references {
+            self.objective.restore_references(references);
+        }
+        self.base = base;
         self.sampler = super::Sampler::at(want.rows, self.args.shuffle, want.data_seed, have.epoch, have.rows_taken);
         (self.step, self.micros, self.tokens) = (have.step, have.micros, have.tokens);
         Ok(())

@@ -34,8 +34,12 @@ pub struct TrainingArguments {
     pub shuffle: bool,
     /// `None` = when the activations would exceed `activation_memory` (TRL: always on).
     pub gradient_checkpointing: Option<bool>,
-    /// Not in TRL: bytes that activations may take before they are recomputed instead of kept.
-    pub activation_memory: u64,
+    /// Not in TRL: bytes that activations may take before they are recomputed instead of kept; `None` = what the device suggests (see
+    /// [`crate::graph::Exec::activation_memory`]).
+    pub activation_memory: Option<u64>,
+    /// Not in TRL: report the distance to the base model (`kl`, see [`crate::tune::kl::k3`]). For DPO that starts from the base it costs
+    /// nothing, otherwise one more forward pass per row for the whole training.
+    pub report_kl: bool,
     /// Longer rows are cut at their end; `None` = never, and rows longer than the model's context are refused.
     pub max_length: Option<usize>,
 }
@@ -60,7 +64,8 @@ impl Default for TrainingArguments {
             data_seed: None,
             shuffle: true,
             gradient_checkpointing: None,
-            activation_memory: 1 << 30,
+            activation_memory: None,
+            report_kl: true,
             max_length: Some(1024),
         }
     }
@@ -194,6 +199,14 @@ impl Fields {
     }
 
     /// `None` = absent or null.
+    fn opt_count(&mut self, key: &str, low: i64, high: i64) -> Result<Option<i64>> {
+        if self.map.get(key).is_some_and(Value::is_null) {
+            self.map.remove(key);
+        }
+        self.count(key, low, high)
+    }
+
+    /// `None` = absent or null.
     pub(super) fn flag(&mut self, key: &str) -> Result<Option<bool>> {
         match self.take(key) {
             None | Some(Value::Null) => Ok(None),
@@ -255,21 +268,16 @@ impl TrainingArguments {
         if let Some(n) = f.count("seed", 0, big)? {
             self.seed = n as u32;
         }
-        self.data_seed = match f.take("data_seed") {
-            None | Some(Value::Null) => None,
-            Some(v) => {
-                f.map.insert("data_seed".into(), v);
-                f.count("data_seed", 0, big)?.map(|n| n as u32)
-            }
-        };
+        self.data_seed = f.opt_count("data_seed", 0, big)?.map(|n| n as u32);
         if let Some(b) = f.flag("shuffle")? {
             self.shuffle = b;
         }
         if let Some(b) = f.flag("gradient_checkpointing")? {
             self.gradient_checkpointing = Some(b);
         }
-        if let Some(n) = f.count("activation_memory", 1, 1 << 50)? {
-            self.activation_memory = n as u64;
+        self.activation_memory = f.opt_count("activation_memory", 1, 1 << 50)?.map(|n| n as u64);
+        if let Some(b) = f.flag("report_kl")? {
+            self.report_kl = b;
         }
         match f.take("max_length") {
             None => {}

@@ -4,6 +4,7 @@
 use super::batch::BatchShape;
 use super::config::DpoConfig;
 use super::data::{Example, IGNORE, Pair};
+use super::kl::RowCache;
 use super::objective::{Metrics, Micro, Objective, PreferenceMetrics, digest};
 use crate::Result;
 use crate::graph::{Desc, Program, StepParams, Tape, Val};
@@ -18,12 +19,12 @@ pub struct Dpo {
     beta: f32,
     label_smoothing: f32,
     /// Per pair: log-probabilities of both answers under the reference, computed once.
-    references: Vec<Option<[f32; 2]>>,
+    references: RowCache,
 }
 
 impl Dpo {
     pub fn new(pairs: Vec<Pair>, config: &DpoConfig) -> Dpo {
-        let references = vec![None; pairs.len()];
+        let references = RowCache::new(pairs.len());
         Dpo { pairs, beta: config.beta as f32, label_smoothing: config.label_smoothing as f32, references }
     }
 }
@@ -69,13 +70,21 @@ impl Objective for Dpo {
         WORDS * (shape.seqs / 2)
     }
 
-    fn without_reference(&self, rows: &[u32]) -> Vec<u32> {
-        rows.iter().copied().filter(|r| self.references[*r as usize].is_none()).collect()
+    fn arguments(&self) -> Vec<(&'static str, String)> {
+        vec![("beta", self.beta.to_string()), ("label_smoothing", self.label_smoothing.to_string())]
+    }
+
+    fn references(&self) -> Option<(&RowCache, usize)> {
+        Some((&self.references, 2))
+    }
+
+    fn restore_references(&mut self, references: RowCache) {
+        self.references = references;
     }
 
     fn set_reference(&mut self, rows: &[u32], words: &[f32]) {
         for (r, w) in rows.iter().zip(words.chunks(WORDS)) {
-            self.references[*r as usize] = Some([w[3], w[4]]);
+            self.references.set(*r, vec![w[3], w[4]]);
         }
     }
 
@@ -86,7 +95,7 @@ impl Objective for Dpo {
             micro.batch.seqs.iter().map(|s| if *s == IGNORE { IGNORE } else { 2 * (s % pairs as u32) + s / pairs as u32 }).collect();
         program.write("seq", &seq);
         // None in the pass that computes them.
-        let reference: Vec<f32> = micro.rows.iter().flat_map(|r| self.references[*r as usize].unwrap_or_default()).collect();
+        let reference: Vec<f32> = micro.rows.iter().flat_map(|r| self.references.get(*r).unwrap_or(&[0.0; 2])).copied().collect();
         program.write("reference", &reference);
         let weights: Vec<f32> = micro.rows.iter().map(|r| self.pairs[*r as usize].weight).collect();
         program.write("weights", &weights);
@@ -96,7 +105,7 @@ impl Objective for Dpo {
     }
 
     fn metrics(&self, micros: &[Micro], words: &[Vec<f32>]) -> Metrics {
-        let (mut loss, mut p, mut moved, mut tokens) = (0.0, PreferenceMetrics::default(), 0.0, 0);
+        let (mut loss, mut p) = (0.0, PreferenceMetrics::default());
         for (micro, words) in micros.iter().zip(words) {
             let share = 1.0 / (micro.rows.len() * micros.len()) as f64;
             for (r, w) in micro.rows.iter().zip(words.chunks(WORDS)) {
@@ -109,12 +118,8 @@ impl Objective for Dpo {
                 p.rewards_accuracies += if w[1] > w[2] { share } else { 0.0 };
                 p.logps_chosen += share * at(3);
                 p.logps_rejected += share * at(4);
-                let reference = self.references[*r as usize].expect("computed before the update");
-                moved += at(3) + at(4) - f64::from(reference[0]) - f64::from(reference[1]);
-                tokens += pair.chosen.counted() + pair.rejected.counted();
             }
         }
-        p.kl = moved / tokens.max(1) as f64;
-        Metrics { loss, preference: Some(p) }
+        Metrics { loss, preference: Some(p), ..Metrics::default() }
     }
 }

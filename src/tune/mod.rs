@@ -6,6 +6,7 @@ pub mod config;
 pub mod data;
 mod dpo;
 mod gpt_bench;
+pub mod kl;
 pub mod objective;
 pub mod schedule;
 mod sft;

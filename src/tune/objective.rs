@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::batch::{Batch, BatchShape};
 use super::data::Example;
+use super::kl::RowCache;
 use crate::Result;
 use crate::graph::{Program, StepParams, Tape, Val};
 
@@ -42,10 +43,18 @@ pub trait Objective {
     /// Words of a micro-batch's metrics.
     fn metric_words(&self, shape: &BatchShape) -> usize;
 
-    /// Rows whose reference log-probabilities are not known yet.
-    fn without_reference(&self, _rows: &[u32]) -> Vec<u32> {
+    /// Those of its own arguments that decide the curve, by TRL's names.
+    fn arguments(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }
+
+    /// What it knows of rows under the reference policy, where it has one: `width` values a row.
+    fn references(&self) -> Option<(&RowCache, usize)> {
+        None
+    }
+
+    /// Takes back what [`Objective::references`] gave.
+    fn restore_references(&mut self, _references: RowCache) {}
 
     /// Takes what a forward pass under the reference wrote as metrics.
     fn set_reference(&mut self, _rows: &[u32], _words: &[f32]) {}
@@ -72,6 +81,10 @@ pub(super) fn digest(parts: impl Iterator<Item = Vec<u32>>) -> String {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Metrics {
     pub loss: f64,
+    /// Distance to the base model on the update's judged tokens, before the update: the mean of [`super::kl::k3`] (nats). `None` where it is
+    /// switched off (`report_kl`) or all weights are trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kl: Option<f64>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub preference: Option<PreferenceMetrics>,
 }
@@ -94,8 +107,6 @@ pub struct PreferenceMetrics {
     pub logps_chosen: f64,
     #[serde(rename = "logps/rejected")]
     pub logps_rejected: f64,
-    /// Mean of policy − reference per token of both answers (nats): how far the policy has moved on them.
-    pub kl: f64,
 }
 
 /// One update, as it is reported.

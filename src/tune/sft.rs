@@ -59,6 +59,6 @@ impl Objective for Sft {
     }
 
     fn metrics(&self, _micros: &[Micro], words: &[Vec<f32>]) -> Metrics {
-        Metrics { loss: words.iter().map(|w| f64::from(w[0])).sum(), preference: None }
+        Metrics { loss: words.iter().map(|w| f64::from(w[0])).sum(), ..Metrics::default() }
     }
 }

@@ -160,9 +160,10 @@ impl<O: Objective> Training<O> {
 
     async fn step(&mut self) -> Result<Option<StepMetrics>> {
         let m = self.trainer.step().await?;
-        match &m {
-            Some(_) => self.publish()?,
-            None => self.adapters.set_active(Some(&self.name))?,
+        // Also where nothing was left to do: a finished training that is resumed has an adapter that nobody has published yet.
+        self.publish()?;
+        if m.is_none() {
+            self.adapters.set_active(Some(&self.name))?;
         }
         Ok(m)
     }

@@ -3,15 +3,16 @@
 //! A plan is recorded per shape bucket and replayed; plans share their activation slots. Callers drive it with
 //! [`Trainer::step`] and may stop between any two steps.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::batch::{Batch, BatchShape, Sampler};
 use super::config::TrainingArguments;
+use super::kl::RowCache;
 use super::objective::{Micro, Objective, StepMetrics};
 use super::schedule::Schedule;
 use crate::clock;
 use crate::graph::{Desc, Exec, Mem, Plan, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Timed, Transfer};
+use crate::lru::Lru;
 use crate::models::{Model, TrainInputs};
 use crate::nn::LoraSet;
 use crate::ops::embedding::GatherRows;
@@ -21,6 +22,9 @@ use crate::{Error, Result};
 
 /// Few enough that a page keeps painting and a driver's watchdog stays quiet.
 const DISPATCHES_PER_SUBMIT: usize = 64;
+
+/// Most plans that are kept. Buckets make fewer shapes than this of most datasets; the slots, which are what is large, they share anyway.
+const PLANS: usize = 32;
 
 /// What is trained: an adapter, or every weight of the model.
 #[derive(Clone)]
@@ -95,6 +99,8 @@ pub struct Trainer<O> {
     /// The reference policy where it is not the base model: the adapter as it was when training began.
     pub(super) reference: Option<Rc<LoraSet>>,
     pub(super) objective: O,
+    /// Log-probabilities of judged tokens under the base model, where the distance to it is reported.
+    pub(super) base: Option<RowCache>,
     pub(super) args: TrainingArguments,
     schedule: Schedule,
     pub(super) sampler: Sampler,
@@ -105,7 +111,8 @@ pub struct Trainer<O> {
     pub(super) tokens: u64,
     trainable: Trainable,
     optimizer: Program,
-    programs: HashMap<(BatchShape, Pass), Rc<Program>>,
+    programs: Lru<(BatchShape, Pass), Rc<Program>>,
+    recorded: u64,
     pool: SlotPool,
     staging: Option<Mem>,
     /// A step failed half-way: gradients hold what must not be used.
@@ -117,8 +124,10 @@ pub struct Trainer<O> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pass {
     Update,
-    /// Forward only, under the reference.
+    /// Forward only, under an earlier adapter that is the reference.
     Reference,
+    /// Forward only, under the base model: the same layers with the adapter's products times 0.
+    Base,
 }
 
 impl<O: Objective> Trainer<O> {
@@ -159,7 +168,9 @@ impl<O: Objective> Trainer<O> {
         let optimizer = trainable.program(&exec)?;
         let rows = objective.rows();
         let total = args.total_steps(rows);
+        let base = (args.report_kl && target.set().is_some()).then(|| RowCache::new(rows));
         Ok(Trainer {
+            base,
             schedule: args.schedule(total),
             sampler: Sampler::new(rows, args.shuffle, args.data_seed.unwrap_or(args.seed)),
             model,
@@ -172,7 +183,8 @@ impl<O: Objective> Trainer<O> {
             tokens: 0,
             trainable,
             optimizer,
-            programs: HashMap::new(),
+            programs: Lru::new(PLANS),
+            recorded: 0,
             pool: SlotPool::default(),
             staging: None,
             dirty: false,
@@ -212,6 +224,11 @@ impl<O: Objective> Trainer<O> {
         self.pool.bytes()
     }
 
+    /// Plans recorded so far.
+    pub fn plans(&self) -> u64 {
+        self.recorded
+    }
+
     fn record(&self, shape: &BatchShape, pass: Pass, checkpoint: bool) -> Result<Tape> {
         let mut tape = Tape::new();
         let m = shape.batch * shape.len;
@@ -235,6 +252,9 @@ impl<O: Objective> Trainer<O> {
         let logp = tape.push(LinearLogps { saved }, &[judged, head, targets])?[0];
         let (metrics, dlogp) = self.objective.record(&mut tape, shape, logp)?;
         tape.output("metrics", metrics);
+        if self.base.is_some() {
+            tape.output("logp", logp);
+        }
         if pass == Pass::Update {
             tape.backward(&[(logp, dlogp)], checkpoint)?;
         }
@@ -245,8 +265,10 @@ impl<O: Objective> Trainer<O> {
         if let Some(p) = self.programs.get(&(*shape, pass)) {
             return Ok(p.clone());
         }
+        self.recorded += 1;
         let mut tape = self.record(shape, pass, self.args.gradient_checkpointing == Some(true))?;
-        if pass == Pass::Update && self.args.gradient_checkpointing.is_none() && Plan::new(&tape).bytes() > self.args.activation_memory {
+        let budget = self.args.activation_memory.unwrap_or_else(|| self.exec().activation_memory());
+        if pass == Pass::Update && self.args.gradient_checkpointing.is_none() && Plan::new(&tape).bytes() > budget {
             tape = self.record(shape, pass, true)?;
         }
         let before = self.pool.bytes();
@@ -280,18 +302,29 @@ impl<O: Objective> Trainer<O> {
         program.write("targets", &batch.targets);
     }
 
-    /// Log-probabilities of rows under the reference: the same layers with the adapter's products times 0, or with the frozen
-    /// adapter that training began from.
-    async fn compute_references(&mut self, rows: Vec<u32>) -> Result<()> {
+    /// Log-probabilities of rows under the base model, or under the frozen adapter that training began from.
+    async fn compute_references(&mut self, rows: Vec<u32>, pass: Pass) -> Result<()> {
         let micro = self.micro(rows);
-        let program = self.program(&micro.shape, Pass::Reference)?;
+        let program = self.program(&micro.shape, pass)?;
         Self::write_batch(&program, &micro.batch);
-        let mut step = StepParams { lora: if self.reference.is_some() { 1.0 } else { 0.0 }, ..StepParams::default() };
+        let mut step = StepParams { lora: if pass == Pass::Base { 0.0 } else { 1.0 }, ..StepParams::default() };
         self.objective.write(&program, &micro, std::slice::from_ref(&micro), &mut step);
-        // The loss's own sums, so that they are bit for bit the policy's as long as the policy is the reference.
-        let words = program.run_f32(&step, "metrics").await?;
-        self.objective.set_reference(&micro.rows, &words);
+        let names: &[&str] = if self.base.is_some() { &["metrics", "logp"] } else { &["metrics"] };
+        let words = program.run(&step, names).await?;
+        let floats = |words: &[u32]| words.iter().map(|w| f32::from_bits(*w)).collect::<Vec<f32>>();
+        if pass == self.reference_pass() {
+            // The loss's own sums, so that they are bit for bit the policy's as long as the policy is the reference.
+            self.objective.set_reference(&micro.rows, &floats(&words[0]));
+        }
+        if let (Pass::Base, Some(base)) = (pass, &mut self.base) {
+            base.set_logps(&micro, &floats(&words[1]));
+        }
         Ok(())
+    }
+
+    /// Which pass gives an objective's references.
+    fn reference_pass(&self) -> Pass {
+        if self.reference.is_some() { Pass::Reference } else { Pass::Base }
     }
 
     /// The next update's rows: micro-batches up to the accumulation count or the end of the epoch.
@@ -351,17 +384,30 @@ impl<O: Objective> Trainer<O> {
 
     async fn references(&mut self, micros: &[Micro]) -> Result<()> {
         for m in micros {
-            let missing = self.objective.without_reference(&m.rows);
-            if !missing.is_empty() {
-                self.compute_references(missing).await?;
+            for pass in [Pass::Reference, Pass::Base] {
+                // One pass serves the loss and the distance to the base where they are measured against the same.
+                let own = self.objective.references().filter(|_| pass == self.reference_pass()).map(|r| r.0);
+                let base = self.base.as_ref().filter(|_| pass == Pass::Base);
+                let known = |r: &u32| own.is_none_or(|c| c.get(*r).is_some()) && base.is_none_or(|c| c.get(*r).is_some());
+                let missing: Vec<u32> = m.rows.iter().copied().filter(|r| !known(r)).collect();
+                if !missing.is_empty() {
+                    // The larger plan first: slots that grow later would void the smaller one.
+                    self.program(&m.shape, Pass::Update)?;
+                    self.compute_references(missing, pass).await?;
+                }
             }
         }
         Ok(())
     }
 
-    /// Submits all micro-batches; their metrics end up in the staging buffer, the norm's place is behind them.
+    /// Words of a micro-batch that are read back: metrics, and log-probabilities where they are compared with the base's.
+    fn words(&self, m: &Micro) -> (usize, usize) {
+        (self.objective.metric_words(&m.shape), if self.base.is_some() { m.shape.rows } else { 0 })
+    }
+
+    /// Submits all micro-batches; what is read of them ends up in the staging buffer, the norm's place is behind it.
     fn accumulate(&mut self, micros: &[Micro]) -> Result<(Mem, u64)> {
-        let words: u64 = micros.iter().map(|m| self.objective.metric_words(&m.shape) as u64).sum();
+        let words: u64 = micros.iter().map(|m| self.words(m)).map(|(metrics, logps)| (metrics + logps) as u64).sum();
         let bytes = (words + 1) * 4;
         if self.staging.as_ref().is_none_or(|s| s.bytes() < bytes) {
             self.staging = Some(self.exec().staging(bytes)?);
@@ -375,10 +421,15 @@ impl<O: Objective> Trainer<O> {
             step.counter = (self.micros + i as u64) as u32;
             step.rows = m.batch.counted as u32;
             self.objective.write(&program, m, micros, &mut step);
-            let n = self.objective.metric_words(&m.shape) as u64 * 4;
-            program.submit_then(&step, &[Transfer::new(&program.output_mem("metrics"), &staging, at, n)]);
+            let (metrics, logps) = self.words(m);
+            let mut copies = vec![Transfer::new(&program.output_mem("metrics"), &staging, at, metrics as u64 * 4)];
+            at += metrics as u64 * 4;
+            if logps > 0 {
+                copies.push(Transfer::new(&program.output_mem("logp"), &staging, at, logps as u64 * 4));
+                at += logps as u64 * 4;
+            }
+            program.submit_then(&step, &copies);
             program.check()?;
-            at += n;
         }
         Ok((staging, at))
     }
@@ -406,13 +457,18 @@ impl<O: Objective> Trainer<O> {
         let bytes = self.exec().map(&staging, at + 4).await?;
         let values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
         let mut words = Vec::with_capacity(micros.len());
-        let mut from = 0;
+        let (mut from, mut moved, mut judged) = (0, 0.0, 0);
         for m in &micros {
-            let n = self.objective.metric_words(&m.shape);
-            words.push(values[from..from + n].to_vec());
-            from += n;
+            let (metrics, logps) = self.words(m);
+            words.push(values[from..from + metrics].to_vec());
+            if let Some(base) = &self.base {
+                moved += base.sum_k3(m, &values[from + metrics..]);
+                judged += m.batch.counted;
+            }
+            from += metrics + logps;
         }
-        let metrics = self.objective.metrics(&micros, &words);
+        let mut metrics = self.objective.metrics(&micros, &words);
+        metrics.kl = self.base.as_ref().map(|_| moved / judged.max(1) as f64);
         let grad_norm = f64::from(values[from]);
         if !metrics.loss.is_finite() || !grad_norm.is_finite() {
             return Err(Error::NotFinite(format!("update {}: loss {}, gradient norm {grad_norm}", self.step + 1, metrics.loss)));

@@ -15,6 +15,25 @@ fl_test!(
 );
 
 fl_test!(
+    /// A misspelled class or variant says what there is.
+    async fn kernels_that_do_not_exist_are_refused() {
+        for (kernels, words) in [
+            ("lienar=tile", ["lienar", "linear.big", "rows"]),
+            ("rows=grup", ["grup", "serial", "group"]),
+            ("linear=reg9000x1", ["reg9000x1", "reg#x#", "tile"]),
+            ("attention=8x8", ["8x8", "attention", "rows#x#"]),
+            ("rows", ["class=variant", "rows", "kernels"]),
+        ] {
+            let options = fledgling::gpu::GpuOptions { kernels: Some(kernels.into()), ..Default::default() };
+            let e = fledgling::gpu::Gpu::with(&options).await.err().unwrap_or_else(|| panic!("{kernels} was accepted"));
+            assert!(e.code() == "bad-config" && words.iter().all(|w| e.to_string().contains(w)), "{kernels}: {e}");
+        }
+        let fine = "rows=group, linear=reg8x4,linear.m1=vec,linear_dx=reg4,attention_dkv=rows4x4,embedding_dw=rows";
+        fledgling::gpu::Gpu::with(&fledgling::gpu::GpuOptions { kernels: Some(fine.into()), ..Default::default() })
+            .await
+            .expect("they exist");
+    }
+
     async fn the_engine_opens_it() {
         let gpu = crate::harness::gpu().await;
         assert!(!gpu.caps().name.is_empty());

@@ -20,9 +20,36 @@ fl_test! {
         let pairs: Vec<(usize, usize)> = ranking.pairs().unwrap().iter().map(|p| (p.chosen + 1, p.rejected + 1)).collect();
         assert_eq!(pairs, [(3, 4), (3, 2), (3, 1), (3, 5), (4, 2), (4, 1), (4, 5), (2, 1), (2, 5)]);
         assert_eq!(Ranking::from_ranks(&[2, 1]).unwrap().pairs().unwrap(), [StrictPair { chosen: 1, rejected: 0 }]);
-        // Gaps are closed; answers without a place are last.
+        // Gaps are closed; answers without a place are not ranked.
         assert_eq!(Ranking::from_ranks(&[10, 0, 10, 7]).unwrap().ranks(), [3, 1, 3, 2]);
-        assert_eq!(Ranking::from_places(&[None, Some(5), None]).unwrap().to_string(), "② > ① = ③");
+        let partial = Ranking::from_places(&[None, Some(5), None, Some(2)]).unwrap();
+        assert_eq!((partial.to_string().as_str(), partial.ranks()), ("④ > ②", [0, 2, 0, 1].as_slice()));
+        assert_eq!(partial.pairs().unwrap(), [StrictPair { chosen: 3, rejected: 1 }]);
+    }
+
+    async fn answers_without_a_place_teach_nothing() {
+        // One answer put at "3" is no better than those that nobody has placed.
+        for places in [vec![None, Some(3), None], vec![None; 3], vec![Some(1), None, Some(1)]] {
+            let e = Ranking::from_places(&places).unwrap().pairs().unwrap_err();
+            assert_eq!(e.code(), "no-pairs", "{places:?}: {e}");
+        }
+        let text = |t: &str| Candidate { text: t.into(), adapter: None };
+        let mut record = Feedback {
+            messages: vec![Message::new("user", "q")],
+            candidates: vec![text("a"), text("bad"), text("c")],
+            ranks: vec![None, Some(3), None],
+            ..Feedback::default()
+        };
+        assert_eq!(record.preference_rows(&Criteria::EQUAL).unwrap_err().code(), "no-pairs");
+        record.ranks = vec![None, Some(3), Some(1)];
+        let rows = record.preference_rows(&Criteria::EQUAL).unwrap();
+        assert_eq!(rows.len(), 1);
+        // Nor is one that was rated better than those that were not.
+        record.ranks = vec![];
+        record.ratings.helpful = vec![None, Some(1.0)];
+        assert_eq!(record.preference_rows(&Criteria::EQUAL).unwrap_err().code(), "no-pairs");
+        record.ratings.helpful = vec![Some(4.0), Some(1.0)];
+        assert_eq!(record.preference_rows(&Criteria::EQUAL).unwrap().len(), 1);
     }
 
     async fn rankings_are_read_as_they_are_written() {
@@ -61,10 +88,11 @@ fl_test! {
         let order = |helpful: f64, accurate: f64| {
             overall(&ratings, &Criteria { helpful, accurate, harmless: 1.0 }, 4).unwrap().to_string()
         };
-        assert_eq!(order(2.0, 1.0), "① > ③ > ② > ④");
-        assert_eq!(order(0.0, 1.0), "② > ③ > ① > ④");
-        assert_eq!(order(1.0, 1.0), "① = ② = ③ > ④");
-        assert_eq!(order(0.0, 0.0), "① = ② = ③ = ④");
+        assert_eq!(order(2.0, 1.0), "① > ③ > ②");
+        assert_eq!(order(0.0, 1.0), "② > ③ > ①");
+        assert_eq!(order(1.0, 1.0), "① = ② = ③");
+        // Nothing counts: nothing is ranked.
+        assert_eq!(order(0.0, 0.0), "");
         let e = overall(&ratings, &Criteria { helpful: -1.0, ..Criteria::EQUAL }, 4).unwrap_err();
         assert!(e.code() == "bad-config" && e.to_string().contains("weights.helpful"), "{e}");
         assert!(overall(&ratings, &Criteria { accurate: f64::NAN, ..Criteria::EQUAL }, 4).is_err());
@@ -195,7 +223,7 @@ fl_test! {
         let tied = Feedback { id: "2".into(), ranks: vec![Some(1); 3], ratings: Criteria::default(), ideal: None, ..record.clone() };
         let all = [record.clone(), tied.clone()];
         assert_eq!(read_feedback("f", &write_feedback(&all)).unwrap(), all);
-        // ② > ① > ③; the pair of two equal texts teaches nothing.
+        // ② > ①; nobody has rated ③.
         let rows = preference_rows(&all, &Criteria::EQUAL).unwrap();
         let pair = |chosen: &str, rejected: &str| DpoRow {
             prompt: chat(&[("user", "q")]),
@@ -203,9 +231,10 @@ fl_test! {
             rejected: chat(&[("assistant", rejected)]),
             weight: None,
         };
-        assert_eq!(rows, [pair("best", "worst"), pair("worst", "best")]);
+        assert_eq!(rows, [pair("best", "worst")]);
         // An order set by hand counts before the ratings.
-        let by_hand = Feedback { ranks: vec![Some(2), Some(1), Some(1)], ..record.clone() };
+        let by_hand = Feedback { ranks: vec![Some(3), Some(1), Some(2)], ..record.clone() };
+        // The pair of two equal texts teaches nothing.
         assert_eq!(preference_rows(&[by_hand], &Criteria::EQUAL).unwrap(), [pair("best", "worst"), pair("best", "worst")]);
         let examples = ideal_rows(&all).unwrap();
         let expected = SftRow::PromptCompletion { prompt: chat(&[("user", "q")]), completion: chat(&[("assistant", "ideal")]) };

@@ -12,6 +12,8 @@ mod tokenizer;
 mod adapter;
 mod fixture;
 mod generate;
+mod hostile;
+mod long;
 mod models;
 mod opcase;
 mod ops_attention;
@@ -26,11 +28,14 @@ mod ops_reduce;
 mod ops_rope;
 mod ops_sample;
 mod plan;
+mod resume;
 mod training;
 mod tuning;
 // Reads the sources from disk: native only.
 #[cfg(not(target_arch = "wasm32"))]
 mod layering;
+#[cfg(all(not(target_arch = "wasm32"), feature = "cli"))]
+mod pipe;
 #[cfg(not(target_arch = "wasm32"))]
 mod shaders;
 

@@ -41,7 +41,7 @@ impl Table {
     fn line(&mut self, key: &str, name: &str, value: f64, unit: &str, digits: usize) {
         self.json.insert(key.into(), json!(value));
         if !self.quiet {
-            println!("{name:<46}{value:>14.digits$} {unit}");
+            say!("{name:<46}{value:>14.digits$} {unit}");
         }
     }
 }
@@ -72,7 +72,7 @@ pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
     t.json.insert("device".into(), json!(on.device));
     t.json.insert("model".into(), json!(model.info.name));
     if !a.json {
-        println!("{}, {}{} ({})", model.info.name, on.name, if on.is_software { ", software" } else { "" }, on.backend);
+        say!("{}, {}{} ({})", model.info.name, on.name, if on.is_software { ", software" } else { "" }, on.backend);
     }
     t.line("load_seconds", "load", seconds, "s", 2);
     let model = Rc::new(model);
@@ -84,7 +84,7 @@ pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
     drop(model);
     gpt(&mut t, &exec).await?;
     matmul(&mut t, &exec).await?;
-    println!("{}", Value::Object(t.json));
+    say!("{}", Value::Object(t.json));
     Ok(())
 }
 
@@ -137,7 +137,7 @@ async fn generation(t: &mut Table, exec: &Exec, model: Rc<LoadedModel>) -> Resul
     let bytes = exec.live_bytes();
     t.json.insert("gpu_bytes".into(), json!(bytes));
     if !t.quiet {
-        println!("{:<46}{:>18}", "GPU memory, answering", mib(bytes));
+        say!("{:<46}{:>18}", "GPU memory, answering", mib(bytes));
     }
     Ok(())
 }
@@ -170,7 +170,7 @@ async fn lora(t: &mut Table, exec: &Exec, model: &LoadedModel) -> Result<()> {
     let bytes = exec.live_bytes();
     t.json.insert("gpu_bytes_training".into(), json!(bytes));
     if !t.quiet {
-        println!("{:<46}{:>18}", "GPU memory, training", mib(bytes));
+        say!("{:<46}{:>18}", "GPU memory, training", mib(bytes));
     }
     drop(trainer);
     model.adapters.remove("bench");
@@ -249,10 +249,10 @@ fn print_profile(title: &str, timed: &[Timed]) {
     let total: f64 = by.values().map(|e| e.0).sum();
     let mut rows: Vec<_> = by.into_iter().collect();
     rows.sort_by(|a, b| b.1.0.total_cmp(&a.1.0));
-    println!("\n{title}: {:.2} ms on the GPU", total * 1e3);
+    say!("\n{title}: {:.2} ms on the GPU", total * 1e3);
     for (kernel, (seconds, count, flops)) in rows {
         let rate = if flops > 0.0 { format!("{:.1} GFLOP/s", flops / seconds / 1e9) } else { String::new() };
-        println!("  {:>9.3} ms {:>5.1} %  {count:>5} ×  {kernel}  {rate}", seconds * 1e3, 100.0 * seconds / total);
+        say!("  {:>9.3} ms {:>5.1} %  {count:>5} ×  {kernel}  {rate}", seconds * 1e3, 100.0 * seconds / total);
     }
-    println!();
+    say!();
 }

@@ -1,6 +1,5 @@
 //! `fledgling generate`: continues a prompt or answers a message.
 
-use std::io::Write;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
@@ -32,26 +31,24 @@ pub async fn run(cli: &Cli, a: &GenerateArgs) -> Result<()> {
     let stream = !a.json && a.n == 1;
     let mut on = |e: Event| {
         if let (true, Event::Text { text, .. }) = (stream, e) {
-            print!("{text}");
-            // A reader that went away ends the program at the next line it writes; nothing is lost here.
-            let _ = std::io::stdout().flush();
+            say_part!("{text}");
         }
     };
     let mut generator = Generator::new(Rc::new(loaded.model))?;
     let answers = generator.run(&prompt_ids, options, &mut on).await?;
     if a.json {
-        println!("{}", report(&prompt_ids, adapter.as_deref(), loaded.seconds, &answers));
+        say!("{}", report(&prompt_ids, adapter.as_deref(), loaded.seconds, &answers));
     } else if stream {
-        println!();
+        say!();
     } else {
         for (i, c) in answers.iter().enumerate() {
-            println!("[{}] {}", i + 1, c.text);
+            say!("[{}] {}", i + 1, c.text);
         }
     }
     if !a.json {
         let tokens: usize = answers.iter().map(|c| c.token_ids.len()).sum();
         let s = answers.first().map(|c| c.seconds).unwrap_or_default();
-        eprintln!(
+        note!(
             "{} + {tokens} tokens; load {:.1} s, prefill {:.1} s, decode {:.1} s, on {}",
             prompt_ids.len(),
             loaded.seconds,

@@ -23,7 +23,7 @@ const SHOWN: usize = 100;
 pub fn run(a: &InspectArgs) -> Result<()> {
     let report = if a.file.is_dir() { folder(&a.file)? } else { model_file(&a.file)? };
     if a.json {
-        println!("{report}");
+        say!("{report}");
     } else {
         print_table(&report);
     }
@@ -195,7 +195,7 @@ fn describe(path: &Path, containers: &[Container], c: &Config) -> Json {
 }
 
 fn print_table(r: &Json) {
-    let line = |name: &str, value: String| println!("{name:<26}{value}");
+    let line = |name: &str, value: String| say!("{name:<26}{value}");
     let text = |v: &Json| v.as_str().map_or_else(|| v.to_string(), String::from);
     let bytes = |v: &Json| mib(v.as_u64().unwrap_or(0));
     line("file", text(&r["file"]));
@@ -210,7 +210,7 @@ fn print_table(r: &Json) {
         line("on the GPU", bytes(&r["gpu_bytes"]));
         modules
             .iter()
-            .for_each(|m| println!("  {:<44} r {:<4} scale {:<8} {} → {}", text(&m["module"]), m["r"], m["scale"], m["in"], m["out"]));
+            .for_each(|m| say!("  {:<44} r {:<4} scale {:<8} {} → {}", text(&m["module"]), m["r"], m["scale"], m["in"], m["out"]));
         return;
     }
     line("size", bytes(&r["bytes"]));
@@ -221,10 +221,10 @@ fn print_table(r: &Json) {
         }
     }
     if let Some(a) = r["architecture"].as_object() {
-        println!();
+        say!();
         a.iter().filter(|(_, v)| !v.is_null()).for_each(|(k, v)| line(k, text(v)));
         let m = &r["memory"];
-        println!();
+        say!();
         line("weights on the GPU", bytes(&m["weights_bytes"]));
         line("keys and values", format!("{} for {} tokens", bytes(&m["kv_cache_bytes"]), m["context"]));
         line("together, to generate", bytes(&m["generate_bytes"]));
@@ -234,11 +234,11 @@ fn print_table(r: &Json) {
         );
     }
     if let Some(m) = r["metadata"].as_object().filter(|m| !m.is_empty()) {
-        println!();
-        m.iter().for_each(|(k, v)| println!("{k:<40}{}", text(v).replace('\n', "⏎")));
+        say!();
+        m.iter().for_each(|(k, v)| say!("{k:<40}{}", text(v).replace('\n', "⏎")));
     }
-    println!();
+    say!();
     for t in r["tensors"].as_array().into_iter().flatten() {
-        println!("{:<44}{:<6}{}", text(&t["name"]), text(&t["dtype"]), t["shape"]);
+        say!("{:<44}{:<6}{}", text(&t["name"]), text(&t["dtype"]), t["shape"]);
     }
 }

@@ -74,14 +74,14 @@ pub async fn run(cli: &Cli, a: &LogitsArgs) -> Result<()> {
         return Err(Error::NotFinite(format!("the logit of token {at} is {}", logits[at])));
     }
     if a.json {
-        println!("{}", json!({"prompt_ids": ids, "adapter": name, "last_logits": logits}));
+        say!("{}", json!({"prompt_ids": ids, "adapter": name, "last_logits": logits}));
         return Ok(());
     }
     let mut order: Vec<usize> = (0..logits.len()).collect();
     order.sort_by(|x, y| logits[*y].total_cmp(&logits[*x]));
     for id in order.into_iter().take(SHOWN) {
         let text = loaded.model.tokenizer.as_ref().map_or_else(String::new, |t| format!("{:?}", t.decode(&[id as u32], false)));
-        println!("{id:>8}  {:>9.4}  {text}", logits[id]);
+        say!("{id:>8}  {:>9.4}  {text}", logits[id]);
     }
     Ok(())
 }

@@ -1,5 +1,8 @@
 //! The native command line: `fledgling generate`, `tune`, `inspect`, `bench`, `logits`.
 
+#[macro_use]
+mod out;
+
 mod args;
 mod bench;
 mod files;
@@ -45,7 +48,7 @@ fn main() -> ExitCode {
     match pollster::block_on(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("fledgling: error[{}]: {e}", e.code());
+            note!("fledgling: error[{}]: {e}", e.code());
             ExitCode::from(exit_code(&e))
         }
     }

@@ -33,7 +33,7 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     let mut trainer = AnyTrainer::new(&model, method, &config, &rows, checkpoint.as_deref()).await?;
     if !quiet {
         let on = exec.info();
-        eprintln!("{} rows, {} updates, on {} ({})", rows.len(), trainer.total_steps(), on.name, on.backend);
+        note!("{} rows, {} updates, on {} ({})", rows.len(), trainer.total_steps(), on.name, on.backend);
     }
     let bar = bar(trainer.total_steps(), trainer.steps(), quiet);
     while let Some(m) = trainer.step().await? {
@@ -52,7 +52,7 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
         files::write(&a.out.join(CHECKPOINT), &trainer.checkpoint().await?)?;
     }
     if !quiet {
-        eprintln!("adapter saved in {}", a.out.display());
+        note!("adapter saved in {}", a.out.display());
     }
     Ok(())
 }
@@ -95,12 +95,15 @@ fn bar(total: u64, done: u64, quiet: bool) -> Option<ProgressBar> {
 
 fn report(m: &StepMetrics, json: bool, bar: Option<&ProgressBar>) {
     if json {
-        println!("{}", serde_json::to_string(m).expect("numbers"));
+        say!("{}", serde_json::to_string(m).expect("numbers"));
         return;
     }
     let mut text = format!("loss {:.4}  grad_norm {:.3}  learning_rate {:.2e}", m.metrics.loss, m.grad_norm, m.learning_rate);
     if let Some(p) = &m.metrics.preference {
-        text += &format!("  margins {:.3}  accuracies {:.2}  kl {:.4}", p.rewards_margins, p.rewards_accuracies, p.kl);
+        text += &format!("  margins {:.3}  accuracies {:.2}", p.rewards_margins, p.rewards_accuracies);
+    }
+    if let Some(kl) = m.metrics.kl {
+        text += &format!("  kl {kl:.4}");
     }
     text += &format!("  {:.1} tok/s  {:.0} s left", m.tokens_per_second, m.seconds_left);
     match bar {
@@ -108,6 +111,6 @@ fn report(m: &StepMetrics, json: bool, bar: Option<&ProgressBar>) {
             bar.set_position(m.step);
             bar.set_message(text);
         }
-        None => println!("step {}/{}  {text}", m.step, m.total_steps),
+        None => say!("step {}/{}  {text}", m.step, m.total_steps),
     }
 }

@@ -60,6 +60,8 @@ pub struct Pattern(Vec<Inst>);
 /// No pattern may compile to more steps, or nest deeper.
 const MAX_STEPS: usize = 20_000;
 const MAX_DEPTH: usize = 64;
+/// Parts that may be looked at on the way there: a step has one, and a group around it now and then.
+const MAX_WORK: usize = 8 * MAX_STEPS;
 
 struct Parser<'a> {
     rest: std::iter::Peekable<std::str::Chars<'a>>,
@@ -236,15 +238,17 @@ impl Pattern {
                 return Err("a ) is not opened".into());
             }
             let mut program = Pattern(Vec::new());
-            program.emit(&node)?;
+            program.emit(&node, &mut 0)?;
             program.0.push(Inst::Match);
             Ok(program)
         };
         compile().map_err(|why| Error::config(field, format!("the regular expression {text:?} cannot be used: {why}")))
     }
 
-    fn emit(&mut self, node: &Node) -> Parsed<()> {
-        if self.0.len() > MAX_STEPS {
+    /// `work` counts the parts that were looked at: a repeated group with nothing inside takes time, but no steps.
+    fn emit(&mut self, node: &Node, work: &mut usize) -> Parsed<()> {
+        *work += 1;
+        if self.0.len() > MAX_STEPS || *work > MAX_WORK {
             return Err(format!("it needs more than {MAX_STEPS} steps"));
         }
         match node {
@@ -252,17 +256,17 @@ impl Pattern {
             Node::Start => self.0.push(Inst::Start),
             Node::End => self.0.push(Inst::End),
             Node::WordBoundary(yes) => self.0.push(Inst::WordBoundary(*yes)),
-            Node::Concat(all) => all.iter().try_for_each(|n| self.emit(n))?,
+            Node::Concat(all) => all.iter().try_for_each(|n| self.emit(n, work))?,
             Node::Either(all) => {
                 let mut ends = Vec::new();
                 for (i, n) in all.iter().enumerate() {
                     if i + 1 == all.len() {
-                        self.emit(n)?;
+                        self.emit(n, work)?;
                         break;
                     }
                     let split = self.0.len();
                     self.0.push(Inst::Split(split + 1, 0));
-                    self.emit(n)?;
+                    self.emit(n, work)?;
                     ends.push(self.0.len());
                     self.0.push(Inst::Jump(0));
                     self.0[split] = Inst::Split(split + 1, self.0.len());
@@ -271,12 +275,12 @@ impl Pattern {
                 ends.into_iter().for_each(|e| self.0[e] = Inst::Jump(end));
             }
             Node::Repeat(n, min, max) => {
-                (0..*min).try_for_each(|_| self.emit(n))?;
+                (0..*min).try_for_each(|_| self.emit(n, work))?;
                 match max {
                     None => {
                         let split = self.0.len();
                         self.0.push(Inst::Split(split + 1, 0));
-                        self.emit(n)?;
+                        self.emit(n, work)?;
                         self.0.push(Inst::Jump(split));
                         self.0[split] = Inst::Split(split + 1, self.0.len());
                     }
@@ -285,7 +289,7 @@ impl Pattern {
                         for _ in *min..*max {
                             splits.push(self.0.len());
                             self.0.push(Inst::Split(0, 0));
-                            self.emit(n)?;
+                            self.emit(n, work)?;
                         }
                         let end = self.0.len();
                         splits.into_iter().for_each(|s| self.0[s] = Inst::Split(s + 1, end));
@@ -383,5 +387,15 @@ mod tests {
             assert!(e.code() == "bad-config" && e.to_string().starts_with("target_modules: "), "{bad}: {e}");
         }
         assert!(Pattern::new("p", &"(".repeat(100_000)).is_err());
+        // Groups with nothing inside cost no steps, only time.
+        for bad in [
+            "((((){1000}){1000}){1000}){1000}",
+            "((((){1000}){1000}){1000})*",
+            "(((|){1000}){1000}){1000}",
+            "((((^){0,1000}){1000}){1000}){2,}",
+        ] {
+            assert_eq!(Pattern::new("p", bad).map(|_| ()).unwrap_err().code(), "bad-config", "{bad}");
+        }
+        assert!(m("(){1000}a", "a"));
     }
 }

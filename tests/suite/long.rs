@@ -1,0 +1,125 @@
+//! Sums over more elements than a software adapter's thread may make rounds (65,535, and then it stops without a word).
+
+use fledgling::graph::{Exec, StepParams};
+use fledgling::ops::attention::Attention;
+use fledgling::ops::elementwise::Add;
+use fledgling::ops::embedding::Embedding;
+use fledgling::ops::linear::{Linear, LoraSeg};
+use fledgling::ops::loss::{DpoLoss, SftLoss};
+use fledgling::ops::norm::{LayerNorm, RmsNorm};
+use fledgling::{Error, Result};
+
+use crate::harness::gpu;
+use crate::opcase::{Build, In, Rng, close, ints, rand, run};
+
+/// Just beyond what one dispatch can do.
+const MANY: usize = 66_000;
+
+/// Outputs and gradients on the GPU against the reference; gradients overwrite and add.
+async fn same(what: &str, ins: &[In], build: impl Build) -> Result<()> {
+    let (gpu, step) = (Exec::Gpu(gpu().await), StepParams { beta: 1e-4, ..StepParams::default() });
+    let shapes = run(&Exec::Reference, ins, None, false, &step, &build).await?;
+    let mut rng = Rng(9);
+    let seeds: Vec<Vec<f64>> = shapes.outputs.iter().map(|o| o.iter().map(|_| f64::from(rng.uniform() as f32)).collect()).collect();
+    let seeds = ins.iter().any(|i| i.grad).then_some(seeds.as_slice());
+    let want = run(&Exec::Reference, ins, seeds, false, &step, &build).await?;
+    for wrap in [false, true] {
+        let got = run(&gpu, ins, seeds, wrap, &step, &build).await?;
+        // The tolerance is that of a sum of 66,000 f32.
+        for (i, (g, w)) in got.outputs.iter().zip(&want.outputs).enumerate() {
+            close(&format!("{what}, output {i}"), g, w, 1e-4);
+        }
+        for (i, (g, w)) in got.grads.iter().zip(&want.grads).enumerate() {
+            if let (Some(g), Some(w)) = (g, w) {
+                close(&format!("{what}, gradient {i}"), g, w, 1e-4);
+            }
+        }
+    }
+    Ok(())
+}
+
+fl_test!(
+    async fn long_lora_sums() -> Result<()> {
+        // ⌈64/8⌉ rounds for each of 9000 rows.
+        let (m, k, n, r) = (9000, 8, 8, 64);
+        let mut rng = Rng(1);
+        let ins =
+            [rand(&mut rng, &[m, k], 1.0), rand(&mut rng, &[n, k], 1.0), rand(&mut rng, &[m, r], 1.0), rand(&mut rng, &[1, n * r], 1.0)];
+        let seg = LoraSeg { row0: 0, row1: n, h_off: 0, r, b_off: 0, scale: 0.5 };
+        same("lora", &ins, |t, v| Ok(vec![t.push1(Linear { segs: vec![seg], lora: true, ..Linear::plain() }, v)?])).await
+    }
+
+    async fn long_sums_of_weights_and_biases() -> Result<()> {
+        let mut rng = Rng(2);
+        for k in [8, 3] {
+            let ins = [rand(&mut rng, &[MANY, k], 1.0), rand(&mut rng, &[2, k], 1.0), rand(&mut rng, &[2], 1.0)];
+            same("linear", &ins, |t, v| Ok(vec![t.push1(Linear { bias: true, ..Linear::plain() }, v)?])).await?;
+        }
+        let ins = [rand(&mut rng, &[MANY, 4], 1.0), rand(&mut rng, &[4], 1.0), rand(&mut rng, &[4], 1.0)];
+        same("layer norm", &ins, |t, v| Ok(vec![t.push(LayerNorm { eps: 1e-5 }, v)?[0]])).await?;
+        same("rms norm", &ins[..2], |t, v| Ok(vec![t.push(RmsNorm { eps: 1e-5 }, v)?[0]])).await
+    }
+
+    async fn long_embeddings() -> Result<()> {
+        let mut rng = Rng(3);
+        let ids: Vec<u32> = (0..MANY).map(|_| (rng.next() % 5) as u32).collect();
+        let ins = [ints(&[MANY], &ids), rand(&mut rng, &[5, 4], 1.0)];
+        same("embedding", &ins, |t, v| Ok(vec![t.push1(Embedding, v)?])).await
+    }
+
+    async fn long_losses() -> Result<()> {
+        let mut rng = Rng(4);
+        let logp = In { grad: false, ..rand(&mut rng, &[MANY], 1.0) };
+        let weights = In { data: (0..MANY).map(|i| f64::from(u8::from(i % 7 > 0))).collect(), ..logp.clone() };
+        same("sft", &[logp.clone(), weights], |t, v| t.push(SftLoss, v)).await?;
+        let seq: Vec<u32> = (0..MANY as u32).map(|i| if i % 11 == 0 { u32::MAX } else { i % 4 }).collect();
+        let pairs = |n: usize, rng: &mut Rng| In { grad: false, ..rand(rng, &[n], 1.0) };
+        let ins = [logp, ints(&[MANY], &seq), pairs(4, &mut rng), pairs(2, &mut rng)];
+        same("dpo", &ins, |t, v| t.push(DpoLoss, v)).await
+    }
+
+    async fn many_queries_of_a_key() -> Result<()> {
+        // 65 rounds for every eight of them.
+        let (t, s, dim) = (8200, 6, 128);
+        let mut rng = Rng(5);
+        let spans: Vec<u32> = (0..t as u32).flat_map(|i| [i % 3, 4 + i % 3]).collect();
+        let ins = [rand(&mut rng, &[t, dim], 1.0), rand(&mut rng, &[s, dim], 1.0), rand(&mut rng, &[s, dim], 1.0), ints(&[t, 2], &spans)];
+        let op = Attention { heads: 1, kv_heads: 1, dim, scale: 0.1, batch: 1 };
+        same("attention", &ins, |tape, v| Ok(vec![tape.push(op, v)?[0]])).await?;
+        // Added to what is there: the keys are used twice.
+        same("attention, twice", &ins, |tape, v| {
+            let (a, b) = (tape.push(op, v)?[0], tape.push(op, v)?[0]);
+            Ok(vec![tape.push1(Add, &[a, b])?])
+        })
+        .await
+    }
+
+    /// Sums that are carried from key to key cannot be cut: a typed error, where it is a software adapter.
+    async fn more_keys_than_a_thread_can_walk_over() -> Result<()> {
+        let gpu = gpu().await;
+        if !gpu.caps().is_software {
+            return Ok(());
+        }
+        let (s, dim) = (20_000, 64);
+        assert!((8_000..20_000).contains(&fledgling::ops::attention::most_keys(&gpu, dim)));
+        let mut rng = Rng(6);
+        let ins =
+            [rand(&mut rng, &[1, dim], 1.0), rand(&mut rng, &[s, dim], 1.0), rand(&mut rng, &[s, dim], 1.0), ints(&[1, 2], &[0, s as u32])];
+        let op = Attention { heads: 1, kv_heads: 1, dim, scale: 0.1, batch: 1 };
+        match run(
+            &Exec::Gpu(gpu),
+            &ins,
+            None,
+            false,
+            &StepParams::default(),
+            &|t: &mut fledgling::graph::Tape, v: &[fledgling::graph::Val]| Ok(vec![t.push(op, v)?[0]]),
+        )
+        .await
+        {
+            Err(Error::Shape { message, .. }) => assert!(message.contains("20000 keys"), "{message}"),
+            Err(e) => panic!("{e}"),
+            Ok(_) => panic!("20,000 keys were accepted"),
+        }
+        Ok(())
+    }
+);
