@@ -8,6 +8,7 @@ mod feedback;
 mod formats;
 mod peft;
 mod tokenizer;
+mod tokenizer_spm;
 
 mod adapter;
 mod fixture;
