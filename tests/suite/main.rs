@@ -27,6 +27,7 @@ mod ops_reduce;
 mod ops_rope;
 mod ops_sample;
 mod plan;
+mod rope_tables;
 mod training;
 mod tuning;
 // Reads the sources from disk: native only.
