@@ -32,6 +32,8 @@ mod training;
 mod tuning;
 // Reads the sources from disk: native only.
 #[cfg(not(target_arch = "wasm32"))]
+mod coverage;
+#[cfg(not(target_arch = "wasm32"))]
 mod layering;
 #[cfg(not(target_arch = "wasm32"))]
 mod shaders;
