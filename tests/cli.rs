@@ -163,15 +163,26 @@ fn expected(file: &str, name: &str) -> Vec<f64> {
 
 #[test]
 fn logits_are_transformers() {
-    let file = "models/llama/expected.safetensors";
-    let ids: Vec<String> = expected(file, "input_ids")[..12].iter().map(|v| format!("{v}")).collect();
-    let want = &expected(file, "logits")[11 * 96..12 * 96];
-    let out = parse(&ok(&["logits", "--model", &fixture("models/llama"), "--prompt-ids", &ids.join(","), "--json"]));
-    assert_eq!(keys(&out), ["adapter", "last_logits", "prompt_ids"]);
-    let got = out["last_logits"].as_array().unwrap();
-    assert_eq!(got.len(), 96);
-    for (g, w) in got.iter().zip(want) {
-        assert!((g.as_f64().unwrap() - w).abs() < 1e-4, "{g} for {w}");
+    // The base, an adapter on every layer, and one that is on the output layer too.
+    for (file, adapter) in [
+        ("models/llama/expected.safetensors", None),
+        ("training/adapters/default/expected.safetensors", Some("training/adapters/default")),
+        ("training/adapters/head/expected.safetensors", Some("training/adapters/head")),
+    ] {
+        let ids: Vec<String> = expected(file, "input_ids")[..12].iter().map(|v| format!("{v}")).collect();
+        let want = &expected(file, "logits")[11 * 96..12 * 96];
+        let (model, ids, adapter) = (fixture("models/llama"), ids.join(","), adapter.map(fixture));
+        let mut args = vec!["logits", "--model", &model, "--prompt-ids", &ids, "--json"];
+        if let Some(a) = &adapter {
+            args.extend(["--adapter", a]);
+        }
+        let out = parse(&ok(&args));
+        assert_eq!(keys(&out), ["adapter", "last_logits", "prompt_ids"]);
+        let got = out["last_logits"].as_array().unwrap();
+        assert_eq!(got.len(), 96);
+        for (g, w) in got.iter().zip(want) {
+            assert!((g.as_f64().unwrap() - w).abs() < 1e-4, "{file}: {g} for {w}");
+        }
     }
     let shown = ok(&["logits", "--model", &gguf(), "--prompt", "ab"]);
     assert_eq!(shown.lines().count(), 10);
@@ -331,7 +342,7 @@ fn inspect_lists_what_is_not_supported() {
 fn merge_adds_an_adapter() {
     let folder = temp("merge");
     let out = folder.join("merged.gguf").display().to_string();
-    for name in ["default", "subset"] {
+    for name in ["default", "subset", "head"] {
         let adapter = fixture(&format!("training/adapters/{name}"));
         let said = parse(&ok(&["merge", "--model", &gguf(), "--adapter", &adapter, "--out", &out, "--json"]));
         assert_eq!(keys(&said), ["bytes", "merged", "out", "widened_to_f16"]);
@@ -351,11 +362,15 @@ fn merge_adds_an_adapter() {
         for (i, (x, y)) in a.tensors.iter().zip(&b.tensors).enumerate() {
             assert_eq!((&x.name, &x.shape), (&y.name, &y.shape));
             let same = a.bytes(&old, i).unwrap() == b.bytes(&new, i).unwrap();
-            let stem = x.name.trim_start_matches("blk.").trim_end_matches(".weight").split_once('.').map_or(x.name.as_str(), |p| p.1);
+            let stem = x.name.trim_end_matches(".weight").rsplit('.').next().unwrap();
             if same {
                 assert_eq!(x.dtype, y.dtype);
             } else {
-                assert!(["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"].contains(&stem), "{}", x.name);
+                assert!(
+                    ["output", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"].contains(&stem),
+                    "{}",
+                    x.name
+                );
                 assert!(!y.dtype.is_quantized(), "{} is {:?}", y.name, y.dtype);
                 assert!(x.dtype.is_quantized() || x.dtype == y.dtype);
             }

@@ -6,7 +6,6 @@ use fledgling::formats::peft::LoraAdapter;
 use fledgling::graph::{Desc, Exec, Program, ProgramOptions, StepParams, Tape, Tensor};
 use fledgling::models::{AdapterChoice, Config, LoadOptions, LoadedModel, ModelLoader, TrainInputs};
 use fledgling::nn::LoraSet;
-use fledgling::ops::head::LinearLogps;
 use fledgling::ops::optim::{AdamW, GradNorm};
 use fledgling::{Error, Result};
 use serde_json::Value;
@@ -122,10 +121,9 @@ fn record(loaded: &LoadedModel, e: &Expected, adapter: Option<&LoraSet>, train: 
     };
     let hidden = model.record_hidden(&mut tape, &inputs, adapter, train)?;
     let targets = tape.input("targets", Desc::u32(&[B * T]));
-    let head = tape.tensor(&model.head());
-    let logp = tape.push(LinearLogps { saved: adapter.is_some() }, &[hidden, head, targets])?[0];
+    let logp = model.record_logps(&mut tape, hidden, targets, adapter, train, adapter.is_some())?;
     tape.output("logp", logp);
-    let logits = model.record_logits(&mut tape, hidden)?;
+    let logits = model.record_logits(&mut tape, hidden, adapter)?;
     tape.output("logits", logits);
     if train {
         let counted = e.targets().iter().filter(|t| **t != u32::MAX).count() as f64;
