@@ -69,7 +69,7 @@ run() {
     clippy) stage clippy "Lints, native" plain cargo clippy --quiet --all-targets -- -D warnings ;;
     clippy-wasm) stage clippy-wasm "Lints, wasm32" plain lint_wasm ;;
     shaders) stage shaders "Every shader in every declared variant, without a GPU" tests native --test suite -- shaders:: ;;
-    native) stage native "Native: units, kernels, gradients, models, training" tests native --lib --bins --test suite -- --skip shaders:: ;;
+    native) stage native "Native: units, kernels, gradients, models, training" tests native --lib --bins --test suite --test cli -- --skip shaders:: ;;
     real) stage real "Native: the real model against its oracle" tests native --test real -- ;;
     browser) stage browser "The same suite in headless Chromium" tests browser ;;
     types) stage types "TypeScript" plain in_www check ;;

@@ -2,7 +2,7 @@
 // See common/linear_io.wgsl for the layout and what is added. Overwrites y.
 // Grid: (⌈n/TN⌉ / 32, ⌈m/TM⌉): one thread per tile, 32 along n per workgroup. GLU: n counts gate rows, the up row of n is n + p.n.
 // Variants: {SCALAR,WT=F32|WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,RESIDUAL|EXTRA,BIAS,LORA,RESIDUAL} {TM=1,TN=4|TM=8,TN=8}
-// Variants: {WT=F32|WT=Q4|WT=Q8} {|LORA} GLU,TM=2,TN=2 {ACT=RELU|ACT=SILU|ACT=GELU|ACT=GELU_TANH}
+// Variants: {SCALAR,WT=F32|WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,BIAS,LORA} GLU,TM=2,TN=2 {ACT=RELU|ACT=SILU|ACT=GELU|ACT=GELU_TANH}
 #include "common/linear_io.wgsl"
 
 @compute @workgroup_size(32)

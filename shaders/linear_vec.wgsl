@@ -2,7 +2,7 @@
 // reduced through workgroup memory (SUBGROUPS: first inside the subgroup). See common/linear_io.wgsl for what is added; GLU as in linear.wgsl.
 // Grid: ⌈n/ROWS⌉ workgroups, folded. Overwrites y. k must be a multiple of 8.
 // Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,RESIDUAL|EXTRA,BIAS,LORA,RESIDUAL} {TM=1|TM=8} ROWS=4
-// Variants: {WT=F32|WT=Q4|WT=Q8} {|LORA} GLU,TM=2,ROWS=4 {ACT=RELU|ACT=SILU|ACT=GELU|ACT=GELU_TANH}
+// Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,BIAS,LORA} GLU,TM=2,ROWS=4 {ACT=RELU|ACT=SILU|ACT=GELU|ACT=GELU_TANH}
 // Variants: {WT=F32|WT=Q4} {|GLU,ACT=SILU} SUBGROUPS,TM=2,ROWS=4
 #include "common/linear_io.wgsl"
 #include "common/grid.wgsl"

@@ -45,6 +45,16 @@ impl TensorInfo {
     }
 }
 
+/// A tensor of a type that no kernel reads, described for a person ([`super::HeaderParser::lenient`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    pub name: String,
+    /// The format's own name of the type, such as `Q4_K`.
+    pub dtype: String,
+    /// Outermost first, as the file claims it.
+    pub shape: Vec<u64>,
+}
+
 /// Names, types, shapes and places of everything in a file.
 #[derive(Clone, Debug)]
 pub struct Container {
@@ -57,6 +67,8 @@ pub struct Container {
     /// Tensors of a type that no kernel reads (integer buffers of some checkpoints), with that type's name. Their
     /// bytes are never delivered.
     pub skipped: Vec<(String, String)>,
+    /// Empty unless the header was parsed leniently.
+    pub foreign: Vec<Foreign>,
     /// First byte of tensor data.
     pub data_start: u64,
     /// Bytes up to the end of the last tensor: what the file must at least have.
@@ -106,7 +118,7 @@ impl Container {
             return Err(Error::file(file, format!("is cut short: {last:?} needs the file to have {total_bytes} bytes, it has {have}")));
         }
         let file = file.to_string();
-        Ok(Container { file, kind, metadata, tensors, skipped, data_start: data.start, total_bytes, names })
+        Ok(Container { file, kind, metadata, tensors, skipped, foreign: Vec::new(), data_start: data.start, total_bytes, names })
     }
 
     /// The tensor of that name.

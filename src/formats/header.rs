@@ -19,6 +19,7 @@ pub struct HeaderParser {
     /// Bytes of the file before `buffer`.
     consumed: u64,
     state: State,
+    lenient: bool,
 }
 
 /// Bytes looked at in one go, so that a large push does not copy tensor data into the header's buffer.
@@ -27,7 +28,13 @@ const PIECE: usize = 64 << 10;
 impl HeaderParser {
     /// `file` is the name used in errors; `total` the file's size where it is known.
     pub fn new(file: impl Into<String>, total: Option<u64>) -> Self {
-        HeaderParser { file: file.into(), total, buffer: Vec::new(), consumed: 0, state: State::Unknown }
+        HeaderParser { file: file.into(), total, buffer: Vec::new(), consumed: 0, state: State::Unknown, lenient: false }
+    }
+
+    /// Describes tensors of types that no kernel reads ([`Container::foreign`]) instead of refusing the file: for looking into it.
+    pub fn lenient(mut self) -> Self {
+        self.lenient = true;
+        self
     }
 
     /// Takes bytes. Returns how many of them belong to the header (all, until it is complete), and the container
@@ -63,7 +70,7 @@ impl HeaderParser {
         if let State::Unknown = self.state {
             let Some(start) = self.buffer.first_chunk::<8>() else { return Ok(None) };
             self.state = if start.starts_with(b"GGUF") {
-                State::Gguf(Box::new(gguf::Parser::new(&self.file, self.total)))
+                State::Gguf(Box::new(gguf::Parser::new(&self.file, self.total, self.lenient)))
             } else {
                 State::Safetensors(safetensors::Parser::new(&self.file, self.total, *start)?)
             };

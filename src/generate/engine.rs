@@ -10,7 +10,6 @@ use crate::models::{ActiveAdapter, AdapterChoice, CachedInputs, LoadedModel};
 use crate::nn::{KvCache, Move};
 use crate::ops::attention::most_keys;
 use crate::ops::embedding::GatherRows;
-use crate::ops::head::LinearLogps;
 use crate::ops::sample::Sample;
 use crate::{Error, Result};
 
@@ -234,12 +233,11 @@ impl Engine {
         let hidden = model.record_norm(&mut tape, x)?;
         if end == End::Logps {
             let targets = tape.input("targets", Desc::u32(&[m]));
-            let head = tape.tensor(&model.head());
-            let logp = tape.push(LinearLogps { saved: false }, &[hidden, head, targets])?[0];
+            let logp = model.record_logps(&mut tape, hidden, targets, adapter.map(|a| a.set.as_ref()), false, false)?;
             tape.output("logp", logp);
             return Ok(tape);
         }
-        let logits = model.record_logits(&mut tape, hidden)?;
+        let logits = model.record_logits(&mut tape, hidden, adapter.map(|a| a.set.as_ref()))?;
         if end == End::Logits {
             tape.output("logits", logits);
             return Ok(tape);

@@ -140,9 +140,6 @@ impl Adapters {
         check_name(name)?;
         let shapes: HashMap<&str, (usize, usize)> =
             self.model.linears().into_iter().flat_map(|l| l.parts.iter().map(|p| (p.path.as_str(), (p.rows, l.inputs)))).collect();
-        if let Some(p) = adapter.pairs.iter().find(|p| p.target.module == self.model.head_path()) {
-            return Err(Error::BadAdapter(format!("module {:?}: adapters on the output layer are not supported", p.target.module)));
-        }
         adapter.check(|module| shapes.get(module).copied())?;
         // The file's own modules are what counts: a configuration may choose more than PEFT had in the model it was trained on.
         let set = self.set(&adapter.config)?;

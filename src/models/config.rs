@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::rope::{Rope, RopeScaling, yarn_mscale};
+use super::rope::{Rope, RopeScaling, longrope_mscale, yarn_mscale};
 use crate::formats::Container;
 use crate::ops::Act;
 use crate::{Error, Result};
@@ -140,6 +140,7 @@ impl Config {
         };
         let max_position_embeddings = j.opt_size("max_position_embeddings")?.unwrap_or(2048);
         let rope = rope_json(j, head_dim, max_position_embeddings)?;
+        let max_position_embeddings = rope.context().unwrap_or(max_position_embeddings).min(max_position_embeddings);
         let qwen2 = model_type == "qwen2";
         let attention_bias = if qwen2 { true } else { j.flag("attention_bias", false)? };
         // Mistral windows every layer; Qwen only with use_sliding_window, and layer_types has the last word.
@@ -212,16 +213,22 @@ impl Config {
         let layers = m.usize(&key("block_count"))?;
         let context = m.usize(&key("context_length"))?;
         let original = m.opt_f32(&key("rope.scaling.original_context_length"))?.map_or(context as f64, f64::from);
-        let factor = m.opt_f32(&key("rope.scaling.factor"))?.map_or(1.0, f64::from);
+        let scaling_number =
+            |k: &str, default: f64| -> Result<f64> { Ok(m.opt_f32(&key(&format!("rope.scaling.{k}")))?.map_or(default, f64::from)) };
+        // Files without scaling may say 0.
+        let factor = Some(scaling_number("factor", 1.0)?).filter(|f| *f != 0.0).unwrap_or(1.0);
+        if !(factor.is_finite() && factor >= 1.0) {
+            return Err(Error::config(key("rope.scaling.factor"), format!("is {factor}, expected at least 1")));
+        }
         let scaling = match m.opt_str(&key("rope.scaling.type"))?.unwrap_or("none") {
             "none" => RopeScaling::None,
             "linear" => RopeScaling::Linear { factor },
             "yarn" => RopeScaling::Yarn {
                 factor,
                 original,
-                beta_fast: 32.0,
-                beta_slow: 1.0,
-                attention: m.opt_f32(&key("rope.scaling.attn_factor"))?.map_or(1.0, f64::from) * yarn_mscale(factor, 1.0),
+                beta_fast: scaling_number("yarn_beta_fast", 32.0)?,
+                beta_slow: scaling_number("yarn_beta_slow", 1.0)?,
+                attention: scaling_number("attn_factor", 1.0)? * yarn_mscale(factor, 1.0),
                 truncate: true,
             },
             other => return Err(Error::config(key("rope.scaling.type"), format!("{other:?} is not supported (none, linear, yarn)"))),
@@ -418,7 +425,21 @@ fn rope_json(j: &Json<'_>, head_dim: usize, max_positions: usize) -> Result<Rope
                 truncate: inner.flag("truncate", true)?,
             }
         }
-        other => return Err(Error::config("rope_scaling", format!("{other:?} is not supported (default, linear, dynamic, llama3, yarn)"))),
+        "longrope" => {
+            let original = original()?;
+            let short = (inner.get("short_factor").and_then(Value::as_array))
+                .ok_or_else(|| Error::config("rope_scaling.short_factor", "is missing"))?
+                .iter()
+                .map(|v| v.as_f64().filter(|f| *f > 0.0).ok_or_else(|| Error::config("rope_scaling.short_factor", format!("holds {v}"))))
+                .collect::<Result<Vec<f64>>>()?;
+            let scale = inner.opt_number("factor")?.unwrap_or(max_positions as f64 / original);
+            let attention = inner.opt_number("attention_factor")?.unwrap_or_else(|| longrope_mscale(scale, original));
+            RopeScaling::LongRope { short, original: original as usize, attention }
+        }
+        other => {
+            let message = format!("{other:?} is not supported (default, linear, dynamic, llama3, yarn, longrope)");
+            return Err(Error::config("rope_scaling", message));
+        }
     };
     Ok(Rope { theta, rotary: (head_dim as f64 * partial) as usize, scaling })
 }

@@ -54,6 +54,8 @@ pub struct LoadedModel {
     pub model: Rc<Model>,
     /// With its chat template; `None` where the files have no tokenizer.
     pub tokenizer: Option<Rc<Tokenizer>>,
+    /// Why there is none although the files have one: where and what. Token ids can still be used.
+    pub tokenizer_error: Option<(String, String)>,
     pub adapters: Rc<Adapters>,
     pub info: ModelInfo,
 }
@@ -64,14 +66,17 @@ impl LoadedModel {
         let model = Rc::new(model);
         let context = model.config().max_position_embeddings;
         let info = info(&model, name.to_string(), context, 0, None, "F32".into());
-        LoadedModel { adapters: Rc::new(Adapters::new(model.clone())), tokenizer, info, model }
+        LoadedModel { adapters: Rc::new(Adapters::new(model.clone())), tokenizer, tokenizer_error: None, info, model }
     }
 
     /// The tokenizer.
     ///
     /// # Errors
-    /// [`Error::BadConfig`] where the files have none.
+    /// [`Error::BadConfig`] where the files have none, [`Error::BadFile`] where they have one that cannot be used.
     pub fn tokenizer(&self) -> Result<&Rc<Tokenizer>> {
+        if let Some((file, message)) = &self.tokenizer_error {
+            return Err(Error::file(file, message));
+        }
         self.tokenizer.as_ref().ok_or_else(|| Error::config("tokenizer", "the model's files have none: only token ids can be used"))
     }
 }
@@ -245,7 +250,12 @@ impl ModelLoader {
         }
         state.exec.flush();
         state.exec.done().await?;
-        let tokenizer = tokenizer(&state.texts, state.gguf.as_deref())?;
+        // A model with a tokenizer of another kind still answers token ids: the error waits for who asks for text.
+        let (tokenizer, tokenizer_error) = match tokenizer(&state.texts, state.gguf.as_deref()) {
+            Ok(t) => (t, None),
+            Err(Error::BadFile { file, message } | Error::BadConfig { field: file, message }) => (None, Some((file, message))),
+            Err(e) => return Err(e),
+        };
         if let Some(t) = &tokenizer
             && t.vocab_size() > model.config().vocab_size
         {
@@ -260,7 +270,8 @@ impl ModelLoader {
         let most = state.types.iter().max_by_key(|t| t.1).map_or("F32", |t| t.0).to_string();
         let model = Rc::new(model);
         let info = info(&model, name, context, state.file_bytes, state.sha256, most);
-        Ok(LoadedModel { adapters: Rc::new(Adapters::new(model.clone())), tokenizer: tokenizer.map(Rc::new), info, model })
+        let adapters = Rc::new(Adapters::new(model.clone()));
+        Ok(LoadedModel { adapters, tokenizer: tokenizer.map(Rc::new), tokenizer_error, info, model })
     }
 }
 
@@ -490,6 +501,8 @@ fn tokenizer(texts: &HashMap<String, String>, gguf: Option<&Container>) -> Resul
         file: &c.file,
         model,
         pre: m.opt_str("tokenizer.ggml.pre")?,
+        scores: m.opt_f32s("tokenizer.ggml.scores")?.unwrap_or_default().to_vec(),
+        unknown: m.opt_u32("tokenizer.ggml.unknown_token_id")?,
         tokens: m.strs("tokenizer.ggml.tokens")?.iter().collect(),
         token_types: m.opt_i32s("tokenizer.ggml.token_type")?.unwrap_or_default(),
         merges: m.opt_strs("tokenizer.ggml.merges")?.map(|a| a.iter().collect()).unwrap_or_default(),

@@ -5,6 +5,7 @@ mod blueprint;
 pub mod config;
 pub mod gpt2;
 mod loader;
+mod merge;
 mod model;
 mod names;
 mod rope;
@@ -16,5 +17,6 @@ pub use gpt2::Gpt2Config;
 #[cfg(not(target_arch = "wasm32"))]
 pub use loader::load_path;
 pub use loader::{LoadOptions, LoadedModel, ModelInfo, ModelLoader};
+pub use merge::GgufMerge;
 pub use model::{CachedInputs, Model, TrainInputs};
 pub use rope::{Rope, RopeScaling};

@@ -6,9 +6,10 @@ use super::Config;
 use super::blueprint::{Block, Blueprint};
 use super::names::Names;
 use crate::graph::{Exec, Tape, Tensor, Val};
-use crate::nn::{Embedding, Forward, Keys, KvCache, Linear, LoraSet, Norm, ParamId, ParamStore, RopeTable};
+use crate::nn::{Embedding, Extra, Forward, Keys, KvCache, Linear, LoraSet, Norm, ParamStore, Part, RopeTable};
 use crate::ops::elementwise::Add;
-use crate::ops::linear::Linear as LinearOp;
+use crate::ops::head::LinearLogps;
+use crate::ops::loss::GatherLogps;
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -20,7 +21,8 @@ pub struct Model {
     positions: Option<Embedding>,
     blocks: Vec<Block>,
     norm: Norm,
-    head: ParamId,
+    /// The output layer: the embedding itself where they are tied.
+    head: Linear,
     rope: RopeTable,
     /// Grows whenever weights change (merging): recorded programs and caches of before are void.
     version: Cell<u64>,
@@ -74,6 +76,10 @@ impl Model {
         let freq: Vec<f64> = freq.into_iter().map(f64::from).collect();
         let inv_freq = Tensor::from_f64(exec, "inv_freq", &[freq.len()], &freq)?;
         let rope = RopeTable { inv_freq, rotary, mscale };
+        let (inputs, outputs) = (config.hidden_size, config.vocab_size);
+        let index = blocks.iter().map(|b| b.attention.linears().len() + b.mlp.linears().len()).sum();
+        let parts = vec![Part { path: Names::of(&config).head(), first: 0, rows: outputs }];
+        let head = Linear { index, weight: head, bias: None, parts, inputs, outputs };
         Ok(Model { config, params, embed, positions, blocks, norm, head, rope, version: Cell::new(0) })
     }
 
@@ -142,7 +148,7 @@ impl Model {
 
     /// Vocabulary head (V, C); the embedding itself where they are tied.
     pub fn head(&self) -> Tensor {
-        self.params.tensor(self.head)
+        self.params.tensor(self.head.weight)
     }
 
     /// Module path of the output layer.
@@ -165,14 +171,15 @@ impl Model {
         Ok(())
     }
 
-    /// All linears that an adapter may be put on, in order of their index.
+    /// All linears that an adapter may be put on, in order of their index: those of the blocks, and the output layer.
     pub fn linears(&self) -> Vec<&Linear> {
-        self.blocks.iter().flat_map(|b| b.attention.linears().into_iter().chain(b.mlp.linears())).collect()
+        self.blocks.iter().flat_map(|b| b.attention.linears().into_iter().chain(b.mlp.linears())).chain([&self.head]).collect()
     }
 
-    /// Module paths of those linears, as `target_modules` matches them.
+    /// Module paths of the blocks' linears, as `target_modules` matches them: what an adapter is put on unless it names the output layer.
     pub fn linear_paths(&self) -> Vec<&str> {
-        self.linears().into_iter().flat_map(|l| l.parts.iter().map(|p| p.path.as_str())).collect()
+        let blocks = self.linears().into_iter().filter(|l| l.index != self.head.index);
+        blocks.flat_map(|l| l.parts.iter().map(|p| p.path.as_str())).collect()
     }
 
     fn forward<'a>(&'a self, lora: Option<&'a LoraSet>, train: bool) -> Forward<'a> {
@@ -241,9 +248,31 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Shape`].
-    pub fn record_logits(&self, tape: &mut Tape, hidden: Val) -> Result<Val> {
+    pub fn record_logits(&self, tape: &mut Tape, hidden: Val, adapter: Option<&LoraSet>) -> Result<Val> {
+        self.head.forward(tape, &self.forward(adapter, false), hidden, Extra::default())
+    }
+
+    /// Records log-probabilities (R) of `targets` (R) u32 from hidden (R, C) after the last norm. `saved`: the head is frozen and a backward
+    /// pass follows (see [`LinearLogps`]). With an adapter on the output layer the logits of all rows are kept (R × V): its A and B want
+    /// their gradients.
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
+    pub fn record_logps(
+        &self,
+        tape: &mut Tape,
+        hidden: Val,
+        targets: Val,
+        adapter: Option<&LoraSet>,
+        train: bool,
+        saved: bool,
+    ) -> Result<Val> {
+        if adapter.is_some_and(|a| a.linear(self.head.index).is_some()) {
+            let logits = self.head.forward(tape, &self.forward(adapter, train), hidden, Extra::default())?;
+            return Ok(tape.push(GatherLogps, &[logits, targets])?[0]);
+        }
         let head = tape.tensor(&self.head());
-        tape.push1(LinearOp::plain(), &[hidden, head])
+        Ok(tape.push(LinearLogps { saved }, &[hidden, head, targets])?[0])
     }
 
     /// An empty key/value cache.
@@ -259,7 +288,7 @@ impl Model {
     /// and it is what "merged" means for whoever exports the result).
     ///
     /// # Errors
-    /// Whatever the device reports; [`Error::NotFinite`].
+    /// Whatever the device reports; [`Error::NotFinite`]; [`Error::BadAdapter`] for an adapter on an output layer that is the embedding too.
     pub async fn merge(&self, set: &LoraSet) -> Result<()> {
         let adapter = set.export().await?;
         for l in self.linears() {
@@ -267,6 +296,10 @@ impl Model {
                 l.parts.iter().filter_map(|p| adapter.pairs.iter().find(|a| a.target.module == p.path).map(|a| (p.first, a))).collect();
             if pairs.is_empty() {
                 continue;
+            }
+            if l.index == self.head.index && self.config.tie_word_embeddings {
+                let head = self.head_path();
+                return Err(Error::BadAdapter(format!("{head} is tied to the embedding: an adapter on it cannot be merged")));
             }
             let tensor = self.params.tensor(l.weight);
             let mut w = tensor.read_rows(self.exec(), 0, l.outputs).await?;

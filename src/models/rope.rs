@@ -1,4 +1,9 @@
-//! Rotary frequencies from a configuration: plain, linear, dynamic, llama3 and yarn scaling, as Transformers computes them.
+//! Rotary frequencies from a configuration: plain, linear, dynamic, llama3, yarn and longrope scaling, as Transformers computes them.
+//!
+//! Two of them depend on the length at hand, and a table is made once. Both are exact within the context a model runs with: `dynamic`
+//! changes nothing up to `max_position_embeddings`, and `longrope` uses its short factors up to `original_max_position_embeddings`,
+//! where the context of such a model ends here ([`Rope::context`]): beyond it Transformers turns keys that are cached already by
+//! frequencies that new queries do not use.
 
 use crate::{Error, Result};
 
@@ -38,6 +43,12 @@ pub enum RopeScaling {
         attention: f64,
         truncate: bool,
     },
+    /// A factor per frequency (Ding et al. 2024), for sequences up to `original` tokens.
+    LongRope {
+        short: Vec<f64>,
+        original: usize,
+        attention: f64,
+    },
 }
 
 /// The attention factor that yarn recommends for stretching by `scale`.
@@ -45,7 +56,20 @@ pub(super) fn yarn_mscale(scale: f64, mscale: f64) -> f64 {
     if scale <= 1.0 { 1.0 } else { 0.1 * mscale * scale.ln() + 1.0 }
 }
 
+/// The attention factor of longrope for a context stretched by `scale`.
+pub(super) fn longrope_mscale(scale: f64, original: f64) -> f64 {
+    if scale <= 1.0 { 1.0 } else { (1.0 + scale.ln() / original.ln()).sqrt() }
+}
+
 impl Rope {
+    /// The longest context these frequencies are right for, if that is less than what the model claims.
+    pub fn context(&self) -> Option<usize> {
+        match self.scaling {
+            RopeScaling::LongRope { original, .. } => Some(original),
+            _ => None,
+        }
+    }
+
     /// `inv_freq` (rotary/2) and the factor that cos and sin are multiplied by.
     ///
     /// # Errors
@@ -95,6 +119,14 @@ impl Rope {
                         f / factor * stretched + f * (1.0 - stretched)
                     })
                     .collect()
+            }
+            RopeScaling::LongRope { short, attention: a, .. } => {
+                attention = *a;
+                if short.len() != half {
+                    let n = short.len();
+                    return Err(Error::config("rope_scaling.short_factor", format!("has {n} factors, expected {half}")));
+                }
+                plain.iter().zip(short).map(|(f, s)| f / s).collect()
             }
         };
         if freq.iter().any(|f| !f.is_finite()) || !attention.is_finite() {

@@ -46,14 +46,11 @@ impl Random {
     }
 }
 
-/// The modules `config` chooses among a model's linears. The output layer is no module an adapter can be put on here.
+/// The modules `config` chooses among a model's linears, of which `head` is the output layer.
 fn choose(config: &LoraConfig, linears: &[&Linear], head: &str) -> Result<HashMap<String, Target>> {
     config.validate()?;
-    let paths = linears.iter().flat_map(|l| l.parts.iter().map(|p| p.path.as_str())).chain([head]);
+    let paths = linears.iter().flat_map(|l| l.parts.iter().map(|p| p.path.as_str()));
     let targets = config.targets(paths, Some(head))?;
-    if targets.iter().any(|t| t.module == head) {
-        return Err(Error::BadAdapter(format!("target_modules chooses {head}: adapters on the output layer are not supported")));
-    }
     Ok(targets.into_iter().map(|t| (t.module.clone(), t)).collect())
 }
 
@@ -104,7 +101,7 @@ impl LoraSet {
             let (Some(a), Some(b)) = (parts.next().cloned(), parts.next().cloned()) else { unreachable!("two parts each") };
             set.insert(index, LoraLinear { a, b, segs, modules, inputs });
         }
-        let all = linears.iter().flat_map(|l| l.parts.iter().map(|p| p.path.as_str())).chain([head]);
+        let all = linears.iter().flat_map(|l| l.parts.iter().map(|p| p.path.as_str()));
         let config = config.resolved(all, Some(head))?;
         Ok(LoraSet { exec: exec.clone(), config, key, linears: set, arena, grads: RefCell::default() })
     }

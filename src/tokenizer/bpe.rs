@@ -79,9 +79,18 @@ impl Merges {
         Ok(Merges { table, byte_ids })
     }
 
+    /// Merges of ids, for a tokenizer that does not begin with bytes: (left, right) → (rank, both together).
+    pub fn of_table(table: HashMap<(u32, u32), (u32, u32)>) -> Self {
+        Merges { table, byte_ids: Box::new([None; 256]) }
+    }
+
     /// Merges one piece: always the pair of lowest rank, the leftmost of equal ones. O(n log n), whatever the text.
     pub fn encode(&self, piece: &[u8], unknown: Option<u32>, out: &mut Vec<u32>) {
-        let ids: Vec<u32> = piece.iter().filter_map(|&b| self.byte_ids[b as usize].or(unknown)).collect();
+        self.merge(piece.iter().filter_map(|&b| self.byte_ids[b as usize].or(unknown)).collect(), out);
+    }
+
+    /// The same for symbols that are ids already.
+    pub fn merge(&self, ids: Vec<u32>, out: &mut Vec<u32>) {
         if ids.len() < 2 {
             out.extend(ids);
             return;

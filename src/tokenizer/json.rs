@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::bpe::{MAX_TOKENS, Merges, Unspell, Vocab};
+use super::spm::{self, Chars, Kind, Prefix};
 use super::{Added, Parts, Splitter, Tokenizer};
 use crate::error::{Error, Result};
 
@@ -18,6 +19,8 @@ struct File {
     pre_tokenizer: Json,
     #[serde(default)]
     post_processor: Json,
+    #[serde(default)]
+    decoder: Json,
     model: Model,
 }
 
@@ -135,8 +138,8 @@ impl Tokenizer {
     /// An NFC normalizer is accepted and not applied: text as people type it is in that form.
     pub fn from_json(file: &str, text: &str, config: Option<&str>) -> Result<Self> {
         let bad = |message: String| Error::file(file, message);
-        let File { mut added_tokens, normalizer, pre_tokenizer, post_processor, model } =
-            serde_json::from_str(text).map_err(|e| bad(format!("is not a byte-level BPE tokenizer: {e}")))?;
+        let File { mut added_tokens, normalizer, pre_tokenizer, post_processor, decoder, model } =
+            serde_json::from_str(text).map_err(|e| bad(format!("is not a BPE tokenizer: {e}")))?;
         let config: Config = match config {
             Some(text) => serde_json::from_str(text).map_err(|e| Error::file("tokenizer_config.json", format!("is not valid: {e}")))?,
             None => Config::default(),
@@ -144,11 +147,16 @@ impl Tokenizer {
         let require = |ok: bool, what: &str| if ok { Ok(()) } else { Err(bad(format!("{what} is not supported"))) };
         let plain = |s: &Option<String>| s.as_deref().unwrap_or("").is_empty();
         require(model.kind.as_deref().is_none_or(|k| k == "BPE"), "a model other than BPE")?;
-        require(!model.byte_fallback, "byte_fallback")?;
         require(plain(&model.continuing_subword_prefix) && plain(&model.end_of_word_suffix), "a subword prefix or suffix")?;
+        // SentencePiece's kind, as Llama 2 and Mistral have it.
+        let style = sentencepiece(&normalizer, &pre_tokenizer, &decoder).map_err(bad)?;
+        require(style.is_some() || !model.byte_fallback, "byte_fallback without a space written ▁")?;
         let nfc = steps(&normalizer, "normalizers").iter().all(|n| n["type"] == "NFC");
-        require(nfc, &format!("the normalizer {normalizer}"))?;
-        let (splitter, add_prefix_space) = splitter(&pre_tokenizer).map_err(bad)?;
+        require(style.is_some() || nfc, &format!("the normalizer {normalizer}"))?;
+        let (splitter, add_prefix_space) = match style {
+            Some(_) => (Splitter::Whole, false),
+            None => splitter(&pre_tokenizer).map_err(bad)?,
+        };
 
         let ids = model.vocab.values().copied().chain(added_tokens.iter().map(|a| a.id));
         let n = ids.max().map_or(0, |id| id as usize + 1);
@@ -163,21 +171,41 @@ impl Tokenizer {
             if std::mem::replace(&mut taken[id as usize], true) {
                 return Err(bad(format!("the id {id} is given twice, once to {text:?}")));
             }
-            tokens[id as usize] = unspell.bytes(text).unwrap_or_else(|| text.as_bytes().to_vec());
+            tokens[id as usize] = match (&style, spm::byte_of(text).filter(|_| model.byte_fallback)) {
+                (Some(_), Some(byte)) => vec![byte],
+                (Some(_), None) => spm::text_of(text).into_bytes(),
+                (None, _) => unspell.bytes(text).unwrap_or_else(|| text.as_bytes().to_vec()),
+            };
         }
         added_tokens.iter().for_each(|a| tokens[a.id as usize] = a.content.as_bytes().to_vec());
         let mut vocab = Vocab::default();
         tokens.iter().for_each(|t| vocab.push(t));
         vocab.index();
-        let merges = model.merges.iter().enumerate().map(|(rank, merge)| {
-            let pair = match merge {
-                Merge::Joined(s) => s.split_once(' '),
-                Merge::Pair(a, b) => Some((a.as_str(), b.as_str())),
-            };
-            let bytes = pair.and_then(|(a, b)| Some((unspell.bytes(a)?, unspell.bytes(b)?)));
-            bytes.ok_or_else(|| bad(format!("merge number {rank} is not two tokens")))
+        let pairs = model.merges.iter().map(|merge| match merge {
+            Merge::Joined(s) => s.split_once(' '),
+            Merge::Pair(a, b) => Some((a.as_str(), b.as_str())),
         });
-        let merges = Merges::new(file, &vocab, merges)?;
+        let (merges, chars) = match style {
+            None => {
+                let merges = pairs.enumerate().map(|(rank, pair)| {
+                    let bytes = pair.and_then(|(a, b)| Some((unspell.bytes(a)?, unspell.bytes(b)?)));
+                    bytes.ok_or_else(|| bad(format!("merge number {rank} is not two tokens")))
+                });
+                (Merges::new(file, &vocab, merges)?, None)
+            }
+            Some(style) => {
+                let mut table = HashMap::new();
+                for (rank, pair) in pairs.enumerate() {
+                    let ids = pair.and_then(|(a, b)| {
+                        let find = |t: &str| model.vocab.get(t).copied();
+                        Some(((find(a)?, find(b)?), find(&format!("{a}{b}"))?))
+                    });
+                    let (pair, both) = ids.ok_or_else(|| bad(format!("merge number {rank} is not two tokens of the vocabulary")))?;
+                    table.entry(pair).or_insert((rank as u32, both));
+                }
+                (Merges::of_table(table), Some(style.chars(&model, &added_tokens)))
+            }
+        };
 
         let id_of = |text: Option<&str>| {
             let text = text?;
@@ -199,6 +227,7 @@ impl Tokenizer {
             file: file.to_string(),
             vocab,
             merges,
+            chars,
             splitter,
             ignore_merges: model.ignore_merges,
             add_prefix_space,
@@ -212,6 +241,74 @@ impl Tokenizer {
             template,
         })
     }
+}
+
+/// How a tokenizer in SentencePiece's manner treats spaces.
+struct Style {
+    prefix: Prefix,
+    once: bool,
+    words: bool,
+    strip: bool,
+}
+
+impl Style {
+    fn chars(self, model: &Model, added: &[AddedToken]) -> Chars {
+        let kind = |text: &str, id: u32| match spm::byte_of(text).filter(|_| model.byte_fallback) {
+            Some(b) => Kind::Byte(b),
+            None if added.iter().any(|a| a.id == id && a.special) => Kind::Control,
+            None => Kind::Text,
+        };
+        let tokens = || model.vocab.iter().map(|(text, id)| (text, *id, kind(text, *id)));
+        let mut chars = Chars::new(
+            tokens().filter(|t| t.2 == Kind::Text).map(|(text, id, _)| (spm::text_of(text), id)),
+            tokens().filter_map(|(_, id, kind)| if let Kind::Byte(b) = kind { Some((b, id)) } else { None }),
+        );
+        let Style { prefix, once, words, strip } = self;
+        (chars.prefix, chars.once, chars.words, chars.strip) = (prefix, once, words, strip);
+        chars
+    }
+}
+
+/// Recognizes `▁` for spaces, by a normalizer (Prepend, Replace) or by a Metaspace pre-tokenizer; none for a byte-level tokenizer.
+fn sentencepiece(normalizer: &Json, pre: &Json, decoder: &Json) -> Result<Option<Style>, String> {
+    let mut style: Option<Style> = None;
+    for step in steps(normalizer, "normalizers") {
+        match step["type"].as_str().unwrap_or_default() {
+            "Prepend" if step["prepend"] == "▁" => {
+                style = Some(Style { prefix: Prefix::Always, once: false, words: false, strip: false });
+            }
+            "Replace" if step["pattern"]["String"] == " " && step["content"] == "▁" => {
+                style = style.or(Some(Style { prefix: Prefix::Never, once: false, words: false, strip: false }));
+            }
+            _ => {}
+        }
+    }
+    for step in steps(pre, "pretokenizers") {
+        if step["type"] != "Metaspace" || step["replacement"] != "▁" {
+            if style.is_some() {
+                return Err(format!("the pre-tokenizer {} after a space written ▁ is not supported", step["type"]));
+            }
+            return Ok(None);
+        }
+        let prefix = match step["prepend_scheme"].as_str() {
+            Some("first") => Prefix::First,
+            Some("never") => Prefix::Never,
+            None if step["add_prefix_space"] == false => Prefix::Never,
+            _ => Prefix::Always,
+        };
+        style = Some(Style { prefix, once: true, words: step["split"] != false, strip: false });
+    }
+    let known = |n: &&Json| ["NFC", "Prepend", "Replace"].iter().any(|k| n["type"] == *k);
+    if let (Some(_), Some(other)) = (&style, steps(normalizer, "normalizers").iter().find(|n| !known(n))) {
+        return Err(format!("the normalizer {other} is not supported"));
+    }
+    if let Some(style) = &mut style {
+        style.strip = steps(decoder, "decoders").iter().any(|d| {
+            let metaspace = d["type"] == "Metaspace" && d["prepend_scheme"] != "never" && d["add_prefix_space"] != false;
+            metaspace || (d["type"] == "Strip" && d["content"] == " " && d["start"].as_u64().unwrap_or(0) > 0)
+        });
+    }
+    Ok(style)
 }
 
 /// The special tokens that a `TemplateProcessing` puts before and after a single text.

@@ -1,6 +1,6 @@
 //! Text to ids and back, and chat templates. A leaf.
 //!
-//! Byte-level BPE written here: the `tokenizers` crate costs more than half of the size budget of wasm and
+//! Byte-level and SentencePiece BPE written here: the `tokenizers` crate costs more than half of the size budget of wasm and
 //! JavaScript together (figures in `docs/decisions.md`).
 mod bpe;
 mod gguf;
@@ -8,6 +8,7 @@ mod guard;
 mod json;
 mod python;
 mod split;
+mod spm;
 mod stream;
 mod template;
 mod unicode;
@@ -21,6 +22,7 @@ pub use template::ChatTemplate;
 use bpe::{Merges, Vocab};
 use serde::Serialize;
 use serde_json::Map;
+use spm::Chars;
 
 use crate::error::{Error, Result};
 
@@ -36,11 +38,13 @@ struct Added {
     rstrip: bool,
 }
 
-/// A byte-level BPE tokenizer with its chat template.
+/// A BPE tokenizer with its chat template.
 #[derive(Debug)]
 pub struct Tokenizer {
     vocab: Vocab,
     merges: Merges,
+    /// SentencePiece's kind: merges begin with characters, and nothing is split before.
+    chars: Option<Chars>,
     splitter: Splitter,
     /// A piece that is a token as a whole is that token, whatever the merges say.
     ignore_merges: bool,
@@ -64,6 +68,7 @@ struct Parts {
     file: String,
     vocab: Vocab,
     merges: Merges,
+    chars: Option<Chars>,
     splitter: Splitter,
     ignore_merges: bool,
     add_prefix_space: bool,
@@ -99,6 +104,7 @@ impl Tokenizer {
         let mut out = Tokenizer {
             vocab: p.vocab,
             merges: p.merges,
+            chars: p.chars,
             splitter: p.splitter,
             ignore_merges: p.ignore_merges,
             add_prefix_space: p.add_prefix_space,
@@ -169,14 +175,14 @@ impl Tokenizer {
         let mut rest = text;
         while let Some((at, added)) = self.next_added(rest, parse_special) {
             let before = if added.lstrip { rest[..at].trim_end() } else { &rest[..at] };
-            self.encode_text(before, out);
+            self.encode_text(before, rest.len() == text.len(), out);
             out.push(added.id);
             rest = &rest[at + added.text.len()..];
             if added.rstrip {
                 rest = rest.trim_start();
             }
         }
-        self.encode_text(rest, out);
+        self.encode_text(rest, rest.len() == text.len(), out);
     }
 
     /// The first added token in `text`, the longest of those that begin there.
@@ -189,8 +195,13 @@ impl Tokenizer {
         })
     }
 
-    fn encode_text(&self, text: &str, out: &mut Vec<u32>) {
+    /// `first`: nothing came before this part of a text.
+    fn encode_text(&self, text: &str, first: bool, out: &mut Vec<u32>) {
         if text.is_empty() {
+            return;
+        }
+        if let Some(chars) = &self.chars {
+            chars.encode(&self.merges, text, first, self.unknown, out);
             return;
         }
         let spaced;
@@ -208,9 +219,17 @@ impl Tokenizer {
 
     /// The text of ids; bytes that are no UTF-8 become U+FFFD, ids outside the vocabulary give nothing.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
-        let bytes: Vec<u8> =
-            ids.iter().filter(|&&id| !(skip_special && self.is_special(id))).flat_map(|&id| self.token_bytes(id).iter().copied()).collect();
+        let shown = || ids.iter().copied().filter(|&id| !(skip_special && self.is_special(id)));
+        let mut bytes: Vec<u8> = shown().flat_map(|id| self.token_bytes(id).iter().copied()).collect();
+        if self.strips_space() && bytes.first() == Some(&b' ') {
+            bytes.remove(0);
+        }
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// True where the space that SentencePiece puts before a text is taken away from what is decoded.
+    fn strips_space(&self) -> bool {
+        self.chars.as_ref().is_some_and(|c| c.strip)
     }
 
     /// The bytes of a token, which need not be whole characters; none for an id outside the vocabulary.
@@ -221,7 +240,10 @@ impl Tokenizer {
     /// The id of a token by its text.
     pub fn token_id(&self, text: &str) -> Option<u32> {
         let added = self.added.iter().find(|a| a.text == text).map(|a| a.id);
-        added.or_else(|| self.vocab.find(text.as_bytes()))
+        added.or_else(|| match &self.chars {
+            Some(chars) => chars.find(spm::text_of(text).as_bytes()),
+            None => self.vocab.find(text.as_bytes()),
+        })
     }
 
     /// True for control tokens, which are no text.

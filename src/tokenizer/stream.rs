@@ -7,12 +7,14 @@ pub struct DecodeStream {
     skip_special: bool,
     /// The beginning of a character whose end has not come yet: at most three bytes.
     pending: Vec<u8>,
+    /// Something has been decoded: a space is no longer the one before the text.
+    begun: bool,
 }
 
 impl DecodeStream {
     /// With `skip_special`, special tokens give no text.
     pub fn new(skip_special: bool) -> Self {
-        DecodeStream { skip_special, pending: Vec::new() }
+        DecodeStream { skip_special, pending: Vec::new(), begun: false }
     }
 
     /// The text that `id` completes: empty while a character is unfinished. Bytes that are no UTF-8 become U+FFFD.
@@ -20,7 +22,10 @@ impl DecodeStream {
         if self.skip_special && tokenizer.is_special(id) {
             return String::new();
         }
-        self.pending.extend_from_slice(tokenizer.token_bytes(id));
+        let bytes = tokenizer.token_bytes(id);
+        let strip = !self.begun && tokenizer.strips_space() && bytes.first() == Some(&b' ');
+        self.begun |= !bytes.is_empty();
+        self.pending.extend_from_slice(&bytes[usize::from(strip)..]);
         let mut text = String::new();
         let mut rest = std::mem::take(&mut self.pending);
         loop {

@@ -16,7 +16,6 @@ use crate::lru::Lru;
 use crate::models::{Model, TrainInputs};
 use crate::nn::LoraSet;
 use crate::ops::embedding::GatherRows;
-use crate::ops::head::LinearLogps;
 use crate::ops::optim::{AdamW, GradNorm};
 use crate::{Error, Result};
 
@@ -247,9 +246,8 @@ impl<O: Objective> Trainer<O> {
         let inverse = tape.input("inverse", Desc::u32(&[m]));
         let targets = tape.input("targets", Desc::u32(&[shape.rows]));
         let judged = tape.push1(GatherRows, &[hidden, gather, inverse])?;
-        let head = tape.tensor(&self.model.head());
         let saved = pass == Pass::Update && own.is_some();
-        let logp = tape.push(LinearLogps { saved }, &[judged, head, targets])?[0];
+        let logp = self.model.record_logps(&mut tape, judged, targets, adapter, pass == Pass::Update, saved)?;
         let (metrics, dlogp) = self.objective.record(&mut tape, shape, logp)?;
         tape.output("metrics", metrics);
         if self.base.is_some() {

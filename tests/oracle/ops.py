@@ -309,6 +309,14 @@ def rope():
         "yarn": (dict(rope_type="yarn", rope_theta=1000000.0, factor=4.0, original_max_position_embeddings=64), 256),
         "yarn_betas": (dict(rope_type="yarn", rope_theta=10000.0, factor=8.0, original_max_position_embeddings=128,
                             beta_fast=16.0, beta_slow=2.0, attention_factor=1.25), 1024),
+        # attention_factor from mscale and mscale_all_dim, and a range that is not rounded.
+        "yarn_mscale": (dict(rope_type="yarn", rope_theta=10000.0, factor=16.0, original_max_position_embeddings=64,
+                             mscale=0.707, mscale_all_dim=1.0, truncate=False), 1024),
+        # By the length at hand: for every sequence up to max_position_embeddings the plain table.
+        "dynamic": (dict(rope_type="dynamic", rope_theta=10000.0, factor=4.0), 256),
+        # Short factors up to original_max_position_embeddings, which is where our context ends.
+        "longrope": (dict(rope_type="longrope", rope_theta=10000.0, original_max_position_embeddings=64,
+                          short_factor=[1.0 + 0.05 * i for i in range(16)], long_factor=[2.0 + 0.5 * i for i in range(16)]), 256),
         "default": (dict(rope_type="default", rope_theta=100000.0), 2048),
     }
     for name, (par, longest) in scaled.items():
@@ -376,12 +384,6 @@ def losses():
             t[2::5] = -100
         c.const("labels", t)
         c.finish({"logps": logps(x, t)})
-    c = Case("entropy", "5x33")
-    p = torch.log_softmax(c.leaf("logits", 5, 33, scale=2.0), -1)
-    c.finish({"y": -(p.exp() * p).sum(-1)})
-    c = Case("kl", "5x33")
-    p, q = (torch.log_softmax(c.leaf(n, 5, 33, scale=2.0), -1) for n in ("logits", "ref_logits"))
-    c.finish({"y": (p.exp() * (p - q)).sum(-1)})
     for n, beta, smooth in [(1, 0.1, 0.0), (5, 0.1, 0.0), (5, 0.5, 0.1), (3, 0.1, 0.5)]:
         c = Case("dpo_loss", f"n{n}_beta{beta}_smooth{smooth}", beta=beta, label_smoothing=smooth, loss_type="sigmoid")
         pc, pr = c.leaf("chosen_logps", n, scale=9.0, shift=-40.0), c.leaf("rejected_logps", n, scale=9.0, shift=-40.0)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 OUT = Path(__file__).resolve().parent.parent / "fixtures" / "tokenizer"
 
@@ -132,6 +132,59 @@ def tiny():
     file["model"] = None
     with_bos = [[t, tokenizer.encode(t).ids] for t in texts]
     out["tokenizers"]["with_bos"] = {"file": file, "ignore_merges": True, "cases": with_bos}
+    return out
+
+
+# SentencePiece's kind: ▁ for a space, by a normalizer (Llama 2) or by a pre-tokenizer (Mistral, newer conversions).
+SPM = {
+    "llama": (lambda: normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]), lambda: None),
+    "metaspace_first": (lambda: None, lambda: pre_tokenizers.Metaspace("▁", prepend_scheme="first", split=False)),
+    "metaspace_never": (lambda: None, lambda: pre_tokenizers.Metaspace("▁", prepend_scheme="never", split=False)),
+    "metaspace_words": (lambda: None, lambda: pre_tokenizers.Metaspace("▁", prepend_scheme="always", split=True)),
+}
+
+
+def spm_model():
+    """Pieces in the order of Llama 2: three control tokens, 256 bytes, then what merging learns, the earliest with the highest score.
+
+    As Transformers converts such models: every split of a piece into two pieces is a merge, those of high scores first.
+    """
+    learner = Tokenizer(models.BPE())
+    learner.normalizer = SPM["llama"][0]()
+    learner.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme="never", split=True)  # pieces begin with ▁ or have none
+    common = sorted(set("".join(TEXTS[:7])) - {" "})
+    trainer = trainers.BpeTrainer(vocab_size=420, min_frequency=2, initial_alphabet=common, show_progress=False)
+    learner.train_from_iterator(TEXTS[:7] * 3, trainer)
+    learned = sorted(json.loads(learner.to_str())["model"]["vocab"].items(), key=lambda t: t[1])
+    merged = ["▁▁", "▁▁▁▁"] + [t for t, _ in learned if len(t) > 1]  # and runs of spaces, as Llama 2 has them
+    single = [t for t, _ in learned if len(t) == 1]
+    tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)] + merged + single
+    vocab = {t: i for i, t in enumerate(tokens)}
+    pieces = set(merged) | set(single)
+    merges = []
+    for piece in merged:
+        splits = [(piece[:i], piece[i:]) for i in range(1, len(piece))]
+        merges += sorted([s for s in splits if set(s) <= pieces], key=lambda s: (vocab[s[0]], vocab[s[1]]))
+    return tokens, merges
+
+
+def spm():
+    tokens, merges = spm_model()
+    vocab = {t: i for i, t in enumerate(tokens)}
+    out = {"tokens": tokens, "merges": merges, "tokenizers": {}}
+    texts = TEXTS + ["<s>user</s> hi<s> there</s>", " ▁ literal▁sign"] + random_texts(40, 3)
+    for name, (normalizer, pre) in SPM.items():
+        tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+        if normalizer() is not None:
+            tokenizer.normalizer = normalizer()
+        if pre() is not None:
+            tokenizer.pre_tokenizer = pre()
+        strip = [] if name == "metaspace_never" else [decoders.Strip(" ", 1, 0)]
+        tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *strip])
+        tokenizer.add_special_tokens([AddedToken(t, normalized=False) for t in tokens[:3]])
+        file = json.loads(tokenizer.to_str())
+        file["model"] |= {"vocab": None, "merges": None}  # shared, above
+        out["tokenizers"][name] = {"file": file, "cases": [[c["text"], c["ids"], c["decoded"]] for c in cases(tokenizer, texts)]}
     return out
 
 
@@ -307,6 +360,7 @@ def main():
     parser.add_argument("--model", help="the GGUF of SmolLM2")
     args = parser.parse_args()
     write("tiny.json", tiny())
+    write("spm.json", spm())
     write("templates.json", templates())
     if args.model:
         write("smollm2.json", smollm2(args.model))

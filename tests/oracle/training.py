@@ -202,6 +202,7 @@ ADAPTERS = {
     "patterns_rslora": dict(r=3, lora_alpha=5, target_modules=LINEARS, use_rslora=True, rank_pattern={"v_proj": 1, "layers.0.mlp.up_proj": 7},
                             alpha_pattern={"v_proj": 2}),
     "subset": dict(r=3, lora_alpha=6, target_modules=["q_proj", "v_proj"], layers_to_transform=[1]),
+    "head": dict(r=3, lora_alpha=6, target_modules=["o_proj", "lm_head"]),
     "regex": dict(r=2, lora_alpha=2, target_modules=r".*\.mlp\.(gate|up)_proj"),
 }
 

@@ -6,7 +6,7 @@ use fledgling::graph::{Desc, Exec, StepParams, Tape, Val};
 use fledgling::tensor::DType;
 use serde_json::Value;
 
-use crate::opcase::{In, close, run};
+use crate::opcase::{In, close, packed, run};
 
 static FILE: &[u8] = include_bytes!("../fixtures/ops.safetensors");
 static CASES: &str = include_str!("../fixtures/ops.json");
@@ -42,6 +42,15 @@ impl Case {
 
     pub fn has(&self, name: &str) -> bool {
         !self.entry(name).is_null()
+    }
+
+    /// Text parameter of the case ("" where there is none).
+    pub fn text_param(&self, name: &str) -> &str {
+        self.params[name].as_str().unwrap_or("")
+    }
+
+    pub fn usize_param(&self, name: &str) -> usize {
+        self.params[name].as_u64().unwrap_or_else(|| panic!("{}: no size {name}", self.case)) as usize
     }
 
     pub fn f32_param(&self, name: &str) -> f32 {
@@ -80,6 +89,12 @@ impl Case {
         In { desc: Desc::f32(shape), ..self.input(name) }
     }
 
+    /// The frozen weight `w`: its file bytes `w_raw` where the case has a packed one, otherwise as [`Case::input`].
+    pub fn weight(&self) -> In {
+        let shape = self.shape("w");
+        if self.has("w_raw") { packed(dtype(self.text_param("dtype")), &shape, self.bytes("w_raw").to_vec()) } else { self.input("w") }
+    }
+
     /// Integers; −100 (no label) becomes 0xffffffff.
     pub fn ints(&self, name: &str) -> In {
         let data: Vec<f64> = self.data(name).into_iter().map(|v| if v < 0.0 { f64::from(u32::MAX) } else { v }).collect();
@@ -96,13 +111,33 @@ impl Case {
         outputs: &[&str],
         build: impl Fn(&mut Tape, &[Val]) -> Result<Vec<Val>>,
     ) {
+        let seeds: Vec<String> = outputs.iter().map(|o| format!("d{o}")).collect();
+        let wanted: Vec<String> = grads.iter().map(|g| format!("d{g}")).collect();
+        let seeds: Vec<&str> = seeds.iter().map(String::as_str).collect();
+        let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        self.check_named(gpu, ins, &seeds, outputs, &wanted, build).await;
+    }
+
+    /// As [`Case::check`] with every name given: the tensors fed in as upstream gradients, what the outputs must be, and what the
+    /// gradients of the inputs must be. One product read in another transposition has its operands in other places.
+    pub async fn check_named(
+        &self,
+        gpu: &Gpu,
+        ins: &[In],
+        seeds: &[&str],
+        outputs: &[&str],
+        grads: &[&str],
+        build: impl Fn(&mut Tape, &[Val]) -> Result<Vec<Val>>,
+    ) {
         let step = StepParams::default();
         let any = ins.iter().any(|i| i.grad);
-        let seeds: Vec<Vec<f64>> =
-            outputs.iter().map(|o| if self.has(&format!("d{o}")) { self.data(&format!("d{o}")) } else { Vec::new() }).collect();
-        for (exec, tol, name) in
-            [(Exec::Reference, 2e-6, "reference"), (Exec::Gpu(gpu.clone()), 2e-5, "gpu"), (crate::harness::cpu(), 2e-5, "cpu")]
-        {
+        let seeds: Vec<Vec<f64>> = seeds.iter().map(|s| if self.has(s) { self.data(s) } else { Vec::new() }).collect();
+        for (exec, tol, name) in [
+            (Exec::Reference, 2e-6, "reference"),
+            (Exec::Gpu(gpu.clone()), 2e-5, "gpu"),
+            (Exec::Gpu(crate::harness::other_form().await), 2e-5, "gpu, other kernels"),
+            (crate::harness::cpu(), 2e-5, "cpu"),
+        ] {
             let what = format!("{}/{} on {name}", self.op, self.case);
             let seeds = (any && seeds.iter().all(|s| !s.is_empty())).then_some(seeds.as_slice());
             let got = run(&exec, ins, seeds, false, &step, &build).await.unwrap_or_else(|e| panic!("{what}: {e}"));
@@ -111,7 +146,7 @@ impl Case {
             }
             for (i, input) in grads.iter().enumerate().filter(|(i, _)| ins[*i].grad) {
                 let g = got.grads[i].as_ref().expect("asked for");
-                close(&format!("{what}: d{input}"), g, &self.data(&format!("d{input}")), tol);
+                close(&format!("{what}: {input}"), g, &self.data(input), tol);
             }
         }
     }

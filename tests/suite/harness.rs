@@ -76,6 +76,29 @@ pub async fn gpu() -> Gpu {
     SHARED.with(|s| Gpu::clone(s.get_or_init(|| ManuallyDrop::new(gpu.clone()))))
 }
 
+/// The same adapter with every kernel in the form that it does not use by itself: on software adapters one workgroup per row and tiles in
+/// workgroup memory, on hardware what has no barrier; without f16 and subgroups. Opened once per thread, like [`gpu`].
+pub async fn other_form() -> Gpu {
+    thread_local!(static OTHER: OnceCell<ManuallyDrop<Gpu>> = const { OnceCell::new() });
+    if let Some(gpu) = OTHER.with(|s| s.get().map(|g| Gpu::clone(g))) {
+        return gpu;
+    }
+    let kernels = if gpu().await.caps().is_software {
+        "rows=group,linear.m1=vec,linear.m8=vec,linear.big=tile,linear_dx=tile"
+    } else {
+        "rows=serial,linear=reg8x8,linear_dx=reg8"
+    };
+    let without = vec!["f16".into(), "subgroups".into()];
+    let gpu = gpu_with(&fledgling::gpu::GpuOptions { kernels: Some(kernels.into()), without, ..Default::default() }).await;
+    OTHER.with(|s| Gpu::clone(s.get_or_init(|| ManuallyDrop::new(gpu.clone()))))
+}
+
+/// True for a device that picks its kernels itself: the one of [`gpu`].
+pub fn is_default_form(gpu: &Gpu) -> bool {
+    let tuning = gpu.tuning().borrow();
+    !tuning.known("rows") && !tuning.known("linear.big")
+}
+
 /// The processor's executor, with two threads (in a browser: one).
 pub fn cpu() -> Exec {
     Exec::Cpu(Cpu::new(CpuOptions { threads: Some(2) }))

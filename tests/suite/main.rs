@@ -8,6 +8,7 @@ mod feedback;
 mod formats;
 mod peft;
 mod tokenizer;
+mod tokenizer_spm;
 
 mod adapter;
 mod fixture;
@@ -29,9 +30,12 @@ mod ops_rope;
 mod ops_sample;
 mod plan;
 mod resume;
+mod rope_tables;
 mod training;
 mod tuning;
 // Reads the sources from disk: native only.
+#[cfg(not(target_arch = "wasm32"))]
+mod coverage;
 #[cfg(not(target_arch = "wasm32"))]
 mod layering;
 #[cfg(all(not(target_arch = "wasm32"), feature = "cli"))]

@@ -6,7 +6,6 @@ use fledgling::formats::peft::LoraAdapter;
 use fledgling::graph::{Desc, Exec, Program, ProgramOptions, StepParams, Tape, Tensor};
 use fledgling::models::{AdapterChoice, Config, LoadOptions, LoadedModel, ModelLoader, TrainInputs};
 use fledgling::nn::LoraSet;
-use fledgling::ops::head::LinearLogps;
 use fledgling::ops::optim::{AdamW, GradNorm};
 use fledgling::{Error, Result};
 use serde_json::Value;
@@ -82,7 +81,13 @@ fn fixtures() -> [Fixture; 6] {
     fixtures!["llama", "llama_tied", "llama3_rope", "qwen2", "qwen3", "gpt2"]
 }
 
-static GGUF: &[u8] = include_bytes!("../fixtures/models/llama_gguf/model.gguf");
+pub static GGUF: &[u8] = include_bytes!("../fixtures/models/llama_gguf/model.gguf");
+/// The same weights as beside them, in F32.
+static PLAIN_GGUFS: [(&str, &[u8]); 3] = [
+    ("qwen2", include_bytes!("../fixtures/models/qwen2/model.gguf")),
+    ("qwen3", include_bytes!("../fixtures/models/qwen3/model.gguf")),
+    ("llama3_rope", include_bytes!("../fixtures/models/llama3_rope/model.gguf")),
+];
 static GGUF_EXPECTED: &[u8] = include_bytes!("../fixtures/models/llama_gguf/expected.safetensors");
 
 /// Loads from pieces of `piece` bytes.
@@ -116,10 +121,9 @@ fn record(loaded: &LoadedModel, e: &Expected, adapter: Option<&LoraSet>, train: 
     };
     let hidden = model.record_hidden(&mut tape, &inputs, adapter, train)?;
     let targets = tape.input("targets", Desc::u32(&[B * T]));
-    let head = tape.tensor(&model.head());
-    let logp = tape.push(LinearLogps { saved: adapter.is_some() }, &[hidden, head, targets])?[0];
+    let logp = model.record_logps(&mut tape, hidden, targets, adapter, train, adapter.is_some())?;
     tape.output("logp", logp);
-    let logits = model.record_logits(&mut tape, hidden)?;
+    let logits = model.record_logits(&mut tape, hidden, adapter)?;
     tape.output("logits", logits);
     if train {
         let counted = e.targets().iter().filter(|t| **t != u32::MAX).count() as f64;
@@ -245,6 +249,43 @@ fl_test!(
             let loss = counted.iter().sum::<f64>() / counted.len() as f64;
             assert!((loss - e.get("loss")[0]).abs() < 1e-5, "{}: {loss}, expected {}", f.name, e.get("loss")[0]);
         }
+        Ok(())
+    }
+
+    /// Other architectures as GGUFs: biases of q, k, v in order (qwen2), norms on q and k (qwen3), scaling as a tensor of factors (llama3).
+    async fn plain_ggufs_are_their_safetensors() -> Result<()> {
+        for exec in devices().await {
+            for (name, file) in PLAIN_GGUFS {
+                let f = fixtures().into_iter().find(|f| f.name == name).expect("a fixture");
+                let e = Expected::read(f.expected);
+                let loaded = load(&exec, None, file, 5003, LoadOptions::default()).await?;
+                let (loss, logits) = run(&record(&loaded, &e, None, false, false)?, &exec, &e, &StepParams::default()).await?;
+                compare_logits(&format!("{name}.gguf"), &e, "logits", &logits, 1e-5);
+                assert!((loss - e.get("loss")[0]).abs() < 1e-5, "{name}.gguf: loss {loss}");
+            }
+        }
+        Ok(())
+    }
+
+    /// A model whose tokenizer is of another kind answers token ids; who asks for text is told why not.
+    async fn a_tokenizer_that_cannot_be_used_is_no_reason_to_refuse_the_model() -> Result<()> {
+        let container = fledgling::formats::Container::parse("tiny.gguf", GGUF)?;
+        let mut metadata = container.metadata.clone();
+        metadata.remove("tokenizer.ggml.pre");
+        metadata.insert("tokenizer.ggml.pre", fledgling::formats::Value::String("martian".into()));
+        let tensors: Vec<_> = (container.tensors.iter().enumerate())
+            .map(|(i, t)| Ok((t.name.as_str(), t.dtype, t.shape.as_slice(), container.bytes(GGUF, i)?)))
+            .collect::<Result<_>>()?;
+        let file = fledgling::formats::gguf::write(&metadata, &tensors)?;
+        let loaded = load(&crate::harness::cpu(), None, &file, 1 << 20, LoadOptions::default()).await?;
+        let e = loaded.tokenizer().expect_err("no such pre-tokenizer");
+        assert!(e.code() == "bad-file" && e.to_string().contains("martian"), "{e}");
+        let expected = Expected::read(GGUF_EXPECTED);
+        let ids = expected.ids()[..T].to_vec();
+        let mut g = fledgling::generate::Generator::new(std::rc::Rc::new(loaded))?;
+        let got = g.logits_at(&ids, &[T - 1], &AdapterChoice::Base).await?.remove(0);
+        let v = got.len();
+        assert!(difference(&got, &expected.get("logits")[(T - 1) * v..T * v]) <= 1e-5);
         Ok(())
     }
 

@@ -143,6 +143,9 @@ pub fn close(what: &str, got: &[f64], want: &[f64], tol: f64) {
     }
 }
 
+/// Elements of the largest input of a case that is also run with the kernels for other adapters ([`crate::harness::other_form`]).
+const SMALL: usize = if cfg!(target_arch = "wasm32") { 600 } else { 4800 };
+
 /// The whole check of an op: finite differences of the f64 reference, then the GPU and the processor against the reference, with
 /// gradients both overwriting and adding.
 pub async fn check(gpu: &Gpu, what: &str, ins: &[In], tol: f64, build: impl Build) {
@@ -161,8 +164,13 @@ pub async fn check_step(gpu: &Gpu, what: &str, ins: &[In], tol: f64, step: &Step
     if let Some(seeds) = seeds {
         finite_differences(what, ins, seeds, &reference, step, &build).await;
     }
-    for (exec, wrap) in [Exec::Gpu(gpu.clone()), crate::harness::cpu()].iter().flat_map(|e| [(e, false), (e, true)]) {
-        let what = format!("{what} on the {}", exec.info().device);
+    let mut execs = vec![(Exec::Gpu(gpu.clone()), "GPU"), (crate::harness::cpu(), "processor")];
+    // The kernels for other adapters run (slowly) on this one too: small shapes tell whether they are right.
+    if crate::harness::is_default_form(gpu) && ins.iter().all(|i| i.desc.len() <= SMALL) {
+        execs.push((Exec::Gpu(crate::harness::other_form().await), "GPU, other kernels"));
+    }
+    for ((exec, name), wrap) in execs.iter().flat_map(|e| [(e, false), (e, true)]) {
+        let what = format!("{what} on the {name}");
         let got = run(exec, ins, seeds, wrap, step, &build).await.unwrap_or_else(|e| panic!("{what}: {e}"));
         for (i, (g, w)) in got.outputs.iter().zip(&reference.outputs).enumerate() {
             close(&format!("{what} output {i} (wrap {wrap})"), g, w, tol);

@@ -1,5 +1,6 @@
 //! attention: every kind of mask as spans, grouped heads, odd widths, the cache, gradients.
 
+use crate::fixture;
 use crate::harness::gpu;
 use crate::opcase::{In, Rng, check, frozen, ints, rand};
 use fledgling::gpu::Gpu;
@@ -176,6 +177,43 @@ fl_test!(
 
     async fn attention_cached() {
         cached(&gpu().await).await;
+    }
+
+    /// The masks of the fixture, made into spans as `tests/oracle/README.md` words them.
+    async fn attention_is_pytorchs() {
+        let gpu = gpu().await;
+        for case in fixture::cases("attention") {
+            let (q, k) = (case.shape("q"), case.shape("k"));
+            let (b, t, heads, dim) = (q[0], q[1], q[2], q[3]);
+            let (s, kv_heads) = (k[1], k[2]);
+            let causal = case.params["causal"].as_bool().expect("a flag");
+            let window = case.usize_param("window") as i64;
+            let [starts, lengths, prefix, valid] = ["starts", "lengths", "prefix", "q_valid"].map(|n| case.data(n));
+            let mut spans = Vec::new();
+            for row in 0..b {
+                for i in 0..t {
+                    let at = (i + if causal { s - t } else { 0 }) as i64;
+                    let (mut begin, mut end) = (starts[row] as i64, (starts[row] + lengths[row]) as i64);
+                    if causal {
+                        end = end.min((at + 1).max(prefix[row] as i64));
+                    }
+                    if window > 0 {
+                        begin = begin.max(at - window + 1);
+                    }
+                    // A query that is padding itself sees nothing: its output is zero, and nothing flows back from it.
+                    let seen = valid[row * t + i] != 0.0;
+                    spans.extend(if seen { [begin as u32, end.max(begin) as u32] } else { [0, 0] });
+                }
+            }
+            let ins = [
+                case.input_as("q", &[b * t, heads * dim]),
+                case.input_as("k", &[b * s, kv_heads * dim]),
+                case.input_as("v", &[b * s, kv_heads * dim]),
+                ints(&[b * t, 2], &spans),
+            ];
+            let op = Attention { heads, kv_heads, dim, scale: case.f32_param("scale"), batch: b };
+            case.check(&gpu, &ins, &["q", "k", "v", ""], &["y"], |t, v| Ok(vec![t.push(op, v)?[0]])).await;
+        }
     }
 
     async fn attention_refuses_what_does_not_fit() {

@@ -1,9 +1,12 @@
 //! linear_logps: the vocabulary head fused with the log-probability of the targets.
 
+use crate::fixture;
 use crate::harness::gpu;
-use crate::opcase::{Rng, check, ints, rand};
-use crate::ops_linear::weight;
+use crate::opcase::{In, Rng, check, ints, rand};
+use crate::ops_linear::{small_bindings, split_rows, weight};
+use fledgling::ops::elementwise::Scale;
 use fledgling::ops::head::LinearLogps;
+use fledgling::ops::reduce::{Fold, Reduce};
 use fledgling::tensor::DType;
 
 fl_test!(
@@ -12,8 +15,8 @@ fl_test!(
         let mut rng = Rng(8);
         for (rows, c, v) in [(1, 8, 3), (5, 32, 65), (67, 32, 130)] {
             let targets: Vec<u32> = (0..rows).map(|i| if i % 4 == 3 { u32::MAX } else { rng.next() as u32 % v as u32 }).collect();
-            for dtype in [DType::F32, DType::Q8_0, DType::Q4_1] {
-                if dtype != DType::F32 && c % 32 != 0 {
+            for dtype in [DType::F32, DType::F16, DType::BF16, DType::Q4_0, DType::Q4_1, DType::Q8_0] {
+                if dtype.is_quantized() && c % 32 != 0 {
                     continue;
                 }
                 let ins = [rand(&mut rng, &[rows, c], 1.0), weight(&mut rng, dtype, v, c, 1.0), ints(&[rows], &targets)];
@@ -42,5 +45,50 @@ fl_test!(
         ins[1].grad = false;
         ins[0].grad = false; // finite differences over 9 million logits would take minutes; the small cases have them
         check(&gpu, "linear_logps in chunks", &ins, 3e-5, |t, x| t.push(LinearLogps { saved: true }, x)).await;
+    }
+);
+
+fl_test!(
+    /// A vocabulary in several buffers: what large ones are where bindings end at 128 MiB.
+    async fn linear_logps_over_split_weights() {
+        let gpu = small_bindings().await;
+        let mut rng = Rng(12);
+        for dtype in [DType::F32, DType::F16, DType::Q4_1, DType::Q8_0] {
+            let (rows, c, v) = (3, 64, split_rows(dtype));
+            let ins = [rand(&mut rng, &[rows, c], 1.0), weight(&mut rng, dtype, v, c, 1.0), ints(&[rows], &[0, v as u32 - 1, 70])];
+            for saved in [true, false] {
+                check(&gpu, &format!("linear_logps over parts of {}, saved {saved}", dtype.name()), &ins, 3e-5, |t, x| {
+                    Ok(vec![t.push(LinearLogps { saved }, x)?[0]])
+                })
+                .await;
+            }
+        }
+    }
+
+    /// A trainable head computes its logits again, a frozen one keeps what a gradient needs: both are asked.
+    async fn linear_gather_logps_is_pytorchs() {
+        let gpu = gpu().await;
+        for case in fixture::cases("linear_gather_logps") {
+            let ins = [case.input("x"), case.weight(), case.ints("labels")];
+            let saved = !ins[1].grad;
+            case.check(&gpu, &ins, &["x", "w", ""], &["logps"], |t, v| Ok(vec![t.push(LinearLogps { saved }, v)?[0]])).await;
+            let frozen = [ins[0].clone(), In { grad: false, ..ins[1].clone() }, ins[2].clone()];
+            case.check(&gpu, &frozen, &["x", "", ""], &["logps"], |t, v| Ok(vec![t.push(LinearLogps { saved: true }, v)?[0]])).await;
+        }
+    }
+
+    async fn linear_cross_entropy_is_pytorchs() {
+        let gpu = gpu().await;
+        for case in fixture::cases("linear_cross_entropy") {
+            let ins = [case.input("x"), case.weight(), case.ints("labels")];
+            let saved = !ins[1].grad;
+            let counted = ins[2].data.iter().filter(|l| **l != f64::from(u32::MAX)).count();
+            case.check(&gpu, &ins, &["x", "w", ""], &["loss"], |t, v| {
+                let logp = t.push(LinearLogps { saved }, v)?[0];
+                let sum = t.push1(Reduce { fold: Fold::Sum, all: true }, &[logp])?;
+                Ok(vec![t.push1(Scale { factor: -1.0 / counted as f32 }, &[sum])?])
+            })
+            .await;
+        }
     }
 );

@@ -1,5 +1,6 @@
 //! rope: the split, both pair orders, partial rotation, the cache.
 
+use crate::fixture;
 use crate::harness::gpu;
 use crate::opcase::{In, Rng, check, frozen, ints, rand, values};
 use fledgling::graph::{Desc, Tape};
@@ -81,6 +82,21 @@ fl_test!(
                 })
                 .await;
             }
+        }
+    }
+
+    /// The fixture turns one tensor; here q and k are both that tensor, and v passes through.
+    async fn rope_is_pytorchs() {
+        let gpu = gpu().await;
+        for case in fixture::cases("rope") {
+            let shape = case.shape("x");
+            let (rows, heads, dim) = (shape[0] * shape[1], shape[2], shape[3]);
+            let mscale = if case.params["attention_factor"].is_null() { 1.0 } else { case.f32_param("attention_factor") };
+            let interleaved = case.text_param("order") == "norm";
+            let x = case.input_as("x", &[rows, heads * dim]);
+            let ins = [x.clone(), x.clone(), In { grad: false, ..x }, case.ints("positions"), case.input("inv_freq")];
+            let op = RopeSplit { heads, kv_heads: heads, dim, rotary: dim, interleaved, mscale };
+            case.check(&gpu, &ins, &["x", "x", "", "", ""], &["y", "y"], |t, v| Ok(t.push(op, v)?[..2].to_vec())).await;
         }
     }
 

@@ -273,7 +273,7 @@ fl_test! {
             file.to_string()
         };
         for (text, words) in [
-            (String::new(), "not a byte-level BPE"),
+            (String::new(), "not a BPE tokenizer"),
             ("{}".to_string(), "model"),
             (changed("/model/type", json!("Unigram")), "BPE"),
             (changed("/model/byte_fallback", json!(true)), "byte_fallback"),
@@ -293,7 +293,7 @@ fl_test! {
         let base = GgufVocab { file: "f", model: "gpt2", tokens: vec!["a", "b", "ab"], merges: vec!["a b"], ..GgufVocab::default() };
         assert_eq!(Tokenizer::from_gguf(base.clone()).unwrap().encode("abba"), [2, 1, 0]);
         for (bad, words) in [
-            (GgufVocab { model: "llama", ..base.clone() }, "\"llama\""),
+            (GgufVocab { model: "bert", ..base.clone() }, "\"bert\""),
             (GgufVocab { pre: Some("martian"), ..base.clone() }, "martian"),
             (GgufVocab { tokens: vec![], ..base.clone() }, "0 entries"),
             (GgufVocab { token_types: vec![1], ..base.clone() }, "token_type"),

@@ -102,6 +102,7 @@ fl_test!(
             adapter_files!("patterns_rslora"),
             adapter_files!("subset"),
             adapter_files!("regex"),
+            adapter_files!("head"),
         ] {
             model.adapters.add(name, &LoraAdapter::read(config, weights)?)?;
             let set = model.adapters.copy_of(name)?;

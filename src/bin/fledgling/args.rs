@@ -53,6 +53,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// Prints the logits after the last token of a prompt.
     Logits(LogitsArgs),
+    /// Writes a GGUF with an adapter added to its weights.
+    Merge(MergeArgs),
 }
 
 /// What is to be continued.
@@ -189,6 +191,22 @@ pub struct LogitsArgs {
     #[command(flatten)]
     pub prompt: PromptArgs,
     /// Prints one JSON object: {"last_logits": […]}
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct MergeArgs {
+    /// The GGUF that the adapter was trained on.
+    #[arg(long, value_name = "FILE")]
+    pub model: PathBuf,
+    /// A PEFT adapter folder.
+    #[arg(long, value_name = "DIR")]
+    pub adapter: PathBuf,
+    /// The GGUF to write. Quantized weights that the adapter changes become F16, everything else keeps its type.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Prints one JSON object: {"out", "bytes", "merged": [modules], "widened_to_f16"}
     #[arg(long)]
     pub json: bool,
 }

@@ -34,7 +34,17 @@ pub fn make_folder(path: &Path) -> Result<()> {
 pub fn header(path: &Path) -> Result<Container> {
     let mut file = fs::File::open(path).map_err(|e| io(path, &e))?;
     let total = file.metadata().map_err(|e| io(path, &e))?.len();
-    let mut parser = HeaderParser::new(path.display().to_string(), Some(total));
+    read_header(&mut file, path, HeaderParser::new(path.display().to_string(), Some(total)))
+}
+
+/// As [`header`], with tensors of types that cannot be used described instead of refused.
+pub fn header_of_any(path: &Path) -> Result<Container> {
+    let mut file = fs::File::open(path).map_err(|e| io(path, &e))?;
+    let total = file.metadata().map_err(|e| io(path, &e))?.len();
+    read_header(&mut file, path, HeaderParser::new(path.display().to_string(), Some(total)).lenient())
+}
+
+fn read_header(file: &mut fs::File, path: &Path, mut parser: HeaderParser) -> Result<Container> {
     let mut buffer = vec![0; 1 << 20];
     loop {
         let n = file.read(&mut buffer).map_err(|e| io(path, &e))?;

@@ -1,6 +1,6 @@
 //! `fledgling inspect`: what is in a file, and what it will need in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json, json};
@@ -15,6 +15,8 @@ use fledgling::{Error, Result};
 
 /// Tokens of context that memory is stated for, besides the model's longest.
 const CONTEXT: usize = 2048;
+/// Tokens of a training step (batch 1) that memory is stated for.
+const TRAIN_TOKENS: u64 = 512;
 /// Rank of the adapter that memory is stated for.
 const RANK: u64 = 8;
 /// Longest list or text shown of a metadata value.
@@ -38,12 +40,41 @@ fn folder(path: &Path) -> Result<Json> {
     if !config_path.exists() {
         return Err(Error::file(path.display().to_string(), format!("holds neither a config.json nor an {CONFIG_NAME}")));
     }
-    let config = Config::from_json(&config_path.display().to_string(), &files::read_text(&config_path)?)?;
+    let config = Config::from_json(&config_path.display().to_string(), &files::read_text(&config_path)?);
     let mut containers = Vec::new();
     for file in shards(path)? {
-        containers.push(files::header(&file)?);
+        containers.push(files::header_of_any(&file)?);
     }
-    Ok(describe(path, &containers, &config))
+    report(path, &containers, config)
+}
+
+/// What a model's files hold: with memory where it can be run, with the reason where it cannot. Only files that cannot be read are errors.
+fn report(path: &Path, containers: &[Container], config: Result<Config>) -> Result<Json> {
+    let foreign: BTreeSet<&str> = containers.iter().flat_map(|c| &c.foreign).map(|t| t.dtype.as_str()).collect();
+    let (mut report, mut reasons) = match config {
+        Ok(c) if foreign.is_empty() => (describe(path, containers, &c), Vec::new()),
+        Ok(c) => {
+            let mut report = contents(path, containers);
+            report.as_object_mut().expect("built above").insert("architecture".into(), architecture(&c));
+            (report, Vec::new())
+        }
+        Err(e @ (Error::UnsupportedArchitecture { .. } | Error::BadConfig { .. })) => (contents(path, containers), vec![e.to_string()]),
+        // A GGUF that is no model (or names no architecture) is still a readable file.
+        Err(Error::BadFile { message, .. }) if containers.iter().any(|c| matches!(c.kind, ContainerKind::Gguf { .. })) => {
+            (contents(path, containers), vec![message])
+        }
+        Err(e) => return Err(e),
+    };
+    if !foreign.is_empty() {
+        let types = foreign.into_iter().collect::<Vec<_>>().join(", ");
+        reasons.push(format!("tensors of type {types} are not supported (supported: F32, F16, BF16, Q4_0, Q4_1, Q8_0)"));
+    }
+    let map = report.as_object_mut().expect("built above");
+    map.insert("supported".into(), json!(reasons.is_empty()));
+    if !reasons.is_empty() {
+        map.insert("not_supported".into(), json!(reasons));
+    }
+    Ok(report)
 }
 
 /// The weight files of a folder.
@@ -57,19 +88,19 @@ fn shards(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn model_file(path: &Path) -> Result<Json> {
-    let container = files::header(path)?;
+    let container = files::header_of_any(path)?;
     let config = match container.kind {
-        ContainerKind::Gguf { .. } => Config::from_gguf(&container)?,
+        ContainerKind::Gguf { .. } => Config::from_gguf(&container),
         ContainerKind::Safetensors => {
             let beside = path.with_file_name("config.json");
             if !beside.exists() {
                 // Weights of something unknown: still worth a list.
                 return Ok(contents(path, &[container]));
             }
-            Config::from_json(&beside.display().to_string(), &files::read_text(&beside)?)?
+            Config::from_json(&beside.display().to_string(), &files::read_text(&beside)?)
         }
     };
-    Ok(describe(path, &[container], &config))
+    report(path, &[container], config)
 }
 
 fn adapter(path: &Path) -> Result<Json> {
@@ -107,11 +138,14 @@ fn contents(path: &Path, containers: &[Container]) -> Json {
         Some(ContainerKind::Gguf { version }) => format!("GGUF version {version}"),
         _ => "safetensors".to_string(),
     };
+    let foreign = containers.iter().flat_map(|c| &c.foreign);
     let tensors: Vec<Json> = containers
         .iter()
         .flat_map(|c| &c.tensors)
         .map(|t| json!({"name": t.name, "dtype": t.dtype.name(), "shape": t.shape, "bytes": t.bytes}))
+        .chain(foreign.clone().map(|t| json!({"name": t.name, "dtype": t.dtype, "shape": t.shape, "supported": false})))
         .collect();
+    let foreign_elements: u64 = foreign.map(|t| t.shape.iter().fold(1u64, |n, d| n.saturating_mul(*d))).fold(0, u64::saturating_add);
     let mut metadata = Map::new();
     for (key, value) in containers.iter().flat_map(|c| c.metadata.iter()) {
         metadata.insert(key.to_string(), shown(value));
@@ -120,7 +154,7 @@ fn contents(path: &Path, containers: &[Container]) -> Json {
         "file": path.display().to_string(),
         "format": format,
         "bytes": containers.iter().map(|c| c.total_bytes).sum::<u64>(),
-        "parameters": containers.iter().map(Container::parameters).sum::<u64>(),
+        "parameters": containers.iter().map(Container::parameters).sum::<u64>().saturating_add(foreign_elements),
         "types": types.iter().map(|(k, v)| (k.to_string(), json!({"elements": v.0, "bytes": v.1}))).collect::<Map<_, _>>(),
         "metadata": metadata,
         "tensors": tensors,
@@ -159,24 +193,19 @@ fn describe(path: &Path, containers: &[Container], c: &Config) -> Json {
     let gates = if c.gated_mlp { 2 } else { 1 };
     let per_rank = (h + q) + 2 * (h + kv) + (q + h) + gates * (h + f) + (f + h);
     let lora = per_rank * RANK * c.num_hidden_layers as u64;
+    // What the backward pass of one layer reads, in floats per token: the residual stream and its norms twice over, q, k and v before and
+    // after the rotation, the attention's output and statistics, the feed-forward layer, and x·Aᵀ of every adapted linear.
+    let per_layer = 6 * h + 2 * (q + 2 * kv) + q + c.num_attention_heads as u64 + (gates + 1) * f + 7 * RANK;
+    let layers = c.num_hidden_layers as u64;
+    let train_tokens = TRAIN_TOKENS.min(c.max_position_embeddings as u64);
+    // Rows of logits are made a chunk at a time: 32 MiB, or 64 rows where those are more; and two gradients of the widest activation.
+    let head = (32 << 20).max(64 * 4 * c.vocab_size as u64).min(train_tokens * 4 * c.vocab_size as u64);
+    let passing = 4 * train_tokens * 2 * (gates * f).max(q + 2 * kv) + head;
+    let activations = 4 * train_tokens * layers * per_layer + passing;
+    // Only the stream between layers is kept, and one layer at a time is computed again.
+    let checkpointed = 4 * train_tokens * (layers * h + per_layer) + passing;
     let map = report.as_object_mut().expect("built above");
-    map.insert(
-        "architecture".into(),
-        json!({
-            "model_type": c.model_type,
-            "num_hidden_layers": c.num_hidden_layers,
-            "hidden_size": c.hidden_size,
-            "intermediate_size": c.intermediate_size,
-            "num_attention_heads": c.num_attention_heads,
-            "num_key_value_heads": c.num_key_value_heads,
-            "head_dim": c.head_dim,
-            "vocab_size": c.vocab_size,
-            "max_position_embeddings": c.max_position_embeddings,
-            "tie_word_embeddings": c.tie_word_embeddings,
-            "sliding_window": c.sliding_window,
-            "eos_token_ids": c.eos_token_ids,
-        }),
-    );
+    map.insert("architecture".into(), architecture(c));
     map.insert(
         "memory".into(),
         json!({
@@ -189,9 +218,31 @@ fn describe(path: &Path, containers: &[Container], c: &Config) -> Json {
             // A and B, their gradients, and both moments of AdamW.
             "lora_training_bytes": lora * 4 * 4,
             "generate_bytes": weights + c.kv_bytes_per_token() * context as u64,
+            "train_tokens": train_tokens,
+            "activation_bytes": activations,
+            "activation_bytes_checkpointed": checkpointed,
+            "train_bytes": weights + lora * 4 * 4 + activations,
+            "train_bytes_checkpointed": weights + lora * 4 * 4 + checkpointed,
         }),
     );
     report
+}
+
+fn architecture(c: &Config) -> Json {
+    json!({
+        "model_type": c.model_type,
+        "num_hidden_layers": c.num_hidden_layers,
+        "hidden_size": c.hidden_size,
+        "intermediate_size": c.intermediate_size,
+        "num_attention_heads": c.num_attention_heads,
+        "num_key_value_heads": c.num_key_value_heads,
+        "head_dim": c.head_dim,
+        "vocab_size": c.vocab_size,
+        "max_position_embeddings": c.max_position_embeddings,
+        "tie_word_embeddings": c.tie_word_embeddings,
+        "sliding_window": c.sliding_window,
+        "eos_token_ids": c.eos_token_ids,
+    })
 }
 
 fn print_table(r: &Json) {
@@ -223,7 +274,13 @@ fn print_table(r: &Json) {
     if let Some(a) = r["architecture"].as_object() {
         say!();
         a.iter().filter(|(_, v)| !v.is_null()).for_each(|(k, v)| line(k, text(v)));
-        let m = &r["memory"];
+    }
+    for reason in r["not_supported"].as_array().into_iter().flatten() {
+        say!();
+        line("not supported", text(reason));
+    }
+    let m = &r["memory"];
+    if m.is_object() {
         say!();
         line("weights on the GPU", bytes(&m["weights_bytes"]));
         line("keys and values", format!("{} for {} tokens", bytes(&m["kv_cache_bytes"]), m["context"]));
@@ -232,6 +289,9 @@ fn print_table(r: &Json) {
             "LoRA r 8, to train",
             format!("{} for {} parameters, besides activations", bytes(&m["lora_training_bytes"]), m["lora_parameters"]),
         );
+        let activations = format!("about {} for a step of {} tokens", bytes(&m["activation_bytes"]), m["train_tokens"]);
+        line("activations", format!("{activations}, {} with checkpointing", bytes(&m["activation_bytes_checkpointed"])));
+        line("together, to train", format!("{} or {}", bytes(&m["train_bytes"]), bytes(&m["train_bytes_checkpointed"])));
     }
     if let Some(m) = r["metadata"].as_object().filter(|m| !m.is_empty()) {
         say!();

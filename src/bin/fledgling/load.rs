@@ -72,14 +72,19 @@ pub async fn model(cli: &Cli, path: &Path, quiet: bool) -> Result<Loaded> {
     Ok(Loaded { model, exec, seconds: clock::seconds() - begin })
 }
 
-/// Adds the adapter of a PEFT folder under `name`.
-pub fn adapter(model: &LoadedModel, folder: &Path, name: &str) -> Result<()> {
+/// The adapter of a PEFT folder.
+pub fn read_adapter(folder: &Path) -> Result<LoraAdapter> {
     if !folder.is_dir() {
         return Err(Error::Io { path: folder.display().to_string(), message: "there is no such folder".into() });
     }
     let config = files::read_text(&folder.join(CONFIG_NAME))?;
     let weights = files::read(&folder.join(WEIGHTS_NAME))?;
-    model.adapters.add(name, &LoraAdapter::read(&config, &weights)?)?;
+    LoraAdapter::read(&config, &weights)
+}
+
+/// Adds the adapter of a PEFT folder under `name`.
+pub fn adapter(model: &LoadedModel, folder: &Path, name: &str) -> Result<()> {
+    model.adapters.add(name, &read_adapter(folder)?)?;
     Ok(())
 }
 

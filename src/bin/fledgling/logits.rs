@@ -51,7 +51,7 @@ pub async fn last_logits(model: &LoadedModel, ids: &[u32]) -> Result<Vec<f32>> {
     let hidden = m.record_hidden(&mut tape, &inputs, adapter.as_ref().map(|a| a.set.as_ref()), false)?;
     let (row, inverse) = (tape.input("row", Desc::u32(&[1])), tape.input("inverse", Desc::u32(&[rows])));
     let last = tape.push1(GatherRows, &[hidden, row, inverse])?;
-    let logits = m.record_logits(&mut tape, last)?;
+    let logits = m.record_logits(&mut tape, last, adapter.as_ref().map(|a| a.set.as_ref()))?;
     tape.output("logits", logits);
     let program = Program::build(m.exec(), &tape, ProgramOptions::default())?;
     program.write("ids", &batch.ids);

@@ -1,4 +1,4 @@
-//! The native command line: `fledgling generate`, `tune`, `inspect`, `bench`, `logits`.
+//! The native command line: `fledgling generate`, `tune`, `inspect`, `bench`, `logits`, `merge`.
 
 #[macro_use]
 mod out;
@@ -10,6 +10,7 @@ mod generate;
 mod inspect;
 mod load;
 mod logits;
+mod merge;
 mod tune;
 
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
             Command::Inspect(a) => inspect::run(a),
             Command::Bench(a) => bench::run(&cli, a).await,
             Command::Logits(a) => logits::run(&cli, a).await,
+            Command::Merge(a) => merge::run(a),
         }
     };
     match pollster::block_on(run) {
@@ -51,5 +53,37 @@ fn main() -> ExitCode {
             note!("fledgling: error[{}]: {e}", e.code());
             ExitCode::from(exit_code(&e))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What no test can provoke on every machine is at least what `--help` says.
+    #[test]
+    fn exit_codes_are_as_documented() {
+        let of = |e: Error| exit_code(&e);
+        let text = String::new;
+        assert_eq!(of(Error::config("field", "x")), 2);
+        for e in [
+            Error::file("f", "x"),
+            Error::BadAdapter(text()),
+            Error::BadRow { row: 1, message: text() },
+            Error::EmptyDataset(text()),
+            Error::ContextOverflow { needed: 2, available: 1 },
+            Error::Template(text()),
+            Error::Io { path: text(), message: text() },
+            Error::UnsupportedArchitecture { found: text(), supported: text() },
+        ] {
+            assert_eq!(of(e), 3);
+        }
+        assert_eq!(of(Error::NoAdapter(text())), 4);
+        for e in [Error::DeviceLost(text()), Error::OutOfMemory(text()), Error::Gpu { what: text(), message: text() }] {
+            assert_eq!(of(e), 5);
+        }
+        assert_eq!(of(Error::NotFinite(text())), 6);
+        assert_eq!(of(Error::Busy(text())), 1);
+        assert_eq!(of(Error::Aborted), 130);
     }
 }

@@ -1,8 +1,8 @@
 //! The GGUF header, item by item: a key with its value, a run of array elements, a tensor's description.
 use super::super::container::checked_shape;
 use super::super::{
-    Array, Container, ContainerKind, MAX_HEADER_BYTES, MAX_KEYS, MAX_NAME_BYTES, MAX_STRING_BYTES, MAX_TENSORS, Metadata, StrArray,
-    TensorInfo, Value,
+    Array, Container, ContainerKind, Foreign, MAX_HEADER_BYTES, MAX_KEYS, MAX_NAME_BYTES, MAX_STRING_BYTES, MAX_TENSORS, Metadata,
+    StrArray, TensorInfo, Value,
 };
 use super::{DEFAULT_ALIGNMENT, dtype_of, type_name};
 use crate::error::{Error, Result};
@@ -63,6 +63,9 @@ pub(in crate::formats) struct Parser {
     tensors_left: u64,
     metadata: Metadata,
     tensors: Vec<Entry>,
+    /// Tensors of types that no kernel reads are described instead of refused.
+    lenient: bool,
+    foreign: Vec<Foreign>,
 }
 
 /// Bytes of one element of a metadata type; strings count their length field.
@@ -77,7 +80,7 @@ fn element_bytes(ty: u32) -> Option<u64> {
 }
 
 impl Parser {
-    pub(in crate::formats) fn new(file: &str, total: Option<u64>) -> Self {
+    pub(in crate::formats) fn new(file: &str, total: Option<u64>, lenient: bool) -> Self {
         Parser {
             file: file.to_string(),
             limit: total.unwrap_or(u64::MAX).min(MAX_HEADER_BYTES),
@@ -88,6 +91,8 @@ impl Parser {
             tensors_left: 0,
             metadata: Metadata::new(file),
             tensors: Vec::new(),
+            lenient,
+            foreign: Vec::new(),
         }
     }
 
@@ -335,6 +340,11 @@ impl Parser {
         }
         let Some(dtype) = dtype_of(ty) else {
             let found = type_name(ty);
+            if self.lenient {
+                self.foreign.push(Foreign { name: name.into(), dtype: found, shape: dims });
+                self.tensors_left -= 1;
+                return Ok(Some(()));
+            }
             return Err(self.bad(format!("tensor {name:?} has type {found}; supported are F32, F16, BF16, Q4_0, Q4_1 and Q8_0")));
         };
         let (shape, bytes) = checked_shape(&self.file, name, dtype, &dims)?;
@@ -366,6 +376,8 @@ impl Parser {
         // A file without tensors need not be padded.
         let data = if tensors.is_empty() { header..header } else { data_start..data_start };
         let metadata = std::mem::take(&mut self.metadata);
-        Container::new(&self.file, kind, metadata, tensors, vec![], data, self.total)
+        let mut container = Container::new(&self.file, kind, metadata, tensors, vec![], data, self.total)?;
+        container.foreign = std::mem::take(&mut self.foreign);
+        Ok(container)
     }
 }

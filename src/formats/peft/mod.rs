@@ -61,6 +61,8 @@ fn module_of(name: &str) -> Option<(&str, bool)> {
     (plain && !module.is_empty()).then_some((module, is_a))
 }
 
+const HEAD_COPY: &str = "base_model.model.lm_head.base_layer.weight";
+
 fn bad(message: impl Into<String>) -> Error {
     Error::BadAdapter(message.into())
 }
@@ -92,6 +94,10 @@ impl LoraAdapter {
         }
         let mut halves: BTreeMap<&str, [Option<usize>; 2]> = BTreeMap::new();
         for (i, t) in c.tensors.iter().enumerate() {
+            // With the output layer among its modules, PEFT also stores a copy of that layer's own (frozen) weights; it is not needed.
+            if t.name == HEAD_COPY {
+                continue;
+            }
             let (module, is_a) = module_of(&t.name).ok_or_else(|| {
                 bad(format!(
                     "tensor {:?} is not a LoRA weight of a linear module; expected {PREFIX}<module>.lora_A.weight or .lora_B.weight",

@@ -1,0 +1,461 @@
+//! The command line as a script sees it: arguments, JSON, files, exit status and the one line of an error. On the tiny models, on the
+//! processor (`--device cpu`): what the GPU computes is the suite's business.
+#![cfg(not(target_arch = "wasm32"))]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use fledgling::formats::Container;
+use serde_json::{Value, json};
+
+fn fixture(path: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path).display().to_string()
+}
+
+fn gguf() -> String {
+    fixture("models/llama_gguf/model.gguf")
+}
+
+/// An empty folder of this test's own.
+fn temp(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("fledgling-cli-{}-{name}", std::process::id()));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("a folder for temporary files");
+    folder
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut c = Command::new(env!("CARGO_BIN_EXE_fledgling"));
+    c.args(args).env("RUST_LOG", "off");
+    c
+}
+
+fn run(args: &[&str]) -> Output {
+    command(args).output().expect("starts")
+}
+
+fn on_cpu(args: &[&str]) -> Output {
+    run(&[args, &["--device", "cpu", "--threads", "1"]].concat())
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+/// Standard output of a run that succeeds.
+fn ok(args: &[&str]) -> String {
+    let out = on_cpu(args);
+    assert!(out.status.success(), "{args:?}: {}\n{}", out.status, text(&out.stderr));
+    text(&out.stdout)
+}
+
+fn parse(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))
+}
+
+fn keys(v: &Value) -> Vec<&str> {
+    let mut keys: Vec<&str> = v.as_object().expect("an object").keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
+}
+
+/// Fails with `status` and the line `fledgling: error[code]: …` that holds `part`; nothing on standard output.
+fn fails_with(out: &Output, status: i32, code: &str, part: &str) {
+    let err = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(status), "{err}");
+    let line = err.lines().last().unwrap_or_default();
+    assert!(line.starts_with(&format!("fledgling: error[{code}]: ")), "{err}");
+    assert!(line.contains(part), "{part:?} is not in: {line}");
+    assert_eq!(text(&out.stdout), "");
+}
+
+fn generate(more: &[&str]) -> Value {
+    let model = gguf();
+    parse(&ok(&[&["generate", "--model", &model, "--max-new-tokens", "6", "--json"], more].concat()))
+}
+
+#[test]
+fn generate_prints_one_object() {
+    let one = generate(&["--prompt-ids", "5,6,7"]);
+    // The reason an answer ended is one key more than the list.
+    assert_eq!(keys(&one), ["adapter", "finish_reason", "logprobs", "prompt_ids", "seconds", "text", "token_ids"]);
+    assert_eq!(keys(&one["seconds"]), ["decode", "load", "prefill"]);
+    assert_eq!(one["prompt_ids"], json!([5, 6, 7]));
+    assert_eq!(one["adapter"], Value::Null);
+    let (ids, logprobs) = (one["token_ids"].as_array().unwrap(), one["logprobs"].as_array().unwrap());
+    assert!((1..=6).contains(&ids.len()) && ids.len() == logprobs.len(), "{one}");
+    assert!(logprobs.iter().all(|l| l.as_f64().is_some_and(|l| l <= 0.0)), "{one}");
+    assert!(one["seconds"]["load"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn generate_prints_candidates() {
+    let three = generate(&["--prompt-ids", "5,6,7", "--n", "3", "--temperature", "1.2"]);
+    assert_eq!(keys(&three), ["adapter", "candidates", "prompt_ids", "seconds"]);
+    let candidates = three["candidates"].as_array().unwrap();
+    assert_eq!(candidates.len(), 3);
+    for c in candidates {
+        assert_eq!(keys(c), ["finish_reason", "logprobs", "text", "token_ids"]);
+        assert_eq!(c["token_ids"].as_array().unwrap().len(), c["logprobs"].as_array().unwrap().len());
+    }
+    assert!(candidates.iter().any(|c| c["token_ids"] != candidates[0]["token_ids"]), "each has its own random stream: {three}");
+}
+
+#[test]
+fn generate_prints_text() {
+    let model = gguf();
+    let args = ["generate", "--model", model.as_str(), "--max-new-tokens", "6", "--prompt", "ab c"];
+    let json = generate(&["--prompt", "ab c"]);
+    assert_eq!(ok(&args).trim_end_matches('\n'), json["text"].as_str().unwrap().trim_end_matches('\n'));
+    // Text and its ids are one prompt.
+    let ids: Vec<String> = json["prompt_ids"].as_array().unwrap().iter().map(Value::to_string).collect();
+    assert_eq!(ids.len(), 4, "one symbol a token");
+    assert_eq!(generate(&["--prompt-ids", &ids.join(",")])["token_ids"], json["token_ids"]);
+    let two = ok(&[&args[..], &["--n", "2"]].concat());
+    assert!(two.starts_with("[1] ") && two.contains("[2] "), "{two}");
+}
+
+#[test]
+fn generate_renders_a_chat() {
+    let plain = generate(&["--prompt", "hi"]);
+    let chat = generate(&["--prompt", "hi", "--chat"]);
+    let system = generate(&["--prompt", "hi", "--chat", "--system", "be"]);
+    let ids = |v: &Value| v["prompt_ids"].as_array().unwrap().iter().map(|i| i.as_u64().unwrap()).collect::<Vec<_>>();
+    // <s>user|hi</s><s>assistant|
+    let chat = ids(&chat);
+    assert_eq!(chat.iter().filter(|id| **id == 1).count(), 2, "{chat:?}");
+    assert_eq!((chat[0], chat[8]), (1, 2), "{chat:?}");
+    assert_eq!(chat[6..8], ids(&plain));
+    // <s>system|be</s> stands before it.
+    let system = ids(&system);
+    assert_eq!(system[system.len() - chat.len()..], chat[..]);
+    assert_eq!(system.len(), chat.len() + 11);
+}
+
+#[test]
+fn seeds_reproduce() {
+    let with = |seed: &str| generate(&["--prompt-ids", "9,8,7", "--temperature", "1.5", "--seed", seed])["token_ids"].clone();
+    let first = with("3");
+    assert_eq!(first, with("3"));
+    assert!((4..8).any(|s| with(&s.to_string()) != first), "every seed gives {first}");
+}
+
+#[test]
+fn adapters_are_used() {
+    let adapter = fixture("training/adapters/default");
+    let tuned = generate(&["--prompt-ids", "5,6,7", "--adapter", &adapter]);
+    assert_eq!(tuned["adapter"], "default");
+    assert_ne!(tuned["logprobs"], generate(&["--prompt-ids", "5,6,7"])["logprobs"]);
+}
+
+/// Values of a tensor in `models/llama/expected.safetensors`.
+fn expected(file: &str, name: &str) -> Vec<f64> {
+    let bytes = fs::read(fixture(file)).expect("a fixture");
+    let size = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..8 + size]).unwrap();
+    let at = |i: usize| 8 + size + header[name]["data_offsets"][i].as_u64().unwrap() as usize;
+    let ints = header[name]["dtype"] == "I32";
+    let word = |w: &[u8]| <[u8; 4]>::try_from(w).unwrap();
+    let number = |w: &[u8]| if ints { f64::from(i32::from_le_bytes(word(w))) } else { f64::from(f32::from_le_bytes(word(w))) };
+    bytes[at(0)..at(1)].chunks(4).map(number).collect()
+}
+
+#[test]
+fn logits_are_transformers() {
+    // The base, an adapter on every layer, and one that is on the output layer too.
+    for (file, adapter) in [
+        ("models/llama/expected.safetensors", None),
+        ("training/adapters/default/expected.safetensors", Some("training/adapters/default")),
+        ("training/adapters/head/expected.safetensors", Some("training/adapters/head")),
+    ] {
+        let ids: Vec<String> = expected(file, "input_ids")[..12].iter().map(|v| format!("{v}")).collect();
+        let want = &expected(file, "logits")[11 * 96..12 * 96];
+        let (model, ids, adapter) = (fixture("models/llama"), ids.join(","), adapter.map(fixture));
+        let mut args = vec!["logits", "--model", &model, "--prompt-ids", &ids, "--json"];
+        if let Some(a) = &adapter {
+            args.extend(["--adapter", a]);
+        }
+        let out = parse(&ok(&args));
+        assert_eq!(keys(&out), ["adapter", "last_logits", "prompt_ids"]);
+        let got = out["last_logits"].as_array().unwrap();
+        assert_eq!(got.len(), 96);
+        for (g, w) in got.iter().zip(want) {
+            assert!((g.as_f64().unwrap() - w).abs() < 1e-4, "{file}: {g} for {w}");
+        }
+    }
+    let shown = ok(&["logits", "--model", &gguf(), "--prompt", "ab"]);
+    assert_eq!(shown.lines().count(), 10);
+}
+
+/// The curve of a file in `fixtures/training`, its rows and its configuration written for `tune`.
+fn training(name: &str, folder: &Path) -> (Value, String, String) {
+    let curve: Value = serde_json::from_slice(&fs::read(fixture(&format!("training/{name}.json"))).unwrap()).unwrap();
+    let (rows, config) = (folder.join("rows.jsonl"), folder.join("config.json"));
+    let lines: Vec<String> = curve["rows"].as_array().unwrap().iter().map(Value::to_string).collect();
+    fs::write(&rows, lines.join("\n")).unwrap();
+    fs::write(&config, curve["config"].to_string()).unwrap();
+    (curve, rows.display().to_string(), config.display().to_string())
+}
+
+fn tune(method: &str, folder: &Path, rows: &str, config: &str, more: &[&str]) -> Vec<Value> {
+    let (model, init, out) = (fixture("models/llama"), fixture("training/adapter_init"), folder.join("out").display().to_string());
+    let args = ["tune", "--method", method, "--model", &model, "--data", rows, "--out", &out, "--config", config];
+    ok(&[&args[..], &["--init-adapter", &init, "--no-shuffle", "--json"], more].concat()).lines().map(parse).collect()
+}
+
+fn same_curve(curve: &Value, lines: &[Value], names: &[&str]) {
+    let steps = curve["steps"].as_array().unwrap();
+    assert_eq!(lines.len(), steps.len());
+    for (line, step) in lines.iter().zip(steps) {
+        // Where policy and reference are one, rounding decides which answer is preferred.
+        let undecided = step["rewards/margins"].as_f64() == Some(0.0);
+        for name in names.iter().filter(|n| !(undecided && **n == "rewards/accuracies")) {
+            let (got, want) = (line[*name].as_f64().unwrap_or(f64::NAN), step[*name].as_f64().unwrap());
+            assert!((got - want).abs() <= 1e-3 * want.abs().max(0.02), "{name}: {got} for {want} in {line}");
+        }
+        for name in ["epoch", "tokens", "tokens_per_second", "seconds_left", "total_steps"] {
+            assert!(line[name].is_number(), "{name} in {line}");
+        }
+    }
+}
+
+#[test]
+fn tune_sft_follows_trl() {
+    let folder = temp("sft");
+    let (curve, rows, config) = training("sft", &folder);
+    let lines = tune("sft", &folder, &rows, &config, &[]);
+    same_curve(&curve, &lines, &["step", "loss", "learning_rate", "grad_norm"]);
+    // What was saved is a PEFT folder that generates.
+    let out = folder.join("out");
+    let saved: Value = serde_json::from_slice(&fs::read(out.join("adapter_config.json")).unwrap()).unwrap();
+    assert_eq!(saved["peft_type"], "LORA");
+    let ids = ["--model", &fixture("models/llama"), "--prompt-ids", "5,6,7", "--json"].map(String::from);
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let with = parse(&ok(&[&["logits"], &ids[..], &["--adapter", &out.display().to_string()]].concat()));
+    assert_eq!(with["adapter"], "out");
+    assert_ne!(with["last_logits"], parse(&ok(&[&["logits"], &ids[..]].concat()))["last_logits"]);
+    // And inspect says that it does something.
+    let seen = parse(&ok(&["inspect", &out.display().to_string(), "--json"]));
+    assert_eq!(seen["changes_the_model"], true);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn tune_dpo_follows_trl() {
+    let folder = temp("dpo");
+    let (curve, rows, config) = training("dpo", &folder);
+    let lines = tune("dpo", &folder, &rows, &config, &[]);
+    let names =
+        ["step", "loss", "learning_rate", "grad_norm", "rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies"];
+    same_curve(&curve, &lines, &names);
+    assert!((lines[0]["loss"].as_f64().unwrap() - std::f64::consts::LN_2).abs() < 1e-4);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn tune_stops_and_resumes() {
+    let folder = temp("resume");
+    let (_, rows, config) = training("sft", &folder);
+    let two = tune("sft", &folder, &rows, &config, &["--max-steps", "2", "--save-steps", "1"]);
+    assert_eq!(two.len(), 2, "--max-steps wins over the configuration");
+    assert_eq!(two[1]["total_steps"], 2);
+    let checkpoint = folder.join("out/checkpoint.safetensors").display().to_string();
+    let (model, out) = (fixture("models/llama"), folder.join("more").display().to_string());
+    let args =
+        ["tune", "--method", "sft", "--model", &model, "--data", &rows, "--out", &out, "--config", &config, "--no-shuffle", "--json"];
+    let more = ok(&[&args[..], &["--max-steps", "3", "--resume-from-checkpoint", &checkpoint]].concat());
+    let more: Vec<Value> = more.lines().map(parse).collect();
+    assert_eq!(more.iter().map(|l| l["step"].as_u64().unwrap()).collect::<Vec<_>>(), [3]);
+    // Without --json: a line a step.
+    let plain = ok(&["tune", "--method", "sft", "--model", &model, "--data", &rows, "--out", &out, "--max-steps", "1"]);
+    assert!(plain.starts_with("step 1/1  loss "), "{plain}");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn inspect_lists() {
+    let seen = parse(&ok(&["inspect", &gguf(), "--json"]));
+    assert_eq!(seen["format"], "GGUF version 3");
+    assert_eq!(seen["architecture"]["model_type"], "llama");
+    assert_eq!(seen["architecture"]["num_hidden_layers"], 2);
+    assert_eq!(seen["tensors"].as_array().unwrap().len(), 21);
+    assert!(seen["memory"]["weights_bytes"].as_u64().unwrap() > 0);
+    assert_eq!(seen["supported"], true);
+    let memory = |name: &str| seen["memory"][name].as_u64().unwrap_or_else(|| panic!("{name} in {}", seen["memory"]));
+    assert!(memory("train_bytes") > memory("train_bytes_checkpointed") && memory("train_bytes_checkpointed") > memory("generate_bytes"));
+    let table = ok(&["inspect", &gguf()]);
+    assert!(table.contains("GGUF version 3") && table.contains("blk.1.ffn_down.weight"), "{table}");
+    let folder = parse(&ok(&["inspect", &fixture("models/qwen3"), "--json"]));
+    assert_eq!((&folder["format"], &folder["architecture"]["model_type"]), (&json!("safetensors"), &json!("qwen3")));
+    let adapter = parse(&ok(&["inspect", &fixture("training/adapters/rslora"), "--json"]));
+    assert_eq!((&adapter["format"], &adapter["use_rslora"]), (&json!("PEFT adapter"), &json!(true)));
+}
+
+/// The tiny GGUF with its metadata changed and, with `k_quant`, one tensor claimed to be Q4_K.
+fn changed_gguf(folder: &Path, architecture: &str, k_quant: bool) -> String {
+    let whole = fs::read(gguf()).unwrap();
+    let container = Container::parse("tiny", &whole).unwrap();
+    let mut metadata = container.metadata.clone();
+    metadata.remove("general.architecture");
+    metadata.insert("general.architecture", fledgling::formats::Value::String(architecture.into()));
+    let tensors: Vec<_> = (container.tensors.iter().enumerate())
+        .map(|(i, t)| (t.name.as_str(), t.dtype, t.shape.as_slice(), container.bytes(&whole, i).unwrap()))
+        .collect();
+    let mut bytes = fledgling::formats::gguf::write(&metadata, &tensors).unwrap();
+    if k_quant {
+        // A tensor's entry: its name, the number of dimensions, two of them, the type.
+        let name = b"blk.0.ffn_up.weight";
+        let at = bytes.windows(name.len()).position(|w| w == name).unwrap() + name.len() + 4 + 16;
+        assert_eq!(bytes[at], 3, "Q4_1");
+        bytes[at] = 12;
+    }
+    let path = folder.join(format!("{architecture}-{k_quant}.gguf"));
+    fs::write(&path, bytes).unwrap();
+    path.display().to_string()
+}
+
+/// What cannot be run can still be looked into.
+#[test]
+fn inspect_lists_what_is_not_supported() {
+    let folder = temp("foreign");
+    for (architecture, k_quant, reason) in [("mamba", false, "\"mamba\""), ("llama", true, "Q4_K"), ("mamba", true, "Q4_K")] {
+        let file = changed_gguf(&folder, architecture, k_quant);
+        let seen = parse(&ok(&["inspect", &file, "--json"]));
+        assert_eq!(seen["supported"], false);
+        assert!(seen["not_supported"].to_string().replace("\\\"", "\"").contains(reason), "{}", seen["not_supported"]);
+        assert_eq!(seen["memory"], Value::Null);
+        let tensors = seen["tensors"].as_array().unwrap();
+        assert_eq!(tensors.len(), 21);
+        let up = tensors.iter().find(|t| t["name"] == "blk.0.ffn_up.weight").unwrap();
+        assert_eq!((&up["dtype"], &up["shape"]), (&json!(if k_quant { "Q4_K" } else { "Q4_1" }), &json!([48, 32])));
+        let table = ok(&["inspect", &file]);
+        assert!(table.contains("not supported") && table.contains("blk.0.ffn_up.weight"), "{table}");
+        let status = on_cpu(&["generate", "--model", &file, "--prompt-ids", "5"]);
+        assert_eq!(status.status.code(), Some(3), "{}", text(&status.stderr));
+    }
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// A merged file gives the logits of base and adapter; what the adapter leaves alone is copied bit for bit.
+#[test]
+fn merge_adds_an_adapter() {
+    let folder = temp("merge");
+    let out = folder.join("merged.gguf").display().to_string();
+    for name in ["default", "subset", "head"] {
+        let adapter = fixture(&format!("training/adapters/{name}"));
+        let said = parse(&ok(&["merge", "--model", &gguf(), "--adapter", &adapter, "--out", &out, "--json"]));
+        assert_eq!(keys(&said), ["bytes", "merged", "out", "widened_to_f16"]);
+        assert_eq!(said["bytes"].as_u64().unwrap(), fs::metadata(&out).unwrap().len());
+        let logits = |more: &[&str]| {
+            let out = parse(&ok(&[&["logits", "--prompt-ids", "5,6,7,80,90", "--json"], more].concat()));
+            out["last_logits"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect::<Vec<_>>()
+        };
+        let (merged, beside) = (logits(&["--model", &out]), logits(&["--model", &gguf(), "--adapter", &adapter]));
+        let moved = beside.iter().zip(logits(&["--model", &gguf()])).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        // Merged weights are F16 or BF16: eight bits of mantissa at least.
+        let off = merged.iter().zip(&beside).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(moved > 0.2 && off < 0.02, "{name}: moved {moved}, off {off}");
+        let (old, new) = (fs::read(gguf()).unwrap(), fs::read(&out).unwrap());
+        let (a, b) = (Container::parse("old", &old).unwrap(), Container::parse("new", &new).unwrap());
+        assert_eq!(a.metadata.iter().collect::<Vec<_>>(), b.metadata.iter().collect::<Vec<_>>());
+        for (i, (x, y)) in a.tensors.iter().zip(&b.tensors).enumerate() {
+            assert_eq!((&x.name, &x.shape), (&y.name, &y.shape));
+            let same = a.bytes(&old, i).unwrap() == b.bytes(&new, i).unwrap();
+            let stem = x.name.trim_end_matches(".weight").rsplit('.').next().unwrap();
+            if same {
+                assert_eq!(x.dtype, y.dtype);
+            } else {
+                assert!(
+                    ["output", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"].contains(&stem),
+                    "{}",
+                    x.name
+                );
+                assert!(!y.dtype.is_quantized(), "{} is {:?}", y.name, y.dtype);
+                assert!(x.dtype.is_quantized() || x.dtype == y.dtype);
+            }
+        }
+    }
+    let adapter = fixture("training/adapters/default");
+    let folder_model = fixture("models/llama/model.safetensors");
+    fails_with(&on_cpu(&["merge", "--model", &folder_model, "--adapter", &adapter, "--out", &out]), 3, "bad-file", "GGUF");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn usage_errors_are_2() {
+    let model = gguf();
+    // clap's own: no prompt, two prompts, an unknown option, a device that is none.
+    for args in [
+        &["generate", "--model", &model][..],
+        &["generate", "--model", &model, "--prompt", "a", "--prompt-ids", "1"],
+        &["generate", "--model", &model, "--prompt", "a", "--frobnicate"],
+        &["generate", "--model", &model, "--prompt", "a", "--device", "tpu"],
+        &["tune", "--method", "ppo"],
+        &["fly"],
+    ] {
+        let out = run(args);
+        assert_eq!(out.status.code(), Some(2), "{args:?}: {}", text(&out.stderr));
+        assert!(text(&out.stderr).contains("error:"), "{}", text(&out.stderr));
+    }
+    let base = ["generate", "--model", &model, "--prompt-ids", "5"];
+    fails_with(&on_cpu(&[&base[..], &["--temperature=-1"]].concat()), 2, "bad-config", "temperature");
+    fails_with(&on_cpu(&[&base[..], &["--max-new-tokens", "0"]].concat()), 2, "bad-config", "max_new_tokens");
+    fails_with(&on_cpu(&["generate", "--model", &model, "--prompt-ids", "5,96"]), 2, "bad-config", "96");
+    fails_with(&on_cpu(&["generate", "--model", &fixture("models/llama"), "--prompt", "a"]), 2, "bad-config", "tokenizer");
+    assert!(text(&run(&["--help"]).stdout).contains("Exit status"));
+}
+
+#[test]
+fn files_that_cannot_be_used_are_3() {
+    let (model, folder) = (gguf(), temp("files"));
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.join(name);
+        fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    };
+    fails_with(&on_cpu(&["generate", "--model", "/nonexistent.gguf", "--prompt", "a"]), 3, "io", "/nonexistent.gguf");
+    let whole = fs::read(&model).unwrap();
+    let short = file("short.gguf", &whole[..whole.len() / 2]);
+    fails_with(&on_cpu(&["generate", "--model", &short, "--prompt", "a"]), 3, "bad-file", "short.gguf");
+    fails_with(&on_cpu(&["inspect", &file("noise.bin", b"not a model at all, whatever its name")]), 3, "bad-file", "noise.bin");
+    fails_with(&on_cpu(&["generate", "--model", &model, "--prompt-ids", "5", "--adapter", "/nonexistent"]), 3, "io", "/nonexistent");
+    let long = vec!["5"; 200].join(",");
+    fails_with(&on_cpu(&["generate", "--model", &model, "--prompt-ids", &long]), 3, "context-overflow", "128");
+    let out = folder.join("out").display().to_string();
+    let tune = |data: &str, more: &[&str]| {
+        on_cpu(&[&["tune", "--method", "sft", "--model", &model, "--data", data, "--out", &out], more].concat())
+    };
+    fails_with(&tune(&file("empty.jsonl", b"\n"), &[]), 3, "empty-dataset", "");
+    fails_with(&tune(&file("broken.jsonl", b"{\"input_ids\": [5, 6]}\n{oops"), &[]), 3, "bad-row", "row");
+    let rows = file("rows.jsonl", b"{\"input_ids\": [5, 6, 7]}\n");
+    fails_with(&tune(&rows, &["--config", &file("list.json", b"[]")]), 3, "bad-file", "list.json");
+    fails_with(&tune(&rows, &["--config", &file("field.json", b"{\"learning_rate\": -1}")]), 2, "bad-config", "learning_rate");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_missing_adapter_is_4() {
+    let model = gguf();
+    let args = ["generate", "--model", &model, "--prompt-ids", "5", "--device", "gpu", "--gpu", "no adapter has this name"];
+    fails_with(&run(&args), 4, "webgpu-unavailable", "no usable GPU adapter");
+    // auto goes on without one.
+    let args = [&args[..5], &["--device", "auto", "--gpu", "no adapter has this name", "--max-new-tokens", "1", "--json"]].concat();
+    let out = run(&args);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+}
+
+#[test]
+fn a_loss_that_is_no_number_is_6() {
+    let folder = temp("nan");
+    let (_, rows, _) = training("sft", &folder);
+    let config = folder.join("hot.json");
+    fs::write(&config, json!({"learning_rate": 1000, "lora_alpha": 1e30, "max_grad_norm": 0, "max_steps": 6}).to_string()).unwrap();
+    let out = folder.join("out").display().to_string();
+    let model = fixture("models/llama");
+    let args = ["tune", "--method", "sft", "--model", &model, "--data", &rows, "--out", &out, "--config"];
+    let got = on_cpu(&[&args[..], &[&config.display().to_string()]].concat());
+    assert_eq!(got.status.code(), Some(6), "{}", text(&got.stderr));
+    assert!(text(&got.stderr).contains("fledgling: error[not-finite]: "), "{}", text(&got.stderr));
+    fs::remove_dir_all(folder).unwrap();
+}

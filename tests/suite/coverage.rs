@@ -1,0 +1,152 @@
+//! What the suite must not forget: every op of `src/ops` is exercised by a test, every public one has PyTorch's opinion, and every
+//! case PyTorch was asked for is read. Nothing is registered anywhere: the sources are read.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// The fixtures (`tests/fixtures/ops.json`) that judge an op, or why none can.
+enum Judged {
+    By(&'static [&'static str]),
+    /// No framework has this op; what checks it in its place.
+    Instead(&'static str),
+}
+use Judged::{By, Instead};
+
+/// By the name of the type that implements `Op`.
+const PUBLIC: &[(&str, Judged)] = &[
+    ("Activation", By(&["gelu_erf", "gelu_tanh", "relu", "silu"])),
+    ("AdamW", By(&["adamw"])),
+    ("Add", By(&["add"])),
+    ("Attention", By(&["attention"])),
+    ("AttentionCached", Instead("the cache's layout is ours; generation from it equals Transformers' in generate.rs and real/")),
+    ("CrossEntropy", By(&["cross_entropy", "sft_nll"])),
+    ("DpoLoss", By(&["dpo_loss"])),
+    ("Dropout", Instead("its random numbers are ours; the mask's share and its reproduction are tested")),
+    ("Embedding", By(&["embedding"])),
+    ("Gated", By(&["swiglu", "geglu_erf", "geglu_tanh"])),
+    ("GatherLogps", By(&["gather_logps"])),
+    ("GatherRows", Instead("an index")),
+    ("GradNorm", By(&["grad_norm"])),
+    ("LayerNorm", By(&["layer_norm"])),
+    ("Linear", By(&["matmul", "linear", "lora_linear"])),
+    ("LinearLogps", By(&["linear_cross_entropy", "linear_gather_logps"])),
+    ("Mul", By(&["mul"])),
+    ("Reduce", By(&["reduce_sum", "reduce_mean", "reduce_max"])),
+    ("RmsNorm", By(&["rms_norm"])),
+    ("RopeAppend", Instead("rope with the cache's layout, which is ours")),
+    ("RopeSplit", By(&["rope"])),
+    ("Sample", Instead("its random numbers are ours; frequencies and greedy choices are tested")),
+    ("Scale", By(&["scale"])),
+    ("SftLoss", Instead("a weighted sum of log-probabilities; training curves are TRL's in tuning.rs")),
+    ("Softmax", By(&["softmax"])),
+];
+
+/// Fixtures of what is no op but a table made from a configuration.
+const NOT_OPS: &[&str] = &["rope_table"];
+
+fn read_all(folder: &str, wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut files: Vec<(String, String)> = fs::read_dir(folder)
+        .expect("a folder of the repository")
+        .map(|e| e.expect("readable").path())
+        .filter(|p| p.extension().is_some_and(|e| e == "rs") && wanted(&p.file_name().unwrap().to_string_lossy()))
+        .map(|p| (p.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(&p).expect("UTF-8")))
+        .collect();
+    files.sort();
+    files
+}
+
+/// True when `word` stands in `line` as a whole word.
+fn has_word(line: &str, word: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(word).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = line[at + word.len()..].chars().next();
+        !before.is_some_and(part) && !after.is_some_and(part)
+    })
+}
+
+/// Lines that are neither comments nor imports.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|l| !l.trim_start().starts_with("//") && !l.trim_start().starts_with("use "))
+}
+
+/// Every `impl Op for X` in `src/ops`: (X, public, file).
+fn ops() -> Vec<(String, bool, String)> {
+    let mut found = Vec::new();
+    for (file, text) in read_all("src/ops", |_| true) {
+        for line in text.lines() {
+            let Some(name) = line.strip_prefix("impl Op for ").and_then(|l| l.split([' ', '{']).next()) else { continue };
+            found.push((name.to_string(), text.contains(&format!("pub struct {name}")), file.clone()));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_op_is_exercised() {
+    let (sources, tests) = (read_all("src/ops", |_| true), read_all("tests/suite", |f| f.starts_with("ops_")));
+    let ops = ops();
+    assert!(ops.len() >= 40, "only {} ops found: has the way they are written changed?", ops.len());
+    for (name, public, file) in &ops {
+        if *public {
+            let tested = tests.iter().any(|(_, text)| code(text).any(|l| has_word(l, name)));
+            assert!(tested, "src/ops/{file}: {name} has no case in tests/suite/ops_*.rs (see CONTRIBUTING.md)");
+        } else {
+            // A gradient kernel: tested through the backward pass of the op that emits it.
+            let emitted = sources.iter().any(|(_, text)| {
+                let flat: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+                ["emit(", "emit( ", "push(", "push1("].iter().any(|call| {
+                    flat.match_indices(call).any(|(at, _)| {
+                        let rest = &flat[at + call.len()..];
+                        let rest = rest.trim_start_matches("super::").trim_start_matches("linear::").trim_start();
+                        rest.strip_prefix(name.as_str()).is_some_and(|r| !r.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+                    })
+                })
+            });
+            assert!(emitted, "src/ops/{file}: nothing emits {name}: it can be in no test");
+        }
+    }
+}
+
+#[test]
+fn every_public_op_is_judged() {
+    let known: BTreeMap<&str, &Judged> = PUBLIC.iter().map(|(n, j)| (*n, j)).collect();
+    let public: Vec<String> = ops().into_iter().filter(|o| o.1).map(|o| o.0).collect();
+    for name in &public {
+        assert!(known.contains_key(name.as_str()), "{name} has no fixture: add a case to tests/oracle/ops.py and name it in PUBLIC");
+    }
+    for (name, judged) in &known {
+        assert!(public.iter().any(|p| p == name), "PUBLIC names {name}, which is no public op of src/ops");
+        if let Instead(reason) = judged {
+            assert!(!reason.is_empty());
+        }
+    }
+}
+
+#[test]
+fn every_fixture_is_read() {
+    let all: serde_json::Value = serde_json::from_str(include_str!("../fixtures/ops.json")).expect("JSON");
+    let mut stored: Vec<&str> = all["cases"].as_array().expect("a list").iter().filter_map(|c| c["op"].as_str()).collect();
+    stored.sort_unstable();
+    stored.dedup();
+    let named: Vec<&str> = PUBLIC
+        .iter()
+        .flat_map(|(_, j)| match j {
+            By(fixtures) => fixtures.to_vec(),
+            Instead(_) => Vec::new(),
+        })
+        .chain(NOT_OPS.iter().copied())
+        .collect();
+    let tests = read_all("tests/suite", |f| f != "coverage.rs" && f != "fixture.rs");
+    for op in &stored {
+        assert!(named.contains(op), "tests/fixtures/ops.json has cases of {op}, which judge no op: name it in PUBLIC or drop them");
+        let quoted = format!("\"{op}\"");
+        let read = tests.iter().any(|(_, text)| text.contains("fixture::cases(") && code(text).any(|l| l.contains(&quoted)));
+        assert!(read, "tests/fixtures/ops.json has cases of {op}, and no test reads them");
+    }
+    for op in &named {
+        assert!(stored.contains(op), "PUBLIC names the fixture {op}, which is not in tests/fixtures/ops.json");
+    }
+}
