@@ -256,7 +256,10 @@ fn tune_dpo_follows_trl() {
 #[test]
 fn tune_stops_and_resumes() {
     let folder = temp("resume");
-    let (_, rows, config) = training("sft", &folder);
+    let (mut curve, rows, config) = training("sft", &folder);
+    // Another length is another curve, unless the rate is constant.
+    curve["config"]["lr_scheduler_type"] = json!("constant");
+    fs::write(&config, curve["config"].to_string()).unwrap();
     let two = tune("sft", &folder, &rows, &config, &["--max-steps", "2", "--save-steps", "1"]);
     assert_eq!(two.len(), 2, "--max-steps wins over the configuration");
     assert_eq!(two[1]["total_steps"], 2);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kl::RowCache;
 use super::objective::Objective;
+use super::schedule::SchedulerType;
 use super::trainer::Trainer;
 use crate::formats::safetensors::{self, TensorView};
 use crate::formats::{Container, ContainerKind};
@@ -143,6 +144,11 @@ impl<O: Objective> Trainer<O> {
         let mut out: BTreeMap<String, String> = all.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.to_string())).collect();
         out.retain(|k, _| !ELSEWHERE.contains(&k.as_str()));
         if self.args.max_steps > 0 {
+            out.remove("num_train_epochs");
+        }
+        if self.args.lr_scheduler_type == SchedulerType::Constant && self.args.warmup_ratio == 0.0 {
+            // No rate depends on the length: a training may go on for longer than was planned.
+            out.remove("max_steps");
             out.remove("num_train_epochs");
         }
         out.extend(self.objective.arguments().into_iter().map(|(k, v)| (k.to_string(), v)));

@@ -105,6 +105,18 @@ fl_test!(
         same["num_train_epochs"] = json!(50);
         same["logging_steps"] = json!(5);
         AnyTrainer::new(&model, "dpo", &same, &pairs(5), Some(&bytes)).await?;
+        // With a constant rate the length decides nothing.
+        let constant = |steps: u64| {
+            let mut a = args(steps);
+            a["lr_scheduler_type"] = json!("constant");
+            a["warmup_ratio"] = json!(0.0);
+            a["warmup_steps"] = json!(0);
+            a
+        };
+        let mut t = AnyTrainer::new(&model, "dpo", &constant(2), &pairs(5), None).await?;
+        while t.step().await?.is_some() {}
+        let mut longer = AnyTrainer::new(&model, "dpo", &constant(3), &pairs(5), Some(&t.checkpoint().await?)).await?;
+        assert_eq!(longer.step().await?.map(|m| m.step), Some(3));
         Ok(())
     }
 
