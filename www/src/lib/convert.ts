@@ -89,6 +89,7 @@ export function trainArgs(method: 'sft' | 'dpo', a: DPOArgs & TrainArgs): object
     shuffle: a.shuffle ?? true,
     gradient_checkpointing: a.gradientCheckpointing,
     activation_memory: a.activationMemory,
+    report_kl: a.reportKl,
     adapter_name: a.adapterName ?? 'default',
     peft_config: peft(a.peftConfig ?? {}),
     ...(method === 'dpo' ? { beta: a.beta ?? 0.1, label_smoothing: a.labelSmoothing ?? 0, loss_type: a.lossType ?? 'sigmoid' } : {}),

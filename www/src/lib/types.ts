@@ -222,8 +222,13 @@ export interface TrainArgs {
   shuffle?: boolean | undefined;
   /** Activations are computed again instead of kept; without it, where they would exceed `activationMemory`. */
   gradientCheckpointing?: boolean | undefined;
-  /** Bytes; 1 GiB by default. Not in TRL. */
+  /** Bytes; by default a share of what the device has. Not in TRL. */
   activationMemory?: number | undefined;
+  /**
+   * Report `kl`, the distance to the base model on the judged tokens (default; Schulman's k3, nats). Where DPO starts from the base it costs
+   * nothing, otherwise one more forward pass per row for the whole training. Not in TRL.
+   */
+  reportKl?: boolean | undefined;
   peftConfig?: PeftConfig | undefined;
   /** Adapter to train: continued where it exists, created from `peftConfig` where it does not. */
   adapterName?: string | undefined;
