@@ -60,3 +60,26 @@ test('deleting everything leaves a fresh page', async ({ page }) => {
   await page.getByRole('dialog').getByRole('button', { name: 'Delete everything' }).click();
   await expect(page.getByText('No chats yet').first()).toBeVisible();
 });
+
+test('deleting everything in one tab is not undone by another', async ({ page, context }) => {
+  await open(page, '#/feedback');
+  await page.locator('.file-input').setInputFiles({ name: 'one.jsonl', mimeType: 'application/jsonl', buffer: Buffer.from('{"prompt":"Soon gone","completion":"Hi"}') });
+  await saved(page);
+  const other = await context.newPage();
+  await open(other, '#/settings');
+  await other.getByRole('button', { name: 'Delete everything' }).click();
+  await other.getByRole('dialog').getByRole('button', { name: 'Delete everything' }).click();
+  await expect(page.getByText('No feedback yet')).toBeVisible();
+});
+
+test('when the browser clears its storage under an open tab, what the tab holds is written anew', async ({ page }) => {
+  await open(page, '#/feedback');
+  const row = (prompt: string) => ({ name: `${prompt}.jsonl`, mimeType: 'application/jsonl', buffer: Buffer.from(JSON.stringify({ prompt, completion: 'Hi' })) });
+  await page.locator('.file-input').setInputFiles(row('Before'));
+  await saved(page);
+  await page.evaluate(async () => (await navigator.storage.getDirectory()).removeEntry('fledgling-page', { recursive: true }));
+  await page.locator('.file-input').setInputFiles(row('After'));
+  await saved(page);
+  await page.reload();
+  await expect(page.locator('tbody tr')).toHaveCount(2);
+});

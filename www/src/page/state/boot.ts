@@ -7,7 +7,7 @@ import { chatChanged, loadChats } from './chats.ts';
 import { capable, fetchOffers, load, model, probe, refreshKept } from './engine.ts';
 import { FEEDBACK_FILE, feedbackChanged, loadFeedback } from './feedback.ts';
 import { report } from './notices.ts';
-import { onChangedElsewhere } from './saver.ts';
+import { ALL_DELETED, forgetAll, onChangedElsewhere } from './saver.ts';
 import { loadSettings, settings, SETTINGS_FILE, settingsChanged } from './settings.ts';
 import { loadRun, runChanged } from './training.ts';
 
@@ -37,6 +37,10 @@ export async function boot(): Promise<void> {
   let turn: Promise<void> = Promise.resolve();
   let adapters: Promise<void> = Promise.resolve();
   onChangedElsewhere((path) => {
+    if (path === ALL_DELETED) {
+      forgetAll();
+      return location.reload();
+    }
     const again =
       path === SETTINGS_FILE ? settingsChanged
       : path === FEEDBACK_FILE ? feedbackChanged

@@ -93,7 +93,12 @@ async function setAside(damaged: Read['damaged']): Promise<void> {
 
 /** Takes over what another tab has written; this tab's own changes since then stay. */
 async function take(file: File | null): Promise<void> {
-  const { rows: theirs, damaged } = file ? await parse(file) : { rows: [], damaged: [] };
+  if (!file) {
+    // No tab removes this file, an empty dataset is an empty file: the browser cleared its storage, and all of it is written anew.
+    base = new Map();
+    return know(FEEDBACK_FILE, null);
+  }
+  const { rows: theirs, damaged } = await parse(file);
   for (;;) {
     const mine = rows.value;
     const own = new Map(mine.map((r) => [r.id, r]));

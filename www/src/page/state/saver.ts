@@ -36,6 +36,16 @@ export function onChangedElsewhere(listen: (path: string) => void): void {
   channel.addEventListener('message', (e: MessageEvent<string>) => listen(e.data));
 }
 
+/** What is told when everything was deleted: the others begin anew, too. */
+export const ALL_DELETED = 'everything';
+/** Forgets what is waiting: it was to be deleted. */
+export function forgetAll(): void {
+  clearTimeout(timer);
+  pending.clear();
+  held.clear();
+  tell();
+}
+
 /** Whether changes of this tab are waiting: then the file is not read again, but merged when it is written. */
 export const dirty = (path: string): boolean => pending.has(path);
 

@@ -11,8 +11,8 @@ interface Plot {
   range?: Range;
 }
 
-/** How far the answers have moved from the base model's, in nats per token: never negative. */
-const KL: Plot = { title: 'KL to the base', keys: [['kl', 'kl', '--warm']], range: (_, most) => [0, Math.max(most * 1.05, 1e-4)] };
+/** How far the answers have moved from the base model's: nothing at first, and drawn from 0. */
+const KL: Plot = { title: 'KL to the base', keys: [['kl', 'kl', '--warm']], range: (least, most) => [Math.min(0, least), Math.max(most * 1.05, 1e-4)] };
 
 /** What each method is watched by, under TRL's names. */
 const PLOTS: Record<Run['method'], Plot[]> = {

@@ -4,7 +4,7 @@ import { HUGGING_FACE, hostSource } from '../model/hosts.ts';
 import { hostsInForce, kept, modelName, refreshKept } from '../state/engine.ts';
 import { allowHosts, enforced } from '../state/hosts.ts';
 import { announce, report, toast } from '../state/notices.ts';
-import { saveState } from '../state/saver.ts';
+import { ALL_DELETED, forgetAll, saveState, tellOthers } from '../state/saver.ts';
 import { change, settings } from '../state/settings.ts';
 import { removeKept } from '../storage/models.ts';
 import { persist, removeAll, usage, type Usage } from '../storage/opfs.ts';
@@ -158,8 +158,11 @@ function Storage() {
               onClick={() =>
                 void (async () => {
                   try {
+                    forgetAll();
                     await removeAll();
                     for (const m of await cachedModels()) await deleteCachedModel(m.address);
+                    // Other tabs would write again what they still hold.
+                    tellOthers(ALL_DELETED);
                     location.reload();
                   } catch (e) {
                     report(e);
