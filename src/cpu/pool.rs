@@ -167,7 +167,7 @@ mod crew {
         count: usize,
     }
 
-    // SAFETY: the task is Sync, and `Crew::run` does not return before every thread has let go of it.
+    // SAFETY: the task is Sync, and `Crew::run` does not return before every thread that took it has let go of it.
     unsafe impl Send for Job {}
 
     struct State {
@@ -177,8 +177,9 @@ mod crew {
         newest: AtomicUsize,
         /// Next call of the job to be taken.
         next: AtomicUsize,
-        /// Threads that have not finished with the job.
-        busy: AtomicUsize,
+        /// Threads that took the job and have not let go of it. A thread that comes too late finds no job and keeps nobody waiting:
+        /// on a busy machine it may be milliseconds late.
+        inside: AtomicUsize,
         failed: AtomicBool,
     }
 
@@ -194,7 +195,7 @@ mod crew {
                 wake: Condvar::new(),
                 newest: AtomicUsize::new(0),
                 next: AtomicUsize::new(0),
-                busy: AtomicUsize::new(0),
+                inside: AtomicUsize::new(0),
                 failed: AtomicBool::new(false),
             });
             let threads = (1..threads)
@@ -215,7 +216,6 @@ mod crew {
             // SAFETY: only the lifetime changes; this call waits below until no thread uses the task any more.
             let task: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(task as *const (dyn Fn(usize) + Sync + '_)) };
             s.next.store(0, Ordering::Relaxed);
-            s.busy.store(self.threads.len(), Ordering::Relaxed);
             {
                 let mut job = s.job.lock().unwrap_or_else(|e| e.into_inner());
                 job.0 += 1;
@@ -224,8 +224,9 @@ mod crew {
             }
             s.wake.notify_all();
             let mine = catch_unwind(AssertUnwindSafe(|| take(s, Job { task, count })));
+            s.job.lock().unwrap_or_else(|e| e.into_inner()).1 = None;
             let mut spins = 0;
-            while s.busy.load(Ordering::Acquire) > 0 {
+            while s.inside.load(Ordering::Acquire) > 0 {
                 // The others are in the middle of their last piece; on a machine with more threads than cores they may need this core.
                 spins += 1;
                 if spins < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
@@ -282,16 +283,17 @@ mod crew {
                 if job.2 {
                     return;
                 }
-                job.1
+                let Some(task) = job.1 else { continue };
+                // Under the lock: whoever takes the job away sees that somebody is inside.
+                s.inside.fetch_add(1, Ordering::Relaxed);
+                task
             };
-            if let Some(job) = job
-                && catch_unwind(AssertUnwindSafe(|| take(s, job))).is_err()
-            {
+            if catch_unwind(AssertUnwindSafe(|| take(s, job))).is_err() {
                 s.failed.store(true, Ordering::Relaxed);
                 // What is left is not worth doing.
                 s.next.store(usize::MAX / 2, Ordering::Relaxed);
             }
-            s.busy.fetch_sub(1, Ordering::Release);
+            s.inside.fetch_sub(1, Ordering::Release);
         }
     }
 }
