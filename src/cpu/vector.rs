@@ -30,6 +30,21 @@ pub unsafe trait Vector: Copy {
     /// # Safety
     /// See the trait.
     unsafe fn sum(self) -> f32;
+    /// As many bytes as there are lanes, 0…255.
+    ///
+    /// # Safety
+    /// See the trait; the bytes can be read.
+    unsafe fn bytes(from: *const u8) -> Self;
+    /// As many bytes as there are lanes, −128…127.
+    ///
+    /// # Safety
+    /// See the trait; the bytes can be read.
+    unsafe fn signed_bytes(from: *const u8) -> Self;
+    /// The low halves of 16 bytes, then the high halves.
+    ///
+    /// # Safety
+    /// See the trait; 16 bytes can be read.
+    unsafe fn split(from: *const u8, to: &mut [u8; 32]);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -70,6 +85,29 @@ mod imp {
                 _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps::<1>(s, s)))
             }
         }
+        #[inline(always)]
+        unsafe fn bytes(from: *const u8) -> Self {
+            unsafe {
+                let (q, zero) = (_mm_cvtsi32_si128(from.cast::<i32>().read_unaligned()), _mm_setzero_si128());
+                _mm_cvtepi32_ps(_mm_unpacklo_epi16(_mm_unpacklo_epi8(q, zero), zero))
+            }
+        }
+        #[inline(always)]
+        unsafe fn signed_bytes(from: *const u8) -> Self {
+            unsafe {
+                let q = _mm_cvtsi32_si128(from.cast::<i32>().read_unaligned());
+                let q = _mm_unpacklo_epi8(q, q);
+                _mm_cvtepi32_ps(_mm_srai_epi32::<24>(_mm_unpacklo_epi16(q, q)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn split(from: *const u8, to: &mut [u8; 32]) {
+            unsafe {
+                let (q, mask) = (_mm_loadu_si128(from.cast()), _mm_set1_epi8(15));
+                _mm_storeu_si128(to.as_mut_ptr().cast(), _mm_and_si128(q, mask));
+                _mm_storeu_si128(to.as_mut_ptr().add(16).cast(), _mm_and_si128(_mm_srli_epi16::<4>(q), mask));
+            }
+        }
     }
 
     // SAFETY: used under AVX2 and FMA only.
@@ -99,6 +137,18 @@ mod imp {
         unsafe fn sum(self) -> f32 {
             unsafe { _mm_add_ps(_mm256_castps256_ps128(self), _mm256_extractf128_ps::<1>(self)).sum() }
         }
+        #[inline(always)]
+        unsafe fn bytes(from: *const u8) -> Self {
+            unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()))) }
+        }
+        #[inline(always)]
+        unsafe fn signed_bytes(from: *const u8) -> Self {
+            unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast()))) }
+        }
+        #[inline(always)]
+        unsafe fn split(from: *const u8, to: &mut [u8; 32]) {
+            unsafe { __m128::split(from, to) }
+        }
     }
 
     // SAFETY: used under AVX-512 only.
@@ -127,6 +177,18 @@ mod imp {
         #[inline(always)]
         unsafe fn sum(self) -> f32 {
             unsafe { _mm256_add_ps(_mm512_castps512_ps256(self), _mm512_extractf32x8_ps::<1>(self)).sum() }
+        }
+        #[inline(always)]
+        unsafe fn bytes(from: *const u8) -> Self {
+            unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()))) }
+        }
+        #[inline(always)]
+        unsafe fn signed_bytes(from: *const u8) -> Self {
+            unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))) }
+        }
+        #[inline(always)]
+        unsafe fn split(from: *const u8, to: &mut [u8; 32]) {
+            unsafe { __m128::split(from, to) }
         }
     }
 }
@@ -164,6 +226,28 @@ mod imp {
         #[inline(always)]
         unsafe fn sum(self) -> f32 {
             unsafe { vaddvq_f32(self) }
+        }
+        #[inline(always)]
+        unsafe fn bytes(from: *const u8) -> Self {
+            unsafe {
+                let q = vmovl_u8(vcreate_u8(u64::from(from.cast::<u32>().read_unaligned())));
+                vcvtq_f32_u32(vmovl_u16(vget_low_u16(q)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn signed_bytes(from: *const u8) -> Self {
+            unsafe {
+                let q = vmovl_s8(vcreate_s8(u64::from(from.cast::<u32>().read_unaligned())));
+                vcvtq_f32_s32(vmovl_s16(vget_low_s16(q)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn split(from: *const u8, to: &mut [u8; 32]) {
+            unsafe {
+                let q = vld1q_u8(from);
+                vst1q_u8(to.as_mut_ptr(), vandq_u8(q, vdupq_n_u8(15)));
+                vst1q_u8(to.as_mut_ptr().add(16), vshrq_n_u8::<4>(q));
+            }
         }
     }
 }
@@ -206,6 +290,22 @@ mod imp {
             );
             a + b
         }
+        #[inline(always)]
+        unsafe fn bytes(from: *const u8) -> Self {
+            unsafe { f32x4_convert_i32x4(u32x4_extend_low_u16x8(u16x8_extend_low_u8x16(v128_load32_zero(from.cast())))) }
+        }
+        #[inline(always)]
+        unsafe fn signed_bytes(from: *const u8) -> Self {
+            unsafe { f32x4_convert_i32x4(i32x4_extend_low_i16x8(i16x8_extend_low_i8x16(v128_load32_zero(from.cast())))) }
+        }
+        #[inline(always)]
+        unsafe fn split(from: *const u8, to: &mut [u8; 32]) {
+            unsafe {
+                let q = v128_load(from.cast());
+                v128_store(to.as_mut_ptr().cast(), v128_and(q, u8x16_splat(15)));
+                v128_store(to.as_mut_ptr().add(16).cast(), u8x16_shr(q, 4));
+            }
+        }
     }
 }
 
@@ -241,6 +341,21 @@ mod imp {
         #[inline(always)]
         unsafe fn sum(self) -> f32 {
             (self[0] + self[2]) + (self[1] + self[3])
+        }
+        #[inline(always)]
+        unsafe fn bytes(from: *const u8) -> Self {
+            std::array::from_fn(|i| unsafe { f32::from(*from.add(i)) })
+        }
+        #[inline(always)]
+        unsafe fn signed_bytes(from: *const u8) -> Self {
+            std::array::from_fn(|i| unsafe { f32::from((*from.add(i)).cast_signed()) })
+        }
+        #[inline(always)]
+        unsafe fn split(from: *const u8, to: &mut [u8; 32]) {
+            for i in 0..16 {
+                let q = unsafe { *from.add(i) };
+                (to[i], to[16 + i]) = (q & 15, q >> 4);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Rows of packed weights to f32.
 
 use super::Packed;
-use crate::cpu::simd::fma;
+use crate::cpu::vector::Vector;
 use crate::tensor::DType;
 
 /// Half precision to f32 without branches, so that a loop over it becomes vectors. Not for infinities and NaN: files with such weights are refused.
@@ -18,19 +18,44 @@ fn word(b: &[u8]) -> u16 {
     u16::from_le_bytes([b[0], b[1]])
 }
 
-/// 32 values of nibbles: low halves first, then high halves, `d·q + m`.
+/// Blocks of 32 as `d·q + m`. Written out in registers: left to itself, the compiler
+/// vectorizes across blocks, with gathers.
+///
+/// # Safety
+/// As [`Vector`].
 #[inline(always)]
-fn nibbles<const FMA: bool>(q: &[u8; 16], d: f32, m: f32, out: &mut [f32; 32]) {
-    for i in 0..16 {
-        out[i] = fma::<FMA>(i32::from(q[i] & 15) as f32, d, m);
-    }
-    for i in 0..16 {
-        out[16 + i] = fma::<FMA>(i32::from(q[i] >> 4) as f32, d, m);
+unsafe fn blocks_body<V: Vector, const _MR: usize, const _NR: usize>(dtype: DType, bytes: &[u8], out: &mut [f32]) {
+    let size = dtype.block_bytes();
+    for (b, o) in bytes.chunks_exact(size).zip(out.as_chunks_mut::<32>().0) {
+        let d = half(word(b));
+        let m = match dtype {
+            DType::Q4_0 => d * -8.0,
+            DType::Q4_1 => half(word(&b[2..])),
+            _ => 0.0,
+        };
+        let mut q = [0u8; 32];
+        // SAFETY: 16 or 32 bytes of integers end the block; 32 values are written, in whole registers.
+        unsafe {
+            let from = b.as_ptr().add(size - if dtype == DType::Q8_0 { 32 } else { 16 });
+            let (d, m) = (V::splat(d), V::splat(m));
+            if dtype == DType::Q8_0 {
+                for i in (0..32).step_by(V::LANES) {
+                    V::signed_bytes(from.add(i)).fma(d, m).store(o.as_mut_ptr().add(i));
+                }
+            } else {
+                V::split(from, &mut q);
+                for i in (0..32).step_by(V::LANES) {
+                    V::bytes(q.as_ptr().add(i)).fma(d, m).store(o.as_mut_ptr().add(i));
+                }
+            }
+        }
     }
 }
 
+crate::simd_vec!(fn blocks(dtype: DType, bytes: &[u8], out: &mut [f32]) = blocks_body);
+
 #[inline(always)]
-fn values_body<const FMA: bool>(dtype: DType, bytes: &[u8], out: &mut [f32]) {
+fn plain_body<const FMA: bool>(dtype: DType, bytes: &[u8], out: &mut [f32]) {
     match dtype {
         DType::F32 | DType::U32 => {
             for (b, o) in bytes.as_chunks::<4>().0.iter().zip(out) {
@@ -47,33 +72,16 @@ fn values_body<const FMA: bool>(dtype: DType, bytes: &[u8], out: &mut [f32]) {
                 *o = f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16);
             }
         }
-        DType::Q4_0 => {
-            for (b, o) in bytes.as_chunks::<18>().0.iter().zip(out.as_chunks_mut::<32>().0) {
-                let d = half(word(b));
-                nibbles::<FMA>(b[2..].first_chunk().expect("16 bytes"), d, d * -8.0, o);
-            }
-        }
-        DType::Q4_1 => {
-            for (b, o) in bytes.as_chunks::<20>().0.iter().zip(out.as_chunks_mut::<32>().0) {
-                nibbles::<FMA>(b[4..].first_chunk().expect("16 bytes"), half(word(b)), half(word(&b[2..])), o);
-            }
-        }
-        DType::Q8_0 => {
-            for (b, o) in bytes.as_chunks::<34>().0.iter().zip(out.as_chunks_mut::<32>().0) {
-                let d = half(word(b));
-                let q: &[u8; 32] = b[2..].first_chunk().expect("32 bytes");
-                for i in 0..32 {
-                    o[i] = f32::from(q[i].cast_signed()) * d;
-                }
-            }
-        }
+        DType::Q4_0 | DType::Q4_1 | DType::Q8_0 => {}
     }
 }
 
-crate::simd_fn!(
-    /// Packed bytes (whole blocks) to f32; `out` has their length.
-    pub fn values(dtype: DType, bytes: &[u8], out: &mut [f32]) = values_body
-);
+crate::simd_fn!(fn plain(dtype: DType, bytes: &[u8], out: &mut [f32]) = plain_body);
+
+/// Packed bytes (whole blocks) to f32; `out` has their length.
+pub fn values(dtype: DType, bytes: &[u8], out: &mut [f32]) {
+    if dtype.is_quantized() { blocks(dtype, bytes, out) } else { plain(dtype, bytes, out) }
+}
 
 impl Packed<'_> {
     /// Elements `first..first + out.len()` of row `i`, both multiples of a block (or to the row's end).

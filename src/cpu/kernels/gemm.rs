@@ -230,12 +230,18 @@ pub fn forward(pool: &Pool, m: usize, x: &[f32], w: Packed<'_>, y: &mut [f32], (
         scratch::with(ROWS * DEPTH, |block| {
             for c0 in (0..k.max(1)).step_by(DEPTH) {
                 let depth = DEPTH.min(k - c0);
-                for j in 0..rows {
-                    w.read(j0 + j, c0, &mut block[j * depth..(j + 1) * depth]);
-                }
+                let weights = match w.floats() {
+                    Some(w) => (w[(j0 * k + c0).min(w.len())..].as_ptr(), k),
+                    None => {
+                        for j in 0..rows {
+                            w.read(j0 + j, c0, &mut block[j * depth..(j + 1) * depth]);
+                        }
+                        (block.as_ptr(), depth)
+                    }
+                };
                 // SAFETY: x is m rows of k; tasks write disjoint columns of y, which is long enough.
                 let (from, to) = unsafe { (x.as_ptr().add(c0), y.at(y0 + j0)) };
-                dots([m, rows, depth], (from, k), (block.as_ptr(), depth), (to, ldy), c0 == 0);
+                dots([m, rows, depth], (from, k), weights, (to, ldy), c0 == 0);
             }
         });
     });
@@ -257,12 +263,18 @@ pub fn dx(pool: &Pool, m: usize, dy: &[f32], w: Packed<'_>, dx: &mut [f32], add:
         scratch::with(STRIPE * WIDTH, |block| {
             for p0 in (0..n).step_by(STRIPE) {
                 let depth = STRIPE.min(n - p0);
-                for p in 0..depth {
-                    w.read(p0 + p, c0, &mut block[p * cols..(p + 1) * cols]);
-                }
+                let weights = match w.floats() {
+                    Some(w) => (w[p0 * k + c0..].as_ptr(), k),
+                    None => {
+                        for p in 0..depth {
+                            w.read(p0 + p, c0, &mut block[p * cols..(p + 1) * cols]);
+                        }
+                        (block.as_ptr(), cols)
+                    }
+                };
                 // SAFETY: dy is m rows of n; tasks write disjoint columns of dx.
                 let (a, to) = unsafe { (Strided { start: dy.as_ptr().add(p0), row: n, col: 1 }, out.at(c0)) };
-                axpys([m, depth, cols], a, (block.as_ptr(), cols), (to, k), p0 == 0 && !add);
+                axpys([m, depth, cols], a, weights, (to, k), p0 == 0 && !add);
             }
         });
     });

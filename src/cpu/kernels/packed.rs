@@ -17,6 +17,11 @@ impl<'a> Packed<'a> {
         self.cols / self.dtype.block_len() * self.dtype.block_bytes()
     }
 
+    /// Its values, where they are f32 already.
+    pub fn floats(&self) -> Option<&'a [f32]> {
+        (self.dtype == DType::F32).then(|| bytemuck::try_cast_slice(self.bytes).ok()).flatten()
+    }
+
     /// The bytes of a row.
     pub fn row(&self, i: usize) -> &'a [u8] {
         let n = self.row_bytes();
