@@ -5,6 +5,7 @@
 
 use fledgling::formats::Container;
 use fledgling::formats::peft::{LoraAdapter, LoraConfig, LoraPair, Target};
+use fledgling::graph::Exec;
 use fledgling::tensor::dequantize;
 use fledgling::tune::{ModelText, Sft, SftConfig, Target as TuneTarget, Trainer, sft_examples};
 use serde_json::{Value, json};
@@ -116,41 +117,47 @@ fn compare_gradients(got: &LoraAdapter) -> f64 {
 #[test]
 fn ten_lora_steps() {
     pollster::block_on(async {
-        let oracle: Value = serde_json::from_str(include_str!("../fixtures/smollm2/lora.json")).unwrap();
-        let model = load().await.unwrap();
-        model.adapters.add("start", &initial(8, 16.0)).unwrap();
-        let losses: Vec<f64> = oracle["losses"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
-        let norms: Vec<f64> = oracle["grad_norms"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
-        let config = json!({
-            "learning_rate": oracle["lr"], "max_steps": losses.len(), "lr_scheduler_type": "constant", "weight_decay": 0.0, "max_grad_norm": 0.0,
-            "per_device_train_batch_size": 1, "shuffle": false,
-        });
-        let config = SftConfig::from_json(&config).unwrap();
-        let rows = [json!({"input_ids": oracle["ids"]})];
-        let examples = sft_examples(&ModelText::of(&model), &config, &rows).unwrap();
-        let set = model.adapters.copy_of("start").unwrap();
-        let target = TuneTarget::Adapter { set: set.clone(), name: "start".into() };
-        let mut trainer = Trainer::new(model.model.clone(), target, None, config.args, Sft::new(examples)).unwrap();
-
-        trainer.gradients().await.unwrap();
-        let worst = compare_gradients(&set.export_grads().await.unwrap());
-        eprintln!("gradients of {} tensors: cosine at least {worst:.7}", LAYERS * MODULES.len());
-
-        let mut largest = 0.0f64;
-        for (i, want) in losses.iter().enumerate() {
-            let m = trainer.step().await.unwrap().expect("ten steps");
-            let error = (m.metrics.loss - want).abs() / want;
-            eprintln!(
-                "step {}: loss {:.6} (PyTorch {want:.6}, relative error {error:.1e}), gradient norm {:.5} ({:.5}), {:.1} s",
-                i + 1,
-                m.metrics.loss,
-                m.grad_norm,
-                norms[i],
-                m.tokens_per_second.recip() * 128.0
-            );
-            assert!(error <= 1e-3, "step {}: loss {} instead of {want}", i + 1, m.metrics.loss);
-            largest = largest.max(error);
+        for exec in super::devices().await.unwrap() {
+            ten_steps(&exec).await;
         }
-        eprintln!("ten losses: largest relative error {largest:.1e}");
     });
+}
+
+async fn ten_steps(exec: &Exec) {
+    let oracle: Value = serde_json::from_str(include_str!("../fixtures/smollm2/lora.json")).unwrap();
+    let model = load(exec).await.unwrap();
+    model.adapters.add("start", &initial(8, 16.0)).unwrap();
+    let losses: Vec<f64> = oracle["losses"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+    let norms: Vec<f64> = oracle["grad_norms"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+    let config = json!({
+        "learning_rate": oracle["lr"], "max_steps": losses.len(), "lr_scheduler_type": "constant", "weight_decay": 0.0, "max_grad_norm": 0.0,
+        "per_device_train_batch_size": 1, "shuffle": false,
+    });
+    let config = SftConfig::from_json(&config).unwrap();
+    let rows = [json!({"input_ids": oracle["ids"]})];
+    let examples = sft_examples(&ModelText::of(&model), &config, &rows).unwrap();
+    let set = model.adapters.copy_of("start").unwrap();
+    let target = TuneTarget::Adapter { set: set.clone(), name: "start".into() };
+    let mut trainer = Trainer::new(model.model.clone(), target, None, config.args, Sft::new(examples)).unwrap();
+
+    trainer.gradients().await.unwrap();
+    let worst = compare_gradients(&set.export_grads().await.unwrap());
+    eprintln!("gradients of {} tensors: cosine at least {worst:.7}", LAYERS * MODULES.len());
+
+    let mut largest = 0.0f64;
+    for (i, want) in losses.iter().enumerate() {
+        let m = trainer.step().await.unwrap().expect("ten steps");
+        let error = (m.metrics.loss - want).abs() / want;
+        eprintln!(
+            "step {}: loss {:.6} (PyTorch {want:.6}, relative error {error:.1e}), gradient norm {:.5} ({:.5}), {:.1} s",
+            i + 1,
+            m.metrics.loss,
+            m.grad_norm,
+            norms[i],
+            m.tokens_per_second.recip() * 128.0
+        );
+        assert!(error <= 1e-3, "step {}: loss {} instead of {want}", i + 1, m.metrics.loss);
+        largest = largest.max(error);
+    }
+    eprintln!("ten losses: largest relative error {largest:.1e}");
 }

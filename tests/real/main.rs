@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use fledgling::Result;
+use fledgling::cpu::{Cpu, CpuOptions};
 use fledgling::formats::Container;
 use fledgling::generate::{FinishReason, GenerateOptions, Generator};
 use fledgling::gpu::Gpu;
@@ -26,11 +27,16 @@ fn model_path() -> PathBuf {
     path
 }
 
-async fn load() -> Result<Rc<LoadedModel>> {
-    let gpu = Gpu::new().await?;
-    eprintln!("adapter: {} ({})", gpu.caps().name, gpu.caps().backend);
+/// Both executors: the GPU at hand, and the processor.
+async fn devices() -> Result<[Exec; 2]> {
+    Ok([Exec::Gpu(Gpu::new().await?), Exec::Cpu(Cpu::new(CpuOptions::default()))])
+}
+
+async fn load(exec: &Exec) -> Result<Rc<LoadedModel>> {
+    let on = exec.info();
+    eprintln!("on {} ({})", on.name, on.backend);
     let options = LoadOptions { context_length: Some(2048), ..LoadOptions::default() };
-    Ok(Rc::new(load_path(&Exec::Gpu(gpu), &model_path(), options, &mut |_, _| ()).await?))
+    Ok(Rc::new(load_path(exec, &model_path(), options, &mut |_, _| ()).await?))
 }
 
 fn ids(v: &Value) -> Vec<u32> {
@@ -56,59 +62,65 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 #[test]
 fn smollm2_is_the_oracles() {
     pollster::block_on(async {
-        let loaded = load().await.unwrap();
-        let oracle: Value = serde_json::from_str(GREEDY).unwrap();
-        let mut g = Generator::new(loaded.clone()).unwrap();
-        let base = AdapterChoice::Base;
-
-        let prompt = ids(&oracle["prompt128_ids"]);
-        let nll = g.nll(&prompt, &base).await.unwrap();
-        let want = numbers(&oracle["nll_per_token"]);
-        assert_eq!(nll.len(), want.len());
-        let worst = nll.iter().zip(&want).fold(0f64, |m, (a, b)| m.max((f64::from(*a) - b).abs()));
-        eprintln!("nll_per_token: largest difference {worst:.5}");
-        assert!(worst <= 0.01, "nll_per_token differs by {worst}");
-
-        let file = Container::parse("logits_prompt128.safetensors", LOGITS).unwrap();
-        let logits = g.logits_at(&prompt, &[0, 127], &base).await.unwrap();
-        for (got, name) in logits.iter().zip(["logits_pos0", "logits_last"]) {
-            let i = file.index_of(name).unwrap();
-            let want = fledgling::tensor::dequantize(file.tensors[i].dtype, file.bytes(LOGITS, i).unwrap());
-            let worst = largest_difference(got, &want);
-            eprintln!("{name}: largest difference {worst:.5}");
-            assert!(worst <= 0.02, "{name} differs by {worst}");
+        for exec in devices().await.unwrap() {
+            is_the_oracles(&exec).await;
         }
-
-        let options = GenerateOptions { max_new_tokens: 64, adapter: base.clone(), ..GenerateOptions::default() };
-        let got = g.run(&prompt, GenerateOptions { ignore_eos: true, ..options.clone() }, &mut |_| ()).await.unwrap().remove(0);
-        let want = ids(&oracle["prompt128_greedy_ids"]);
-        let until = first_near_tie(&oracle["prompt128_top3"]);
-        let agree = got.token_ids.iter().zip(&want).take_while(|(a, b)| a == b).count();
-        eprintln!("prompt128: {agree} of {} tokens agree (first near tie at {until})", want.len());
-        assert!(agree >= until, "departs at token {agree}, before the near tie at {until}");
-        assert_eq!(got.finish_reason, FinishReason::Length);
-
-        let chat = ids(&oracle["chat_ids"]);
-        let tokenizer = loaded.tokenizer().unwrap();
-        let messages = [serde_json::json!({"role": "user", "content": "What is the capital of France?"})];
-        assert_eq!(tokenizer.encode_chat(&messages, true).unwrap(), chat);
-        let mut text = String::new();
-        let got = g
-            .run(&chat, options, &mut |e| {
-                if let fledgling::generate::Event::Text { text: t, .. } = e {
-                    text.push_str(&t);
-                }
-            })
-            .await
-            .unwrap()
-            .remove(0);
-        assert_eq!(got.token_ids, ids(&oracle["chat_greedy_ids"]));
-        assert_eq!(got.text, "The capital of France is Paris.");
-        assert_eq!(text, got.text);
-        assert_eq!(got.finish_reason, FinishReason::Stop);
-        eprintln!("prefill {:.2} s, decode {:.2} s for {} tokens", got.seconds.prefill, got.seconds.decode, got.token_ids.len());
-        // 8 dispatches per layer and 6 around them.
-        let per_token = g.dispatches_per_token(1, &base).unwrap();
-        assert!(per_token <= 8 * loaded.info.layers + 6, "{per_token} dispatches per token");
     });
+}
+
+async fn is_the_oracles(exec: &Exec) {
+    let loaded = load(exec).await.unwrap();
+    let oracle: Value = serde_json::from_str(GREEDY).unwrap();
+    let mut g = Generator::new(loaded.clone()).unwrap();
+    let base = AdapterChoice::Base;
+
+    let prompt = ids(&oracle["prompt128_ids"]);
+    let nll = g.nll(&prompt, &base).await.unwrap();
+    let want = numbers(&oracle["nll_per_token"]);
+    assert_eq!(nll.len(), want.len());
+    let worst = nll.iter().zip(&want).fold(0f64, |m, (a, b)| m.max((f64::from(*a) - b).abs()));
+    eprintln!("nll_per_token: largest difference {worst:.5}");
+    assert!(worst <= 0.01, "nll_per_token differs by {worst}");
+
+    let file = Container::parse("logits_prompt128.safetensors", LOGITS).unwrap();
+    let logits = g.logits_at(&prompt, &[0, 127], &base).await.unwrap();
+    for (got, name) in logits.iter().zip(["logits_pos0", "logits_last"]) {
+        let i = file.index_of(name).unwrap();
+        let want = fledgling::tensor::dequantize(file.tensors[i].dtype, file.bytes(LOGITS, i).unwrap());
+        let worst = largest_difference(got, &want);
+        eprintln!("{name}: largest difference {worst:.5}");
+        assert!(worst <= 0.02, "{name} differs by {worst}");
+    }
+
+    let options = GenerateOptions { max_new_tokens: 64, adapter: base.clone(), ..GenerateOptions::default() };
+    let got = g.run(&prompt, GenerateOptions { ignore_eos: true, ..options.clone() }, &mut |_| ()).await.unwrap().remove(0);
+    let want = ids(&oracle["prompt128_greedy_ids"]);
+    let until = first_near_tie(&oracle["prompt128_top3"]);
+    let agree = got.token_ids.iter().zip(&want).take_while(|(a, b)| a == b).count();
+    eprintln!("prompt128: {agree} of {} tokens agree (first near tie at {until})", want.len());
+    assert!(agree >= until, "departs at token {agree}, before the near tie at {until}");
+    assert_eq!(got.finish_reason, FinishReason::Length);
+
+    let chat = ids(&oracle["chat_ids"]);
+    let tokenizer = loaded.tokenizer().unwrap();
+    let messages = [serde_json::json!({"role": "user", "content": "What is the capital of France?"})];
+    assert_eq!(tokenizer.encode_chat(&messages, true).unwrap(), chat);
+    let mut text = String::new();
+    let got = g
+        .run(&chat, options, &mut |e| {
+            if let fledgling::generate::Event::Text { text: t, .. } = e {
+                text.push_str(&t);
+            }
+        })
+        .await
+        .unwrap()
+        .remove(0);
+    assert_eq!(got.token_ids, ids(&oracle["chat_greedy_ids"]));
+    assert_eq!(got.text, "The capital of France is Paris.");
+    assert_eq!(text, got.text);
+    assert_eq!(got.finish_reason, FinishReason::Stop);
+    eprintln!("prefill {:.2} s, decode {:.2} s for {} tokens", got.seconds.prefill, got.seconds.decode, got.token_ids.len());
+    // 8 dispatches per layer and 6 around them.
+    let per_token = g.dispatches_per_token(1, &base).unwrap();
+    assert!(per_token <= 8 * loaded.info.layers + 6, "{per_token} dispatches per token");
 }

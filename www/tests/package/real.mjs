@@ -78,8 +78,8 @@ function tensor(file, name) {
 
 const worst = (a, b) => a.reduce((m, v, i) => Math.max(m, Math.abs(v - b[i])), 0);
 
-/** @param {{page: import('playwright-core').Page, address: string, files: Map<string, Buffer>}} o */
-export async function realTests({ page, address, files }) {
+/** @param {{page: import('playwright-core').Page, address: string, files: Map<string, Buffer>, device: 'gpu' | 'cpu'}} o */
+export async function realTests({ page, address, files, device }) {
   const oracle = JSON.parse(fixture('greedy.json'));
   const lora = JSON.parse(fixture('lora.json'));
   const value = async (body, argument) => {
@@ -87,17 +87,19 @@ export async function realTests({ page, address, files }) {
     ok(r.ok, `${r.code}: ${r.message}`);
     return r.value;
   };
-  const loaded = await page.evaluate(([a]) => window.t.load('real', a), [address]);
+  const loaded = await page.evaluate(([a, d]) => window.t.load('real', a, { device: d, cache: 'refresh' }), [address, device]);
   ok(loaded.ok, `${loaded.code}: ${loaded.message}`);
+  equal(loaded.info.adapter.device, device, 'device');
+  console.log(`      SmolLM2 on ${loaded.info.adapter.name}`);
 
-  await test('SmolLM2: the chat answer is the oracle’s, token for token', async () => {
+  await test(`SmolLM2 on the ${device}: the chat answer is the oracle’s, token for token`, async () => {
     const r = await value(async (m) => m.chat([{ role: 'user', content: 'What is the capital of France?' }], { maxNewTokens: 64 }).result);
     equal(r.tokenIds, oracle.chat_greedy_ids, 'tokens');
     equal(r.text, 'The capital of France is Paris.', 'text');
     equal(r.promptTokens, oracle.chat_ids.length, 'prompt tokens');
   });
 
-  await test('SmolLM2: log-likelihoods and logits of the 128-token prompt', async () => {
+  await test(`SmolLM2 on the ${device}: log-likelihoods and logits of the 128-token prompt`, async () => {
     const r = await value(async (m, _, ids) => {
       const s = await m.score(ids, { positions: [0, 127] });
       return { ...s, logits: s.logits.map((l) => Array.from(l)) };
@@ -111,7 +113,7 @@ export async function realTests({ page, address, files }) {
     ok(Math.max(...logits) <= 0.02, `logits differ by ${logits}`);
   });
 
-  await test('SmolLM2: the continuation follows the oracle up to its first near-tie', async () => {
+  await test(`SmolLM2 on the ${device}: the continuation follows the oracle up to its first near-tie`, async () => {
     const near = oracle.prompt128_top3.findIndex(([a, b]) => a[1] - b[1] < 0.05);
     const until = near < 0 ? oracle.prompt128_greedy_ids.length : near;
     const r = await value(async (m, _, a) => m.generate(a.ids, { maxNewTokens: a.until }).result, { ids: oracle.prompt128_ids, until: Math.max(until, 1) });
@@ -119,7 +121,7 @@ export async function realTests({ page, address, files }) {
     console.log(`      ${until} tokens, decode ${((r.tokenIds.length - 1) / r.seconds.decode).toFixed(1)} tok/s`);
   });
 
-  await test('SmolLM2: two LoRA steps have PyTorch and PEFT’s losses', async () => {
+  await test(`SmolLM2 on the ${device}: two LoRA steps have PyTorch and PEFT’s losses`, async () => {
     const start = initialAdapter(8, 16);
     files.set('/m/start.safetensors', start.weights);
     const losses = await value(async (m, fledgling, a) => {

@@ -172,9 +172,9 @@ install(fledgling);
   const page = await browser.page(`${plain.origin}/t/index.html`);
   await page.waitForFunction(() => window.t);
   if (wanted('loading')) await loadingTests({ page, origin: plain.origin, log: plain.log, files, context: browser.context });
-  if (wanted('using')) await usingTests({ page, address: '/m/tiny.gguf' });
+  for (const device of ['gpu', 'cpu']) if (wanted('using')) await usingTests({ page, address: '/m/tiny.gguf', device });
   // ---- (5) the real model's numbers
-  if (!fast && wanted('real')) await realTests({ page, address: '/model.gguf', files });
+  for (const device of ['gpu', 'cpu']) if (!fast && wanted('real')) await realTests({ page, address: '/model.gguf', files, device });
   await plain.close();
 } finally {
   await browser.close();

@@ -1,9 +1,9 @@
 // Using a model: answers, candidates, adapters, training, and everything a person can do wrong with them.
 import { equal, ok, test } from './check.mjs';
 
-/** @param {{page: import('playwright-core').Page, address: string}} o */
-export async function usingTests({ page, address }) {
-  const load = (key, options = {}) => page.evaluate(([k, s, o]) => window.t.load(k, s, o), [key, address, options]);
+/** @param {{page: import('playwright-core').Page, address: string, device: 'gpu' | 'cpu'}} o */
+export async function usingTests({ page, address, device }) {
+  const load = (key, options = {}) => page.evaluate(([k, s, o]) => window.t.load(k, s, o), [key, address, { device, ...options }]);
   const run = (key, body, argument) => page.evaluate(`window.t.run(${JSON.stringify(key)}, ${body.toString()}, ${JSON.stringify(argument)})`);
   const value = async (key, body, argument) => {
     const r = await run(key, body, argument);
