@@ -1,6 +1,7 @@
 // The engine behind the facade: this very class runs in the Worker (exposed by comlink) or in the page. It holds the
 // wasm model, drives generation token by token and training step by step, and looks for a cancel between any two.
 import { transfer } from 'comlink';
+import { breathe } from './breathe.ts';
 import { readNote, writeNote } from './cache.ts';
 import { capabilities } from './capabilities.ts';
 import { aborted, FledglingError, toFledglingError, toWire, type WireError } from './errors.ts';
@@ -216,6 +217,7 @@ export class Engine {
             const events = await session.step();
             if (!events) break;
             for (const event of events) last = this.#emit(job, { type: 'token', event });
+            await breathe();
           }
           const candidates = await session.finish();
           // Events and results travel on different ports: the last event must have arrived before the result leaves.
@@ -269,6 +271,7 @@ export class Engine {
           if (signal.aborted) throw aborted(`training (after ${steps} steps; the adapter keeps them)`);
           const metrics = await run.trainer.step();
           if (!metrics) break;
+          await breathe();
           steps = metrics.step;
           taken += 1;
           lossSum += metrics.loss;

@@ -1,4 +1,4 @@
-async function start({ Model, SFTTrainer }) {
+async function start({ Model, SFTTrainer }, device = 'auto') {
   const seconds = {};
   try {
     let t = performance.now();
@@ -8,7 +8,7 @@ async function start({ Model, SFTTrainer }) {
       return s;
     };
     const messages = [{ role: 'user', content: 'What is the capital of France?' }];
-    const model = await Model.load('/model.gguf', { onProgress: (p) => (document.title = `${p.status} ${p.loaded}`) });
+    const model = await Model.load('/model.gguf', { device, onProgress: (p) => (document.title = `${p.status} ${p.loaded}`) });
     seconds.load = lap();
     // The tiny model knows single bytes only: enough of them, drawn, hold some that are a character by themselves.
     const tiny = model.info.parameters < 1e7;
@@ -29,7 +29,7 @@ async function start({ Model, SFTTrainer }) {
     const { wasmBytes } = await model.memory();
     window.done = {
       pieces, times, text, steps: steps.length, loss: steps[0].loss, adapterBytes: files['adapter_model.safetensors'].length, wasmBytes,
-      wasmBytesBefore: 4 << 20, seconds, adapter: model.info.adapter.name,
+      wasmBytesBefore: 4 << 20, seconds, adapter: model.info.adapter.name, device: model.info.adapter.device, fileBytes: model.info.fileBytes,
     };
     await model.dispose();
   } catch (e) {

@@ -96,7 +96,9 @@ async function visit(name, url) {
       ok(Number.isFinite(r.loss) && r.loss > 0, `loss ${r.loss}`);
       ok(r.adapterBytes > 1000, `adapter of ${r.adapterBytes} bytes`);
       console.log(`      ${JSON.stringify(r.text)} in ${r.pieces.length} pieces over ${apart.toFixed(0)} ms, loss ${r.loss.toFixed(4)}, load ${r.seconds.load.toFixed(1)} s, step ${r.seconds.step.toFixed(1)} s, wasm ${(r.wasmBytes / 2 ** 20).toFixed(0)} MiB, ${r.adapter}`);
-      ok(r.wasmBytes < 64 * 2 ** 20 + r.wasmBytesBefore, `the wasm heap grew to ${r.wasmBytes} bytes`);
+      // On the GPU the heap never holds the model; on the processor it is where the model lives.
+      const most = 64 * 2 ** 20 + r.wasmBytesBefore + (r.device === 'cpu' ? 2.5 * r.fileBytes : 0);
+      ok(r.wasmBytes < most, `the wasm heap grew to ${r.wasmBytes} bytes, expected less than ${most}`);
     } finally {
       await page.close();
     }
@@ -130,7 +132,7 @@ try {
   // ---- (2) a plain page
   const plainDir = project('plain-page', {
     'index.html': '<!doctype html><title>plain</title><link rel="icon" href="data:," /><script type="module" src="main.js"></script>',
-    'main.js': `import * as fledgling from './node_modules/fledgling/dist/lib/index.js';\n${APP}\nstart(fledgling);\n`,
+    'main.js': `import * as fledgling from './node_modules/fledgling/dist/lib/index.js';\n${APP}\nstart(fledgling, 'gpu');\n`,
   });
   const plain = await serve({ root: plainDir, files, mounts });
   if (wanted('plain')) await visit('a plain page', `${plain.origin}/index.html`);
