@@ -203,8 +203,8 @@ export class Engine {
     });
   }
 
-  /** Generates; text comes as events, the candidates at the end. */
-  async generate(job: number, request: WasmRequest): Promise<Candidate[]> {
+  /** Generates; text comes as events, the candidates at the end. `aborted`: ended before it began. */
+  async generate(job: number, request: WasmRequest, aborted = false): Promise<Candidate[]> {
     return this.#jobs.run(job, 'generation', async (signal) => {
       const model = this.#need();
       const release = await this.#jobs.acquire('generation', signal);
@@ -213,7 +213,7 @@ export class Engine {
         try {
           let last: unknown;
           for (;;) {
-            if (signal.aborted) session.abort();
+            if (aborted || signal.aborted) session.abort();
             const events = await session.step();
             if (!events) break;
             for (const event of events) last = this.#emit(job, { type: 'token', event });

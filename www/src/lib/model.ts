@@ -157,7 +157,7 @@ export class Model {
     const onEvent = (e: EngineEvent) => {
       if (e.type === 'token') push(e.event);
     };
-    return this.#connection.job('generation', (engine, job) => engine.generate(job, r), { signal, onEvent });
+    return this.#connection.job('generation', (engine, job) => engine.generate(job, r, signal.aborted), { signal, onEvent });
   }
 }
 

@@ -11,6 +11,8 @@ const sha = (b) => createHash('sha256').update(b).digest('hex');
 
 export function loadingFiles(files) {
   files.set('/m/tiny.gguf', tinyGguf().bytes);
+  // Long enough for an abort to arrive while it answers, on any device.
+  files.set('/m/long.gguf', tinyGguf({ context: 8192 }).bytes);
   files.set('/m/other.gguf', tinyGguf({ ff: 160 }).bytes);
   for (const name of ['config.json', 'model.safetensors']) files.set(`/m/folder/${name}`, fixture(name));
   for (const b of brokenGgufs()) files.set(`/m/broken-${b.name}.gguf`, Buffer.from(b.bytes));
