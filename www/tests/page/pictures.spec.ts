@@ -24,7 +24,7 @@ test('pictures for the README', async ({ browser }) => {
   await page.getByRole('textbox', { name: 'Seed' }).fill(process.env['FLEDGLING_SEED'] ?? '7');
   await page.keyboard.press('Tab');
 
-  // What is learnt is the rule of pairs.jsonl, "the shorter answer is the better one", from a ranking of the same taste.
+  // What is learnt is the rule of pairs.jsonl, "one word is a better answer than a sentence", from a ranking of the same taste.
   await go(page, 'Feedback');
   await page.locator('.file-input').setInputFiles(resolve(import.meta.dirname, 'pairs.jsonl'));
   await expect(page.locator('tbody tr')).toHaveCount(8);

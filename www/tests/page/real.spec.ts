@@ -1,5 +1,5 @@
-// The whole way on the real engine and SmolLM2: load, ask, rank, learn by DPO from eight pairs of a stated rule ("the
-// shorter answer is the better one", pairs.jsonl) until every pair is told apart, ask again: the greedy answer is shorter.
+// The whole way on the real engine and SmolLM2: load, ask, rank, learn by DPO from eight pairs of a stated rule ("one
+// word is a better answer than a sentence", pairs.jsonl) until every pair is told apart, ask again: the greedy answer begins shorter.
 import { resolve } from 'node:path';
 import { address, chip, expect, go, orderText, saved, test } from './helpers.ts';
 import { heavyTasks } from './longtasks.ts';
@@ -7,6 +7,10 @@ import { heavyTasks } from './longtasks.ts';
 /** None of the eight prompts: what was learnt is the rule, not the rows. */
 const QUESTION = 'What is the capital of Spain?';
 const MINUTES = 60_000;
+
+function firstSentence(text: string): string {
+  return text.split(/(?<=[.!?])\s/)[0]!;
+}
 
 test('a real model is ranked, learns and changes', async ({ page, browser }) => {
   const faults: string[] = [];
@@ -33,7 +37,7 @@ test('a real model is ranked, learns and changes', async ({ page, browser }) => 
 
   // Two candidates, sampled, then ranked by hand.
   await go(page, 'Settings');
-  await page.getByRole('slider', { name: 'max_new_tokens' }).fill('24');
+  await page.getByRole('slider', { name: 'max_new_tokens' }).fill('48');
   await go(page, 'Chat');
   await page.getByRole('radio', { name: '2 answers' }).check({ force: true });
   await page.getByRole('textbox', { name: 'Your question' }).fill(QUESTION);
@@ -61,7 +65,7 @@ test('a real model is ranked, learns and changes', async ({ page, browser }) => 
 
   await go(page, 'Learn');
   await page.getByRole('textbox', { name: 'num_train_epochs' }).fill('3');
-  await page.getByRole('textbox', { name: 'learning_rate' }).fill('0.0005');
+  await page.getByRole('textbox', { name: 'learning_rate' }).fill('0.0002');
   await page.getByText('Advanced').first().click();
   await page.getByRole('combobox', { name: 'lr_scheduler_type' }).selectOption('constant');
   await page.getByRole('textbox', { name: 'save_steps' }).fill('0');
@@ -95,7 +99,8 @@ test('a real model is ranked, learns and changes', async ({ page, browser }) => 
   step(`base:  ${JSON.stringify(base)}`);
   step(`tuned: ${JSON.stringify(tuned)}`);
   expect(tuned.length).toBeGreaterThan(0);
-  expect(tuned.length).toBeLessThan(base.length);
+  // The rule, not the rows: what was asked is answered in fewer words before anything else is said.
+  expect(firstSentence(tuned).length).toBeLessThan(firstSentence(base).length);
 
   // All of it survives a reload: the model comes from the browser's storage, the adapter is active again.
   await saved(page);
