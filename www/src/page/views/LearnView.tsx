@@ -340,11 +340,11 @@ export function LearnView() {
         <h1 tabIndex={-1}>Learn</h1>
       </header>
       <p class="lede">Your judgements become a small adapter (LoRA) beside the model. It can be switched off at any time.</p>
-      {busy ? (
+      {busy && run.value ? (
         <Running />
       ) : (
         <>
-          {first && <Running />}
+          {run.value && first && <Running />}
           <Setup />
           {run.value && !first && <Running />}
         </>
