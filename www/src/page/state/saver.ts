@@ -22,6 +22,8 @@ const held = new Map<string, () => Promise<void>>();
 /** Writes that do not go through here, such as checkpoints. */
 let direct = 0;
 let timer: ReturnType<typeof setTimeout> | undefined;
+/** When a waiting change is written at the latest. */
+let due = 0;
 let writing: Promise<void> | null = null;
 let failed = false;
 
@@ -41,6 +43,7 @@ export const ALL_DELETED = 'everything';
 /** Forgets what is waiting: it was to be deleted. */
 export function forgetAll(): void {
   clearTimeout(timer);
+  timer = undefined;
   pending.clear();
   held.clear();
   tell();
@@ -52,8 +55,14 @@ export const dirty = (path: string): boolean => pending.has(path);
 export function save(path: string, produce: Job['produce'], wrote?: Job['wrote']): void {
   pending.set(path, wrote ? { produce, wrote } : { produce });
   tell();
+  // A run changes its file more often than that: the wait begins anew, but ends at last.
+  const now = performance.now();
+  if (timer === undefined) due = now + 1000;
   clearTimeout(timer);
-  timer = setTimeout(() => void flush(), 200);
+  timer = setTimeout(() => {
+    timer = undefined;
+    void flush();
+  }, Math.max(0, Math.min(200, due - now)));
 }
 
 /** Keeps something in mind that could not be written, until `retry` succeeds. */
@@ -121,6 +130,7 @@ async function retryHeld(): Promise<void> {
 /** Writes what is waiting; resolves when it is on disk or has failed. `again`: also what found no room before. */
 export async function flush(again = false): Promise<void> {
   clearTimeout(timer);
+  timer = undefined;
   while (writing) await writing;
   if (pending.size === 0 && !(again && held.size > 0)) return;
   failed = false;
