@@ -14,6 +14,16 @@ test('pictures for the README', async ({ browser }) => {
   const context = await browser.newContext({ viewport: { width: 1280, height: 820 }, colorScheme: 'light', reducedMotion: 'reduce' });
   const page = await context.newPage();
   page.setDefaultTimeout(MINUTES);
+  /** The dataset as it is seen and as it is on disk: nothing may get lost on the way. */
+  const rows = async (n: number): Promise<void> => {
+    await expect(page.getByRole('link', { name: /^Feedback/ }).locator('.badge')).toHaveText(String(n));
+    await saved(page);
+    const onDisk = await page.evaluate(async () => {
+      const dir = await (await navigator.storage.getDirectory()).getDirectoryHandle('fledgling-page');
+      return (await (await (await dir.getFileHandle('feedback.jsonl')).getFile()).text()).trim().split('\n').length;
+    });
+    expect(onDisk).toBe(n);
+  };
   const none = async (): Promise<void> => expect((await page.getByRole('alert').allInnerTexts()).filter(Boolean)).toEqual([]);
   await page.goto(`${address()}#/model`);
   await page.getByRole('button', { name: /^Load SmolLM2/ }).click();
@@ -28,6 +38,7 @@ test('pictures for the README', async ({ browser }) => {
   await go(page, 'Feedback');
   await page.locator('.file-input').setInputFiles(resolve(import.meta.dirname, 'pairs.jsonl'));
   await expect(page.locator('tbody tr')).toHaveCount(8);
+  await rows(8);
   await go(page, 'Learn');
   await page.getByRole('combobox', { name: 'Adapter' }).fill('brief');
   await page.getByText('Advanced').first().click();
@@ -38,6 +49,7 @@ test('pictures for the README', async ({ browser }) => {
   await expect(page.getByText('Learnt', { exact: true }).or(page.getByRole('alert').first())).toBeVisible({ timeout: 50 * MINUTES });
   await none();
   console.log('learnt');
+  await rows(8);
   const run = page.locator('.run');
   await expect(page.getByRole('img', { name: /^tokens\/s: 16 steps/ })).toBeVisible();
   await page.waitForTimeout(1000);
@@ -51,6 +63,7 @@ test('pictures for the README', async ({ browser }) => {
   await page.keyboard.press('Enter');
   await expect(page.locator('.order').or(page.getByRole('alert').first())).toBeVisible({ timeout: 30 * MINUTES });
   await none();
+  await rows(8);
   const texts = await page.locator('.answer .text').allInnerTexts();
   console.log(texts);
   const byLength = texts.map((t, i) => ({ i, n: t.length })).sort((a, b) => a.n - b.n);
@@ -58,10 +71,11 @@ test('pictures for the README', async ({ browser }) => {
     await page.getByRole('group', { name: `helpful – answer ${i + 1}` }).getByRole('radio').nth(4 - place).check({ force: true });
     await page.getByRole('group', { name: `harmless – answer ${i + 1}` }).getByRole('radio').nth(4).check({ force: true });
   }
+  await rows(9);
   await page.getByRole('button', { name: 'Ask again: base and tuned' }).click();
   await expect(page.getByRole('heading', { name: /^Asked again/ }).or(page.getByRole('alert').first())).toBeVisible({ timeout: 30 * MINUTES });
   await none();
-  await saved(page);
+  await rows(9);
   const height = await page.evaluate(() => document.querySelector('.chat')!.scrollHeight);
   await page.setViewportSize({ width: 1280, height: Math.min(1300, height) });
   await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur());
