@@ -483,6 +483,13 @@ test('while one tab writes, the other does not lose its own unsaved edits', asyn
   await saved(page);
   await saved(other);
   for (const tab of [page, other]) await expect(tab.getByText('70 ideal answers')).toBeVisible();
+  // And what is brought back comes back in both.
+  await page.getByRole('button', { name: 'Undo' }).click();
+  await saved(page);
+  for (const tab of [page, other]) await expect(tab.getByText('120 ideal answers')).toBeVisible();
+  await other.getByRole('button', { name: /^Delete: / }).first().click();
+  await saved(other);
+  for (const tab of [page, other]) await expect(tab.getByText('119 ideal answers')).toBeVisible();
 });
 
 test('a second tab leaves a run alone, watches it, and may learn when it has ended', async ({ page, context }) => {

@@ -5,7 +5,7 @@ import { adaptersChanged, ADAPTERS_CHANGED, loadAdapters } from './adapters.ts';
 import { draft } from './ask.ts';
 import { chatChanged, loadChats } from './chats.ts';
 import { capable, fetchOffers, load, model, probe, refreshKept } from './engine.ts';
-import { FEEDBACK_FILE, feedbackChanged, loadFeedback } from './feedback.ts';
+import { FEEDBACK_FILE, feedbackChanged, heardOfRows, loadFeedback } from './feedback.ts';
 import { report } from './notices.ts';
 import { ALL_DELETED, forgetAll, onChangedElsewhere } from './saver.ts';
 import { loadSettings, settings, SETTINGS_FILE, settingsChanged } from './settings.ts';
@@ -41,6 +41,7 @@ export async function boot(): Promise<void> {
       forgetAll();
       return location.reload();
     }
+    if (heardOfRows(path)) return;
     const again =
       path === SETTINGS_FILE ? settingsChanged
       : path === FEEDBACK_FILE ? feedbackChanged

@@ -7,7 +7,7 @@ import type { FeedbackRow } from '../model/types.ts';
 import { appendFile, linesOf, readFile } from '../storage/opfs.ts';
 import { alone, changed, know } from '../storage/shared.ts';
 import { report } from './notices.ts';
-import { dirty, save } from './saver.ts';
+import { dirty, save, tellOthers } from './saver.ts';
 
 export const FEEDBACK_FILE = 'feedback.jsonl';
 const BROKEN = `${FEEDBACK_FILE}.broken`;
@@ -48,6 +48,8 @@ const lineOf = (row: FeedbackRow): string => {
 
 /** What this tab last knew to be on disk: each row's line by id. */
 let base = new Map<string, string>();
+/** Rows that were deleted, here or in another tab: only these stay away. What is merely missing in the file is not deleted. */
+const deleted = new Set<string>();
 /** Lines that cannot be read and could not be set aside either: they are written back as they are. */
 let unreadable: string[] = [];
 
@@ -93,12 +95,7 @@ async function setAside(damaged: Read['damaged']): Promise<void> {
 
 /** Takes over what another tab has written; this tab's own changes since then stay. */
 async function take(file: File | null): Promise<void> {
-  if (!file) {
-    // No tab removes this file, an empty dataset is an empty file: the browser cleared its storage, and all of it is written anew.
-    base = new Map();
-    return know(FEEDBACK_FILE, null);
-  }
-  const { rows: theirs, damaged } = await parse(file);
+  const { rows: theirs, damaged } = file ? await parse(file) : { rows: [], damaged: [] };
   for (;;) {
     const mine = rows.value;
     const own = new Map(mine.map((r) => [r.id, r]));
@@ -106,20 +103,15 @@ async function take(file: File | null): Promise<void> {
     const rest = breathe();
     for (const t of theirs) {
       const m = own.get(t.id);
-      const was = base.get(t.id);
       own.delete(t.id);
-      if (m) merged.push(lineOf(m) === was && lineOf(t) !== was ? t : m);
-      // A row that is missing here was deleted here, unless it is new or was changed since.
-      else if (was === undefined || was !== lineOf(t)) merged.push(t);
+      if (m) {
+        const was = base.get(t.id);
+        merged.push(lineOf(m) === was && lineOf(t) !== was ? t : m);
+      } else if (!deleted.has(t.id)) merged.push(t);
       const pause = rest();
       if (pause) await pause;
     }
-    for (const m of own.values()) {
-      const was = base.get(m.id);
-      if (was === undefined || was !== lineOf(m)) merged.push(m);
-      const pause = rest();
-      if (pause) await pause;
-    }
+    merged.push(...own.values());
     // Somebody judged an answer meanwhile: once more, with that.
     if (rows.value !== mine) continue;
     base = new Map(theirs.map((r) => [r.id, lineOf(r)]));
@@ -157,7 +149,35 @@ function write(): void {
   );
 }
 
+const DELETED = `${FEEDBACK_FILE} deleted `;
+const BACK = `${FEEDBACK_FILE} back `;
+
+/** What another tab says about rows by their ids: that they are deleted, or there again. False where it said something else. */
+export function heardOfRows(message: string): boolean {
+  if (message.startsWith(BACK)) for (const id of JSON.parse(message.slice(BACK.length)) as string[]) deleted.delete(id);
+  else if (message.startsWith(DELETED)) dropped(JSON.parse(message.slice(DELETED.length)) as string[]);
+  else return false;
+  return true;
+}
+
+/** One that was changed here since then stays. */
+function dropped(ids: string[]): void {
+  const gone = new Set(ids);
+  for (const id of ids) deleted.add(id);
+  const left = rows.value.filter((r) => !gone.has(r.id) || lineOf(r) !== base.get(r.id));
+  if (left.length === rows.value.length) return;
+  rows.value = left;
+  // The file may have been written here since then, with them.
+  write();
+}
+
+function alive(ids: Iterable<string>): void {
+  const back = [...ids].filter((id) => deleted.delete(id));
+  if (back.length > 0) tellOthers(BACK + JSON.stringify(back));
+}
+
 export function putRow(row: FeedbackRow): void {
+  alive([row.id]);
   const at = rows.value.findIndex((r) => r.id === row.id);
   rows.value = at < 0 ? [...rows.value, row] : rows.value.with(at, { ...row, created: rows.value[at]!.created });
   write();
@@ -165,6 +185,7 @@ export function putRow(row: FeedbackRow): void {
 
 export function addRows(more: FeedbackRow[]): void {
   const ids = new Set(more.map((r) => r.id));
+  alive(ids);
   rows.value = [...rows.value.filter((r) => !ids.has(r.id)), ...more].sort((a, b) => a.created - b.created);
   write();
 }
@@ -175,6 +196,8 @@ export function removeRows(ids: string[]): FeedbackRow[] {
   const removed = rows.value.filter((r) => gone.has(r.id));
   if (removed.length === 0) return removed;
   rows.value = rows.value.filter((r) => !gone.has(r.id));
+  for (const r of removed) deleted.add(r.id);
+  tellOthers(DELETED + JSON.stringify(removed.map((r) => r.id)));
   write();
   return removed;
 }
