@@ -1,6 +1,6 @@
 // The page as it ships: the production build, the headers of scripts/serve.mjs, the real engine, a tiny model. The whole way once,
 // and everything that can go wrong on it: each ends in words a person understands, with the page usable and nothing lost.
-import type { Browser, CDPSession, Page } from '@playwright/test';
+import type { CDPSession, Page } from '@playwright/test';
 // @ts-expect-error: plain JavaScript without types
 import { brokenGgufs } from '../package/gguf.mjs';
 import { address, chip, expect, go, orderText, saved, test } from './helpers.ts';
@@ -63,15 +63,19 @@ async function learn(page: Page, set: Record<string, string> = {}): Promise<void
   await page.getByRole('button', { name: 'Learn', exact: true }).click();
 }
 
+async function learnt(page: Page, steps: number): Promise<void> {
+  await expect(page.locator('.run').getByText('Learnt', { exact: true }).or(page.getByRole('alert').first())).toBeVisible();
+  expect(await errors(page)).toBe('');
+  // The charts draw one after another.
+  await expect(page.getByRole('img', { name: new RegExp(`^loss: ${steps} steps`) })).toBeVisible();
+}
+
 async function quota(page: Page, size?: number): Promise<void> {
   const cdp: CDPSession = await page.context().newCDPSession(page);
   await cdp.send('Storage.overrideQuotaForOrigin', { origin: new URL(address()).origin, ...(size === undefined ? {} : { quotaSize: size }) });
 }
 
-/** The engine computes on the same two cores, so the clock would prove nothing: what counts is the main thread's own work. */
-const heavy = async (browser: Browser, what: string, during: () => Promise<void>): Promise<string[]> => (await heavyTasks(browser, async () => {}, during)).map((t) => `${what}: ${t}`);
-
-test('load, ask, rank, learn, ask again, reload: all of it on the page that ships', async ({ page, browser }) => {
+test('load, ask, rank, learn, ask again, reload: all of it on the page that ships', async ({ page }) => {
   const seen = await watch(page);
   const response = await page.goto(`${address()}#/model`);
   // The policy and the isolation, as the server of `make demo` sends them.
@@ -81,11 +85,10 @@ test('load, ask, rank, learn, ask again, reload: all of it on the page that ship
   expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
   await expect(page.getByRole('button', { name: 'Load tiny' })).toBeEnabled();
 
-  const long: string[] = [];
-  long.push(...(await heavy(browser, 'loading', () => load(page))));
+  await load(page);
   await expect(chipOf(page, 'tiny')).toBeVisible();
   await brief(page);
-  long.push(...(await heavy(browser, 'answering', () => ask(page, 'Hello there'))));
+  await ask(page, 'Hello there');
   const answers = await page.locator('.answer .text').allInnerTexts();
   expect(answers).toHaveLength(2);
   await expect(page.locator('.verdict')).toHaveText('Which is best?');
@@ -93,15 +96,8 @@ test('load, ask, rank, learn, ask again, reload: all of it on the page that ship
   await page.keyboard.press('Home');
   expect(await orderText(page)).toBe('2 > 1');
 
-  long.push(
-    ...(await heavy(browser, 'learning', async () => {
-      await learn(page, { max_steps: '2', save_steps: '1', learning_rate: '0.02' });
-      await expect(page.locator('.run').getByText('Learnt', { exact: true }).or(page.getByRole('alert').first())).toBeVisible();
-      expect(await errors(page)).toBe('');
-      // The charts draw one after another.
-      await expect(page.getByRole('img', { name: /^loss: 2 steps/ })).toBeVisible();
-    })),
-  );
+  await learn(page, { max_steps: '2', save_steps: '1', learning_rate: '0.02' });
+  await learnt(page, 2);
   await expect(page.locator('.stats dd').first()).toHaveText('2 / 2');
   await page.getByText('The last steps as numbers').click();
   const first = Number(await page.locator('.numbers-table tbody tr').last().locator('td').first().innerText());
@@ -132,7 +128,46 @@ test('load, ask, rank, learn, ask again, reload: all of it on the page that ship
   await ask(page, 'Both, please');
   await expect(page.locator('.turn').last().locator('.answer .who')).toHaveText(['base', 'my-first-adapter']);
   clean(seen);
-  expect(long, 'tasks over 50 ms on the main thread').toEqual([]);
+});
+
+test('the main thread is never held up for more than 50 ms: in loading, answering, learning', async ({ browser }) => {
+  // The engine computes on the same two cores, so the clock would prove nothing: what counts is the main thread's own work.
+  let page!: Page;
+  const found = {
+    loading: await heavyTasks(
+      browser,
+      async () => {
+        await page?.close();
+        page = await browser.newPage();
+        await page.goto(`${address()}#/model`, { waitUntil: 'networkidle' });
+        await page.locator('main[aria-busy="false"]').waitFor();
+      },
+      () => load(page),
+      3,
+    ),
+    answering: [] as string[],
+    learning: [] as string[],
+  };
+  await brief(page);
+  // Each attempt is told apart from the one before.
+  let attempt = 0;
+  found.answering = await heavyTasks(browser, async () => {}, () => ask(page, `Two answers, please (${++attempt})`), 3);
+  await page.getByRole('radio', { name: '6 answers' }).check({ force: true });
+  found.answering.push(...(await heavyTasks(browser, async () => {}, () => ask(page, `Six of them (${++attempt})`), 3)));
+  await chip(page, 2).focus();
+  await page.keyboard.press('Home');
+  let steps = 5;
+  found.learning = await heavyTasks(
+    browser,
+    async () => {},
+    async () => {
+      await learn(page, { max_steps: String(++steps), save_steps: '2' });
+      await learnt(page, steps);
+    },
+    3,
+  );
+  expect(found).toEqual({ loading: [], answering: [], learning: [] });
+  await page.close();
 });
 
 test('files that are no model: each is named, nothing is lost, and a good one loads afterwards', async ({ page }) => {

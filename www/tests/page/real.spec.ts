@@ -23,7 +23,7 @@ test('a real model is ranked, learns and changes', async ({ page, browser }) => 
   const step = (what: string): void => console.log(`  ${new Date().toISOString().slice(11, 19)} ${what}`);
   const alerts = async (): Promise<string> => (await page.getByRole('alert').allInnerTexts()).filter(Boolean).join(' | ');
 
-  await page.goto(`${address()}#/model`);
+  await page.goto(`${address()}#/model`, { waitUntil: 'networkidle' });
   await page.locator('main[aria-busy="false"]').waitFor();
   await watched('loading', async () => {
     await page.getByRole('button', { name: /^Load SmolLM2/ }).click();
