@@ -1,8 +1,9 @@
 // The page as it ships: the production build, the headers of scripts/serve.mjs, the real engine, a tiny model. The whole way once,
 // and everything that can go wrong on it: each ends in words a person understands, with the page usable and nothing lost.
-import type { CDPSession, Page } from '@playwright/test';
+import { chromium, type CDPSession, type Page } from '@playwright/test';
 // @ts-expect-error: plain JavaScript without types
 import { brokenGgufs } from '../package/gguf.mjs';
+import { args, executablePath } from './chromium.ts';
 import { address, chip, expect, go, orderText, saved, test } from './helpers.ts';
 import { heavyTasks } from './longtasks.ts';
 import { tiny, tinyFolder, upload } from './tiny.ts';
@@ -366,4 +367,28 @@ test('a fetch that is cancelled, and one that finds nothing, leave the page as i
   await ask(page, 'Still here?');
   expect(seen.foreign).toEqual([]);
   expect(seen.violations).toEqual([]);
+});
+
+test('without WebGPU the page says so, and computes on the processor', async () => {
+  // The same browser without the switches that give it an adapter.
+  const browser = await chromium.launch({ executablePath, args: [...args.filter((a) => !a.includes('webgpu')), '--disable-features=WebGPU', '--disable-gpu'] });
+  const page = await browser.newPage();
+  const seen = await watch(page);
+  await open(page, '');
+  const alert = page.getByRole('alert');
+  await expect(alert).toHaveAttribute('data-code', 'webgpu-unavailable');
+  await expect(alert).toContainText('This browser offers no WebGPU');
+  await go(page, 'Model');
+  await expect(alert).toHaveAttribute('data-code', 'webgpu-unavailable');
+  await page.getByRole('button', { name: 'Load tiny' }).first().click();
+  await expect(page.getByRole('textbox', { name: 'Your question' })).toBeVisible();
+  await expect(alert).toHaveCount(0);
+  await brief(page);
+  await ask(page, 'Without a graphics card?');
+  await chip(page, 1).focus();
+  await page.keyboard.press('Home');
+  await learn(page, { max_steps: '2' });
+  await learnt(page, 2);
+  clean(seen);
+  await browser.close();
 });

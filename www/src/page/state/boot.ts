@@ -4,7 +4,7 @@ import { RUN_FILE } from '../storage/runs.ts';
 import { adaptersChanged, ADAPTERS_CHANGED, loadAdapters } from './adapters.ts';
 import { draft } from './ask.ts';
 import { chatChanged, loadChats } from './chats.ts';
-import { capable, fetchOffers, load, model, probe, refreshKept } from './engine.ts';
+import { fetchOffers, load, model, probe, refreshKept } from './engine.ts';
 import { FEEDBACK_FILE, feedbackChanged, heardOfRows, loadFeedback } from './feedback.ts';
 import { report } from './notices.ts';
 import { ALL_DELETED, forgetAll, onChangedElsewhere } from './saver.ts';
@@ -58,6 +58,6 @@ export async function boot(): Promise<void> {
   sessionStorage.removeItem(WISH);
   const { lastModel, openLast } = settings.value;
   const next = wish ? (JSON.parse(wish) as { source: string; name: string }) : openLast ? lastModel : null;
-  if (next && capable.value?.webgpu && !model.value) await load(next.source, next.name);
+  if (next && !model.value) await load(next.source, next.name);
 }
 

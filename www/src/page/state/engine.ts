@@ -45,7 +45,7 @@ export const activity = signal<'idle' | 'answering' | 'learning' | 'paused'>('id
 export const info = computed<ModelInfo | null>(() => model.value?.info ?? null);
 export const canAsk = computed(() => model.value !== null && loading.value === null && (activity.value === 'idle' || activity.value === 'paused'));
 /** Whether the model may be changed for another. */
-export const canLoad = computed(() => capable.value?.webgpu !== false && loading.value === null && activity.value === 'idle');
+export const canLoad = computed(() => loading.value === null && activity.value === 'idle');
 
 interface InUse {
   source: Source;

@@ -2,7 +2,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { active } from '../state/adapters.ts';
 import { ask, askError, draft, live, stopAnswering } from '../state/ask.ts';
 import { current, newChat, renameChat } from '../state/chats.ts';
-import { activity, canAsk, capable, loading, model } from '../state/engine.ts';
+import { activity, canAsk, loading, model } from '../state/engine.ts';
 import { go } from '../state/router.ts';
 import { change, settings } from '../state/settings.ts';
 import { Button, Dialog, NameDialog, Segments, Slider, Switch } from '../ui/basic.tsx';
@@ -31,7 +31,7 @@ function Composer() {
   const busy = live.value !== null;
   const s = settings.value;
   const compare = s.compare && active.value !== null;
-  const why = capable.value?.webgpu === false ? 'No model can run in this browser' : loading.value ? 'A model is being loaded' : !model.value ? 'Load a model first' : activity.value === 'learning' ? 'The model is learning; pause it to ask something' : null;
+  const why = loading.value ? 'A model is being loaded' : !model.value ? 'Load a model first' : activity.value === 'learning' ? 'The model is learning; pause it to ask something' : null;
   const grow = (): void => {
     const a = area.current;
     if (!a) return;

@@ -56,13 +56,14 @@ function Progress() {
 function Loaded() {
   const i = info.value!;
   const m = memory.value;
+  const cpu = i.adapter.device === 'cpu';
   const facts: [string, string][] = [
     ['Architecture', `${i.architecture}, ${i.layers} layers × ${i.hiddenSize}`],
     ['Parameters', count(i.parameters)],
     ['Weights', `${i.quantization}, ${bytes(i.fileBytes)}`],
     ['Context', `${i.contextLength} tokens, ${count(i.vocabSize)} symbols`],
-    ['Computes on', [i.adapter.name || i.adapter.vendor || 'unnamed adapter', i.adapter.device === 'cpu' ? 'processor' : i.adapter.isSoftware ? 'software' : i.adapter.backend].filter(Boolean).join(' · ')],
-    ['Graphics memory', bytes(m?.gpuBytes ?? i.gpuBytes)],
+    ['Computes on', [i.adapter.name || i.adapter.vendor || 'unnamed adapter', cpu ? '' : i.adapter.isSoftware ? 'software' : i.adapter.backend].filter(Boolean).join(' · ')],
+    [cpu ? 'Model memory' : 'Graphics memory', bytes(m?.gpuBytes ?? i.gpuBytes)],
     ['wasm memory', bytes(m?.wasmBytes ?? i.wasmBytes)],
     ['SHA-256', i.sha256 ? `${i.sha256.slice(0, 16)}…` : '–'],
   ];
@@ -110,7 +111,7 @@ export function ModelView() {
     }
   })();
   return (
-    <div class="page" {...dropzone((_, data) => able?.webgpu !== false && void dropped(data).then(({ files, folder }) => useFiles(files, folder)).catch((e: unknown) => report(e)))}>
+    <div class="page" {...dropzone((_, data) => void dropped(data).then(({ files, folder }) => useFiles(files, folder)).catch((e: unknown) => report(e)))}>
       <header class="view-head">
         <h1 tabIndex={-1}>Model</h1>
       </header>
@@ -237,7 +238,7 @@ export function ModelView() {
           ? 'Looking for a graphics adapter…'
           : able.webgpu && able.adapter
             ? `Graphics adapter: ${[able.adapter.name || able.adapter.vendor, able.adapter.isSoftware ? 'a software one: everything works, slowly' : able.adapter.backend].filter(Boolean).join(' · ')}`
-            : ''}
+            : 'No graphics adapter: models compute on the processor.'}
       </p>
     </div>
   );

@@ -1,16 +1,16 @@
-import { capable } from '../state/engine.ts';
+import { capable, model } from '../state/engine.ts';
 import { Icon } from '../ui/icons.tsx';
 
-/** Above every view, wherever somebody arrives. */
+/** Above every view, wherever somebody arrives, until a model runs all the same. */
 export function NoWebGPU() {
   const able = capable.value;
-  if (able?.webgpu !== false) return null;
+  if (able?.webgpu !== false || model.value) return null;
   return (
     <div class="notice error block no-webgpu" role="alert" data-code="webgpu-unavailable">
       <Icon name="warn" />
       <div>
         <b>This browser offers no WebGPU</b>
-        <p>{able.reason ?? 'No suitable graphics adapter was found.'} Without it no model can run here; your chats and feedback can be read and exported all the same.</p>
+        <p>{sentence(able.reason ?? 'No suitable graphics adapter was found')} Models compute on the processor instead: small ones work, slowly. Your chats and feedback are there either way.</p>
         <details>
           <summary>What helps</summary>
           <p>
@@ -21,4 +21,9 @@ export function NoWebGPU() {
       </div>
     </div>
   );
+}
+
+/** As the engine words it, with a capital and a full stop. */
+function sentence(text: string): string {
+  return text[0]!.toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
 }
