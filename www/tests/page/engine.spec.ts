@@ -76,7 +76,7 @@ async function quota(page: Page, size?: number): Promise<void> {
   await cdp.send('Storage.overrideQuotaForOrigin', { origin: new URL(address()).origin, ...(size === undefined ? {} : { quotaSize: size }) });
 }
 
-test('load, ask, rank, learn, ask again, reload: all of it on the page that ships', async ({ page }) => {
+for (const device of ['graphics card', 'processor'] as const) test(`load, ask, rank, learn, ask again, reload: all of it on the page that ships, on the ${device}`, async ({ page }) => {
   const seen = await watch(page);
   const response = await page.goto(`${address()}#/model`);
   // The policy and the isolation, as the server of `make demo` sends them.
@@ -86,7 +86,11 @@ test('load, ask, rank, learn, ask again, reload: all of it on the page that ship
   expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
   await expect(page.getByRole('button', { name: 'Load tiny' })).toBeEnabled();
 
+  await go(page, 'Settings');
+  await page.getByRole('radio', { name: `The ${device}`, exact: true }).check({ force: true });
   await load(page);
+  await go(page, 'Model');
+  await expect(page.locator('.facts')).toContainText(device === 'processor' ? 'Model memory' : /swiftshader.*Graphics memory/i);
   await expect(chipOf(page, 'tiny')).toBeVisible();
   await brief(page);
   await ask(page, 'Hello there');

@@ -137,6 +137,8 @@ export interface Settings {
   modelHosts: string[];
   lastModel: { source: string; name: string } | null;
   openLast: boolean;
+  /** Where models compute; counts from the next load on. */
+  device: 'auto' | 'gpu' | 'cpu';
   activeAdapter: string | null;
   method: Method;
   adapterName: string;

@@ -6,7 +6,7 @@ import { covers, cleanHosts } from '../model/hosts.ts';
 import { modelName } from '../model/modelFiles.ts';
 import { isKept, keepModel, keptFiles, keptModels, removeKept, type KeptModel } from '../storage/models.ts';
 import { announce, clearError, report, toast } from './notices.ts';
-import { change } from './settings.ts';
+import { change, settings } from './settings.ts';
 
 export type Capabilities = Awaited<ReturnType<typeof capabilities>>;
 
@@ -153,6 +153,7 @@ async function fetchModel({ source, name }: InUse, stop?: AbortSignal): Promise<
   loading.value = { name, status: 'initiate', loaded: 0, total: opened.bytes, fromCache: false, rate: 0 };
   const loaded = await Model.load(opened.source, {
     name,
+    device: settings.value.device,
     ...(stop ? { signal: stop } : {}),
     onWarning: (w) => report(w),
     onProgress(p) {

@@ -53,6 +53,7 @@ export const DEFAULTS: Settings = {
   modelHosts: [],
   lastModel: null,
   openLast: true,
+  device: 'auto',
   activeAdapter: null,
   method: 'dpo',
   adapterName: 'my-first-adapter',
@@ -72,6 +73,7 @@ export function repaired(raw: Partial<Settings> | null): Settings {
   }
   s.n = inRange(s.n, 2, 6, DEFAULTS.n);
   s.temperature = inRange(s.temperature, 0, 5, DEFAULTS.temperature);
+  if (!['auto', 'gpu', 'cpu'].includes(s.device)) s.device = DEFAULTS.device;
   s.weights = { ...DEFAULTS.weights };
   for (const c of CRITERIA) s.weights[c] = inRange(raw?.weights?.[c], 0, 10, DEFAULTS.weights[c]);
   s.modelHosts = cleanHosts(Array.isArray(raw?.modelHosts) ? raw.modelHosts : []);

@@ -239,8 +239,21 @@ export function SettingsView() {
         </div>
       </section>
       <section class="card" aria-labelledby="opening">
-        <h2 id="opening">On opening</h2>
-        <Switch label="Load the last model by itself" checked={s.openLast} onChange={(v) => change({ openLast: v })} />
+        <h2 id="opening">Models</h2>
+        <Switch label="Load the last model by itself on opening" checked={s.openLast} onChange={(v) => change({ openLast: v })} />
+        <Segments
+          legend="Compute on"
+          small
+          showLegend
+          value={s.device}
+          choices={[
+            { value: 'auto', label: 'Auto', say: 'The graphics card; where there is only a software one, whichever is faster' },
+            { value: 'gpu', label: 'Graphics', say: 'The graphics card' },
+            { value: 'cpu', label: 'Processor', say: 'The processor' },
+          ]}
+          onPick={(device) => change({ device })}
+        />
+        <small class="muted">Counts from the next load on.</small>
       </section>
       <Hosts />
       <Storage />
