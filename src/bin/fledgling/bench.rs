@@ -107,7 +107,7 @@ async fn generation(t: &mut Table, exec: &Exec, model: Rc<LoadedModel>) -> Resul
     let mut g = Generator::new(model)?;
     let begin = clock::seconds();
     once(&mut g, 1, 0, 2).await?;
-    t.line("first_use_seconds", "first use (compiles, measures kernels)", clock::seconds() - begin, "s", 2);
+    t.line("first_use_seconds", "first use (compiles)", clock::seconds() - begin, "s", 2);
     let mut prefill = Vec::new();
     for i in 1..=REPEATS {
         prefill.push(PROMPT as f64 / once(&mut g, 1, i, 1).await?[0].seconds.prefill);
@@ -137,7 +137,7 @@ async fn generation(t: &mut Table, exec: &Exec, model: Rc<LoadedModel>) -> Resul
     let bytes = exec.live_bytes();
     t.json.insert("gpu_bytes".into(), json!(bytes));
     if !t.quiet {
-        say!("{:<46}{:>18}", "GPU memory, answering", mib(bytes));
+        say!("{:<46}{:>18}", "device memory, answering", mib(bytes));
     }
     Ok(())
 }
@@ -170,7 +170,7 @@ async fn lora(t: &mut Table, exec: &Exec, model: &LoadedModel) -> Result<()> {
     let bytes = exec.live_bytes();
     t.json.insert("gpu_bytes_training".into(), json!(bytes));
     if !t.quiet {
-        say!("{:<46}{:>18}", "GPU memory, training", mib(bytes));
+        say!("{:<46}{:>18}", "device memory, training", mib(bytes));
     }
     drop(trainer);
     model.adapters.remove("bench");
@@ -249,7 +249,7 @@ fn print_profile(title: &str, timed: &[Timed]) {
     let total: f64 = by.values().map(|e| e.0).sum();
     let mut rows: Vec<_> = by.into_iter().collect();
     rows.sort_by(|a, b| b.1.0.total_cmp(&a.1.0));
-    say!("\n{title}: {:.2} ms on the GPU", total * 1e3);
+    say!("\n{title}: {:.2} ms in its kernels", total * 1e3);
     for (kernel, (seconds, count, flops)) in rows {
         let rate = if flops > 0.0 { format!("{:.1} GFLOP/s", flops / seconds / 1e9) } else { String::new() };
         say!("  {:>9.3} ms {:>5.1} %  {count:>5} ×  {kernel}  {rate}", seconds * 1e3, 100.0 * seconds / total);
