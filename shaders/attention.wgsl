@@ -5,19 +5,9 @@
 // A tile of QB·KB scores is in registers; the sums are kept in o: registers that live through a loop are slow on the software
 // adapters this is for, and the kernel is the same for every head width.
 // Grid: ⌈t·G / (WG·QB)⌉ workgroups per (batch row, key head), folded into (x, y). Overwrites.
-// Variants: {|CACHED} {|SCALAR} WG=8 {QB=1,KB=8|QB=8,KB=8}
+// Variants: {|CACHED} {|SCALAR} {WG=8|WG=32} {QB=1,KB=8|QB=8,KB=8}
 #include "common/attention_io.wgsl"
-@group(0) @binding(auto) var<storage, read> q: array<T>;           // (batch, t, heads, dim)
-#if CACHED
-@group(0) @binding(auto) var<storage, read> kv: array<T>;          // (2, s, kv_heads, dim)
-fn k_at(i: u32) -> T { return kv[i]; }
-fn v_at(i: u32) -> T { return kv[p.plane + i]; }
-#else
-@group(0) @binding(auto) var<storage, read> k: array<T>;           // (batch, s, kv_heads, dim)
-@group(0) @binding(auto) var<storage, read> v: array<T>;           // (batch, s, kv_heads, dim)
-fn k_at(i: u32) -> T { return k[i]; }
-fn v_at(i: u32) -> T { return v[i]; }
-#endif
+#include "common/attention_kv.wgsl"
 @group(0) @binding(auto) var<storage, read_write> o: array<T>;     // (batch, t, heads, dim)
 #if !CACHED
 @group(0) @binding(auto) var<storage, read_write> lse: array<f32>; // (batch, t, heads)

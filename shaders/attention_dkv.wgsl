@@ -4,7 +4,7 @@
 // see none of its keys are skipped. Sums are kept in dk and dv. Only rows row0…row1 − 1 of each batch row are added up: many rows are
 // several dispatches, all but the first with ACC_K and ACC_V. row0 and all but the last row1 are multiples of QB.
 // Grid: ⌈s / (WG·KB)⌉ workgroups per (batch row, key head), folded into (x, y). Overwrites, or adds with ACC_K and ACC_V.
-// Variants: {|ACC_K} {|ACC_V} {|SCALAR} WG=8 {QB=8,KB=1|QB=8,KB=8}
+// Variants: {|ACC_K} {|ACC_V} {|SCALAR} {WG=8|WG=32} {QB=8,KB=1|QB=8,KB=8}
 #include "common/attention_io.wgsl"
 @group(0) @binding(auto) var<storage, read> q: array<T>;             // (batch, t, heads, dim)
 @group(0) @binding(auto) var<storage, read> k: array<T>;             // (batch, s, kv_heads, dim)

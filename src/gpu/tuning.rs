@@ -9,14 +9,14 @@ use crate::{Error, Result};
 /// Every class of work that the ops ask about, and the forms of its variants (`#` stands for a number from 1 to 16). What they mean is said in
 /// `docs/engine.md` ("Kernel variants") and where they are picked, in `src/ops/`.
 const CLASSES: &[(&str, &[&str])] = &[
-    ("linear.m1", &["reg#x#", "vec", "vecsub", "tile"]),
-    ("linear.m8", &["reg#x#", "vec", "vecsub", "tile"]),
-    ("linear.big", &["reg#x#", "tile", "vec", "vecsub"]),
-    ("linear_dx", &["reg8", "reg4", "tile"]),
+    ("linear.m1", &["reg#x#", "vec", "vec#x#", "vecsub", "vecsub#x#", "tile", "tile#x#"]),
+    ("linear.m8", &["reg#x#", "vec", "vec#x#", "vecsub", "vecsub#x#", "tile", "tile#x#"]),
+    ("linear.big", &["reg#x#", "tile", "tile#x#", "vec", "vec#x#", "vecsub", "vecsub#x#"]),
+    ("linear_dx", &["reg8", "reg4", "tile", "tile#x#"]),
     ("rows", &["serial", "group"]),
     ("embedding_dw", &["columns", "rows"]),
-    ("attention", &["rows#x#"]),
-    ("attention_small", &["rows#x#"]),
+    ("attention", &["rows#x#", "query"]),
+    ("attention_small", &["rows#x#", "query"]),
     ("attention_dq", &["rows#x#"]),
     ("attention_dkv", &["rows#x#"]),
 ];

@@ -137,29 +137,43 @@ impl Sizes {
         bufs.extend((0..spans).map(|i| cx.input(i)));
         bufs.extend((0..cx.outputs.len()).map(|i| cx.output(i)));
         let bufs: Vec<_> = bufs.iter().collect();
+        if self.by_query(cx.gpu()) {
+            let queries = self.batch * self.t * self.heads;
+            let key = KernelKey::new("attention_query").flag("CACHED", self.cached);
+            cx.dispatch(key, &self.params(1, (0, self.rows())), &bufs, cx.gpu().grid(queries, 1));
+            cx.cost(self.flops(), 4.0 * (2 * cx.inputs[0].desc.len() + 2 * self.batch * self.s * self.kv_heads * self.dim) as f64);
+            return Ok(());
+        }
         let small = self.rows() <= 32;
-        let (qb, kb) = tile(cx.gpu(), if small { "attention_small" } else { "attention" }, if small { (1, 8) } else { (8, 8) });
+        let (qb, kb) = tile(cx.gpu(), if small { "attention_small" } else { "attention" });
         if !self.cached {
             // Of a cache a query sees less than there is: whoever fills it keeps to `most_keys`.
             self.check_keys(cx.gpu(), "attention", (qb, kb))?;
         }
-        let groups = self.rows().div_ceil(WG * qb);
-        let key = self.key(KernelKey::new("attention").flag("CACHED", self.cached), (qb, kb));
+        let groups = self.rows().div_ceil(threads(cx.gpu()) * qb);
+        let key = self.key(cx.gpu(), KernelKey::new("attention").flag("CACHED", self.cached), (qb, kb));
         cx.dispatch(key, &self.params(groups, (0, self.rows())), &bufs, self.grid(cx.gpu(), groups));
         cx.cost(self.flops(), 4.0 * (2 * cx.inputs[0].desc.len() + 2 * self.batch * self.s * self.kv_heads * self.dim) as f64);
         Ok(())
     }
 
+    /// A workgroup for every query and head? So on real GPUs, where a thread per row would leave most of them idle.
+    fn by_query(&self, gpu: &Gpu) -> bool {
+        let class = if self.t <= 8 { "attention_small" } else { "attention" };
+        let fits = self.vec4() && self.units() <= 128 && gpu.caps().max_threads >= 128;
+        fits && gpu.tuning().borrow().pick(class, "rows8x8", if self.t <= 8 { "query" } else { "rows1x8" }) == "query"
+    }
+
     /// The barrier-free form of a kernel, with a tile of (rows, keys) per thread.
-    fn key(&self, key: KernelKey, tile: (usize, usize)) -> KernelKey {
-        key.flag("SCALAR", !self.vec4()).def("WG", WG).def("QB", tile.0).def("KB", tile.1)
+    fn key(&self, gpu: &Gpu, key: KernelKey, tile: (usize, usize)) -> KernelKey {
+        key.flag("SCALAR", !self.vec4()).def("WG", threads(gpu)).def("QB", tile.0).def("KB", tile.1)
     }
 
     /// A gradient kernel; `groups` from its tile, `work` is its cost relative to the forward pass.
     fn gradient(&self, cx: &mut Lower<'_>, key: KernelKey, tile: (usize, usize), groups: usize, rows: (usize, usize), work: f64) {
         let mut bufs: Vec<Buf> = [3, 0, 1, 2, 4, 5].into_iter().map(|i| cx.input(i)).collect();
         bufs.extend((0..cx.outputs.len()).map(|i| cx.output(i)));
-        let key = self.key(key, tile);
+        let key = self.key(cx.gpu(), key, tile);
         cx.dispatch(key, &self.params(groups, rows), &bufs.iter().collect::<Vec<_>>(), self.grid(cx.gpu(), groups));
         cx.cost(work * self.flops(), 4.0 * cx.inputs.iter().map(|i| i.desc.len() as f64).sum::<f64>());
     }
@@ -234,8 +248,10 @@ impl Sizes {
     }
 }
 
-/// Threads of a barrier-free workgroup: few, so that little work still reaches every core.
-const WG: usize = 8;
+/// Threads of a barrier-free workgroup: few on software adapters, so that little work still reaches every core.
+fn threads(gpu: &Gpu) -> usize {
+    if gpu.caps().is_software { 8 } else { 32 }
+}
 
 /// Keys that a thread can walk over: everything but for software adapters, whose loops end (see [`ROUNDS`]). Two loops over the channels
 /// per KB keys, two more per row at the ends.
@@ -249,12 +265,18 @@ fn most_keys_of(gpu: &Gpu, units: usize, (qb, kb): (usize, usize)) -> usize {
 /// Longest context that heads of `dim` channels can see on a device: see [`Sizes::check_keys`].
 pub fn most_keys(gpu: &Gpu, dim: usize) -> usize {
     let units = if dim.is_multiple_of(4) { dim / 4 } else { dim };
-    let of = |class, default| most_keys_of(gpu, units, tile(gpu, class, default));
-    of("attention", (8, 8)).min(of("attention_small", (1, 8)))
+    let of = |class| most_keys_of(gpu, units, tile(gpu, class));
+    of("attention").min(of("attention_small"))
 }
 
 /// Rows and keys of a thread's tile in the barrier-free kernels: `rows<rows>x<keys>`.
-fn tile(gpu: &Gpu, class: &str, default: (usize, usize)) -> (usize, usize) {
+/// On real GPUs threads are many and small, on software adapters few and large.
+fn tile(gpu: &Gpu, class: &str) -> (usize, usize) {
+    let default = match (class, gpu.caps().is_software) {
+        ("attention_small", _) | ("attention" | "attention_dq", false) => (1, 8),
+        ("attention_dkv", false) => (8, 1),
+        _ => (8, 8),
+    };
     let tuning = gpu.tuning().borrow();
     let parse = || {
         let (q, k) = tuning.pick(class, "", "").strip_prefix("rows")?.split_once('x')?;
@@ -391,9 +413,9 @@ impl Op for AttentionDq {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let s = self.0.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc);
         let key = KernelKey::new("attention_dq").flag("ACC", cx.acc[0]);
-        let tile = tile(cx.gpu(), "attention_dq", (8, 8));
+        let tile = tile(cx.gpu(), "attention_dq");
         s.check_keys(cx.gpu(), "attention_dq", tile)?;
-        s.gradient(cx, key, tile, s.rows().div_ceil(WG * tile.0), (0, s.rows()), 1.5);
+        s.gradient(cx, key, tile, s.rows().div_ceil(threads(cx.gpu()) * tile.0), (0, s.rows()), 1.5);
         Ok(())
     }
 
@@ -429,7 +451,7 @@ impl Op for AttentionDkv {
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let s = self.0.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc);
-        let (qb, kb) = tile(cx.gpu(), "attention_dkv", (8, 8));
+        let (qb, kb) = tile(cx.gpu(), "attention_dkv");
         // A thread clears its keys and then walks over all rows, QB at a time.
         let (clear, each) = (2 * kb * s.units(), 1 + 2 * s.units());
         let step = (ROUNDS.saturating_sub(clear) / each).max(1) * qb;
@@ -437,7 +459,7 @@ impl Op for AttentionDkv {
         for i in 0..many {
             let key = KernelKey::new("attention_dkv").flag("ACC_K", cx.acc[0] || i > 0).flag("ACC_V", cx.acc[1] || i > 0);
             let rows = (i * step, s.rows().min((i + 1) * step));
-            s.gradient(cx, key, (qb, kb), s.s.div_ceil(WG * kb), rows, 2.0 / many as f64);
+            s.gradient(cx, key, (qb, kb), s.s.div_ceil(threads(cx.gpu()) * kb), rows, 2.0 / many as f64);
         }
         Ok(())
     }

@@ -312,8 +312,9 @@ impl Op for LoraDh {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let m = cx.inputs[0].desc.rows();
         let params = matmul::lora_params((0, m), cx.inputs[0].desc.cols(), self.ldh, &self.segs);
-        let grid = cx.gpu().grid(m * self.ldh, 32);
-        let key = crate::gpu::KernelKey::new("lora_dh").flag("ACC", cx.acc[0]);
+        let group = !super::serial_rows(cx.gpu());
+        let grid = if group { cx.gpu().grid(m * self.segs.len(), 1) } else { cx.gpu().grid(m * self.ldh, 32) };
+        let key = crate::gpu::KernelKey::new("lora_dh").flag("ACC", cx.acc[0]).flag("GROUP", group);
         cx.dispatch(key, &params, &[&cx.input(0), &cx.input(1), &cx.output(0)], grid);
         Ok(())
     }
@@ -364,7 +365,8 @@ impl Op for LoraDb {
         let eights = self.segs.iter().map(|s| s.r.div_ceil(8)).max().unwrap_or(1);
         for (first, end) in pieces(m, eights) {
             let params = matmul::lora_params((first, end), n, ldh, &self.segs);
-            let key = crate::gpu::KernelKey::new("lora_db").flag("ACC", cx.acc[0] || first > 0);
+            let key =
+                crate::gpu::KernelKey::new("lora_db").flag("ACC", cx.acc[0] || first > 0).flag("GROUP", !super::serial_rows(cx.gpu()));
             cx.dispatch(key, &params, &[&cx.input(0), &cx.input(1), &cx.output(0)], grid);
         }
         Ok(())

@@ -49,7 +49,8 @@ pub fn forward_class(m: usize) -> &'static str {
 }
 
 /// The variants worth measuring, by class: `reg<TM>x<TN>` hold a tile in registers and need no barrier, `tile` goes through
-/// workgroup memory, `vec` puts a workgroup on four rows (`vecsub`: with subgroups).
+/// workgroup memory (`tile<TM>x<TN>`: with 16·TM × 16·TN outputs per workgroup, otherwise chosen by [`tile_shape`]), `vec` puts 32 threads
+/// on a few weight rows (`vecsub`: with subgroups; `vec<ROWS>x<SLICES>`: how many rows, and how many such slices in a workgroup).
 pub fn variants(gpu: &Gpu, class: &str) -> Vec<&'static str> {
     let mut v = match class {
         "linear.m1" | "linear.m8" => vec!["reg8x8", "reg8x2", "vec"],
@@ -63,16 +64,23 @@ pub fn variants(gpu: &Gpu, class: &str) -> Vec<&'static str> {
     v
 }
 
-/// `reg8x4` → (8, 4).
-fn tile_of(variant: &str, default: (usize, usize)) -> (usize, usize) {
-    let parse = || {
-        let (a, b) = variant.strip_prefix("reg")?.split_once('x')?;
-        Some((a.parse().ok()?, b.parse().ok()?))
-    };
-    match parse() {
-        Some((a, b)) if (1..=8).contains(&a) && (1..=8).contains(&b) => (a, b),
-        _ => default,
-    }
+/// `reg8x4` → (8, 4) for the form `reg`.
+fn pair_of(variant: &str, form: &str) -> Option<(usize, usize)> {
+    let (a, b) = variant.strip_prefix(form)?.split_once('x')?;
+    let (a, b) = (a.parse().ok()?, b.parse().ok()?);
+    ((1..=8).contains(&a) && (1..=8).contains(&b)).then_some((a, b))
+}
+
+/// Outputs per thread, down and across, of a tiled product of `m` × `n`: the larger, the less is read per output, but there should be some
+/// two workgroups for each of a GPU's hundred-odd cores.
+fn tile_shape(m: usize, n: usize) -> (usize, usize) {
+    let groups = |(tm, tn): (usize, usize)| m.div_ceil(16 * tm) * n.div_ceil(16 * tn);
+    [(8, 8), (8, 4), (4, 4)].into_iter().find(|t| groups(*t) >= 200).unwrap_or(if m.min(n) > 64 { (2, 4) } else { (4, 4) })
+}
+
+/// The tile a variant names, or the one for this shape. `None` for a variant that is not tiled.
+fn tile_for(variant: &str, m: usize, n: usize) -> Option<(usize, usize)> {
+    if variant == "tile" { Some(tile_shape(m, n)) } else { pair_of(variant, "tile") }
 }
 
 fn seg_words(segs: &[LoraSeg], first: usize, out: &mut Vec<u32>) {
@@ -113,16 +121,19 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
     for chunk in &w.chunks {
         let n = if extras.glu.is_some() { chunk.rows / 2 } else { chunk.rows };
         let extra = extras.bias.is_some() || extras.lora.is_some() || extras.residual.is_some();
-        let (name, grid, tile) = match variant.as_str() {
-            "tile" if !scalar && extras.glu.is_none() && cx.caps().max_threads >= 256 => {
-                ("linear_tile", [n.div_ceil(64) as u32, m.div_ceil(64) as u32, 1], None)
-            }
-            "vec" | "vecsub" if !scalar && m <= 8 => ("linear_vec", cx.gpu().grid(n.div_ceil(4), 1), Some((m, 4))),
-            other => {
-                let (tm, tn) = tile_of(other, (8, 8));
-                let (tm, tn) = (tm.min(m), if extras.glu.is_some() { tn.min(4) } else { tn });
-                ("linear", [n.div_ceil(tn).div_ceil(32) as u32, m.div_ceil(tm) as u32, 1], Some((tm, tn)))
-            }
+        let glu = extras.glu.is_some();
+        let tiled = tile_for(&variant, m, n).filter(|_| !scalar && cx.caps().max_threads >= 256);
+        let (name, grid, tile) = if let Some((tm, tn)) = tiled {
+            // With a gate the tile of w holds two rows per output.
+            let (tm, tn) = if glu { (4, 2) } else { (tm, tn) };
+            ("linear_tile", [n.div_ceil(16 * tn) as u32, m.div_ceil(16 * tm) as u32, 1], (tm, tn))
+        } else if variant.starts_with("vec") && !scalar && m <= 8 {
+            let (rows, slices) = pair_of(&variant, "vecsub").or_else(|| pair_of(&variant, "vec")).unwrap_or((2, 4));
+            ("linear_vec", cx.gpu().grid(n.div_ceil(rows * slices), 1), (rows, slices))
+        } else {
+            let (tm, tn) = pair_of(&variant, "reg").unwrap_or((8, 8));
+            let (tm, tn) = (tm.min(m), if glu { tn.min(4) } else { tn });
+            ("linear", [n.div_ceil(tn).div_ceil(32) as u32, m.div_ceil(tm) as u32, 1], (tm, tn))
         };
         let mut key = KernelKey::new(name)
             .def("WT", weight_type(w.desc.dtype))
@@ -132,15 +143,11 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
             .flag("RESIDUAL", extras.residual.is_some())
             .flag("EXTRA", extra)
             .flag("GLU", extras.glu.is_some())
-            .flag("SUBGROUPS", name == "linear_vec" && variant == "vecsub" && cx.caps().subgroups);
-        if let Some((tm, tn)) = tile {
-            key = key.def("TM", tm);
-            if name == "linear" {
-                key = key.def("TN", tn);
-            } else {
-                key = key.def("ROWS", tn);
-            }
-        }
+            .flag("SUBGROUPS", name == "linear_vec" && variant.starts_with("vecsub") && cx.caps().subgroups);
+        key = match name {
+            "linear_vec" => key.def("TM", m).def("ROWS", tile.0).def("SLICES", tile.1),
+            _ => key.def("TM", tile.0).def("TN", tile.1),
+        };
         if let Some(act) = extras.glu {
             key = key.def("ACT", act.define());
         }
@@ -167,12 +174,16 @@ pub(super) fn dx(cx: &mut Lower<'_>, m: usize, dy: &Buf, w: &Bound, dx: &Buf, ac
     let scalar = !k.is_multiple_of(8);
     let variant = cx.gpu().tuning().borrow().pick("linear_dx", "reg8", "tile").to_string();
     for (i, chunk) in w.chunks.iter().enumerate() {
-        let mut key = KernelKey::new(if variant == "tile" && !scalar && m > 8 { "linear_dx_tile" } else { "linear_dx" })
+        let tiled = tile_for(&variant, m, k).filter(|_| !scalar && m > 8 && cx.caps().max_threads >= 256);
+        let mut key = KernelKey::new(if tiled.is_some() { "linear_dx_tile" } else { "linear_dx" })
             .def("WT", weight_type(w.desc.dtype))
             .flag("SCALAR", scalar)
             .flag("ACC", acc || i > 0);
-        let grid = if key.name() == "linear_dx_tile" {
-            [k.div_ceil(64) as u32, m.div_ceil(64) as u32, 1]
+        let grid = if let Some((tm, tn)) = tiled {
+            let tn = if tn < 8 { 4 } else { 8 };
+            let fours = [n_all, chunk.first, chunk.rows].iter().all(|v| v.is_multiple_of(4));
+            key = key.def("TM", tm).def("TN", tn).flag("DY4", fours);
+            [k.div_ceil(16 * tn) as u32, m.div_ceil(16 * tm) as u32, 1]
         } else {
             let tm = if variant == "reg4" { 4 } else { 8 }.min(m);
             key = key.def("TM", tm);
@@ -190,9 +201,15 @@ pub(super) fn dx(cx: &mut Lower<'_>, m: usize, dy: &Buf, w: &Bound, dx: &Buf, ac
 pub(super) fn dw(cx: &mut Lower<'_>, [m, n, k]: [usize; 3], dy: &Buf, x: &Buf, dw: &Buf, acc: bool) {
     let scalar = !k.is_multiple_of(8);
     let tn = 8.min(n);
-    let grid = [k.div_ceil(if scalar { 1 } else { 8 }).div_ceil(32) as u32, n.div_ceil(tn) as u32, 1];
+    let group = !scalar && !super::serial_rows(cx.gpu());
+    let grid = if group {
+        [k.div_ceil(32) as u32, n.div_ceil(8) as u32, 1]
+    } else {
+        [k.div_ceil(if scalar { 1 } else { 8 }).div_ceil(32) as u32, n.div_ceil(tn) as u32, 1]
+    };
     for (first, end) in pieces(m, 1) {
-        let key = KernelKey::new("linear_dw").def("TN", tn).flag("SCALAR", scalar).flag("ACC", acc || first > 0);
+        let key = KernelKey::new("linear_dw").flag("ACC", acc || first > 0);
+        let key = if group { key.flag("GROUP", true).def("TN", 8) } else { key.def("TN", tn).flag("SCALAR", scalar) };
         cx.dispatch(key, &[end, n, k, first].map(|v| v as u32), &[dy, x, dw], grid);
         cx.cost(2.0 * ((end - first) * n * k) as f64, 4.0 * ((end - first) * (n + k) + n * k) as f64);
     }
