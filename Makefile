@@ -1,10 +1,10 @@
 # fledgling: `make help` lists what there is. The work is done by scripts/, which also run by themselves.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup model wasm package page demo serve check test bench fmt clean ci
+.PHONY: help setup model wasm package page demo serve check test bench bench-gpu fmt clean ci
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PORT (5173) and HOST (127.0.0.1) of make demo; MODEL=<file, folder or address> in place of the default model"
 
@@ -37,6 +37,9 @@ test: ## every suite: native, browser, package, page
 
 bench: ## speed and sizes, natively and in headless Chromium: a table, then one line of JSON
 	@scripts/bench.sh
+
+bench-gpu: ## on a machine with a real GPU: peaks, matmul, SmolLM2, a 3B model, LoRA against PyTorch; one line of JSON
+	@scripts/bench-gpu.sh
 
 fmt: ## format the Rust sources
 	@cargo fmt

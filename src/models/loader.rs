@@ -65,7 +65,12 @@ impl LoadedModel {
     pub fn of(model: Model, tokenizer: Option<Rc<Tokenizer>>, name: &str) -> LoadedModel {
         let model = Rc::new(model);
         let context = model.config().max_position_embeddings;
-        let info = info(&model, name.to_string(), context, 0, None, "F32".into());
+        let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
+        for desc in model.params().paths().filter_map(|p| Some(model.params().tensor(model.params().find(p)?.id).desc().clone())) {
+            *bytes.entry(desc.dtype.name()).or_default() += desc.gpu_bytes();
+        }
+        let most = bytes.into_iter().max_by_key(|b| b.1).map_or("F32", |b| b.0).to_string();
+        let info = info(&model, name.to_string(), context, 0, None, most);
         LoadedModel { adapters: Rc::new(Adapters::new(model.clone())), tokenizer, tokenizer_error: None, info, model }
     }
 

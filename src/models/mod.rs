@@ -8,6 +8,7 @@ mod loader;
 mod merge;
 mod model;
 mod names;
+mod random;
 mod rope;
 
 pub use adapters::{ActiveAdapter, AdapterChoice, AdapterInfo, Adapters};

@@ -13,6 +13,7 @@ pub mod loss;
 pub mod matmul;
 pub mod norm;
 pub mod optim;
+pub mod peak;
 pub mod reduce;
 pub mod rng;
 pub mod rope;

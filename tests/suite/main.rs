@@ -25,6 +25,7 @@ mod ops_linear;
 mod ops_loss;
 mod ops_norm;
 mod ops_optim;
+mod ops_peak;
 mod ops_reduce;
 mod ops_rope;
 mod ops_sample;

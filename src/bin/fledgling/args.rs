@@ -172,16 +172,75 @@ pub struct InspectArgs {
     pub json: bool,
 }
 
+/// A part of the benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Bytes per second of a large copy, operations per second of fused multiply-adds in registers.
+    Peaks,
+    Prefill,
+    Decode,
+    /// A LoRA step.
+    Lora,
+    /// A step of full training of a GPT with 0.80 M parameters.
+    Gpt,
+    /// A square f32 matmul.
+    Matmul,
+}
+
+/// The shape of a model that is filled with noise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shape {
+    /// SmolLM2-135M.
+    Smollm2,
+    /// Llama 3.2 3B.
+    #[value(name = "llama-3b")]
+    Llama3b,
+    /// Two small layers, to try the benchmark itself.
+    Tiny,
+}
+
 #[derive(Args)]
 pub struct BenchArgs {
     #[arg(long, value_name = "FILE", default_value = ".cache/models/SmolLM2-135M-Instruct.Q4_1.gguf")]
     pub model: PathBuf,
+    /// In place of a file: random Q4_0 weights in the shape of a known model.
+    #[arg(long, value_name = "SHAPE", conflicts_with = "model")]
+    pub random: Option<Shape>,
+    /// Only these parts.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub only: Vec<Part>,
+    /// Tokens of the prompt.
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = at_least::<1>)]
+    pub prompt_length: usize,
+    /// Tokens decoded behind it.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least::<2>)]
+    pub new_tokens: usize,
+    /// Rows of a LoRA step.
+    #[arg(long, value_name = "B", default_value_t = 1, value_parser = at_least::<1>)]
+    pub lora_batch: usize,
+    /// Tokens of each row of a LoRA step.
+    #[arg(long, value_name = "T", default_value_t = 128, value_parser = at_least::<2>)]
+    pub lora_length: usize,
+    /// Rows and columns of the matmul (4096 on a GPU, 512 where a processor does the work).
+    #[arg(long, value_name = "N", value_parser = at_least::<1>)]
+    pub matmul: Option<usize>,
     /// Prints only the JSON object, without the table.
     #[arg(long)]
     pub json: bool,
-    /// What each kernel of a decoded token and of a LoRA step takes (needs timestamp queries).
+    /// Writes the JSON object to a file, too.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// What each kernel of a prefill, of a decoded token and of a LoRA step takes (on a GPU: needs timestamp queries).
     #[arg(long)]
     pub profile: bool,
+    /// Compares two files that --out wrote, and measures nothing.
+    #[arg(long, value_names = ["A", "B"], num_args = 2)]
+    pub compare: Vec<PathBuf>,
+}
+
+/// A whole number that is large enough.
+fn at_least<const N: usize>(s: &str) -> Result<usize, String> {
+    s.parse().ok().filter(|n| *n >= N).ok_or_else(|| format!("expected a whole number from {N} on"))
 }
 
 #[derive(Args)]

@@ -1,0 +1,110 @@
+//! Prefill and decoding.
+
+use std::rc::Rc;
+
+use serde_json::json;
+
+use super::machine::card;
+use super::report::Report;
+use super::{Counts, Samples, ids};
+use crate::args::{BenchArgs, Part};
+use fledgling::generate::{Candidate, GenerateOptions, Generator};
+use fledgling::graph::Exec;
+use fledgling::models::{AdapterChoice, LoadedModel, Model};
+use fledgling::{Result, clock};
+
+/// A prompt, never the same twice: a cache that helped would be measured in place of the model.
+async fn once(g: &mut Generator, a: &BenchArgs, n: usize, salt: usize, tokens: usize) -> Result<Vec<Candidate>> {
+    g.reset();
+    let vocab = g.loaded().model.config().vocab_size;
+    let options = GenerateOptions {
+        n,
+        max_new_tokens: tokens,
+        temperature: if n > 1 { 0.8 } else { 0.0 },
+        seed: 1,
+        ignore_eos: true,
+        adapter: AdapterChoice::Base,
+        ..GenerateOptions::default()
+    };
+    g.run(&ids(vocab, a.prompt_length, salt), options, &mut |_| ()).await
+}
+
+/// Bytes of weights that decoding one token reads: all but the rows of an embedding that is not the head, too.
+fn weight_bytes(model: &Model) -> u64 {
+    let embedding = if model.config().tie_word_embeddings {
+        0
+    } else {
+        let looked_up = |p: &&str| p.contains("embed_tokens") || p.ends_with("wte.weight");
+        let params = model.params();
+        params.paths().find(looked_up).and_then(|p| params.find(p)).map_or(0, |p| params.tensor(p.id).desc().gpu_bytes())
+    };
+    model.params().bytes() - embedding
+}
+
+/// Everything about answering that `wanted` asks for.
+pub async fn run(t: &mut Report, exec: &Exec, model: Rc<LoadedModel>, a: &BenchArgs, wanted: impl Fn(Part) -> bool) -> Result<()> {
+    let (weights, per_key) = (weight_bytes(&model.model), model.model.config().kv_bytes_per_token());
+    let mut g = Generator::new(model)?;
+    let begin = clock::seconds();
+    once(&mut g, a, 1, 0, 2).await?;
+    t.line("first_use_seconds", "first use (compiles)", clock::seconds() - begin, "s", 2);
+    t.put("prompt_length", json!(a.prompt_length));
+    if wanted(Part::Prefill) {
+        let mut seconds = Samples::default();
+        while seconds.wanted() {
+            let salt = 1 + seconds.len();
+            seconds.push(once(&mut g, a, 1, salt, 1).await?[0].seconds.prefill);
+        }
+        let rate = a.prompt_length as f64 / seconds.median();
+        t.line("prefill_tokens_per_second", &format!("prefill, {} tokens", a.prompt_length), rate, "tok/s", 1);
+    }
+    if wanted(Part::Decode) {
+        decode(t, exec, &mut g, a, weights, per_key).await?;
+    }
+    t.bytes("gpu_bytes", "device memory, answering", exec.live_bytes());
+    Ok(())
+}
+
+async fn decode(t: &mut Report, exec: &Exec, g: &mut Generator, a: &BenchArgs, weights: u64, per_key: u64) -> Result<()> {
+    t.put("new_tokens", json!(a.new_tokens));
+    for (n, key) in [(1, "decode_tokens_per_second"), (4, "decode_batch4_tokens_per_second")] {
+        once(g, a, n, 50, 3.min(a.new_tokens)).await?;
+        let mut seconds = Samples::default();
+        while seconds.wanted() {
+            let salt = 60 + seconds.len();
+            let all = once(g, a, n, salt, a.new_tokens).await?;
+            // The first token of each belongs to the prefill.
+            let tokens: usize = all.iter().map(|c| c.token_ids.len() - 1).sum();
+            seconds.push(all[0].seconds.decode / tokens as f64);
+            // Seconds of decoding, where a software adapter needs many for one run.
+            if all[0].seconds.decode > 2.0 {
+                break;
+            }
+        }
+        t.line(key, &format!("decode, {} tokens, batch {n}", a.new_tokens), 1.0 / seconds.median(), "tok/s", 2);
+    }
+    let read = weights + per_key * (a.prompt_length + a.new_tokens / 2) as u64;
+    t.put("decode_bytes_per_token", json!(read));
+    t.put("decode_weight_bytes", json!(weights));
+    let bytes_per_second = read as f64 * t.number("decode_tokens_per_second").unwrap_or(f64::NAN);
+    t.line("decode_gbps", "decode reads weights and keys at", bytes_per_second / 1e9, "GB/s", 2);
+    if let Some(peak) = t.number("copy_gbps") {
+        t.line("decode_bandwidth_fraction", "of the measured copy", bytes_per_second / 1e9 / peak, "", 3);
+    }
+    if let Some(card) = card(&exec.info().name) {
+        let name = format!("of the {}'s data sheet, {:.2} TB/s", card.name, card.bytes / 1e12);
+        t.line("decode_sheet_fraction", &name, bytes_per_second / card.bytes, "", 3);
+    }
+    // The same prompt with all tokens and with one: the difference is decoding alone.
+    let mut spent = Vec::new();
+    for tokens in [1, a.new_tokens] {
+        let before = Counts::of(exec);
+        once(g, a, 1, 7, tokens).await?;
+        spent.push(Counts::of(exec) - before);
+    }
+    let (steps, more) = ((a.new_tokens - 1) as f64, spent[1] - spent[0]);
+    t.line("dispatches_per_token", "dispatches per decoded token", more.dispatches as f64 / steps, "", 1);
+    t.line("submits_per_token", "submits per decoded token", more.submits as f64 / steps, "", 1);
+    t.line("allocations_per_token", "buffers allocated per decoded token", more.allocations as f64 / steps, "", 1);
+    Ok(())
+}

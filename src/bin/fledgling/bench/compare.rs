@@ -1,0 +1,76 @@
+//! `--compare A B`: the figures of two runs side by side.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::files;
+use fledgling::{Error, Result};
+
+/// Figures of which more is better; of all others less is.
+const MORE: [&str; 5] = ["_per_second", "_gflops", "_gbps", "_fraction", "_rate"];
+
+fn read(path: &Path) -> Result<Value> {
+    let text = files::read_text(path)?;
+    // Also the output of a run as it was printed: its last line is the object.
+    let last = text.trim_end().lines().last().unwrap_or("");
+    let value = serde_json::from_str(&text).or_else(|_| serde_json::from_str(last));
+    match value {
+        Ok(v @ Value::Object(_)) => Ok(v),
+        _ => Err(Error::file(path.display().to_string(), "is not what `fledgling bench --out` writes")),
+    }
+}
+
+/// Every number, the ones inside objects under `outer.inner`.
+fn numbers(prefix: &str, value: &Value, out: &mut Vec<(String, f64)>) {
+    match value {
+        Value::Object(map) => {
+            for (key, v) in map {
+                let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                numbers(&name, v, out);
+            }
+        }
+        Value::Number(n) => out.extend(n.as_f64().map(|n| (prefix.to_string(), n))),
+        _ => {}
+    }
+}
+
+/// Prints the table.
+pub fn run(a: &Path, b: &Path) -> Result<()> {
+    let (left, right) = (read(a)?, read(b)?);
+    for (name, v) in [("A", &left), ("B", &right)] {
+        let field = |key: &str| v[key].as_str().unwrap_or("?").to_string();
+        say!("{name}: {}, {}, load average {}", field("adapter"), v["model"].as_str().unwrap_or("no model"), v["load_average"]);
+    }
+    if left["adapter"] != right["adapter"] {
+        say!("   ! two adapters: the ratios compare machines, not versions");
+    }
+    let (mut old, mut new) = (Vec::new(), Vec::new());
+    numbers("", &left, &mut old);
+    numbers("", &right, &mut new);
+    say!("\n{:<44}{:>14}{:>14}{:>9}", "", "A", "B", "B / A");
+    for (key, x) in &old {
+        let Some((_, y)) = new.iter().find(|n| n.0 == *key) else { continue };
+        let ratio = y / x;
+        let verdict = if !ratio.is_finite() || (ratio - 1.0).abs() < 0.03 {
+            ""
+        } else if (ratio > 1.0) == MORE.iter().any(|m| key.ends_with(m)) {
+            "better"
+        } else {
+            "worse"
+        };
+        let ratio = if ratio.is_finite() { format!("{ratio:.3}") } else { "–".into() };
+        say!("{key:<44}{:>14}{:>14}{ratio:>9}  {verdict}", short(*x), short(*y));
+    }
+    Ok(())
+}
+
+/// Four digits that mean something.
+fn short(v: f64) -> String {
+    match v.abs() {
+        a if a >= 1e6 => format!("{v:.4e}"),
+        a if a >= 1000.0 || v.fract() == 0.0 => format!("{v:.0}"),
+        a if a >= 10.0 => format!("{v:.2}"),
+        _ => format!("{v:.4}"),
+    }
+}

@@ -1,0 +1,180 @@
+//! `fledgling bench`: a table, then one line of JSON.
+
+mod answer;
+mod compare;
+mod learn;
+mod machine;
+mod matmul;
+mod peaks;
+mod report;
+mod shapes;
+
+use std::collections::BTreeMap;
+use std::ops::Sub;
+use std::rc::Rc;
+
+use serde_json::json;
+
+use super::args::{BenchArgs, Cli, Part};
+use super::{files, load};
+use fledgling::graph::{Exec, Program, StepParams, Timed};
+use fledgling::models::LoadedModel;
+use fledgling::{Result, clock};
+use report::Report;
+
+pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
+    if let [before, after] = &a.compare[..] {
+        return compare::run(before, after);
+    }
+    let wanted = |part: Part| a.only.is_empty() || a.only.contains(&part);
+    let answers = wanted(Part::Prefill) || wanted(Part::Decode);
+    let (exec, model, seconds) = if !(answers || wanted(Part::Lora)) {
+        (load::device(cli).await?, None, 0.0)
+    } else if let Some(shape) = a.random {
+        let exec = load::device(cli).await?;
+        let begin = clock::seconds();
+        let model = shapes::model(&exec, shape)?;
+        exec.done().await?;
+        (exec, Some(model), clock::seconds() - begin)
+    } else {
+        let load::Loaded { model, exec, seconds } = load::model(cli, &a.model, true).await?;
+        (exec, Some(model), seconds)
+    };
+    let mut t = Report::new(&exec, a.json);
+    if wanted(Part::Peaks) {
+        peaks::run(&mut t, &exec).await?;
+    }
+    if let Some(model) = model {
+        t.put("model", json!(model.info.name));
+        t.put("quantization", json!(model.info.quantization));
+        t.say(&format!("{}, {}, {} of weights", model.info.name, model.info.quantization, files::mib(model.info.gpu_bytes)));
+        t.line("load_seconds", if a.random.is_some() { "filled with noise" } else { "load" }, seconds, "s", 2);
+        let model = Rc::new(model);
+        if answers {
+            answer::run(&mut t, &exec, model.clone(), a, &wanted).await?;
+        }
+        if wanted(Part::Lora) {
+            learn::lora(&mut t, &exec, &model, a).await?;
+        }
+        if a.profile && wanted(Part::Lora) {
+            profile(&exec, &model, a).await?;
+        }
+    }
+    if wanted(Part::Gpt) {
+        learn::gpt(&mut t, &exec).await?;
+    }
+    if wanted(Part::Matmul) {
+        matmul::run(&mut t, &exec, a.matmul).await?;
+    }
+    let all = t.finish();
+    if let Some(out) = &a.out {
+        files::write(out, format!("{all}\n").as_bytes())?;
+    }
+    say!("{all}");
+    Ok(())
+}
+
+/// Ids that mean nothing and begin differently for each `salt`, so that no cache can help.
+fn ids(vocab: usize, n: usize, salt: usize) -> Vec<u32> {
+    (0..n).map(|i| (100 + (i * 7919 + salt * 31) % vocab.saturating_sub(200).max(1)) as u32 % vocab as u32).collect()
+}
+
+/// Seconds of a program, the best of a few: the first run compiles what is left to compile.
+async fn clocked(exec: &Exec, program: &Program) -> Result<f64> {
+    let mut best = f64::INFINITY;
+    for _ in 0..4 {
+        exec.done().await?;
+        let begin = clock::seconds();
+        program.submit(&StepParams::default());
+        exec.done().await?;
+        program.check()?;
+        best = best.min(clock::seconds() - begin);
+    }
+    Ok(best)
+}
+
+/// Repeated measurements: at least three, more while they are short.
+#[derive(Default)]
+struct Samples(Vec<f64>);
+
+impl Samples {
+    const LEAST: usize = 3;
+    const MOST: usize = 20;
+    /// Seconds that are enough.
+    const ENOUGH: f64 = 1.5;
+
+    fn push(&mut self, seconds: f64) {
+        self.0.push(seconds);
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True while another one would tell more.
+    fn wanted(&self) -> bool {
+        self.len() < Self::LEAST || (self.len() < Self::MOST && self.0.iter().sum::<f64>() < Self::ENOUGH)
+    }
+
+    fn median(&self) -> f64 {
+        let mut v = self.0.clone();
+        v.sort_by(f64::total_cmp);
+        v.get(v.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+}
+
+/// What a device has done.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    dispatches: u64,
+    submits: u64,
+    allocations: u64,
+}
+
+impl Counts {
+    /// Since it was opened.
+    fn of(exec: &Exec) -> Counts {
+        let c = exec.counters();
+        Counts { dispatches: c.dispatches.get(), submits: c.submits.get(), allocations: c.allocations.get() }
+    }
+}
+
+impl Sub for Counts {
+    type Output = Counts;
+
+    fn sub(self, o: Counts) -> Counts {
+        let less = u64::saturating_sub;
+        Counts {
+            dispatches: less(self.dispatches, o.dispatches),
+            submits: less(self.submits, o.submits),
+            allocations: less(self.allocations, o.allocations),
+        }
+    }
+}
+
+/// Where the time of a LoRA step's kernels goes.
+async fn profile(exec: &Exec, model: &LoadedModel, a: &BenchArgs) -> Result<()> {
+    let mut trainer = learn::trainer(model, a).await?;
+    let timed = trainer.profile().await?;
+    print_profile("LoRA step", &timed);
+    exec.check()?;
+    learn::forget(trainer, model);
+    Ok(())
+}
+
+fn print_profile(title: &str, timed: &[Timed]) {
+    let mut by: BTreeMap<&str, (f64, usize, f64)> = BTreeMap::new();
+    for d in timed {
+        let e = by.entry(&d.kernel).or_default();
+        *e = (e.0 + d.seconds, e.1 + 1, e.2 + d.flops);
+    }
+    let total: f64 = by.values().map(|e| e.0).sum();
+    let mut rows: Vec<_> = by.into_iter().collect();
+    rows.sort_by(|a, b| b.1.0.total_cmp(&a.1.0));
+    say!("\n{title}: {:.2} ms in its kernels", total * 1e3);
+    for (kernel, (seconds, count, flops)) in rows {
+        let rate = if flops > 0.0 { format!("{:.1} GFLOP/s", flops / seconds / 1e9) } else { String::new() };
+        say!("  {:>9.3} ms {:>5.1} %  {count:>5} ×  {kernel}  {rate}", seconds * 1e3, 100.0 * seconds / total);
+    }
+    say!();
+}
