@@ -6,10 +6,11 @@ mod learn;
 mod machine;
 mod matmul;
 mod peaks;
+mod picture;
+mod profile;
 mod report;
 mod shapes;
 
-use std::collections::BTreeMap;
 use std::ops::Sub;
 use std::rc::Rc;
 
@@ -17,9 +18,9 @@ use serde_json::json;
 
 use super::args::{BenchArgs, Cli, Part};
 use super::{files, load};
-use fledgling::graph::{Exec, Program, StepParams, Timed};
-use fledgling::models::LoadedModel;
+use fledgling::graph::{Exec, Program, StepParams};
 use fledgling::{Result, clock};
+use picture::Picture;
 use report::Report;
 
 pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
@@ -56,8 +57,12 @@ pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
         if wanted(Part::Lora) {
             learn::lora(&mut t, &exec, &model, a).await?;
         }
-        if a.profile && wanted(Part::Lora) {
-            profile(&exec, &model, a).await?;
+        if a.profile || a.html.is_some() {
+            let mut picture = Picture::default();
+            profile::run(&mut t, &exec, &model, a, wanted, &mut picture).await?;
+            if let Some(html) = &a.html {
+                picture.write(html, t.so_far())?;
+            }
         }
     }
     if wanted(Part::Gpt) {
@@ -150,31 +155,4 @@ impl Sub for Counts {
             allocations: less(self.allocations, o.allocations),
         }
     }
-}
-
-/// Where the time of a LoRA step's kernels goes.
-async fn profile(exec: &Exec, model: &LoadedModel, a: &BenchArgs) -> Result<()> {
-    let mut trainer = learn::trainer(model, a).await?;
-    let timed = trainer.profile().await?;
-    print_profile("LoRA step", &timed);
-    exec.check()?;
-    learn::forget(trainer, model);
-    Ok(())
-}
-
-fn print_profile(title: &str, timed: &[Timed]) {
-    let mut by: BTreeMap<&str, (f64, usize, f64)> = BTreeMap::new();
-    for d in timed {
-        let e = by.entry(&d.kernel).or_default();
-        *e = (e.0 + d.seconds, e.1 + 1, e.2 + d.flops);
-    }
-    let total: f64 = by.values().map(|e| e.0).sum();
-    let mut rows: Vec<_> = by.into_iter().collect();
-    rows.sort_by(|a, b| b.1.0.total_cmp(&a.1.0));
-    say!("\n{title}: {:.2} ms in its kernels", total * 1e3);
-    for (kernel, (seconds, count, flops)) in rows {
-        let rate = if flops > 0.0 { format!("{:.1} GFLOP/s", flops / seconds / 1e9) } else { String::new() };
-        say!("  {:>9.3} ms {:>5.1} %  {count:>5} ×  {kernel}  {rate}", seconds * 1e3, 100.0 * seconds / total);
-    }
-    say!();
 }
