@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::args::{BenchArgs, Cli, Part};
 use super::{files, load};
-use fledgling::graph::{Exec, Program, StepParams};
+use fledgling::graph::Exec;
 use fledgling::{Result, clock};
 use picture::Picture;
 use report::Report;
@@ -82,20 +82,6 @@ pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
 /// Ids that mean nothing and begin differently for each `salt`, so that no cache can help.
 fn ids(vocab: usize, n: usize, salt: usize) -> Vec<u32> {
     (0..n).map(|i| (100 + (i * 7919 + salt * 31) % vocab.saturating_sub(200).max(1)) as u32 % vocab as u32).collect()
-}
-
-/// Seconds of a program, the best of a few: the first run compiles what is left to compile.
-async fn clocked(exec: &Exec, program: &Program) -> Result<f64> {
-    let mut best = f64::INFINITY;
-    for _ in 0..4 {
-        exec.done().await?;
-        let begin = clock::seconds();
-        program.submit(&StepParams::default());
-        exec.done().await?;
-        program.check()?;
-        best = best.min(clock::seconds() - begin);
-    }
-    Ok(best)
 }
 
 /// Repeated measurements: at least three, more while they are short.
