@@ -7,15 +7,16 @@
 # MODEL=FILE             SmolLM2-135M-Instruct as a GGUF; without the file, random weights of its shape
 # PYTHON=python3         the Python that may have torch, transformers and peft
 # FLEDGLING_GPU=NAME     part of the adapter's name, where there are several
+# BENCH_OUT=DIR          where objects, logs and the pages of --html go (target/bench-gpu)
 # FLEDGLING_SMOKE=1      tiny sizes, to try this script on a software adapter: its figures mean nothing
 . "$(dirname "$0")/env.sh"
 
 export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}
 smoke=${FLEDGLING_SMOKE:-}
 python=${PYTHON:-python3}
-dir=target/bench-gpu
+dir=${BENCH_OUT:-target/bench-gpu}
 mkdir -p "$dir"
-rm -f "$dir"/*.json "$dir"/*.log
+rm -f "$dir"/*.json "$dir"/*.log "$dir"/*.html
 
 bin=${FLEDGLING_BIN:-}
 if [ -z "$bin" ]; then
@@ -59,9 +60,9 @@ say "$(uname -sm), $(cores) cores,$(uptime | sed 's/.*load average/ load average
 begin=$(date +%s)
 
 part matmul 90 --only peaks,matmul --matmul "$matmul"
-part smollm2 150 "${small[@]}" --only peaks,prefill,decode,lora,gpt --profile
-part lora 120 "${small[@]}" --only lora --lora-batch "$batch" --lora-length "$length" --profile
-part llama3b 120 "${large[@]}" --only peaks,prefill,decode --profile
+part smollm2 150 "${small[@]}" --only peaks,prefill,decode,lora,gpt --html "$dir/smollm2.html"
+part lora 120 "${small[@]}" --only lora --lora-batch "$batch" --lora-length "$length" --html "$dir/lora.html"
+part llama3b 120 "${large[@]}" --only peaks,prefill,decode --html "$dir/llama3b.html"
 
 head1 "torch"
 device=()

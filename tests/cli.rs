@@ -462,3 +462,46 @@ fn a_loss_that_is_no_number_is_6() {
     assert!(text(&got.stderr).contains("fledgling: error[not-finite]: "), "{}", text(&got.stderr));
     fs::remove_dir_all(folder).unwrap();
 }
+
+/// A benchmark of next to nothing: what it measures is not the point, that it measures what was asked for is.
+#[test]
+fn bench_measures_what_is_asked_for() {
+    let folder = temp("bench");
+    let (out, html) = (folder.join("a.json").display().to_string(), folder.join("a.html").display().to_string());
+    let sizes = ["--prompt-length", "8", "--new-tokens", "3", "--lora-batch", "2", "--lora-length", "8", "--matmul", "32"];
+    let args = ["bench", "--random", "tiny", "--only", "prefill,decode,lora,matmul", "--out", &out, "--html", &html];
+    let printed = ok(&[&args[..], &sizes].concat());
+    let last = printed.trim_end().lines().last().expect("a last line");
+    let all = parse(last);
+    assert_eq!(all, parse(fs::read_to_string(&out).unwrap().trim_end()));
+    for key in ["prefill_tokens_per_second", "decode_tokens_per_second", "lora_step_ms", "matmul_gflops", "decode_bytes_per_token"] {
+        assert!(all[key].as_f64().is_some_and(|v| v > 0.0), "{key}: {last}");
+    }
+    for key in ["fma_gflops", "copy_gbps", "gpt_step_ms"] {
+        assert!(all[key].is_null(), "{key} was not asked for");
+    }
+    assert_eq!((&all["adapter"].is_string(), &all["lora_batch"], &all["allocations_per_lora_step"]), (&true, &json!(2), &json!(0.0)));
+    for part in ["prefill", "decode", "lora"] {
+        let p = &all["profile"][part];
+        let count: u64 = p["kernels"].as_array().expect("a list").iter().map(|k| k["count"].as_u64().unwrap()).sum();
+        assert_eq!(p["dispatches"].as_u64(), Some(count), "{part}");
+        assert!(p["wall_ms"].as_f64().unwrap() > 0.0 && p["slot_bytes"].as_u64() <= p["slot_bytes_without_reuse"].as_u64());
+    }
+    let page = fs::read_to_string(&html).unwrap();
+    assert!(page.contains("one decoded token") && page.contains("LoRA step, 2 × 8") && !page.contains("\"DATA\""), "{html}");
+    assert!(!page.contains("http://") || page.matches("http://").count() == page.matches("http://www.w3.org/2000/svg").count());
+    // A file with itself: every ratio is 1.
+    let table = ok(&["bench", "--compare", &out, &out]);
+    assert!(table.contains("prefill_tokens_per_second") && table.contains("1.000") && !table.contains("worse"), "{table}");
+    fs::write(folder.join("b.json"), "[1]").unwrap();
+    fails_with(&on_cpu(&["bench", "--compare", &out, &folder.join("b.json").display().to_string()]), 3, "bad-file", "b.json");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn bench_without_a_model_needs_none() {
+    let all = parse(ok(&["bench", "--json", "--only", "matmul", "--matmul", "16"]).trim_end());
+    assert!(all["matmul_gflops"].as_f64().is_some() && all["model"].is_null() && all["cores"].as_u64().is_some());
+    let out = run(&["bench", "--random", "gpt-5"]);
+    assert_eq!(out.status.code(), Some(2), "{}", text(&out.stderr));
+}

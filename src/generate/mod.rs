@@ -2,6 +2,7 @@
 
 mod engine;
 mod options;
+mod profile;
 mod session;
 
 pub use options::{Candidate, Event, FinishReason, GenerateOptions, Seconds};

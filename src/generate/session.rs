@@ -15,7 +15,7 @@ use crate::{Error, Result};
 
 /// Generates with a model. Tokens are sampled on the device and fed to the next step there; 4 bytes per candidate and token are read.
 pub struct Generator {
-    engine: Engine,
+    pub(super) engine: Engine,
     session: Option<Session>,
     abort: Rc<Cell<bool>>,
 }
@@ -160,7 +160,7 @@ impl Generator {
         Ok(())
     }
 
-    fn check_prompt(&self, prompt: &[u32]) -> Result<()> {
+    pub(super) fn check_prompt(&self, prompt: &[u32]) -> Result<()> {
         if prompt.is_empty() {
             return Err(Error::config("prompt", "is empty: at least one token is needed"));
         }

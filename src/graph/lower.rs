@@ -110,11 +110,11 @@ impl Lower<'_> {
             grid,
             op: self.op,
             flops: 0.0,
-            bytes: 0.0,
+            bytes: bufs.iter().map(|b| b.bytes() as f64).sum(),
         });
     }
 
-    /// Notes what the last dispatch costs, for the benchmarks.
+    /// Notes what the last dispatch costs, for the benchmarks: operations, and bytes where those are not simply all that it binds.
     pub fn cost(&mut self, flops: f64, bytes: f64) {
         if let Some(last) = self.out.last_mut() {
             last.flops = flops;

@@ -4,10 +4,11 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use super::profile::{Layout, Profile};
 use super::program_cpu::CpuProgram;
 use super::program_gpu::GpuProgram;
 use super::{Desc, Exec, Mem, Place, Plan, StepParams, Tape, Tensor, Transfer, Val};
-use crate::Result;
+use crate::{Result, clock};
 
 /// How a program is submitted.
 #[derive(Clone, Copy, Debug)]
@@ -96,19 +97,9 @@ pub struct Program {
     runner: Runner,
     inputs: HashMap<String, Port>,
     outputs: HashMap<String, Port>,
-    slot_bytes: u64,
+    layout: Layout,
     /// Tensors and slots that the runner refers to.
     _keep: (Vec<Tensor>, Memory),
-}
-
-/// One line of [`Program::profile`].
-#[derive(Clone, Debug)]
-pub struct Timed {
-    pub op: &'static str,
-    pub kernel: String,
-    pub seconds: f64,
-    pub flops: f64,
-    pub bytes: f64,
 }
 
 impl Program {
@@ -154,14 +145,14 @@ impl Program {
                 }
             });
         }
-        let slot_bytes = plan.bytes();
+        let layout = Layout::new(tape, &plan);
         let memory = Memory { vals, slots, scratch: plan.scratch };
         let runner = match exec {
             Exec::Gpu(gpu) => Runner::Gpu(GpuProgram::build(gpu, tape, &memory, options.per_submit)?),
             Exec::Cpu(cpu) => Runner::Cpu(CpuProgram::build(cpu, tape, &memory)),
             Exec::Reference => unreachable!("refused above"),
         };
-        Ok(Program { exec: exec.clone(), runner, inputs, outputs, slot_bytes, _keep: (tensors, memory) })
+        Ok(Program { exec: exec.clone(), runner, inputs, outputs, layout, _keep: (tensors, memory) })
     }
 
     /// Dispatches of one replay; on the processor, operations.
@@ -174,7 +165,7 @@ impl Program {
 
     /// Bytes of its activation slots.
     pub fn slot_bytes(&self) -> u64 {
-        self.slot_bytes
+        self.layout.bytes()
     }
 
     pub fn exec(&self) -> &Exec {
@@ -276,14 +267,40 @@ impl Program {
         Ok(words[0].iter().map(|w| f32::from_bits(*w)).collect())
     }
 
-    /// Runs once and times every operation: what a replay spends its time on.
+    /// Runs a few times: as always, and with a timer around every operation. What the replay changes in place it changes each time.
     ///
     /// # Errors
-    /// [`Error::Gpu`] where the adapter has no timestamps.
-    pub async fn profile(&self, step: &StepParams) -> Result<Vec<Timed>> {
-        match &self.runner {
-            Runner::Gpu(p) => p.profile(step).await,
-            Runner::Cpu(p) => p.profile(step),
+    /// [`crate::Error::Gpu`] where the adapter has no timestamps.
+    pub async fn profile(&self, step: &StepParams) -> Result<Profile> {
+        const RUNS: usize = 5;
+        let (mut walls, mut spent) = (Vec::new(), [0; 3]);
+        for run in 0..=RUNS {
+            let counts = || {
+                let c = self.exec.counters();
+                [c.dispatches.get(), c.submits.get(), c.allocations.get()]
+            };
+            self.exec.done().await?;
+            let (begin, before) = (clock::seconds(), counts());
+            self.submit(step);
+            let after = counts();
+            self.exec.done().await?;
+            self.check()?;
+            // The first run warms up.
+            if run > 0 {
+                walls.push(clock::seconds() - begin);
+            }
+            spent = [0, 1, 2].map(|i| after[i] - before[i]);
+            // Of what takes long, fewer runs say enough.
+            if walls.iter().sum::<f64>() > 2.0 {
+                break;
+            }
         }
+        walls.sort_by(f64::total_cmp);
+        let timed = match &self.runner {
+            Runner::Gpu(p) => p.profile(step).await?,
+            Runner::Cpu(p) => p.profile(step)?,
+        };
+        let [dispatches, submits, allocations] = spent;
+        Ok(Profile { timed, wall: walls[walls.len() / 2], dispatches, submits, allocations, layout: self.layout.clone() })
     }
 }

@@ -3,7 +3,8 @@
 use std::cell::Cell;
 
 use super::cpu_io::{CpuIo, CpuNode, View};
-use super::program::{Memory, Timed};
+use super::profile::Timed;
+use super::program::Memory;
 use super::{StepParams, Tape};
 use crate::clock;
 use crate::counters::Counters;
@@ -59,6 +60,7 @@ impl CpuProgram {
 
     pub fn profile(&self, step: &StepParams) -> Result<Vec<Timed>> {
         let mut out = Vec::with_capacity(self.nodes.len());
+        let start = clock::seconds();
         for node in &self.nodes {
             let begin = clock::seconds();
             self.one(node, step)?;
@@ -66,6 +68,7 @@ impl CpuProgram {
             out.push(Timed {
                 op: node.op.name(),
                 kernel: node.op.name().to_string(),
+                begin: begin - start,
                 seconds: clock::seconds() - begin,
                 flops: 0.0,
                 bytes: (moved(&node.inputs) + moved(&node.outputs)) as f64,

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::lower::{Bound, Lower, Spec};
-use super::program::{Memory, Timed};
+use super::profile::Timed;
+use super::program::Memory;
 use super::tensor::Chunk;
 use super::{Desc, Mem, Place, StepParams, Tape, Transfer, Val};
 use crate::counters::Counters;
@@ -98,7 +99,7 @@ impl GpuProgram {
             return Err(Error::Gpu { what: "profiling".into(), message: "this adapter has no timestamp queries".into() });
         }
         self.gpu.write(&self.step, 0, bytemuck::bytes_of(step));
-        let mut out = Vec::new();
+        let (mut out, mut start) = (Vec::new(), None);
         const BATCH: usize = 1024;
         let period = f64::from(self.gpu.queue().get_timestamp_period()) * 1e-9;
         for chunk in self.dispatches.chunks(BATCH) {
@@ -130,10 +131,12 @@ impl GpuProgram {
             self.gpu.submit(encoder);
             let bytes = self.gpu.map(&staging, u64::from(count) * 8).await?;
             let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
+            let first = *start.get_or_insert(ticks[0]);
             for (i, d) in chunk.iter().enumerate() {
                 out.push(Timed {
                     op: d.op,
                     kernel: d.kernel.label.clone(),
+                    begin: ticks[2 * i].saturating_sub(first) as f64 * period,
                     seconds: ticks[2 * i + 1].saturating_sub(ticks[2 * i]) as f64 * period,
                     flops: d.flops,
                     bytes: d.bytes,

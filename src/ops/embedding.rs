@@ -4,7 +4,7 @@ use super::elementwise::{Units, units};
 use super::pieces;
 use crate::cpu::kernels::rows as kernels;
 use crate::gpu::KernelKey;
-use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
+use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op, gpu_row_bytes};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -52,6 +52,8 @@ impl Op for Embedding {
             let (wt, s_off) = layout(w.desc.dtype, c.rows, w.desc.cols())?;
             let params = [n as u32, w.desc.cols() as u32, s_off, c.first as u32, c.rows as u32, w.desc.rows() as u32];
             cx.dispatch(KernelKey::new("embedding").def("WT", wt), &params, &[&cx.input(0), &c.buf, &cx.output(0)], grid);
+            let row = gpu_row_bytes(w.desc.dtype, w.desc.cols());
+            cx.cost(0.0, (n / w.desc.cols()) as f64 * row as f64 + 4.0 * n as f64);
         }
         Ok(())
     }

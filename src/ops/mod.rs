@@ -11,6 +11,7 @@ pub mod linear;
 mod linear_cpu;
 pub mod loss;
 pub mod matmul;
+pub mod measure;
 pub mod norm;
 pub mod optim;
 pub mod peak;

@@ -1,7 +1,7 @@
 //! What a device can do at most, for the benchmark: a copy that moves bytes and nothing else, and fused multiply-adds that touch no
 //! memory. Neither is part of a model, and neither has a backward pass.
 
-use crate::cpu::simd::fma;
+use crate::cpu::vector::Vector;
 use crate::gpu::KernelKey;
 use crate::graph::{CpuIo, Desc, HostIo, Lower, Op};
 use crate::{Error, Result};
@@ -122,48 +122,43 @@ impl Op for PeakFma {
     }
 }
 
-/// Elements side by side: one register of AVX-512, two of AVX2.
+/// Lanes of the widest register.
 const LANES: usize = 16;
 
+/// # Safety
+/// As for [`Vector`].
 #[inline(always)]
-fn chains<const FMA: bool, const N: usize>(y: &mut [f32], x: &[f32], rounds: usize) {
-    for (y, x) in y.chunks_mut(LANES).zip(x.chunks(LANES)) {
-        let mut b = [0.0; LANES];
-        b[..x.len()].copy_from_slice(x);
-        let mut a = [[0.0; LANES]; N];
-        for k in 0..N {
-            for l in 0..LANES {
-                a[k][l] = (k + 1) as f32 * b[l];
+unsafe fn turn<V: Vector, const N: usize>(y: &mut [f32], x: &[f32], rounds: usize) {
+    for (y, x) in y.chunks_mut(V::LANES).zip(x.chunks(V::LANES)) {
+        let mut lanes = [0.0; LANES];
+        lanes[..x.len()].copy_from_slice(x);
+        // SAFETY: no vector has more lanes; the caller's promise.
+        unsafe {
+            let (b, m, zero) = (V::load(lanes.as_ptr()), V::splat(M), V::splat(0.0));
+            let mut a = [zero; N];
+            for (k, a) in a.iter_mut().enumerate() {
+                *a = b.fma(V::splat((k + 1) as f32), zero);
             }
-        }
-        for _ in 0..4 * rounds {
-            for chain in &mut a {
-                for l in 0..LANES {
-                    chain[l] = fma::<FMA>(chain[l], M, b[l]);
+            for _ in 0..4 * rounds {
+                for a in &mut a {
+                    *a = a.fma(m, b);
                 }
             }
+            a.into_iter().fold(zero, |s, a| s.add(a)).store(lanes.as_mut_ptr());
         }
-        for (l, y) in y.iter_mut().enumerate() {
-            *y = a.iter().map(|chain| chain[l]).sum();
-        }
+        y.copy_from_slice(&lanes[..y.len()]);
     }
 }
 
-#[inline(always)]
-fn fma2_body<const FMA: bool>(y: &mut [f32], x: &[f32], rounds: usize) {
-    chains::<FMA, 2>(y, x, rounds);
+macro_rules! turns {
+    ($($name:ident = $body:ident of $n:literal),*) => {$(
+        #[inline(always)]
+        unsafe fn $body<V: Vector, const A: usize, const B: usize>(y: &mut [f32], x: &[f32], rounds: usize) {
+            // SAFETY: the caller's promise.
+            unsafe { turn::<V, $n>(y, x, rounds) }
+        }
+        crate::simd_vec!(fn $name(y: &mut [f32], x: &[f32], rounds: usize) = $body);
+    )*};
 }
 
-#[inline(always)]
-fn fma4_body<const FMA: bool>(y: &mut [f32], x: &[f32], rounds: usize) {
-    chains::<FMA, 4>(y, x, rounds);
-}
-
-#[inline(always)]
-fn fma8_body<const FMA: bool>(y: &mut [f32], x: &[f32], rounds: usize) {
-    chains::<FMA, 8>(y, x, rounds);
-}
-
-crate::simd_fn!(fn fma2(y: &mut [f32], x: &[f32], rounds: usize) = fma2_body);
-crate::simd_fn!(fn fma4(y: &mut [f32], x: &[f32], rounds: usize) = fma4_body);
-crate::simd_fn!(fn fma8(y: &mut [f32], x: &[f32], rounds: usize) = fma8_body);
+turns!(fma2 = fma2_body of 2, fma4 = fma4_body of 4, fma8 = fma8_body of 8);

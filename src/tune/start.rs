@@ -12,7 +12,7 @@ use super::objective::{Objective, StepMetrics};
 use super::sft::Sft;
 use super::trainer::{Target, Trainer};
 use crate::formats::peft::LoraConfig;
-use crate::graph::Timed;
+use crate::graph::Profile;
 use crate::models::{Adapters, LoadedModel};
 use crate::nn::LoraSet;
 use crate::tokenizer::Tokenizer;
@@ -228,11 +228,11 @@ impl AnyTrainer {
         }
     }
 
-    /// What each dispatch of the next update's first micro-batch takes; nothing is learned from it.
+    /// What each dispatch of an update takes, of one micro-batch and of the optimizer: see [`Trainer::profile`].
     ///
     /// # Errors
     /// [`Error::Gpu`] where the adapter has no timestamps.
-    pub async fn profile(&mut self) -> Result<Vec<Timed>> {
+    pub async fn profile(&mut self) -> Result<Profile> {
         match self {
             AnyTrainer::Sft(t) => t.trainer.profile().await,
             AnyTrainer::Dpo(t) => t.trainer.profile().await,

@@ -11,7 +11,7 @@ use super::kl::RowCache;
 use super::objective::{Micro, Objective, StepMetrics};
 use super::schedule::Schedule;
 use crate::clock;
-use crate::graph::{Desc, Exec, Mem, Plan, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Timed, Transfer};
+use crate::graph::{Desc, Exec, Mem, Plan, Profile, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Transfer};
 use crate::lru::Lru;
 use crate::models::{Model, TrainInputs};
 use crate::nn::LoraSet;
@@ -369,15 +369,23 @@ impl<O: Objective> Trainer<O> {
         self.exec().check()
     }
 
-    /// What each dispatch of the next update's first micro-batch takes. Its gradients are thrown away.
+    /// What each dispatch of the next update's first micro-batch takes, and those of the optimizer. The weights stay what they are,
+    /// but the moments move: for the benchmarks, not in the middle of a training.
     ///
     /// # Errors
     /// [`Error::Gpu`] where the adapter has no timestamps.
-    pub async fn profile(&mut self) -> Result<Vec<Timed>> {
-        self.gradients().await?;
+    pub async fn profile(&mut self) -> Result<Profile> {
         let (micros, _) = self.draw();
-        let program = self.program(&micros[0].shape, Pass::Update)?;
-        program.profile(&self.params()).await
+        self.dirty = true;
+        self.references(&micros).await?;
+        let (m, mut step) = (&micros[0], self.params());
+        let program = self.program(&m.shape, Pass::Update)?;
+        Self::write_batch(&program, &m.batch);
+        step.rows = m.batch.counted as u32;
+        self.objective.write(&program, m, &micros[..1], &mut step);
+        let pass = program.profile(&step).await?;
+        let still = StepParams { learning_rate: 0.0, weight_decay: 0.0, ..self.params() };
+        Ok(pass.then(self.optimizer.profile(&still).await?))
     }
 
     async fn references(&mut self, micros: &[Micro]) -> Result<()> {

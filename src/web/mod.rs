@@ -3,6 +3,7 @@
 //! What is exported here is declared for TypeScript in `www/src/lib/wasm.ts`. No exported `async fn` borrows `self` across an
 //! await (wasm-bindgen would hold the borrow and panic on the next call): each clones an `Rc` and lets go.
 
+mod bench;
 mod convert;
 mod loader;
 mod model;

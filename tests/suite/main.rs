@@ -30,6 +30,7 @@ mod ops_reduce;
 mod ops_rope;
 mod ops_sample;
 mod plan;
+mod profile;
 mod resume;
 mod rope_tables;
 mod training;

@@ -233,6 +233,9 @@ pub struct BenchArgs {
     /// What each kernel of a prefill, of a decoded token and of a LoRA step takes (on a GPU: needs timestamp queries).
     #[arg(long)]
     pub profile: bool,
+    /// Writes a page that shows the same: dispatches over time, and what is in memory when. Implies --profile.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Compares two files that --out wrote, and measures nothing.
     #[arg(long, value_names = ["A", "B"], num_args = 2)]
     pub compare: Vec<PathBuf>,

@@ -7,6 +7,9 @@ use serde_json::Value;
 use crate::files;
 use fledgling::{Error, Result};
 
+/// What was asked for, not measured.
+const SETTINGS: [&str; 7] = ["cores", "prompt_length", "new_tokens", "lora_batch", "lora_length", "matmul_n", "gpt_parameters_millions"];
+
 /// Figures of which more is better; of all others less is.
 const MORE: [&str; 5] = ["_per_second", "_gflops", "_gbps", "_fraction", "_rate"];
 
@@ -21,13 +24,20 @@ fn read(path: &Path) -> Result<Value> {
     }
 }
 
-/// Every number, the ones inside objects under `outer.inner`.
+/// Every number, the ones inside objects under `outer.inner`; of the kernels of a profile the milliseconds, under the kernel's name.
 fn numbers(prefix: &str, value: &Value, out: &mut Vec<(String, f64)>) {
     match value {
         Value::Object(map) => {
             for (key, v) in map {
                 let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
                 numbers(&name, v, out);
+            }
+        }
+        Value::Array(items) => {
+            for v in items {
+                if let (Some(kernel), Some(ms)) = (v["kernel"].as_str(), v["ms"].as_f64()) {
+                    out.push((format!("{prefix}.{kernel}"), ms));
+                }
             }
         }
         Value::Number(n) => out.extend(n.as_f64().map(|n| (prefix.to_string(), n))),
@@ -52,7 +62,9 @@ pub fn run(a: &Path, b: &Path) -> Result<()> {
     for (key, x) in &old {
         let Some((_, y)) = new.iter().find(|n| n.0 == *key) else { continue };
         let ratio = y / x;
-        let verdict = if !ratio.is_finite() || (ratio - 1.0).abs() < 0.03 {
+        let verdict = if SETTINGS.contains(&key.as_str()) {
+            if x == y { "" } else { "not the same work" }
+        } else if !ratio.is_finite() || (ratio - 1.0).abs() < 0.03 {
             ""
         } else if (ratio > 1.0) == MORE.iter().any(|m| key.ends_with(m)) {
             "better"

@@ -6,10 +6,11 @@ mod learn;
 mod machine;
 mod matmul;
 mod peaks;
+mod picture;
+mod profile;
 mod report;
 mod shapes;
 
-use std::collections::BTreeMap;
 use std::ops::Sub;
 use std::rc::Rc;
 
@@ -17,9 +18,9 @@ use serde_json::json;
 
 use super::args::{BenchArgs, Cli, Part};
 use super::{files, load};
-use fledgling::graph::{Exec, Program, StepParams, Timed};
-use fledgling::models::LoadedModel;
+use fledgling::graph::Exec;
 use fledgling::{Result, clock};
+use picture::Picture;
 use report::Report;
 
 pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
@@ -56,8 +57,12 @@ pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
         if wanted(Part::Lora) {
             learn::lora(&mut t, &exec, &model, a).await?;
         }
-        if a.profile && wanted(Part::Lora) {
-            profile(&exec, &model, a).await?;
+        if a.profile || a.html.is_some() {
+            let mut picture = Picture::default();
+            profile::run(&mut t, &exec, &model, a, wanted, &mut picture).await?;
+            if let Some(html) = &a.html {
+                picture.write(html, t.so_far())?;
+            }
         }
     }
     if wanted(Part::Gpt) {
@@ -77,20 +82,6 @@ pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
 /// Ids that mean nothing and begin differently for each `salt`, so that no cache can help.
 fn ids(vocab: usize, n: usize, salt: usize) -> Vec<u32> {
     (0..n).map(|i| (100 + (i * 7919 + salt * 31) % vocab.saturating_sub(200).max(1)) as u32 % vocab as u32).collect()
-}
-
-/// Seconds of a program, the best of a few: the first run compiles what is left to compile.
-async fn clocked(exec: &Exec, program: &Program) -> Result<f64> {
-    let mut best = f64::INFINITY;
-    for _ in 0..4 {
-        exec.done().await?;
-        let begin = clock::seconds();
-        program.submit(&StepParams::default());
-        exec.done().await?;
-        program.check()?;
-        best = best.min(clock::seconds() - begin);
-    }
-    Ok(best)
 }
 
 /// Repeated measurements: at least three, more while they are short.
@@ -150,31 +141,4 @@ impl Sub for Counts {
             allocations: less(self.allocations, o.allocations),
         }
     }
-}
-
-/// Where the time of a LoRA step's kernels goes.
-async fn profile(exec: &Exec, model: &LoadedModel, a: &BenchArgs) -> Result<()> {
-    let mut trainer = learn::trainer(model, a).await?;
-    let timed = trainer.profile().await?;
-    print_profile("LoRA step", &timed);
-    exec.check()?;
-    learn::forget(trainer, model);
-    Ok(())
-}
-
-fn print_profile(title: &str, timed: &[Timed]) {
-    let mut by: BTreeMap<&str, (f64, usize, f64)> = BTreeMap::new();
-    for d in timed {
-        let e = by.entry(&d.kernel).or_default();
-        *e = (e.0 + d.seconds, e.1 + 1, e.2 + d.flops);
-    }
-    let total: f64 = by.values().map(|e| e.0).sum();
-    let mut rows: Vec<_> = by.into_iter().collect();
-    rows.sort_by(|a, b| b.1.0.total_cmp(&a.1.0));
-    say!("\n{title}: {:.2} ms in its kernels", total * 1e3);
-    for (kernel, (seconds, count, flops)) in rows {
-        let rate = if flops > 0.0 { format!("{:.1} GFLOP/s", flops / seconds / 1e9) } else { String::new() };
-        say!("  {:>9.3} ms {:>5.1} %  {count:>5} ×  {kernel}  {rate}", seconds * 1e3, 100.0 * seconds / total);
-    }
-    say!();
 }

@@ -1,6 +1,6 @@
 //! The table that a person reads, line by line as figures come in, and the JSON object with the same figures.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::bench::machine;
 use crate::files::mib;
@@ -9,14 +9,14 @@ use fledgling::graph::Exec;
 /// See the module.
 pub struct Report {
     quiet: bool,
-    json: Map<String, Value>,
+    json: Value,
 }
 
 impl Report {
     /// `quiet`: JSON alone.
     pub fn new(exec: &Exec, quiet: bool) -> Report {
         let on = exec.info();
-        let mut r = Report { quiet, json: Map::new() };
+        let mut r = Report { quiet, json: json!({}) };
         let (cpu, cores) = machine::processor();
         for (key, value) in [
             ("where", json!("native")),
@@ -63,19 +63,24 @@ impl Report {
 
     /// A figure of the JSON object alone.
     pub fn put(&mut self, key: &str, value: Value) {
-        self.json.insert(key.into(), value);
+        self.json[key] = value;
     }
 
     /// A figure that was put before.
     pub fn number(&self, key: &str) -> Option<f64> {
-        self.json.get(key)?.as_f64()
+        self.json[key].as_f64()
+    }
+
+    /// The object so far.
+    pub fn so_far(&self) -> &Value {
+        &self.json
     }
 
     /// The object, with how busy the machine was at the end.
     pub fn finish(mut self) -> Value {
-        if let Some(Value::Array(load)) = self.json.get_mut("load_average") {
+        if let Value::Array(load) = &mut self.json["load_average"] {
             load.push(json!(machine::load_average()));
         }
-        Value::Object(self.json)
+        self.json
     }
 }

@@ -1,0 +1,60 @@
+//! Benchmarks of the device: what the page and the peers' benchmark measure.
+
+use std::future::Future;
+
+use wasm_bindgen::prelude::*;
+
+use super::convert::{js_error, to_js};
+use crate::Result;
+use crate::graph::Exec;
+use crate::ops::device::{self, DeviceOptions};
+use crate::ops::measure;
+
+/// An opened device, to be measured.
+#[wasm_bindgen(js_name = DeviceBench)]
+pub struct WasmDeviceBench {
+    exec: Exec,
+    why: String,
+}
+
+#[wasm_bindgen(js_class = DeviceBench)]
+impl WasmDeviceBench {
+    /// `device`: auto, gpu or cpu. Kernel variants are measured first where `tuning` does not tell them.
+    pub async fn open(device: Option<String>, tuning: Option<String>) -> std::result::Result<WasmDeviceBench, JsValue> {
+        let open = async {
+            let options = DeviceOptions { device: device.as_deref().unwrap_or("auto").parse()?, ..DeviceOptions::default() };
+            let chosen = device::open(&options, super::device(None), |_| tuning).await?;
+            Ok(WasmDeviceBench { exec: chosen.exec, why: chosen.why })
+        };
+        open.await.map_err(js_error)
+    }
+
+    /// What a person is told about it, and why it was chosen.
+    pub fn info(&self) -> std::result::Result<JsValue, JsValue> {
+        let mut info = serde_json::to_value(self.exec.info()).unwrap_or_default();
+        info["reason"] = self.why.clone().into();
+        to_js(&info).map_err(js_error)
+    }
+
+    /// Bytes per second of a large copy, read and written.
+    pub fn copy(&self) -> js_sys::Promise {
+        self.number(|exec| async move { measure::copy(&exec).await })
+    }
+
+    /// Operations per second of fused multiply-adds in registers.
+    pub fn fma(&self) -> js_sys::Promise {
+        self.number(|exec| async move { measure::fma(&exec).await })
+    }
+
+    /// Operations per second of an f32 matmul of n × n.
+    pub fn matmul(&self, n: usize) -> js_sys::Promise {
+        self.number(move |exec| async move { measure::matmul(&exec, n).await })
+    }
+}
+
+impl WasmDeviceBench {
+    fn number<F: Future<Output = Result<f64>> + 'static>(&self, body: impl FnOnce(Exec) -> F) -> js_sys::Promise {
+        let measured = body(self.exec.clone());
+        wasm_bindgen_futures::future_to_promise(async move { measured.await.map(JsValue::from_f64).map_err(js_error) })
+    }
+}
