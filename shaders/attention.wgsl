@@ -44,7 +44,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
 #endrepeat
     for (var j = first; j < last; j += u32(KB)) {
 #repeat J KB
-      let kat$J = ((b * p.s + min(j + $Ju, p.s - 1u)) * p.kv_heads + kvh) * p.dim;
+      let kat$J = ((b * p.s + min(j + $Ju, last - 1u)) * p.kv_heads + kvh) * p.dim; // never a slot that nobody sees: it may hold no number
 #repeat I QB
       var s$I_$J = 0.0;
 #endrepeat

@@ -1,6 +1,6 @@
 // dw[n, k] += Σ_m dy[m, n]·x[m, k] with TN × 8 outputs per thread in registers and no barrier (SCALAR: TN × 1).
 // Grid: (⌈k/8⌉ / 32, ⌈n/TN⌉). Overwrites, or adds with ACC (parameter gradients do).
-// GROUP (real GPUs): a workgroup of 128 makes 8 × 32 outputs, sixteen threads share the sum over m of each. Grid: (⌈k/32⌉, ⌈n/8⌉).
+// GROUP (real GPUs): a workgroup of 128 makes 8 × 16 outputs, 32 threads share the sum over m of each. Grid: (⌈k/16⌉, ⌈n/8⌉).
 // Variants: {|SCALAR} {|ACC} {TN=1|TN=8}
 // Variants: {|ACC} GROUP,TN=8
 struct Params { m: u32, n: u32, k: u32, first: u32 } // sums over m from `first` on
@@ -15,19 +15,19 @@ struct Params { m: u32, n: u32, k: u32, first: u32 } // sums over m from `first`
 #endif
 
 #if GROUP
-var<workgroup> red: array<vec4<f32>, 1024>; // [8 rows of dw][16 lanes][8 fours of columns]
+var<workgroup> red: array<vec4<f32>, 1024>; // [8 rows of dw][32 lanes][4 fours of columns]
 
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
   let k4 = p.k >> 2u;
   let n0 = wid.y * 8u;
-  let lane = lid / 8u;
-  let c = min(wid.x * 8u + lid % 8u, k4 - 1u);
+  let lane = lid / 4u;
+  let c = min(wid.x * 4u + lid % 4u, k4 - 1u);
 #repeat J 8
   var a$J = vec4<f32>(0.0);
   let nc$J = min(n0 + $Ju, p.n - 1u);
 #endrepeat
-  for (var m = p.first + lane; m < p.m; m += 16u) {
+  for (var m = p.first + lane; m < p.m; m += 32u) {
     let v = x[m * k4 + c];
 #repeat J 8
     a$J += dy[m * p.n + nc$J] * v;
@@ -37,11 +37,11 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   red[$Ju * 128u + lid] = a$J;
 #endrepeat
   workgroupBarrier();
-  // 64 threads add up one four of columns of one row each.
-  let j = lid / 8u;
-  if (j < 8u && n0 + j < p.n && wid.x * 8u + lid % 8u < k4) {
+  // A quarter of the threads add up one four of columns of one row each.
+  let j = lid / 4u;
+  if (j < 8u && n0 + j < p.n && wid.x * 4u + lid % 4u < k4) {
     var sum = vec4<f32>(0.0);
-    for (var i = 0u; i < 16u; i++) { sum += red[j * 128u + i * 8u + lid % 8u]; }
+    for (var i = 0u; i < 32u; i++) { sum += red[j * 128u + i * 4u + lid % 4u]; }
     let at = (n0 + j) * k4 + c;
 #if ACC
     dw[at] += sum;

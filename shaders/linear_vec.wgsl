@@ -1,11 +1,13 @@
 // y = x·wᵀ for few rows (m = TM ≤ 8) on real GPUs: 32 threads side by side along k on ROWS weight rows, SLICES of these in a workgroup,
 // then their partial sums are added (SUBGROUPS: first inside the subgroup). See common/linear_io.wgsl for what is added; GLU as in linear.wgsl.
-// A thread takes eight columns at a time. Four bits of weight go to float as mantissa bits of a number in 1…2, which costs one shift and
+// A thread takes DEEP groups of eight columns at a time. Four bits of weight go to float as mantissa bits of a number in 1…2, which costs one shift and
 // one logical operation instead of a conversion: Σ x·q = 16·(Σ x·(1 + q/16) − Σ x), and the scale and the offset of a block come last.
+// TURN: y is stored transposed. So a few long rows of weights (LoRA's A) take the place of x, and the many rows of x that of w.
 // Grid: ⌈n/(ROWS·SLICES)⌉ workgroups, folded. Overwrites y. k must be a multiple of 8.
-// Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,RESIDUAL|EXTRA,BIAS,LORA,RESIDUAL} {TM=1|TM=8} ROWS=2,SLICES=4
-// Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,BIAS,LORA} GLU,TM=2,ROWS=2,SLICES=4 {ACT=RELU|ACT=SILU|ACT=GELU|ACT=GELU_TANH}
-// Variants: {WT=F32|WT=Q4} {|GLU,ACT=SILU} SUBGROUPS,TM=2 {ROWS=1,SLICES=4|ROWS=2,SLICES=4|ROWS=4,SLICES=2}
+// Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,RESIDUAL|EXTRA,BIAS,LORA,RESIDUAL} {TM=1|TM=8} ROWS=2,SLICES=4,DEEP=2
+// Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,BIAS,LORA} GLU,TM=2,ROWS=2,SLICES=4,DEEP=2 {ACT=RELU|ACT=SILU|ACT=GELU|ACT=GELU_TANH}
+// Variants: {WT=F32|WT=Q4} {|GLU,ACT=SILU} SUBGROUPS,TM=2 {ROWS=1,SLICES=4,DEEP=1|ROWS=2,SLICES=4,DEEP=4|ROWS=4,SLICES=2,DEEP=3}
+// Variants: WT=F32,TURN,ROWS=1,SLICES=2,DEEP=1 {|SUBGROUPS} {TM=8|TM=24}
 #include "common/linear_io.wgsl"
 #include "common/grid.wgsl"
 #if GLU
@@ -17,24 +19,44 @@ const THREADS: u32 = 32u * u32(SLICES);
 // [slice][sum][thread of 32]
 var<workgroup> red: array<f32, SUMS * THREADS>;
 
-#if WT == Q4
-// Σ x·w of eight columns of a block with the scale s, `sum` being that of the eight x.
-fn product(lo: vec4<f32>, hi: vec4<f32>, sum: f32, row: u32, g: u32) -> f32 {
-  let s = w_scale(row, g >> 2u);
-  let q = w[row * (p.k >> 3u) + g];
+// Eight weights of a row as they lie in memory, so that several loads are under way before the first is used.
+#if WT == F32
+struct Raw { v: W8 }
+fn raw(row: u32, g: u32) -> Raw { return Raw(w_load8(row, g, vec2<f32>(1.0, 0.0))); }
+#elif WT == F16 || WT == BF16
+struct Raw { q: vec4<u32> }
+fn raw(row: u32, g: u32) -> Raw { return Raw(w[row * (p.k >> 3u) + g]); }
+#elif WT == Q4
+struct Raw { q: u32, s: u32 }
+fn raw(row: u32, g: u32) -> Raw { return Raw(w[row * (p.k >> 3u) + g], w[p.s_off + row * (p.k >> 5u) + (g >> 2u)]); }
+#else
+struct Raw { lo: u32, hi: u32, s: u32 }
+fn raw(row: u32, g: u32) -> Raw {
+  let at = row * (p.k >> 2u) + 2u * g;
+  return Raw(w[at], w[at + 1u], w[p.s_off + row * (p.k >> 5u) + (g >> 2u)]);
+}
+#endif
+// Σ x·w of these eight columns, `sum` being that of the eight x.
+fn product(r: Raw, lo: vec4<f32>, hi: vec4<f32>, sum: f32) -> f32 {
+#if WT == F32
+  return dot(lo, r.v.lo) + dot(hi, r.v.hi);
+#elif WT == F16
+  let a = vec4<f32>(unpack2x16float(r.q.x), unpack2x16float(r.q.y));
+  return dot(lo, a) + dot(hi, vec4<f32>(unpack2x16float(r.q.z), unpack2x16float(r.q.w)));
+#elif WT == BF16
+  return dot(lo, bf16x4(r.q.x, r.q.y)) + dot(hi, bf16x4(r.q.z, r.q.w));
+#elif WT == Q4
+  let s = unpack2x16float(r.s);
   let one = vec4<u32>(0x3f800000u);
   let mask = vec4<u32>(0x780000u);
   // Bits 0–3, 8–11, 16–19, 24–27 are the first four values, those above them the others; bits 19–22 are a mantissa's first.
-  let a = bitcast<vec4<f32>>((vec4<u32>(q << 19u, q << 11u, q << 3u, q >> 5u) & mask) | one);
-  let b = bitcast<vec4<f32>>((vec4<u32>(q << 15u, q << 7u, q >> 1u, q >> 9u) & mask) | one);
+  let a = bitcast<vec4<f32>>((vec4<u32>(r.q << 19u, r.q << 11u, r.q << 3u, r.q >> 5u) & mask) | one);
+  let b = bitcast<vec4<f32>>((vec4<u32>(r.q << 15u, r.q << 7u, r.q >> 1u, r.q >> 9u) & mask) | one);
   return (dot(lo, a) + dot(hi, b) - sum) * (16.0 * s.x) + sum * s.y;
-}
 #else
-fn product(lo: vec4<f32>, hi: vec4<f32>, sum: f32, row: u32, g: u32) -> f32 {
-  let v = w_load8(row, g, w_scale(row, g >> 2u));
-  return dot(lo, v.lo) + dot(hi, v.hi);
-}
+  return (dot(lo, q8x4(r.lo)) + dot(hi, q8x4(r.hi))) * unpack2x16float(r.s).x;
 #endif
+}
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32
@@ -58,19 +80,32 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
 #endrepeat
 #endrepeat
   let groups = p.k >> 3u;
-  for (var g = lane; g < groups; g += 32u) {
+  for (var g0 = lane; g0 < groups; g0 += 32u * u32(DEEP)) {
+    // Groups beyond the end read the last one and meet an x of zero.
+#repeat D DEEP
+    let g$D = min(g0 + 32u * $Du, groups - 1u);
+#repeat J ROWS
+    let w$D_$J = raw(row$J, g$D);
+#if GLU
+    let u$D_$J = raw(row$J + p.n, g$D);
+#endif
+#endrepeat
+#endrepeat
+#repeat D DEEP
 #repeat I TM
     {
-      let lo = x[$Iu * XSTRIDE + 2u * g];
-      let hi = x[$Iu * XSTRIDE + 2u * g + 1u];
+      let live = g0 + 32u * $Du < groups;
+      let lo = select(vec4<f32>(0.0), x[$Iu * XSTRIDE + 2u * g$D], live);
+      let hi = select(vec4<f32>(0.0), x[$Iu * XSTRIDE + 2u * g$D + 1u], live);
       let sum = dot(lo + hi, vec4<f32>(1.0));
 #repeat J ROWS
-      acc$I_$J += product(lo, hi, sum, row$J, g);
+      acc$I_$J += product(w$D_$J, lo, hi, sum);
 #if GLU
-      up$I_$J += product(lo, hi, sum, row$J + p.n, g);
+      up$I_$J += product(u$D_$J, lo, hi, sum);
 #endif
 #endrepeat
     }
+#endrepeat
 #endrepeat
   }
   // One partial sum per thread, or per subgroup, then one thread per output adds them.
@@ -116,6 +151,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
       var u = 0.0;
       for (var j = 0u; j < parts; j++) { u += red[at + u32(TM * ROWS) * 32u + j]; }
       y[m * p.ldy + n] = act(v + extra(m, n)) * (u + extra(m, n + p.n));
+#elif TURN
+      y[n * p.ldy + m] = v;
 #else
       y[m * p.ldy + p.y0 + n] = v + extra(m, n);
 #endif

@@ -1,7 +1,7 @@
 // db_s[n, j] += step.lora · scale_s · Σ_m dy[m, n]·h[m, h_off + j] for every segment s.
 // A thread makes ⌈r/8⌉ rounds per m: long sums are several dispatches, from `first m` up to m, all but the first with ACC.
-// Grid: (⌈n / 32⌉, segments): one thread per output row, up to 8 ranks at a time; GROUP (real GPUs): eight threads share an output row's
-// sum over m. Overwrites, or adds with ACC.
+// Grid: (⌈n / 32⌉, segments): one thread per output row, up to 8 ranks at a time; GROUP (real GPUs): ⌈n / 16⌉ workgroups per segment,
+// and sixteen threads share an output row's sum over m. Overwrites, or adds with ACC.
 // Variants: {|ACC} {|GROUP}
 struct Seg { rows: vec4<u32>, b: vec4<u32> } // (row0, row1, h_off, r), (b_off, bits of scale, first m, –)
 struct Params { m: u32, n: u32, ldh: u32, nseg: u32, segs: array<Seg, 4> }
@@ -13,14 +13,14 @@ struct Params { m: u32, n: u32, ldh: u32, nseg: u32, segs: array<Seg, 4> }
 @group(0) @binding(auto) var<storage, read_write> db: array<f32>;  // B of every segment
 
 #if GROUP
-var<workgroup> red: array<f32, 2048>; // [8 lanes][8 ranks][32 rows]
+var<workgroup> red: array<f32, 2048>; // [16 lanes][8 ranks][16 rows]
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
   let g = p.segs[wid.y];
-  let column = lid % 32u;
-  let lane = lid / 32u;
-  let i0 = wid.x * 32u;
+  let column = lid % 16u;
+  let lane = lid / 16u;
+  let i0 = wid.x * 16u;
   if (g.rows.x + i0 >= g.rows.y) { return; }
   let n = min(g.rows.x + i0 + column, g.rows.y - 1u);
   let r = g.rows.w;
@@ -29,7 +29,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     var acc$J = 0.0;
     let hc$J = g.rows.z + min(j0 + $Ju, r - 1u);
 #endrepeat
-    for (var m = g.b.z + lane; m < p.m; m += 8u) {
+    for (var m = g.b.z + lane; m < p.m; m += 16u) {
       let d = dy[m * p.n + n];
 #repeat J 8
       acc$J += d * h[m * p.ldh + hc$J];
@@ -37,14 +37,14 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     }
     workgroupBarrier(); // the sums of the ranks before have been read
 #repeat J 8
-    red[lane * 256u + $Ju * 32u + column] = acc$J;
+    red[lane * 128u + $Ju * 16u + column] = acc$J;
 #endrepeat
     workgroupBarrier();
-    // A thread adds up one (rank, row).
-    let j = lid / 32u;
-    if (j0 + j < r && g.rows.x + i0 + column < g.rows.y) {
+    // Half of the threads add up one (rank, row) each.
+    let j = lid / 16u;
+    if (lid < 128u && j0 + j < r && g.rows.x + i0 + column < g.rows.y) {
       var acc = 0.0;
-      for (var i = 0u; i < 8u; i++) { acc += red[i * 256u + lid]; }
+      for (var i = 0u; i < 16u; i++) { acc += red[i * 128u + lid]; }
       acc *= bitcast<f32>(g.b.y) * step.lora;
       let at = g.b.x + (i0 + column) * r + j0 + j;
 #if ACC

@@ -258,7 +258,12 @@ impl Engine {
             let fits = BUCKETS.iter().rev().find(|b| **b <= left && **b <= SOFTWARE_CHUNK);
             return fits.copied().unwrap_or(BUCKETS[0]);
         }
-        BUCKETS.iter().copied().find(|b| *b >= left).unwrap_or(BUCKETS[BUCKETS.len() - 1])
+        // The widest activation of a chunk is one binding.
+        let config = self.loaded.model.config();
+        let widest = (2 * config.intermediate_size).max(config.hidden_size + 2 * config.kv_width()) as u64 * 4;
+        let fits = |b: &usize| *b == BUCKETS[0] || *b as u64 * widest <= self.exec.max_binding();
+        let most = BUCKETS.iter().copied().rev().find(fits).unwrap_or(BUCKETS[0]);
+        BUCKETS.iter().copied().find(|b| *b >= left).map_or(most, |b| b.min(most))
     }
 
     /// Writes the inputs of a prefill chunk: tokens `from..from + count` of `prompt` in a program of `m` rows.

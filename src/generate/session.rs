@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::engine::{End, Engine, NONE};
 use super::options::{Candidate, Event, FinishReason, GenerateOptions, Seconds};
 use crate::clock;
-use crate::graph::{Mem, Program, Transfer};
+use crate::graph::{Mark, Mem, Program, Transfer};
 use crate::models::{ActiveAdapter, AdapterChoice, LoadedModel};
 use crate::nn::Move;
 use crate::tokenizer::{DecodeStream, StopMatcher};
@@ -43,8 +43,8 @@ struct Session {
     submitted: usize,
     /// Where the tokens of the last submitted step are on the device.
     last: Option<Mem>,
-    /// Where each token that has not been read yet will be mapped.
-    waiting: VecDeque<Mem>,
+    /// Where each token that has not been read yet will be mapped, and what has to be done by then.
+    waiting: VecDeque<(Mem, Mark)>,
     staging: [Mem; 2],
     /// ln p of every token: (limit, n).
     logps: Mem,
@@ -198,8 +198,8 @@ impl Generator {
         if !self.engine.exec.is_processor() && s.submitted < s.limit {
             s.submit(&mut self.engine)?;
         }
-        if let Some(staging) = s.waiting.pop_front() {
-            let bytes = self.engine.exec.map(&staging, (s.options.n * 4) as u64).await?;
+        if let Some((staging, mark)) = s.waiting.pop_front() {
+            let bytes = self.engine.exec.map(&staging, (s.options.n * 4) as u64, &mark).await?;
             let tokens: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
             let first = s.rows.iter().all(|r| r.tokens.is_empty());
             if let Err(e) = s.check_sampled(&self.engine, &tokens).await {
@@ -412,7 +412,7 @@ impl Session {
         program.submit_then(&step, &copies);
         self.last = Some(own.unwrap_or(token));
         self.submitted += 1;
-        self.waiting.push_back(staging);
+        self.waiting.push_back((staging, engine.exec.mark()));
         engine.exec.check()?;
         program.check()
     }

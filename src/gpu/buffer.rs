@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::Gpu;
+use super::{Gpu, Mark};
 use crate::counters::Counters;
 use crate::{Error, Result};
 
@@ -128,16 +128,16 @@ impl Gpu {
         let mut encoder = self.device().create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(buf.raw(), buf.offset() + offset, staging.raw(), 0, bytes.next_multiple_of(4));
         self.submit(encoder);
-        self.map(&staging, bytes).await
+        self.map(&staging, bytes, &Mark::default()).await
     }
 
     /// Maps a staging buffer, copies its first `bytes` bytes out and unmaps it.
-    pub async fn map(&self, staging: &Buf, bytes: u64) -> Result<Vec<u8>> {
+    pub async fn map(&self, staging: &Buf, bytes: u64, after: &Mark) -> Result<Vec<u8>> {
         let (send, receive) = futures_channel::oneshot::channel();
         staging.raw().slice(0..bytes.next_multiple_of(8).min(staging.bytes())).map_async(wgpu::MapMode::Read, move |r| {
             let _ = send.send(r.is_ok());
         });
-        self.wait();
+        self.wait_for(after);
         let mapped = receive.await.unwrap_or(false);
         self.check()?;
         if !mapped {

@@ -32,6 +32,8 @@ pub struct Caps {
     pub driver: String,
     /// A processor pretends to be a GPU: barriers are ruinous there.
     pub is_software: bool,
+    /// A card with memory of its own, as far as the platform says so (browsers do not).
+    pub is_discrete: bool,
     pub f16: bool,
     pub subgroups: bool,
     pub subgroup_min: u32,
@@ -67,6 +69,10 @@ impl Caps {
     }
 }
 
+/// A point in what has been submitted to a device; the default is all of it.
+#[derive(Clone, Debug, Default)]
+pub struct Mark(Option<wgpu::SubmissionIndex>);
+
 /// An opened device. Cloning shares it.
 #[derive(Clone)]
 pub struct Gpu(Rc<Inner>);
@@ -80,6 +86,7 @@ struct Inner {
     lost: Arc<Mutex<Option<String>>>,
     counters: Rc<Counters>,
     tuning: RefCell<Tuning>,
+    last: RefCell<Option<wgpu::SubmissionIndex>>,
 }
 
 impl Gpu {
@@ -143,6 +150,7 @@ impl Gpu {
         });
         let lower = format!("{} {} {}", info.name, info.driver, info.driver_info).to_lowercase();
         let caps = Caps {
+            is_discrete: info.device_type == wgpu::DeviceType::DiscreteGpu,
             is_software: info.device_type == wgpu::DeviceType::Cpu
                 || ["swiftshader", "llvmpipe", "lavapipe", "basic render"].iter().any(|s| lower.contains(s)),
             name: if info.name.is_empty() { "unnamed adapter".into() } else { info.name.clone() },
@@ -171,6 +179,7 @@ impl Gpu {
             lost,
             counters: Rc::default(),
             tuning: RefCell::new(tuning),
+            last: RefCell::default(),
         })))
     }
 
@@ -216,13 +225,26 @@ impl Gpu {
     /// Ends and submits an encoder.
     pub fn submit(&self, encoder: wgpu::CommandEncoder) {
         Counters::add(&self.0.counters.submits, 1);
-        self.0.queue.submit([encoder.finish()]);
+        let index = self.0.queue.submit([encoder.finish()]);
+        *self.0.last.borrow_mut() = Some(index);
+    }
+
+    /// What was submitted last, to be waited for by [`Gpu::wait_for`] while more is under way.
+    pub fn mark(&self) -> Mark {
+        Mark(self.0.last.borrow().clone())
     }
 
     /// Natively, drives the device until everything submitted is done; in a browser the event loop does.
     pub fn wait(&self) {
+        self.wait_for(&Mark::default());
+    }
+
+    /// As [`Gpu::wait`], but only for what was submitted up to `mark`.
+    pub fn wait_for(&self, mark: &Mark) {
+        #[cfg(target_arch = "wasm32")]
+        let _ = mark;
         #[cfg(not(target_arch = "wasm32"))]
-        if let Err(e) = self.0.device.poll(wgpu::PollType::wait_indefinitely())
+        if let Err(e) = self.0.device.poll(wgpu::PollType::Wait { submission_index: mark.0.clone(), timeout: None })
             && let Ok(mut l) = self.0.lost.lock()
         {
             l.get_or_insert(format!("waiting for the device: {e}"));

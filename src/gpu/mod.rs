@@ -7,6 +7,6 @@ pub mod preprocess;
 mod tuning;
 
 pub use buffer::Buf;
-pub use device::{Caps, Gpu, GpuOptions};
+pub use device::{Caps, Gpu, GpuOptions, Mark};
 pub use kernel::{Kernel, KernelKey};
 pub use tuning::Tuning;

@@ -15,10 +15,10 @@ const CLASSES: &[(&str, &[&str])] = &[
     ("linear_dx", &["reg8", "reg4", "tile", "tile#x#"]),
     ("rows", &["serial", "group"]),
     ("embedding_dw", &["columns", "rows"]),
-    ("attention", &["rows#x#", "query"]),
+    ("attention", &["rows#x#", "query", "tile"]),
     ("attention_small", &["rows#x#", "query"]),
-    ("attention_dq", &["rows#x#"]),
-    ("attention_dkv", &["rows#x#"]),
+    ("attention_dq", &["rows#x#", "tile"]),
+    ("attention_dkv", &["rows#x#", "tile"]),
 ];
 
 /// `linear` of `linear.m8`: a forced entry may name the whole family.

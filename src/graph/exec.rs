@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::counters::Counters;
 use crate::cpu::{self, Cpu};
-use crate::gpu::{self, Gpu};
+use crate::gpu::{self, Gpu, Mark};
 use crate::{Error, Result};
 
 /// Where a tape runs.
@@ -186,6 +186,8 @@ impl Exec {
     /// buffer is a guess that grows with the device (1 GiB where that is 2 GiB, 128 MiB where only WebGPU's least is promised).
     pub fn activation_memory(&self) -> u64 {
         match self {
+            // Cards have several times what one buffer may have.
+            Exec::Gpu(g) if g.caps().is_discrete => g.caps().max_buffer.clamp(1 << 30, 4 << 30),
             Exec::Gpu(g) => (g.caps().max_buffer / 2).clamp(128 << 20, 4 << 30),
             // Of a browser's 4 GiB of wasm memory the model takes its part.
             _ if cfg!(target_arch = "wasm32") => 512 << 20,
@@ -261,15 +263,20 @@ impl Exec {
         }
     }
 
-    /// Reads the first `bytes` bytes of staging memory.
+    /// Reads the first `bytes` bytes of staging memory, once everything up to `after` is done.
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub async fn map(&self, staging: &Mem, bytes: u64) -> Result<Vec<u8>> {
+    pub async fn map(&self, staging: &Mem, bytes: u64, after: &Mark) -> Result<Vec<u8>> {
         match self {
-            Exec::Gpu(g) => g.map(staging.gpu(), bytes).await,
+            Exec::Gpu(g) => g.map(staging.gpu(), bytes, after).await,
             _ => Ok(staging.cpu().read(0, bytes)),
         }
+    }
+
+    /// What was submitted last: for [`Exec::map`].
+    pub fn mark(&self) -> Mark {
+        if let Exec::Gpu(g) = self { g.mark() } else { Mark::default() }
     }
 
     /// Sends pending writes to the device. A loader calls it every few MiB: until then, written bytes wait in host memory.

@@ -16,6 +16,7 @@ mod step;
 mod tape;
 mod tensor;
 
+pub use crate::gpu::Mark;
 pub use backward::Back;
 pub use cpu_io::CpuIo;
 pub use exec::{DeviceInfo, Exec, Mem, Transfer};

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use super::profile::{Layout, Profile};
 use super::program_cpu::CpuProgram;
 use super::program_gpu::GpuProgram;
-use super::{Desc, Exec, Mem, Place, Plan, StepParams, Tape, Tensor, Transfer, Val};
+use super::{Desc, Exec, Mark, Mem, Place, Plan, StepParams, Tape, Tensor, Transfer, Val};
 use crate::{Result, clock};
 
 /// How a program is submitted.
@@ -252,7 +252,7 @@ impl Program {
         self.check()?;
         let mut out = Vec::with_capacity(names.len());
         for (port, staging) in ports {
-            let bytes = self.exec.map(staging, port.desc.len() as u64 * 4).await?;
+            let bytes = self.exec.map(staging, port.desc.len() as u64 * 4, &Mark::default()).await?;
             out.push(bytemuck::pod_collect_to_vec(&bytes));
         }
         Ok(out)

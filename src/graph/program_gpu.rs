@@ -11,7 +11,7 @@ use super::tensor::Chunk;
 use super::{Desc, Mem, Place, StepParams, Tape, Transfer, Val};
 use crate::counters::Counters;
 use crate::gpu::preprocess::Binding;
-use crate::gpu::{Buf, Gpu, Kernel};
+use crate::gpu::{Buf, Gpu, Kernel, Mark};
 use crate::{Error, Result};
 
 struct Dispatch {
@@ -129,7 +129,7 @@ impl GpuProgram {
             encoder.resolve_query_set(&set, 0..count, &resolve, 0);
             encoder.copy_buffer_to_buffer(&resolve, 0, staging.raw(), 0, u64::from(count) * 8);
             self.gpu.submit(encoder);
-            let bytes = self.gpu.map(&staging, u64::from(count) * 8).await?;
+            let bytes = self.gpu.map(&staging, u64::from(count) * 8, &Mark::default()).await?;
             let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
             let first = *start.get_or_insert(ticks[0]);
             for (i, d) in chunk.iter().enumerate() {

@@ -272,7 +272,7 @@ impl Model {
             return Ok(tape.push(GatherLogps, &[logits, targets])?[0]);
         }
         let head = tape.tensor(&self.head());
-        Ok(tape.push(LinearLogps { saved }, &[hidden, head, targets])?[0])
+        Ok(tape.push(LinearLogps::on(self.exec(), saved), &[hidden, head, targets])?[0])
     }
 
     /// An empty key/value cache.

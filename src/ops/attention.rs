@@ -144,6 +144,13 @@ impl Sizes {
             cx.cost(self.flops(), 4.0 * (2 * cx.inputs[0].desc.len() + 2 * self.batch * self.s * self.kv_heads * self.dim) as f64);
             return Ok(());
         }
+        if self.t > 8 && self.tiled(cx.gpu(), "attention", 1) {
+            let groups = self.rows().div_ceil(TILE);
+            let key = self.tile_key(KernelKey::new("attention_tile").flag("CACHED", self.cached));
+            cx.dispatch(key, &self.params(groups, (0, self.rows())), &bufs, self.grid(cx.gpu(), groups));
+            cx.cost(self.flops(), 4.0 * (2 * cx.inputs[0].desc.len() + 2 * self.batch * self.s * self.kv_heads * self.dim) as f64);
+            return Ok(());
+        }
         let small = self.rows() <= 32;
         let (qb, kb) = tile(cx.gpu(), if small { "attention_small" } else { "attention" });
         if !self.cached {
@@ -161,7 +168,18 @@ impl Sizes {
     fn by_query(&self, gpu: &Gpu) -> bool {
         let class = if self.t <= 8 { "attention_small" } else { "attention" };
         let fits = self.vec4() && self.units() <= 128 && gpu.caps().max_threads >= 128;
-        fits && gpu.tuning().borrow().pick(class, "rows8x8", if self.t <= 8 { "query" } else { "rows1x8" }) == "query"
+        fits && gpu.tuning().borrow().pick(class, "rows8x8", if self.t <= 8 { "query" } else { "tile" }) == "query"
+    }
+
+    /// Tiles in workgroup memory, with `owned` of them that hold whole heads? So on real GPUs, for the usual widths of heads.
+    fn tiled(&self, gpu: &Gpu, class: &str, owned: usize) -> bool {
+        let memory = owned * TILE * (self.units() + 1) * 16 + 6 * 1024;
+        let fits = self.vec4() && matches!(self.units(), 8 | 16 | 32) && gpu.caps().max_threads >= 128;
+        fits && memory <= gpu.caps().workgroup_memory as usize && gpu.tuning().borrow().pick(class, "rows8x8", "tile") == "tile"
+    }
+
+    fn tile_key(&self, key: KernelKey) -> KernelKey {
+        key.def("UNITS", self.units()).def("EACH_", self.units() / 4)
     }
 
     /// The barrier-free form of a kernel, with a tile of (rows, keys) per thread.
@@ -169,11 +187,10 @@ impl Sizes {
         key.flag("SCALAR", !self.vec4()).def("WG", threads(gpu)).def("QB", tile.0).def("KB", tile.1)
     }
 
-    /// A gradient kernel; `groups` from its tile, `work` is its cost relative to the forward pass.
-    fn gradient(&self, cx: &mut Lower<'_>, key: KernelKey, tile: (usize, usize), groups: usize, rows: (usize, usize), work: f64) {
+    /// A gradient kernel; `groups` is the number of its workgroups, `work` its cost relative to the forward pass.
+    fn gradient(&self, cx: &mut Lower<'_>, key: KernelKey, groups: usize, rows: (usize, usize), work: f64) {
         let mut bufs: Vec<Buf> = [3, 0, 1, 2, 4, 5].into_iter().map(|i| cx.input(i)).collect();
         bufs.extend((0..cx.outputs.len()).map(|i| cx.output(i)));
-        let key = self.key(cx.gpu(), key, tile);
         cx.dispatch(key, &self.params(groups, rows), &bufs.iter().collect::<Vec<_>>(), self.grid(cx.gpu(), groups));
         cx.cost(work * self.flops(), 4.0 * cx.inputs.iter().map(|i| i.desc.len() as f64).sum::<f64>());
     }
@@ -252,6 +269,9 @@ impl Sizes {
 fn threads(gpu: &Gpu) -> usize {
     if gpu.caps().is_software { 8 } else { 32 }
 }
+
+/// Rows or keys of a workgroup of the tiled kernels.
+const TILE: usize = 32;
 
 /// Keys that a thread can walk over: everything but for software adapters, whose loops end (see [`ROUNDS`]). Two loops over the channels
 /// per KB keys, two more per row at the ends.
@@ -412,10 +432,15 @@ impl Op for AttentionDq {
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let s = self.0.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc);
-        let key = KernelKey::new("attention_dq").flag("ACC", cx.acc[0]);
+        if s.tiled(cx.gpu(), "attention_dq", 2) {
+            let key = s.tile_key(KernelKey::new("attention_dq_tile").flag("ACC", cx.acc[0]));
+            s.gradient(cx, key, s.rows().div_ceil(TILE), (0, s.rows()), 1.5);
+            return Ok(());
+        }
         let tile = tile(cx.gpu(), "attention_dq");
         s.check_keys(cx.gpu(), "attention_dq", tile)?;
-        s.gradient(cx, key, tile, s.rows().div_ceil(threads(cx.gpu()) * tile.0), (0, s.rows()), 1.5);
+        let key = s.key(cx.gpu(), KernelKey::new("attention_dq").flag("ACC", cx.acc[0]), tile);
+        s.gradient(cx, key, s.rows().div_ceil(threads(cx.gpu()) * tile.0), (0, s.rows()), 1.5);
         Ok(())
     }
 
@@ -451,6 +476,11 @@ impl Op for AttentionDkv {
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let s = self.0.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc);
+        if s.tiled(cx.gpu(), "attention_dkv", 2) {
+            let key = KernelKey::new("attention_dkv_tile").flag("ACC_K", cx.acc[0]).flag("ACC_V", cx.acc[1]);
+            s.gradient(cx, s.tile_key(key), s.s.div_ceil(TILE), (0, s.rows()), 2.0);
+            return Ok(());
+        }
         let (qb, kb) = tile(cx.gpu(), "attention_dkv");
         // A thread clears its keys and then walks over all rows, QB at a time.
         let (clear, each) = (2 * kb * s.units(), 1 + 2 * s.units());
@@ -459,7 +489,8 @@ impl Op for AttentionDkv {
         for i in 0..many {
             let key = KernelKey::new("attention_dkv").flag("ACC_K", cx.acc[0] || i > 0).flag("ACC_V", cx.acc[1] || i > 0);
             let rows = (i * step, s.rows().min((i + 1) * step));
-            s.gradient(cx, key, (qb, kb), s.s.div_ceil(threads(cx.gpu()) * kb), rows, 2.0 / many as f64);
+            let key = s.key(cx.gpu(), key, (qb, kb));
+            s.gradient(cx, key, s.s.div_ceil(threads(cx.gpu()) * kb), rows, 2.0 / many as f64);
         }
         Ok(())
     }

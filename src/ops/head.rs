@@ -6,11 +6,13 @@ use super::{row_grid, serial_rows};
 use crate::cpu::kernels::{Packed, gemm, head};
 use crate::cpu::{Pool, scratch};
 use crate::gpu::{Buf, KernelKey};
-use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
+use crate::graph::{Back, CpuIo, Desc, Exec, HostIo, Lower, Op};
 use crate::{Error, Result};
 
 /// Bytes of logits held at a time, about.
 const LOGITS_BYTES: usize = 32 << 20;
+/// The same on a real GPU: a chunk's gradient is a sum over the whole vocabulary for its rows, and few rows are too little work for one.
+const LOGITS_BYTES_GPU: u64 = 128 << 20;
 
 /// `logp[r] = log softmax(h·Wᵀ)[r, target_r]`. Inputs: h (R, C), W (V, C) of any type, targets (R) u32 (0xffffffff = ignored:
 /// logp 0, no gradient). Outputs: logp (R) and, with `saved`, ∂logp[r]/∂h[r] (R, C).
@@ -21,18 +23,32 @@ const LOGITS_BYTES: usize = 32 << 20;
 #[derive(Clone, Debug)]
 pub struct LinearLogps {
     pub saved: bool,
+    /// Bytes of logits to hold at a time, about.
+    logits: usize,
+}
+
+impl LinearLogps {
+    pub fn new(saved: bool) -> Self {
+        LinearLogps { saved, logits: LOGITS_BYTES }
+    }
+
+    /// With as many logits at a time as suit a device.
+    pub fn on(exec: &Exec, saved: bool) -> Self {
+        let logits = if exec.is_processor() { LOGITS_BYTES } else { LOGITS_BYTES_GPU.min(exec.max_binding()) as usize };
+        LinearLogps { saved, logits }
+    }
 }
 
 /// Rows of a chunk: a multiple of 64, so that ranges of buffers are aligned.
-fn chunk_rows(rows: usize, vocab: usize) -> usize {
-    (LOGITS_BYTES / 4 / vocab.max(1) / 64 * 64).max(64).min(rows)
+fn chunk_rows(rows: usize, vocab: usize, bytes: usize) -> usize {
+    (bytes / 4 / vocab.max(1) / 64 * 64).max(64).min(rows)
 }
 
 /// Logits of rows of h on the processor, a chunk at a time: `each(first row, logits)`.
 fn in_chunks(pool: &Pool, h: &[f32], w: Packed<'_>, mut each: impl FnMut(usize, &mut [f32])) {
     let (c, v) = (w.cols, w.rows);
     let total = h.len().checked_div(c).unwrap_or(0);
-    let step = chunk_rows(total, v).max(1);
+    let step = chunk_rows(total, v, LOGITS_BYTES).max(1);
     scratch::with(step * v, |logits| {
         for first in (0..total).step_by(step) {
             let n = step.min(total - first);
@@ -63,13 +79,13 @@ impl Op for LinearLogps {
 
     fn scratch(&self, inputs: &[&Desc], _outputs: &[&Desc]) -> Vec<Desc> {
         let v = inputs[1].shape[0];
-        vec![Desc::f32(&[chunk_rows(inputs[0].rows(), v), v])]
+        vec![Desc::f32(&[chunk_rows(inputs[0].rows(), v, self.logits), v])]
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let (h, w, t, logp, logits) = (cx.input(0), cx.inputs[1].clone(), cx.input(2), cx.output(0), cx.temp(0));
         let (rows, c, v) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols(), w.desc.shape[0]);
-        let step = chunk_rows(rows, v);
+        let step = chunk_rows(rows, v, self.logits);
         let key = KernelKey::new("logps").flag("SERIAL", serial_rows(cx.gpu())).flag("GRAD", self.saved);
         for first in (0..rows).step_by(step.max(1)) {
             let n = step.min(rows - first);
@@ -140,9 +156,9 @@ impl Op for LinearLogps {
         };
         if b.wants(1) {
             let dw = b.sink(1);
-            b.emit(LinearLogpsBwd { dw: true }, &[h, w, t, dlogp], &[dh, dw])
+            b.emit(LinearLogpsBwd { dw: true, logits: self.logits }, &[h, w, t, dlogp], &[dh, dw])
         } else {
-            b.emit(LinearLogpsBwd { dw: false }, &[h, w, t, dlogp], &[dh])
+            b.emit(LinearLogpsBwd { dw: false, logits: self.logits }, &[h, w, t, dlogp], &[dh])
         }
     }
 }
@@ -164,6 +180,7 @@ fn row(h: &[f64], w: &[f64], v: usize, target: f64) -> Option<(f64, Vec<f64>)> {
 /// Backward of [`LinearLogps`] with the logits computed again. Inputs: h, W, targets, dlogp. Outputs: dh, and dW with `dw`.
 struct LinearLogpsBwd {
     dw: bool,
+    logits: usize,
 }
 
 impl Op for LinearLogpsBwd {
@@ -177,14 +194,14 @@ impl Op for LinearLogpsBwd {
     }
 
     fn scratch(&self, inputs: &[&Desc], outputs: &[&Desc]) -> Vec<Desc> {
-        LinearLogps { saved: false }.scratch(inputs, outputs)
+        LinearLogps { saved: false, logits: self.logits }.scratch(inputs, outputs)
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let (h, w, t, dlogp, logits) = (cx.input(0), cx.inputs[1].clone(), cx.input(2), cx.input(3), cx.temp(0));
         let (rows, c, v) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols(), w.desc.shape[0]);
         let (dh, acc) = (cx.output(0), cx.acc.clone());
-        let step = chunk_rows(rows, v);
+        let step = chunk_rows(rows, v, self.logits);
         let key = KernelKey::new("logps").flag("SERIAL", serial_rows(cx.gpu())).flag("GRAD", true).flag("SCALED", true);
         for first in (0..rows).step_by(step.max(1)) {
             let n = step.min(rows - first);

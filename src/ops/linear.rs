@@ -361,12 +361,12 @@ impl Op for LoraDb {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let (m, n, ldh) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols(), cx.inputs[1].desc.cols());
         let rows = self.segs.iter().map(|s| s.row1 - s.row0).max().unwrap_or(0);
-        let grid = [rows.div_ceil(32) as u32, self.segs.len() as u32, 1];
+        let group = !super::serial_rows(cx.gpu());
+        let grid = [rows.div_ceil(if group { 16 } else { 32 }) as u32, self.segs.len() as u32, 1];
         let eights = self.segs.iter().map(|s| s.r.div_ceil(8)).max().unwrap_or(1);
         for (first, end) in pieces(m, eights) {
             let params = matmul::lora_params((first, end), n, ldh, &self.segs);
-            let key =
-                crate::gpu::KernelKey::new("lora_db").flag("ACC", cx.acc[0] || first > 0).flag("GROUP", !super::serial_rows(cx.gpu()));
+            let key = crate::gpu::KernelKey::new("lora_db").flag("ACC", cx.acc[0] || first > 0).flag("GROUP", group);
             cx.dispatch(key, &params, &[&cx.input(0), &cx.input(1), &cx.output(0)], grid);
         }
         Ok(())

@@ -108,6 +108,32 @@ pub(super) fn lora_params((first, m): (usize, usize), n: usize, ldh: usize, segs
     p
 }
 
+/// Groups of eight columns that a thread of `linear_vec` takes at a time: as many as keep loads under way without idle ones at the end.
+fn deep(k: usize) -> usize {
+    let rounds = |d: usize| (k / 8).div_ceil(32 * d) * d;
+    (1..=4).rev().min_by_key(|d| rounds(*d)).unwrap_or(1)
+}
+
+/// Most rows of W that [`thin`] takes.
+const THIN: usize = 32;
+
+/// `y = x·Wᵀ` for few rows of a plain W and many of x (LoRA's A): `linear_vec` with x and W in each other's place.
+fn thin(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf, subgroups: bool) {
+    let (n, k) = (w.desc.shape[0], w.desc.cols());
+    let key = KernelKey::new("linear_vec")
+        .def("WT", "F32")
+        .flag("TURN", true)
+        .flag("SUBGROUPS", subgroups)
+        .def("TM", n)
+        .def("ROWS", 1)
+        .def("SLICES", 2)
+        .def("DEEP", 1);
+    let mut params = [n, m, k, n, 0, 0, 0, 0].map(|v| v as u32).to_vec();
+    seg_words(&[], 0, &mut params);
+    cx.dispatch(key, &params, &[&w.chunks[0].buf, x, y], cx.gpu().grid(m.div_ceil(2), 1));
+    cx.cost(2.0 * (m * n * k) as f64, 4.0 * (m * (k + n) + n * k) as f64);
+}
+
 /// `y = x·Wᵀ` and the extras, one dispatch per chunk of W.
 pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf, extras: &Extras<'_>) -> Result<()> {
     let (n_all, k) = (w.desc.shape[0], w.desc.cols());
@@ -118,6 +144,12 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
     }
     let scalar = !k.is_multiple_of(8);
     let variant = cx.gpu().tuning().borrow().pick(forward_class(m), "reg8x8", if m <= 8 { "vec" } else { "tile" }).to_string();
+    let plain = extras.bias.is_none() && extras.lora.is_none() && extras.residual.is_none() && extras.glu.is_none();
+    if plain && m > 64 && n_all <= THIN && w.chunks.len() == 1 && w.desc.dtype == DType::F32 && !scalar && variant.starts_with("tile") {
+        let subgroups = cx.caps().subgroups && cx.caps().subgroup_min >= 16;
+        thin(cx, m, x, w, y, subgroups);
+        return Ok(());
+    }
     for chunk in &w.chunks {
         let n = if extras.glu.is_some() { chunk.rows / 2 } else { chunk.rows };
         let extra = extras.bias.is_some() || extras.lora.is_some() || extras.residual.is_some();
@@ -129,6 +161,8 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
             ("linear_tile", [n.div_ceil(16 * tn) as u32, m.div_ceil(16 * tm) as u32, 1], (tm, tn))
         } else if variant.starts_with("vec") && !scalar && m <= 8 {
             let (rows, slices) = pair_of(&variant, "vecsub").or_else(|| pair_of(&variant, "vec")).unwrap_or((2, 4));
+            // Partial sums of all rows of x fit into 16 KiB of workgroup memory.
+            let slices = if m * rows * slices > 64 { (64 / (m * rows)).max(1) } else { slices };
             ("linear_vec", cx.gpu().grid(n.div_ceil(rows * slices), 1), (rows, slices))
         } else {
             let (tm, tn) = pair_of(&variant, "reg").unwrap_or((8, 8));
@@ -145,7 +179,7 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
             .flag("GLU", extras.glu.is_some())
             .flag("SUBGROUPS", name == "linear_vec" && variant.starts_with("vecsub") && cx.caps().subgroups);
         key = match name {
-            "linear_vec" => key.def("TM", m).def("ROWS", tile.0).def("SLICES", tile.1),
+            "linear_vec" => key.def("TM", m).def("ROWS", tile.0).def("SLICES", tile.1).def("DEEP", deep(k)),
             _ => key.def("TM", tile.0).def("TN", tile.1),
         };
         if let Some(act) = extras.glu {
@@ -203,7 +237,7 @@ pub(super) fn dw(cx: &mut Lower<'_>, [m, n, k]: [usize; 3], dy: &Buf, x: &Buf, d
     let tn = 8.min(n);
     let group = !scalar && !super::serial_rows(cx.gpu());
     let grid = if group {
-        [k.div_ceil(32) as u32, n.div_ceil(8) as u32, 1]
+        [k.div_ceil(16) as u32, n.div_ceil(8) as u32, 1]
     } else {
         [k.div_ceil(if scalar { 1 } else { 8 }).div_ceil(32) as u32, n.div_ceil(tn) as u32, 1]
     };

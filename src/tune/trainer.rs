@@ -11,7 +11,7 @@ use super::kl::RowCache;
 use super::objective::{Micro, Objective, StepMetrics};
 use super::schedule::Schedule;
 use crate::clock;
-use crate::graph::{Desc, Exec, Mem, Plan, Profile, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Transfer};
+use crate::graph::{Desc, Exec, Mark, Mem, Plan, Profile, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Transfer};
 use crate::lru::Lru;
 use crate::models::{Model, TrainInputs};
 use crate::nn::LoraSet;
@@ -460,7 +460,7 @@ impl<O: Objective> Trainer<O> {
         let params = self.params();
         self.optimizer.submit_then(&params, &[Transfer::new(&self.optimizer.output_mem("norm"), &staging, at, 4)]);
         self.optimizer.check()?;
-        let bytes = self.exec().map(&staging, at + 4).await?;
+        let bytes = self.exec().map(&staging, at + 4, &Mark::default()).await?;
         let values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
         let mut words = Vec::with_capacity(micros.len());
         let (mut from, mut moved, mut judged) = (0, 0.0, 0);

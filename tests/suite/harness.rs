@@ -84,9 +84,9 @@ pub async fn other_form() -> Gpu {
         return gpu;
     }
     let kernels = if gpu().await.caps().is_software {
-        "rows=group,linear.m1=vec,linear.m8=vec,linear.big=tile,linear_dx=tile,attention=query,attention_small=query"
+        "rows=group,linear.m1=vec,linear.m8=vec,linear.big=tile,linear_dx=tile,attention=tile,attention_small=query,attention_dq=tile,attention_dkv=tile"
     } else {
-        "rows=serial,linear=reg8x8,linear_dx=reg8,attention=rows8x8,attention_small=rows1x8"
+        "rows=serial,linear=reg8x8,linear_dx=reg8,attention=rows8x8,attention_small=rows1x8,attention_dq=rows8x8,attention_dkv=rows8x8"
     };
     let without = vec!["f16".into(), "subgroups".into()];
     let gpu = gpu_with(&fledgling::gpu::GpuOptions { kernels: Some(kernels.into()), without, ..Default::default() }).await;

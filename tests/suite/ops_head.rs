@@ -21,15 +21,12 @@ fl_test!(
                 }
                 let ins = [rand(&mut rng, &[rows, c], 1.0), weight(&mut rng, dtype, v, c, 1.0), ints(&[rows], &targets)];
                 check(&gpu, &format!("linear_logps {} {rows}×{c}×{v}, frozen head", dtype.name()), &ins, 3e-5, |t, x| {
-                    Ok(vec![t.push(LinearLogps { saved: true }, x)?[0]])
+                    Ok(vec![t.push(LinearLogps::new(true), x)?[0]])
                 })
                 .await;
             }
             let ins = [rand(&mut rng, &[rows, c], 1.0), rand(&mut rng, &[v, c], 1.0), ints(&[rows], &targets)];
-            check(&gpu, &format!("linear_logps {rows}×{c}×{v}, trained head"), &ins, 3e-5, |t, x| {
-                t.push(LinearLogps { saved: false }, x)
-            })
-            .await;
+            check(&gpu, &format!("linear_logps {rows}×{c}×{v}, trained head"), &ins, 3e-5, |t, x| t.push(LinearLogps::new(false), x)).await;
         }
     }
 );
@@ -44,7 +41,7 @@ fl_test!(
         let mut ins = [rand(&mut rng, &[rows, c], 1.0), rand(&mut rng, &[v, c], 1.0), ints(&[rows], &targets)];
         ins[1].grad = false;
         ins[0].grad = false; // finite differences over 9 million logits would take minutes; the small cases have them
-        check(&gpu, "linear_logps in chunks", &ins, 3e-5, |t, x| t.push(LinearLogps { saved: true }, x)).await;
+        check(&gpu, "linear_logps in chunks", &ins, 3e-5, |t, x| t.push(LinearLogps::new(true), x)).await;
     }
 );
 
@@ -58,7 +55,7 @@ fl_test!(
             let ins = [rand(&mut rng, &[rows, c], 1.0), weight(&mut rng, dtype, v, c, 1.0), ints(&[rows], &[0, v as u32 - 1, 70])];
             for saved in [true, false] {
                 check(&gpu, &format!("linear_logps over parts of {}, saved {saved}", dtype.name()), &ins, 3e-5, |t, x| {
-                    Ok(vec![t.push(LinearLogps { saved }, x)?[0]])
+                    Ok(vec![t.push(LinearLogps::new(saved), x)?[0]])
                 })
                 .await;
             }
@@ -71,9 +68,9 @@ fl_test!(
         for case in fixture::cases("linear_gather_logps") {
             let ins = [case.input("x"), case.weight(), case.ints("labels")];
             let saved = !ins[1].grad;
-            case.check(&gpu, &ins, &["x", "w", ""], &["logps"], |t, v| Ok(vec![t.push(LinearLogps { saved }, v)?[0]])).await;
+            case.check(&gpu, &ins, &["x", "w", ""], &["logps"], |t, v| Ok(vec![t.push(LinearLogps::new(saved), v)?[0]])).await;
             let frozen = [ins[0].clone(), In { grad: false, ..ins[1].clone() }, ins[2].clone()];
-            case.check(&gpu, &frozen, &["x", "", ""], &["logps"], |t, v| Ok(vec![t.push(LinearLogps { saved: true }, v)?[0]])).await;
+            case.check(&gpu, &frozen, &["x", "", ""], &["logps"], |t, v| Ok(vec![t.push(LinearLogps::new(true), v)?[0]])).await;
         }
     }
 
@@ -84,7 +81,7 @@ fl_test!(
             let saved = !ins[1].grad;
             let counted = ins[2].data.iter().filter(|l| **l != f64::from(u32::MAX)).count();
             case.check(&gpu, &ins, &["x", "w", ""], &["loss"], |t, v| {
-                let logp = t.push(LinearLogps { saved }, v)?[0];
+                let logp = t.push(LinearLogps::new(saved), v)?[0];
                 let sum = t.push1(Reduce { fold: Fold::Sum, all: true }, &[logp])?;
                 Ok(vec![t.push1(Scale { factor: -1.0 / counted as f32 }, &[sum])?])
             })
