@@ -1,6 +1,6 @@
 // Attention of real GPUs for few queries: a workgroup of 128 threads per (query, head). See attention.wgsl for what is computed.
-// 128 keys at a time: four threads side by side on a key make its score, every thread then finds the maximum of all of them for itself
-// (broadcasts from workgroup memory cost less than the barriers of a tree), and p.dim threads side by side add up a row of v.
+// 128 keys at a time: eight threads side by side on a key make its score, and p.dim threads side by side add up a row of v. Loads of several
+// keys are under way at a time: with so few threads it is their latency that takes the time.
 // The sums of a thread live in registers; they are added across threads at the end. p.dim (in fours) must not exceed 128.
 // Grid: queries × heads workgroups, folded. Overwrites o.
 // Variants: {|CACHED}
@@ -10,8 +10,9 @@
 #if !CACHED
 @group(0) @binding(auto) var<storage, read_write> lse: array<f32>; // (batch, t, heads)
 #endif
-var<workgroup> parts: array<f32, 512>;         // four parts of every key's score
-var<workgroup> weights: array<f32, 128>;
+var<workgroup> parts: array<f32, 1024>;        // eight parts of every key's score
+var<workgroup> weights: array<f32, 192>;       // the last 64 stay those of no key
+var<workgroup> tops: array<f32, 16>;           // maxima of eight scores
 var<workgroup> sums: array<vec4<f32>, 128>;
 var<workgroup> totals: array<f32, 128>;
 
@@ -31,47 +32,59 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   var acc = vec4<f32>(0.0);
   var l = 0.0;
   var m = NEG;
+  if (lid < 64u) { weights[lid + 128u] = NEG; }
   for (var pass_ = 0u; pass_ < PASSES; pass_++) {
     let sp = span(row, pass_);
     for (var j0 = sp.x; j0 < sp.x + sp.y; j0 += 128u) {
       let count = min(sp.x + sp.y - j0, 128u);
-      // Scores: thread → part lid % 4 of the keys lid / 4, + 32, + 64, + 96.
-      var s0 = 0.0;
-      var s1 = 0.0;
-      var s2 = 0.0;
-      var s3 = 0.0;
-      let key = lid / 4u;
-      let k0 = ((base + j0 + min(key, count - 1u)) * p.kv_heads + kvh) * p.dim;
-      let k1 = ((base + j0 + min(key + 32u, count - 1u)) * p.kv_heads + kvh) * p.dim;
-      let k2 = ((base + j0 + min(key + 64u, count - 1u)) * p.kv_heads + kvh) * p.dim;
-      let k3 = ((base + j0 + min(key + 96u, count - 1u)) * p.kv_heads + kvh) * p.dim;
-      for (var c = lid % 4u; c < p.dim; c += 4u) {
+      // Scores: thread → part lid % 8 of the keys lid / 8, + 16, … + 112.
+      let key = lid / 8u;
+#repeat K 8
+      var s$K = 0.0;
+      let k$K = ((base + j0 + min(key + $Ku * 16u, count - 1u)) * p.kv_heads + kvh) * p.dim;
+#endrepeat
+      for (var c = lid % 8u; c < p.dim; c += 8u) {
         let x = q[qat + c];
-        s0 += dot(x, k_at(k0 + c));
-        s1 += dot(x, k_at(k1 + c));
-        s2 += dot(x, k_at(k2 + c));
-        s3 += dot(x, k_at(k3 + c));
+#repeat K 8
+        s$K += dot(x, k_at(k$K + c));
+#endrepeat
       }
       workgroupBarrier(); // weights of the round before have been used
-      parts[lid] = s0;
-      parts[lid + 128u] = s1;
-      parts[lid + 256u] = s2;
-      parts[lid + 384u] = s3;
+#repeat K 8
+      parts[lid + $Ku * 128u] = s$K;
+#endrepeat
       workgroupBarrier();
-      let mine = ((parts[4u * lid] + parts[4u * lid + 1u]) + (parts[4u * lid + 2u] + parts[4u * lid + 3u])) * (p.scale * LOG2E);
-      weights[lid] = select(NEG, mine, lid < count);
+      var mine = 0.0;
+#repeat K 8
+      mine += parts[lid * 8u + $Ku];
+#endrepeat
+      weights[lid] = select(NEG, mine * (p.scale * LOG2E), lid < count);
+      workgroupBarrier();
+      if (lid < 16u) {
+        var eight = NEG;
+#repeat K 8
+        eight = max(eight, weights[lid * 8u + $Ku]);
+#endrepeat
+        tops[lid] = eight;
+      }
       workgroupBarrier();
       var top = m;
-      for (var i = 0u; i < count; i++) { top = max(top, weights[i]); }
+#repeat K 16
+      top = max(top, tops[$K]);
+#endrepeat
       let keep = exp2(m - top);
       m = top;
       acc *= keep;
       l *= keep;
       if (lane < lanes) {
-        for (var i = lane; i < count; i += lanes) {
-          let weight = exp2(weights[i] - top);
-          l += weight;
-          acc += weight * v_at(((base + j0 + i) * p.kv_heads + kvh) * p.dim + d);
+        for (var i = lane; i < count; i += 4u * lanes) {
+          // Keys beyond the last have the weight of no key.
+#repeat K 4
+          let w$K = exp2(weights[i + $Ku * lanes] - top);
+          let x$K = v_at(((base + j0 + min(i + $Ku * lanes, count - 1u)) * p.kv_heads + kvh) * p.dim + d);
+#endrepeat
+          l += (w0 + w1) + (w2 + w3);
+          acc += (w0 * x0 + w1 * x1) + (w2 * x2 + w3 * x3);
         }
       }
     }

@@ -1,13 +1,14 @@
-// y = x·wᵀ for few rows (m = TM ≤ 8) on real GPUs: 32 threads side by side along k on ROWS weight rows, SLICES of these in a workgroup,
-// then their partial sums are added (SUBGROUPS: first inside the subgroup). See common/linear_io.wgsl for what is added; GLU as in linear.wgsl.
+// y = x·wᵀ for few rows (m = TM ≤ 8) on real GPUs: 32 threads side by side along k are a slice, SLICES of these a workgroup. SHARE of them
+// work on the same ROWS weight rows: what takes the time is the latency of loads, so a row should be under way all at once. Partial sums
+// are then added (SUBGROUPS: first inside the subgroup). See common/linear_io.wgsl for what is added; GLU as in linear.wgsl.
 // A thread takes DEEP groups of eight columns at a time. Four bits of weight go to float as mantissa bits of a number in 1…2, which costs one shift and
 // one logical operation instead of a conversion: Σ x·q = 16·(Σ x·(1 + q/16) − Σ x), and the scale and the offset of a block come last.
 // TURN: y is stored transposed. So a few long rows of weights (LoRA's A) take the place of x, and the many rows of x that of w.
-// Grid: ⌈n/(ROWS·SLICES)⌉ workgroups, folded. Overwrites y. k must be a multiple of 8.
-// Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,RESIDUAL|EXTRA,BIAS,LORA,RESIDUAL} {TM=1|TM=8} ROWS=2,SLICES=4,DEEP=2
-// Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,BIAS,LORA} GLU,TM=2,ROWS=2,SLICES=4,DEEP=2 {ACT=RELU|ACT=SILU|ACT=GELU|ACT=GELU_TANH}
-// Variants: {WT=F32|WT=Q4} {|GLU,ACT=SILU} SUBGROUPS,TM=2 {ROWS=1,SLICES=4,DEEP=1|ROWS=2,SLICES=4,DEEP=4|ROWS=4,SLICES=2,DEEP=3}
-// Variants: WT=F32,TURN,ROWS=1,SLICES=2,DEEP=1 {|SUBGROUPS} {TM=8|TM=24}
+// Grid: ⌈n/(ROWS·SLICES/SHARE)⌉ workgroups, folded. Overwrites y. k must be a multiple of 8.
+// Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,RESIDUAL|EXTRA,BIAS,LORA,RESIDUAL} {TM=1|TM=8} ROWS=2,SLICES=4,DEEP=2,SHARE=2
+// Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,BIAS,LORA} GLU,TM=2,ROWS=2,SLICES=4,DEEP=2,SHARE=1 {ACT=RELU|ACT=SILU|ACT=GELU|ACT=GELU_TANH}
+// Variants: {WT=F32|WT=Q4} {|GLU,ACT=SILU} SUBGROUPS,TM=2 {ROWS=1,SLICES=4,DEEP=1,SHARE=1|ROWS=2,SLICES=8,DEEP=4,SHARE=8|ROWS=4,SLICES=2,DEEP=3,SHARE=2}
+// Variants: WT=F32,TURN,ROWS=1,SLICES=2,DEEP=1,SHARE=1 {|SUBGROUPS} {TM=8|TM=24}
 #include "common/linear_io.wgsl"
 #include "common/grid.wgsl"
 #if GLU
@@ -66,8 +67,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
 ) {
   let slice = lid / 32u;
   let lane = lid % 32u;
-  let first = linear_group(wid, nwg) * u32(ROWS * SLICES);
-  let n0 = first + slice * u32(ROWS);
+  let first = linear_group(wid, nwg) * u32(ROWS * SLICES / SHARE);
+  let n0 = first + (slice / u32(SHARE)) * u32(ROWS);
 #repeat J ROWS
   let row$J = min(n0 + $Ju, p.n - 1u);
 #endrepeat
@@ -80,7 +81,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
 #endrepeat
 #endrepeat
   let groups = p.k >> 3u;
-  for (var g0 = lane; g0 < groups; g0 += 32u * u32(DEEP)) {
+  for (var g0 = lane + (slice % u32(SHARE)) * 32u * u32(DEEP); g0 < groups; g0 += 32u * u32(DEEP * SHARE)) {
     // Groups beyond the end read the last one and meet an x of zero.
 #repeat D DEEP
     let g$D = min(g0 + 32u * $Du, groups - 1u);
@@ -139,17 +140,25 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
 #endrepeat
 #endif
   workgroupBarrier();
-  for (var i = lid; i < u32(TM * ROWS * SLICES); i += THREADS) {
-    let m = i / u32(ROWS * SLICES);
-    let r = i % u32(ROWS * SLICES);
+  for (var i = lid; i < u32(TM * ROWS * SLICES / SHARE); i += THREADS) {
+    let m = i / u32(ROWS * SLICES / SHARE);
+    let r = i % u32(ROWS * SLICES / SHARE);
     let n = first + r;
     if (n < p.n) {
-      let at = (r / u32(ROWS)) * SUMS * 32u + (m * u32(ROWS) + r % u32(ROWS)) * 32u;
+      let at = (r / u32(ROWS)) * (u32(SHARE) * SUMS * 32u) + (m * u32(ROWS) + r % u32(ROWS)) * 32u;
       var v = 0.0;
-      for (var j = 0u; j < parts; j++) { v += red[at + j]; }
 #if GLU
       var u = 0.0;
-      for (var j = 0u; j < parts; j++) { u += red[at + u32(TM * ROWS) * 32u + j]; }
+#endif
+      for (var s = 0u; s < u32(SHARE); s++) {
+        for (var j = 0u; j < parts; j++) {
+          v += red[at + s * SUMS * 32u + j];
+#if GLU
+          u += red[at + s * SUMS * 32u + u32(TM * ROWS) * 32u + j];
+#endif
+        }
+      }
+#if GLU
       y[m * p.ldy + n] = act(v + extra(m, n)) * (u + extra(m, n + p.n));
 #elif TURN
       y[n * p.ldy + m] = v;

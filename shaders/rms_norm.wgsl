@@ -1,6 +1,6 @@
 // y = x / sqrt(mean(x²) + eps) · w, per row. Saves r = 1 / sqrt(mean(x²) + eps) for the backward pass.
 // Grid: one workgroup per row (SERIAL: one thread per row). Overwrites y and r.
-// Variants: {|SERIAL}
+// Variants: {|SERIAL|WG=256}
 struct Params { rows: u32, cols: u32, eps: f32 }
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<storage, read> x: array<f32>;        // (rows, cols)

@@ -108,10 +108,14 @@ pub(super) fn lora_params((first, m): (usize, usize), n: usize, ldh: usize, segs
     p
 }
 
-/// Groups of eight columns that a thread of `linear_vec` takes at a time: as many as keep loads under way without idle ones at the end.
-fn deep(k: usize) -> usize {
-    let rounds = |d: usize| (k / 8).div_ceil(32 * d) * d;
-    (1..=4).rev().min_by_key(|d| rounds(*d)).unwrap_or(1)
+/// How a row of `k` columns is shared in `linear_vec`: the groups of eight that a thread takes at a time, and how many slices of 32 threads
+/// (a power of two up to `slices`) work on it, so that most of a row is under way at once and few threads are idle at its end.
+fn shared_row(k: usize, slices: usize) -> (usize, usize) {
+    let threads = (k / 8).div_ceil(4).div_ceil(32); // slices with four groups each
+    let share = (0..).map(|i| 1 << i).take_while(|s| *s <= slices).find(|s| *s >= threads);
+    let share = share.unwrap_or(1 << slices.max(1).ilog2());
+    let rounds = |d: usize| (k / 8).div_ceil(32 * d * share) * d;
+    ((1..=4).rev().min_by_key(|d| rounds(*d)).unwrap_or(1), share)
 }
 
 /// Most rows of W that [`thin`] takes.
@@ -127,7 +131,8 @@ fn thin(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf, subgroups: bo
         .def("TM", n)
         .def("ROWS", 1)
         .def("SLICES", 2)
-        .def("DEEP", 1);
+        .def("DEEP", 1)
+        .def("SHARE", 1);
     let mut params = [n, m, k, n, 0, 0, 0, 0].map(|v| v as u32).to_vec();
     seg_words(&[], 0, &mut params);
     cx.dispatch(key, &params, &[&w.chunks[0].buf, x, y], cx.gpu().grid(m.div_ceil(2), 1));
@@ -160,10 +165,10 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
             let (tm, tn) = if glu { (4, 2) } else { (tm, tn) };
             ("linear_tile", [n.div_ceil(16 * tn) as u32, m.div_ceil(16 * tm) as u32, 1], (tm, tn))
         } else if variant.starts_with("vec") && !scalar && m <= 8 {
-            let (rows, slices) = pair_of(&variant, "vecsub").or_else(|| pair_of(&variant, "vec")).unwrap_or((2, 4));
-            // Partial sums of all rows of x fit into 16 KiB of workgroup memory.
-            let slices = if m * rows * slices > 64 { (64 / (m * rows)).max(1) } else { slices };
-            ("linear_vec", cx.gpu().grid(n.div_ceil(rows * slices), 1), (rows, slices))
+            let (rows, slices) = pair_of(&variant, "vecsub").or_else(|| pair_of(&variant, "vec")).unwrap_or((2, 8));
+            // A power of two; and partial sums of all rows of x fit into 16 KiB of workgroup memory.
+            let slices = 1usize << slices.min(64 / (m * rows).min(64)).ilog2();
+            ("linear_vec", cx.gpu().grid(n.div_ceil(rows * slices / shared_row(k, slices).1), 1), (rows, slices))
         } else {
             let (tm, tn) = pair_of(&variant, "reg").unwrap_or((8, 8));
             let (tm, tn) = (tm.min(m), if glu { tn.min(4) } else { tn });
@@ -179,7 +184,10 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
             .flag("GLU", extras.glu.is_some())
             .flag("SUBGROUPS", name == "linear_vec" && variant.starts_with("vecsub") && cx.caps().subgroups);
         key = match name {
-            "linear_vec" => key.def("TM", m).def("ROWS", tile.0).def("SLICES", tile.1).def("DEEP", deep(k)),
+            "linear_vec" => {
+                let (deep, share) = shared_row(k, tile.1);
+                key.def("TM", m).def("ROWS", tile.0).def("SLICES", tile.1).def("DEEP", deep).def("SHARE", share)
+            }
             _ => key.def("TM", tile.0).def("TN", tile.1),
         };
         if let Some(act) = extras.glu {

@@ -29,7 +29,11 @@ impl Op for RmsNorm {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let cols = cx.inputs[1].desc.len();
         let rows = cx.inputs[0].desc.len() / cols;
-        let key = KernelKey::new("rms_norm").flag("SERIAL", serial_rows(cx.gpu()));
+        let serial = serial_rows(cx.gpu());
+        let key = KernelKey::new("rms_norm").flag("SERIAL", serial);
+        // Long rows are few: more threads on each.
+        let wide = !serial && cols >= 1024 && cx.caps().max_threads >= 256;
+        let key = if wide { key.def("WG", 256) } else { key };
         let grid = row_grid(cx.gpu(), rows);
         let params = [rows as u32, cols as u32, self.eps.to_bits()];
         cx.dispatch(key, &params, &[&cx.input(0), &cx.input(1), &cx.output(0), &cx.output(1)], grid);
