@@ -34,7 +34,7 @@ test('pictures for the README', async ({ browser }) => {
   await page.getByRole('textbox', { name: 'Seed' }).fill(process.env['FLEDGLING_SEED'] ?? '7');
   await page.keyboard.press('Tab');
 
-  // What is learnt is the rule of pairs.jsonl, "one word is a better answer than a sentence", from a ranking of the same taste.
+  // What is learnt is the rule of pairs.jsonl, "one plain sentence is a better answer than the model's own", from a ranking of the same taste.
   await go(page, 'Feedback');
   await page.locator('.file-input').setInputFiles(resolve(import.meta.dirname, 'pairs.jsonl'));
   await expect(page.locator('tbody tr')).toHaveCount(8);
@@ -42,8 +42,8 @@ test('pictures for the README', async ({ browser }) => {
   await go(page, 'Learn');
   await page.getByRole('combobox', { name: 'Adapter' }).fill('brief');
   await page.getByText('Advanced').first().click();
-  await page.getByRole('textbox', { name: 'max_steps' }).fill('16');
-  await page.getByRole('textbox', { name: 'learning_rate' }).fill('0.0004');
+  await page.getByRole('textbox', { name: 'max_steps' }).fill('24');
+  await page.getByRole('textbox', { name: 'learning_rate' }).fill('0.0001');
   await page.getByRole('textbox', { name: 'save_steps' }).fill('0');
   await page.getByRole('button', { name: 'Learn', exact: true }).click();
   await expect(page.getByText('Learnt', { exact: true }).or(page.getByRole('alert').first())).toBeVisible({ timeout: 50 * MINUTES });
@@ -51,7 +51,7 @@ test('pictures for the README', async ({ browser }) => {
   console.log('learnt');
   await rows(8);
   const run = page.locator('.run');
-  await expect(page.getByRole('img', { name: /^tokens\/s: 16 steps/ })).toBeVisible();
+  await expect(page.getByRole('img', { name: /^tokens\/s: 24 steps/ })).toBeVisible();
   await page.waitForTimeout(1000);
   const learnt = await run.screenshot();
 

@@ -1,16 +1,13 @@
-// The whole way on the real engine and SmolLM2: load, ask, rank, learn by DPO from eight pairs of a stated rule ("one
-// word is a better answer than a sentence", pairs.jsonl) until every pair is told apart, ask again: the greedy answer begins shorter.
+// The whole way on the real engine and SmolLM2: load, ask, rank, learn by DPO from eight pairs of a stated rule ("one plain sentence is
+// a better answer than what the model says by itself", pairs.jsonl: the rejected answers are its own, greedy ones) until every pair is
+// told apart, ask again: the whole greedy answer to a question that is in none of them is less than half as long.
 import { resolve } from 'node:path';
 import { address, chip, expect, go, orderText, saved, test } from './helpers.ts';
 import { heavyTasks } from './longtasks.ts';
 
 /** None of the eight prompts: what was learnt is the rule, not the rows. */
-const QUESTION = 'What is the capital of Spain?';
+const QUESTION = 'What is a lake?';
 const MINUTES = 60_000;
-
-function firstSentence(text: string): string {
-  return text.split(/(?<=[.!?])\s/)[0]!;
-}
 
 test('a real model is ranked, learns and changes', async ({ page, browser }) => {
   const faults: string[] = [];
@@ -72,7 +69,7 @@ test('a real model is ranked, learns and changes', async ({ page, browser }) => 
 
   await go(page, 'Learn');
   await page.getByRole('textbox', { name: 'num_train_epochs' }).fill('3');
-  await page.getByRole('textbox', { name: 'learning_rate' }).fill('0.0002');
+  await page.getByRole('textbox', { name: 'learning_rate' }).fill('0.0001');
   await page.getByText('Advanced').first().click();
   await page.getByRole('combobox', { name: 'lr_scheduler_type' }).selectOption('constant');
   await page.getByRole('textbox', { name: 'save_steps' }).fill('0');
@@ -106,8 +103,8 @@ test('a real model is ranked, learns and changes', async ({ page, browser }) => 
   step(`base:  ${JSON.stringify(base)}`);
   step(`tuned: ${JSON.stringify(tuned)}`);
   expect(tuned.length).toBeGreaterThan(0);
-  // The rule, not the rows: what was asked is answered in fewer words before anything else is said.
-  expect(firstSentence(tuned).length).toBeLessThan(firstSentence(base).length);
+  // The rule, not the rows, and in the whole answer.
+  expect(tuned.length).toBeLessThan(base.length / 2);
 
   // All of it survives a reload: the model comes from the browser's storage, the adapter is active again.
   await saved(page);
