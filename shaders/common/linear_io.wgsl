@@ -21,8 +21,14 @@ struct Params {
 #else
 #define XSTRIDE (p.k >> 2u)
 @group(0) @binding(auto) var<storage, read> x: array<vec4<f32>>;   // (m, k/4)
+#if BLOCKS
+// The two planes of a weight, for kernels that take whole blocks: both bindings are the same buffer.
+@group(0) @binding(auto) var<storage, read> w: array<vec4<u32>>;   // (n, k/32, 1 or 2 vectors of integers)
+@group(0) @binding(auto) var<storage, read> scales: array<u32>;    // from s_off on: (n, k/32)
+#else
 @group(0) @binding(auto) var<storage, read> w: array<W_TYPE>;      // (n, k) packed
 #include "common/weight_row.wgsl"
+#endif
 #endif
 #if BIAS
 @group(0) @binding(auto) var<storage, read> bias: array<f32>;      // (n of all parts)

@@ -49,10 +49,11 @@ pub fn forward_class(m: usize) -> &'static str {
 }
 
 /// The variants worth measuring, by class: `reg<TM>x<TN>` hold a tile in registers and need no barrier, `tile` goes through
-/// workgroup memory, `vec` puts a workgroup on four rows (`vecsub`: with subgroups).
+/// workgroup memory, `vec` puts a workgroup on four rows (`vecsub`: with subgroups), `block<rows>` a thread on that many rows of a weight in
+/// blocks of 32.
 pub fn variants(gpu: &Gpu, class: &str) -> Vec<&'static str> {
     let mut v = match class {
-        "linear.m1" | "linear.m8" => vec!["reg8x8", "reg8x2", "vec"],
+        "linear.m1" | "linear.m8" => vec!["reg8x8", "reg8x2", "vec", "block16", "block8"],
         "linear.big" => vec!["reg8x8", "reg4x4", "tile"],
         "linear_dx" => vec!["reg8", "tile"],
         _ => vec!["serial", "group"],
@@ -73,6 +74,13 @@ fn tile_of(variant: &str, default: (usize, usize)) -> (usize, usize) {
         Some((a, b)) if (1..=8).contains(&a) && (1..=8).contains(&b) => (a, b),
         _ => default,
     }
+}
+
+/// `block16` → the tile (rows of x, rows of w) of a thread for `m` rows of x; nothing where another variant is chosen or the weight has no
+/// blocks. The sums are unrolled in the kernel's text: it must stay short.
+fn block_of(variant: &str, dtype: DType, m: usize) -> Option<(usize, usize)> {
+    let rows: usize = variant.strip_prefix("block")?.parse().ok()?;
+    (m <= 8 && dtype.is_quantized()).then(|| (m, rows.clamp(2, (32 / m.max(1)).max(2))))
 }
 
 fn seg_words(segs: &[LoraSeg], first: usize, out: &mut Vec<u32>) {
@@ -109,16 +117,19 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
         return Err(Error::shape("linear", format!("a gated weight {:?} in {} buffers", w.desc.shape, w.chunks.len())));
     }
     let scalar = !k.is_multiple_of(8);
-    let variant = cx.gpu().tuning().borrow().pick(forward_class(m), "reg8x8", if m <= 8 { "vec" } else { "tile" }).to_string();
+    let variant = cx.gpu().tuning().borrow().pick(forward_class(m), if m <= 8 { "block8" } else { "reg8x8" }, if m <= 8 { "vec" } else { "tile" }).to_string();
     for chunk in &w.chunks {
         let n = if extras.glu.is_some() { chunk.rows / 2 } else { chunk.rows };
         let extra = extras.bias.is_some() || extras.lora.is_some() || extras.residual.is_some();
-        let (name, grid, tile) = match variant.as_str() {
-            "tile" if !scalar && extras.glu.is_none() && cx.caps().max_threads >= 256 => {
+        let parts = if extras.glu.is_some() { 2 } else { 1 };
+        let block = block_of(&variant, w.desc.dtype, m).map(|(tm, rows)| (tm, rows / parts));
+        let (name, grid, tile) = match (variant.as_str(), block) {
+            (_, Some((tm, tn))) => ("linear_block", [n.div_ceil(tn).div_ceil(8) as u32, m.div_ceil(tm) as u32, 1], block),
+            ("tile", _) if !scalar && extras.glu.is_none() && cx.caps().max_threads >= 256 => {
                 ("linear_tile", [n.div_ceil(64) as u32, m.div_ceil(64) as u32, 1], None)
             }
-            "vec" | "vecsub" if !scalar && m <= 8 => ("linear_vec", cx.gpu().grid(n.div_ceil(4), 1), Some((m, 4))),
-            other => {
+            ("vec" | "vecsub", _) if !scalar && m <= 8 => ("linear_vec", cx.gpu().grid(n.div_ceil(4), 1), Some((m, 4))),
+            (other, _) => {
                 let (tm, tn) = tile_of(other, (8, 8));
                 let (tm, tn) = (tm.min(m), if extras.glu.is_some() { tn.min(4) } else { tn });
                 ("linear", [n.div_ceil(tn).div_ceil(32) as u32, m.div_ceil(tm) as u32, 1], Some((tm, tn)))
@@ -135,7 +146,9 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
             .flag("SUBGROUPS", name == "linear_vec" && variant == "vecsub" && cx.caps().subgroups);
         if let Some((tm, tn)) = tile {
             key = key.def("TM", tm);
-            if name == "linear" {
+            if name == "linear_block" {
+                key = key.flag("BLOCKS", true).def("TN", tn).def("PARTS", parts);
+            } else if name == "linear" {
                 key = key.def("TN", tn);
             } else {
                 key = key.def("ROWS", tn);
@@ -149,6 +162,7 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
         let mut params = [m, n, k, ldy, chunk.first, s_off, extras.segs.len(), ldh].map(|v| v as u32).to_vec();
         seg_words(extras.segs, 0, &mut params);
         let mut bufs = vec![x, &chunk.buf];
+        bufs.extend(block.map(|_| &chunk.buf));
         bufs.extend(extras.bias);
         if let Some((h, b, _)) = extras.lora {
             bufs.extend([h, b]);
