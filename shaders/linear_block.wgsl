@@ -4,6 +4,7 @@
 // See common/linear_io.wgsl for the layout and what is added. Overwrites y. GLU: PARTS = 2, TN gate rows and their up rows, else 1.
 // Grid: (⌈n/TN⌉ / 8, ⌈m/TM⌉): one thread per tile, 8 along n per workgroup.
 // Variants: BLOCKS {WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,RESIDUAL|EXTRA,BIAS,LORA,RESIDUAL} PARTS=1 {TM=1,TN=16|TM=4,TN=8}
+// Variants: BLOCKS {WT=Q4|WT=Q8} NORM {|EXTRA,BIAS,LORA} {PARTS=1,TM=1,TN=16|PARTS=1,TM=4,TN=8|PARTS=2,GLU,ACT=SILU,TM=1,TN=8}
 // Variants: BLOCKS {WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,BIAS,LORA} GLU,TM=2,TN=4,PARTS=2 {ACT=RELU|ACT=SILU|ACT=GELU|ACT=GELU_TANH}
 #include "common/linear_io.wgsl"
 #if WT == Q4
@@ -40,11 +41,30 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
 #endrepeat
 #endrepeat
 #endrepeat
+#if NORM
+#repeat I TM
+  var squares$I = vec4<f32>(0.0);
+#endrepeat
+#endif
   for (var b = 0u; b < blocks; b++) {
+#if NORM
+#repeat C 4
+    let gl$C = gain[b * 8u + 2u * $Cu];
+    let gh$C = gain[b * 8u + 2u * $Cu + 1u];
+#endrepeat
+#endif
 #repeat I TM
 #repeat C 4
+#if NORM
+    let rl$I_$C = x[mr$I + b * 8u + 2u * $Cu];
+    let rh$I_$C = x[mr$I + b * 8u + 2u * $Cu + 1u];
+    squares$I += rl$I_$C * rl$I_$C + rh$I_$C * rh$I_$C;
+    let l$I_$C = rl$I_$C * gl$C;
+    let h$I_$C = rh$I_$C * gh$C;
+#else
     let l$I_$C = x[mr$I + b * 8u + 2u * $Cu];
     let h$I_$C = x[mr$I + b * 8u + 2u * $Cu + 1u];
+#endif
     let ls$I_$C = l$I_$C * LOW;
     let hs$I_$C = h$I_$C * HIGH;
 #endrepeat
@@ -96,6 +116,16 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
 #endrepeat
 #endrepeat
   }
+#if NORM
+#repeat I TM
+  let root$I = inv_rms(dot(squares$I, vec4<f32>(1.0)));
+#repeat G PARTS
+#repeat J TN
+  acc$I_$J_$G *= root$I;
+#endrepeat
+#endrepeat
+#endrepeat
+#endif
 #repeat I TM
 #repeat J TN
   if (m0 + $Iu < p.m && n0 + $Ju < p.n) {

@@ -17,6 +17,8 @@ pub(super) struct Extras<'a> {
     pub segs: &'a [LoraSeg],
     pub residual: Option<&'a Buf>,
     pub glu: Option<Act>,
+    /// Gain and eps of the norm that x passes first; only where [`takes_norm`].
+    pub norm: Option<(&'a Buf, f32)>,
 }
 
 /// The define WT of a file type (Q4_0 is stored in the form of Q4_1).
@@ -53,11 +55,15 @@ pub fn forward_class(m: usize) -> &'static str {
 /// blocks of 32.
 pub fn variants(gpu: &Gpu, class: &str) -> Vec<&'static str> {
     let mut v = match class {
-        "linear.m1" | "linear.m8" => vec!["reg8x8", "reg8x2", "vec", "block16", "block8"],
+        "linear.m1" | "linear.m8" => vec!["reg8x8", "reg8x2", "vec", "block32"],
         "linear.big" => vec!["reg8x8", "reg4x4", "tile"],
         "linear_dx" => vec!["reg8", "tile"],
+        "linear_norm" => vec!["fused", "apart"],
         _ => vec!["serial", "group"],
     };
+    if class == "linear.m1" {
+        v.push("block16");
+    }
     if class.starts_with("linear.m") && gpu.caps().subgroups && gpu.caps().subgroup_min >= 16 {
         v.push("vecsub");
     }
@@ -81,6 +87,18 @@ fn tile_of(variant: &str, default: (usize, usize)) -> (usize, usize) {
 fn block_of(variant: &str, dtype: DType, m: usize) -> Option<(usize, usize)> {
     let rows: usize = variant.strip_prefix("block")?.parse().ok()?;
     (m <= 8 && dtype.is_quantized()).then(|| (m, rows.clamp(2, (32 / m.max(1)).max(2))))
+}
+
+/// The variant for `m` rows of x.
+fn forward_variant(gpu: &Gpu, m: usize) -> String {
+    let (software, hardware) = if m <= 8 { ("block16", "vec") } else { ("reg8x8", "tile") };
+    gpu.tuning().borrow().pick(forward_class(m), software, hardware).to_string()
+}
+
+/// True where the kernel for `m` rows of x norms them itself: the forms without barriers, unless that was measured to be slower.
+pub(super) fn takes_norm(gpu: &Gpu, m: usize) -> bool {
+    let variant = forward_variant(gpu, m);
+    (variant.starts_with("reg") || variant.starts_with("block")) && gpu.tuning().borrow().pick("linear_norm", "fused", "fused") == "fused"
 }
 
 fn seg_words(segs: &[LoraSeg], first: usize, out: &mut Vec<u32>) {
@@ -117,7 +135,7 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
         return Err(Error::shape("linear", format!("a gated weight {:?} in {} buffers", w.desc.shape, w.chunks.len())));
     }
     let scalar = !k.is_multiple_of(8);
-    let variant = cx.gpu().tuning().borrow().pick(forward_class(m), if m <= 8 { "block8" } else { "reg8x8" }, if m <= 8 { "vec" } else { "tile" }).to_string();
+    let variant = forward_variant(cx.gpu(), m);
     for chunk in &w.chunks {
         let n = if extras.glu.is_some() { chunk.rows / 2 } else { chunk.rows };
         let extra = extras.bias.is_some() || extras.lora.is_some() || extras.residual.is_some();
@@ -138,6 +156,7 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
         let mut key = KernelKey::new(name)
             .def("WT", weight_type(w.desc.dtype))
             .flag("SCALAR", scalar)
+            .flag("NORM", extras.norm.is_some())
             .flag("BIAS", extras.bias.is_some())
             .flag("LORA", extras.lora.is_some())
             .flag("RESIDUAL", extras.residual.is_some())
@@ -161,8 +180,10 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
         let ldh = extras.lora.map_or(0, |l| l.2);
         let mut params = [m, n, k, ldy, chunk.first, s_off, extras.segs.len(), ldh].map(|v| v as u32).to_vec();
         seg_words(extras.segs, 0, &mut params);
+        params.push(extras.norm.map_or(0, |n| n.1.to_bits()));
         let mut bufs = vec![x, &chunk.buf];
         bufs.extend(block.map(|_| &chunk.buf));
+        bufs.extend(extras.norm.map(|n| n.0));
         bufs.extend(extras.bias);
         if let Some((h, b, _)) = extras.lora {
             bufs.extend([h, b]);
