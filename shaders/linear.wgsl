@@ -2,6 +2,7 @@
 // See common/linear_io.wgsl for the layout and what is added. Overwrites y.
 // Grid: (⌈n/TN⌉ / 32, ⌈m/TM⌉): one thread per tile, 32 along n per workgroup. GLU: n counts gate rows, the up row of n is n + p.n.
 // Variants: {SCALAR,WT=F32|WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,RESIDUAL|EXTRA,BIAS,LORA,RESIDUAL} {TM=1,TN=4|TM=8,TN=8}
+// Variants: {SCALAR,WT=F32|WT=F32|WT=Q4} NORM {|EXTRA,BIAS,LORA} {TM=1,TN=4|TM=4,TN=8|GLU,ACT=SILU,TM=2,TN=2}
 // Variants: {SCALAR,WT=F32|WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,BIAS,LORA} GLU,TM=2,TN=2 {ACT=RELU|ACT=SILU|ACT=GELU|ACT=GELU_TANH}
 #include "common/linear_io.wgsl"
 
@@ -18,6 +19,9 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
   let nr$J = min(n0 + $Ju, p.n - 1u);
 #endrepeat
 #repeat I TM
+#if NORM
+  var squares$I = 0.0;
+#endif
 #repeat J TN
   var acc$I_$J = 0.0;
 #if GLU
@@ -28,7 +32,13 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
 #if SCALAR
   for (var k = 0u; k < p.k; k++) {
 #repeat I TM
+#if NORM
+    let raw$I = x[mr$I + k];
+    squares$I += raw$I * raw$I;
+    let x$I = raw$I * gain[k];
+#else
     let x$I = x[mr$I + k];
+#endif
 #endrepeat
 #repeat J TN
     {
@@ -56,9 +66,21 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
 #endrepeat
     let stop = min(g0 + 4u, groups);
     for (var g = g0; g < stop; g++) {
+#if NORM
+      let ga = gain[2u * g];
+      let gb = gain[2u * g + 1u];
+#endif
 #repeat I TM
+#if NORM
+      let ra$I = x[mr$I + 2u * g];
+      let rb$I = x[mr$I + 2u * g + 1u];
+      squares$I += dot(ra$I, ra$I) + dot(rb$I, rb$I);
+      let xa$I = ra$I * ga;
+      let xb$I = rb$I * gb;
+#else
       let xa$I = x[mr$I + 2u * g];
       let xb$I = x[mr$I + 2u * g + 1u];
+#endif
 #endrepeat
 #repeat J TN
       {
@@ -76,6 +98,17 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
 #endrepeat
     }
   }
+#endif
+#if NORM
+#repeat I TM
+  let root$I = inv_rms(squares$I);
+#repeat J TN
+  acc$I_$J *= root$I;
+#if GLU
+  up$I_$J *= root$I;
+#endif
+#endrepeat
+#endrepeat
 #endif
 #repeat I TM
 #repeat J TN

@@ -8,13 +8,20 @@
 // Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,RESIDUAL|EXTRA,BIAS,LORA,RESIDUAL} {TM=1|TM=8} ROWS=2,SLICES=4,DEEP=2,SHARE=2
 // Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,BIAS,LORA} GLU,TM=2,ROWS=2,SLICES=4,DEEP=2,SHARE=1 {ACT=RELU|ACT=SILU|ACT=GELU|ACT=GELU_TANH}
 // Variants: {WT=F32|WT=Q4} {|GLU,ACT=SILU} SUBGROUPS,TM=2 {ROWS=1,SLICES=4,DEEP=1,SHARE=1|ROWS=2,SLICES=8,DEEP=4,SHARE=8|ROWS=4,SLICES=2,DEEP=3,SHARE=2}
+// Variants: {WT=F32|WT=Q4} NORM {|EXTRA,BIAS|GLU,ACT=SILU} {|SUBGROUPS} {TM=1,ROWS=2,SLICES=8,DEEP=3,SHARE=4|TM=4,ROWS=2,SLICES=4,DEEP=1,SHARE=1}
 // Variants: WT=F32,TURN,ROWS=1,SLICES=2,DEEP=1,SHARE=1 {|SUBGROUPS} {TM=8|TM=24}
 #include "common/linear_io.wgsl"
 #include "common/grid.wgsl"
 #if GLU
-const SUMS: u32 = u32(TM) * u32(ROWS) * 2u;
+const PRODUCTS: u32 = u32(TM) * u32(ROWS) * 2u;
 #else
-const SUMS: u32 = u32(TM) * u32(ROWS);
+const PRODUCTS: u32 = u32(TM) * u32(ROWS);
+#endif
+#if NORM
+// Behind the products the sums of squares of the rows of x.
+const SUMS: u32 = PRODUCTS + u32(TM);
+#else
+const SUMS: u32 = PRODUCTS;
 #endif
 const THREADS: u32 = 32u * u32(SLICES);
 // [slice][sum][thread of 32]
@@ -73,6 +80,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   let row$J = min(n0 + $Ju, p.n - 1u);
 #endrepeat
 #repeat I TM
+#if NORM
+  var squares$I = 0.0;
+#endif
 #repeat J ROWS
   var acc$I_$J = 0.0;
 #if GLU
@@ -96,8 +106,16 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
 #repeat I TM
     {
       let live = g0 + 32u * $Du < groups;
+#if NORM
+      let xa = select(vec4<f32>(0.0), x[$Iu * XSTRIDE + 2u * g$D], live);
+      let xb = select(vec4<f32>(0.0), x[$Iu * XSTRIDE + 2u * g$D + 1u], live);
+      squares$I += dot(xa, xa) + dot(xb, xb);
+      let lo = xa * gain[2u * g$D];
+      let hi = xb * gain[2u * g$D + 1u];
+#else
       let lo = select(vec4<f32>(0.0), x[$Iu * XSTRIDE + 2u * g$D], live);
       let hi = select(vec4<f32>(0.0), x[$Iu * XSTRIDE + 2u * g$D + 1u], live);
+#endif
       let sum = dot(lo + hi, vec4<f32>(1.0));
 #repeat J ROWS
       acc$I_$J += product(w$D_$J, lo, hi, sum);
@@ -127,6 +145,12 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
 #endif
   }
 #endrepeat
+#if NORM
+  {
+    let v = subgroupAdd(squares$I);
+    if (!narrow || sl == 0u) { red[base + (PRODUCTS + $Iu) * 32u + part] = select(squares$I, v, narrow); }
+  }
+#endif
 #endrepeat
 #else
   let parts = 32u;
@@ -137,6 +161,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   red[base + (($Iu + u32(TM)) * u32(ROWS) + $Ju) * 32u + lane] = up$I_$J;
 #endif
 #endrepeat
+#if NORM
+  red[base + (PRODUCTS + $Iu) * 32u + lane] = squares$I;
+#endif
 #endrepeat
 #endif
   workgroupBarrier();
@@ -145,19 +172,32 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     let r = i % u32(ROWS * SLICES / SHARE);
     let n = first + r;
     if (n < p.n) {
-      let at = (r / u32(ROWS)) * (u32(SHARE) * SUMS * 32u) + (m * u32(ROWS) + r % u32(ROWS)) * 32u;
+      let slices = (r / u32(ROWS)) * (u32(SHARE) * SUMS * 32u);
+      let at = slices + (m * u32(ROWS) + r % u32(ROWS)) * 32u;
       var v = 0.0;
 #if GLU
       var u = 0.0;
 #endif
+#if NORM
+      var squares = 0.0;
+#endif
       for (var s = 0u; s < u32(SHARE); s++) {
         for (var j = 0u; j < parts; j++) {
+#if NORM
+          squares += red[slices + s * SUMS * 32u + (PRODUCTS + m) * 32u + j];
+#endif
           v += red[at + s * SUMS * 32u + j];
 #if GLU
           u += red[at + s * SUMS * 32u + u32(TM * ROWS) * 32u + j];
 #endif
         }
       }
+#if NORM
+      v *= inv_rms(squares);
+#if GLU
+      u *= inv_rms(squares);
+#endif
+#endif
 #if GLU
       y[m * p.ldy + n] = act(v + extra(m, n)) * (u + extra(m, n + p.n));
 #elif TURN

@@ -1,5 +1,7 @@
 // Parameters and bindings shared by the forward variants of `linear`, and what happens to a finished sum:
 //   y[m, y0 + n] = Σ_k x[m, k]·w[n, k]  (+ bias[n])  (+ LoRA)  (+ residual)          (GLU: act(row n)·row n + F)
+// NORM: x is normed on the way in, x / sqrt(mean(x²) + eps) · gain. The gain is applied to each x that is read, the reciprocal root, which
+// depends on the row alone, to the finished sum; every thread adds up the squares of its rows along with its products.
 // LoRA: rows of segment s get + step.lora · scale_s · Σ_j h[m, h_off + j] · b[b_off + (n − row0)·r + j].
 struct Seg { rows: vec4<u32>, b: vec4<u32> } // (row0, row1, h_off, r), (b_off, bits of scale, –, –)
 struct Params {
@@ -7,6 +9,7 @@ struct Params {
   y0: u32,     // first column of y and first row of bias and segments (weights split over several buffers)
   s_off: u32, nseg: u32, ldh: u32,
   segs: array<Seg, 4>,
+  eps: f32,
 }
 @group(0) @binding(auto) var<uniform> p: Params;
 #if LORA
@@ -21,8 +24,23 @@ struct Params {
 #else
 #define XSTRIDE (p.k >> 2u)
 @group(0) @binding(auto) var<storage, read> x: array<vec4<f32>>;   // (m, k/4)
+#if BLOCKS
+// The two planes of a weight, for kernels that take whole blocks: both bindings are the same buffer.
+@group(0) @binding(auto) var<storage, read> w: array<vec4<u32>>;   // (n, k/32, 1 or 2 vectors of integers)
+@group(0) @binding(auto) var<storage, read> scales: array<u32>;    // from s_off on: (n, k/32)
+#else
 @group(0) @binding(auto) var<storage, read> w: array<W_TYPE>;      // (n, k) packed
 #include "common/weight_row.wgsl"
+#endif
+#endif
+#if NORM
+#if SCALAR
+@group(0) @binding(auto) var<storage, read> gain: array<f32>;      // (k)
+#else
+@group(0) @binding(auto) var<storage, read> gain: array<vec4<f32>>; // (k/4)
+#endif
+// What a row's products are multiplied by, from the sum of its squares.
+fn inv_rms(squares: f32) -> f32 { return inverseSqrt(squares / f32(p.k) + p.eps); }
 #endif
 #if BIAS
 @group(0) @binding(auto) var<storage, read> bias: array<f32>;      // (n of all parts)

@@ -230,14 +230,14 @@ impl Engine {
             // The inverse index is read by the backward pass alone: any table of M values stands in for it.
             x = tape.push1(GatherRows, &[x, last, inputs.slots])?;
         }
-        let hidden = model.record_norm(&mut tape, x)?;
         if end == End::Logps {
+            let hidden = model.record_norm(&mut tape, x)?;
             let targets = tape.input("targets", Desc::u32(&[m]));
             let logp = model.record_logps(&mut tape, hidden, targets, adapter.map(|a| a.set.as_ref()), false, false)?;
             tape.output("logp", logp);
             return Ok(tape);
         }
-        let logits = model.record_logits(&mut tape, hidden, adapter.map(|a| a.set.as_ref()))?;
+        let logits = model.record_next(&mut tape, x, adapter.map(|a| a.set.as_ref()))?;
         if end == End::Logits {
             tape.output("logits", logits);
             return Ok(tape);

@@ -198,10 +198,8 @@ impl Model {
     }
 
     fn block(&self, tape: &mut Tape, cx: &Forward<'_>, block: &Block, x: Val, positions: Val, keys: Keys<'_>) -> Result<Val> {
-        let n = block.norm1.forward(tape, cx, x)?;
-        let x = block.attention.forward(tape, cx, n, x, positions, &self.rope, keys)?;
-        let n = block.norm2.forward(tape, cx, x)?;
-        block.mlp.forward(tape, cx, n, x)
+        let x = block.attention.forward(tape, cx, x, &block.norm1, positions, &self.rope, keys)?;
+        block.mlp.forward(tape, cx, x, &block.norm2)
     }
 
     /// Records a pass over whole sequences: hidden states (B·T, C) after the last norm, ready for the head. Every block is a segment,
@@ -250,6 +248,14 @@ impl Model {
     /// [`Error::Shape`].
     pub fn record_logits(&self, tape: &mut Tape, hidden: Val, adapter: Option<&LoraSet>) -> Result<Val> {
         self.head.forward(tape, &self.forward(adapter, false), hidden, Extra::default())
+    }
+
+    /// Records the last norm and the head: rows (R, C) of [`Model::record_cached`] → logits (R, V).
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
+    pub fn record_next(&self, tape: &mut Tape, x: Val, adapter: Option<&LoraSet>) -> Result<Val> {
+        self.head.forward(tape, &self.forward(adapter, false), x, Extra { norm: Some(&self.norm), ..Extra::default() })
     }
 
     /// Records log-probabilities (R) of `targets` (R) u32 from hidden (R, C) after the last norm. `saved`: the head is frozen and a backward

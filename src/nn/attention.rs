@@ -49,7 +49,7 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// x (M, C) normed, residual (M, C) → (M, C).
+    /// x (M, C) → x + attention of normed x, (M, C).
     ///
     /// # Errors
     /// [`crate::Error::Shape`].
@@ -59,24 +59,25 @@ impl Attention {
         tape: &mut Tape,
         cx: &Forward<'_>,
         x: Val,
-        residual: Val,
+        norm: &Norm,
         positions: Val,
         rope: &RopeTable,
         keys: Keys<'_>,
     ) -> Result<Val> {
         let (heads, kv_heads, dim) = (self.heads, self.kv_heads, self.dim);
         let mut inputs = match &self.qkv {
-            Projections::Fused(l) => vec![l.forward(tape, cx, x, Extra::default())?],
+            Projections::Fused(l) => vec![l.forward(tape, cx, x, Extra { norm: Some(norm), ..Extra::default() })?],
             Projections::Split(q, k, v) => {
-                let mut q = q.forward(tape, cx, x, Extra::default())?;
-                let mut k = k.forward(tape, cx, x, Extra::default())?;
+                let normed = norm.forward(tape, cx, x)?;
+                let mut q = q.forward(tape, cx, normed, Extra::default())?;
+                let mut k = k.forward(tape, cx, normed, Extra::default())?;
                 if let Some(n) = &self.q_norm {
                     q = n.forward(tape, cx, q)?;
                 }
                 if let Some(n) = &self.k_norm {
                     k = n.forward(tape, cx, k)?;
                 }
-                vec![q, k, v.forward(tape, cx, x, Extra::default())?]
+                vec![q, k, v.forward(tape, cx, normed, Extra::default())?]
             }
         };
         let rows = tape.desc(x).rows();
@@ -97,7 +98,7 @@ impl Attention {
                 tape.push(FullOp { heads, kv_heads, dim, scale, batch }, &[qkv[0], qkv[1], qkv[2], spans])?[0]
             }
         };
-        self.out.forward(tape, cx, o, Extra { residual: Some(residual), ..Extra::default() })
+        self.out.forward(tape, cx, o, Extra { residual: Some(x), ..Extra::default() })
     }
 
     /// Its linears.

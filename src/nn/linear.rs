@@ -1,6 +1,6 @@
 //! A linear layer, possibly several of the checkpoint's in one (q, k, v; gate, up), with its LoRA hook.
 
-use super::{Forward, ParamId};
+use super::{Forward, Norm, ParamId};
 use crate::Result;
 use crate::graph::{Tape, Val};
 use crate::ops::Act;
@@ -30,25 +30,35 @@ pub struct Linear {
 
 /// What is fused into a linear's dispatch.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Extra {
+pub struct Extra<'a> {
     /// Added to the result.
     pub residual: Option<Val>,
     /// The rows are gate rows then up rows: act(gate)·up. Inference only.
     pub glu: Option<Act>,
+    /// What x passes first. A dispatch of its own where many rows, a backward pass or a LoRA product read its result too.
+    pub norm: Option<&'a Norm>,
 }
+
+/// Rows of x up to which every thread of a product may as well norm them itself.
+const FEW: usize = 8;
 
 impl Linear {
     /// Records the layer for x (M, inputs).
     ///
     /// # Errors
     /// [`crate::Error::Shape`].
-    pub fn forward(&self, tape: &mut Tape, cx: &Forward<'_>, x: Val, extra: Extra) -> Result<Val> {
+    pub fn forward(&self, tape: &mut Tape, cx: &Forward<'_>, x: Val, extra: Extra<'_>) -> Result<Val> {
+        let lora = cx.lora.and_then(|set| Some((set, set.linear(self.index)?)));
+        let (mut x, mut norm) = (x, extra.norm);
+        if let Some(n) = norm.filter(|n| n.bias.is_some() || cx.train || lora.is_some() || tape.desc(x).rows() > FEW) {
+            x = n.forward(tape, cx, x)?;
+            norm = None;
+        }
         let weight = tape.tensor(&cx.params.tensor(self.weight));
         let mut inputs = vec![x, weight];
         if let Some(b) = self.bias {
             inputs.push(tape.tensor(&cx.params.tensor(b)));
         }
-        let lora = cx.lora.and_then(|set| Some((set, set.linear(self.index)?)));
         let mut segs = Vec::new();
         if let Some((set, l)) = lora {
             let mut xa = x;
@@ -56,13 +66,21 @@ impl Linear {
                 xa = tape.push1(Dropout { p: set.dropout(), salt: self.index as u32 + 1 }, &[x])?;
             }
             let a = tape.tensor(&l.a);
-            let h = tape.push1(Op { segs: Vec::new(), bias: false, lora: false, residual: false, glu: None }, &[xa, a])?;
+            let h = tape.push1(Op::plain(), &[xa, a])?;
             inputs.push(h);
             inputs.push(tape.tensor(&l.b));
             segs.clone_from(&l.segs);
         }
         inputs.extend(extra.residual);
-        let op = Op { segs, bias: self.bias.is_some(), lora: lora.is_some(), residual: extra.residual.is_some(), glu: extra.glu };
+        inputs.extend(norm.map(|n| tape.tensor(&cx.params.tensor(n.weight))));
+        let op = Op {
+            segs,
+            bias: self.bias.is_some(),
+            lora: lora.is_some(),
+            residual: extra.residual.is_some(),
+            glu: extra.glu,
+            norm: norm.map(|n| n.eps),
+        };
         tape.push1(op, &inputs)
     }
 }

@@ -1,6 +1,6 @@
 //! The feed-forward part of a block.
 
-use super::{Extra, Forward, Linear};
+use super::{Extra, Forward, Linear, Norm};
 use crate::Result;
 use crate::graph::{Tape, Val};
 use crate::ops::Act;
@@ -26,31 +26,33 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// x (M, C) normed, residual (M, C) → (M, C).
+    /// x (M, C) → x + the feed-forward part of normed x, (M, C).
     ///
     /// # Errors
     /// [`crate::Error::Shape`].
-    pub fn forward(&self, tape: &mut Tape, cx: &Forward<'_>, x: Val, residual: Val) -> Result<Val> {
+    pub fn forward(&self, tape: &mut Tape, cx: &Forward<'_>, x: Val, norm: &Norm) -> Result<Val> {
         let kind = self.act;
+        let normed = Extra { norm: Some(norm), ..Extra::default() };
         let hidden = match &self.up {
             Up::Fused(l) if !cx.train && !cx.params.tensor(l.weight).is_split() => {
-                l.forward(tape, cx, x, Extra { glu: Some(kind), ..Extra::default() })?
+                l.forward(tape, cx, x, Extra { glu: Some(kind), ..normed })?
             }
             Up::Fused(l) => {
-                let both = l.forward(tape, cx, x, Extra::default())?;
+                let both = l.forward(tape, cx, x, normed)?;
                 tape.push1(Gated { kind }, &[both])?
             }
             Up::Split(gate, up) => {
+                let x = norm.forward(tape, cx, x)?;
                 let g = gate.forward(tape, cx, x, Extra::default())?;
                 let u = up.forward(tape, cx, x, Extra::default())?;
                 tape.push1(Gated { kind }, &[g, u])?
             }
             Up::Plain(l) => {
-                let h = l.forward(tape, cx, x, Extra::default())?;
+                let h = l.forward(tape, cx, x, normed)?;
                 tape.push1(Activation { kind }, &[h])?
             }
         };
-        self.down.forward(tape, cx, hidden, Extra { residual: Some(residual), ..Extra::default() })
+        self.down.forward(tape, cx, hidden, Extra { residual: Some(x), ..Extra::default() })
     }
 
     /// Its linears.

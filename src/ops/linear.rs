@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::norm::{host_rms, rms};
 use super::{Act, linear_cpu as cpu, matmul, pieces};
 use crate::cpu::kernels::{gemm, lora};
 use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
@@ -26,7 +27,10 @@ pub const MAX_SEGS: usize = 4;
 
 /// `y = x·Wᵀ (+ bias) (+ LoRA) (+ residual)`; with `glu`, `y = act(gate)·up` where W holds the gate rows and then the up rows.
 ///
-/// Inputs in this order: x (M, K), W (N, K) of any type, then if present bias (N), h (M, R) and B (flat), residual (M, N).
+/// With `norm`, x is normed first, as by [`super::norm::RmsNorm`] (inference only; not joined with a residual). Where the kernel for M rows
+/// cannot do that itself, it is a dispatch of its own.
+///
+/// Inputs in this order: x (M, K), W (N, K) of any type, then if present bias (N), h (M, R) and B (flat), residual (M, N), the norm's weight (K).
 /// Output: y (M, N), or (M, N/2) with `glu` (inference only; cannot be joined with a residual).
 #[derive(Clone, Debug, Default)]
 pub struct Linear {
@@ -35,6 +39,8 @@ pub struct Linear {
     pub lora: bool,
     pub residual: bool,
     pub glu: Option<Act>,
+    /// The norm's eps.
+    pub norm: Option<f32>,
 }
 
 impl Linear {
@@ -53,6 +59,11 @@ impl Linear {
 
     fn residual_at(&self) -> Option<usize> {
         self.residual.then_some(2 + usize::from(self.bias) + 2 * usize::from(self.lora))
+    }
+
+    /// (input that holds the norm's weight, eps)
+    fn norm_at(&self) -> Option<(usize, f32)> {
+        self.norm.map(|eps| (2 + usize::from(self.bias) + 2 * usize::from(self.lora) + usize::from(self.residual), eps))
     }
 }
 
@@ -73,7 +84,7 @@ impl Op for Linear {
     }
 
     fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
-        let want = 2 + usize::from(self.bias) + 2 * usize::from(self.lora) + usize::from(self.residual);
+        let want = 2 + usize::from(self.bias) + 2 * usize::from(self.lora) + usize::from(self.residual) + usize::from(self.norm.is_some());
         if inputs.len() != want {
             return Err(Error::shape("linear", format!("{want} inputs expected, {} given", inputs.len())));
         }
@@ -101,6 +112,14 @@ impl Op for Linear {
         {
             return Err(Error::shape("linear", format!("residual {:?} for an output of {}×{n}", r.shape, x.rows())));
         }
+        if let Some((i, _)) = self.norm_at()
+            && (self.residual || inputs[i].len() != x.cols() || inputs[i].dtype != DType::F32)
+        {
+            return Err(Error::shape(
+                "linear",
+                format!("a norm's weight {:?} for rows of {} and no residual expected", inputs[i].shape, x.cols()),
+            ));
+        }
         if self.glu.is_some() && (self.residual || !n.is_multiple_of(2)) {
             return Err(Error::shape("linear", format!("a gated linear needs an even number of rows and no residual, {n} rows given")));
         }
@@ -109,8 +128,16 @@ impl Op for Linear {
         Ok(vec![Desc::f32(&shape)])
     }
 
+    fn scratch(&self, inputs: &[&Desc], _outputs: &[&Desc]) -> Vec<Desc> {
+        match self.norm {
+            Some(_) => vec![Desc::f32(&inputs[0].shape), Desc::f32(&[inputs[0].rows()])],
+            None => Vec::new(),
+        }
+    }
+
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let (x, w, y) = (cx.input(0), cx.inputs[1].clone(), cx.output(0));
+        let (mut x, w, y) = (cx.input(0), cx.inputs[1].clone(), cx.output(0));
+        let (m, k) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols());
         let mut extras = matmul::Extras { glu: self.glu, segs: &self.segs, ..Default::default() };
         let bias = self.bias_at().map(|i| cx.input(i));
         extras.bias = bias.as_ref();
@@ -118,13 +145,27 @@ impl Op for Linear {
         extras.lora = h.as_ref().map(|(h, b, ldh)| (h, b, *ldh));
         let residual = self.residual_at().map(|i| cx.input(i));
         extras.residual = residual.as_ref();
-        let m = cx.inputs[0].desc.rows();
+        let gain = self.norm_at().map(|(i, eps)| (cx.input(i), eps));
+        match &gain {
+            Some((gain, eps)) if matmul::takes_norm(cx.gpu(), m) => extras.norm = Some((gain, *eps)),
+            Some((gain, eps)) => {
+                let (normed, r) = (cx.temp(0), cx.temp(1));
+                rms(cx, (m, k), *eps, [&x, gain, &normed, &r]);
+                x = normed;
+            }
+            None => {}
+        }
         matmul::forward(cx, m, &x, &w, &y, &extras)
     }
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
-        let (x, w) = (io.input(0), io.input(1));
+        let (mut x, w) = (io.input(0), io.input(1));
         let (m, k, n) = (io.descs[0].rows(), io.descs[0].cols(), io.descs[1].shape[0]);
+        if let Some((i, eps)) = self.norm_at() {
+            let mut normed = Vec::with_capacity(x.len());
+            host_rms(&x, &io.input(i), eps, |_, _, row| normed.extend(row));
+            x = Rc::new(normed);
+        }
         let mut y = vec![0.0; m * n];
         for i in 0..m {
             for j in 0..n {
@@ -172,13 +213,14 @@ impl Op for Linear {
             segs: &self.segs,
             step: io.step().lora,
             residual: self.residual_at().map(|i| io.f32(i)),
+            norm: self.norm_at().map(|(i, eps)| (io.f32(i), eps)),
         };
         cpu::forward(io.pool(), io.desc(0).rows(), x, w, y, &extras, self.glu);
         Ok(())
     }
 
     fn differentiable(&self) -> bool {
-        self.glu.is_none()
+        self.glu.is_none() && self.norm.is_none()
     }
 
     fn backward(&self, b: &mut Back<'_>) -> Result<()> {

@@ -17,6 +17,8 @@ pub(super) struct Extras<'a> {
     pub segs: &'a [LoraSeg],
     pub residual: Option<&'a Buf>,
     pub glu: Option<Act>,
+    /// Gain and eps of the norm that x passes first; only where [`takes_norm`].
+    pub norm: Option<(&'a Buf, f32)>,
 }
 
 /// The define WT of a file type (Q4_0 is stored in the form of Q4_1).
@@ -51,13 +53,18 @@ pub fn forward_class(m: usize) -> &'static str {
 /// The variants worth measuring, by class: `reg<TM>x<TN>` hold a tile in registers and need no barrier, `tile` goes through
 /// workgroup memory (`tile<TM>x<TN>`: with 16·TM × 16·TN outputs per workgroup, otherwise chosen by [`tile_shape`]), `vec` puts 32 threads
 /// on a few weight rows (`vecsub`: with subgroups; `vec<ROWS>x<SLICES>`: how many rows, and how many such slices in a workgroup).
+/// `block<rows>` puts a thread on that many rows of a weight in blocks of 32.
 pub fn variants(gpu: &Gpu, class: &str) -> Vec<&'static str> {
     let mut v = match class {
-        "linear.m1" | "linear.m8" => vec!["reg8x8", "reg8x2", "vec"],
+        "linear.m1" | "linear.m8" => vec!["reg8x8", "reg8x2", "vec", "block32"],
         "linear.big" => vec!["reg8x8", "reg4x4", "tile"],
         "linear_dx" => vec!["reg8", "tile"],
+        "linear_norm" => vec!["fused", "apart"],
         _ => vec!["serial", "group"],
     };
+    if class == "linear.m1" {
+        v.push("block16");
+    }
     if class.starts_with("linear.m") && gpu.caps().subgroups && gpu.caps().subgroup_min >= 16 {
         v.push("vecsub");
     }
@@ -81,6 +88,25 @@ fn tile_shape(m: usize, n: usize) -> (usize, usize) {
 /// The tile a variant names, or the one for this shape. `None` for a variant that is not tiled.
 fn tile_for(variant: &str, m: usize, n: usize) -> Option<(usize, usize)> {
     if variant == "tile" { Some(tile_shape(m, n)) } else { pair_of(variant, "tile") }
+}
+
+/// `block16` → the tile (rows of x, rows of w) of a thread for `m` rows of x; nothing where another variant is chosen or the weight has no
+/// blocks. The sums are unrolled in the kernel's text: it must stay short.
+fn block_of(variant: &str, dtype: DType, m: usize) -> Option<(usize, usize)> {
+    let rows: usize = variant.strip_prefix("block")?.parse().ok()?;
+    (m <= 8 && dtype.is_quantized()).then(|| (m, rows.clamp(2, (32 / m.max(1)).max(2))))
+}
+
+/// The variant for `m` rows of x.
+fn forward_variant(gpu: &Gpu, m: usize) -> String {
+    let (software, hardware) = if m <= 8 { ("block16", "vec") } else { ("reg8x8", "tile") };
+    gpu.tuning().borrow().pick(forward_class(m), software, hardware).to_string()
+}
+
+/// True where the kernel for `m` rows of x norms them itself: those for few rows, unless that was measured to be slower.
+pub(super) fn takes_norm(gpu: &Gpu, m: usize) -> bool {
+    let variant = forward_variant(gpu, m);
+    ["reg", "block", "vec"].iter().any(|v| variant.starts_with(v)) && gpu.tuning().borrow().pick("linear_norm", "fused", "fused") == "fused"
 }
 
 fn seg_words(segs: &[LoraSeg], first: usize, out: &mut Vec<u32>) {
@@ -148,8 +174,9 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
         return Err(Error::shape("linear", format!("a gated weight {:?} in {} buffers", w.desc.shape, w.chunks.len())));
     }
     let scalar = !k.is_multiple_of(8);
-    let variant = cx.gpu().tuning().borrow().pick(forward_class(m), "reg8x8", if m <= 8 { "vec" } else { "tile" }).to_string();
-    let plain = extras.bias.is_none() && extras.lora.is_none() && extras.residual.is_none() && extras.glu.is_none();
+    let variant = forward_variant(cx.gpu(), m);
+    let plain =
+        extras.norm.is_none() && extras.bias.is_none() && extras.lora.is_none() && extras.residual.is_none() && extras.glu.is_none();
     if plain && m > 64 && n_all <= THIN && w.chunks.len() == 1 && w.desc.dtype == DType::F32 && !scalar && variant.starts_with("tile") {
         let subgroups = cx.caps().subgroups && cx.caps().subgroup_min >= 16;
         thin(cx, m, x, w, y, subgroups);
@@ -160,14 +187,19 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
         let extra = extras.bias.is_some() || extras.lora.is_some() || extras.residual.is_some();
         let glu = extras.glu.is_some();
         let tiled = tile_for(&variant, m, n).filter(|_| !scalar && cx.caps().max_threads >= 256);
-        let (name, grid, tile) = if let Some((tm, tn)) = tiled {
+        let parts = if glu { 2 } else { 1 };
+        let block = block_of(&variant, w.desc.dtype, m).map(|(tm, rows)| (tm, rows / parts));
+        let (name, grid, tile) = if let Some((tm, tn)) = block {
+            ("linear_block", [n.div_ceil(tn).div_ceil(8) as u32, m.div_ceil(tm) as u32, 1], (tm, tn))
+        } else if let Some((tm, tn)) = tiled {
             // With a gate the tile of w holds two rows per output.
             let (tm, tn) = if glu { (4, 2) } else { (tm, tn) };
             ("linear_tile", [n.div_ceil(16 * tn) as u32, m.div_ceil(16 * tm) as u32, 1], (tm, tn))
         } else if variant.starts_with("vec") && !scalar && m <= 8 {
             let (rows, slices) = pair_of(&variant, "vecsub").or_else(|| pair_of(&variant, "vec")).unwrap_or((2, 8));
-            // A power of two; and partial sums of all rows of x fit into 16 KiB of workgroup memory.
-            let slices = 1usize << slices.min(64 / (m * rows).min(64)).ilog2();
+            // A power of two; and the partial sums of its threads fit into 16 KiB of workgroup memory.
+            let sums = m * (rows * parts + usize::from(extras.norm.is_some()));
+            let slices = 1usize << slices.min(128 / sums.min(128)).ilog2();
             ("linear_vec", cx.gpu().grid(n.div_ceil(rows * slices / shared_row(k, slices).1), 1), (rows, slices))
         } else {
             let (tm, tn) = pair_of(&variant, "reg").unwrap_or((8, 8));
@@ -177,6 +209,7 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
         let mut key = KernelKey::new(name)
             .def("WT", weight_type(w.desc.dtype))
             .flag("SCALAR", scalar)
+            .flag("NORM", extras.norm.is_some())
             .flag("BIAS", extras.bias.is_some())
             .flag("LORA", extras.lora.is_some())
             .flag("RESIDUAL", extras.residual.is_some())
@@ -184,6 +217,7 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
             .flag("GLU", extras.glu.is_some())
             .flag("SUBGROUPS", name == "linear_vec" && variant.starts_with("vecsub") && cx.caps().subgroups);
         key = match name {
+            "linear_block" => key.flag("BLOCKS", true).def("TM", tile.0).def("TN", tile.1).def("PARTS", parts),
             "linear_vec" => {
                 let (deep, share) = shared_row(k, tile.1);
                 key.def("TM", m).def("ROWS", tile.0).def("SLICES", tile.1).def("DEEP", deep).def("SHARE", share)
@@ -197,7 +231,10 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
         let ldh = extras.lora.map_or(0, |l| l.2);
         let mut params = [m, n, k, ldy, chunk.first, s_off, extras.segs.len(), ldh].map(|v| v as u32).to_vec();
         seg_words(extras.segs, 0, &mut params);
+        params.push(extras.norm.map_or(0, |n| n.1.to_bits()));
         let mut bufs = vec![x, &chunk.buf];
+        bufs.extend(block.map(|_| &chunk.buf));
+        bufs.extend(extras.norm.map(|n| n.0));
         bufs.extend(extras.bias);
         if let Some((h, b, _)) = extras.lora {
             bufs.extend([h, b]);

@@ -2,7 +2,7 @@
 
 use super::{pieces, row_grid, serial_rows};
 use crate::cpu::kernels::norm as kernels;
-use crate::gpu::KernelKey;
+use crate::gpu::{Buf, KernelKey};
 use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
 use crate::{Error, Result};
 
@@ -11,6 +11,27 @@ use crate::{Error, Result};
 #[derive(Clone, Debug)]
 pub struct RmsNorm {
     pub eps: f32,
+}
+
+/// The dispatch of [`RmsNorm`] for (rows, cols); buffers are x, w, y and r.
+pub(super) fn rms(cx: &mut Lower<'_>, (rows, cols): (usize, usize), eps: f32, bufs: [&Buf; 4]) {
+    let serial = serial_rows(cx.gpu());
+    let key = KernelKey::new("rms_norm").flag("SERIAL", serial);
+    // Long rows are few: more threads on each.
+    let wide = !serial && cols >= 1024 && cx.caps().max_threads >= 256;
+    let key = if wide { key.def("WG", 256) } else { key };
+    let grid = row_grid(cx.gpu(), rows);
+    cx.dispatch(key, &[rows as u32, cols as u32, eps.to_bits()], &bufs, grid);
+    cx.cost(4.0 * (rows * cols) as f64, 8.0 * (rows * cols) as f64);
+}
+
+/// The host's [`RmsNorm`] of rows as long as `w`: calls `put(row, 1/root, normed row)`.
+pub(super) fn host_rms(x: &[f64], w: &[f64], eps: f32, mut put: impl FnMut(usize, f64, Vec<f64>)) {
+    for (row, x) in x.chunks(w.len()).enumerate() {
+        let mean = x.iter().map(|v| v * v).sum::<f64>() / w.len() as f64;
+        let r = 1.0 / (mean + f64::from(eps)).sqrt();
+        put(row, r, x.iter().zip(w).map(|(v, w)| v * r * w).collect());
+    }
 }
 
 impl Op for RmsNorm {
@@ -29,29 +50,18 @@ impl Op for RmsNorm {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let cols = cx.inputs[1].desc.len();
         let rows = cx.inputs[0].desc.len() / cols;
-        let serial = serial_rows(cx.gpu());
-        let key = KernelKey::new("rms_norm").flag("SERIAL", serial);
-        // Long rows are few: more threads on each.
-        let wide = !serial && cols >= 1024 && cx.caps().max_threads >= 256;
-        let key = if wide { key.def("WG", 256) } else { key };
-        let grid = row_grid(cx.gpu(), rows);
-        let params = [rows as u32, cols as u32, self.eps.to_bits()];
-        cx.dispatch(key, &params, &[&cx.input(0), &cx.input(1), &cx.output(0), &cx.output(1)], grid);
-        cx.cost(4.0 * (rows * cols) as f64, 8.0 * (rows * cols) as f64);
+        let bufs = [cx.input(0), cx.input(1), cx.output(0), cx.output(1)];
+        rms(cx, (rows, cols), self.eps, bufs.each_ref());
         Ok(())
     }
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
         let (x, w) = (io.input(0), io.input(1));
-        let cols = io.descs[1].len();
-        for (row, x) in x.chunks(cols).enumerate() {
-            let mean = x.iter().map(|v| v * v).sum::<f64>() / cols as f64;
-            let r = 1.0 / (mean + f64::from(self.eps)).sqrt();
-            for (i, v) in x.iter().enumerate() {
-                io.add(0, row * cols + i, v * r * w[i]);
-            }
+        let cols = w.len();
+        host_rms(&x, &w, self.eps, |row, r, y| {
+            y.iter().enumerate().for_each(|(i, v)| io.add(0, row * cols + i, *v));
             io.add(1, row, r);
-        }
+        });
         Ok(())
     }
 

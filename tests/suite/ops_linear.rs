@@ -54,11 +54,12 @@ fl_test!(
 
 fl_test!(
     async fn linear_in_every_variant() {
-        for variant in ["reg8x8", "reg4x4", "reg8x4", "reg8x2", "reg1x1", "tile", "vec", "vecsub"] {
-            let kernels = format!("linear={variant},linear_dx={}", if variant == "tile" { "tile" } else { "reg4" });
+        for variant in ["reg8x8", "reg4x4", "reg8x4", "reg8x2", "reg1x1", "tile", "tile8x8", "vec", "vecsub", "block16", "block32"] {
+            let kernels = format!("linear={variant},linear_dx={}", if variant.starts_with("tile") { variant } else { "reg4" });
             let gpu = gpu_with(&GpuOptions { kernels: Some(kernels), ..Default::default() }).await;
             all_types(&gpu, variant).await;
             everything(&gpu, variant).await;
+            normed(&gpu, variant).await;
         }
     }
 );
@@ -96,7 +97,7 @@ async fn everything(gpu: &Gpu, what: &str) {
         ];
         check(gpu, &format!("{what}: everything, {m} rows"), &ins, 3e-5, |t, v| {
             let h = t.push1(Linear::plain(), &[v[0], v[3]])?;
-            let op = Linear { segs: segs.clone(), bias: true, lora: true, residual: true, glu: None };
+            let op = Linear { segs: segs.clone(), bias: true, lora: true, residual: true, ..Linear::default() };
             Ok(vec![t.push1(op, &[v[0], v[1], v[2], h, v[4], v[5]])?])
         })
         .await;
@@ -104,7 +105,7 @@ async fn everything(gpu: &Gpu, what: &str) {
         for act in [Act::Silu, Act::Gelu, Act::GeluTanh, Act::Relu] {
             check(gpu, &format!("{what}: gated {act:?}, {m} rows"), &gated, 3e-5, |t, v| {
                 let h = t.push1(Linear::plain(), &[v[0], v[3]])?;
-                let op = Linear { segs: segs.clone(), bias: true, lora: true, residual: false, glu: Some(act) };
+                let op = Linear { segs: segs.clone(), bias: true, lora: true, glu: Some(act), ..Linear::default() };
                 Ok(vec![t.push1(op, &[v[0], v[1], v[2], h, v[4]])?])
             })
             .await;
@@ -142,11 +143,45 @@ fl_test!(
                         v[a] = t.push1(Linear::plain(), &[v[0], v[a]])?;
                     }
                     let segs = if lora { segs.clone() } else { Vec::new() };
-                    Ok(vec![t.push1(Linear { segs, bias, lora, residual: false, glu: Some(Act::Silu) }, &v)?])
+                    Ok(vec![t.push1(Linear { segs, bias, lora, glu: Some(Act::Silu), ..Linear::default() }, &v)?])
                 })
                 .await;
             }
         }
+    }
+);
+
+/// A norm on the way in: with everything that can be added, gated, for one row, a few and many.
+async fn normed(gpu: &Gpu, what: &str) {
+    let mut rng = Rng(8);
+    let segs = vec![LoraSeg { row0: 5, row1: 22, h_off: 0, r: 3, b_off: 0, scale: 2.0 }];
+    for (dtype, k) in [(DType::F32, 21), (DType::F32, 64), (DType::F16, 96), (DType::Q4_0, 64), (DType::Q4_1, 96), (DType::Q8_0, 64)] {
+        for (m, glu) in [(1, None), (1, Some(Act::Silu)), (4, None), (5, Some(Act::GeluTanh)), (11, None)] {
+            let n = 22;
+            let ins = [
+                frozen(&mut rng, &[m, k], 3.0),
+                weight(&mut rng, dtype, n, k, 1.0),
+                frozen(&mut rng, &[n], 1.0),
+                frozen(&mut rng, &[m, 3], 1.0),
+                frozen(&mut rng, &[1, 51], 0.3),
+                frozen(&mut rng, &[k], 1.5),
+            ];
+            let what = format!("{what}: normed {} of {m}×{n}×{k}, {glu:?}", dtype.name());
+            check(gpu, &what, &ins, 3e-5, |t, v| {
+                let plain = Linear { glu, norm: Some(1e-5), ..Linear::default() };
+                let all = Linear { segs: segs.clone(), bias: true, lora: true, ..plain.clone() };
+                Ok(vec![t.push1(plain, &[v[0], v[1], v[5]])?, t.push1(all, v)?])
+            })
+            .await;
+        }
+    }
+}
+
+fl_test!(
+    async fn linear_with_a_norm() {
+        normed(&gpu().await, "linear").await;
+        let apart = GpuOptions { kernels: Some("linear_norm=apart".into()), ..Default::default() };
+        normed(&gpu_with(&apart).await, "apart").await;
     }
 );
 
@@ -190,7 +225,7 @@ fl_test!(
             ];
             check(&gpu, &format!("linear over {chunks} parts of {}", dtype.name()), &ins, 3e-5, |t, v| {
                 let h = t.push1(Linear::plain(), &[v[0], v[3]])?;
-                let op = Linear { segs: segs.clone(), bias: true, lora: true, residual: true, glu: None };
+                let op = Linear { segs: segs.clone(), bias: true, lora: true, residual: true, ..Linear::default() };
                 Ok(vec![t.push1(op, &[v[0], v[1], v[2], h, v[4], v[5]])?])
             })
             .await;
@@ -262,7 +297,7 @@ fl_test!(
         fledgling::ops::calibrate::calibrate(&gpu).await.expect("measures");
         let measured = gpu.tuning().borrow().measured().clone();
         report!("chosen on {}: {measured:?}", gpu.caps().name);
-        assert_eq!(measured.len(), 5);
+        assert_eq!(measured.len(), 6);
         let again = gpu_with(&GpuOptions::default()).await;
         again.tuning().borrow_mut().restore(measured);
         let before = again.counters().pipelines.get();
