@@ -9,21 +9,29 @@ async function complete(prompt, tokens) {
   return r.timings;
 }
 
-/** What llama.cpp says while it loads: the only place where it says on what it runs. */
-const log = [];
-const logger = Object.fromEntries(['debug', 'log', 'warn', 'error'].map((level) => [level, (...words) => void log.push(words.join(' '))]));
+const WASM = { default: '/bench/peers/node_modules/@wllama/wllama/esm/wasm/wllama.wasm' };
+const layersWanted = device === 'webgpu' ? 999 : 0;
+
+/** Layers that it puts on the GPU: only its log says so, and logging would slow it down, so that a first instance is asked. */
+async function layersOnGpu(gguf) {
+  const log = [];
+  const logger = Object.fromEntries(['debug', 'log', 'warn', 'error'].map((level) => [level, (...words) => void log.push(words.join(' '))]));
+  const first = new Wllama(WASM, { logger });
+  await first.loadModel([gguf], { n_ctx: 1024, n_gpu_layers: layersWanted, log_level: 1 });
+  await first.exit();
+  return log.filter((l) => /layer +\d+ assigned to device (?!CPU)/.test(l)).length;
+}
 
 window.peer = {
   async load() {
-    llama = new Wllama({ default: '/bench/peers/node_modules/@wllama/wllama/esm/wasm/wllama.wasm' }, { logger });
     const gguf = await (await fetch('/model.gguf')).blob();
-    await llama.loadModel([gguf], { n_ctx: 1024, n_gpu_layers: device === 'webgpu' ? 999 : 0, log_level: 1 });
+    const layers = layersWanted ? await layersOnGpu(gguf) : 0;
+    // Without an adapter to its taste it goes on in wasm, silently: that would be the other line of the table under this one's name.
+    if (layersWanted && layers === 0) throw new Error('llama.cpp put every layer on the processor: this adapter lacks something that it needs (shader-f16, perhaps)');
+    llama = new Wllama(WASM, { suppressNativeLog: true });
+    await llama.loadModel([gguf], { n_ctx: 1024, n_gpu_layers: layersWanted });
     await complete('Once', 2);
-    const told = log.filter((l) => /offload|webgpu/i.test(l)).map((l) => l.trim().slice(0, 160));
-    const layers = Number(/offloaded (\d+)\//.exec(log.join('\n'))?.[1] ?? 0);
-    // Without a usable adapter it goes on in wasm, silently: that would be the other line of the table under this one's name.
-    if (device === 'webgpu' && layers === 0) throw new Error(`llama.cpp put no layer on this adapter: ${log.filter((l) => /gpu|layer|adapter/i.test(l)).slice(-4).join(' / ').slice(0, 500)}`);
-    return { adapter: { threads: llama.getNumThreads(), layers_on_gpu: layers, told } };
+    return { adapter: { threads: llama.getNumThreads(), layers_on_gpu: layers } };
   },
   async prefill({ prompt }) {
     const t = await complete(prompt, 1);
