@@ -1,7 +1,7 @@
 # fledgling: `make help` lists what there is. The work is done by scripts/, which also run by themselves.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup model wasm package page demo serve check test bench bench-gpu fmt clean ci
+.PHONY: help setup model wasm package page demo serve check test bench bench-gpu bench-peers fmt clean ci
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench: ## speed and sizes, natively and in headless Chromium: a table, then one 
 
 bench-gpu: ## on a machine with a real GPU: peaks, matmul, SmolLM2, a 3B model, LoRA against PyTorch; one line of JSON
 	@scripts/bench-gpu.sh
+
+bench-peers: ## the same work on other people's engines, in headless Chromium: a table with ratios, one line of JSON
+	@scripts/bench-peers.sh
 
 fmt: ## format the Rust sources
 	@cargo fmt

@@ -1,5 +1,5 @@
 // The arithmetic peak, for the benchmark: registers only, nothing to wait for but the units themselves.
-//   a_k = (k + 1)·x for N chains k; rounds times four: a_k = fma(a_k, m, x); y = Σ a_k. Overwrites y.
+//   a_k = (k + 1)·x for N chains k; rounds times sixteen: a_k = fma(a_k, m, x); y = Σ a_k. Overwrites y.
 // Each thread turns 4N numbers that do not depend on each other. Which N keeps an adapter's units busiest is for the caller to try.
 // Grid: one thread per four elements, 64 per workgroup, folded into (x, y).
 // Variants: {N=2|N=4|N=8}
@@ -19,7 +19,7 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
   var a$K = b * f32($K + 1);
 #endrepeat
   for (var r = 0u; r < p.rounds; r++) {
-#repeat U 4
+#repeat U 16
 #repeat K N
     a$K = fma(a$K, m, b);
 #endrepeat

@@ -9,7 +9,7 @@ use crate::{Result, clock};
 /// Shorter runs measure the submit.
 const LONG_ENOUGH: f64 = 0.02;
 /// Rounds of multiply-adds that are enough anywhere.
-const MOST_ROUNDS: usize = 16_384;
+const MOST_ROUNDS: usize = 8192;
 
 /// Seconds of a program, the best of a few: the first run compiles what is left to compile.
 async fn clocked(exec: &Exec, program: &Program) -> Result<f64> {
@@ -80,7 +80,7 @@ pub async fn fma(exec: &Exec) -> Result<f64> {
     let (x, y) = (noise(exec, "x", &[len])?, noise(exec, "y", &[len])?);
     let mut best = 0.0f64;
     for chains in PeakFma::CHAINS {
-        let mut rounds = 64;
+        let mut rounds = 32;
         loop {
             let op = PeakFma { chains, rounds };
             let mut tape = Tape::new();

@@ -31,9 +31,7 @@ impl WasmDeviceBench {
 
     /// What a person is told about it, and why it was chosen.
     pub fn info(&self) -> std::result::Result<JsValue, JsValue> {
-        let mut info = serde_json::to_value(self.exec.info()).unwrap_or_default();
-        info["reason"] = self.why.clone().into();
-        to_js(&info).map_err(js_error)
+        to_js(&super::describe(&self.exec, &self.why)).map_err(js_error)
     }
 
     /// Bytes per second of a large copy, read and written.

@@ -12,10 +12,12 @@ mod trainer;
 
 use std::cell::RefCell;
 
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256 as Hasher};
 use wasm_bindgen::prelude::*;
 
 use crate::gpu::{Gpu, GpuOptions};
+use crate::graph::Exec;
 
 thread_local! {
     /// One device for all models of this instance.
@@ -53,6 +55,15 @@ pub(crate) async fn device(kernels: Option<String>) -> crate::Result<Gpu> {
     let gpu = Gpu::new().await?;
     GPU.set(Some(gpu.clone()));
     Ok(gpu)
+}
+
+/// A device for a person, in the names of `AdapterDescription`; `why`: why this one.
+pub(crate) fn describe(exec: &Exec, why: &str) -> Value {
+    let on = exec.info();
+    json!({
+        "name": on.name, "vendor": on.vendor, "backend": on.backend, "isSoftware": on.is_software, "features": on.features,
+        "device": on.device, "reason": why,
+    })
 }
 
 /// Streaming SHA-256.

@@ -82,15 +82,12 @@ impl WasmModel {
     /// What is known of it, in the names of `ModelInfo`.
     pub fn info(&self) -> std::result::Result<JsValue, JsValue> {
         let Shared { exec, why, loaded, .. } = &*self.0;
-        let (i, on) = (&loaded.info, exec.info());
+        let i = &loaded.info;
         to_js(&json!({
             "name": i.name, "architecture": i.architecture, "parameters": i.parameters, "layers": i.layers, "hiddenSize": i.hidden_size,
             "contextLength": i.context_length, "vocabSize": i.vocab_size, "quantization": i.quantization, "gpuBytes": exec.live_bytes(),
             "targetModules": i.target_modules,
-            "adapter": {
-                "name": on.name, "vendor": on.vendor, "backend": on.backend, "isSoftware": on.is_software, "features": on.features,
-                "device": on.device, "reason": why,
-            },
+            "adapter": super::describe(exec, why),
         }))
         .map_err(js_error)
     }

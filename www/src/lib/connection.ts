@@ -8,7 +8,7 @@ import './transfer.ts';
 export type EngineCalls = Pick<
   Engine,
   | 'connect' | 'cancel' | 'load' | 'generate' | 'train' | 'pause' | 'resume' | 'checkpoint' | 'releaseRun' | 'countTokens' | 'score' | 'saveAdapter'
-  | 'loadAdapter' | 'setAdapter' | 'removeAdapter' | 'mergeAdapter' | 'adapters' | 'memory' | 'counters' | 'dispose'
+  | 'loadAdapter' | 'setAdapter' | 'removeAdapter' | 'mergeAdapter' | 'adapters' | 'memory' | 'counters' | 'measure' | 'dispose'
 >;
 
 export interface JobOptions {

@@ -7,7 +7,7 @@ import { capabilities } from './capabilities.ts';
 import { aborted, FledglingError, toFledglingError, toWire, type WireError } from './errors.ts';
 import { Jobs } from './jobs.ts';
 import { feed, partsOf, REFUSED, type Fed, type Part, type Sink } from './loader.ts';
-import type { AdapterFiles, AdapterInfo, Candidate, CandidateEvent, Counters, Device, Memory, Message, ModelInfo, Progress, Score, StepMetrics, TrainResult } from './types.ts';
+import type { AdapterDescription, AdapterFiles, AdapterInfo, Candidate, CandidateEvent, Counters, Device, DeviceFigures, Memory, Message, ModelInfo, Progress, Score, StepMetrics, TrainResult } from './types.ts';
 import { loadWasm, type WasmModel, type WasmModule, type WasmRequest, type WasmScoreRequest, type WasmTrainer } from './wasm.ts';
 
 /** What a running job tells the facade. */
@@ -16,7 +16,8 @@ export type EngineEvent =
   | { type: 'warning'; error: WireError }
   | { type: 'token'; event: CandidateEvent }
   | { type: 'step'; metrics: StepMetrics }
-  | { type: 'checkpoint'; bytes: Uint8Array };
+  | { type: 'checkpoint'; bytes: Uint8Array }
+  | { type: 'figure'; figures: Partial<DeviceFigures> };
 
 export type Emit = (job: number, event: EngineEvent) => unknown;
 
@@ -72,6 +73,10 @@ function orAborted<T>(promise: Promise<T>, signal: AbortSignal, what: string): P
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
   });
 }
+
+/** Where something measured on an adapter is kept. */
+const noteName = (what: string, key: string | undefined, adapter: AdapterDescription | undefined): string =>
+  `${what}-${key}-${(adapter?.name ?? '').replace(/[^\w.-]+/g, '_').slice(0, 80)}.json`;
 
 function judgedOf(note: string | undefined): Judged | undefined {
   try {
@@ -130,7 +135,7 @@ export class Engine {
         // The browser tells JavaScript more about its adapter than it tells the engine.
         const { adapter } = await capabilities();
         const key = o.device === 'cpu' ? undefined : await orAborted(module.tuning_key(), signal, 'loading');
-        const note = (what: string) => `${what}-${key}-${(adapter?.name ?? '').replace(/[^\w.-]+/g, '_').slice(0, 80)}.json`;
+        const note = (what: string) => noteName(what, key, adapter);
         const remembered = key !== undefined && !o.kernel;
         const tuning = remembered ? await readNote(note('tuning')) : undefined;
         const auto = (o.device ?? 'auto') === 'auto';
@@ -370,6 +375,50 @@ export class Engine {
 
   async counters(): Promise<Counters> {
     return this.#need().counters();
+  }
+
+  /** Measures a device, without a model; between two figures it can be cancelled. */
+  async measure(job: number, device: Device): Promise<DeviceFigures> {
+    return this.#jobs.run(job, 'measuring', async (signal) => {
+      const { module } = await orAborted(loadWasm(), signal, 'measuring');
+      const release = await this.#jobs.acquire('measuring', signal);
+      try {
+        const { adapter } = await capabilities();
+        const key = device === 'cpu' ? undefined : await module.tuning_key();
+        const bench = await module.DeviceBench.open(device, key === undefined ? undefined : await readNote(noteName('tuning', key, adapter)));
+        const found: Partial<DeviceFigures> = {};
+        const tell = async (more: Partial<DeviceFigures>): Promise<void> => {
+          await this.#emit(job, { type: 'figure', figures: Object.assign(found, more) });
+          if (signal.aborted) throw aborted('measuring');
+          await breathe();
+        };
+        try {
+          const on = bench.info();
+          await tell({ adapter: { ...on, ...(adapter && on.device !== 'cpu' ? { name: adapter.name, vendor: adapter.vendor, backend: adapter.backend } : {}) } });
+          await tell({ matmulGflops: (await bench.matmul(512)) / 1e9 });
+          const gpt = await module.GptBench.create(on.device ?? 'gpu');
+          try {
+            let best = Infinity;
+            // The first step compiles.
+            for (let i = 0; i < 4 && !signal.aborted; i++) {
+              const begin = performance.now();
+              await gpt.step();
+              if (i > 0) best = Math.min(best, performance.now() - begin);
+            }
+            await tell({ gptStepMs: best });
+          } finally {
+            gpt.free();
+          }
+          await tell({ fmaGflops: (await bench.fma()) / 1e9 });
+          await tell({ copyGBps: (await bench.copy()) / 1e9 });
+          return found as DeviceFigures;
+        } finally {
+          bench.free();
+        }
+      } finally {
+        release();
+      }
+    });
   }
 
   async dispose(): Promise<void> {

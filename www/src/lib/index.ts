@@ -2,6 +2,7 @@
 export { cachedModels, deleteCachedModel } from './cache.ts';
 export { capabilities } from './capabilities.ts';
 export { FledglingError, type ErrorCode } from './errors.ts';
+export { measureDevice } from './measure.ts';
 export { Model } from './model.ts';
 export type { ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, ChatCompletions, RequestOptions, Usage } from './openai.ts';
 export { Stream } from './stream.ts';

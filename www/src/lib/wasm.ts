@@ -1,6 +1,6 @@
 // What the package uses of the wasm module (src/web in Rust): the two sides of the boundary agree on this file.
 // Plain data crosses it as plain objects; every method that can fail throws an Error with a `code`.
-import type { AdapterInfo, Candidate, CandidateEvent, Counters, Device, Message, ModelInfo, Score, StepMetrics } from './types.ts';
+import type { AdapterDescription, AdapterInfo, Candidate, CandidateEvent, Counters, Device, Message, ModelInfo, Score, StepMetrics } from './types.ts';
 
 /** Streaming SHA-256. */
 export interface WasmSha256 {
@@ -98,6 +98,22 @@ export interface WasmModel {
   free(): void;
 }
 
+/** An opened device, to be measured. */
+export interface WasmDeviceBench {
+  info(): AdapterDescription;
+  /** Bytes per second, read and written. */
+  copy(): Promise<number>;
+  /** Operations per second. */
+  fma(): Promise<number>;
+  matmul(n: number): Promise<number>;
+  free(): void;
+}
+
+export interface WasmGptBench {
+  step(): Promise<{ loss: number }>;
+  free(): void;
+}
+
 export interface WasmModule {
   default(input?: unknown): Promise<{ memory: WebAssembly.Memory }>;
   version(): string;
@@ -105,6 +121,8 @@ export interface WasmModule {
   tuning_key(): Promise<string | undefined>;
   Sha256: new () => WasmSha256;
   /** Opens the device. */
+  DeviceBench: { open(device: Device, tuning: string | undefined): Promise<WasmDeviceBench> };
+  GptBench: { create(device: Device): Promise<WasmGptBench> };
   ModelLoader: { open(options: LoaderOptions): Promise<WasmLoader> };
 }
 

@@ -29,7 +29,11 @@ const VIEWS: Record<Route, { title: string; icon: IconName; load: () => Promise<
   adapters: { title: 'Adapters', icon: 'adapters', load: () => import('./views/AdaptersView.tsx').then((m) => m.AdaptersView) },
   model: { title: 'Model', icon: 'model', load: () => import('./views/ModelView.tsx').then((m) => m.ModelView) },
   settings: { title: 'Settings', icon: 'settings', load: () => import('./views/SettingsView.tsx').then((m) => m.SettingsView) },
+  bench: { title: 'Measure', icon: 'play', load: () => import('./views/BenchView.tsx').then((m) => m.BenchView) },
 };
+
+/** Measuring is reached from the settings. */
+const IN_NAV = (Object.keys(VIEWS) as Route[]).filter((name) => name !== 'bench');
 
 const loadedViews = signal<Partial<Record<Route, View>>>({});
 async function loadView(name: Route): Promise<void> {
@@ -61,7 +65,7 @@ function badge(to: Route): string {
 function Nav() {
   return (
     <nav class="nav" aria-label="Main">
-      {(Object.keys(VIEWS) as Route[]).map((to) => {
+      {IN_NAV.map((to) => {
         const { title, icon } = VIEWS[to];
         const extra = badge(to);
         return (

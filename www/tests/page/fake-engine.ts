@@ -42,6 +42,17 @@ const VOICES = ['Certainly. ', 'In short: ', 'Well, ', 'Here is one way to see i
 const tail = (prompt: string, i: number): string =>
   `${VOICES[i % VOICES.length]}you asked “${prompt.slice(0, 60)}”. ${'Small birds learn to fly by trying, resting and trying again. '.repeat(1 + ((i * 7) % 3))}`.trim();
 
+export async function measureDevice(o: Api.MeasureOptions = {}): Promise<Api.DeviceFigures> {
+  const device = o.device === 'cpu' || options.webgpu === false ? 'cpu' : 'gpu';
+  const all: Api.DeviceFigures = {
+    adapter: { ...description, device, isSoftware: device === 'gpu', ...(o.device === 'auto' ? { reason: 'made up' } : {}) },
+    matmulGflops: 12.5, gptStepMs: 1234, fmaGflops: 230, copyGBps: 20.25,
+  };
+  o.onFigure?.({ matmulGflops: all.matmulGflops });
+  await sleep(options.stepMs ?? 2, o.signal);
+  return all;
+}
+
 export class Model {
   readonly info: Api.ModelInfo;
   #adapters = new Map<string, Api.AdapterFiles>();

@@ -1,6 +1,6 @@
 import { signal } from '@preact/signals';
 
-export const ROUTES = ['chat', 'learn', 'feedback', 'adapters', 'model', 'settings'] as const;
+export const ROUTES = ['chat', 'learn', 'feedback', 'adapters', 'model', 'settings', 'bench'] as const;
 export type Route = (typeof ROUTES)[number];
 
 const read = (): Route => {

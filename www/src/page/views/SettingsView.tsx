@@ -253,7 +253,9 @@ export function SettingsView() {
           ]}
           onPick={(device) => change({ device })}
         />
-        <small class="muted">Counts from the next load on.</small>
+        <small class="muted">
+          Counts from the next load on. <a href="#/bench">Measure this device</a>
+        </small>
       </section>
       <Hosts />
       <Storage />

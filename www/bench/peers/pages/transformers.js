@@ -1,0 +1,38 @@
+// transformers.js: ?device=webgpu|wasm&dtype=q4|fp32, weights from /onnx/ (a folder as Hugging Face has it).
+import { AutoModelForCausalLM, AutoTokenizer, env } from '@huggingface/transformers';
+
+const q = new URLSearchParams(location.search);
+env.allowRemoteModels = false;
+env.allowLocalModels = true;
+env.localModelPath = '/';
+env.backends.onnx.wasm.wasmPaths = '/bench/peers/node_modules/onnxruntime-web/dist/';
+let tokenizer;
+let model;
+
+async function generate(prompt, tokens) {
+  const inputs = tokenizer(prompt, { add_special_tokens: false });
+  const begin = performance.now();
+  const out = await model.generate({ ...inputs, max_new_tokens: tokens, min_new_tokens: tokens, do_sample: false });
+  const seconds = (performance.now() - begin) / 1000;
+  const read = inputs.input_ids.dims[1];
+  return { seconds, read, made: out.dims[1] - read };
+}
+
+window.peer = {
+  async load() {
+    tokenizer = await AutoTokenizer.from_pretrained('onnx');
+    model = await AutoModelForCausalLM.from_pretrained('onnx', { device: q.get('device'), dtype: q.get('dtype') });
+    await generate('Once', 2);
+    return { adapter: {} };
+  },
+  async prefill({ prompt }) {
+    const { seconds, read } = await generate(prompt, 1);
+    return { value: read / seconds, tokens: read };
+  },
+  async decode({ prompt, tokens }) {
+    const one = await generate(prompt, 1);
+    const all = await generate(prompt, tokens);
+    return { value: (all.made - 1) / (all.seconds - one.seconds), tokens: all.made };
+  },
+  end: () => model?.dispose(),
+};
