@@ -4,14 +4,14 @@
 //! over it. Two register tiles do the arithmetic: [`dot_tile`] for sums along the rows of both operands, [`axpy_tile`] for sums across
 //! the rows of one. Every output is summed in an order that depends on its own shape alone, not on the number of threads or of other rows.
 
-use super::Packed;
+use super::{Packed, few};
 use crate::cpu::pool::Shared;
 use crate::cpu::vector::Vector;
 use crate::cpu::{Pool, scratch};
 
 /// Weight rows and columns of a block: 64 KiB of f32.
 const ROWS: usize = 32;
-const DEPTH: usize = 512;
+pub(super) const DEPTH: usize = 512;
 /// Columns and weight rows of a block where sums run across rows.
 const WIDTH: usize = 64;
 const STRIPE: usize = 256;
@@ -223,6 +223,9 @@ pub fn forward(pool: &Pool, m: usize, x: &[f32], w: Packed<'_>, y: &mut [f32], (
     assert!(x.len() >= m * k && (m == 0 || y.len() >= (m - 1) * ldy + y0 + n), "x {}, y {} for {m}×{n}×{k}", x.len(), y.len());
     if m == 0 || n == 0 {
         return;
+    }
+    if few::fits(m, &w) {
+        return few::forward(pool, m, x, w, y, (y0, ldy));
     }
     let y = Shared::new(y);
     pool.run(n.div_ceil(ROWS), |task| {
