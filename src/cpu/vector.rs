@@ -55,6 +55,12 @@ pub unsafe trait Vector: Copy {
     /// # Safety
     /// See the trait.
     unsafe fn mul(self, b: Self) -> Self;
+    /// Asks for the cache line of an address that is needed soon; it need not be a valid one.
+    ///
+    /// # Safety
+    /// See the trait.
+    #[inline(always)]
+    unsafe fn soon(_from: *const u8) {}
     /// Two numbers of half precision, each in all lanes of a register. Not for infinities and NaN.
     ///
     /// # Safety
@@ -197,6 +203,10 @@ mod imp {
             unsafe { _mm256_mul_ps(self, b) }
         }
         #[inline(always)]
+        unsafe fn soon(from: *const u8) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+        }
+        #[inline(always)]
         unsafe fn halves(from: *const u8) -> (Self, Self) {
             unsafe {
                 let both = four_halves(from);
@@ -258,6 +268,10 @@ mod imp {
         #[inline(always)]
         unsafe fn mul(self, b: Self) -> Self {
             unsafe { _mm512_mul_ps(self, b) }
+        }
+        #[inline(always)]
+        unsafe fn soon(from: *const u8) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
         }
         #[inline(always)]
         unsafe fn halves(from: *const u8) -> (Self, Self) {

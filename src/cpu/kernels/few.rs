@@ -16,6 +16,9 @@ pub(super) const FEW: usize = 8;
 /// Weight rows of a task.
 const ROWS: usize = 32;
 
+/// Bytes from what is worked on to what is fetched: weights are read once and in order, but in rows too short for the processor to see that.
+const AHEAD: usize = 4096;
+
 /// Rows of weights: the first one, how many, their blocks and the bytes from one to the next.
 #[derive(Clone, Copy)]
 struct Rows {
@@ -38,6 +41,9 @@ unsafe fn tile<V: Vector, B: Block, const M: usize, const N: usize>(w: Rows, (x,
             let end = w.blocks.min(b0 + DEPTH / 32);
             let mut acc = [[V::splat(0.0); N]; M];
             for b in b0..end {
+                for line in (0..N * B::BYTES).step_by(64) {
+                    V::soon(w.start.wrapping_add(AHEAD + b * N * B::BYTES + line));
+                }
                 for j in 0..N {
                     let values = B::values::<V>(w.start.add(j * w.stride + b * B::BYTES));
                     for v in 0..32 / V::LANES {
