@@ -4,23 +4,16 @@
 /// Registers of the narrowest kind that 32 values take.
 pub const MOST: usize = 8;
 
+/// Sign, exponent and mantissa of a half whose sign was extended and whose mantissa stands where f32 has its.
+const KEPT: i32 = 0x8fff_e000_u32.cast_signed();
+/// 2¹¹², from the bias of half precision to that of f32. As a multiplication it is exact and takes subnormal numbers along.
+const REBIAS: f32 = f32::from_bits(0x7780_0000);
+
 /// Half precision to f32 without branches, so that a loop over it becomes vectors. Not for infinities and NaN: files with such weights are refused.
 #[inline(always)]
 pub fn half(bits: u16) -> f32 {
-    let sign = (u32::from(bits) & 0x8000) << 16;
-    // The exponent is moved by a multiplication, which is exact and takes subnormal numbers along.
-    let magnitude = f32::from_bits((u32::from(bits) & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
-    f32::from_bits(magnitude.to_bits() | sign)
-}
-
-/// The number at `from`.
-///
-/// # Safety
-/// 2 bytes can be read.
-#[inline(always)]
-#[allow(dead_code)] // not every instruction set needs it
-unsafe fn half_at(from: *const u8) -> f32 {
-    half(unsafe { from.cast::<u16>().read_unaligned() })
+    let bits = (i32::from(bits.cast_signed()) << 13) & KEPT;
+    f32::from_bits(bits.cast_unsigned()) * REBIAS
 }
 
 /// A register of f32 lanes.
@@ -80,7 +73,7 @@ pub unsafe trait Vector: Copy {
 
 #[cfg(target_arch = "x86_64")]
 mod imp {
-    use super::{MOST, Vector, half_at as half};
+    use super::{KEPT, MOST, REBIAS, Vector};
     use std::arch::x86_64::*;
 
     /// Four numbers of half precision. In assembly, because the compiler would else do first what comes after: it spreads the bits over
@@ -135,8 +128,18 @@ mod imp {
             unsafe { _mm_mul_ps(self, b) }
         }
         #[inline(always)]
+        unsafe fn soon(from: *const u8) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+        }
+        #[inline(always)]
         unsafe fn halves(from: *const u8) -> (Self, Self) {
-            unsafe { (_mm_set1_ps(half(from)), _mm_set1_ps(half(from.add(2)))) }
+            unsafe {
+                let bits = _mm_cvtsi32_si128(from.cast::<i32>().read_unaligned());
+                // Doubled, a half is the upper part of its word; shifting that copies the sign, and all but one copy goes.
+                let bits = _mm_and_si128(_mm_srai_epi32::<3>(_mm_unpacklo_epi16(bits, bits)), _mm_set1_epi32(KEPT));
+                let both = _mm_mul_ps(_mm_castsi128_ps(bits), _mm_set1_ps(REBIAS));
+                (_mm_shuffle_ps::<0>(both, both), _mm_shuffle_ps::<0x55>(both, both))
+            }
         }
         #[inline(always)]
         unsafe fn nibbles(from: *const u8, d: Self, m: Self) -> [Self; MOST] {
@@ -204,7 +207,7 @@ mod imp {
         }
         #[inline(always)]
         unsafe fn soon(from: *const u8) {
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+            unsafe { __m128::soon(from) }
         }
         #[inline(always)]
         unsafe fn halves(from: *const u8) -> (Self, Self) {
@@ -271,7 +274,7 @@ mod imp {
         }
         #[inline(always)]
         unsafe fn soon(from: *const u8) {
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+            unsafe { __m128::soon(from) }
         }
         #[inline(always)]
         unsafe fn halves(from: *const u8) -> (Self, Self) {
@@ -307,7 +310,7 @@ mod imp {
 
 #[cfg(target_arch = "aarch64")]
 mod imp {
-    use super::{MOST, Vector, half_at as half};
+    use super::{KEPT, MOST, REBIAS, Vector};
     use std::arch::aarch64::*;
 
     pub type Base = float32x4_t;
@@ -344,8 +347,18 @@ mod imp {
             unsafe { vmulq_f32(self, b) }
         }
         #[inline(always)]
+        unsafe fn soon(from: *const u8) {
+            // The intrinsic is not stable yet.
+            unsafe { std::arch::asm!("prfm pldl1keep, [{}]", in(reg) from, options(nostack, preserves_flags, readonly)) }
+        }
+        #[inline(always)]
         unsafe fn halves(from: *const u8) -> (Self, Self) {
-            unsafe { (vdupq_n_f32(half(from)), vdupq_n_f32(half(from.add(2)))) }
+            unsafe {
+                let bits = vmovl_s16(vcreate_s16(u64::from(from.cast::<u32>().read_unaligned())));
+                let bits = vandq_s32(vshlq_n_s32::<13>(bits), vdupq_n_s32(KEPT));
+                let both = vmulq_f32(vreinterpretq_f32_s32(bits), vdupq_n_f32(REBIAS));
+                (vdupq_laneq_f32::<0>(both), vdupq_laneq_f32::<1>(both))
+            }
         }
         #[inline(always)]
         unsafe fn nibbles(from: *const u8, d: Self, m: Self) -> [Self; MOST] {
@@ -382,7 +395,7 @@ mod imp {
 
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod imp {
-    use super::{MOST, Vector, half_at as half};
+    use super::{KEPT, MOST, REBIAS, Vector};
     use std::arch::wasm32::*;
 
     pub type Base = v128;
@@ -424,7 +437,11 @@ mod imp {
         }
         #[inline(always)]
         unsafe fn halves(from: *const u8) -> (Self, Self) {
-            unsafe { (f32x4_splat(half(from)), f32x4_splat(half(from.add(2)))) }
+            unsafe {
+                let bits = i32x4_shl(i32x4_extend_low_i16x8(v128_load32_zero(from.cast())), 13);
+                let both = f32x4_mul(v128_and(bits, i32x4_splat(KEPT)), f32x4_splat(REBIAS));
+                (i32x4_shuffle::<0, 0, 0, 0>(both, both), i32x4_shuffle::<1, 1, 1, 1>(both, both))
+            }
         }
         #[inline(always)]
         unsafe fn nibbles(from: *const u8, d: Self, m: Self) -> [Self; MOST] {
@@ -461,7 +478,7 @@ mod imp {
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", all(target_arch = "wasm32", target_feature = "simd128"))))]
 mod imp {
-    use super::{MOST, Vector, half_at as half};
+    use super::{MOST, Vector, half};
 
     pub type Base = [f32; 4];
 
@@ -498,7 +515,8 @@ mod imp {
         }
         #[inline(always)]
         unsafe fn halves(from: *const u8) -> (Self, Self) {
-            unsafe { ([half(from); 4], [half(from.add(2)); 4]) }
+            let [d, m] = unsafe { from.cast::<[u16; 2]>().read_unaligned() };
+            ([half(d); 4], [half(m); 4])
         }
         #[inline(always)]
         unsafe fn nibbles(from: *const u8, d: Self, m: Self) -> [Self; MOST] {

@@ -154,3 +154,44 @@ pub(super) fn forward(pool: &Pool, m: usize, x: &[f32], w: Packed<'_>, y: &mut [
         rows(w.dtype, m, Rows { start: from, count, blocks: k / 32, stride }, (x.as_ptr(), k), (to, ldy));
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::kernels::gemm;
+    use crate::tensor::{dequantize, quantize};
+
+    fn values(n: usize, seed: u32) -> Vec<f32> {
+        (0..n as u32).map(|i| (i.wrapping_add(seed).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0).collect()
+    }
+
+    /// All counts of x's rows, weight rows that are no multiple of a tile or task, rows shorter and longer than a block of sums.
+    #[test]
+    fn against_sums_in_f64() {
+        let pool = Pool::new(Some(3));
+        for dtype in [DType::Q4_0, DType::Q4_1, DType::Q8_0] {
+            for (n, k) in [(1, 32), (3, 96), (33, 512), (70, 576), (5, 1120)] {
+                let bytes = quantize(dtype, &values(n * k, 1));
+                let plain = dequantize(dtype, &bytes);
+                let w = Packed { dtype, rows: n, cols: k, bytes: &bytes };
+                for m in 1..=FEW {
+                    let x = values(m * k, 2);
+                    // Into the middle of longer rows, whose other values stay.
+                    let (y0, ldy) = (2, n + 3);
+                    let mut y = vec![9.0; m * ldy];
+                    assert!(fits(m, &w));
+                    gemm::forward(&pool, m, &x, w, &mut y, (y0, ldy));
+                    for (i, row) in y.chunks_exact(ldy).enumerate() {
+                        assert_eq!((row[0], row[1], row[ldy - 1]), (9.0, 9.0, 9.0));
+                        for (j, got) in row[y0..y0 + n].iter().enumerate() {
+                            let terms = || x[i * k..][..k].iter().zip(&plain[j * k..][..k]).map(|(x, w)| f64::from(*x) * f64::from(*w));
+                            let (want, size): (f64, f64) = (terms().sum(), terms().map(f64::abs).sum());
+                            let off = (f64::from(*got) - want).abs();
+                            assert!(off <= 1e-6 * size.max(1e-3), "{} {m}×{n}×{k} ({i}, {j}): {got} instead of {want}", dtype.name());
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
