@@ -170,8 +170,19 @@ mod crew {
     // SAFETY: the task is Sync, and `Crew::run` does not return before every thread that took it has let go of it.
     unsafe impl Send for Job {}
 
+    /// What the lock guards.
+    #[derive(Default)]
+    struct Order {
+        /// Jobs so far.
+        number: u64,
+        job: Option<Job>,
+        /// Threads that sleep: to wake nobody is a system call, too.
+        asleep: usize,
+        end: bool,
+    }
+
     struct State {
-        job: Mutex<(u64, Option<Job>, bool)>,
+        order: Mutex<Order>,
         wake: Condvar,
         /// Number of the newest job; read while spinning.
         newest: AtomicUsize,
@@ -191,7 +202,7 @@ mod crew {
     impl Crew {
         pub fn new(threads: usize) -> Crew {
             let state = Arc::new(State {
-                job: Mutex::new((0, None, false)),
+                order: Mutex::default(),
                 wake: Condvar::new(),
                 newest: AtomicUsize::new(0),
                 next: AtomicUsize::new(0),
@@ -216,15 +227,18 @@ mod crew {
             // SAFETY: only the lifetime changes; this call waits below until no thread uses the task any more.
             let task: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(task as *const (dyn Fn(usize) + Sync + '_)) };
             s.next.store(0, Ordering::Relaxed);
-            {
-                let mut job = s.job.lock().unwrap_or_else(|e| e.into_inner());
-                job.0 += 1;
-                job.1 = Some(Job { task, count });
-                s.newest.store(job.0 as usize, Ordering::Release);
+            let asleep = {
+                let mut order = s.order.lock().unwrap_or_else(|e| e.into_inner());
+                order.number += 1;
+                order.job = Some(Job { task, count });
+                s.newest.store(order.number as usize, Ordering::Release);
+                order.asleep
+            };
+            if asleep > 0 {
+                s.wake.notify_all();
             }
-            s.wake.notify_all();
             let mine = catch_unwind(AssertUnwindSafe(|| take(s, Job { task, count })));
-            s.job.lock().unwrap_or_else(|e| e.into_inner()).1 = None;
+            s.order.lock().unwrap_or_else(|e| e.into_inner()).job = None;
             let mut spins = 0;
             while s.inside.load(Ordering::Acquire) > 0 {
                 // The others are in the middle of their last piece; on a machine with more threads than cores they may need this core.
@@ -242,10 +256,10 @@ mod crew {
     impl Drop for Crew {
         fn drop(&mut self) {
             {
-                let mut job = self.state.job.lock().unwrap_or_else(|e| e.into_inner());
-                job.0 += 1;
-                job.2 = true;
-                self.state.newest.store(job.0 as usize, Ordering::Release);
+                let mut order = self.state.order.lock().unwrap_or_else(|e| e.into_inner());
+                order.number += 1;
+                order.end = true;
+                self.state.newest.store(order.number as usize, Ordering::Release);
             }
             self.state.wake.notify_all();
             for t in self.threads.drain(..) {
@@ -275,15 +289,17 @@ mod crew {
                 std::hint::spin_loop();
             }
             let job = {
-                let mut job = s.job.lock().unwrap_or_else(|e| e.into_inner());
-                while job.0 == seen {
-                    job = s.wake.wait(job).unwrap_or_else(|e| e.into_inner());
+                let mut order = s.order.lock().unwrap_or_else(|e| e.into_inner());
+                while order.number == seen {
+                    order.asleep += 1;
+                    order = s.wake.wait(order).unwrap_or_else(|e| e.into_inner());
+                    order.asleep -= 1;
                 }
-                seen = job.0;
-                if job.2 {
+                seen = order.number;
+                if order.end {
                     return;
                 }
-                let Some(task) = job.1 else { continue };
+                let Some(task) = order.job else { continue };
                 // Under the lock: whoever takes the job away sees that somebody is inside.
                 s.inside.fetch_add(1, Ordering::Relaxed);
                 task

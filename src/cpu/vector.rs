@@ -1,6 +1,21 @@
 //! Vectors of f32 in registers, one type per instruction set. Kernels whose inner loops must not be left to the compiler's mood are generic over
 //! [`Vector`] and instantiated by [`simd_vec!`](crate::simd_vec).
 
+/// Registers of the narrowest kind that 32 values take.
+pub const MOST: usize = 8;
+
+/// Sign, exponent and mantissa of a half whose sign was extended and whose mantissa stands where f32 has its.
+const KEPT: i32 = 0x8fff_e000_u32.cast_signed();
+/// 2¹¹², from the bias of half precision to that of f32. As a multiplication it is exact and takes subnormal numbers along.
+const REBIAS: f32 = f32::from_bits(0x7780_0000);
+
+/// Half precision to f32 without branches, so that a loop over it becomes vectors. Not for infinities and NaN: files with such weights are refused.
+#[inline(always)]
+pub fn half(bits: u16) -> f32 {
+    let bits = (i32::from(bits.cast_signed()) << 13) & KEPT;
+    f32::from_bits(bits.cast_unsigned()) * REBIAS
+}
+
 /// A register of f32 lanes.
 ///
 /// # Safety
@@ -30,27 +45,50 @@ pub unsafe trait Vector: Copy {
     /// # Safety
     /// See the trait.
     unsafe fn sum(self) -> f32;
-    /// As many bytes as there are lanes, 0…255.
+    /// # Safety
+    /// See the trait.
+    unsafe fn mul(self, b: Self) -> Self;
+    /// Asks for the cache line of an address that is needed soon; it need not be a valid one.
     ///
     /// # Safety
-    /// See the trait; the bytes can be read.
-    unsafe fn bytes(from: *const u8) -> Self;
-    /// As many bytes as there are lanes, −128…127.
+    /// See the trait.
+    #[inline(always)]
+    unsafe fn soon(_from: *const u8) {}
+    /// Two numbers of half precision, each in all lanes of a register. Not for infinities and NaN.
     ///
     /// # Safety
-    /// See the trait; the bytes can be read.
-    unsafe fn signed_bytes(from: *const u8) -> Self;
-    /// The low halves of 16 bytes, then the high halves.
+    /// See the trait; 8 bytes can be read.
+    unsafe fn halves(from: *const u8) -> (Self, Self);
+    /// `d·q + m` for the 32 halves of 16 bytes: first the low halves, then the high ones, in the first `32 / LANES` registers.
     ///
     /// # Safety
     /// See the trait; 16 bytes can be read.
-    unsafe fn split(from: *const u8, to: &mut [u8; 32]);
+    unsafe fn nibbles(from: *const u8, d: Self, m: Self) -> [Self; MOST];
+    /// `d·q` for 32 signed bytes, in the first `32 / LANES` registers.
+    ///
+    /// # Safety
+    /// See the trait; 32 bytes can be read.
+    unsafe fn signed_bytes(from: *const u8, d: Self) -> [Self; MOST];
 }
 
 #[cfg(target_arch = "x86_64")]
 mod imp {
-    use super::Vector;
+    use super::{KEPT, MOST, REBIAS, Vector};
     use std::arch::x86_64::*;
+
+    /// Four numbers of half precision. In assembly, because the compiler would else do first what comes after: it spreads the bits over
+    /// the widest register and converts all of it, which takes several times as long.
+    ///
+    /// # Safety
+    /// The processor has F16C; 8 bytes can be read.
+    #[inline(always)]
+    unsafe fn four_halves(from: *const u8) -> __m128 {
+        let out;
+        unsafe {
+            std::arch::asm!("vcvtph2ps {}, qword ptr [{}]", out(xmm_reg) out, in(reg) from, options(pure, readonly, nostack, preserves_flags));
+        }
+        out
+    }
 
     /// What every x86-64 processor has: four lanes, multiplication and addition apart.
     pub type Base = __m128;
@@ -86,26 +124,52 @@ mod imp {
             }
         }
         #[inline(always)]
-        unsafe fn bytes(from: *const u8) -> Self {
+        unsafe fn mul(self, b: Self) -> Self {
+            unsafe { _mm_mul_ps(self, b) }
+        }
+        #[inline(always)]
+        unsafe fn soon(from: *const u8) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn halves(from: *const u8) -> (Self, Self) {
             unsafe {
-                let (q, zero) = (_mm_cvtsi32_si128(from.cast::<i32>().read_unaligned()), _mm_setzero_si128());
-                _mm_cvtepi32_ps(_mm_unpacklo_epi16(_mm_unpacklo_epi8(q, zero), zero))
+                let bits = _mm_cvtsi32_si128(from.cast::<i32>().read_unaligned());
+                // Doubled, a half is the upper part of its word; shifting that copies the sign, and all but one copy goes.
+                let bits = _mm_and_si128(_mm_srai_epi32::<3>(_mm_unpacklo_epi16(bits, bits)), _mm_set1_epi32(KEPT));
+                let both = _mm_mul_ps(_mm_castsi128_ps(bits), _mm_set1_ps(REBIAS));
+                (_mm_shuffle_ps::<0>(both, both), _mm_shuffle_ps::<0x55>(both, both))
             }
         }
         #[inline(always)]
-        unsafe fn signed_bytes(from: *const u8) -> Self {
+        unsafe fn nibbles(from: *const u8, d: Self, m: Self) -> [Self; MOST] {
             unsafe {
-                let q = _mm_cvtsi32_si128(from.cast::<i32>().read_unaligned());
-                let q = _mm_unpacklo_epi8(q, q);
-                _mm_cvtepi32_ps(_mm_srai_epi32::<24>(_mm_unpacklo_epi16(q, q)))
+                let (q, mask, zero) = (_mm_loadu_si128(from.cast()), _mm_set1_epi8(15), _mm_setzero_si128());
+                let (low, high) = (_mm_and_si128(q, mask), _mm_and_si128(_mm_srli_epi16::<4>(q), mask));
+                let mut out = [m; MOST];
+                for (i, q) in [low, high].into_iter().enumerate() {
+                    let (a, b) = (_mm_unpacklo_epi8(q, zero), _mm_unpackhi_epi8(q, zero));
+                    out[4 * i] = _mm_cvtepi32_ps(_mm_unpacklo_epi16(a, zero)).fma(d, m);
+                    out[4 * i + 1] = _mm_cvtepi32_ps(_mm_unpackhi_epi16(a, zero)).fma(d, m);
+                    out[4 * i + 2] = _mm_cvtepi32_ps(_mm_unpacklo_epi16(b, zero)).fma(d, m);
+                    out[4 * i + 3] = _mm_cvtepi32_ps(_mm_unpackhi_epi16(b, zero)).fma(d, m);
+                }
+                out
             }
         }
         #[inline(always)]
-        unsafe fn split(from: *const u8, to: &mut [u8; 32]) {
+        unsafe fn signed_bytes(from: *const u8, d: Self) -> [Self; MOST] {
             unsafe {
-                let (q, mask) = (_mm_loadu_si128(from.cast()), _mm_set1_epi8(15));
-                _mm_storeu_si128(to.as_mut_ptr().cast(), _mm_and_si128(q, mask));
-                _mm_storeu_si128(to.as_mut_ptr().add(16).cast(), _mm_and_si128(_mm_srli_epi16::<4>(q), mask));
+                let mut out = [d; MOST];
+                for i in 0..2 {
+                    let q = _mm_loadu_si128(from.add(16 * i).cast());
+                    let (a, b) = (_mm_unpacklo_epi8(q, q), _mm_unpackhi_epi8(q, q));
+                    out[4 * i] = _mm_cvtepi32_ps(_mm_srai_epi32::<24>(_mm_unpacklo_epi16(a, a))).mul(d);
+                    out[4 * i + 1] = _mm_cvtepi32_ps(_mm_srai_epi32::<24>(_mm_unpackhi_epi16(a, a))).mul(d);
+                    out[4 * i + 2] = _mm_cvtepi32_ps(_mm_srai_epi32::<24>(_mm_unpacklo_epi16(b, b))).mul(d);
+                    out[4 * i + 3] = _mm_cvtepi32_ps(_mm_srai_epi32::<24>(_mm_unpackhi_epi16(b, b))).mul(d);
+                }
+                out
             }
         }
     }
@@ -138,16 +202,42 @@ mod imp {
             unsafe { _mm_add_ps(_mm256_castps256_ps128(self), _mm256_extractf128_ps::<1>(self)).sum() }
         }
         #[inline(always)]
-        unsafe fn bytes(from: *const u8) -> Self {
-            unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()))) }
+        unsafe fn mul(self, b: Self) -> Self {
+            unsafe { _mm256_mul_ps(self, b) }
         }
         #[inline(always)]
-        unsafe fn signed_bytes(from: *const u8) -> Self {
-            unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast()))) }
+        unsafe fn soon(from: *const u8) {
+            unsafe { __m128::soon(from) }
         }
         #[inline(always)]
-        unsafe fn split(from: *const u8, to: &mut [u8; 32]) {
-            unsafe { __m128::split(from, to) }
+        unsafe fn halves(from: *const u8) -> (Self, Self) {
+            unsafe {
+                let both = four_halves(from);
+                (_mm256_broadcastss_ps(both), _mm256_broadcastss_ps(_mm_movehdup_ps(both)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn nibbles(from: *const u8, d: Self, m: Self) -> [Self; MOST] {
+            unsafe {
+                let mask = _mm256_set1_epi32(15);
+                let mut out = [m; MOST];
+                for i in 0..2 {
+                    let q = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.add(8 * i).cast()));
+                    out[i] = _mm256_cvtepi32_ps(_mm256_and_si256(q, mask)).fma(d, m);
+                    out[2 + i] = _mm256_cvtepi32_ps(_mm256_srli_epi32::<4>(q)).fma(d, m);
+                }
+                out
+            }
+        }
+        #[inline(always)]
+        unsafe fn signed_bytes(from: *const u8, d: Self) -> [Self; MOST] {
+            unsafe {
+                let mut out = [d; MOST];
+                for (i, out) in out.iter_mut().enumerate().take(4) {
+                    *out = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.add(8 * i).cast()))).mul(d);
+                }
+                out
+            }
         }
     }
 
@@ -179,23 +269,48 @@ mod imp {
             unsafe { _mm256_add_ps(_mm512_castps512_ps256(self), _mm512_extractf32x8_ps::<1>(self)).sum() }
         }
         #[inline(always)]
-        unsafe fn bytes(from: *const u8) -> Self {
-            unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()))) }
+        unsafe fn mul(self, b: Self) -> Self {
+            unsafe { _mm512_mul_ps(self, b) }
         }
         #[inline(always)]
-        unsafe fn signed_bytes(from: *const u8) -> Self {
-            unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))) }
+        unsafe fn soon(from: *const u8) {
+            unsafe { __m128::soon(from) }
         }
         #[inline(always)]
-        unsafe fn split(from: *const u8, to: &mut [u8; 32]) {
-            unsafe { __m128::split(from, to) }
+        unsafe fn halves(from: *const u8) -> (Self, Self) {
+            unsafe {
+                let both = four_halves(from);
+                (_mm512_broadcastss_ps(both), _mm512_permutexvar_ps(_mm512_set1_epi32(1), _mm512_castps128_ps512(both)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn nibbles(from: *const u8, d: Self, m: Self) -> [Self; MOST] {
+            unsafe {
+                // A register holds all sixteen values that a block can take, and an index is read by its lowest four bits.
+                let values = _mm512_setr_ps(0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0).fma(d, m);
+                let q = _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()));
+                let mut out = [m; MOST];
+                out[0] = _mm512_permutexvar_ps(q, values);
+                out[1] = _mm512_permutexvar_ps(_mm512_srli_epi32::<4>(q), values);
+                out
+            }
+        }
+        #[inline(always)]
+        unsafe fn signed_bytes(from: *const u8, d: Self) -> [Self; MOST] {
+            unsafe {
+                let mut out = [d; MOST];
+                for (i, out) in out.iter_mut().enumerate().take(2) {
+                    *out = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.add(16 * i).cast()))).mul(d);
+                }
+                out
+            }
         }
     }
 }
 
 #[cfg(target_arch = "aarch64")]
 mod imp {
-    use super::Vector;
+    use super::{KEPT, MOST, REBIAS, Vector};
     use std::arch::aarch64::*;
 
     pub type Base = float32x4_t;
@@ -228,25 +343,51 @@ mod imp {
             unsafe { vaddvq_f32(self) }
         }
         #[inline(always)]
-        unsafe fn bytes(from: *const u8) -> Self {
+        unsafe fn mul(self, b: Self) -> Self {
+            unsafe { vmulq_f32(self, b) }
+        }
+        #[inline(always)]
+        unsafe fn soon(from: *const u8) {
+            // The intrinsic is not stable yet.
+            unsafe { std::arch::asm!("prfm pldl1keep, [{}]", in(reg) from, options(nostack, preserves_flags, readonly)) }
+        }
+        #[inline(always)]
+        unsafe fn halves(from: *const u8) -> (Self, Self) {
             unsafe {
-                let q = vmovl_u8(vcreate_u8(u64::from(from.cast::<u32>().read_unaligned())));
-                vcvtq_f32_u32(vmovl_u16(vget_low_u16(q)))
+                let bits = vmovl_s16(vcreate_s16(u64::from(from.cast::<u32>().read_unaligned())));
+                let bits = vandq_s32(vshlq_n_s32::<13>(bits), vdupq_n_s32(KEPT));
+                let both = vmulq_f32(vreinterpretq_f32_s32(bits), vdupq_n_f32(REBIAS));
+                (vdupq_laneq_f32::<0>(both), vdupq_laneq_f32::<1>(both))
             }
         }
         #[inline(always)]
-        unsafe fn signed_bytes(from: *const u8) -> Self {
-            unsafe {
-                let q = vmovl_s8(vcreate_s8(u64::from(from.cast::<u32>().read_unaligned())));
-                vcvtq_f32_s32(vmovl_s16(vget_low_s16(q)))
-            }
-        }
-        #[inline(always)]
-        unsafe fn split(from: *const u8, to: &mut [u8; 32]) {
+        unsafe fn nibbles(from: *const u8, d: Self, m: Self) -> [Self; MOST] {
             unsafe {
                 let q = vld1q_u8(from);
-                vst1q_u8(to.as_mut_ptr(), vandq_u8(q, vdupq_n_u8(15)));
-                vst1q_u8(to.as_mut_ptr().add(16), vshrq_n_u8::<4>(q));
+                let mut out = [m; MOST];
+                for (i, q) in [vandq_u8(q, vdupq_n_u8(15)), vshrq_n_u8::<4>(q)].into_iter().enumerate() {
+                    let (a, b) = (vmovl_u8(vget_low_u8(q)), vmovl_high_u8(q));
+                    out[4 * i] = vcvtq_f32_u32(vmovl_u16(vget_low_u16(a))).fma(d, m);
+                    out[4 * i + 1] = vcvtq_f32_u32(vmovl_high_u16(a)).fma(d, m);
+                    out[4 * i + 2] = vcvtq_f32_u32(vmovl_u16(vget_low_u16(b))).fma(d, m);
+                    out[4 * i + 3] = vcvtq_f32_u32(vmovl_high_u16(b)).fma(d, m);
+                }
+                out
+            }
+        }
+        #[inline(always)]
+        unsafe fn signed_bytes(from: *const u8, d: Self) -> [Self; MOST] {
+            unsafe {
+                let mut out = [d; MOST];
+                for i in 0..2 {
+                    let q = vld1q_s8(from.add(16 * i).cast());
+                    let (a, b) = (vmovl_s8(vget_low_s8(q)), vmovl_high_s8(q));
+                    out[4 * i] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(a))).mul(d);
+                    out[4 * i + 1] = vcvtq_f32_s32(vmovl_high_s16(a)).mul(d);
+                    out[4 * i + 2] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(b))).mul(d);
+                    out[4 * i + 3] = vcvtq_f32_s32(vmovl_high_s16(b)).mul(d);
+                }
+                out
             }
         }
     }
@@ -254,7 +395,7 @@ mod imp {
 
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod imp {
-    use super::Vector;
+    use super::{KEPT, MOST, REBIAS, Vector};
     use std::arch::wasm32::*;
 
     pub type Base = v128;
@@ -291,19 +432,45 @@ mod imp {
             a + b
         }
         #[inline(always)]
-        unsafe fn bytes(from: *const u8) -> Self {
-            unsafe { f32x4_convert_i32x4(u32x4_extend_low_u16x8(u16x8_extend_low_u8x16(v128_load32_zero(from.cast())))) }
+        unsafe fn mul(self, b: Self) -> Self {
+            f32x4_mul(self, b)
         }
         #[inline(always)]
-        unsafe fn signed_bytes(from: *const u8) -> Self {
-            unsafe { f32x4_convert_i32x4(i32x4_extend_low_i16x8(i16x8_extend_low_i8x16(v128_load32_zero(from.cast())))) }
+        unsafe fn halves(from: *const u8) -> (Self, Self) {
+            unsafe {
+                let bits = i32x4_shl(i32x4_extend_low_i16x8(v128_load32_zero(from.cast())), 13);
+                let both = f32x4_mul(v128_and(bits, i32x4_splat(KEPT)), f32x4_splat(REBIAS));
+                (i32x4_shuffle::<0, 0, 0, 0>(both, both), i32x4_shuffle::<1, 1, 1, 1>(both, both))
+            }
         }
         #[inline(always)]
-        unsafe fn split(from: *const u8, to: &mut [u8; 32]) {
+        unsafe fn nibbles(from: *const u8, d: Self, m: Self) -> [Self; MOST] {
             unsafe {
                 let q = v128_load(from.cast());
-                v128_store(to.as_mut_ptr().cast(), v128_and(q, u8x16_splat(15)));
-                v128_store(to.as_mut_ptr().add(16).cast(), u8x16_shr(q, 4));
+                let mut out = [m; MOST];
+                for (i, q) in [v128_and(q, u8x16_splat(15)), u8x16_shr(q, 4)].into_iter().enumerate() {
+                    let (a, b) = (u16x8_extend_low_u8x16(q), u16x8_extend_high_u8x16(q));
+                    out[4 * i] = f32x4_convert_i32x4(u32x4_extend_low_u16x8(a)).fma(d, m);
+                    out[4 * i + 1] = f32x4_convert_i32x4(u32x4_extend_high_u16x8(a)).fma(d, m);
+                    out[4 * i + 2] = f32x4_convert_i32x4(u32x4_extend_low_u16x8(b)).fma(d, m);
+                    out[4 * i + 3] = f32x4_convert_i32x4(u32x4_extend_high_u16x8(b)).fma(d, m);
+                }
+                out
+            }
+        }
+        #[inline(always)]
+        unsafe fn signed_bytes(from: *const u8, d: Self) -> [Self; MOST] {
+            unsafe {
+                let mut out = [d; MOST];
+                for i in 0..2 {
+                    let q = v128_load(from.add(16 * i).cast());
+                    let (a, b) = (i16x8_extend_low_i8x16(q), i16x8_extend_high_i8x16(q));
+                    out[4 * i] = f32x4_convert_i32x4(i32x4_extend_low_i16x8(a)).mul(d);
+                    out[4 * i + 1] = f32x4_convert_i32x4(i32x4_extend_high_i16x8(a)).mul(d);
+                    out[4 * i + 2] = f32x4_convert_i32x4(i32x4_extend_low_i16x8(b)).mul(d);
+                    out[4 * i + 3] = f32x4_convert_i32x4(i32x4_extend_high_i16x8(b)).mul(d);
+                }
+                out
             }
         }
     }
@@ -311,7 +478,7 @@ mod imp {
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", all(target_arch = "wasm32", target_feature = "simd128"))))]
 mod imp {
-    use super::Vector;
+    use super::{MOST, Vector, half};
 
     pub type Base = [f32; 4];
 
@@ -343,19 +510,28 @@ mod imp {
             (self[0] + self[2]) + (self[1] + self[3])
         }
         #[inline(always)]
-        unsafe fn bytes(from: *const u8) -> Self {
-            std::array::from_fn(|i| unsafe { f32::from(*from.add(i)) })
+        unsafe fn mul(self, b: Self) -> Self {
+            std::array::from_fn(|i| self[i] * b[i])
         }
         #[inline(always)]
-        unsafe fn signed_bytes(from: *const u8) -> Self {
-            std::array::from_fn(|i| unsafe { f32::from((*from.add(i)).cast_signed()) })
+        unsafe fn halves(from: *const u8) -> (Self, Self) {
+            let [d, m] = unsafe { from.cast::<[u16; 2]>().read_unaligned() };
+            ([half(d); 4], [half(m); 4])
         }
         #[inline(always)]
-        unsafe fn split(from: *const u8, to: &mut [u8; 32]) {
-            for i in 0..16 {
-                let q = unsafe { *from.add(i) };
-                (to[i], to[16 + i]) = (q & 15, q >> 4);
-            }
+        unsafe fn nibbles(from: *const u8, d: Self, m: Self) -> [Self; MOST] {
+            let q = unsafe { from.cast::<[u8; 16]>().read_unaligned() };
+            std::array::from_fn(|r| {
+                std::array::from_fn(|i| {
+                    let q = q[r % 4 * 4 + i];
+                    f32::from(if r < 4 { q & 15 } else { q >> 4 }) * d[i] + m[i]
+                })
+            })
+        }
+        #[inline(always)]
+        unsafe fn signed_bytes(from: *const u8, d: Self) -> [Self; MOST] {
+            let q = unsafe { from.cast::<[i8; 32]>().read_unaligned() };
+            std::array::from_fn(|r| std::array::from_fn(|i| f32::from(q[4 * r + i]) * d[i]))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The planner: lifetimes to slots.
 
-use super::{Desc, Place, Tape, Val};
+use super::{Desc, Exec, Place, Tape, Val};
 
 /// A buffer that several values share, one after the other.
 #[derive(Clone, Debug)]
@@ -23,13 +23,18 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Assigns slots greedily in order of time: the smallest free slot that is large enough, else the largest free one, grown.
+    /// Assigns slots greedily in order of time: the smallest free slot that is large enough, else the largest free one, grown. With the
+    /// temporaries that a GPU's kernels ask for.
     pub fn new(tape: &Tape) -> Plan {
         Plan::with(tape, true)
     }
 
-    /// As [`Plan::new`]; `scratch`: with the temporaries that the kernels of a GPU ask for.
-    pub fn with(tape: &Tape, scratch: bool) -> Plan {
+    /// The plan of a program on `exec`: only the kernels of a GPU ask for temporaries that are planned.
+    pub fn on(exec: &Exec, tape: &Tape) -> Plan {
+        Plan::with(tape, exec.gpu().is_some())
+    }
+
+    fn with(tape: &Tape, scratch: bool) -> Plan {
         let n = tape.nodes.len();
         let mut first = vec![usize::MAX; tape.vals.len()];
         let mut last = vec![0usize; tape.vals.len()];

@@ -118,7 +118,7 @@ impl Program {
     /// As [`Program::build`].
     pub fn build_in(exec: &Exec, tape: &Tape, options: ProgramOptions, pool: &SlotPool) -> Result<Program> {
         exec.need_device("a program")?;
-        let plan = Plan::with(tape, exec.gpu().is_some());
+        let plan = Plan::on(exec, tape);
         let slots = pool.take(exec, &plan.slots.iter().map(|s| s.bytes).collect::<Vec<_>>())?;
         let mut inputs = HashMap::new();
         let mut outputs = HashMap::new();

@@ -266,7 +266,7 @@ impl<O: Objective> Trainer<O> {
         self.recorded += 1;
         let mut tape = self.record(shape, pass, self.args.gradient_checkpointing == Some(true))?;
         let budget = self.args.activation_memory.unwrap_or_else(|| self.exec().activation_memory());
-        if pass == Pass::Update && self.args.gradient_checkpointing.is_none() && Plan::new(&tape).bytes() > budget {
+        if pass == Pass::Update && self.args.gradient_checkpointing.is_none() && Plan::on(self.exec(), &tape).bytes() > budget {
             tape = self.record(shape, pass, true)?;
         }
         let before = self.pool.bytes();

@@ -238,6 +238,9 @@ fl_test!(
             assert!(exec.activation_memory() >= 128 << 20);
             assert_eq!(bytes(None, None).await?, kept);
             assert_eq!(bytes(None, Some(1 << 30)).await?, kept);
+            // What is compared with the budget is what this device's program takes, to the byte.
+            assert_eq!(bytes(None, Some(kept)).await?, kept);
+            assert_eq!(bytes(None, Some(kept - 1)).await?, recomputed);
             assert_eq!(bytes(None, Some(kept / 2)).await?, recomputed);
         }
         Ok(())

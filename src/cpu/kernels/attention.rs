@@ -352,8 +352,8 @@ fn few(pool: &Pool, a: &Attend<'_>, q: &[f32], k: &[f32], v: &[f32], o: &mut [f3
     let Attend { heads, dim, .. } = *a;
     let share = a.share();
     let most = (0..lse.len() / heads).map(|i| a.seen(i)).max().unwrap_or(0);
-    // Some ten microseconds of work per piece.
-    let least = (65_536 / (most * dim).max(1)).max(1);
+    // Some microseconds of work per piece.
+    let least = (16_384 / (most * dim).max(1)).max(1);
     pool.rows2((o, dim), (lse, 1), least, |first, o, lse| {
         scratch::with(GROUP * most, |p| {
             let mut at = 0;

@@ -1,53 +1,80 @@
 //! Rows of packed weights to f32.
 
 use super::Packed;
-use crate::cpu::vector::Vector;
+use crate::cpu::vector::{MOST, Vector, half};
 use crate::tensor::DType;
 
-/// Half precision to f32 without branches, so that a loop over it becomes vectors. Not for infinities and NaN: files with such weights are refused.
-#[inline(always)]
-pub fn half(bits: u16) -> f32 {
-    let sign = (u32::from(bits) & 0x8000) << 16;
-    // The exponent is moved by a multiplication, which is exact and takes subnormal numbers along.
-    let magnitude = f32::from_bits((u32::from(bits) & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
-    f32::from_bits(magnitude.to_bits() | sign)
+/// A block of 32 quantized weights.
+pub(super) trait Block {
+    const BYTES: usize;
+    /// Its values, in the first `32 / V::LANES` registers.
+    ///
+    /// # Safety
+    /// As [`Vector`]; `BYTES` can be read.
+    unsafe fn values<V: Vector>(from: *const u8) -> [V; MOST];
 }
 
-#[inline(always)]
-fn word(b: &[u8]) -> u16 {
-    u16::from_le_bytes([b[0], b[1]])
+pub(super) struct Q4_0;
+pub(super) struct Q4_1;
+pub(super) struct Q8_0;
+
+impl Block for Q4_0 {
+    const BYTES: usize = 18;
+    #[inline(always)]
+    unsafe fn values<V: Vector>(from: *const u8) -> [V; MOST] {
+        unsafe {
+            let (d, _) = V::halves(from);
+            V::nibbles(from.add(2), d, d.mul(V::splat(-8.0)))
+        }
+    }
 }
 
-/// Blocks of 32 as `d·q + m`. Written out in registers: left to itself, the compiler
-/// vectorizes across blocks, with gathers.
-///
+impl Block for Q4_1 {
+    const BYTES: usize = 20;
+    #[inline(always)]
+    unsafe fn values<V: Vector>(from: *const u8) -> [V; MOST] {
+        unsafe {
+            let (d, m) = V::halves(from);
+            V::nibbles(from.add(4), d, m)
+        }
+    }
+}
+
+impl Block for Q8_0 {
+    const BYTES: usize = 34;
+    #[inline(always)]
+    unsafe fn values<V: Vector>(from: *const u8) -> [V; MOST] {
+        unsafe { V::signed_bytes(from.add(2), V::halves(from).0) }
+    }
+}
+
+/// # Safety
+/// As [`Vector`]; there are `n` blocks and room for their values.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)] // indices of registers
+unsafe fn unpack<V: Vector, B: Block>(n: usize, from: *const u8, to: *mut f32) {
+    for b in 0..n {
+        unsafe {
+            let values = B::values::<V>(from.add(b * B::BYTES));
+            for i in 0..32 / V::LANES {
+                values[i].store(to.add(b * 32 + i * V::LANES));
+            }
+        }
+    }
+}
+
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
 unsafe fn blocks_body<V: Vector, const _MR: usize, const _NR: usize>(dtype: DType, bytes: &[u8], out: &mut [f32]) {
-    let size = dtype.block_bytes();
-    for (b, o) in bytes.chunks_exact(size).zip(out.as_chunks_mut::<32>().0) {
-        let d = half(word(b));
-        let m = match dtype {
-            DType::Q4_0 => d * -8.0,
-            DType::Q4_1 => half(word(&b[2..])),
-            _ => 0.0,
-        };
-        let mut q = [0u8; 32];
-        // SAFETY: 16 or 32 bytes of integers end the block; 32 values are written, in whole registers.
-        unsafe {
-            let from = b.as_ptr().add(size - if dtype == DType::Q8_0 { 32 } else { 16 });
-            let (d, m) = (V::splat(d), V::splat(m));
-            if dtype == DType::Q8_0 {
-                for i in (0..32).step_by(V::LANES) {
-                    V::signed_bytes(from.add(i)).fma(d, m).store(o.as_mut_ptr().add(i));
-                }
-            } else {
-                V::split(from, &mut q);
-                for i in (0..32).step_by(V::LANES) {
-                    V::bytes(q.as_ptr().add(i)).fma(d, m).store(o.as_mut_ptr().add(i));
-                }
-            }
+    let n = (bytes.len() / dtype.block_bytes()).min(out.len() / 32);
+    // SAFETY: so many blocks are in both.
+    unsafe {
+        match dtype {
+            DType::Q4_0 => unpack::<V, Q4_0>(n, bytes.as_ptr(), out.as_mut_ptr()),
+            DType::Q4_1 => unpack::<V, Q4_1>(n, bytes.as_ptr(), out.as_mut_ptr()),
+            DType::Q8_0 => unpack::<V, Q8_0>(n, bytes.as_ptr(), out.as_mut_ptr()),
+            _ => {}
         }
     }
 }
@@ -94,7 +121,8 @@ impl Packed<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{half, values};
+    use super::values;
+    use crate::cpu::vector::half;
     use crate::tensor::{DType, dequantize, quantize};
 
     #[test]
@@ -102,7 +130,7 @@ mod tests {
         for bits in 0..=u16::MAX {
             let want = half::f16::from_bits(bits).to_f32();
             if want.is_finite() {
-                assert_eq!(super::half(bits).to_bits(), want.to_bits(), "{bits:#06x}");
+                assert_eq!(half(bits).to_bits(), want.to_bits(), "{bits:#06x}");
             }
         }
         assert_eq!(half(0x3c00), 1.0);

@@ -4,14 +4,14 @@
 //! over it. Two register tiles do the arithmetic: [`dot_tile`] for sums along the rows of both operands, [`axpy_tile`] for sums across
 //! the rows of one. Every output is summed in an order that depends on its own shape alone, not on the number of threads or of other rows.
 
-use super::Packed;
+use super::{Packed, few};
 use crate::cpu::pool::Shared;
 use crate::cpu::vector::Vector;
 use crate::cpu::{Pool, scratch};
 
 /// Weight rows and columns of a block: 64 KiB of f32.
 const ROWS: usize = 32;
-const DEPTH: usize = 512;
+pub(super) const DEPTH: usize = 512;
 /// Columns and weight rows of a block where sums run across rows.
 const WIDTH: usize = 64;
 const STRIPE: usize = 256;
@@ -224,6 +224,9 @@ pub fn forward(pool: &Pool, m: usize, x: &[f32], w: Packed<'_>, y: &mut [f32], (
     if m == 0 || n == 0 {
         return;
     }
+    if few::fits(m, &w) {
+        return few::forward(pool, m, x, w, y, (y0, ldy));
+    }
     let y = Shared::new(y);
     pool.run(n.div_ceil(ROWS), |task| {
         let (j0, rows) = (task * ROWS, ROWS.min(n - task * ROWS));
@@ -365,7 +368,10 @@ mod tests {
                 (0..m * n).map(|i| (0..k).map(|c| f64::from(x[i / n * k + c]) * f64::from(plain[i % n * k + c])).sum()).collect();
             close(dtype.name(), &y, &want);
             assert_eq!(y, run(4, m), "{}: threads", dtype.name());
-            assert_eq!(y[..n], run(2, 1)[..], "{}: rows", dtype.name());
+            // From one row to those that a kernel of their own is for, and beyond.
+            for rows in 1..m {
+                assert_eq!(y[..rows * n], run(2, rows)[..], "{}: {rows} rows", dtype.name());
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod attention;
 pub mod attention_bwd;
 pub mod dequant;
 pub mod elementwise;
+mod few;
 pub mod gemm;
 pub mod head;
 pub mod lanes;
