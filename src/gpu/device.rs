@@ -242,7 +242,7 @@ impl Gpu {
     /// As [`Gpu::wait`], but only for what was submitted up to `mark`.
     pub fn wait_for(&self, mark: &Mark) {
         #[cfg(target_arch = "wasm32")]
-        let _ = mark;
+        let _ = &mark.0;
         #[cfg(not(target_arch = "wasm32"))]
         if let Err(e) = self.0.device.poll(wgpu::PollType::Wait { submission_index: mark.0.clone(), timeout: None })
             && let Ok(mut l) = self.0.lost.lock()
