@@ -56,14 +56,13 @@ pub fn forward_class(m: usize) -> &'static str {
 /// `block<rows>` puts a thread on that many rows of a weight in blocks of 32.
 pub fn variants(gpu: &Gpu, class: &str) -> Vec<&'static str> {
     let mut v = match class {
-        "linear.m1" | "linear.m8" => vec!["reg8x8", "reg8x2", "vec", "block32"],
+        "linear.m1" | "linear.m8" => vec!["reg8x8", "vec", "block16"],
         "linear.big" => vec!["reg8x8", "reg4x4", "tile"],
         "linear_dx" => vec!["reg8", "tile"],
-        "linear_norm" => vec!["fused", "apart"],
         _ => vec!["serial", "group"],
     };
     if class == "linear.m1" {
-        v.push("block16");
+        v.push("block32");
     }
     if class.starts_with("linear.m") && gpu.caps().subgroups && gpu.caps().subgroup_min >= 16 {
         v.push("vecsub");
@@ -103,7 +102,8 @@ fn forward_variant(gpu: &Gpu, m: usize) -> String {
     gpu.tuning().borrow().pick(forward_class(m), software, hardware).to_string()
 }
 
-/// True where the kernel for `m` rows of x norms them itself: those for few rows, unless that was measured to be slower.
+/// True where the kernel for `m` rows of x norms them itself: those for few rows. On SwiftShader that costs one row what its own dispatch
+/// would, 0.1 ms, on real GPUs much less: nothing to measure at every start, and fewer dispatches.
 pub(super) fn takes_norm(gpu: &Gpu, m: usize) -> bool {
     let variant = forward_variant(gpu, m);
     ["reg", "block", "vec"].iter().any(|v| variant.starts_with(v)) && gpu.tuning().borrow().pick("linear_norm", "fused", "fused") == "fused"
