@@ -9,9 +9,9 @@ use crate::{Error, Result};
 /// Every class of work that the ops ask about, and the forms of its variants (`#` stands for a number from 1 to 16). What they mean is said in
 /// `docs/engine.md` ("Kernel variants") and where they are picked, in `src/ops/`.
 const CLASSES: &[(&str, &[&str])] = &[
-    ("linear.m1", &["reg#x#", "block16", "block32", "vec", "vecsub", "tile"]),
-    ("linear.m8", &["reg#x#", "block16", "block32", "vec", "vecsub", "tile"]),
-    ("linear.big", &["reg#x#", "tile", "block16", "block32", "vec", "vecsub"]),
+    ("linear.m1", &["reg#x#", "block8", "block16", "vec", "vecsub", "tile"]),
+    ("linear.m8", &["reg#x#", "block8", "block16", "vec", "vecsub", "tile"]),
+    ("linear.big", &["reg#x#", "tile", "block8", "block16", "vec", "vecsub"]),
     ("linear_norm", &["fused", "apart"]),
     ("linear_dx", &["reg8", "reg4", "tile"]),
     ("rows", &["serial", "group"]),
