@@ -61,9 +61,6 @@ pub fn variants(gpu: &Gpu, class: &str) -> Vec<&'static str> {
         "linear_dx" => vec!["reg8", "tile"],
         _ => vec!["serial", "group"],
     };
-    if class == "linear.m1" {
-        v.push("block32");
-    }
     if class.starts_with("linear.m") && gpu.caps().subgroups && gpu.caps().subgroup_min >= 16 {
         v.push("vecsub");
     }
