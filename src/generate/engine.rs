@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::graph::{Desc, Exec, Program, ProgramOptions, Tape, Tensor};
+use crate::graph::{Desc, Exec, Program, ProgramOptions, SlotPool, Tape, Tensor};
 use crate::lru::Lru;
 use crate::models::{ActiveAdapter, AdapterChoice, CachedInputs, LoadedModel};
 use crate::nn::{KvCache, Move};
@@ -17,7 +17,7 @@ use crate::{Error, Result};
 pub(super) const NONE: u32 = u32::MAX;
 
 /// Rows of a prefill chunk.
-const BUCKETS: [usize; 5] = [16, 32, 64, 128, 256];
+pub(super) const BUCKETS: [usize; 5] = [16, 32, 64, 128, 256];
 /// Largest chunk on a processor, where few rows may stand between an abort and its effect.
 const SOFTWARE_CHUNK: usize = 64;
 /// Slots a cache grows by.
@@ -50,6 +50,8 @@ pub(super) struct Engine {
     pub exec: Exec,
     cache: Option<KvCache>,
     programs: Lru<Key, Rc<Program>>,
+    /// Activations of all programs: only one of them runs at a time, and what outlives it is no activation.
+    pool: SlotPool,
     seen: HashMap<usize, Tensor>,
     /// Version of the weights that the programs were recorded with.
     version: u64,
@@ -71,6 +73,7 @@ impl Engine {
             exec,
             cache: None,
             programs: Lru::new(PROGRAMS),
+            pool: SlotPool::default(),
             seen: HashMap::new(),
             version,
             ids: Vec::new(),
@@ -98,6 +101,11 @@ impl Engine {
     /// Bytes of the cache.
     pub fn cache_bytes(&self) -> u64 {
         self.cache.as_ref().map_or(0, KvCache::bytes)
+    }
+
+    /// Bytes of the activations that its programs share.
+    pub fn activation_bytes(&self) -> u64 {
+        self.pool.bytes()
     }
 
     /// Forgets everything read (the memory is kept).
@@ -201,7 +209,12 @@ impl Engine {
         let tape = self.record(m, end, adapter)?;
         // A token is one submit; a chunk of a prompt is several, so that a page keeps painting.
         let per_submit = if end == End::Sample { 4096 } else { 64 };
-        let program = Rc::new(Program::build(&self.exec, &tape, ProgramOptions { per_submit })?);
+        let before = self.pool.bytes();
+        let program = Rc::new(Program::build_in(&self.exec, &tape, ProgramOptions { per_submit }, &self.pool)?);
+        if self.pool.bytes() > before {
+            // Earlier programs hold the smaller slots: they are recorded again when they are needed.
+            self.programs.clear();
+        }
         self.programs.insert(key, program.clone());
         Ok(program)
     }

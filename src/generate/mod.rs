@@ -4,6 +4,8 @@ mod engine;
 mod options;
 mod profile;
 mod session;
+mod warm;
 
 pub use options::{Candidate, Event, FinishReason, GenerateOptions, Seconds};
 pub use session::Generator;
+pub use warm::Warming;

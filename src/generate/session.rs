@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::engine::{End, Engine, NONE};
 use super::options::{Candidate, Event, FinishReason, GenerateOptions, Seconds};
 use crate::clock;
-use crate::graph::{Mark, Mem, Program, Transfer};
+use crate::graph::{Exec, Mark, Mem, Program, Transfer};
 use crate::models::{ActiveAdapter, AdapterChoice, LoadedModel};
 use crate::nn::Move;
 use crate::tokenizer::{DecodeStream, StopMatcher};
@@ -17,7 +17,41 @@ use crate::{Error, Result};
 pub struct Generator {
     pub(super) engine: Engine,
     session: Option<Session>,
+    /// What the last generation was read back through, for the next one.
+    spare: Option<Readback>,
     abort: Rc<Cell<bool>>,
+}
+
+/// What tokens and their log-probabilities are read back through.
+struct Readback {
+    staging: [Mem; 2],
+    /// ln p of every token: (limit, n).
+    logps: Mem,
+    logps_staging: Mem,
+}
+
+impl Readback {
+    /// The spare one where it is large enough. Its buffers grow, so that generations of different shapes end up with the same ones.
+    fn new(exec: &Exec, spare: Option<Readback>, token_bytes: u64, logp_bytes: u64) -> Result<Readback> {
+        let had = spare.as_ref().map_or((0, 0), |s| (s.staging[0].bytes(), s.logps.bytes()));
+        if let Some(s) = spare.filter(|_| had.0 >= token_bytes && had.1 >= logp_bytes) {
+            return Ok(s);
+        }
+        let (tokens, logps) = (had.0.max(token_bytes), had.1.max(logp_bytes));
+        Ok(Readback {
+            staging: [exec.staging(tokens)?, exec.staging(tokens)?],
+            logps: exec.storage("logprobs", logps)?,
+            logps_staging: exec.staging(logps)?,
+        })
+    }
+
+    /// Log-probabilities `from..from + count` of the table: waits for everything submitted before.
+    async fn logps(&self, exec: &Exec, from: usize, count: usize) -> Result<Vec<f32>> {
+        let bytes = count as u64 * 4;
+        let part = Transfer { from: self.logps.clone(), from_at: from as u64 * 4, to: self.logps_staging.clone(), to_at: 0, bytes };
+        exec.copy(&[part]);
+        Ok(bytemuck::pod_collect_to_vec(&exec.map(&self.logps_staging, bytes, &Mark::default()).await?))
+    }
 }
 
 /// Text of one candidate as it grows.
@@ -45,9 +79,7 @@ struct Session {
     last: Option<Mem>,
     /// Where each token that has not been read yet will be mapped, and what has to be done by then.
     waiting: VecDeque<(Mem, Mark)>,
-    staging: [Mem; 2],
-    /// ln p of every token: (limit, n).
-    logps: Mem,
+    readback: Readback,
     rows: Vec<Row>,
     started: f64,
     seconds: Seconds,
@@ -57,7 +89,7 @@ impl Generator {
     /// # Errors
     /// [`Error::NoAdapter`] on the host executor.
     pub fn new(loaded: Rc<LoadedModel>) -> Result<Generator> {
-        Ok(Generator { engine: Engine::new(loaded)?, session: None, abort: Rc::default() })
+        Ok(Generator { engine: Engine::new(loaded)?, session: None, spare: None, abort: Rc::default() })
     }
 
     pub fn loaded(&self) -> &Rc<LoadedModel> {
@@ -67,6 +99,11 @@ impl Generator {
     /// Bytes of the key/value cache.
     pub fn cache_bytes(&self) -> u64 {
         self.engine.cache_bytes()
+    }
+
+    /// Bytes of the activations that its programs share.
+    pub fn activation_bytes(&self) -> u64 {
+        self.engine.activation_bytes()
     }
 
     /// Tokens whose keys and values the cache holds.
@@ -123,8 +160,8 @@ impl Generator {
         if options.repetition_penalty != 1.0 {
             self.engine.mark_seen(n, prompt)?;
         }
-        let exec = &self.engine.exec;
         let bytes = (n * 4) as u64;
+        let readback = Readback::new(&self.engine.exec, self.spare.take(), bytes, limit as u64 * bytes)?;
         let row = || Row {
             decode: DecodeStream::new(true),
             stop: StopMatcher::new(options.stop_strings.iter().cloned()),
@@ -143,8 +180,7 @@ impl Generator {
             submitted: 0,
             last: None,
             waiting: VecDeque::new(),
-            staging: [exec.staging(bytes)?, exec.staging(bytes)?],
-            logps: exec.storage("logprobs", limit as u64 * bytes)?,
+            readback,
             started,
             seconds: Seconds::default(),
             options,
@@ -152,7 +188,7 @@ impl Generator {
         Ok(())
     }
 
-    fn idle(&mut self) -> Result<()> {
+    pub(super) fn idle(&mut self) -> Result<()> {
         if self.session.as_ref().is_some_and(|s| !s.all_finished()) {
             return Err(Error::Busy("a generation is running: finish or abort it".into()));
         }
@@ -228,7 +264,9 @@ impl Generator {
         s.end_all(FinishReason::Abort, &mut Vec::new());
         let n = s.options.n;
         let longest = s.rows.iter().map(|r| r.tokens.len()).max().unwrap_or(0);
-        let logps: Vec<f32> = bytemuck::pod_collect_to_vec(&self.engine.exec.read(&s.logps, 0, (longest * n * 4) as u64).await?);
+        let logps = if longest > 0 { s.readback.logps(&self.engine.exec, 0, longest * n).await? } else { Vec::new() };
+        // Nothing of it is mapped or waited for: only now may another generation have it.
+        self.spare = Some(s.readback);
         if s.read == s.prompt.len() {
             self.engine.ids.clone_from(&s.prompt);
             // Of a candidate's tokens all but the last have certainly been read.
@@ -400,14 +438,14 @@ impl Session {
 
     /// Submits a program that samples: its tokens are copied to be read, and stay on the device for the next step.
     fn submit_program(&mut self, engine: &Engine, program: &Program) -> Result<()> {
-        let staging = self.staging[self.submitted % 2].clone();
+        let staging = self.readback.staging[self.submitted % 2].clone();
         let bytes = (self.options.n * 4) as u64;
         let (token, logp) = (program.output_mem("token"), program.output_mem("logp"));
         let at = self.submitted as u64 * bytes;
         let step = self.options.step(self.submitted, self.adapter.is_some());
         // A decoding program feeds itself; behind a prefill the tokens wait in its output.
         let own = (!program.has_input("last")).then(|| program.input_mem("ids"));
-        let mut copies = vec![Transfer::new(&token, &staging, 0, bytes), Transfer::new(&logp, &self.logps, at, bytes)];
+        let mut copies = vec![Transfer::new(&token, &staging, 0, bytes), Transfer::new(&logp, &self.readback.logps, at, bytes)];
         copies.extend(own.as_ref().map(|ids| Transfer::new(&token, ids, 0, bytes)));
         program.submit_then(&step, &copies);
         self.last = Some(own.unwrap_or(token));
@@ -434,8 +472,7 @@ impl Session {
     async fn check_sampled(&self, engine: &Engine, tokens: &[u32]) -> Result<()> {
         let n = self.options.n;
         for (i, row) in self.rows.iter().enumerate().filter(|(i, r)| r.finished.is_none() && tokens[*i] == 0) {
-            let at = (row.tokens.len() * n + i) as u64 * 4;
-            let logp: Vec<f32> = bytemuck::pod_collect_to_vec(&engine.exec.read(&self.logps, at, 4).await?);
+            let logp = self.readback.logps(&engine.exec, row.tokens.len() * n + i, 1).await?;
             if !logp[0].is_finite() {
                 let (token, adapter) = (row.tokens.len() + 1, self.adapter.as_ref().map_or("no adapter", |a| a.name.as_str()));
                 return Err(Error::NotFinite(format!("the logits of answer {i}, token {token} ({adapter})")));

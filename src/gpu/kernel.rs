@@ -1,6 +1,6 @@
 //! One generic key for every kernel variant and one pipeline cache.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -61,6 +61,15 @@ pub struct Kernel {
     pub pipeline: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
     pub bindings: Vec<Binding>,
+    /// It has been launched: no driver has anything left to compile.
+    launched: Cell<bool>,
+}
+
+impl Kernel {
+    /// True the first time.
+    pub fn first_launch(&self) -> bool {
+        !self.launched.replace(true)
+    }
 }
 
 #[derive(Default)]
@@ -130,5 +139,5 @@ fn compile(gpu: &Gpu, key: &KernelKey) -> Kernel {
         compilation_options: wgpu::PipelineCompilationOptions { constants: &constants, ..Default::default() },
         cache: None,
     });
-    Kernel { label, pipeline, layout, bindings: expanded.bindings }
+    Kernel { label, pipeline, layout, bindings: expanded.bindings, launched: Cell::new(false) }
 }

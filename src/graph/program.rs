@@ -224,6 +224,14 @@ impl Program {
         }
     }
 
+    /// Launches what kernels of it no program has launched this way before, each once and not in a way that computes anything: drivers finish
+    /// compiling at the first launch. The caller sees to inputs with which nothing is changed in place. Nothing on the processor.
+    pub fn launch_fresh(&self, step: &StepParams) {
+        if let Runner::Gpu(p) = &self.runner {
+            p.launch_fresh(step);
+        }
+    }
+
     /// What the device, or the last run, reported.
     ///
     /// # Errors

@@ -93,6 +93,25 @@ impl GpuProgram {
         }
     }
 
+    /// Launches each kernel that [`GpuProgram::launch_fresh`] has not launched before, once.
+    pub fn launch_fresh(&self, step: &StepParams) {
+        let fresh: Vec<&Dispatch> = self.dispatches.iter().filter(|d| d.kernel.first_launch()).collect();
+        if fresh.is_empty() {
+            return;
+        }
+        self.gpu.write(&self.step, 0, bytemuck::bytes_of(step));
+        let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            for d in fresh {
+                pass.set_pipeline(&d.kernel.pipeline);
+                pass.set_bind_group(0, &d.group, &[]);
+                pass.dispatch_workgroups(d.grid[0], d.grid[1], d.grid[2]);
+            }
+        }
+        self.gpu.submit(encoder);
+    }
+
     /// A timestamp around every dispatch (one pass each).
     pub async fn profile(&self, step: &StepParams) -> Result<Vec<Timed>> {
         if !self.gpu.caps().timestamps {

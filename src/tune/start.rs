@@ -239,6 +239,25 @@ impl AnyTrainer {
         }
     }
 
+    /// Bytes of activations: see [`Trainer::activation_bytes`].
+    pub fn activation_bytes(&self) -> u64 {
+        match self {
+            AnyTrainer::Sft(t) => t.trainer.activation_bytes(),
+            AnyTrainer::Dpo(t) => t.trainer.activation_bytes(),
+        }
+    }
+
+    /// Bytes of activations that a plan would take: see [`Trainer::planned_bytes`].
+    ///
+    /// # Errors
+    /// From recording.
+    pub fn planned_bytes(&self, gradient_checkpointing: bool) -> Result<u64> {
+        match self {
+            AnyTrainer::Sft(t) => t.trainer.planned_bytes(gradient_checkpointing),
+            AnyTrainer::Dpo(t) => t.trainer.planned_bytes(gradient_checkpointing),
+        }
+    }
+
     /// Updates in all.
     pub fn total_steps(&self) -> u64 {
         match self {

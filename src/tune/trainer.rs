@@ -223,6 +223,16 @@ impl<O: Objective> Trainer<O> {
         self.pool.bytes()
     }
 
+    /// Bytes of activations that the next update's first micro-batch would take by itself, with and without checkpointing. Nothing is allocated.
+    ///
+    /// # Errors
+    /// From recording.
+    pub fn planned_bytes(&self, gradient_checkpointing: bool) -> Result<u64> {
+        let (micros, _) = self.draw();
+        let tape = self.record(&micros[0].shape, Pass::Update, gradient_checkpointing)?;
+        Ok(Plan::on(self.exec(), &tape).bytes())
+    }
+
     /// Plans recorded so far.
     pub fn plans(&self) -> u64 {
         self.recorded

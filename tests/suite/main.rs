@@ -15,6 +15,7 @@ mod fixture;
 mod generate;
 mod hostile;
 mod long;
+mod memory;
 mod models;
 mod opcase;
 mod ops_attention;

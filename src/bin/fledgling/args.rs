@@ -221,6 +221,12 @@ pub struct BenchArgs {
     /// Tokens of each row of a LoRA step.
     #[arg(long, value_name = "T", default_value_t = 128, value_parser = at_least::<2>)]
     pub lora_length: usize,
+    /// Whether a LoRA step computes activations again in place of keeping them; left out, the plan's size decides.
+    #[arg(long, value_name = "BOOL")]
+    pub gradient_checkpointing: Option<bool>,
+    /// Leaves recording and compiling to the first request, as a measure of what warming up is worth.
+    #[arg(long)]
+    pub no_warm_up: bool,
     /// Rows and columns of the matmul (4096 on a GPU, 512 where a processor does the work).
     #[arg(long, value_name = "N", value_parser = at_least::<1>)]
     pub matmul: Option<usize>,

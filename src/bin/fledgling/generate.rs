@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::args::{Cli, GenerateArgs};
 use super::{load, logits};
-use fledgling::Result;
+use fledgling::{Result, clock};
 use fledgling::generate::{Candidate, Event, GenerateOptions, Generator};
 use fledgling::models::{AdapterChoice, LoadedModel};
 
@@ -35,9 +35,12 @@ pub async fn run(cli: &Cli, a: &GenerateArgs) -> Result<()> {
         }
     };
     let mut generator = Generator::new(Rc::new(loaded.model))?;
+    let begin = clock::seconds();
+    generator.warm(Some(prompt_ids.len()), &options).await?;
+    let load = loaded.seconds + clock::seconds() - begin;
     let answers = generator.run(&prompt_ids, options, &mut on).await?;
     if a.json {
-        say!("{}", report(&prompt_ids, adapter.as_deref(), loaded.seconds, &answers));
+        say!("{}", report(&prompt_ids, adapter.as_deref(), load, &answers));
     } else if stream {
         say!();
     } else {
@@ -51,7 +54,7 @@ pub async fn run(cli: &Cli, a: &GenerateArgs) -> Result<()> {
         note!(
             "{} + {tokens} tokens; load {:.1} s, prefill {:.1} s, decode {:.1} s, on {}",
             prompt_ids.len(),
-            loaded.seconds,
+            load,
             s.prefill,
             s.decode,
             loaded.exec.info().name

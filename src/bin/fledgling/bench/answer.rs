@@ -8,7 +8,7 @@ use super::machine::card;
 use super::report::Report;
 use super::{Counts, Samples, ids};
 use crate::args::{BenchArgs, Part};
-use fledgling::generate::{Candidate, GenerateOptions, Generator};
+use fledgling::generate::{Candidate, Event, GenerateOptions, Generator};
 use fledgling::graph::Exec;
 use fledgling::models::{AdapterChoice, LoadedModel, Model};
 use fledgling::{Result, clock};
@@ -17,7 +17,11 @@ use fledgling::{Result, clock};
 async fn once(g: &mut Generator, a: &BenchArgs, n: usize, salt: usize, tokens: usize) -> Result<Vec<Candidate>> {
     g.reset();
     let vocab = g.loaded().model.config().vocab_size;
-    let options = GenerateOptions {
+    g.run(&ids(vocab, a.prompt_length, salt), options(n, tokens), &mut |_| ()).await
+}
+
+fn options(n: usize, tokens: usize) -> GenerateOptions {
+    GenerateOptions {
         n,
         max_new_tokens: tokens,
         temperature: if n > 1 { 0.8 } else { 0.0 },
@@ -25,8 +29,32 @@ async fn once(g: &mut Generator, a: &BenchArgs, n: usize, salt: usize, tokens: u
         ignore_eos: true,
         adapter: AdapterChoice::Base,
         ..GenerateOptions::default()
-    };
-    g.run(&ids(vocab, a.prompt_length, salt), options, &mut |_| ()).await
+    }
+}
+
+/// The first generation since the model was loaded: seconds of its prefill, and of each of five decoded tokens behind it.
+async fn first_use(g: &mut Generator, a: &BenchArgs) -> Result<Vec<f64>> {
+    let vocab = g.loaded().model.config().vocab_size;
+    // As long as the others, so that the cache is made for it once.
+    g.start(&ids(vocab, a.prompt_length, 0), options(1, a.new_tokens.max(6)))?;
+    let (mut out, mut prefill) = (Vec::new(), 0.0);
+    while out.len() < 6 {
+        let begin = clock::seconds();
+        let Some(events) = g.step().await? else { break };
+        let seconds = clock::seconds() - begin;
+        match &events[..] {
+            // Chunk after chunk, until one brings the first token.
+            [Event::Prefill { done, total }, ..] => {
+                prefill += seconds;
+                if done == total {
+                    out.push(prefill);
+                }
+            }
+            _ => out.push(seconds),
+        }
+    }
+    g.finish().await?;
+    Ok(out)
 }
 
 /// Bytes of weights that decoding one token reads: all but the rows of an embedding that is not the head, too.
@@ -46,8 +74,18 @@ pub async fn run(t: &mut Report, exec: &Exec, model: Rc<LoadedModel>, a: &BenchA
     let (weights, per_key) = (weight_bytes(&model.model), model.model.config().kv_bytes_per_token());
     let mut g = Generator::new(model)?;
     let begin = clock::seconds();
-    once(&mut g, a, 1, 0, 2).await?;
-    t.line("first_use_seconds", "first use (compiles)", clock::seconds() - begin, "s", 2);
+    if !a.no_warm_up {
+        g.warm(Some(a.prompt_length), &options(1, a.new_tokens)).await?;
+        t.line("warm_up_seconds", "warming up (records and compiles)", clock::seconds() - begin, "s", 2);
+    }
+    let begin = clock::seconds();
+    let steps = first_use(&mut g, a).await?;
+    t.line("first_use_seconds", "first use", clock::seconds() - begin, "s", 2);
+    if let [prefill, first, .., fifth] = steps[..] {
+        t.millis("first_prefill_ms", "first prefill", prefill * 1e3);
+        t.millis("first_token_ms", "first decoded token", first * 1e3);
+        t.millis("fifth_token_ms", "fifth", fifth * 1e3);
+    }
     t.put("prompt_length", json!(a.prompt_length));
     if wanted(Part::Prefill) {
         let mut seconds = Samples::default();

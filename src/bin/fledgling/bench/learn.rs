@@ -14,10 +14,13 @@ const ADAPTER: &str = "bench";
 
 /// A LoRA training of rows that mean nothing.
 pub async fn trainer(model: &LoadedModel, a: &BenchArgs) -> Result<AnyTrainer> {
-    let args = json!({
+    let mut args = json!({
         "learning_rate": 1e-4, "max_steps": Samples::MOST + 1, "adapter_name": ADAPTER, "per_device_train_batch_size": a.lora_batch,
         "max_length": a.lora_length, "peft_config": {"r": 8, "lora_alpha": 16},
     });
+    if let Some(on) = a.gradient_checkpointing {
+        args["gradient_checkpointing"] = json!(on);
+    }
     let vocab = model.model.config().vocab_size;
     let rows: Vec<_> = (0..a.lora_batch).map(|i| json!({"input_ids": ids(vocab, a.lora_length, 1000 * i)})).collect();
     AnyTrainer::new(model, "sft", &args, &rows, None).await
@@ -52,6 +55,7 @@ pub async fn lora(t: &mut Report, exec: &Exec, model: &LoadedModel, a: &BenchArg
     t.line("dispatches_per_lora_step", "dispatches per LoRA step", spent.dispatches as f64, "", 0);
     t.line("submits_per_lora_step", "submits per LoRA step", spent.submits as f64, "", 0);
     t.line("allocations_per_lora_step", "buffers allocated per LoRA step", spent.allocations as f64, "", 0);
+    t.bytes("lora_activation_bytes", "activations of a LoRA step", trainer.activation_bytes());
     t.bytes("gpu_bytes_training", "device memory, training", exec.live_bytes());
     forget(trainer, model);
     Ok(())

@@ -1,0 +1,93 @@
+//! Getting ready before the first request: the programs of usual shapes are recorded, and every kernel they name is compiled and launched
+//! once, because some drivers finish compiling at the first launch only.
+
+use std::collections::VecDeque;
+
+use super::engine::{BUCKETS, End, NONE};
+use super::options::GenerateOptions;
+use super::session::Generator;
+use crate::Result;
+use crate::models::ActiveAdapter;
+
+/// Tokens of a prompt that a cache is made for where none is known.
+const USUAL_PROMPT: usize = 256;
+
+/// What is still to be made ready; dropping it leaves the rest to the first request.
+pub struct Warming {
+    left: VecDeque<(usize, End)>,
+    adapter: Option<ActiveAdapter>,
+}
+
+impl Generator {
+    /// What a generation with `options` needs, for a prompt of `prompt` tokens or, where that is not known, for chunks of all sizes. It makes
+    /// the cache. Nothing on the processor, where nothing is compiled.
+    ///
+    /// # Errors
+    /// As [`Generator::start`].
+    pub fn warming(&mut self, prompt: Option<usize>, options: &GenerateOptions) -> Result<Warming> {
+        self.idle()?;
+        options.validate()?;
+        let (n, context) = (options.n, self.engine.context());
+        let engine = &mut self.engine;
+        if engine.exec.gpu().is_none() {
+            return Ok(Warming { left: VecDeque::new(), adapter: None });
+        }
+        let adapter = engine.adapter(&options.adapter)?;
+        // As much as `start` will ask for.
+        let tokens = prompt.unwrap_or(USUAL_PROMPT).min(context.saturating_sub(1));
+        let room = engine.most_slots().saturating_sub(tokens) / n;
+        let limit = options.max_new_tokens.min(context - tokens).min(room).min(256);
+        let keep = engine.ids.len();
+        engine.reserve((tokens + n * limit).min(engine.most_slots()), keep)?;
+        let mut shapes = Vec::new();
+        match prompt {
+            Some(mut left) => {
+                while left > 0 {
+                    let m = engine.chunk(left);
+                    shapes.push((m, if left > m { End::Nothing } else { End::SampleLast(n) }));
+                    left -= m.min(left);
+                }
+            }
+            // What any number of tokens is cut into.
+            None => {
+                for b in BUCKETS {
+                    let m = engine.chunk(b);
+                    shapes.push((m, End::SampleLast(n)));
+                    shapes.extend((engine.chunk(usize::MAX) == m || engine.exec.is_processor()).then_some((m, End::Nothing)));
+                }
+            }
+        }
+        shapes.push((n, End::Sample));
+        // The largest first: the slots of the others are parts of its.
+        shapes.sort_by_key(|s| std::cmp::Reverse((s.0, matches!(s.1, End::SampleLast(_)))));
+        shapes.dedup();
+        Ok(Warming { left: shapes.into(), adapter })
+    }
+
+    /// Makes the next program ready; `false` when all are.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub async fn warm_next(&mut self, warming: &mut Warming) -> Result<bool> {
+        let Some((m, end)) = warming.left.pop_front() else { return Ok(false) };
+        let adapter = warming.adapter.as_ref();
+        let program = self.engine.program(m, end, adapter)?;
+        // Rows that see nothing and leave nothing.
+        program.write("slots", &vec![NONE; m]);
+        self.engine.write_spans(&program, m, |_| None);
+        program.launch_fresh(&GenerateOptions::default().step(0, adapter.is_some()));
+        self.engine.exec.done().await?;
+        program.check()?;
+        Ok(true)
+    }
+
+    /// All of [`Generator::warming`].
+    ///
+    /// # Errors
+    /// As [`Generator::warming`] and [`Generator::warm_next`].
+    pub async fn warm(&mut self, prompt: Option<usize>, options: &GenerateOptions) -> Result<()> {
+        let mut warming = self.warming(prompt, options)?;
+        while self.warm_next(&mut warming).await? {}
+        Ok(())
+    }
+}
