@@ -105,7 +105,8 @@ async fn answers(exec: &Exec, least: usize) -> Result<()> {
     // A chat that goes on from its last candidate moves it into another cache: that is allocated, and the former one given back.
     let mut bytes = None;
     for round in 0..6 {
-        let options = |n| GenerateOptions { n, max_new_tokens: 20, temperature: 1.0, seed: round, ignore_eos: true, ..GenerateOptions::default() };
+        let options =
+            |n| GenerateOptions { n, max_new_tokens: 20, temperature: 1.0, seed: round, ignore_eos: true, ..GenerateOptions::default() };
         let last = g.run(&prompt(20), options(3), &mut |_| ()).await?.remove(2);
         let next: Vec<u32> = prompt(20).into_iter().chain(last.token_ids).chain([5, 6]).collect();
         g.run(&next, options(1), &mut |_| ()).await?;
