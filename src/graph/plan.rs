@@ -2,12 +2,15 @@
 
 use super::{Desc, Exec, Place, Tape, Val};
 
+/// (first node, last node, value or `None` for an op's temporary)
+pub type Life = (usize, usize, Option<Val>);
+
 /// A buffer that several values share, one after the other.
 #[derive(Clone, Debug)]
 pub struct Slot {
     pub bytes: u64,
-    /// (first node, last node, value or `None` for an op's temporary) in order of time.
-    pub lives: Vec<(usize, usize, Option<Val>)>,
+    /// In order of time.
+    pub lives: Vec<Life>,
 }
 
 /// Which slot each temporary value lives in.
@@ -23,8 +26,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Assigns slots greedily in order of time: the smallest free slot that is large enough, else the largest free one, grown. With the
-    /// temporaries that a GPU's kernels ask for.
+    /// Assigns slots greedily in order of size: each value takes the smallest slot that nobody has while it lives, so that a small value that
+    /// lives long never holds a large slot back from those that come and go. With the temporaries that a GPU's kernels ask for.
     pub fn new(tape: &Tape) -> Plan {
         Plan::with(tape, true)
     }
@@ -45,61 +48,49 @@ impl Plan {
             }
         }
         let mut plan = Plan { of: vec![None; tape.vals.len()], scratch: vec![Vec::new(); n], ..Plan::default() };
-        let mut free: Vec<usize> = Vec::new();
-        let mut ends: Vec<Vec<usize>> = vec![Vec::new(); n];
-        for i in 0..n {
-            let node = &tape.nodes[i];
-            let mut starts: Vec<(Option<Val>, u64)> = Vec::new();
+        // (bytes, (first node, last node, value or none), number among the first node's temporaries)
+        let mut wanted: Vec<(u64, Life, usize)> = Vec::new();
+        let mut known = vec![false; tape.vals.len()];
+        for (i, node) in tape.nodes.iter().enumerate() {
             for v in node.outputs.iter().chain(&node.inputs) {
                 let info = &tape.vals[v.index()];
-                if matches!(info.place, Place::Slot)
-                    && first[v.index()] == i
-                    && plan.of[v.index()].is_none()
-                    && !starts.iter().any(|s| s.0 == Some(*v))
-                {
-                    starts.push((Some(*v), info.desc.gpu_bytes()));
+                if matches!(info.place, Place::Slot) && first[v.index()] == i && !std::mem::replace(&mut known[v.index()], true) {
+                    wanted.push((info.desc.gpu_bytes(), (i, last[v.index()], Some(*v)), 0));
                 }
             }
-            let ins: Vec<&Desc> = node.inputs.iter().map(|v| &tape.vals[v.index()].desc).collect();
-            let outs: Vec<&Desc> = node.outputs.iter().map(|v| &tape.vals[v.index()].desc).collect();
             if scratch {
-                starts.extend(node.op.scratch(&ins, &outs).iter().map(|d| (None, d.gpu_bytes())));
+                let ins: Vec<&Desc> = node.inputs.iter().map(|v| &tape.vals[v.index()].desc).collect();
+                let outs: Vec<&Desc> = node.outputs.iter().map(|v| &tape.vals[v.index()].desc).collect();
+                let temps = node.op.scratch(&ins, &outs);
+                plan.scratch[i] = vec![usize::MAX; temps.len()];
+                wanted.extend(temps.iter().enumerate().map(|(k, d)| (d.gpu_bytes(), (i, i, None), k)));
             }
-            for (v, bytes) in starts {
-                plan.naive_bytes += bytes;
-                let slot = plan.take(&mut free, bytes);
-                let end = v.map_or(i, |v| last[v.index()]);
-                plan.slots[slot].lives.push((i, end, v));
-                match v {
-                    Some(v) => plan.of[v.index()] = Some(slot),
-                    None => plan.scratch[i].push(slot),
-                }
-                ends[end].push(slot);
+        }
+        plan.naive_bytes = wanted.iter().map(|w| w.0).sum();
+        // Stable: of equal sizes, in order of time.
+        wanted.sort_by_key(|w| std::cmp::Reverse(w.0));
+        for (bytes, life, k) in wanted {
+            let slot = plan.take(bytes, life);
+            match life.2 {
+                Some(v) => plan.of[v.index()] = Some(slot),
+                None => plan.scratch[life.0][k] = slot,
             }
-            free.append(&mut ends[i]);
         }
         plan
     }
 
-    fn take(&mut self, free: &mut Vec<usize>, bytes: u64) -> usize {
-        let fits = (0..free.len()).filter(|&k| self.slots[free[k]].bytes >= bytes).min_by_key(|&k| self.slots[free[k]].bytes);
-        // A slot that is far too large is better left for a large value.
-        let fits = fits.filter(|&k| self.slots[free[k]].bytes <= bytes.saturating_mul(16).max(4096));
-        let pick = fits.or_else(|| {
-            let k = (0..free.len()).max_by_key(|&k| self.slots[free[k]].bytes)?;
-            (self.slots[free[k]].bytes < bytes && self.slots[free[k]].bytes * 4 >= bytes).then_some(k)
-        });
-        match pick {
-            Some(k) => {
-                let slot = free.swap_remove(k);
-                self.slots[slot].bytes = self.slots[slot].bytes.max(bytes);
-                slot
-            }
-            None => {
-                self.slots.push(Slot { bytes, lives: Vec::new() });
-                self.slots.len() - 1
+    /// The last slot that is free for a life: sizes fall, so that it is the smallest that fits; else a new one.
+    fn take(&mut self, bytes: u64, life: Life) -> usize {
+        for (k, slot) in self.slots.iter_mut().enumerate().rev() {
+            let at = slot.lives.partition_point(|l| l.0 < life.0);
+            let before = at == 0 || slot.lives[at - 1].1 < life.0;
+            if before && slot.lives.get(at).is_none_or(|l| life.1 < l.0) {
+                slot.lives.insert(at, life);
+                return k;
             }
         }
+        self.slots.push(Slot { bytes, lives: vec![life] });
+        self.slots.len() - 1
     }
 
     /// Bytes of all slots.

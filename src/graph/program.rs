@@ -1,7 +1,7 @@
 //! A recorded tape made ready for one executor: memory assigned, pipelines and bind groups built once; a replay writes inputs and one small
 //! uniform and submits. Nothing is allocated on the second step.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use super::profile::{Layout, Profile};
@@ -28,6 +28,8 @@ impl Default for ProgramOptions {
 pub struct SlotPool {
     /// Largest first.
     bufs: RefCell<Vec<Mem>>,
+    /// Bytes of replaced slots, which programs built before may still hold.
+    stale: Cell<u64>,
 }
 
 impl SlotPool {
@@ -43,6 +45,7 @@ impl SlotPool {
             if bufs.get(rank).is_none_or(|b| b.bytes() < bytes) {
                 let fresh = exec.storage("slot", bytes)?;
                 if rank < bufs.len() {
+                    self.stale.set(self.stale.get() + bufs[rank].bytes());
                     bufs[rank] = fresh;
                 } else {
                     bufs.push(fresh);
@@ -51,6 +54,16 @@ impl SlotPool {
             out[i] = Some(bufs[rank].range(0, bytes));
         }
         Ok(out.into_iter().map(|b| b.expect("one per size")).collect())
+    }
+
+    /// True when programs built before hold slots that are worth having back, as far as they have been replaced: whoever keeps programs is to
+    /// forget them (and has been told). A few bytes are not worth recording again.
+    pub fn outgrown(&self) -> bool {
+        let outgrown = self.stale.get() * 8 > self.bytes();
+        if outgrown {
+            self.stale.set(0);
+        }
+        outgrown
     }
 
     /// Bytes of all its slots.

@@ -279,10 +279,9 @@ impl<O: Objective> Trainer<O> {
         if pass == Pass::Update && self.args.gradient_checkpointing.is_none() && Plan::on(self.exec(), &tape).bytes() > budget {
             tape = self.record(shape, pass, true)?;
         }
-        let before = self.pool.bytes();
         let options = ProgramOptions { per_submit: DISPATCHES_PER_SUBMIT };
         let program = Rc::new(Program::build_in(self.exec(), &tape, options, &self.pool)?);
-        if before > 0 && self.pool.bytes() > before {
+        if self.pool.outgrown() {
             // Earlier plans hold the smaller slots: they are recorded again when they are needed.
             self.programs.clear();
         }

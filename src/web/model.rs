@@ -8,8 +8,9 @@ use serde_json::json;
 use wasm_bindgen::prelude::*;
 
 use super::convert::{from_js, js_error, to_js};
+use super::session::take_or_new;
 use crate::formats::peft::LoraAdapter;
-use crate::generate::Generator;
+use crate::generate::{GenerateOptions, Generator, Warming};
 use crate::graph::Exec;
 use crate::models::{AdapterInfo, LoadedModel};
 use crate::ops::device::Chosen;
@@ -156,6 +157,19 @@ impl WasmModel {
         to_js(&list).map_err(js_error)
     }
 
+    /// Gets ready for the first request, one program at a time: what is not wanted any more is simply freed.
+    pub fn warming(&self) -> std::result::Result<WasmWarming, JsValue> {
+        let start = || -> Result<WasmWarming> {
+            let shared = self.0.clone();
+            let _turn = shared.turn("warming up")?;
+            let mut generator = take_or_new(&shared)?;
+            let warming = generator.warming(None, &GenerateOptions::default());
+            shared.generator.replace(Some(generator));
+            Ok(WasmWarming { shared: shared.clone(), left: Rc::new(RefCell::new(Some(warming?))) })
+        };
+        start().map_err(js_error)
+    }
+
     /// Bytes of all buffers alive.
     pub fn gpu_bytes(&self) -> f64 {
         self.0.exec.live_bytes() as f64
@@ -174,6 +188,31 @@ impl WasmModel {
     /// The measured kernel choices, to be remembered under the module's `tuning_key()`; `undefined` on the processor.
     pub fn tuning(&self) -> Option<String> {
         serde_json::to_string(self.0.exec.gpu()?.tuning().borrow().measured()).ok()
+    }
+}
+
+/// A model getting ready.
+#[wasm_bindgen(js_name = Warming)]
+pub struct WasmWarming {
+    shared: Rc<Shared>,
+    left: Rc<RefCell<Option<Warming>>>,
+}
+
+#[wasm_bindgen(js_class = Warming)]
+impl WasmWarming {
+    /// Records and compiles the next program; false when none is left.
+    pub fn step(&self) -> js_sys::Promise {
+        let (shared, left) = (self.shared.clone(), self.left.clone());
+        future(async move {
+            let _turn = shared.turn("warming up")?;
+            let Some(mut warming) = left.take() else { return Ok(false.into()) };
+            let mut generator = take_or_new(&shared)?;
+            let more = generator.warm_next(&mut warming).await;
+            shared.generator.replace(Some(generator));
+            let more = more?;
+            left.replace(Some(warming));
+            Ok(more.into())
+        })
     }
 }
 

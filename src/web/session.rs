@@ -204,7 +204,7 @@ fn take(shared: &Shared) -> Result<Generator> {
 }
 
 /// As [`take`], where none has been made before.
-fn take_or_new(shared: &Shared) -> Result<Generator> {
+pub(super) fn take_or_new(shared: &Shared) -> Result<Generator> {
     // Nothing runs while the turn is held, so an empty slot means that there has been no generation.
     shared.generator.take().map_or_else(|| Generator::new(shared.loaded.clone()), Ok)
 }

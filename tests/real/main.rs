@@ -124,3 +124,37 @@ async fn is_the_oracles(exec: &Exec) {
     let per_token = g.dispatches_per_token(1, &base).unwrap();
     assert!(per_token <= 8 * loaded.info.layers + 6, "{per_token} dispatches per token");
 }
+
+#[test]
+fn memory_is_the_file_the_cache_and_the_plan() {
+    pollster::block_on(async {
+        for exec in devices().await.unwrap() {
+            memory_is_accounted_for(&exec).await;
+        }
+    });
+}
+
+/// The most bytes that were ever alive while loading, warming up and answering. (What a driver keeps besides is not counted.)
+async fn memory_is_accounted_for(exec: &Exec) {
+    let file = model_path().metadata().unwrap().len();
+    let loaded = load(exec).await.unwrap();
+    let after_loading = exec.counters().peak_bytes.get();
+    let mut g = Generator::new(loaded).unwrap();
+    let options = GenerateOptions { max_new_tokens: 24, ignore_eos: true, adapter: AdapterChoice::Base, ..GenerateOptions::default() };
+    g.warm(None, &options).await.unwrap();
+    let oracle: Value = serde_json::from_str(GREEDY).unwrap();
+    g.run(&ids(&oracle["prompt128_ids"]), options.clone(), &mut |_| ()).await.unwrap();
+    g.run(&ids(&oracle["chat_ids"]), options, &mut |_| ()).await.unwrap();
+    let (peak, cache, planned) = (exec.counters().peak_bytes.get(), g.cache_bytes(), g.activation_bytes());
+    let mib = |b: u64| b as f64 / f64::from(1 << 20);
+    eprintln!(
+        "file {:.1} MiB; peak while loading {:.1}, in all {:.1}: of that cache {:.1}, activations {:.1}",
+        mib(file),
+        mib(after_loading),
+        mib(peak),
+        mib(cache),
+        mib(planned)
+    );
+    assert!(after_loading * 10 <= file * 11, "loading a file of {file} bytes took {after_loading}");
+    assert!(peak <= file / 10 * 11 + cache + planned, "{peak} bytes: file {file}, cache {cache}, activations {planned}");
+}

@@ -76,7 +76,7 @@ async fn answer(g: &mut Generator, i: usize) -> Result<usize> {
         flag.set(steps >= broken);
     }
     let tokens = g.finish().await?.iter().map(|c| c.token_ids.len()).sum();
-    if i % 2 == 0 {
+    if i.is_multiple_of(2) {
         g.nll(&prompt(40), &adapter).await?;
         g.logits_at(&prompt(20), &[3, 19], &adapter).await?;
     }
@@ -94,8 +94,8 @@ async fn answers(exec: &Exec, least: usize) -> Result<()> {
         tokens += answer(&mut g, i).await?;
     }
     let before = held(exec);
-    let mut i = 0;
-    while tokens < least || i % (2 * KINDS.len()) != 0 {
+    let mut i = 0usize;
+    while tokens < least || !i.is_multiple_of(2 * KINDS.len()) {
         tokens += answer(&mut g, i).await?;
         i += 1;
     }
@@ -105,7 +105,8 @@ async fn answers(exec: &Exec, least: usize) -> Result<()> {
     // A chat that goes on from its last candidate moves it into another cache: that is allocated, and the former one given back.
     let mut bytes = None;
     for round in 0..6 {
-        let options = |n| GenerateOptions { n, max_new_tokens: 20, temperature: 1.0, seed: round, ignore_eos: true, ..GenerateOptions::default() };
+        let options =
+            |n| GenerateOptions { n, max_new_tokens: 20, temperature: 1.0, seed: round, ignore_eos: true, ..GenerateOptions::default() };
         let last = g.run(&prompt(20), options(3), &mut |_| ()).await?.remove(2);
         let next: Vec<u32> = prompt(20).into_iter().chain(last.token_ids).chain([5, 6]).collect();
         g.run(&next, options(1), &mut |_| ()).await?;
@@ -134,7 +135,7 @@ async fn steps(exec: &Exec, steps: u64) -> Result<()> {
     let mut before = None;
     while let Some(m) = t.step().await? {
         // What is learned is looked at in between.
-        if m.step % 100 == 5 {
+        if m.step % 100 == 5 || m.step == 8 {
             let options = GenerateOptions { max_new_tokens: 10, ignore_eos: true, ..GenerateOptions::default() };
             g.run(&prompt(12), options, &mut |_| ()).await?;
             g.reset();

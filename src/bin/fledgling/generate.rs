@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::args::{Cli, GenerateArgs};
 use super::{load, logits};
-use fledgling::{Result, clock};
 use fledgling::generate::{Candidate, Event, GenerateOptions, Generator};
 use fledgling::models::{AdapterChoice, LoadedModel};
+use fledgling::{Result, clock};
 
 pub async fn run(cli: &Cli, a: &GenerateArgs) -> Result<()> {
     let options = GenerateOptions {

@@ -93,6 +93,24 @@ function judgedOf(note: string | undefined): Judged | undefined {
  */
 const moved = <T>(value: T, ...arrays: (Uint8Array | Float32Array)[]): T => transfer(value, arrays.map((a) => a.buffer as ArrayBuffer));
 
+/**
+ * Records and compiles what the first answer needs, so that its first token takes as long as any other. Whatever the device has against it,
+ * the request itself will say.
+ */
+async function warmUp(model: WasmModel, signal: AbortSignal): Promise<void> {
+  try {
+    const warming = model.warming();
+    try {
+      while (!signal.aborted && (await warming.step())) await breathe();
+    } finally {
+      warming.free();
+    }
+  } catch (e) {
+    if (toFledglingError(e).code === 'device-lost') throw e;
+  }
+  if (signal.aborted) throw aborted('loading');
+}
+
 export class Engine {
   #module: WasmModule | undefined;
   #memory: WebAssembly.Memory | undefined;
@@ -171,6 +189,12 @@ export class Engine {
           }
           if (signal.aborted) throw aborted('loading');
           model = await making(loader.finish());
+          try {
+            await warmUp(model, signal);
+          } catch (e) {
+            model.free();
+            throw e;
+          }
           this.#model?.free();
           this.#model = model;
           const known = model.info();

@@ -76,9 +76,17 @@ export interface WasmTrainer {
   free(): void;
 }
 
+export interface WasmWarming {
+  /** Records and compiles the next program; false when none is left. */
+  step(): Promise<boolean>;
+  free(): void;
+}
+
 export interface WasmModel {
   /** All of ModelInfo but what only JavaScript knows (wasmBytes, sha256, fileBytes). */
   info(): Omit<ModelInfo, 'wasmBytes' | 'sha256' | 'fileBytes'>;
+  /** Gets ready for the first request; freed half-way, it leaves the rest to that. Nothing on the processor. */
+  warming(): WasmWarming;
   count_tokens(input: string | Message[]): number;
   generate(request: WasmRequest): WasmSession;
   score(request: WasmScoreRequest): Promise<Score>;
