@@ -54,14 +54,18 @@ fl_test!(
 
 fl_test!(
     async fn linear_in_every_variant() {
-        // The largest tile is a kernel that SwiftShader compiles for minutes.
-        let largest = if cfg!(target_arch = "wasm32") { "tile4x4" } else { "tile8x8" };
-        for variant in ["reg8x8", "reg4x4", "reg8x4", "reg8x2", "reg1x1", "tile", largest, "vec", "vecsub", "block16", "block8"] {
-            let kernels = format!("linear={variant},linear_dx={}", if variant.starts_with("tile") { variant } else { "reg4" });
+        // SwiftShader compiles kernels with barriers for minutes: in a browser the forms of real GPUs are left to `other_form`, which every
+        // case runs in, but for the one that no other test takes.
+        let software = ["reg8x8", "reg4x4", "reg8x4", "reg8x2", "reg1x1", "block16", "block8"];
+        let hardware: &[&str] = if cfg!(target_arch = "wasm32") { &["vecsub"] } else { &["tile", "tile8x8", "vec", "vecsub", "vec4x8"] };
+        for variant in software.iter().chain(hardware) {
+            let kernels = format!("linear={variant},linear_dx={}", if variant.starts_with("tile") { *variant } else { "reg4" });
             let gpu = gpu_with(&GpuOptions { kernels: Some(kernels), ..Default::default() }).await;
             all_types(&gpu, variant).await;
-            everything(&gpu, variant).await;
-            normed(&gpu, variant).await;
+            if software.contains(variant) || !cfg!(target_arch = "wasm32") {
+                everything(&gpu, variant).await;
+                normed(&gpu, variant).await;
+            }
         }
     }
 );
