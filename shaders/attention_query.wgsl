@@ -80,7 +80,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
         for (var i = lane; i < count; i += 4u * lanes) {
           // Keys beyond the last have the weight of no key.
 #repeat K 4
-          let w$K = exp2(weights[i + $Ku * lanes] - top);
+          let w$K = exp2(weights[min(i + $Ku * lanes, 191u)] - top);
           let x$K = v_at(((base + j0 + min(i + $Ku * lanes, count - 1u)) * p.kv_heads + kvh) * p.dim + d);
 #endrepeat
           l += (w0 + w1) + (w2 + w3);

@@ -155,6 +155,7 @@ impl Engine {
     /// Makes room for `slots`, keeping slots 0..`keep`.
     pub fn reserve(&mut self, slots: usize, keep: usize) -> Result<()> {
         if slots > self.capacity() {
+            self.tails.clear(); // their slots are not carried over
             self.resize(slots, &[Move { from: 0, to: 0, len: keep }])?;
         }
         Ok(())

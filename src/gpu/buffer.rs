@@ -139,16 +139,21 @@ impl Gpu {
         });
         self.wait_for(after);
         let mapped = receive.await.unwrap_or(false);
-        self.check()?;
         if !mapped {
+            self.check()?;
             return Err(Error::DeviceLost("a buffer could not be mapped for reading".into()));
         }
         let view = staging.raw().slice(0..bytes.next_multiple_of(8).min(staging.bytes())).get_mapped_range();
         let data = match view {
             Ok(view) => view[..bytes as usize].to_vec(),
-            Err(e) => return Err(Error::DeviceLost(format!("reading a mapped buffer: {e}"))),
+            Err(e) => {
+                staging.raw().unmap();
+                return Err(Error::DeviceLost(format!("reading a mapped buffer: {e}")));
+            }
         };
+        // First of all: the buffer is used again, whatever else the device has to report.
         staging.raw().unmap();
+        self.check()?;
         Ok(data)
     }
 

@@ -144,7 +144,7 @@ impl Sizes {
             cx.cost(self.flops(), 4.0 * (2 * cx.inputs[0].desc.len() + 2 * self.batch * self.s * self.kv_heads * self.dim) as f64);
             return Ok(());
         }
-        if self.t > 8 && self.tiled(cx.gpu(), "attention", 1) {
+        if !self.few() && self.tiled(cx.gpu(), "attention", 1) {
             let groups = self.rows().div_ceil(TILE);
             let key = self.tile_key(KernelKey::new("attention_tile").flag("CACHED", self.cached));
             cx.dispatch(key, &self.params(groups, (0, self.rows())), &bufs, self.grid(cx.gpu(), groups));
@@ -166,9 +166,15 @@ impl Sizes {
 
     /// A workgroup for every query and head? So on real GPUs, where a thread per row would leave most of them idle.
     fn by_query(&self, gpu: &Gpu) -> bool {
-        let class = if self.t <= 8 { "attention_small" } else { "attention" };
+        let class = if self.few() { "attention_small" } else { "attention" };
         let fits = self.vec4() && self.units() <= 128 && gpu.caps().max_threads >= 128;
-        fits && gpu.tuning().borrow().pick(class, "rows8x8", if self.t <= 8 { "query" } else { "tile" }) == "query"
+        fits && gpu.tuning().borrow().pick(class, "rows8x8", if self.few() { "query" } else { "tile" }) == "query"
+    }
+
+    /// Few queries. Those of a cache may be candidates, each with slots of its own: tiles would walk over what lies between them, too, which may
+    /// never have been written. A prefill has at least sixteen rows.
+    fn few(&self) -> bool {
+        self.t <= if self.cached { 15 } else { 8 }
     }
 
     /// Tiles in workgroup memory, with `owned` of them that hold whole heads? So on real GPUs, for the usual widths of heads.

@@ -158,6 +158,7 @@ fn thin(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf, subgroups: bo
         .def("SHARE", 1);
     let mut params = [n, m, k, n, 0, 0, 0, 0].map(|v| v as u32).to_vec();
     seg_words(&[], 0, &mut params);
+    params.push(0); // no norm, but the uniform has room for its eps
     cx.dispatch(key, &params, &[&w.chunks[0].buf, x, y], cx.gpu().grid(m.div_ceil(2), 1));
     cx.cost(2.0 * (m * n * k) as f64, 4.0 * (m * (k + n) + n * k) as f64);
 }
@@ -195,7 +196,9 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
         } else if variant.starts_with("vec") && !scalar && m <= 8 {
             let (rows, slices) = pair_of(&variant, "vecsub").or_else(|| pair_of(&variant, "vec")).unwrap_or((2, 8));
             // A power of two; and the partial sums of its threads fit into 16 KiB of workgroup memory.
-            let sums = m * (rows * parts + usize::from(extras.norm.is_some()));
+            let sums = |rows| m * (rows * parts + usize::from(extras.norm.is_some()));
+            let rows = (1..=rows).rev().find(|r| sums(*r) <= 128).unwrap_or(1);
+            let sums = sums(rows);
             let slices = 1usize << slices.min(128 / sums.min(128)).ilog2();
             ("linear_vec", cx.gpu().grid(n.div_ceil(rows * slices / shared_row(k, slices).1), 1), (rows, slices))
         } else {

@@ -36,7 +36,7 @@ const TYPES: [DType; 6] = [DType::F32, DType::F16, DType::BF16, DType::Q4_0, DTy
 async fn all_types(gpu: &Gpu, what: &str) {
     let mut rng = Rng(3);
     for dtype in TYPES {
-        for (m, n, k) in [(1, 5, 32), (3, 33, 64), (8, 70, 96), (65, 67, 160)] {
+        for (m, n, k) in [(1, 5, 32), (3, 33, 64), (8, 70, 96), (65, 67, 160), (70, 8, 64)] {
             let ins = [rand(&mut rng, &[m, k], 1.0), weight(&mut rng, dtype, n, k, 1.0)];
             check(gpu, &format!("{what} {} {m}×{n}×{k}", dtype.name()), &ins, 2e-5, |t, v| {
                 Ok(vec![t.push1(Linear::plain(), &[v[0], v[1]])?])
