@@ -1,7 +1,7 @@
 // dk and dv of real GPUs. See attention_dkv.wgsl for what is computed and common/attention_tile.wgsl for how: a workgroup owns 32 keys and
 // walks over all rows of its batch row (queries × the heads of one key head), 16 at a time; tiles that see none of its keys cost little.
 // Grid: ⌈s / 32⌉ workgroups per (batch row, key head), folded. Overwrites, or adds with ACC_K and ACC_V.
-// Variants: {|ACC_K} {|ACC_V} {UNITS=8,EACH_=2|UNITS=16,EACH_=4|UNITS=32,EACH_=8}
+// Variants: {|ACC_K} {|ACC_V} {UNITS=8,EACH=2|UNITS=16,EACH=4|UNITS=32,EACH=8}
 #include "common/attention_io.wgsl"
 @group(0) @binding(auto) var<storage, read> q: array<T>;             // (batch, t, heads, dim)
 @group(0) @binding(auto) var<storage, read> k: array<T>;             // (batch, s, kv_heads, dim)
@@ -16,7 +16,6 @@ var<workgroup> vs: array<vec4<f32>, 32u * STRIDE>;
 var<workgroup> ws: array<f32, 512>;          // [row][key]
 var<workgroup> ds: array<f32, 512>;          // [row][key]
 var<workgroup> heads: array<u32, 16>;        // index of a row's head
-var<workgroup> ranges: array<vec2<u32>, 16>; // what the rows of the tile see
 
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
@@ -38,7 +37,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   }
   let d = lid % UNITS;
   let first_key = (lid / UNITS) * EACH;
-#repeat J EACH_
+#repeat J EACH
   var dk$J = vec4<f32>(0.0);
   var dv$J = vec4<f32>(0.0);
 #endrepeat
@@ -88,14 +87,14 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
         let at = heads[i] * UNITS + d;
         let x = q[at];
         let y = dout[at];
-#repeat J EACH_
+#repeat J EACH
         dk$J += ds[i * 32u + first_key + $Ju] * x;
         dv$J += ws[i * 32u + first_key + $Ju] * y;
 #endrepeat
       }
     }
   }
-#repeat J EACH_
+#repeat J EACH
   if (base + first_key + $Ju < p.s) {
     let at = ((b * p.s + base + first_key + $Ju) * p.kv_heads + kvh) * UNITS + d;
 #if ACC_K

@@ -1,7 +1,7 @@
 // dq of real GPUs. See attention_dq.wgsl for what is computed and common/attention_tile.wgsl for how: a workgroup owns 32 rows (queries ×
 // the heads of one key head) and walks over the keys that any of them sees, 16 at a time.
 // Grid: ⌈t·G / 32⌉ workgroups per (batch row, key head), folded. Overwrites dq, or adds to it with ACC.
-// Variants: {|ACC} {UNITS=8,EACH_=2|UNITS=16,EACH_=4|UNITS=32,EACH_=8}
+// Variants: {|ACC} {UNITS=8,EACH=2|UNITS=16,EACH=4|UNITS=32,EACH=8}
 #include "common/attention_io.wgsl"
 @group(0) @binding(auto) var<storage, read> q: array<T>;             // (batch, t, heads, dim)
 @group(0) @binding(auto) var<storage, read> k: array<T>;             // (batch, s, kv_heads, dim)
@@ -13,7 +13,6 @@
 var<workgroup> qs: array<vec4<f32>, 32u * STRIDE>;
 var<workgroup> gs: array<vec4<f32>, 32u * STRIDE>;
 var<workgroup> ds: array<f32, 512>;      // [key][row]
-var<workgroup> ranges: array<vec2<u32>, 32>;
 
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
@@ -37,19 +36,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   }
   let st = stats[head];
   let sp = select(vec2<u32>(0u, 0u), span(query, 0u), base + row < n);
-  if (lane == 0u) { ranges[row] = sp; }
-  workgroupBarrier();
-  var first = 0xffffffffu;
-  var last = 0u;
-  for (var i = 0u; i < 32u; i++) {
-    let s = ranges[i];
-    first = min(first, select(first, s.x, s.y > 0u));
-    last = max(last, select(0u, s.x + s.y, s.y > 0u));
-  }
-  let bounds = limits(first, last, lid);
+  let bounds = limits(sp, lid);
   let d = lid % UNITS;
   let first_row = (lid / UNITS) * EACH;
-#repeat J EACH_
+#repeat J EACH
   var acc$J = vec4<f32>(0.0);
 #endrepeat
   for (var j0 = bounds.x; j0 < bounds.y; j0 += 16u) {
@@ -76,13 +66,13 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     workgroupBarrier();
     for (var i = 0u; i < min(16u, bounds.y - j0); i++) {
       let x = k[((b * p.s + j0 + i) * p.kv_heads + kvh) * UNITS + d];
-#repeat J EACH_
+#repeat J EACH
       acc$J += ds[i * 32u + first_row + $Ju] * x;
 #endrepeat
     }
     workgroupBarrier();
   }
-#repeat J EACH_
+#repeat J EACH
   {
     let i = base + first_row + $Ju;
     if (i < n) {

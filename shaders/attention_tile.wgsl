@@ -1,7 +1,7 @@
 // Attention of real GPUs for many queries. See attention.wgsl for what is computed and common/attention_tile.wgsl for how: a workgroup owns
 // 32 rows (queries × the heads of one key head) and walks over the keys that any of them sees, 32 at a time.
 // Grid: ⌈t·G / 32⌉ workgroups per (batch row, key head), folded. Overwrites.
-// Variants: {|CACHED} {UNITS=8,EACH_=2|UNITS=16,EACH_=4|UNITS=32,EACH_=8}
+// Variants: {|CACHED} {UNITS=8,EACH=2|UNITS=16,EACH=4|UNITS=32,EACH=8}
 #include "common/attention_io.wgsl"
 #include "common/attention_kv.wgsl"
 @group(0) @binding(auto) var<storage, read_write> o: array<T>;     // (batch, t, heads, dim)
@@ -12,7 +12,6 @@
 var<workgroup> qs: array<vec4<f32>, 32u * STRIDE>;
 var<workgroup> ps: array<f32, 1024>;      // [key][row]
 var<workgroup> keep: array<f32, 32>;      // what the sums of a row are multiplied with
-var<workgroup> ranges: array<vec2<u32>, 32>;
 
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
@@ -33,25 +32,14 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   for (var c = lane; c < UNITS; c += 4u) { qs[row * STRIDE + c] = q[head * UNITS + c]; }
   let d = lid % UNITS;
   let first_row = (lid / UNITS) * EACH;
-#repeat J EACH_
+#repeat J EACH
   var acc$J = vec4<f32>(0.0);
 #endrepeat
   var m = NEG;
   var l = 0.0;
   for (var pass_ = 0u; pass_ < PASSES; pass_++) {
     let sp = select(vec2<u32>(0u, 0u), span(query, pass_), base + row < n);
-    workgroupBarrier();
-    if (lane == 0u) { ranges[row] = sp; }
-    workgroupBarrier();
-    var first = 0xffffffffu;
-    var last = 0u;
-    for (var i = 0u; i < 32u; i++) {
-      let s = ranges[i];
-      first = min(first, select(first, s.x, s.y > 0u));
-      last = max(last, select(0u, s.x + s.y, s.y > 0u));
-    }
-    // Barriers are inside the loop: its bounds are read in a way that every thread is known to see the same.
-    let bounds = limits(first, last, lid);
+    let bounds = limits(sp, lid);
     for (var j0 = bounds.x; j0 < bounds.y; j0 += 32u) {
       // A thread's keys are lane, lane + 4, …
 #repeat K 8
@@ -85,12 +73,12 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
       }
 #endrepeat
       workgroupBarrier();
-#repeat J EACH_
+#repeat J EACH
       acc$J *= keep[first_row + $Ju];
 #endrepeat
       for (var i = 0u; i < min(32u, bounds.y - j0); i++) {
         let x = v_at(((b * p.s + j0 + i) * p.kv_heads + kvh) * UNITS + d);
-#repeat J EACH_
+#repeat J EACH
         acc$J += ps[i * 32u + first_row + $Ju] * x;
 #endrepeat
       }
@@ -108,7 +96,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
 #endif
   }
   workgroupBarrier();
-#repeat J EACH_
+#repeat J EACH
   {
     let i = base + first_row + $Ju;
     if (i < n) { o[((b * p.t + i / share) * p.heads + kvh * share + i % share) * UNITS + d] = acc$J * keep[first_row + $Ju]; }

@@ -138,11 +138,6 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
 #endrepeat
 #endrepeat
 #if EXTRA && !GLU
-  // In a loop of its own, so that the body is compiled once and not TM·TN times.
-  for (var i = m0; i < min(m0 + u32(TM), p.m); i++) {
-    for (var j = n0; j < min(n0 + u32(TN), p.n); j++) {
-      y[i * p.ldy + p.y0 + j] += extra(i, j);
-    }
-  }
+  add_extra(vec2<u32>(m0, n0), vec2<u32>(min(m0 + u32(TM), p.m), min(n0 + u32(TN), p.n)));
 #endif
 }

@@ -86,3 +86,11 @@ fn extra(m: u32, n: u32) -> f32 {
 #endif
   return v;
 }
+#if EXTRA && !GLU
+// Adds it to the products of rows and weight rows `first` … `end` − 1 in y: in a loop, so that the body is compiled once and not for every output.
+fn add_extra(first: vec2<u32>, end: vec2<u32>) {
+  for (var i = first.x; i < end.x; i++) {
+    for (var j = first.y; j < end.y; j++) { y[i * p.ldy + p.y0 + j] += extra(i, j); }
+  }
+}
+#endif

@@ -183,10 +183,10 @@ impl Exec {
     }
 
     /// Bytes that a training's activations may take where nobody says otherwise. No API tells how much memory there is: half of the largest
-    /// buffer is a guess that grows with the device (1 GiB where that is 2 GiB, 128 MiB where only WebGPU's least is promised).
+    /// buffer is a guess that grows with the device (1 GiB where that is 2 GiB, 128 MiB where only WebGPU's least is promised),
+    /// and all of it where the card is known to have memory of its own.
     pub fn activation_memory(&self) -> u64 {
         match self {
-            // Cards have several times what one buffer may have.
             Exec::Gpu(g) if g.caps().is_discrete => g.caps().max_buffer.clamp(1 << 30, 4 << 30),
             Exec::Gpu(g) => (g.caps().max_buffer / 2).clamp(128 << 20, 4 << 30),
             // Of a browser's 4 GiB of wasm memory the model takes its part.

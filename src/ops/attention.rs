@@ -185,7 +185,7 @@ impl Sizes {
     }
 
     fn tile_key(&self, key: KernelKey) -> KernelKey {
-        key.def("UNITS", self.units()).def("EACH_", self.units() / 4)
+        key.def("UNITS", self.units()).def("EACH", self.units() / 4)
     }
 
     /// The barrier-free form of a kernel, with a tile of (rows, keys) per thread.

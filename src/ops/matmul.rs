@@ -131,6 +131,14 @@ pub(super) fn lora_params((first, m): (usize, usize), n: usize, ldh: usize, segs
     p
 }
 
+/// `Params` of `common/linear_io.wgsl`, for every kernel that includes it.
+fn io_params(sizes: [usize; 8], segs: &[LoraSeg], eps: f32) -> Vec<u32> {
+    let mut p = sizes.map(|v| v as u32).to_vec();
+    seg_words(segs, 0, &mut p);
+    p.push(eps.to_bits());
+    p
+}
+
 /// How a row of `k` columns is shared in `linear_vec`: the groups of eight that a thread takes at a time, and how many slices of 32 threads
 /// (a power of two up to `slices`) work on it, so that most of a row is under way at once and few threads are idle at its end.
 fn shared_row(k: usize, slices: usize) -> (usize, usize) {
@@ -156,9 +164,7 @@ fn thin(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf, subgroups: bo
         .def("SLICES", 2)
         .def("DEEP", 1)
         .def("SHARE", 1);
-    let mut params = [n, m, k, n, 0, 0, 0, 0].map(|v| v as u32).to_vec();
-    seg_words(&[], 0, &mut params);
-    params.push(0); // no norm, but the uniform has room for its eps
+    let params = io_params([n, m, k, n, 0, 0, 0, 0], &[], 0.0);
     cx.dispatch(key, &params, &[&w.chunks[0].buf, x, y], cx.gpu().grid(m.div_ceil(2), 1));
     cx.cost(2.0 * (m * n * k) as f64, 4.0 * (m * (k + n) + n * k) as f64);
 }
@@ -229,9 +235,8 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
         }
         let s_off = scale_offset(w.desc.dtype, chunk.rows, k);
         let ldh = extras.lora.map_or(0, |l| l.2);
-        let mut params = [m, n, k, ldy, chunk.first, s_off, extras.segs.len(), ldh].map(|v| v as u32).to_vec();
-        seg_words(extras.segs, 0, &mut params);
-        params.push(extras.norm.map_or(0, |n| n.1.to_bits()));
+        let sizes = [m, n, k, ldy, chunk.first, s_off, extras.segs.len(), ldh];
+        let params = io_params(sizes, extras.segs, extras.norm.map_or(0.0, |n| n.1));
         let mut bufs = vec![x, &chunk.buf];
         bufs.extend(block.map(|_| &chunk.buf));
         bufs.extend(extras.norm.map(|n| n.0));
