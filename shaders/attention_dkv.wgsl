@@ -10,7 +10,8 @@
 @group(0) @binding(auto) var<storage, read> k: array<T>;             // (batch, s, kv_heads, dim)
 @group(0) @binding(auto) var<storage, read> v: array<T>;             // (batch, s, kv_heads, dim)
 @group(0) @binding(auto) var<storage, read> dout: array<T>;          // (batch, t, heads, dim)
-@group(0) @binding(auto) var<storage, read> stats: array<vec2<f32>>; // (batch, t, heads): lse, delta
+@group(0) @binding(auto) var<storage, read> stats: array<f32>;       // see common/attention_stats.wgsl
+#include "common/attention_stats.wgsl"
 @group(0) @binding(auto) var<storage, read_write> dk: array<T>;      // (batch, s, kv_heads, dim)
 @group(0) @binding(auto) var<storage, read_write> dv: array<T>;      // (batch, s, kv_heads, dim)
 
@@ -68,7 +69,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
 #endrepeat
     }
 #repeat I QB
-    let st$I = stats[head$I];
+    let st$I = vec2<f32>(stats[head$I], stats[delta_at(head$I)]);
 #repeat J KB
     {
       let live = base + $Ju - sp$I.x < sp$I.y;

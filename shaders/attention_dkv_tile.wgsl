@@ -7,7 +7,8 @@
 @group(0) @binding(auto) var<storage, read> k: array<T>;             // (batch, s, kv_heads, dim)
 @group(0) @binding(auto) var<storage, read> v: array<T>;             // (batch, s, kv_heads, dim)
 @group(0) @binding(auto) var<storage, read> dout: array<T>;          // (batch, t, heads, dim)
-@group(0) @binding(auto) var<storage, read> stats: array<vec2<f32>>; // (batch, t, heads): lse, delta
+@group(0) @binding(auto) var<storage, read> stats: array<f32>;       // see common/attention_stats.wgsl
+#include "common/attention_stats.wgsl"
 @group(0) @binding(auto) var<storage, read_write> dk: array<T>;      // (batch, s, kv_heads, dim)
 @group(0) @binding(auto) var<storage, read_write> dv: array<T>;      // (batch, s, kv_heads, dim)
 #include "common/attention_tile.wgsl"
@@ -73,7 +74,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
       }
 #repeat R 4
       {
-        let st = stats[h$R];
+        let st = vec2<f32>(stats[h$R], stats[delta_at(h$R)]);
         let sp = ranges[lane + $Ru * 4u];
         let w = select(0.0, exp2((s$R * p.scale - st.x) * LOG2E), base + key - sp.x < sp.y);
         ws[(lane + $Ru * 4u) * 32u + key] = w;

@@ -7,8 +7,10 @@
 @group(0) @binding(auto) var<storage, read> k: array<T>;             // (batch, s, kv_heads, dim)
 @group(0) @binding(auto) var<storage, read> v: array<T>;             // (batch, s, kv_heads, dim)
 @group(0) @binding(auto) var<storage, read> dout: array<T>;          // (batch, t, heads, dim)
-@group(0) @binding(auto) var<storage, read> stats: array<vec2<f32>>; // (batch, t, heads): lse, delta
+@group(0) @binding(auto) var<storage, read> o: array<T>;             // (batch, t, heads, dim)
 @group(0) @binding(auto) var<storage, read_write> dq: array<T>;      // (batch, t, heads, dim)
+@group(0) @binding(auto) var<storage, read_write> stats: array<f32>; // see common/attention_stats.wgsl; delta is written here
+#include "common/attention_stats.wgsl"
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
@@ -32,11 +34,15 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   let sp$I = select(vec2<u32>(0u, 0u), span(row$I, 0u), base + $Iu < n);
   first = min(first, select(first, sp$I.x, sp$I.y > 0u));
   last = max(last, select(0u, sp$I.x + sp$I.y, sp$I.y > 0u));
-  let lse$I = stats[head$I].x * LOG2E;
-  let delta$I = stats[head$I].y;
+  let lse$I = stats[head$I] * LOG2E;
+  var delta$I = 0.0;
+  for (var d = 0u; d < p.dim; d++) {
+    delta$I += inner(o[at$I + d], dout[at$I + d]);
 #if !ACC
-  for (var d = 0u; d < p.dim; d++) { dq[at$I + d] = T(0.0); }
+    dq[at$I + d] = T(0.0);
 #endif
+  }
+  stats[delta_at(head$I)] = delta$I;
 #endrepeat
   for (var j = first; j < last; j += u32(KB)) {
 #repeat J KB

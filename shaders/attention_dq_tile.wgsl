@@ -7,8 +7,10 @@
 @group(0) @binding(auto) var<storage, read> k: array<T>;             // (batch, s, kv_heads, dim)
 @group(0) @binding(auto) var<storage, read> v: array<T>;             // (batch, s, kv_heads, dim)
 @group(0) @binding(auto) var<storage, read> dout: array<T>;          // (batch, t, heads, dim)
-@group(0) @binding(auto) var<storage, read> stats: array<vec2<f32>>; // (batch, t, heads): lse, delta
+@group(0) @binding(auto) var<storage, read> o: array<T>;             // (batch, t, heads, dim)
 @group(0) @binding(auto) var<storage, read_write> dq: array<T>;      // (batch, t, heads, dim)
+@group(0) @binding(auto) var<storage, read_write> stats: array<f32>; // see common/attention_stats.wgsl; delta is written here
+#include "common/attention_stats.wgsl"
 #include "common/attention_tile.wgsl"
 var<workgroup> qs: array<vec4<f32>, 32u * STRIDE>;
 var<workgroup> gs: array<vec4<f32>, 32u * STRIDE>;
@@ -30,11 +32,14 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   let r = min(base + row, n - 1u);
   let query = b * p.t + r / share;
   let head = query * p.heads + kvh * share + r % share;
+  var delta = 0.0;
+  for (var c = 0u; c < UNITS; c++) { delta += dot(o[head * UNITS + c], dout[head * UNITS + c]); }
+  if (lane == 0u && base + row < n) { stats[delta_at(head)] = delta; }
   for (var c = lane; c < UNITS; c += 4u) {
     qs[row * STRIDE + c] = q[head * UNITS + c];
     gs[row * STRIDE + c] = dout[head * UNITS + c];
   }
-  let st = stats[head];
+  let lse = stats[head];
   let sp = select(vec2<u32>(0u, 0u), span(query, 0u), base + row < n);
   let bounds = limits(sp, lid);
   let d = lid % UNITS;
@@ -59,8 +64,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     }
 #repeat K 4
     {
-      let w = exp2((s$K * p.scale - st.x) * LOG2E);
-      ds[(lane + $Ku * 4u) * 32u + row] = select(0.0, w * (dp$K - st.y) * p.scale, j0 + lane + $Ku * 4u - sp.x < sp.y);
+      let w = exp2((s$K * p.scale - lse) * LOG2E);
+      ds[(lane + $Ku * 4u) * 32u + row] = select(0.0, w * (dp$K - delta) * p.scale, j0 + lane + $Ku * 4u - sp.x < sp.y);
     }
 #endrepeat
     workgroupBarrier();

@@ -4,6 +4,7 @@
 // Variants: {SCALAR,WT=F32|WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,RESIDUAL|EXTRA,BIAS,LORA,RESIDUAL} {TM=1,TN=4|TM=8,TN=8}
 // Variants: {SCALAR,WT=F32|WT=F32|WT=Q4} NORM {|EXTRA,BIAS,LORA} {TM=1,TN=4|TM=4,TN=8|GLU,ACT=SILU,TM=2,TN=2}
 // Variants: {SCALAR,WT=F32|WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,BIAS,LORA} GLU,TM=2,TN=2 {ACT=RELU|ACT=SILU|ACT=GELU|ACT=GELU_TANH}
+// Variants: {WT=F32|WT=Q4} {|EXTRA,BIAS|EXTRA,LORA} GLU,KEEP {ACT=SILU|ACT=GELU} {TM=1,TN=2|TM=8,TN=4}
 #include "common/linear_io.wgsl"
 
 @compute @workgroup_size(32)
@@ -113,7 +114,10 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
 #repeat I TM
 #repeat J TN
   if (m0 + $Iu < p.m && n0 + $Ju < p.n) {
-#if GLU
+#if KEEP
+    kept[(m0 + $Iu) * 2u * p.n + n0 + $Ju] = acc$I_$J;
+    kept[(m0 + $Iu) * 2u * p.n + n0 + $Ju + p.n] = up$I_$J;
+#elif GLU
     y[(m0 + $Iu) * p.ldy + n0 + $Ju] = act(acc$I_$J + extra(m0 + $Iu, n0 + $Ju)) * (up$I_$J + extra(m0 + $Iu, n0 + $Ju + p.n));
 #else
     y[(m0 + $Iu) * p.ldy + p.y0 + n0 + $Ju] = acc$I_$J;
@@ -121,7 +125,9 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
   }
 #endrepeat
 #endrepeat
-#if EXTRA && !GLU
+#if KEEP
+  finish_gate(vec2<u32>(m0, n0), vec2<u32>(min(m0 + u32(TM), p.m), min(n0 + u32(TN), p.n)));
+#elif EXTRA && !GLU
   add_extra(vec2<u32>(m0, n0), vec2<u32>(min(m0 + u32(TM), p.m), min(n0 + u32(TN), p.n)));
 #endif
 }

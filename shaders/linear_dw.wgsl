@@ -51,60 +51,18 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   }
 }
 #else
+#define DW dw
+#define DW_DY dy
+#define DW_N p.n
+#define DW_TN TN
+#define DW_FIRST p.first
+#if ACC
+#define DW_ADD 1
+#endif
+#include "common/dw_rows.wgsl"
+
 @compute @workgroup_size(32)
 fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
-  let n0 = gid.y * u32(TN);
-#repeat J TN
-  let nc$J = min(n0 + $Ju, p.n - 1u);
-#endrepeat
-#if SCALAR
-  let c = gid.x;
-  if (c >= p.k) { return; }
-#repeat J TN
-  var acc$J = 0.0;
-#endrepeat
-  for (var m = p.first; m < p.m; m++) {
-    let v = x[m * p.k + c];
-#repeat J TN
-    acc$J += dy[m * p.n + nc$J] * v;
-#endrepeat
-  }
-#repeat J TN
-  if (n0 + $Ju < p.n) {
-#if ACC
-    dw[(n0 + $Ju) * p.k + c] += acc$J;
-#else
-    dw[(n0 + $Ju) * p.k + c] = acc$J;
-#endif
-  }
-#endrepeat
-#else
-  let g = gid.x;
-  let k4 = p.k >> 2u;
-  if (g >= (p.k >> 3u)) { return; }
-#repeat J TN
-  var a$J = vec4<f32>(0.0);
-  var b$J = vec4<f32>(0.0);
-#endrepeat
-  for (var m = p.first; m < p.m; m++) {
-    let lo = x[m * k4 + 2u * g];
-    let hi = x[m * k4 + 2u * g + 1u];
-#repeat J TN
-    { let d = dy[m * p.n + nc$J]; a$J += d * lo; b$J += d * hi; }
-#endrepeat
-  }
-#repeat J TN
-  if (n0 + $Ju < p.n) {
-    let at = (n0 + $Ju) * k4 + 2u * g;
-#if ACC
-    dw[at] += a$J;
-    dw[at + 1u] += b$J;
-#else
-    dw[at] = a$J;
-    dw[at + 1u] = b$J;
-#endif
-  }
-#endrepeat
-#endif
+  dw_rows(gid.y * u32(TN), gid.x);
 }
 #endif

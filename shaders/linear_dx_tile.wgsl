@@ -1,10 +1,13 @@
 // dx = dy·w for real GPUs: 16·TM × 16·TN outputs per workgroup of 256 threads, TM × TN per thread, 16 rows of w at a time through
 // workgroup memory; the next 16 are read into registers meanwhile (see linear_tile.wgsl, also for the order inside the tile of dy).
 // DY4: rows of dy can be read four values at a time. Overwrites dx, or adds with ACC. k must be a multiple of 8.
-// Grid: (⌈k/(16·TN)⌉, ⌈m/(16·TM)⌉).
+// LORA: what linear_dx.wgsl says. dh·lora_a takes the way of the other products, as 16 more rows of w per 16 ranks; da is made by workgroups
+// whose threads share the sum over m.
+// Grid: (⌈k/(16·TN)⌉, da_rows + ⌈m/(16·TM)⌉).
 // Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|ACC} {|DY4} {TM=4,TN=4|TM=8,TN=8}
 // Variants: {WT=F32|WT=Q4} DY4 {TM=2,TN=4|TM=8,TN=4}
-struct Params { m: u32, n: u32, k: u32, ldy: u32, y0: u32, s_off: u32 }
+// Variants: {WT=F32|WT=Q4|WT=Q8} {|ACC} {|DY4} LORA {|ACC_A} {TM=4,TN=4|TM=8,TN=8}
+struct Params { m: u32, n: u32, k: u32, ldy: u32, y0: u32, s_off: u32, r: u32, da_rows: u32 }
 @group(0) @binding(auto) var<uniform> p: Params;
 #include "common/weights.wgsl"
 #if DY4
@@ -13,7 +16,15 @@ struct Params { m: u32, n: u32, k: u32, ldy: u32, y0: u32, s_off: u32 }
 @group(0) @binding(auto) var<storage, read> dy: array<f32>;              // (m, ldy)
 #endif
 @group(0) @binding(auto) var<storage, read> w: array<W_TYPE>;            // (n, k) packed
+#if LORA
+@group(0) @binding(auto) var<storage, read> dh: array<f32>;              // (m, r)
+@group(0) @binding(auto) var<storage, read> lora_a: array<vec4<f32>>;    // (r, k/4)
+@group(0) @binding(auto) var<storage, read> x: array<vec4<f32>>;         // (m, k/4)
+#endif
 @group(0) @binding(auto) var<storage, read_write> dx: array<vec4<f32>>;  // (m, k/4)
+#if LORA
+@group(0) @binding(auto) var<storage, read_write> da: array<vec4<f32>>;  // (r, k/4)
+#endif
 #include "common/weight_row.wgsl"
 const COLUMNS: u32 = 4u * u32(TN);  // of w in a tile, in fours
 const WSLOTS: u32 = 8u * COLUMNS;
@@ -50,6 +61,65 @@ fn fetch(i: u32, n0: u32, m0: u32, c0: u32) -> W8 {
   }
   return v;
 }
+#if LORA
+fn dh4(row: u32, r: u32) -> vec4<f32> {
+  var v = vec4<f32>(0.0);
+#repeat C 4
+  if (r + $Cu < p.r) { v[$C] = dh[row * p.r + r + $Cu]; }
+#endrepeat
+  return v;
+}
+// As `fetch`, of ranks r0…r0+15: dh in place of dy, A in place of w.
+fn fetch_lora(i: u32, r0: u32, m0: u32, c0: u32) -> W8 {
+  var v = W8(vec4<f32>(0.0), vec4<f32>(0.0));
+  if (i < DSLOTS) {
+    let m = m0 + i / 2u;
+    if (m < p.m) {
+      let r = r0 + (i & 1u) * 8u;
+      v = W8(dh4(m, r), dh4(m, r + 4u));
+    }
+  } else if (i < DSLOTS + WSLOTS) {
+    let r = r0 + (i - DSLOTS) / (COLUMNS / 2u);
+    let g = (c0 >> 3u) + (i - DSLOTS) % (COLUMNS / 2u);
+    if (r < p.r && g < (p.k >> 3u)) {
+      let at = r * (p.k >> 2u) + 2u * g;
+      v = W8(lora_a[at], lora_a[at + 1u]);
+    }
+  }
+  return v;
+}
+const LANES: u32 = 256u / COLUMNS;
+// Rows r0…r0+7 of da in the workgroup's columns; `ws` holds the sums of the lanes, a row after the other.
+fn grad_a(r0: u32, first: u32, lid: u32) {
+  let k4 = p.k >> 2u;
+  let at = first + lid % COLUMNS;
+  let c = min(at, k4 - 1u);
+#repeat J 8
+  var sum$J = vec4<f32>(0.0);
+  let rc$J = min(r0 + $Ju, p.r - 1u);
+#endrepeat
+  for (var m = lid / COLUMNS; m < p.m; m += LANES) {
+    let v = x[m * k4 + c];
+#repeat J 8
+    sum$J += dh[m * p.r + rc$J] * v;
+#endrepeat
+  }
+#repeat J 8
+  workgroupBarrier();
+  ws[lid] = sum$J;
+  workgroupBarrier();
+  if (lid < COLUMNS && r0 + $Ju < p.r && at < k4) {
+    var sum = vec4<f32>(0.0);
+    for (var i = 0u; i < LANES; i++) { sum += ws[i * COLUMNS + lid]; }
+#if ACC_A
+    da[(r0 + $Ju) * k4 + at] += sum;
+#else
+    da[(r0 + $Ju) * k4 + at] = sum;
+#endif
+  }
+#endrepeat
+}
+#endif
 fn put(i: u32, v: W8) {
   if (i < DSLOTS) {
     let turn = (i >> 2u) & 3u;
@@ -65,8 +135,19 @@ fn put(i: u32, v: W8) {
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-  let m0 = wid.y * 16u * u32(TM);
   let c0 = wid.x * 16u * u32(TN);
+  let plain = (p.n + 15u) >> 4u;
+#if LORA
+  if (wid.y < p.da_rows) {
+    grad_a(wid.y * 8u, c0 >> 2u, lid);
+    return;
+  }
+  let m0 = (wid.y - p.da_rows) * 16u * u32(TM);
+  let steps = plain + ((p.r + 15u) >> 4u);
+#else
+  let m0 = wid.y * 16u * u32(TM);
+  let steps = plain;
+#endif
   let tx = lid % 16u;
   let ty = lid / 16u;
   let turn = (ty >> 1u) & 3u;
@@ -77,15 +158,21 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
 #endrepeat
   var a = fetch(lid, 0u, m0, c0);
   var a2 = fetch(lid + 256u, 0u, m0, c0);
-  for (var n0 = 0u; n0 < p.n; n0 += 16u) {
+  for (var t = 1u; t <= steps; t++) {
     workgroupBarrier();
     put(lid, a);
     put(lid + 256u, a2);
     workgroupBarrier();
-    if (n0 + 16u < p.n) {
-      a = fetch(lid, n0 + 16u, m0, c0);
-      a2 = fetch(lid + 256u, n0 + 16u, m0, c0);
+    if (t < plain) {
+      a = fetch(lid, t * 16u, m0, c0);
+      a2 = fetch(lid + 256u, t * 16u, m0, c0);
     }
+#if LORA
+    else if (t < steps) {
+      a = fetch_lora(lid, (t - plain) * 16u, m0, c0);
+      a2 = fetch_lora(lid + 256u, (t - plain) * 16u, m0, c0);
+    }
+#endif
     for (var c = 0u; c < 4u; c++) {
 #repeat I TM
       let d$I = ds[(ty + $Iu * 16u) * 4u + (c ^ turn)];

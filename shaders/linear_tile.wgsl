@@ -9,6 +9,8 @@
 // Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,RESIDUAL|EXTRA,BIAS,LORA,RESIDUAL} {TM=4,TN=4|TM=8,TN=8}
 // Variants: {WT=F32|WT=Q4} {TM=2,TN=2|TM=2,TN=4|TM=8,TN=4}
 // Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,BIAS,LORA} GLU,TM=4,TN=2 {ACT=RELU|ACT=SILU|ACT=GELU|ACT=GELU_TANH}
+// Variants: {WT=F32|WT=Q4} {|EXTRA,LORA} GLU,ACT=SILU {TM=2,TN=2|TM=8,TN=2|TM=8,TN=4}
+// Variants: {WT=F32|WT=Q4} {|EXTRA,BIAS|EXTRA,LORA} GLU,KEEP {ACT=SILU|ACT=GELU} {TM=4,TN=2|TM=8,TN=4}
 #include "common/linear_io.wgsl"
 #if GLU
 const WROWS: u32 = 32u * u32(TN);
@@ -176,6 +178,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     var u = up$I_$J;
 #if BIAS
     u += bias[j + p.n];
+#endif
+#if KEEP
+    kept[i * 2u * p.n + j] = v;
+    kept[i * 2u * p.n + j + p.n] = u;
 #endif
     v = act(v) * u;
 #endif

@@ -53,6 +53,9 @@ fn inv_rms(squares: f32) -> f32 { return inverseSqrt(squares / f32(p.k) + p.eps)
 @group(0) @binding(auto) var<storage, read> residual: array<f32>;  // (m, ldy)
 #endif
 @group(0) @binding(auto) var<storage, read_write> y: array<f32>;   // (m, ldy)
+#if KEEP
+@group(0) @binding(auto) var<storage, read_write> kept: array<f32>; // (m, 2·n): gate and up, for the backward pass
+#endif
 #if GLU
 #include "common/act.wgsl"
 #endif
@@ -91,6 +94,21 @@ fn extra(m: u32, n: u32) -> f32 {
 fn add_extra(first: vec2<u32>, end: vec2<u32>) {
   for (var i = first.x; i < end.x; i++) {
     for (var j = first.y; j < end.y; j++) { y[i * p.ldy + p.y0 + j] += extra(i, j); }
+  }
+}
+#endif
+#if KEEP
+// The same of a gated product, whose plain products lie in `kept` so far.
+fn finish_gate(first: vec2<u32>, end: vec2<u32>) {
+  for (var i = first.x; i < end.x; i++) {
+    for (var j = first.y; j < end.y; j++) {
+      let at = i * 2u * p.n + j;
+      let gate = kept[at] + extra(i, j);
+      let up = kept[at + p.n] + extra(i, j + p.n);
+      kept[at] = gate;
+      kept[at + p.n] = up;
+      y[i * p.ldy + j] = act(gate) * up;
+    }
   }
 }
 #endif

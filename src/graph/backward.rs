@@ -160,6 +160,15 @@ impl Back<'_> {
         (g, false)
     }
 
+    /// As [`Back::sink`], or a temporary nobody reads where input `i` needs no gradient: for ops that give several at once.
+    pub fn sink_or_temp(&mut self, i: usize) -> (Val, bool) {
+        if self.wants(i) {
+            return self.sink(i);
+        }
+        let desc = self.desc(self.input(i));
+        (self.temp(desc), false)
+    }
+
     /// Says that the gradient of input `i` is `grad` itself (an addition passes its gradient through). Falls back to
     /// recording an addition where something has flowed into it already.
     ///

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::graph::{Tape, Val};
 use crate::ops::Act;
 use crate::ops::elementwise::Dropout;
-use crate::ops::linear::Linear as Op;
+use crate::ops::linear::{Linear as Op, Low};
 
 /// A module of the checkpoint inside a fused linear: rows `first..first + rows`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Linear {
 pub struct Extra<'a> {
     /// Added to the result.
     pub residual: Option<Val>,
-    /// The rows are gate rows then up rows: act(gate)·up. Inference only.
+    /// The rows are gate rows then up rows: act(gate)·up. In a training gate and up are kept.
     pub glu: Option<Act>,
     /// What x passes first. A dispatch of its own where many rows, a backward pass or a LoRA product read its result too.
     pub norm: Option<&'a Norm>,
@@ -59,15 +59,17 @@ impl Linear {
         if let Some(b) = self.bias {
             inputs.push(tape.tensor(&cx.params.tensor(b)));
         }
-        let mut segs = Vec::new();
+        let (mut segs, mut low) = (Vec::new(), None);
         if let Some((set, l)) = lora {
-            let mut xa = x;
-            if cx.train && set.dropout() > 0.0 {
-                xa = tape.push1(Dropout { p: set.dropout(), salt: self.index as u32 + 1 }, &[x])?;
-            }
             let a = tape.tensor(&l.a);
-            let h = tape.push1(Op::plain(), &[xa, a])?;
-            inputs.push(h);
+            if cx.train && set.dropout() > 0.0 {
+                let dropped = tape.push1(Dropout { p: set.dropout(), salt: self.index as u32 + 1 }, &[x])?;
+                inputs.push(tape.push1(Op::plain(), &[dropped, a])?);
+                low = Some(Low::Given);
+            } else {
+                inputs.push(a);
+                low = Some(Low::Made);
+            }
             inputs.push(tape.tensor(&l.b));
             segs.clone_from(&l.segs);
         }
@@ -76,11 +78,12 @@ impl Linear {
         let op = Op {
             segs,
             bias: self.bias.is_some(),
-            lora: lora.is_some(),
+            lora: low,
             residual: extra.residual.is_some(),
             glu: extra.glu,
+            keep: cx.train && extra.glu.is_some(),
             norm: norm.map(|n| n.eps),
         };
-        tape.push1(op, &inputs)
+        Ok(tape.push(op, &inputs)?[0])
     }
 }

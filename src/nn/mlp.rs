@@ -34,9 +34,7 @@ impl Mlp {
         let kind = self.act;
         let normed = Extra { norm: Some(norm), ..Extra::default() };
         let hidden = match &self.up {
-            Up::Fused(l) if !cx.train && !cx.params.tensor(l.weight).is_split() => {
-                l.forward(tape, cx, x, Extra { glu: Some(kind), ..normed })?
-            }
+            Up::Fused(l) if !cx.params.tensor(l.weight).is_split() => l.forward(tape, cx, x, Extra { glu: Some(kind), ..normed })?,
             Up::Fused(l) => {
                 let both = l.forward(tape, cx, x, normed)?;
                 tape.push1(Gated { kind }, &[both])?

@@ -181,17 +181,18 @@ impl Op for Gated {
     }
 }
 
+/// Which of gate and up a gradient is wanted for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     Both,
     Gate,
     Up,
 }
 
 /// Gradient of [`Gated`]. Inputs: gate_up or (gate, up), then dy.
-struct GatedBwd {
-    kind: Act,
-    part: Part,
+pub(super) struct GatedBwd {
+    pub kind: Act,
+    pub part: Part,
 }
 
 impl Op for GatedBwd {

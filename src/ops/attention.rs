@@ -1,6 +1,6 @@
 //! Attention with grouped query heads over whatever keys each query sees: online softmax, scores never stored.
 
-use super::{ROUNDS, row_grid, serial_rows};
+use super::ROUNDS;
 use crate::cpu::kernels::attention::{Attend, Spans, forward};
 use crate::cpu::kernels::attention_bwd::{self, Reads};
 use crate::cpu::scratch;
@@ -11,7 +11,8 @@ use crate::{Error, Result};
 
 /// Attention inside a batch. Inputs: q (B·T, H·D), k and v (B·S, Hkv·D), spans (B·T, 2) u32: the keys `begin..end` of its batch row that
 /// a query sees (which covers causal, prefix, bidirectional, padded, sliding-window, packed and cross attention). Query
-/// head h reads key head h / (H/Hkv). Outputs: o (B·T, H·D), zero for a query that sees nothing; lse (B·T, H), ln Σ exp(scale·q·k).
+/// head h reads key head h / (H/Hkv). Outputs: o (B·T, H·D), zero for a query that sees nothing; statistics (2, B·T, H): lse = ln Σ exp(scale·q·k),
+/// and room for what the backward pass adds to them.
 #[derive(Clone, Copy, Debug)]
 pub struct Attention {
     pub heads: usize,
@@ -193,7 +194,7 @@ impl Sizes {
         key.flag("SCALAR", !self.vec4()).def("WG", threads(gpu)).def("QB", tile.0).def("KB", tile.1)
     }
 
-    /// A gradient kernel; `groups` is the number of its workgroups, `work` its cost relative to the forward pass.
+    /// A gradient kernel, whose last input is o or the statistics; `groups` is the number of its workgroups, `work` its cost relative to the forward pass.
     fn gradient(&self, cx: &mut Lower<'_>, key: KernelKey, groups: usize, rows: (usize, usize), work: f64) {
         let mut bufs: Vec<Buf> = [3, 0, 1, 2, 4, 5].into_iter().map(|i| cx.input(i)).collect();
         bufs.extend((0..cx.outputs.len()).map(|i| cx.output(i)));
@@ -202,13 +203,13 @@ impl Sizes {
     }
 
     /// Calls `each(io, index of q's head, index of k's head, weight, ds)` for every visible (query, head, key); inputs as in
-    /// [`AttentionDq`].
-    fn host_gradients(&self, io: &mut HostIo<'_>, mut each: impl FnMut(&mut HostIo<'_>, usize, usize, f64, f64)) {
-        let [q, k, v, spans, dout, stats] = [0, 1, 2, 3, 4, 5].map(|i| io.input(i));
+    /// [`AttentionDq`], delta per query and head.
+    fn host_gradients(&self, io: &mut HostIo<'_>, delta: &[f64], mut each: impl FnMut(&mut HostIo<'_>, usize, usize, f64, f64)) {
+        let [q, k, v, spans, dout] = [0, 1, 2, 3, 4].map(|i| io.input(i));
         for i in 0..self.batch * self.t {
             for h in 0..self.heads {
                 let qat = (i * self.heads + h) * self.dim;
-                let delta = stats[2 * (i * self.heads + h) + 1];
+                let delta = delta[i * self.heads + h];
                 for (row, w) in self.weights(&q, &k, &spans, i, h).0 {
                     let kat = (row * self.kv_heads + h / self.share()) * self.dim;
                     let dp: f64 = (0..self.dim).map(|d| dout[qat + d] * v[kat + d]).sum();
@@ -337,7 +338,7 @@ impl Op for Attention {
                 format!("k {:?} and v {:?}, expected ({}·keys, {width}) f32", k.shape, v.shape, s.batch),
             ));
         }
-        Ok(vec![Desc::f32(&[rows, s.heads * s.dim]), Desc::f32(&[rows, s.heads])])
+        Ok(vec![Desc::f32(&[rows, s.heads * s.dim]), Desc::f32(&[2, rows, s.heads])])
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
@@ -352,7 +353,9 @@ impl Op for Attention {
 
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
         let sizes = self.sizes(io.desc(0), io.desc(1));
-        forward(io.pool(), &sizes.attend(io.u32(3)), io.f32(0), io.f32(1), io.f32(2), io.out(0), io.out(1));
+        let stats = io.out(1);
+        let (lse, _) = stats.split_at_mut(stats.len() / 2);
+        forward(io.pool(), &sizes.attend(io.u32(3)), io.f32(0), io.f32(1), io.f32(2), io.out(0), lse);
         Ok(())
     }
 
@@ -363,68 +366,20 @@ impl Op for Attention {
     fn backward(&self, b: &mut Back<'_>) -> Result<()> {
         let Some(dout) = b.dout(0) else { return Ok(()) };
         let [q, k, v, spans] = [0, 1, 2, 3].map(|i| b.input(i));
-        let (o, lse) = (b.output(0), b.output(1));
-        let stats = Desc::f32(&[b.desc(lse).len(), 2]);
-        let stats = b.temp(stats);
-        b.emit(AttentionDelta, &[o, dout, lse], &[(stats, false)])?;
-        let inputs = [q, k, v, spans, dout, stats];
-        if b.wants(0) {
-            let dq = b.sink(0);
-            b.emit(AttentionDq(*self), &inputs, &[dq])?;
-        }
+        let (o, stats) = (b.output(0), b.output(1));
+        // The gradient of q comes first, and always: it completes the statistics that those of k and v read.
+        let dq = b.sink_or_temp(0);
+        b.emit(AttentionDq(*self), &[q, k, v, spans, dout, o], &[dq, (stats, true)])?;
         if b.wants(1) || b.wants(2) {
-            let mut sink = |i: usize| {
-                if b.wants(i) {
-                    return b.sink(i);
-                }
-                let desc = b.desc(b.input(i));
-                (b.temp(desc), false)
-            };
-            let (dk, dv) = (sink(1), sink(2));
-            b.emit(AttentionDkv(*self), &inputs, &[dk, dv])?;
+            let (dk, dv) = (b.sink_or_temp(1), b.sink_or_temp(2));
+            b.emit(AttentionDkv(*self), &[q, k, v, spans, dout, stats], &[dk, dv])?;
         }
         Ok(())
     }
 }
 
-/// What the gradients share. Inputs: o (B·T, H·D), do, lse (B·T, H). Output: (B·T·H, 2) = (lse, Σ do·o).
-struct AttentionDelta;
-
-impl Op for AttentionDelta {
-    fn name(&self) -> &'static str {
-        "attention_delta"
-    }
-
-    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
-        Ok(vec![Desc::f32(&[inputs[2].len(), 2])])
-    }
-
-    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let rows = cx.inputs[2].desc.len();
-        let dim = cx.inputs[0].desc.len() / rows.max(1);
-        let key = KernelKey::new("attention_delta").flag("SERIAL", serial_rows(cx.gpu()));
-        let bufs = [&cx.input(0), &cx.input(1), &cx.input(2), &cx.output(0)];
-        cx.dispatch(key, &[rows as u32, dim as u32], &bufs, row_grid(cx.gpu(), rows));
-        Ok(())
-    }
-
-    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
-        let (o, dout, lse) = (io.input(0), io.input(1), io.input(2));
-        let dim = o.len() / lse.len().max(1);
-        for (i, l) in lse.iter().enumerate() {
-            io.add(0, 2 * i, *l);
-            io.add(0, 2 * i + 1, (i * dim..(i + 1) * dim).map(|d| o[d] * dout[d]).sum());
-        }
-        Ok(())
-    }
-
-    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
-        attention_bwd::delta(io.pool(), io.out(0), io.f32(0), io.f32(1), io.f32(2));
-        Ok(())
-    }
-}
-
-/// Gradient of [`Attention`] with respect to q. Inputs: q, k, v, spans, do, stats of [`AttentionDelta`]. Output: dq.
+/// Gradient of [`Attention`] with respect to q. Inputs: q, k, v, spans, do, o. Outputs: dq; the forward pass's statistics, to which it adds what all
+/// scores of a query share of the softmax's gradient, delta = Σ do·o (plane 1).
 struct AttentionDq(Attention);
 
 impl Op for AttentionDq {
@@ -433,7 +388,8 @@ impl Op for AttentionDq {
     }
 
     fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
-        Ok(vec![inputs[0].clone()])
+        let stats = [2, inputs[0].len() / self.0.dim.max(1)];
+        Ok(vec![inputs[0].clone(), Desc::f32(&stats)])
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
@@ -452,8 +408,10 @@ impl Op for AttentionDq {
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
         let s = self.0.sizes(&io.descs[0], &io.descs[1]);
-        let k = io.input(1);
-        s.host_gradients(io, |io, qat, kat, _, ds| {
+        let (k, dout, o) = (io.input(1), io.input(4), io.input(5));
+        let delta: Vec<f64> = o.chunks(s.dim).zip(dout.chunks(s.dim)).map(|(o, d)| o.iter().zip(d).map(|(o, d)| o * d).sum()).collect();
+        delta.iter().enumerate().for_each(|(i, v)| io.add(1, delta.len() + i, *v));
+        s.host_gradients(io, &delta, |io, qat, kat, _, ds| {
             for d in 0..s.dim {
                 io.add(0, qat + d, ds * k[kat + d]);
             }
@@ -463,7 +421,9 @@ impl Op for AttentionDq {
 
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
         let s = self.0.sizes(io.desc(0), io.desc(1));
-        attention_bwd::dq(io.pool(), &s.attend(io.u32(3)), reads(io), io.out(0), io.acc(0));
+        let stats = io.out(1);
+        attention_bwd::delta(io.pool(), stats, io.f32(5), io.f32(4));
+        attention_bwd::dq(io.pool(), &s.attend(io.u32(3)), reads(io, stats), io.out(0), io.acc(0));
         Ok(())
     }
 }
@@ -503,8 +463,8 @@ impl Op for AttentionDkv {
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
         let s = self.0.sizes(&io.descs[0], &io.descs[1]);
-        let (q, dout) = (io.input(0), io.input(4));
-        s.host_gradients(io, |io, qat, kat, w, ds| {
+        let (q, dout, stats) = (io.input(0), io.input(4), io.input(5));
+        s.host_gradients(io, &stats[stats.len() / 2..], |io, qat, kat, w, ds| {
             for d in 0..s.dim {
                 io.add(0, kat + d, ds * q[qat + d]);
                 io.add(1, kat + d, w * dout[qat + d]);
@@ -516,14 +476,15 @@ impl Op for AttentionDkv {
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
         let s = self.0.sizes(io.desc(0), io.desc(1));
         let (dk, dv) = ((io.out(0), io.acc(0)), (io.out(1), io.acc(1)));
-        attention_bwd::dkv(io.pool(), &s.attend(io.u32(3)), reads(io), dk, dv);
+        attention_bwd::dkv(io.pool(), &s.attend(io.u32(3)), reads(io, io.f32(5)), dk, dv);
         Ok(())
     }
 }
 
 /// The inputs of both gradients.
-fn reads<'a>(io: &CpuIo<'a>) -> Reads<'a> {
-    Reads { q: io.f32(0), k: io.f32(1), v: io.f32(2), dout: io.f32(4), stats: io.f32(5) }
+fn reads<'a>(io: &CpuIo<'a>, stats: &'a [f32]) -> Reads<'a> {
+    let (lse, delta) = stats.split_at(stats.len() / 2);
+    Reads { q: io.f32(0), k: io.f32(1), v: io.f32(2), dout: io.f32(4), lse, delta }
 }
 
 impl AttentionCached {

@@ -1,7 +1,8 @@
 //! A short measurement on the adapter at hand: which kernel variant is fastest for each class of work. The result is kept in
 //! [`crate::gpu::Tuning`], and callers store it under the adapter's name.
 
-use super::linear::{Linear, LinearDx};
+use super::linear::Linear;
+use super::linear_bwd::LinearDx;
 use super::{matmul, norm::RmsNorm};
 use crate::Result;
 use crate::clock::seconds;

@@ -95,7 +95,7 @@ impl Op for LinearLogps {
             cx.dispatch(key.clone(), &[n as u32, v as u32], &bufs, grid);
             if self.saved {
                 let dh = rows_of(&cx.output(1), first, n, c);
-                matmul::dx(cx, n, &logits, &w, &dh, false)?;
+                matmul::dx(cx, n, &logits, &w, &dh, false, None)?;
             }
         }
         Ok(())
@@ -209,7 +209,7 @@ impl Op for LinearLogpsBwd {
             matmul::forward(cx, n, &hr, &w, &logits, &Extras::default())?;
             let grid = row_grid(cx.gpu(), n);
             cx.dispatch(key.clone(), &[n as u32, v as u32], &[&rows_of(&t, first, n, 1), &rows_of(&dlogp, first, n, 1), &logits], grid);
-            matmul::dx(cx, n, &logits, &w, &rows_of(&dh, first, n, c), acc[0])?;
+            matmul::dx(cx, n, &logits, &w, &rows_of(&dh, first, n, c), acc[0], None)?;
             if self.dw {
                 let dw = cx.output(1);
                 matmul::dw(cx, [n, v, c], &logits, &hr, &dw, acc[1] || first > 0);

@@ -2,10 +2,12 @@
 
 use std::rc::Rc;
 
+use super::activation::{GatedBwd, Part};
+use super::linear_bwd::{ColSum, LinearDw, LinearDx, LinearDxDa, LoraGrads};
 use super::norm::{host_rms, rms};
-use super::{Act, linear_cpu as cpu, matmul, pieces};
-use crate::cpu::kernels::{gemm, lora};
-use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
+use super::{Act, linear_cpu as cpu, matmul};
+use crate::cpu::kernels::gemm;
+use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op, Val};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -25,20 +27,32 @@ pub struct LoraSeg {
 /// Most segments one linear may have (q, k, v and one to spare).
 pub const MAX_SEGS: usize = 4;
 
+/// Where the h = x·Aᵀ of a LoRA product comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Low {
+    /// It is an input: what is multiplied by A is not x itself (a dropout lies between).
+    Given,
+    /// The op multiplies x by A, an input (R, K), and gives h as its second output. Its backward pass is two dispatches in place of four.
+    Made,
+}
+
 /// `y = x·Wᵀ (+ bias) (+ LoRA) (+ residual)`; with `glu`, `y = act(gate)·up` where W holds the gate rows and then the up rows.
 ///
-/// With `norm`, x is normed first, as by [`super::norm::RmsNorm`] (inference only; not joined with a residual). Where the kernel for M rows
-/// cannot do that itself, it is a dispatch of its own.
+/// With `norm`, x is normed first, as by [`super::norm::RmsNorm`] (inference only; not joined with a residual or with [`Low::Made`]). Where the
+/// kernel for M rows cannot do that itself, it is a dispatch of its own.
 ///
-/// Inputs in this order: x (M, K), W (N, K) of any type, then if present bias (N), h (M, R) and B (flat), residual (M, N), the norm's weight (K).
-/// Output: y (M, N), or (M, N/2) with `glu` (inference only; cannot be joined with a residual).
+/// Inputs in this order: x (M, K), W (N, K) of any type, then if present bias (N), h (M, R) or A (R, K), B (flat), residual (M, N), the norm's
+/// weight (K). Outputs: y (M, N), or (M, N/2) with `glu` (cannot be joined with a residual); with [`Low::Made`] h (M, R); with `keep`
+/// what the activation was given (M, N).
 #[derive(Clone, Debug, Default)]
 pub struct Linear {
     pub segs: Vec<LoraSeg>,
     pub bias: bool,
-    pub lora: bool,
+    pub lora: Option<Low>,
     pub residual: bool,
     pub glu: Option<Act>,
+    /// With `glu`: gate and up are an output, for the backward pass.
+    pub keep: bool,
     /// The norm's eps.
     pub norm: Option<f32>,
 }
@@ -53,17 +67,35 @@ impl Linear {
         self.bias.then_some(2)
     }
 
-    fn h_at(&self) -> Option<usize> {
-        self.lora.then_some(2 + usize::from(self.bias))
+    /// Input of h or A; B is the next one.
+    fn lora_at(&self) -> Option<usize> {
+        self.lora.map(|_| self.behind_bias())
+    }
+
+    fn made(&self) -> bool {
+        self.lora == Some(Low::Made)
+    }
+
+    fn behind_bias(&self) -> usize {
+        2 + usize::from(self.bias)
+    }
+
+    fn behind_lora(&self) -> usize {
+        self.behind_bias() + 2 * usize::from(self.lora.is_some())
     }
 
     fn residual_at(&self) -> Option<usize> {
-        self.residual.then_some(2 + usize::from(self.bias) + 2 * usize::from(self.lora))
+        self.residual.then_some(self.behind_lora())
     }
 
     /// (input that holds the norm's weight, eps)
     fn norm_at(&self) -> Option<(usize, f32)> {
-        self.norm.map(|eps| (2 + usize::from(self.bias) + 2 * usize::from(self.lora) + usize::from(self.residual), eps))
+        self.norm.map(|eps| (self.behind_lora() + usize::from(self.residual), eps))
+    }
+
+    /// Output that holds gate and up.
+    fn kept_at(&self) -> Option<usize> {
+        self.keep.then_some(1 + usize::from(self.made()))
     }
 }
 
@@ -84,7 +116,7 @@ impl Op for Linear {
     }
 
     fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
-        let want = 2 + usize::from(self.bias) + 2 * usize::from(self.lora) + usize::from(self.residual) + usize::from(self.norm.is_some());
+        let want = self.behind_lora() + usize::from(self.residual) + usize::from(self.norm.is_some());
         if inputs.len() != want {
             return Err(Error::shape("linear", format!("{want} inputs expected, {} given", inputs.len())));
         }
@@ -96,14 +128,16 @@ impl Op for Linear {
         {
             return Err(Error::shape("linear", format!("bias {:?} for {n} outputs", b.shape)));
         }
-        if let Some(i) = self.h_at() {
+        if let Some(i) = self.lora_at() {
             let (h, b) = (inputs[i], inputs[i + 1]);
+            let (rank, whole) = if self.made() { (h.rows(), h.cols() == x.cols()) } else { (h.cols(), h.rows() == x.rows()) };
             let fits =
-                |s: &LoraSeg| s.row0 < s.row1 && s.row1 <= n && s.h_off + s.r <= h.cols() && s.b_off + (s.row1 - s.row0) * s.r <= b.len();
-            if h.rows() != x.rows() || self.segs.len() > MAX_SEGS || !self.segs.iter().all(fits) {
+                |s: &LoraSeg| s.row0 < s.row1 && s.row1 <= n && s.h_off + s.r <= rank && s.b_off + (s.row1 - s.row0) * s.r <= b.len();
+            if !whole || self.segs.len() > MAX_SEGS || !self.segs.iter().all(fits) {
+                let name = if self.made() { "A" } else { "h" };
                 return Err(Error::shape(
                     "linear",
-                    format!("LoRA segments {:?} do not fit h {:?} and B {:?}", self.segs, h.shape, b.shape),
+                    format!("LoRA segments {:?} do not fit {name} {:?} and B {:?}", self.segs, h.shape, b.shape),
                 ));
             }
         }
@@ -113,19 +147,28 @@ impl Op for Linear {
             return Err(Error::shape("linear", format!("residual {:?} for an output of {}×{n}", r.shape, x.rows())));
         }
         if let Some((i, _)) = self.norm_at()
-            && (self.residual || inputs[i].len() != x.cols() || inputs[i].dtype != DType::F32)
+            && (self.residual || self.made() || inputs[i].len() != x.cols() || inputs[i].dtype != DType::F32)
         {
             return Err(Error::shape(
                 "linear",
-                format!("a norm's weight {:?} for rows of {} and no residual expected", inputs[i].shape, x.cols()),
+                format!("a norm's weight {:?} for rows of {}, no residual and no A expected", inputs[i].shape, x.cols()),
             ));
         }
         if self.glu.is_some() && (self.residual || !n.is_multiple_of(2)) {
             return Err(Error::shape("linear", format!("a gated linear needs an even number of rows and no residual, {n} rows given")));
         }
-        let mut shape = x.shape.clone();
-        *shape.last_mut().expect("checked by cols") = if self.glu.is_some() { n / 2 } else { n };
-        Ok(vec![Desc::f32(&shape)])
+        if self.keep && (self.glu.is_none() || self.norm.is_some()) {
+            return Err(Error::shape("linear", "gate and up are kept of a gated linear without a norm"));
+        }
+        let wide = |cols: usize| {
+            let mut shape = x.shape.clone();
+            *shape.last_mut().expect("checked by cols") = cols;
+            Desc::f32(&shape)
+        };
+        let mut outs = vec![wide(if self.glu.is_some() { n / 2 } else { n })];
+        outs.extend(self.lora_at().filter(|_| self.made()).map(|i| wide(inputs[i].rows())));
+        outs.extend(self.kept_at().map(|_| wide(n)));
+        Ok(outs)
     }
 
     fn scratch(&self, inputs: &[&Desc], _outputs: &[&Desc]) -> Vec<Desc> {
@@ -141,8 +184,17 @@ impl Op for Linear {
         let mut extras = matmul::Extras { glu: self.glu, segs: &self.segs, ..Default::default() };
         let bias = self.bias_at().map(|i| cx.input(i));
         extras.bias = bias.as_ref();
-        let h = self.h_at().map(|i| (cx.input(i), cx.input(i + 1), cx.inputs[i].desc.cols()));
+        let h = match self.lora_at() {
+            Some(i) if self.made() => {
+                let (a, h) = (cx.inputs[i].clone(), cx.output(1));
+                matmul::forward(cx, m, &x, &a, &h, &matmul::Extras::default())?;
+                Some((h, cx.input(i + 1), a.desc.rows()))
+            }
+            at => at.map(|i| (cx.input(i), cx.input(i + 1), cx.inputs[i].desc.cols())),
+        };
         extras.lora = h.as_ref().map(|(h, b, ldh)| (h, b, *ldh));
+        let kept = self.kept_at().map(|i| cx.output(i));
+        extras.kept = kept.as_ref();
         let residual = self.residual_at().map(|i| cx.input(i));
         extras.residual = residual.as_ref();
         let gain = self.norm_at().map(|(i, eps)| (cx.input(i), eps));
@@ -177,8 +229,13 @@ impl Op for Linear {
                 row.iter_mut().zip(b.iter()).for_each(|(y, b)| *y += b);
             }
         }
-        if let Some(at) = self.h_at() {
-            let (h, b, ldh) = (io.input(at), io.input(at + 1), io.descs[at].cols());
+        if let Some(at) = self.lora_at() {
+            let (mut h, b, mut ldh) = (io.input(at), io.input(at + 1), io.descs[at].cols());
+            if self.made() {
+                ldh = io.descs[at].rows();
+                h = Rc::new((0..m * ldh).map(|i| (0..k).map(|c| x[i / ldh * k + c] * h[i % ldh * k + c]).sum()).collect());
+                h.iter().enumerate().for_each(|(i, v)| io.add(1, i, *v));
+            }
             for s in &self.segs {
                 let scale = f64::from(s.scale) * f64::from(io.step.lora);
                 for i in 0..m {
@@ -195,6 +252,9 @@ impl Op for Linear {
         match self.glu {
             None => y.iter().enumerate().for_each(|(i, v)| io.add(0, i, *v)),
             Some(act) => {
+                if let Some(kept) = self.kept_at() {
+                    y.iter().enumerate().for_each(|(i, v)| io.add(kept, i, *v));
+                }
                 let f = n / 2;
                 for i in 0..m * f {
                     let at = i / f * n + i % f;
@@ -206,43 +266,62 @@ impl Op for Linear {
     }
 
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
-        let (x, w, y) = (io.f32(0), io.weight(1), io.out(0));
+        let (x, w, y, m) = (io.f32(0), io.weight(1), io.out(0), io.desc(0).rows());
+        let low = match self.lora_at() {
+            Some(i) if self.made() => {
+                let (h, r) = (io.out(1), io.desc(i).rows());
+                gemm::forward(io.pool(), m, x, io.weight(i), h, (0, r));
+                Some((&*h, io.f32(i + 1), r))
+            }
+            at => at.map(|i| (io.f32(i), io.f32(i + 1), io.desc(i).cols())),
+        };
         let extras = cpu::Extras {
             bias: self.bias_at().map(|i| io.f32(i)),
-            lora: self.h_at().map(|i| (io.f32(i), io.f32(i + 1), io.desc(i).cols())),
+            lora: low,
             segs: &self.segs,
             step: io.step().lora,
             residual: self.residual_at().map(|i| io.f32(i)),
             norm: self.norm_at().map(|(i, eps)| (io.f32(i), eps)),
         };
-        cpu::forward(io.pool(), io.desc(0).rows(), x, w, y, &extras, self.glu);
+        cpu::forward(io.pool(), m, x, w, y, &extras, self.glu, self.kept_at().map(|i| io.out(i)));
         Ok(())
     }
 
     fn differentiable(&self) -> bool {
-        self.glu.is_none() && self.norm.is_none()
+        (self.glu.is_none() || self.keep) && self.norm.is_none()
     }
 
     fn backward(&self, b: &mut Back<'_>) -> Result<()> {
-        let Some(dy) = b.dout(0) else { return Ok(()) };
-        if let Some(at) = self.h_at() {
-            let segs: Rc<[LoraSeg]> = self.segs.as_slice().into();
-            let (h, bmat) = (b.input(at), b.input(at + 1));
-            if b.wants(at) {
-                let ldh = b.desc(h).cols();
-                let dh = b.sink(at);
-                b.emit(LoraDh { segs: segs.clone(), ldh }, &[dy, bmat], &[dh])?;
-            }
-            if b.wants(at + 1) {
-                let shape = b.desc(bmat);
-                let db = b.sink(at + 1);
-                b.emit(LoraDb { segs, shape }, &[dy, h], &[db])?;
-            }
+        let Some(mut dy) = b.dout(0) else { return Ok(()) };
+        if let (Some(kind), Some(i)) = (self.glu, self.kept_at()) {
+            let kept = b.output(i);
+            let desc = b.desc(kept);
+            let d = b.temp(desc);
+            b.emit(GatedBwd { kind, part: Part::Both }, &[kept, dy], &[(d, false)])?;
+            dy = d;
         }
-        if b.wants(0) {
-            let w = b.input(1);
-            let dx = b.sink(0);
-            b.emit(LinearDx, &[dy, w], &[dx])?;
+        let mut through_a = None;
+        if let Some(at) = self.lora_at() {
+            through_a = self.lora_backward(b, dy, at)?;
+        }
+        match (through_a, b.wants(0)) {
+            (Some((dh, a)), true) => {
+                let (x, w) = (b.input(0), b.input(1));
+                let (dx, da) = (b.sink(0), b.sink_or_temp(a));
+                let low = b.input(a);
+                b.emit(LinearDxDa, &[dy, w, dh, low, x], &[dx, da])?;
+            }
+            (Some((dh, a)), false) if b.wants(a) => {
+                let x = b.input(0);
+                let da = b.sink(a);
+                b.emit(LinearDw, &[dh, x], &[da])?;
+            }
+            (None, true) => {
+                let w = b.input(1);
+                let dx = b.sink(0);
+                b.emit(LinearDx, &[dy, w], &[dx])?;
+            }
+            _ => {}
         }
         if b.wants(1) {
             let x = b.input(0);
@@ -260,223 +339,24 @@ impl Op for Linear {
     }
 }
 
-/// `dx = dy·W`. Inputs: dy (M, N), W (N, K). Output: dx (M, K).
-pub(super) struct LinearDx;
-
-impl Op for LinearDx {
-    fn name(&self) -> &'static str {
-        "linear_dx"
-    }
-
-    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
-        Ok(vec![Desc::f32(&[inputs[0].rows(), inputs[1].cols()])])
-    }
-
-    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let (dy, w, dx, acc) = (cx.input(0), cx.inputs[1].clone(), cx.output(0), cx.acc[0]);
-        let m = cx.inputs[0].desc.rows();
-        matmul::dx(cx, m, &dy, &w, &dx, acc)
-    }
-
-    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
-        let (dy, w) = (io.input(0), io.input(1));
-        let (m, n, k) = (io.descs[0].rows(), io.descs[0].cols(), io.descs[1].cols());
-        for i in 0..m {
-            for j in 0..n {
-                for c in 0..k {
-                    io.add(0, i * k + c, dy[i * n + j] * w[j * k + c]);
-                }
-            }
+impl Linear {
+    /// Records the gradients of h and B, which lie at `at` (h or A) and behind it. Where the op made h itself: (dh, input of A), for what is
+    /// left to be done.
+    fn lora_backward(&self, b: &mut Back<'_>, dy: Val, at: usize) -> Result<Option<(Val, usize)>> {
+        let made = self.made();
+        let inner = b.wants(at) || made && b.wants(0);
+        if !inner && !b.wants(at + 1) {
+            return Ok(None);
         }
-        Ok(())
-    }
-
-    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
-        gemm::dx(io.pool(), io.desc(0).rows(), io.f32(0), io.weight(1), io.out(0), io.acc(0));
-        Ok(())
-    }
-}
-
-/// `dW += dyᵀ·x`. Inputs: dy (M, N), x (M, K). Output: dW (N, K).
-struct LinearDw;
-
-impl Op for LinearDw {
-    fn name(&self) -> &'static str {
-        "linear_dw"
-    }
-
-    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
-        Ok(vec![Desc::f32(&[inputs[0].cols(), inputs[1].cols()])])
-    }
-
-    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let (dy, x, dw, acc) = (cx.input(0), cx.input(1), cx.output(0), cx.acc[0]);
-        let (m, n, k) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols(), cx.inputs[1].desc.cols());
-        matmul::dw(cx, [m, n, k], &dy, &x, &dw, acc);
-        Ok(())
-    }
-
-    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
-        let (dy, x) = (io.input(0), io.input(1));
-        let (m, n, k) = (io.descs[0].rows(), io.descs[0].cols(), io.descs[1].cols());
-        for i in 0..m {
-            for j in 0..n {
-                for c in 0..k {
-                    io.add(0, j * k + c, dy[i * n + j] * x[i * k + c]);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
-        let shape = [io.desc(0).rows(), io.desc(0).cols(), io.desc(1).cols()];
-        gemm::dw(io.pool(), shape, io.f32(0), io.f32(1), io.out(0), io.acc(0));
-        Ok(())
-    }
-}
-
-/// Gradient of h. Inputs: dy (M, N), B (flat). Output: dh (M, ldh).
-struct LoraDh {
-    segs: Rc<[LoraSeg]>,
-    ldh: usize,
-}
-
-impl Op for LoraDh {
-    fn name(&self) -> &'static str {
-        "lora_dh"
-    }
-
-    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
-        Ok(vec![Desc::f32(&[inputs[0].rows(), self.ldh])])
-    }
-
-    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let m = cx.inputs[0].desc.rows();
-        let params = matmul::lora_params((0, m), cx.inputs[0].desc.cols(), self.ldh, &self.segs);
-        let group = !super::serial_rows(cx.gpu());
-        let grid = if group { cx.gpu().grid(m * self.segs.len(), 1) } else { cx.gpu().grid(m * self.ldh, 32) };
-        let key = crate::gpu::KernelKey::new("lora_dh").flag("ACC", cx.acc[0]).flag("GROUP", group);
-        cx.dispatch(key, &params, &[&cx.input(0), &cx.input(1), &cx.output(0)], grid);
-        Ok(())
-    }
-
-    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
-        let (dy, b) = (io.input(0), io.input(1));
-        let (m, n) = (io.descs[0].rows(), io.descs[0].cols());
-        for s in self.segs.iter() {
-            let scale = f64::from(s.scale) * f64::from(io.step.lora);
-            for i in 0..m {
-                for c in 0..s.r {
-                    let dot: f64 = (s.row0..s.row1).map(|j| dy[i * n + j] * b[s.b_off + (j - s.row0) * s.r + c]).sum();
-                    io.add(0, i * self.ldh + s.h_off + c, scale * dot);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
-        let (dy, b, dh, add) = ((io.f32(0), io.desc(0).cols()), io.f32(1), io.out(0), io.acc(0));
-        for s in self.segs.iter() {
-            lora::dh(io.pool(), io.desc(0).rows(), dy, b, &cpu::seg(s, io.step().lora), (dh, self.ldh), add);
-        }
-        Ok(())
-    }
-}
-
-/// Gradient of B. Inputs: dy (M, N), h (M, ldh). Output: dB (as `shape`).
-struct LoraDb {
-    segs: Rc<[LoraSeg]>,
-    shape: Desc,
-}
-
-impl Op for LoraDb {
-    fn name(&self) -> &'static str {
-        "lora_db"
-    }
-
-    fn infer(&self, _inputs: &[&Desc]) -> Result<Vec<Desc>> {
-        Ok(vec![self.shape.clone()])
-    }
-
-    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let (m, n, ldh) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols(), cx.inputs[1].desc.cols());
-        let rows = self.segs.iter().map(|s| s.row1 - s.row0).max().unwrap_or(0);
-        let group = !super::serial_rows(cx.gpu());
-        let grid = [rows.div_ceil(if group { 16 } else { 32 }) as u32, self.segs.len() as u32, 1];
-        let eights = self.segs.iter().map(|s| s.r.div_ceil(8)).max().unwrap_or(1);
-        for (first, end) in pieces(m, eights) {
-            let params = matmul::lora_params((first, end), n, ldh, &self.segs);
-            let key = crate::gpu::KernelKey::new("lora_db").flag("ACC", cx.acc[0] || first > 0).flag("GROUP", group);
-            cx.dispatch(key, &params, &[&cx.input(0), &cx.input(1), &cx.output(0)], grid);
-        }
-        Ok(())
-    }
-
-    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
-        let (dy, h) = (io.input(0), io.input(1));
-        let (m, n, ldh) = (io.descs[0].rows(), io.descs[0].cols(), io.descs[1].cols());
-        for s in self.segs.iter() {
-            let scale = f64::from(s.scale) * f64::from(io.step.lora);
-            for j in s.row0..s.row1 {
-                for c in 0..s.r {
-                    let dot: f64 = (0..m).map(|i| dy[i * n + j] * h[i * ldh + s.h_off + c]).sum();
-                    io.add(0, s.b_off + (j - s.row0) * s.r + c, scale * dot);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
-        let (dy, h, db, add) = ((io.f32(0), io.desc(0).cols()), (io.f32(1), io.desc(1).cols()), io.out(0), io.acc(0));
-        for s in self.segs.iter() {
-            lora::db(io.pool(), io.desc(0).rows(), dy, h, &cpu::seg(s, io.step().lora), db, add);
-        }
-        Ok(())
-    }
-}
-
-/// `y[c] = Σ_rows x[row, c]`: the gradient of a bias.
-pub(super) struct ColSum;
-
-impl Op for ColSum {
-    fn name(&self) -> &'static str {
-        "col_sum"
-    }
-
-    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
-        Ok(vec![Desc::f32(&[inputs[0].cols()])])
-    }
-
-    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let (rows, cols) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols());
-        let grid = cx.gpu().grid(cols, 64);
-        for (first, end) in pieces(rows, 1) {
-            let key = crate::gpu::KernelKey::new("col_sum").flag("ACC", cx.acc[0] || first > 0);
-            cx.dispatch(key, &[end, cols, first].map(|v| v as u32), &[&cx.input(0), &cx.output(0)], grid);
-        }
-        Ok(())
-    }
-
-    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
-        let x = io.input(0);
-        let cols = io.descs[0].cols();
-        for (i, v) in x.iter().enumerate() {
-            io.add(0, i % cols, *v);
-        }
-        Ok(())
-    }
-
-    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
-        let (x, y) = (io.f32(0), io.out(0));
-        if !io.acc(0) {
-            y.fill(0.0);
-        }
-        for row in x.chunks_exact(y.len().max(1)) {
-            y.iter_mut().zip(row).for_each(|(y, x)| *y += x);
-        }
-        Ok(())
+        let (h, bmat) = (if made { b.output(1) } else { b.input(at) }, b.input(at + 1));
+        let dh = if made {
+            let desc = b.desc(h);
+            (b.temp(desc), false)
+        } else {
+            b.sink_or_temp(at)
+        };
+        let db = b.sink_or_temp(at + 1);
+        b.emit(LoraGrads { segs: self.segs.as_slice().into() }, &[dy, bmat, h], &[dh, db])?;
+        Ok((made && inner).then_some((dh.0, at)))
     }
 }

@@ -25,21 +25,35 @@ pub(super) fn seg(s: &LoraSeg, step: f32) -> lora::Seg {
     lora::Seg { row0: s.row0, row1: s.row1, h_off: s.h_off, r: s.r, b_off: s.b_off, scale: s.scale * step }
 }
 
-/// y (m, n) of x, normed where that is asked for; or act(gate)·up (m, n/2) with `glu`.
-pub(super) fn forward(pool: &Pool, m: usize, x: &[f32], w: Packed<'_>, y: &mut [f32], extras: &Extras<'_>, glu: Option<Act>) {
+/// y (m, n) of x, normed where that is asked for; or act(gate)·up (m, n/2) with `glu`, whose gate and up (m, n) go to `kept` if there is one.
+#[allow(clippy::too_many_arguments)]
+pub(super) fn forward(
+    pool: &Pool,
+    m: usize,
+    x: &[f32],
+    w: Packed<'_>,
+    y: &mut [f32],
+    extras: &Extras<'_>,
+    glu: Option<Act>,
+    kept: Option<&mut [f32]>,
+) {
     let n = w.rows;
     if let Some((gain, eps)) = extras.norm {
         return scratch::with(x.len() + m, |mem| {
             let (normed, r) = mem.split_at_mut(x.len());
             norm::rms(pool, normed, r, x, gain, eps);
-            forward(pool, m, normed, w, y, &Extras { norm: None, ..*extras }, glu);
+            forward(pool, m, normed, w, y, &Extras { norm: None, ..*extras }, glu, kept);
         });
     }
     let Some(act) = glu else { return plain(pool, m, x, w, y, extras) };
-    scratch::with(m * n, |both| {
+    let mut gate = |both: &mut [f32]| {
         plain(pool, m, x, w, both, extras);
         activation::gated(pool, act.curve(), y, Halves::Fused(both), n / 2);
-    });
+    };
+    match kept {
+        Some(both) => gate(both),
+        None => scratch::with(m * n, gate),
+    }
 }
 
 fn plain(pool: &Pool, m: usize, x: &[f32], w: Packed<'_>, y: &mut [f32], extras: &Extras<'_>) {

@@ -17,6 +17,8 @@ pub(super) struct Extras<'a> {
     pub segs: &'a [LoraSeg],
     pub residual: Option<&'a Buf>,
     pub glu: Option<Act>,
+    /// Where gate and up go besides, with `glu`.
+    pub kept: Option<&'a Buf>,
     /// Gain and eps of the norm that x passes first; only where [`takes_norm`].
     pub norm: Option<(&'a Buf, f32)>,
 }
@@ -106,35 +108,22 @@ pub(super) fn takes_norm(gpu: &Gpu, m: usize) -> bool {
     ["reg", "block", "vec"].iter().any(|v| variant.starts_with(v)) && gpu.tuning().borrow().pick("linear_norm", "fused", "fused") == "fused"
 }
 
-fn seg_words(segs: &[LoraSeg], first: usize, out: &mut Vec<u32>) {
+/// Adds the array of segments that ends a kernel's parameters.
+pub(super) fn seg_words(segs: &[LoraSeg], out: &mut Vec<u32>) {
     for i in 0..super::linear::MAX_SEGS {
         match segs.get(i) {
-            Some(s) => out.extend_from_slice(&[
-                s.row0 as u32,
-                s.row1 as u32,
-                s.h_off as u32,
-                s.r as u32,
-                s.b_off as u32,
-                s.scale.to_bits(),
-                first as u32,
-                0,
-            ]),
+            Some(s) => {
+                out.extend_from_slice(&[s.row0 as u32, s.row1 as u32, s.h_off as u32, s.r as u32, s.b_off as u32, s.scale.to_bits(), 0, 0])
+            }
             None => out.extend_from_slice(&[0; 8]),
         }
     }
 }
 
-/// The parameters of `lora_dh` and `lora_db` for rows `first..m` (`lora_dh` takes them from 0).
-pub(super) fn lora_params((first, m): (usize, usize), n: usize, ldh: usize, segs: &[LoraSeg]) -> Vec<u32> {
-    let mut p = vec![m as u32, n as u32, ldh as u32, segs.len() as u32];
-    seg_words(segs, first, &mut p);
-    p
-}
-
 /// `Params` of `common/linear_io.wgsl`, for every kernel that includes it.
 fn io_params(sizes: [usize; 8], segs: &[LoraSeg], eps: f32) -> Vec<u32> {
     let mut p = sizes.map(|v| v as u32).to_vec();
-    seg_words(segs, 0, &mut p);
+    seg_words(segs, &mut p);
     p.push(eps.to_bits());
     p
 }
@@ -190,16 +179,18 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
         let n = if extras.glu.is_some() { chunk.rows / 2 } else { chunk.rows };
         let extra = extras.bias.is_some() || extras.lora.is_some() || extras.residual.is_some();
         let glu = extras.glu.is_some();
-        let tiled = tile_for(&variant, m, n).filter(|_| !scalar && cx.caps().max_threads >= 256);
         let parts = if glu { 2 } else { 1 };
-        let block = block_of(&variant, w.desc.dtype, m).map(|(tm, rows)| (tm, rows / parts));
+        let tiled = tile_for(&variant, m, n * parts).filter(|_| !scalar && cx.caps().max_threads >= 256);
+        // Kernels for few rows do not keep gate and up: those are of answers.
+        let few = m <= 8 && extras.kept.is_none();
+        let block = block_of(&variant, w.desc.dtype, m).filter(|_| few).map(|(tm, rows)| (tm, rows / parts));
         let (name, grid, tile) = if let Some((tm, tn)) = block {
             ("linear_block", [n.div_ceil(tn).div_ceil(8) as u32, m.div_ceil(tm) as u32, 1], (tm, tn))
         } else if let Some((tm, tn)) = tiled {
             // With a gate the tile of w holds two rows per output.
-            let (tm, tn) = if glu { (4, 2) } else { (tm, tn) };
+            let tn = (tn / parts).max(1);
             ("linear_tile", [n.div_ceil(16 * tn) as u32, m.div_ceil(16 * tm) as u32, 1], (tm, tn))
-        } else if variant.starts_with("vec") && !scalar && m <= 8 {
+        } else if variant.starts_with("vec") && !scalar && few {
             let (rows, slices) = pair_of(&variant, "vecsub").or_else(|| pair_of(&variant, "vec")).unwrap_or((2, 8));
             // A power of two; and the partial sums of its threads fit into 16 KiB of workgroup memory.
             let sums = |rows| m * (rows * parts + usize::from(extras.norm.is_some()));
@@ -221,6 +212,7 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
             .flag("RESIDUAL", extras.residual.is_some())
             .flag("EXTRA", extra)
             .flag("GLU", extras.glu.is_some())
+            .flag("KEEP", extras.kept.is_some())
             .flag("SUBGROUPS", name == "linear_vec" && variant.starts_with("vecsub") && cx.caps().subgroups);
         key = match name {
             "linear_block" => key.flag("BLOCKS", true).def("TM", tile.0).def("TN", tile.1).def("PARTS", parts),
@@ -246,37 +238,65 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
         }
         bufs.extend(extras.residual);
         bufs.push(y);
+        bufs.extend(extras.kept);
         cx.dispatch(key, &params, &bufs, grid);
         cx.cost(2.0 * (m * chunk.rows * k) as f64, (chunk.buf.bytes() + 4 * (m * (k + n)) as u64) as f64);
     }
     Ok(())
 }
 
-/// `dx = dy·W` (or `+=`), one dispatch per chunk of W.
-pub(super) fn dx(cx: &mut Lower<'_>, m: usize, dy: &Buf, w: &Bound, dx: &Buf, acc: bool) -> Result<()> {
+/// The way through LoRA's A that a `dx` takes along: `dx += dh·A`, `dA = dhᵀ·x` (or `+=`).
+pub(super) struct LowDx<'a> {
+    pub dh: &'a Buf,
+    pub a: &'a Buf,
+    pub x: &'a Buf,
+    pub da: &'a Buf,
+    /// Rows of A.
+    pub r: usize,
+    pub acc: bool,
+}
+
+/// `dx = dy·W` (or `+=`), one dispatch per chunk of W; the first one does what `low` asks for, too.
+pub(super) fn dx(cx: &mut Lower<'_>, m: usize, dy: &Buf, w: &Bound, dx: &Buf, acc: bool, low: Option<&LowDx<'_>>) -> Result<()> {
     let (n_all, k) = (w.desc.shape[0], w.desc.cols());
     let scalar = !k.is_multiple_of(8);
     let variant = cx.gpu().tuning().borrow().pick("linear_dx", "reg8", "tile").to_string();
+    // A thread's sum over all rows in one dispatch, or else dA in several of its own.
+    let whole = pieces(m, 1).count() == 1;
     for (i, chunk) in w.chunks.iter().enumerate() {
         let tiled = tile_for(&variant, m, k).filter(|_| !scalar && m > 8 && cx.caps().max_threads >= 256);
+        let low = low.filter(|_| i == 0);
         let mut key = KernelKey::new(if tiled.is_some() { "linear_dx_tile" } else { "linear_dx" })
             .def("WT", weight_type(w.desc.dtype))
             .flag("SCALAR", scalar)
-            .flag("ACC", acc || i > 0);
+            .flag("ACC", acc || i > 0)
+            .flag("LORA", low.is_some())
+            .flag("ACC_A", low.is_some_and(|l| l.acc));
+        // Eight rows of dA per row of workgroups in front of those of dx.
+        let da_rows = low.map_or(0, |l| if whole { l.r.div_ceil(8) } else { 0 });
         let grid = if let Some((tm, tn)) = tiled {
             let tn = if tn < 8 { 4 } else { 8 };
             let fours = [n_all, chunk.first, chunk.rows].iter().all(|v| v.is_multiple_of(4));
             key = key.def("TM", tm).def("TN", tn).flag("DY4", fours);
-            [k.div_ceil(16 * tn) as u32, m.div_ceil(16 * tm) as u32, 1]
+            [k.div_ceil(16 * tn) as u32, (da_rows + m.div_ceil(16 * tm)) as u32, 1]
         } else {
             let tm = if variant == "reg4" { 4 } else { 8 }.min(m);
             key = key.def("TM", tm);
-            [k.div_ceil(if scalar { 1 } else { 8 }).div_ceil(32) as u32, m.div_ceil(tm) as u32, 1]
+            [k.div_ceil(if scalar { 1 } else { 8 }).div_ceil(32) as u32, (da_rows + m.div_ceil(tm)) as u32, 1]
         };
         let s_off = scale_offset(w.desc.dtype, chunk.rows, k);
-        let params = [m, chunk.rows, k, n_all, chunk.first, s_off].map(|v| v as u32);
-        cx.dispatch(key, &params, &[dy, &chunk.buf, dx], grid);
-        cx.cost(2.0 * (m * chunk.rows * k) as f64, (chunk.buf.bytes() + 4 * (m * (k + chunk.rows)) as u64) as f64);
+        let r = low.map_or(0, |l| l.r);
+        let params = [m, chunk.rows, k, n_all, chunk.first, s_off, r, da_rows].map(|v| v as u32);
+        let mut bufs = vec![dy, &chunk.buf];
+        bufs.extend(low.iter().flat_map(|l| [l.dh, l.a, l.x]));
+        bufs.push(dx);
+        bufs.extend(low.map(|l| l.da));
+        cx.dispatch(key, &params, &bufs, grid);
+        let (products, values) = (m * (chunk.rows + 2 * r) * k, m * (k + chunk.rows) + r * (m + 2 * k));
+        cx.cost(2.0 * products as f64, (chunk.buf.bytes() + 4 * values as u64) as f64);
+    }
+    if let Some(l) = low.filter(|_| !whole) {
+        dw(cx, [m, l.r, k], l.dh, l.x, l.da, l.acc);
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ pub mod elementwise;
 pub mod embedding;
 pub mod head;
 pub mod linear;
+mod linear_bwd;
 mod linear_cpu;
 pub mod loss;
 pub mod matmul;

@@ -4,7 +4,7 @@ use fledgling::graph::{Exec, StepParams};
 use fledgling::ops::attention::Attention;
 use fledgling::ops::elementwise::Add;
 use fledgling::ops::embedding::Embedding;
-use fledgling::ops::linear::{Linear, LoraSeg};
+use fledgling::ops::linear::{Linear, LoraSeg, Low};
 use fledgling::ops::loss::{DpoLoss, SftLoss};
 use fledgling::ops::norm::{LayerNorm, RmsNorm};
 use fledgling::{Error, Result};
@@ -46,7 +46,7 @@ fl_test!(
         let ins =
             [rand(&mut rng, &[m, k], 1.0), rand(&mut rng, &[n, k], 1.0), rand(&mut rng, &[m, r], 1.0), rand(&mut rng, &[1, n * r], 1.0)];
         let seg = LoraSeg { row0: 0, row1: n, h_off: 0, r, b_off: 0, scale: 0.5 };
-        same("lora", &ins, |t, v| Ok(vec![t.push1(Linear { segs: vec![seg], lora: true, ..Linear::plain() }, v)?])).await
+        same("lora", &ins, |t, v| Ok(vec![t.push1(Linear { segs: vec![seg], lora: Some(Low::Given), ..Linear::plain() }, v)?])).await
     }
 
     async fn long_sums_of_weights_and_biases() -> Result<()> {

@@ -6,7 +6,7 @@ use crate::opcase::{In, Rng, check, frozen, packed, rand};
 use fledgling::gpu::{Gpu, GpuOptions};
 use fledgling::graph::{Exec, Tape, Tensor, Val};
 use fledgling::ops::Act;
-use fledgling::ops::linear::{Linear, LoraSeg};
+use fledgling::ops::linear::{Linear, LoraSeg, Low};
 use fledgling::tensor::DType;
 
 /// A random weight of any file type with values of order `scale`.
@@ -68,6 +68,7 @@ fl_test!(
             } else {
                 all_types(&gpu, variant).await;
                 everything(&gpu, variant).await;
+                trained(&gpu, variant).await;
                 normed(&gpu, variant).await;
             }
         }
@@ -111,7 +112,7 @@ async fn everything(gpu: &Gpu, what: &str) {
         ];
         check(gpu, &format!("{what}: everything, {m} rows"), &ins, 3e-5, |t, v| {
             let h = t.push1(Linear::plain(), &[v[0], v[3]])?;
-            let op = Linear { segs: segs.clone(), bias: true, lora: true, residual: true, ..Linear::default() };
+            let op = Linear { segs: segs.clone(), bias: true, lora: Some(Low::Given), residual: true, ..Linear::default() };
             Ok(vec![t.push1(op, &[v[0], v[1], v[2], h, v[4], v[5]])?])
         })
         .await;
@@ -119,13 +120,52 @@ async fn everything(gpu: &Gpu, what: &str) {
         for act in [Act::Silu, Act::Gelu, Act::GeluTanh, Act::Relu] {
             check(gpu, &format!("{what}: gated {act:?}, {m} rows"), &gated, 3e-5, |t, v| {
                 let h = t.push1(Linear::plain(), &[v[0], v[3]])?;
-                let op = Linear { segs: segs.clone(), bias: true, lora: true, glu: Some(act), ..Linear::default() };
+                let op = Linear { segs: segs.clone(), bias: true, lora: Some(Low::Given), glu: Some(act), ..Linear::default() };
                 Ok(vec![t.push1(op, &[v[0], v[1], v[2], h, v[4]])?])
             })
             .await;
         }
     }
 }
+
+/// LoRA as a training takes it: the op multiplies x by A itself, and its backward pass makes dx, dA, dB together. With bias and residual over
+/// a frozen weight, and gated with gate and up kept.
+async fn trained(gpu: &Gpu, what: &str) {
+    let mut rng = Rng(7);
+    for (m, k, dtype) in [(1, 64, DType::Q4_1), (19, 64, DType::Q4_1), (21, 96, DType::Q8_0), (19, 13, DType::F32), (70, 160, DType::F32)] {
+        let n = 40;
+        let segs = vec![
+            LoraSeg { row0: 0, row1: 24, h_off: 0, r: 3, b_off: 0, scale: 2.0 },
+            LoraSeg { row0: 32, row1: 40, h_off: 3, r: 18, b_off: 72, scale: 0.5 },
+        ];
+        let ins = [
+            rand(&mut rng, &[m, k], 1.0),
+            weight(&mut rng, dtype, n, k, 1.0),
+            rand(&mut rng, &[n], 1.0),
+            rand(&mut rng, &[21, k], 0.3),
+            rand(&mut rng, &[1, 216], 0.3),
+            rand(&mut rng, &[m, n], 1.0),
+        ];
+        let lora = Linear { segs: segs.clone(), bias: true, lora: Some(Low::Made), ..Linear::default() };
+        let name = format!("{what}: {m}×{n}×{k} {}", dtype.name());
+        let op = Linear { residual: true, ..lora.clone() };
+        check(gpu, &format!("{name}, LoRA"), &ins, 3e-5, |t, v| Ok(t.push(op.clone(), v)?[..1].to_vec())).await;
+        for act in [Act::Silu, Act::Gelu] {
+            let op = Linear { glu: Some(act), keep: true, ..lora.clone() };
+            check(gpu, &format!("{name}, gated {act:?}"), &ins[..5], 3e-5, |t, v| Ok(t.push(op.clone(), v)?[..1].to_vec())).await;
+        }
+        // The first layer of a model: x needs no gradient, A and B do.
+        let still = ins.clone().map(|i| In { grad: i.grad && i.desc.shape != [m, k], ..i });
+        let op = Linear { residual: true, ..lora };
+        check(gpu, &format!("{name}, x frozen"), &still, 3e-5, |t, v| Ok(t.push(op.clone(), v)?[..1].to_vec())).await;
+    }
+}
+
+fl_test!(
+    async fn linear_in_training() {
+        trained(&gpu().await, "trained").await;
+    }
+);
 
 fl_test!(
     async fn linear_with_everything() {
@@ -157,7 +197,9 @@ fl_test!(
                         v[a] = t.push1(Linear::plain(), &[v[0], v[a]])?;
                     }
                     let segs = if lora { segs.clone() } else { Vec::new() };
-                    Ok(vec![t.push1(Linear { segs, bias, lora, glu: Some(Act::Silu), ..Linear::default() }, &v)?])
+                    Ok(vec![
+                        t.push1(Linear { segs, bias, lora: lora.then_some(Low::Given), glu: Some(Act::Silu), ..Linear::default() }, &v)?,
+                    ])
                 })
                 .await;
             }
@@ -184,7 +226,14 @@ async fn normed(gpu: &Gpu, what: &str) {
             ins.extend([frozen(&mut rng, &[n], 1.0), frozen(&mut rng, &[m, 3], 1.0), frozen(&mut rng, &[1, 51], 0.3)]);
         }
         ins.push(frozen(&mut rng, &[k], 1.5));
-        let op = Linear { segs: if all { segs.clone() } else { Vec::new() }, bias: all, lora: all, glu, norm: Some(1e-5), residual: false };
+        let op = Linear {
+            segs: if all { segs.clone() } else { Vec::new() },
+            bias: all,
+            lora: all.then_some(Low::Given),
+            glu,
+            norm: Some(1e-5),
+            ..Linear::default()
+        };
         let what = format!("{what}: normed {} of {m}×{n}×{k}, {glu:?}", dtype.name());
         check(gpu, &what, &ins, 3e-5, |t, v| Ok(vec![t.push1(op.clone(), v)?])).await;
     }
@@ -238,10 +287,13 @@ fl_test!(
             ];
             check(&gpu, &format!("linear over {chunks} parts of {}", dtype.name()), &ins, 3e-5, |t, v| {
                 let h = t.push1(Linear::plain(), &[v[0], v[3]])?;
-                let op = Linear { segs: segs.clone(), bias: true, lora: true, residual: true, ..Linear::default() };
+                let op = Linear { segs: segs.clone(), bias: true, lora: Some(Low::Given), residual: true, ..Linear::default() };
                 Ok(vec![t.push1(op, &[v[0], v[1], v[2], h, v[4], v[5]])?])
             })
             .await;
+            let op = Linear { segs: segs.clone(), bias: true, lora: Some(Low::Made), residual: true, ..Linear::default() };
+            let what = format!("LoRA in one over {chunks} parts of {}", dtype.name());
+            check(&gpu, &what, &ins, 3e-5, |t, v| Ok(t.push(op.clone(), v)?[..1].to_vec())).await;
         }
     }
 );
@@ -294,12 +346,13 @@ fl_test!(
             let (n, r) = (case.usize_param("n"), case.usize_param("r"));
             let ins = [case.input("x"), case.weight(), case.input("a"), case.input_as("b", &[1, n * r])];
             let seg = LoraSeg { row0: 0, row1: n, h_off: 0, r, b_off: 0, scale: case.f32_param("scale") };
+            let op = |low| Linear { segs: vec![seg], lora: Some(low), ..Linear::default() };
             case.check(&gpu, &ins, &["x", "w", "a", "b"], &["y"], |t, v| {
                 let h = t.push1(Linear::plain(), &[v[0], v[2]])?;
-                let op = Linear { segs: vec![seg], lora: true, ..Linear::default() };
-                Ok(vec![t.push1(op, &[v[0], v[1], h, v[3]])?])
+                Ok(vec![t.push1(op(Low::Given), &[v[0], v[1], h, v[3]])?])
             })
             .await;
+            case.check(&gpu, &ins, &["x", "w", "a", "b"], &["y"], |t, v| Ok(t.push(op(Low::Made), v)?[..1].to_vec())).await;
         }
     }
 );

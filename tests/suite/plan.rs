@@ -4,7 +4,7 @@ use crate::harness::gpu;
 use crate::opcase::{Rng, close};
 use fledgling::gpu::Gpu;
 use fledgling::graph::{Arena, Desc, Exec, HostProgram, Plan, Program, ProgramOptions, StepParams, Tape, Tensor, Val};
-use fledgling::ops::linear::{Linear, LoraSeg};
+use fledgling::ops::linear::{Linear, LoraSeg, Low};
 use fledgling::ops::norm::RmsNorm;
 
 /// A small residual network of `layers` layers over `rows` rows, each a segment: norm, linear with LoRA and residual.
@@ -41,7 +41,7 @@ fn net(exec: &Exec, layers: usize, rows: usize, checkpoint: bool) -> Net {
         let n = tape.push(RmsNorm { eps: 1e-5 }, &[v, g]).expect("fits")[0];
         let h = tape.push1(Linear::plain(), &[n, a]).expect("fits");
         let segs = vec![LoraSeg { row0: 0, row1: c, h_off: 0, r: 4, b_off: 0, scale: 2.0 }];
-        v = tape.push1(Linear { segs, lora: true, residual: true, ..Default::default() }, &[n, w, h, b, v]).expect("fits");
+        v = tape.push1(Linear { segs, lora: Some(Low::Given), residual: true, ..Default::default() }, &[n, w, h, b, v]).expect("fits");
         tape.end_segment();
     }
     let seed = Tensor::from_f64(exec, "seed", &[rows, c], &random(rows * c, 1.0)).expect("small");

@@ -479,12 +479,12 @@ mod tests {
         let a = Attend { heads, kv_heads, dim, scale: 0.3, t, s: t, spans: Spans::Rows(&spans) };
         let (q, g) = (values(2 * t * heads * dim, 1), values(2 * t * heads * dim, 2));
         let (k, v) = (values(2 * t * kv_heads * dim, 3), values(2 * t * kv_heads * dim, 4));
-        let mut out = [q.len(), 2 * t * heads, q.len(), k.len(), v.len()].map(|n| vec![f32::NAN; n]);
-        let [o, lse, gq, gk, gv] = &mut out;
-        forward(&pool, &a, &q, &k, &v, o, lse);
-        let mut stats = vec![0.0; 2 * lse.len()];
-        delta(&pool, &mut stats, o, &g, lse);
-        let x = Reads { q: &q, k: &k, v: &v, dout: &g, stats: &stats };
+        let mut out = [q.len(), 4 * t * heads, q.len(), k.len(), v.len()].map(|n| vec![f32::NAN; n]);
+        let [o, stats, gq, gk, gv] = &mut out;
+        let rows = 2 * t * heads;
+        forward(&pool, &a, &q, &k, &v, o, &mut stats[..rows]);
+        delta(&pool, stats, o, &g);
+        let x = Reads { q: &q, k: &k, v: &v, dout: &g, lse: &stats[..rows], delta: &stats[rows..] };
         dq(&pool, &a, x, gq, false);
         dkv(&pool, &a, x, (gk, false), (gv, false));
         out

@@ -5,36 +5,37 @@ use super::lanes::{self, put};
 use super::math::exp;
 use crate::cpu::{Pool, scratch};
 
-/// What the gradients read: q, k, v, the upstream gradient and [`delta`]'s pairs.
+/// What the gradients read: q, k, v, the upstream gradient, and of every query and head lse and [`delta`].
 #[derive(Clone, Copy)]
 pub struct Reads<'a> {
     pub q: &'a [f32],
     pub k: &'a [f32],
     pub v: &'a [f32],
     pub dout: &'a [f32],
-    pub stats: &'a [f32],
+    pub lse: &'a [f32],
+    pub delta: &'a [f32],
 }
 
 #[inline(always)]
-fn delta_body<const FMA: bool>(stats: &mut [f32], o: &[f32], dout: &[f32], lse: &[f32]) {
-    let dim = o.len() / lse.len();
-    for ((s, l), (o, d)) in stats.chunks_exact_mut(2).zip(lse).zip(o.chunks_exact(dim).zip(dout.chunks_exact(dim))) {
-        s[0] = *l;
-        s[1] = lanes::dot::<FMA>(o, d);
+fn delta_body<const FMA: bool>(delta: &mut [f32], o: &[f32], dout: &[f32]) {
+    let dim = o.len() / delta.len();
+    for (s, (o, d)) in delta.iter_mut().zip(o.chunks_exact(dim).zip(dout.chunks_exact(dim))) {
+        *s = lanes::dot::<FMA>(o, d);
     }
 }
 
-crate::simd_fn!(fn delta_rows(stats: &mut [f32], o: &[f32], dout: &[f32], lse: &[f32]) = delta_body);
+crate::simd_fn!(fn delta_rows(delta: &mut [f32], o: &[f32], dout: &[f32]) = delta_body);
 
-/// (lse, Σ do·o) per query and head.
-pub fn delta(pool: &Pool, stats: &mut [f32], o: &[f32], dout: &[f32], lse: &[f32]) {
-    let dim = o.len() / lse.len().max(1);
+/// Σ do·o of every query and head, into the second half of `stats`.
+pub fn delta(pool: &Pool, stats: &mut [f32], o: &[f32], dout: &[f32]) {
+    let rows = stats.len() / 2;
+    let dim = o.len() / rows.max(1);
     if dim == 0 {
         return;
     }
-    pool.rows(stats, 2, 8192 / dim + 1, |first, stats| {
-        let end = first + stats.len() / 2;
-        delta_rows(stats, &o[first * dim..end * dim], &dout[first * dim..end * dim], &lse[first..end]);
+    pool.rows(&mut stats[rows..], 1, 8192 / dim + 1, |first, delta| {
+        let end = first + delta.len();
+        delta_rows(delta, &o[first * dim..end * dim], &dout[first * dim..end * dim]);
     });
 }
 
@@ -131,7 +132,7 @@ fn queries(a: &Attend<'_>, first: usize, x: Reads<'_>, dq: &mut [f32], acc: bool
                 let (mut lse, mut delta) = ([0.0; LANES], [0.0; LANES]);
                 for r in 0..n {
                     let i = first * heads + place(r0 + r);
-                    (lse[r], delta[r]) = (x.stats[2 * i], x.stats[2 * i + 1]);
+                    (lse[r], delta[r]) = (x.lse[i], x.delta[i]);
                 }
                 out[..dim * lanes].fill(0.0);
                 let mut block = Block { lanes, a: qt, b: dt, p, ds };
@@ -157,17 +158,17 @@ fn dkv_body<const FMA: bool>(
     b: &mut Block<'_>,
     (dk, dv): (&mut [f32], &mut [f32]),
     (q, dout): (&[f32], &[f32]),
-    (width, stats_stride): (usize, usize),
+    (width, heads): (usize, usize),
     dim: usize,
     key: usize,
     ranges: &[(usize, usize)],
-    stats: &[f32],
+    (lse, delta): (&[f32], &[f32]),
 ) {
     let (lanes, n) = (b.lanes, ranges.len());
     mul::<FMA, false>(b.p, q, (width, 1), b.a, n, dim, lanes);
     mul::<FMA, false>(b.ds, dout, (width, 1), b.b, n, dim, lanes);
     for (r, (p, ds)) in b.p[..n * lanes].chunks_exact_mut(lanes).zip(b.ds.chunks_exact_mut(lanes)).enumerate() {
-        let (lse, delta) = (stats[r * stats_stride], stats[r * stats_stride + 1]);
+        let (lse, delta) = (lse[r * heads], delta[r * heads]);
         let (begin, end) = ranges[r];
         let (begin, len) = (begin as u32, (end - begin) as u32);
         for at in (0..lanes).step_by(W) {
@@ -192,7 +193,7 @@ crate::simd_fn!(fn dkv_block(
     dim: usize,
     key: usize,
     ranges: &[(usize, usize)],
-    stats: &[f32],
+    stats: (&[f32], &[f32]),
 ) = dkv_body);
 
 /// Gradients with respect to k and v (B·S, Hkv·D).
@@ -245,8 +246,8 @@ fn keys(a: &Attend<'_>, first: usize, x: Reads<'_>, dk: (&mut [f32], bool), dv: 
                     let row = batch * t + t0 + r0;
                     let at = row * width + h * dim;
                     let io = (&x.q[at..], &x.dout[at..]);
-                    let stats = &x.stats[2 * (row * heads + h)..];
-                    dkv_block(&mut block, (dkt, dvt), io, (width, 2 * heads), dim, key, &ranges[r0..r1], stats);
+                    let stats = (&x.lse[row * heads + h..], &x.delta[row * heads + h..]);
+                    dkv_block(&mut block, (dkt, dvt), io, (width, heads), dim, key, &ranges[r0..r1], stats);
                 }
             }
             for r in 0..n {
