@@ -31,6 +31,11 @@ count() { # log
     END { print p + 0, f + 0 }'
 }
 
+# What failed, for the end of the output: the tests' names and the first line of what they said.
+excerpt() { # log
+  sed $'s/\033\\[[0-9;]*m//g' "$1" | grep -E '^(test .* \.\.\. FAILED|FAIL |not ok |error)|✘|^ +[0-9]+\) |panicked at|Error: ' | cut -c1-300 | awk '!seen[$0]++' | head -n 16
+}
+
 # stage NAME TITLE tests|plain command…
 stage() {
   local name=$1 title=$2 kind=$3 log status=0 p f start
@@ -110,6 +115,10 @@ for s in "${wanted[@]}"; do run "$s"; done
 
 printf '\n'
 if [ "$failed" != 0 ]; then
+  for s in "${failures[@]}"; do
+    say "$s:"
+    excerpt "$LOGS/$s.log" || true
+  done
   say "failed: ${failures[*]} (logs in $LOGS)"
 fi
 echo "$passed passed, $failed failed"

@@ -370,7 +370,7 @@ export async function usingTests({ page, address, device }) {
     ok(second.ok, second.message);
     const r = await page.evaluate(async () => {
       const m = window.t.models.get('d');
-      const s = m.chat([{ role: 'user', content: 'Hello' }], { maxNewTokens: 200, temperature: 1 });
+      const s = m.chat([{ role: 'user', content: 'Hello' }], { maxNewTokens: 6000, temperature: 1, ignoreEos: true });
       await s.next();
       await m.dispose();
       const running = await s.result.then((c) => c.finishReason, (e) => e.code);
