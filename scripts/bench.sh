@@ -1,10 +1,17 @@
 #!/usr/bin/env bash
-# Speed, dispatch counts, memory and sizes: natively, then in headless Chromium (SwiftShader).
-# A table for each; the last line is one JSON object {"native": …, "browser": …}.
-#   scripts/bench.sh [native|browser]
+# Speed, dispatch counts, memory and sizes: natively, then in headless Chromium (SwiftShader), each on the adapter and on the processor.
+# A table for each; the last line is one JSON object {"native": {"gpu": …, "cpu": …}, "browser": {"gpu": …, "cpu": …}}.
+#   scripts/bench.sh [native|browser] [gpu|cpu]
 . "$(dirname "$0")/env.sh"
 
-which=${1:-all}
+places="native browser" devices="gpu cpu"
+for arg in "$@"; do
+  case $arg in
+    native | browser) places=$arg ;;
+    gpu | cpu) devices=$arg ;;
+    *) die "unknown argument '$arg' (native or browser, gpu or cpu)" ;;
+  esac
+done
 export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}
 head1 "Machine"
 say "$(uname -sm), $(cores) cores,$(uptime | sed 's/.*load average/ load average/')"
@@ -13,27 +20,38 @@ model=$(scripts/fetch-model.sh | tee >(cat >&2) | tail -n 1)
 mkdir -p target/bench
 rm -f target/bench/*.out
 
-if [ "$which" != browser ]; then
-  head1 "Native"
-  cargo build --quiet --release
-  target/release/fledgling bench --model "$model" | tee target/bench/native.out
-fi
-if [ "$which" != native ]; then
-  scripts/setup.sh npm >/dev/null
-  scripts/wasm.sh
-  scripts/page.sh package
-  head1 "Chromium"
-  (cd www && FLEDGLING_MODEL=$model npm run --silent bench) | tee target/bench/browser.out
-fi
+# A machine without any adapter has figures of its processor: what failed is left out, and said at the end.
+missing=()
+for place in $places; do
+  if [ "$place" = native ]; then
+    cargo build --quiet --release
+  else
+    scripts/setup.sh npm >/dev/null
+    scripts/wasm.sh
+    scripts/page.sh package
+  fi
+  for device in $devices; do
+    out=target/bench/$place-$device.out
+    if [ "$place" = native ]; then
+      head1 "Native, $device"
+      target/release/fledgling bench --model "$model" --device "$device" | tee "$out"
+    else
+      head1 "Chromium, $device"
+      (cd www && FLEDGLING_DEVICE=$device FLEDGLING_MODEL=$model npm run --silent bench) | tee "$out"
+    fi || { rm -f "$out"; missing+=("$place $device"); }
+  done
+done
 
 head1 "All of it"
+[ ${#missing[@]} = 0 ] || warn "not measured: ${missing[*]}"
 node -e '
   const { readFileSync, existsSync } = require("node:fs");
   const all = {};
-  for (const where of ["native", "browser"]) {
-    const file = `target/bench/${where}.out`;
-    if (!existsSync(file)) continue;
-    all[where] = JSON.parse(readFileSync(file, "utf8").trim().split("\n").pop());
-  }
+  for (const place of ["native", "browser"])
+    for (const device of ["gpu", "cpu"]) {
+      const file = `target/bench/${place}-${device}.out`;
+      if (existsSync(file)) (all[place] ??= {})[device] = JSON.parse(readFileSync(file, "utf8").trim().split("\n").pop());
+    }
   console.log(JSON.stringify(all));
+  process.exit(Object.keys(all).length === 0 ? 1 : 0);
 '

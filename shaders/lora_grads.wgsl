@@ -3,8 +3,8 @@
 //   dh[m, h_off + j] = step.lora · scale_s · Σ_{n in segment s} dy[m, n]·b_s[n, j]
 // A thread makes ⌈r/8⌉ rounds per m: long sums of db are several dispatches, from `first` up to `end`, all but the first with ACC_B and without dh.
 // Grid, folded: `for_b` workgroups (⌈most rows of a segment / 32⌉ · segments) of one thread per output row, up to 8 ranks at a time;
-// behind them one thread per element of dh. GROUP (real GPUs): sixteen threads share an output row's sum over m (rows / 16 in place of / 32), and
-// a workgroup one (m, segment) of dh, whose every column belongs to one segment there. Overwrite, or add with ACC_B and ACC_H.
+// behind them one thread per (eight ranks, segment, m). GROUP (real GPUs): sixteen threads share an output row's sum over m (rows / 16 in place
+// of / 32), and a workgroup one (m, segment) of dh. Every column of dh belongs to one segment. Overwrite, or add with ACC_B and ACC_H.
 // Variants: {|ACC_B} {|ACC_H} {|GROUP}
 struct Seg { rows: vec4<u32>, b: vec4<u32> } // (row0, row1, h_off, r), (b_off, bits of scale, –, –)
 struct Params { end: u32, n: u32, ldh: u32, nseg: u32, first: u32, for_b: u32, m: u32, pad: u32, segs: array<Seg, 4> }
@@ -136,21 +136,28 @@ fn grad_b(s: u32, i: u32) {
 #endrepeat
   }
 }
+// Eight ranks of a segment for one row of dy; neighbours differ in the row, so that they read the same part of b.
 fn grad_h(i: u32) {
-  if (i >= p.m * p.ldh) { return; }
-  let m = i / p.ldh;
-  let j = i % p.ldh;
-  var acc = 0.0;
-  for (var s = 0u; s < p.nseg; s++) {
-    let g = p.segs[s];
-    if (j >= g.rows.z && j < g.rows.z + g.rows.w) {
-      var sum = 0.0;
-      let bat = g.b.x + (j - g.rows.z);
-      for (var n = g.rows.x; n < g.rows.y; n++) { sum += dy[m * p.n + n] * b[bat + (n - g.rows.x) * g.rows.w]; }
-      acc += sum * bitcast<f32>(g.b.y);
-    }
+  let m = i % p.m;
+  let g = p.segs[i / p.m % p.nseg];
+  let j0 = i / p.m / p.nseg * 8u;
+  let r = g.rows.w;
+  if (j0 >= r) { return; }
+#repeat J 8
+  var acc$J = 0.0;
+  let c$J = min(j0 + $Ju, r - 1u);
+#endrepeat
+  for (var n = g.rows.x; n < g.rows.y; n++) {
+    let d = dy[m * p.n + n];
+    let at = g.b.x + (n - g.rows.x) * r;
+#repeat J 8
+    acc$J += d * b[at + c$J];
+#endrepeat
   }
-  put_h(i, acc * step.lora);
+  let scale = bitcast<f32>(g.b.y) * step.lora;
+#repeat J 8
+  if (j0 + $Ju < r) { put_h(m * p.ldh + g.rows.z + j0 + $Ju, acc$J * scale); }
+#endrepeat
 }
 
 @compute @workgroup_size(32)

@@ -13,6 +13,7 @@ use crate::{Error, Result};
 
 /// The LoRA product of one group of output rows of a (possibly fused) weight:
 /// `y[:, row0..row1] += step.lora · scale · h[:, h_off..h_off + r] · Bᵀ`, B (row1 − row0, r) row-major at `b_off` of the flat B tensor.
+/// Every column of h belongs to one segment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoraSeg {
     pub row0: usize,

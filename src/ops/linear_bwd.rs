@@ -156,7 +156,8 @@ impl Op for LoraGrads {
         let group = !super::serial_rows(cx.gpu());
         let nseg = self.segs.len();
         // Workgroups for B and, behind them, for h.
-        let (for_b, for_h) = if group { (rows.div_ceil(16) * nseg, m * nseg) } else { (rows.div_ceil(32) * nseg, (m * ldh).div_ceil(32)) };
+        let (for_b, for_h) =
+            if group { (rows.div_ceil(16) * nseg, m * nseg) } else { (rows.div_ceil(32) * nseg, (m * nseg * eights).div_ceil(32)) };
         let bufs = [&cx.input(0), &cx.input(1), &cx.input(2), &cx.output(0), &cx.output(1)];
         for (first, end) in pieces(m, eights) {
             // A piece behind the first has sums of B only.
