@@ -68,7 +68,7 @@ head1 "torch"
 device=()
 [ -n "$smoke" ] && device=(--device cpu)
 status=0
-within 100 "$python" tests/oracle/lora_step_torch.py --batch "$batch" --length "$length" --layers "$layers" --steps "$steps" ${device[@]+"${device[@]}"} \
+within 100 "$python" tests/oracle/speed_torch.py --only lora --batch "$batch" --length "$length" --layers "$layers" --steps "$steps" ${device[@]+"${device[@]}"} \
   >"$dir/torch.log" 2>"$dir/torch.err" || status=$?
 if grep '^{' "$dir/torch.log" 2>/dev/null | tail -n 1 | grep . >"$dir/torch.json"; then cat "$dir/torch.json"
 else
