@@ -40,8 +40,12 @@ try {
   console.log(`Chromium ${browser.context.browser()?.version() ?? ''}, adapter ${adapter.name} (${adapter.backend}${adapter.isSoftware ? ', software' : ''})${adapter.reason ? `: ${adapter.reason}` : ''}`);
   line('load, the first time (measures kernels)', load.seconds.toFixed(2), 's');
   line('load, from the browser’s storage', load.again.toFixed(2), 's');
+  const tokens = await run('firstTokens');
+  line('first decoded token', tokens.first.toFixed(1), 'ms');
+  line('fifth', tokens.fifth.toFixed(1), 'ms', `first ÷ fifth ${(tokens.first / tokens.fifth).toFixed(2)} ≤ 1.2`);
+  line('median from the fifth on', tokens.later.toFixed(1), 'ms');
   const warm = await run('warm');
-  line('first use (compiles)', warm.toFixed(2), 's');
+  line('first prompt of 128', warm.toFixed(2), 's');
   const prefill = await run('prefill');
   line(`prefill, ${prefill.tokens} tokens`, prefill.tokensPerSecond.toFixed(1), 'tok/s', '≥ 12 on SwiftShader');
   const d1 = await run('decode', 1);
@@ -56,6 +60,7 @@ try {
   line('LoRA step, 1 × 128', lora.ms.toFixed(0), 'ms', '≤ 22000 on SwiftShader');
   line('dispatches per LoRA step', lora.dispatches);
   line('submits per LoRA step', lora.submits);
+  line('frames meanwhile, worst lateness', lora.frames.worstMs.toFixed(0), 'ms', `${lora.frames.above50} of ${lora.frames.frames} later than 50 ms`);
   line('GPU memory, training', mib(lora.memory.gpuBytes), 'MiB');
   line('wasm memory', mib(lora.memory.wasmBytes), 'MiB');
   await run('dispose');
@@ -75,6 +80,8 @@ try {
     where: 'browser', adapter: adapter.name, software: adapter.isSoftware, device: adapter.device ?? 'gpu', cpu: before.cpu, cores: before.cores,
     load_average: [before.load_average, after.load_average], load_seconds: load.seconds, load_again_seconds: load.again, first_use_seconds: warm,
     prefill_tokens_per_second: prefill.tokensPerSecond, decode_tokens_per_second: d1.tokensPerSecond, decode_batch4_tokens_per_second: d4.tokensPerSecond,
+    first_token_ms: tokens.first, fifth_token_ms: tokens.fifth, later_token_ms: tokens.later,
+    frames_while_training: lora.frames.frames, worst_frame_lateness_ms: lora.frames.worstMs, frames_later_than_50_ms: lora.frames.above50,
     lora_step_ms: lora.ms, gpt_step_ms: gpt.ms, gpt_loss: gpt.loss, dispatches_per_token: d1.dispatchesPerToken, submits_per_token: d1.submitsPerToken,
     dispatches_per_lora_step: lora.dispatches, submits_per_lora_step: lora.submits, dispatches_per_gpt_step: gpt.dispatches, submits_per_gpt_step: gpt.submits,
     gpu_bytes: idle.gpuBytes, gpu_bytes_training: lora.memory.gpuBytes, wasm_memory_bytes: lora.memory.wasmBytes, wasm_gzip_bytes: wasm, js_gzip_bytes: js,

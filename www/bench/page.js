@@ -8,6 +8,23 @@ const median = (v) => v.toSorted((a, b) => a - b)[v.length >> 1];
 /** Token ids without meaning, which no other seed shares a beginning with. */
 const ids = (n, seed) => Array.from({ length: n }, (_, i) => 100 + (((i + 1) * 7919 + seed * 104729) % 20000));
 
+/** How late frames were while something ran: what lies between two, less the 16.7 ms that do at 60 Hz. The engine is in a Worker, this is the page. */
+async function frames(during) {
+  const late = [];
+  let before = performance.now();
+  let on = true;
+  const frame = () => {
+    const now = performance.now();
+    late.push(now - before - 1000 / 60);
+    before = now;
+    if (on) requestAnimationFrame(frame);
+  };
+  requestAnimationFrame(frame);
+  await during();
+  on = false;
+  return { frames: late.length, worstMs: Math.max(0, ...late), above50: late.filter((l) => l > 50).length };
+}
+
 window.bench = {
   /** `again`: the file comes from the browser's storage, the kernel choices from an earlier load. */
   async load(device) {
@@ -20,7 +37,15 @@ window.bench = {
     model = await Model.load('/model.gguf', o);
     return { seconds: first, again: (performance.now() - second) / 1000, info: model.info };
   },
-  /** The first use compiles pipelines; it is reported on its own. */
+  /** The very first answer: milliseconds of its first decoded token (the one behind the prefill's), of its fifth, and of the median of its later ones. */
+  async firstTokens() {
+    const at = [];
+    const messages = [{ role: 'user', content: 'Write a long story about a lighthouse keeper and the sea.' }];
+    for await (const _ of model.chat(messages, { temperature: 0, maxNewTokens: 24, ignoreEos: true })) at.push(performance.now());
+    const each = at.slice(1).map((t, i) => t - at[i]);
+    return { first: each[0], fifth: each[4], later: median(each.slice(4)) };
+  },
+  /** The first use of a prompt of 128; it is reported on its own. */
   async warm() {
     const start = performance.now();
     await model.generate(ids(128, 1), { maxNewTokens: 2, ignoreEos: true }).result;
@@ -61,7 +86,7 @@ window.bench = {
     let c = await model.counters();
     const trainer = new SFTTrainer(model, { learningRate: 1e-4, maxSteps: 4, adapterName: 'bench', maxLength: 128, peftConfig: { r: 8, loraAlpha: 16 } });
     let pending = Promise.resolve();
-    await trainer.train([{ inputIds: ids(128, 0) }], {
+    const seen = await frames(() => trainer.train([{ inputIds: ids(128, 0) }], {
       onStep: () => {
         const now = performance.now();
         times.push(now - t);
@@ -72,14 +97,14 @@ window.bench = {
           c = next;
         });
       },
-    });
+    }));
     await pending;
     const memory = await model.memory();
     await trainer.dispose();
     await model.removeAdapter('bench');
     // The first step records the plan and compiles the pipelines.
     const steps = counts.slice(1);
-    return { ms: median(times.slice(1)), firstMs: times[0], dispatches: median(steps.map((c) => c.dispatches)), submits: median(steps.map((c) => c.submits)), memory };
+    return { ms: median(times.slice(1)), firstMs: times[0], dispatches: median(steps.map((c) => c.dispatches)), submits: median(steps.map((c) => c.submits)), memory, frames: seen };
   },
   memory: () => model.memory(),
   dispose: () => model.dispose(),

@@ -53,7 +53,7 @@ test('an architecture that is not supported, and an address that is not there', 
 });
 
 test('a cancelled load leaves the page as it was', async ({ page }) => {
-  await open(page, '#/model', { loadMs: 200 });
+  await open(page, '#/model', { loadMs: 2000 });
   await page.getByRole('button', { name: /^Load SmolLM2/ }).click();
   const progress = page.getByRole('progressbar', { name: /^Loading/ });
   await expect(progress).toBeVisible();

@@ -21,6 +21,8 @@ export interface FakeOptions {
   contextChars?: number;
   /** Milliseconds for each tenth of a file. */
   loadMs?: number;
+  /** A file whose load goes on until it is cancelled. */
+  holdLoad?: string;
   /** Training step before which the engine fails, and the code it fails with. */
   failAt?: number;
   failCode?: string;
@@ -98,7 +100,7 @@ export class Model {
     }
     for (let i = 0; i <= 10; i++) {
       o.onProgress?.({ status: i === 0 ? 'download' : i === 10 ? 'done' : 'progress', file: name, loaded: (total * i) / 10, total });
-      await sleep(options.loadMs ?? 5, o.signal ?? undefined);
+      await sleep(name.replace(/\.gguf$/, '') === options.holdLoad ? 60_000 : options.loadMs ?? 5, o.signal ?? undefined);
     }
     return new Model(name, total, sha256);
   }

@@ -51,9 +51,9 @@ test('pause, ask meanwhile, resume, finish early', async ({ page }) => {
   await loadModel(page);
   await rank(page);
   await go(page, 'Learn');
-  await page.getByRole('textbox', { name: 'num_train_epochs' }).fill('100');
+  await page.getByRole('textbox', { name: 'num_train_epochs' }).fill('500');
   await learn(page).click();
-  await expect(page.locator('.stats')).toContainText('/ 200');
+  await expect(page.locator('.stats')).toContainText('/ 1000');
   await go(page, 'Chat');
   await expect(page.getByPlaceholder('The model is learning; pause it to ask something')).toBeVisible();
   await expect(page.getByRole('button', { name: 'Ask', exact: true })).toBeDisabled();
@@ -92,7 +92,7 @@ test('cancelling puts everything back', async ({ page }) => {
 });
 
 test('a run interrupted by a reload goes on from its checkpoint', async ({ page }) => {
-  await open(page, '', { stepMs: 50 });
+  await open(page, '', { stepMs: 150 });
   await loadModel(page);
   await rank(page);
   await go(page, 'Learn');

@@ -18,7 +18,7 @@ test('n answers stream side by side', async ({ page }) => {
 });
 
 test('pieces appear while the answers are being written, and stopping keeps them', async ({ page }) => {
-  await open(page, '', { pieceMs: 60 });
+  await open(page, '', { pieceMs: 250 });
   await loadModel(page);
   await page.getByRole('textbox', { name: 'Your question' }).fill('Slowly, please');
   await page.keyboard.press('Enter');

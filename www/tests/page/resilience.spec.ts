@@ -151,7 +151,7 @@ for (const code of ['device-lost', 'worker-failed', 'internal'] as const) {
 // ---- replacing a model
 
 test('a load that fails or is cancelled leaves the model in use', async ({ page }) => {
-  await open(page, '', { loadMs: 20 });
+  await open(page, '', { holdLoad: 'other' });
   await loadModel(page);
   await go(page, 'Model');
   await page.locator('.file-input').first().setInputFiles({ name: 'broken.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('JPEG') });
@@ -258,7 +258,7 @@ test('without room the model is used but not kept, and the page says so', async 
 // ---- a full disk at the end of a run
 
 test('an adapter that finds no room keeps its checkpoint, and the tab, until it is saved', async ({ page, context }) => {
-  await readyToLearn(page, { stepMs: 150 }, 10);
+  await readyToLearn(page, { stepMs: 250 }, 10);
   await learn(page).click();
   await expect(page.locator('.stats dd').first()).toHaveText(/^([5-9]|1\d) \/ 20$/);
   await page.waitForTimeout(200);
@@ -287,7 +287,7 @@ test('an adapter that finds no room keeps its checkpoint, and the tab, until it 
 });
 
 test('without saving it, a reload finds the checkpoint', async ({ page, context }) => {
-  await readyToLearn(page, { stepMs: 150 }, 10);
+  await readyToLearn(page, { stepMs: 250 }, 10);
   await learn(page).click();
   await expect(page.locator('.stats dd').first()).toHaveText(/^([5-9]|1\d) \/ 20$/);
   await page.waitForTimeout(200);
@@ -493,10 +493,10 @@ test('while one tab writes, the other does not lose its own unsaved edits', asyn
 });
 
 test('a second tab leaves a run alone, watches it, and may learn when it has ended', async ({ page, context }) => {
-  await readyToLearn(page, { stepMs: 60 }, 100);
+  await readyToLearn(page, { stepMs: 60 }, 500);
   await learn(page).click();
-  await expect(page.locator('.stats')).toContainText('/ 200');
-  await expect(page.locator('.stats dd').first()).toHaveText(/^([5-9]|\d\d) \/ 200$/);
+  await expect(page.locator('.stats')).toContainText('/ 1000');
+  await expect(page.locator('.stats dd').first()).toHaveText(/^([5-9]|\d\d+) \/ 1000$/);
   const other = await context.newPage();
   await open(other, '#/learn');
   await expect(other.getByText('This run goes on in another tab')).toBeVisible();
@@ -514,9 +514,9 @@ test('a second tab leaves a run alone, watches it, and may learn when it has end
 });
 
 test('a tab that is closed in the middle of a run leaves it to the other', async ({ page, context }) => {
-  await readyToLearn(page, { stepMs: 40 }, 200);
+  await readyToLearn(page, { stepMs: 60 }, 500);
   await learn(page).click();
-  await expect(page.locator('.stats dd').first()).toHaveText(/^([5-9]|\d\d) \/ 400$/);
+  await expect(page.locator('.stats dd').first()).toHaveText(/^([5-9]|\d\d+) \/ 1000$/);
   await page.waitForTimeout(300);
   const other = await context.newPage();
   await open(other, '#/learn');
