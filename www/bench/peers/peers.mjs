@@ -4,7 +4,7 @@
 // PEERS=ours,wllama,…    only engines whose name begins so            PEERS_WORK=prefill,decode,gpt,matmul   only this work
 // PEERS_ROUNDS (3), PEERS_PROMPT (128 tokens), PEERS_TOKENS (64)      sizes
 // FLEDGLING_ONNX=DIR     weights for transformers.js, as Hugging Face lays them out (config.json, tokenizer.json, onnx/model_q4.onnx, …): no
-//                        package of a registry carries them, so without this its cells are empty
+//                        package of a registry carries them, so without this its cells are empty; to_onnx.py makes them from the GGUF
 // FLEDGLING_WEBGPU=native   the GPU at hand in place of SwiftShader
 // CHROME=FILE, ADAPTER_LABEL=TEXT   another browser, and what its adapter is to be called where it calls itself something else
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
@@ -30,7 +30,7 @@ const PATIENCE = 90_000;
 const UNITS = { prefill: 'tok/s', decode: 'tok/s', gpt: 'ms', matmul: 'GFLOP/s' };
 const LESS_IS_BETTER = new Set(['gpt']);
 /** Why an engine cannot do its work here; undefined where it can. */
-const noOnnx = () => (onnx ? undefined : 'no registry package carries its ONNX weights (FLEDGLING_ONNX=<folder> gives them)');
+const noOnnx = () => (onnx ? undefined : 'no registry package carries its ONNX weights (www/bench/peers/to_onnx.py makes them, FLEDGLING_ONNX=<folder> gives them)');
 const ANSWERS = ['prefill', 'decode'];
 const ENGINES = [
   { name: 'ours, WebGPU', page: 'ours', query: 'device=gpu', on: 'webgpu', works: [...ANSWERS, 'gpt', 'matmul'] },
