@@ -1,7 +1,7 @@
 # fledgling: `make help` lists what there is. The work is done by scripts/, which also run by themselves.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup model wasm package page demo serve check test bench bench-gpu bench-peers fmt clean ci
+.PHONY: help setup model wasm package page demo serve check test bench bench-gpu bench-peers parity fmt clean ci
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: ## every suite: native, browser, package, page
 
 bench: ## speed and sizes, natively and in headless Chromium: a table, then one line of JSON
 	@scripts/bench.sh
+
+parity: ## the real model against its oracle with every kernel variant, forced one by one (half an hour and more)
+	@scripts/parity.sh
 
 bench-gpu: ## on a machine with a real GPU: peaks, matmul, SmolLM2, a 3B model, LoRA against PyTorch; one line of JSON
 	@scripts/bench-gpu.sh

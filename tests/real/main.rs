@@ -12,7 +12,7 @@ use fledgling::Result;
 use fledgling::cpu::{Cpu, CpuOptions};
 use fledgling::formats::Container;
 use fledgling::generate::{FinishReason, GenerateOptions, Generator};
-use fledgling::gpu::Gpu;
+use fledgling::gpu::{Gpu, GpuOptions};
 use fledgling::graph::Exec;
 use fledgling::models::{AdapterChoice, LoadOptions, LoadedModel, load_path};
 use serde_json::Value;
@@ -27,9 +27,13 @@ fn model_path() -> PathBuf {
     path
 }
 
-/// Both executors: the GPU at hand, and the processor.
-async fn devices() -> Result<[Exec; 2]> {
-    Ok([Exec::Gpu(Gpu::new().await?), Exec::Cpu(Cpu::new(CpuOptions::default()))])
+/// Both executors: the GPU at hand, and the processor. With FLEDGLING_KERNELS (`class=variant,…`) the GPU alone, with these kernels
+/// (`scripts/parity.sh` goes through all of them).
+async fn devices() -> Result<Vec<Exec>> {
+    if let Ok(kernels) = std::env::var("FLEDGLING_KERNELS") {
+        return Ok(vec![Exec::Gpu(Gpu::with(&GpuOptions { kernels: Some(kernels), ..GpuOptions::default() }).await?)]);
+    }
+    Ok(vec![Exec::Gpu(Gpu::new().await?), Exec::Cpu(Cpu::new(CpuOptions::default()))])
 }
 
 async fn load(exec: &Exec) -> Result<Rc<LoadedModel>> {

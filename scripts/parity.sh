@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# The real model against its oracle with every kernel variant, forced one by one: log-likelihoods, logits, greedy tokens and chat answer; where
+# the backward pass has the variant too, ten LoRA steps and their first gradients. Half an hour and more on a software adapter, for which most
+# of these forms are not meant; `make test` has the chosen ones.
+#   scripts/parity.sh [class=variant …]
+. "$(dirname "$0")/env.sh"
+export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}
+
+# What it forces, and the test that meets it.
+answers=smollm2_is_the_oracles learns=ten_lora_steps
+forms="
+linear.m1=reg8x8 $answers
+linear.m1=block8 $answers
+linear.m1=block16 $answers
+linear.m1=vec $answers
+linear.m1=vecsub $answers
+linear_norm=apart $answers
+linear.big=reg4x4 $learns
+linear.big=tile $answers
+linear_dx=reg4 $learns
+linear_dx=tile $learns
+rows=group $learns
+attention=rows1x8 $learns
+attention=tile $learns
+attention=query $answers
+attention_small=rows8x8 $answers
+attention_small=query $answers
+attention_dq=rows1x8 $learns
+attention_dq=tile $learns
+attention_dkv=rows8x1 $learns
+attention_dkv=tile $learns
+"
+log=target/test-logs/parity.log
+mkdir -p target/test-logs
+failed=()
+while read -r kernels test; do
+  [ -n "$kernels" ] || continue
+  if [ $# -gt 0 ] && [[ " $* " != *" $kernels "* ]]; then continue; fi
+  head1 "$kernels"
+  FLEDGLING_KERNELS=$kernels cargo test --quiet --test real -- --nocapture --exact "$test" "lora::$test" >"$log" 2>&1 || failed+=("$kernels")
+  grep -E 'largest|cosine|tokens agree|panicked|test result' "$log" || true
+done <<<"$forms"
+printf '\n'
+[ ${#failed[@]} = 0 ] || die "departs from the oracle with: ${failed[*]}"
+say "all of them agree with the oracle"
