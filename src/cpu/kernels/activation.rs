@@ -101,9 +101,19 @@ macro_rules! by_curve {
 /// Elements worth a piece of work.
 const LEAST: usize = 4096;
 
+/// Elements whose code stands in one piece: a browser makes the constants of a function anew in every round of a loop, at the price of the function.
+const ROUND: usize = 16;
+
 #[inline(always)]
 fn values<const FMA: bool, F: Function>(y: &mut [f32], x: &[f32]) {
-    for (y, x) in y.iter_mut().zip(x) {
+    let (y_all, y_rest) = y.as_chunks_mut::<ROUND>();
+    let (x_all, x_rest) = x.as_chunks::<ROUND>();
+    for (y, x) in y_all.iter_mut().zip(x_all) {
+        for i in 0..ROUND {
+            y[i] = F::value::<FMA>(x[i]);
+        }
+    }
+    for (y, x) in y_rest.iter_mut().zip(x_rest) {
         *y = F::value::<FMA>(*x);
     }
 }
@@ -122,7 +132,15 @@ pub fn forward(pool: &Pool, curve: Curve, y: &mut [f32], x: &[f32]) {
 
 #[inline(always)]
 fn slopes<const FMA: bool, F: Function>(dx: &mut [f32], x: &[f32], dy: &[f32], acc: bool) {
-    for ((dx, x), dy) in dx.iter_mut().zip(x).zip(dy) {
+    let (dx_all, dx_rest) = dx.as_chunks_mut::<ROUND>();
+    let (x_all, x_rest) = x.as_chunks::<ROUND>();
+    let (dy_all, dy_rest) = dy.as_chunks::<ROUND>();
+    for ((dx, x), dy) in dx_all.iter_mut().zip(x_all).zip(dy_all) {
+        for i in 0..ROUND {
+            put(&mut dx[i], dy[i] * F::both::<FMA>(x[i]).1, acc);
+        }
+    }
+    for ((dx, x), dy) in dx_rest.iter_mut().zip(x_rest).zip(dy_rest) {
         put(dx, dy * F::both::<FMA>(*x).1, acc);
     }
 }
