@@ -201,14 +201,16 @@ unsafe fn axpy_terms<V: Vector, const MR: usize, const NV: usize>(
 ) {
     unsafe {
         let wide = NV * V::LANES;
-        for _ in 0..n / UNROLLED {
-            for u in 0..UNROLLED {
+        // Registers that a tile of wide vectors fills do not last for several terms.
+        let unrolled = if V::LANES > 4 { 1 } else { UNROLLED };
+        for _ in 0..n / unrolled {
+            for u in 0..unrolled {
                 axpy_step(acc, &a, u * step, b.add(u * wide));
             }
-            advance(&mut a, UNROLLED * step);
-            b = b.add(UNROLLED * wide);
+            advance(&mut a, unrolled * step);
+            b = b.add(unrolled * wide);
         }
-        for u in 0..n % UNROLLED {
+        for u in 0..n % unrolled {
             axpy_step(acc, &a, u * step, b.add(u * wide));
         }
     }
@@ -329,7 +331,10 @@ unsafe fn axpy_body<V: Vector, const MR: usize, const NV: usize>(
             let depth = STRIPE.min(n - p0);
             let (factors, b, first) = (a.at(0, p0), b.add(p0 * ldb), first && p0 == 0);
             let mut a = factors;
-            if let Factors::Columns(from, ld) = a {
+            // Not for wide vectors: they meet a factor too seldom for it to be copied.
+            if let Factors::Columns(from, ld) = a
+                && V::LANES == 4
+            {
                 let to = room.add(PANELS);
                 let mut i = 0;
                 while i < m {
