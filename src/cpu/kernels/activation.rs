@@ -101,14 +101,21 @@ macro_rules! by_curve {
 /// Elements worth a piece of work.
 const LEAST: usize = 4096;
 
-/// Elements whose code stands in one piece: a browser makes the constants of a function anew in every round of a loop, at the price of the function.
+/// Elements whose code stands in one piece in a browser, which makes the constants of a function anew in every round of a loop, at the price of the
+/// function. Natively the compiler does better with plain loops.
 const ROUND: usize = 16;
+
+/// How many of `n` elements are worked on in such pieces.
+#[inline(always)]
+fn in_pieces(n: usize) -> usize {
+    if cfg!(target_arch = "wasm32") { n / ROUND * ROUND } else { 0 }
+}
 
 #[inline(always)]
 fn values<const FMA: bool, F: Function>(y: &mut [f32], x: &[f32]) {
-    let (y_all, y_rest) = y.as_chunks_mut::<ROUND>();
-    let (x_all, x_rest) = x.as_chunks::<ROUND>();
-    for (y, x) in y_all.iter_mut().zip(x_all) {
+    let (y, y_rest) = y.split_at_mut(in_pieces(y.len()));
+    let (x, x_rest) = x.split_at(y.len());
+    for (y, x) in y.as_chunks_mut::<ROUND>().0.iter_mut().zip(x.as_chunks::<ROUND>().0) {
         for i in 0..ROUND {
             y[i] = F::value::<FMA>(x[i]);
         }
@@ -132,10 +139,10 @@ pub fn forward(pool: &Pool, curve: Curve, y: &mut [f32], x: &[f32]) {
 
 #[inline(always)]
 fn slopes<const FMA: bool, F: Function>(dx: &mut [f32], x: &[f32], dy: &[f32], acc: bool) {
-    let (dx_all, dx_rest) = dx.as_chunks_mut::<ROUND>();
-    let (x_all, x_rest) = x.as_chunks::<ROUND>();
-    let (dy_all, dy_rest) = dy.as_chunks::<ROUND>();
-    for ((dx, x), dy) in dx_all.iter_mut().zip(x_all).zip(dy_all) {
+    let (dx, dx_rest) = dx.split_at_mut(in_pieces(dx.len()));
+    let (x, x_rest) = x.split_at(dx.len());
+    let (dy, dy_rest) = dy.split_at(dx.len());
+    for ((dx, x), dy) in dx.as_chunks_mut::<ROUND>().0.iter_mut().zip(x.as_chunks::<ROUND>().0).zip(dy.as_chunks::<ROUND>().0) {
         for i in 0..ROUND {
             put(&mut dx[i], dy[i] * F::both::<FMA>(x[i]).1, acc);
         }

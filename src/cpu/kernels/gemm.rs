@@ -390,7 +390,8 @@ unsafe fn dot_body<V: Vector, const MR: usize, const NR: usize>(
     room: *mut f32,
 ) {
     unsafe {
-        let tight = m >= TIGHT_FROM;
+        // Wide vectors gain nothing by it, and lose where W was copied once already.
+        let tight = m >= TIGHT_FROM && V::LANES == 4;
         let many = n / NR * NR;
         let whole = k / V::LANES;
         for j in (0..if tight { many } else { 0 }).step_by(NR) {
