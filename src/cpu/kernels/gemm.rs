@@ -269,6 +269,7 @@ macro_rules! rows_of {
 /// # Safety
 /// As [`axpy_tile`]; there is room for MR·n of them.
 #[inline(always)]
+#[allow(clippy::extra_unused_type_parameters)] // what `rows_of` gives
 unsafe fn pack_tile<V: Vector, const MR: usize, const _NV: usize>(n: usize, (from, ld): In, to: *mut f32) {
     unsafe {
         for p in 0..n {
@@ -527,8 +528,11 @@ pub fn dw(pool: &Pool, [m, n, k]: [usize; 3], dy: &[f32], x: &[f32], dw: &mut [f
         dw.fill(0.0);
     }
     let out = Shared::new(dw);
-    let (high, wide) = if alone(pool) { (4 * ROWS, 2 * WIDTH) } else { (ROWS, WIDTH) };
+    let wide = if alone(pool) { 2 * WIDTH } else { WIDTH };
     let across = k.div_ceil(wide);
+    // The more rows, the less often x is copied; some blocks for every thread.
+    let enough = |high: &usize| alone(pool) || n.div_ceil(*high) * across >= 4 * pool.threads();
+    let high = [4 * ROWS, 2 * ROWS].into_iter().find(enough).unwrap_or(ROWS);
     pool.run(n.div_ceil(high) * across, |task| {
         let (j0, c0) = (task / across * high, task % across * wide);
         let (rows, cols) = (high.min(n - j0), wide.min(k - c0));
