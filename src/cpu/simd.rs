@@ -115,3 +115,39 @@ macro_rules! simd_fn {
         }
     };
 }
+
+/// As [`simd_fn!`](crate::simd_fn) for an `#[inline(always)]` function whose first type parameter is a [`Vector`](crate::cpu::vector::Vector) and whose const
+/// parameters are the rows and columns (in registers) of the tile that fits the instruction set's register file.
+#[macro_export]
+macro_rules! simd_vec {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $body:ident) => {
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name($($arg: $ty),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma,f16c")]
+                #[allow(clippy::too_many_arguments)]
+                unsafe fn avx2($($arg: $ty),*) {
+                    // SAFETY: this function has the instructions.
+                    unsafe { $body::<std::arch::x86_64::__m256, 3, 4>($($arg),*) }
+                }
+                #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+                #[allow(clippy::too_many_arguments)]
+                unsafe fn avx512($($arg: $ty),*) {
+                    // SAFETY: as above.
+                    unsafe { $body::<std::arch::x86_64::__m512, 6, 4>($($arg),*) }
+                }
+                match $crate::cpu::simd::level() {
+                    // SAFETY: the level says that the processor has these instructions.
+                    $crate::cpu::simd::Level::Avx512 => return unsafe { avx512($($arg),*) },
+                    // SAFETY: as above.
+                    $crate::cpu::simd::Level::Avx2 => return unsafe { avx2($($arg),*) },
+                    $crate::cpu::simd::Level::Base => {}
+                }
+            }
+            // SAFETY: the base is always there.
+            unsafe { $body::<$crate::cpu::vector::Base, { $crate::cpu::vector::BASE_ROWS }, 4>($($arg),*) }
+        }
+    };
+}

@@ -45,6 +45,11 @@ pub unsafe trait Vector: Copy {
     /// # Safety
     /// See the trait.
     unsafe fn sum(self) -> f32;
+    /// [`Vector::sum`] of four registers, the same bits at a third of the instructions.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn sums(four: [Self; 4]) -> Base;
     /// # Safety
     /// See the trait.
     unsafe fn mul(self, b: Self) -> Self;
@@ -90,6 +95,24 @@ mod imp {
         out
     }
 
+    /// The upper half added to the lower one.
+    ///
+    /// # Safety
+    /// The processor has AVX.
+    #[inline(always)]
+    unsafe fn folded(v: __m256) -> __m128 {
+        unsafe { _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v)) }
+    }
+
+    /// As [`folded`].
+    ///
+    /// # Safety
+    /// The processor has AVX-512.
+    #[inline(always)]
+    unsafe fn folded_wide(v: __m512) -> __m256 {
+        unsafe { _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v)) }
+    }
+
     /// What every x86-64 processor has: four lanes, multiplication and addition apart.
     pub type Base = __m128;
 
@@ -121,6 +144,15 @@ mod imp {
             unsafe {
                 let s = _mm_add_ps(self, _mm_movehl_ps(self, self));
                 _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps::<1>(s, s)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn sums([a, b, c, d]: [Self; 4]) -> Base {
+            unsafe {
+                // Lanes 0 + 2 of both, then lanes 1 + 3.
+                let ab = _mm_add_ps(_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
+                let cd = _mm_add_ps(_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
+                _mm_add_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab))
             }
         }
         #[inline(always)]
@@ -199,7 +231,11 @@ mod imp {
         }
         #[inline(always)]
         unsafe fn sum(self) -> f32 {
-            unsafe { _mm_add_ps(_mm256_castps256_ps128(self), _mm256_extractf128_ps::<1>(self)).sum() }
+            unsafe { folded(self).sum() }
+        }
+        #[inline(always)]
+        unsafe fn sums([a, b, c, d]: [Self; 4]) -> Base {
+            unsafe { __m128::sums([folded(a), folded(b), folded(c), folded(d)]) }
         }
         #[inline(always)]
         unsafe fn mul(self, b: Self) -> Self {
@@ -266,7 +302,11 @@ mod imp {
         }
         #[inline(always)]
         unsafe fn sum(self) -> f32 {
-            unsafe { _mm256_add_ps(_mm512_castps512_ps256(self), _mm512_extractf32x8_ps::<1>(self)).sum() }
+            unsafe { folded_wide(self).sum() }
+        }
+        #[inline(always)]
+        unsafe fn sums([a, b, c, d]: [Self; 4]) -> Base {
+            unsafe { __m256::sums([folded_wide(a), folded_wide(b), folded_wide(c), folded_wide(d)]) }
         }
         #[inline(always)]
         unsafe fn mul(self, b: Self) -> Self {
@@ -341,6 +381,11 @@ mod imp {
         #[inline(always)]
         unsafe fn sum(self) -> f32 {
             unsafe { vaddvq_f32(self) }
+        }
+        #[inline(always)]
+        unsafe fn sums([a, b, c, d]: [Self; 4]) -> Base {
+            // Neighbours, then the two sums, as `vaddvq_f32` does.
+            unsafe { vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d)) }
         }
         #[inline(always)]
         unsafe fn mul(self, b: Self) -> Self {
@@ -432,6 +477,13 @@ mod imp {
             a + b
         }
         #[inline(always)]
+        unsafe fn sums([a, b, c, d]: [Self; 4]) -> Base {
+            // Lanes 0 + 2 of both, then lanes 1 + 3.
+            let ab = f32x4_add(i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b));
+            let cd = f32x4_add(i32x4_shuffle::<0, 4, 1, 5>(c, d), i32x4_shuffle::<2, 6, 3, 7>(c, d));
+            f32x4_add(i32x4_shuffle::<0, 1, 4, 5>(ab, cd), i32x4_shuffle::<2, 3, 6, 7>(ab, cd))
+        }
+        #[inline(always)]
         unsafe fn mul(self, b: Self) -> Self {
             f32x4_mul(self, b)
         }
@@ -510,6 +562,10 @@ mod imp {
             (self[0] + self[2]) + (self[1] + self[3])
         }
         #[inline(always)]
+        unsafe fn sums([a, b, c, d]: [Self; 4]) -> Base {
+            unsafe { [a.sum(), b.sum(), c.sum(), d.sum()] }
+        }
+        #[inline(always)]
         unsafe fn mul(self, b: Self) -> Self {
             std::array::from_fn(|i| self[i] * b[i])
         }
@@ -538,38 +594,6 @@ mod imp {
 
 pub use imp::Base;
 
-/// As [`simd_fn!`](crate::simd_fn) for an `#[inline(always)]` function whose first type parameter is a [`Vector`] and whose const
-/// parameters are the rows and columns (in registers) of the tile that fits the instruction set's register file.
-#[macro_export]
-macro_rules! simd_vec {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $body:ident) => {
-        $(#[$meta])*
-        #[allow(clippy::too_many_arguments)]
-        $vis fn $name($($arg: $ty),*) {
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2,fma,f16c")]
-                #[allow(clippy::too_many_arguments)]
-                unsafe fn avx2($($arg: $ty),*) {
-                    // SAFETY: this function has the instructions.
-                    unsafe { $body::<std::arch::x86_64::__m256, 3, 4>($($arg),*) }
-                }
-                #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
-                #[allow(clippy::too_many_arguments)]
-                unsafe fn avx512($($arg: $ty),*) {
-                    // SAFETY: as above.
-                    unsafe { $body::<std::arch::x86_64::__m512, 6, 4>($($arg),*) }
-                }
-                match $crate::cpu::simd::level() {
-                    // SAFETY: the level says that the processor has these instructions.
-                    $crate::cpu::simd::Level::Avx512 => return unsafe { avx512($($arg),*) },
-                    // SAFETY: as above.
-                    $crate::cpu::simd::Level::Avx2 => return unsafe { avx2($($arg),*) },
-                    $crate::cpu::simd::Level::Base => {}
-                }
-            }
-            // SAFETY: the base is always there.
-            unsafe { $body::<$crate::cpu::vector::Base, 3, 4>($($arg),*) }
-        }
-    };
-}
+/// Rows of a tile four registers wide at the base level: three where there are 32 registers; where there are 16 (a browser's compiler keeps one of
+/// them) and a product needs one before it is added, two.
+pub const BASE_ROWS: usize = if cfg!(target_arch = "aarch64") { 3 } else { 2 };

@@ -68,11 +68,14 @@ fn dq_body<const FMA: bool>(
     mul::<FMA, false>(b.ds, v, (stride, 1), b.b, n, dim, lanes);
     for (j, (p, ds)) in b.p[..n * lanes].chunks_exact(lanes).zip(b.ds.chunks_exact_mut(lanes)).enumerate() {
         let key = (first + j) as u32;
-        for at in (0..lanes).step_by(W) {
-            for w in at..at + W {
+        // W at a time, in one piece: see `activation`.
+        let queries = lse.as_chunks::<W>().0.iter().zip(delta.as_chunks::<W>().0);
+        let spans = sees.begin.as_chunks::<W>().0.iter().zip(sees.len.as_chunks::<W>().0);
+        for (((p, ds), (lse, delta)), (begin, len)) in p.as_chunks::<W>().0.iter().zip(ds.as_chunks_mut::<W>().0).zip(queries).zip(spans) {
+            for w in 0..W {
                 let weight = exp::<FMA>(p[w] - lse[w]);
                 let d = weight * (ds[w] - delta[w]);
-                ds[w] = if key.wrapping_sub(sees.begin[w]) < sees.len[w] { d } else { 0.0 };
+                ds[w] = if key.wrapping_sub(begin[w]) < len[w] { d } else { 0.0 };
             }
         }
     }
@@ -171,9 +174,10 @@ fn dkv_body<const FMA: bool>(
         let (lse, delta) = (lse[r * heads], delta[r * heads]);
         let (begin, end) = ranges[r];
         let (begin, len) = (begin as u32, (end - begin) as u32);
-        for at in (0..lanes).step_by(W) {
-            for w in at..at + W {
-                let seen = (key as u32 + w as u32).wrapping_sub(begin) < len;
+        for (at, (p, ds)) in p.as_chunks_mut::<W>().0.iter_mut().zip(ds.as_chunks_mut::<W>().0).enumerate() {
+            let key = (key + at * W) as u32;
+            for w in 0..W {
+                let seen = (key + w as u32).wrapping_sub(begin) < len;
                 let weight = exp::<FMA>(p[w] - lse);
                 let d = weight * (ds[w] - delta);
                 p[w] = if seen { weight } else { 0.0 };

@@ -1,7 +1,7 @@
 //! The low-rank products of LoRA (Hu et al. 2021): `y += s·h·Bᵀ` and its gradients. B is turned over into scratch memory first, so that the inner
 //! loops run along its rows, which are long, and not along the rank, which is not.
 
-use super::gemm::{Strided, axpys, dots};
+use super::gemm::{Factors, axpys, dots};
 use crate::cpu::pool::Shared;
 use crate::cpu::{Pool, scratch};
 
@@ -61,7 +61,7 @@ pub fn add(pool: &Pool, m: usize, (h, ldh): (&[f32], usize), b: &[f32], seg: &Se
         pool.rows(&mut y[..m * ldy], ldy, LEAST_ROWS, |first, y| {
             let n = y.len() / ldy;
             // SAFETY: inside h, whose rows are as many as y's.
-            let a = Strided { start: unsafe { h.as_ptr().add(first * ldh + seg.h_off) }, row: ldh, col: 1 };
+            let a = Factors::Rows(unsafe { h.as_ptr().add(first * ldh + seg.h_off) }, ldh);
             axpys([n, seg.r, rows], a, (turned.as_ptr(), rows), (y[seg.row0..].as_mut_ptr(), ldy), false);
         });
     });
@@ -98,7 +98,7 @@ pub fn db(pool: &Pool, m: usize, (dy, n): (&[f32], usize), (h, ldh): (&[f32], us
         let (j0, cols) = (task * WIDTH, WIDTH.min(rows - task * WIDTH));
         scratch::with(seg.r * WIDTH, |sums| {
             // SAFETY: inside h and dy, which have m rows.
-            let (a, from) = unsafe { (Strided { start: h.as_ptr().add(seg.h_off), row: 1, col: ldh }, dy.as_ptr().add(seg.row0 + j0)) };
+            let (a, from) = unsafe { (Factors::Columns(h.as_ptr().add(seg.h_off), ldh), dy.as_ptr().add(seg.row0 + j0)) };
             if m == 0 {
                 sums.fill(0.0);
             }
