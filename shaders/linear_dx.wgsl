@@ -4,7 +4,7 @@
 // ACC_A): both need dh and nothing of each other.
 // Grid: (⌈k/8⌉ / 32, da_rows + ⌈m/TM⌉).
 // Variants: {SCALAR,WT=F32|WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|ACC} {TM=1|TM=8}
-// Variants: {SCALAR,WT=F32|WT=F32|WT=Q4|WT=Q8} {|ACC} LORA {|ACC_A} TM=8
+// Variants: {SCALAR,WT=F32|WT=F32|WT=Q4|WT=Q8} {|ACC} LORA {|ACC_A} {TM=1|TM=8}
 struct Params { m: u32, n: u32, k: u32, ldy: u32, y0: u32, s_off: u32, r: u32, da_rows: u32 }
 @group(0) @binding(auto) var<uniform> p: Params;
 #include "common/weights.wgsl"

@@ -5,7 +5,7 @@
 // whose threads share the sum over m.
 // Grid: (⌈k/(16·TN)⌉, da_rows + ⌈m/(16·TM)⌉).
 // Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|ACC} {|DY4} {TM=4,TN=4|TM=8,TN=8}
-// Variants: {WT=F32|WT=Q4} DY4 {TM=2,TN=4|TM=8,TN=4}
+// Variants: {WT=F32|WT=Q4} DY4 {|LORA} {TM=2,TN=4|TM=8,TN=4}
 // Variants: {WT=F32|WT=Q4|WT=Q8} {|ACC} {|DY4} LORA {|ACC_A} {TM=4,TN=4|TM=8,TN=8}
 struct Params { m: u32, n: u32, k: u32, ldy: u32, y0: u32, s_off: u32, r: u32, da_rows: u32 }
 @group(0) @binding(auto) var<uniform> p: Params;

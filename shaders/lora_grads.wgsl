@@ -108,7 +108,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   let id = linear_group(wid, nwg);
   if (id < p.for_b) {
     grad_b(id % p.nseg, id / p.nseg * 16u, lid);
-  } else if (id - p.for_b < p.m * p.nseg) {
+  } else if (p.first == 0u && id - p.for_b < p.m * p.nseg) {
     grad_h((id - p.for_b) / p.nseg, (id - p.for_b) % p.nseg, lid);
   }
 }
@@ -165,7 +165,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   let id = linear_group(wid, nwg);
   if (id < p.for_b) {
     grad_b(id % p.nseg, id / p.nseg * 32u + lid);
-  } else {
+  } else if (p.first == 0u) {
     grad_h((id - p.for_b) * 32u + lid);
   }
 }

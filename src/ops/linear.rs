@@ -33,7 +33,7 @@ pub const MAX_SEGS: usize = 4;
 pub enum Low {
     /// It is an input: what is multiplied by A is not x itself (a dropout lies between).
     Given,
-    /// The op multiplies x by A, an input (R, K), and gives h as its second output. Its backward pass is two dispatches in place of four.
+    /// The op multiplies x by A, an input (R, K), and gives h as its second output. Its backward pass is two dispatches in place of five.
     Made,
 }
 

@@ -17,7 +17,7 @@ const WORK = {
 
 /** What a command prints last, as an object. */
 function last(command, args) {
-  const out = execFileSync(command, args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], maxBuffer: 1 << 24 });
+  const out = execFileSync(command, args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 1 << 24 });
   return JSON.parse(out.trim().split('\n').pop());
 }
 

@@ -45,7 +45,7 @@ export async function traceTasks(browser: Browser): Promise<() => Promise<{ cloc
 /** Milliseconds of `work` in a page on the machine whose 50 ms are meant: one of two cores of an AMD EPYC (2024), idle. */
 const REFERENCE_MS = 7;
 
-/** How many times as long as there a fixed piece of work takes here and now; at least 1. */
+/** How many times as long as there a fixed piece of work takes here and now; at least 1, at most 4: a machine slower than that says nothing. */
 export async function slowness(browser: Browser): Promise<number> {
   const page = await browser.newPage();
   const ms = await page.evaluate(() => {
@@ -61,7 +61,7 @@ export async function slowness(browser: Browser): Promise<number> {
     return times.sort((a, b) => a - b)[7]!;
   });
   await page.close();
-  return Math.max(1, ms / REFERENCE_MS);
+  return Math.min(4, Math.max(1, ms / REFERENCE_MS));
 }
 
 /**
