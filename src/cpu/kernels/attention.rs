@@ -340,13 +340,13 @@ fn queries(a: &Attend<'_>, first: usize, q: &[f32], kv: Keys<'_>, o: &mut [f32],
                 for part in 0..2 {
                     let sees = Sees::new(lanes, n, |r| a.range(first + (r0 + r) / share, part));
                     for (j, z) in sees.blocks() {
-                        let (at, n) = ((base + j) * stride + head * dim, z - j);
+                        let (at, keys) = ((base + j) * stride + head * dim, z - j);
                         match kv {
-                            Keys::F32(k, v) => advance(&mut block, &k[at..], &v[at..], stride, dim, j, n, &sees),
+                            Keys::F32(k, v) => advance(&mut block, &k[at..], &v[at..], stride, dim, j, keys, &sees),
                             Keys::F16(k, v) => {
-                                widen(&mut wide_k[..n * dim], &k[at..], dim, stride);
-                                widen(&mut wide_v[..n * dim], &v[at..], dim, stride);
-                                advance(&mut block, wide_k, wide_v, dim, dim, j, n, &sees);
+                                widen(&mut wide_k[..keys * dim], &k[at..], dim, stride);
+                                widen(&mut wide_v[..keys * dim], &v[at..], dim, stride);
+                                advance(&mut block, wide_k, wide_v, dim, dim, j, keys, &sees);
                             }
                         }
                     }
@@ -426,8 +426,8 @@ fn heads_body<const FMA: bool>(job: &Few, q: &[f32], k: &[impl Stored], v: &[imp
 #[inline(always)]
 fn wide(from: &[impl Stored; W]) -> [f32; W] {
     let mut out = [0.0; W];
-    for w in 0..W {
-        out[w] = from[w].get();
+    for (y, x) in out.iter_mut().zip(from) {
+        *y = x.get();
     }
     out
 }

@@ -43,12 +43,12 @@ impl Stored for f16 {
 fn nearest(v: f32) -> f16 {
     let bits = v.to_bits();
     let a = bits & 0x7fff_ffff;
-    let normal = (a.wrapping_add(0xfff + (a >> 13 & 1)).wrapping_sub(0x3800_0000)) >> 13;
+    let normal = a.wrapping_add(0xfff + ((a >> 13) & 1)).wrapping_sub(0x3800_0000) >> 13;
     // Below 2⁻¹⁴ halves are multiples of 2⁻²⁴, and so are the floats from ½ to 1.
     let small = (f32::from_bits(a) + 0.5).to_bits().wrapping_sub(0x3f00_0000);
     let h = if a < 0x3880_0000 { small } else { normal };
     let h = if a >= 0x477f_f000 { 0x7e00 } else { h };
-    f16::from_bits((h | bits >> 16 & 0x8000) as u16)
+    f16::from_bits((h | ((bits >> 16) & 0x8000)) as u16)
 }
 
 #[inline(always)]
