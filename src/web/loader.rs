@@ -9,6 +9,7 @@ use super::convert::{from_js, js_error};
 use super::model::{WasmModel, future};
 use crate::gpu::GpuOptions;
 use crate::models::{LoadOptions, ModelLoader};
+use crate::nn::KvCacheDtype;
 use crate::ops::device::{self, Chosen, DeviceOptions};
 use crate::{Error, Result};
 
@@ -61,7 +62,7 @@ impl WasmLoader {
                 Some(n) if n >= 1.0 && n <= f64::from(1u32 << 26) => Some(n as usize),
                 Some(n) => return Err(Error::config("contextLength", format!("expected a whole number of tokens, found {n}"))),
             };
-            let kv_cache_dtype = options.kv_cache_dtype.as_deref().unwrap_or("f32").parse()?;
+            let kv_cache_dtype: KvCacheDtype = options.kv_cache_dtype.as_deref().unwrap_or("f32").parse()?;
             let device = DeviceOptions {
                 device: options.device.as_deref().unwrap_or("auto").parse()?,
                 gpu: GpuOptions { kernels: options.kernels.clone(), ..GpuOptions::default() },

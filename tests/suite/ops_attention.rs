@@ -1,10 +1,11 @@
 //! attention: every kind of mask as spans, grouped heads, odd widths, the cache, gradients.
 
 use crate::fixture;
-use crate::harness::gpu;
-use crate::opcase::{In, Rng, check, frozen, halves, ints, rand};
+use crate::harness::{cpu, gpu, other_form};
+use crate::opcase::{In, Rng, check, frozen, halves, ints, rand, run};
+use fledgling::Result;
 use fledgling::gpu::Gpu;
-use fledgling::graph::{Desc, Tape};
+use fledgling::graph::{Desc, Exec, StepParams, Tape, Val};
 use fledgling::ops::attention::{Attention, AttentionCached};
 use fledgling::tensor::DType;
 
@@ -191,6 +192,28 @@ fl_test!(
 
     async fn attention_cached_halves() {
         cached(&gpu().await, DType::F16).await;
+    }
+
+    /// What a half could not hold is NaN in the cache: whoever sees it gets no number, and nobody else is touched.
+    async fn an_overflow_in_the_cache_is_seen() -> Result<()> {
+        let (dim, slots) = (8, 24);
+        for rows in [3usize, 20] {
+            let mut rng = Rng(31);
+            let mut cache = halves(&mut rng, &[2, slots, dim], 1.0);
+            // A key in slot 2, which rows from 2 on see.
+            cache.bytes.as_mut().expect("halves")[2 * 2 * dim..][..2].copy_from_slice(&0x7e00u16.to_le_bytes());
+            let spans: Vec<u32> = (0..rows as u32).flat_map(|m| [u32::MAX, 0, 0, m + 1]).collect();
+            let ins = [frozen(&mut rng, &[rows, 2 * dim], 1.0), cache, ints(&[rows, 4], &spans)];
+            let op = AttentionCached { heads: 2, kv_heads: 1, dim, scale: 0.3 };
+            for exec in [Exec::Gpu(gpu().await), Exec::Gpu(other_form().await), cpu()] {
+                let got = run(&exec, &ins, None, false, &StepParams::default(), &|t: &mut Tape, v: &[Val]| t.push(op, v)).await?;
+                for (row, o) in got.outputs[0].chunks(2 * dim).enumerate() {
+                    let numbers = o.iter().filter(|v| v.is_finite()).count();
+                    assert_eq!(numbers, if row < 2 { 2 * dim } else { 0 }, "row {row} of {rows} on {}: {o:?}", exec.info().name);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The masks of the fixture, made into spans as `tests/oracle/README.md` words them.
