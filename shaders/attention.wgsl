@@ -5,7 +5,7 @@
 // A tile of QB·KB scores is in registers; the sums are kept in o: registers that live through a loop are slow on the software
 // adapters this is for, and the kernel is the same for every head width.
 // Grid: ⌈t·G / (WG·QB)⌉ workgroups per (batch row, key head), folded into (x, y). Overwrites.
-// Variants: {|CACHED} {|SCALAR} {WG=8|WG=32} {QB=1,KB=8|QB=8,KB=8}
+// Variants: {|CACHED|CACHED,KV=F16} {|SCALAR} {WG=8|WG=32} {QB=1,KB=8|QB=8,KB=8}
 #include "common/attention_io.wgsl"
 #include "common/attention_kv.wgsl"
 @group(0) @binding(auto) var<storage, read_write> o: array<T>;     // (batch, t, heads, dim)

@@ -3,7 +3,7 @@
 // keys are under way at a time: with so few threads it is their latency that takes the time.
 // The sums of a thread live in registers; they are added across threads at the end. p.dim (in fours) must not exceed 128.
 // Grid: queries × heads workgroups, folded. Overwrites o.
-// Variants: {|CACHED}
+// Variants: {|CACHED|CACHED,KV=F16}
 #include "common/attention_io.wgsl"
 #include "common/attention_kv.wgsl"
 @group(0) @binding(auto) var<storage, read_write> o: array<T>;     // (batch, t, heads, dim)

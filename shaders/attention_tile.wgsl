@@ -1,7 +1,7 @@
 // Attention of real GPUs for many queries. See attention.wgsl for what is computed and common/attention_tile.wgsl for how: a workgroup owns
 // 32 rows (queries × the heads of one key head) and walks over the keys that any of them sees, 32 at a time.
 // Grid: ⌈t·G / 32⌉ workgroups per (batch row, key head), folded. Overwrites.
-// Variants: {|CACHED} {UNITS=8,EACH=2|UNITS=16,EACH=4|UNITS=32,EACH=8}
+// Variants: {|CACHED|CACHED,KV=F16} {UNITS=8,EACH=2|UNITS=16,EACH=4|UNITS=32,EACH=8}
 #include "common/attention_io.wgsl"
 #include "common/attention_kv.wgsl"
 @group(0) @binding(auto) var<storage, read_write> o: array<T>;     // (batch, t, heads, dim)

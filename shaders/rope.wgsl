@@ -2,9 +2,9 @@
 //   (y[a], y[b]) = mscale · (x[a]·cos − x[b]·sin, x[b]·cos + x[a]·sin),  angle = position · inv_freq[i]
 // Pair i is (i, i + rotary/2), or (2i, 2i + 1) when interleaved; channels from rotary on, and all of v, are copied.
 // Input: FUSED = one row (q heads, k heads, v heads), otherwise three tensors. Output: three tensors, or with CACHE q and row
-// slots[row] of a cache (plane 0: k, plane 1: v); a slot outside the cache is not written.
+// slots[row] of a cache (plane 0: k, plane 1: v); a slot outside the cache is not written. With KV=F16 the cache holds halves, two in a word.
 // Grid: one thread per (row, pair or single channel), folded into (x, y); z splits the heads. Overwrites.
-// Variants: {FUSED|} {CACHE|}
+// Variants: {FUSED|} {CACHE|CACHE,KV=F16|}
 #include "common/rope_io.wgsl"
 #if FUSED
 @group(0) @binding(auto) var<storage, read> qkv: array<f32>;            // (rows, heads + 2·kv_heads, dim)
@@ -17,8 +17,27 @@
 @group(0) @binding(auto) var<storage, read> slots: array<u32>;          // (rows)
 #endif
 @group(0) @binding(auto) var<storage, read_write> q: array<f32>;        // (rows, heads, dim)
-#if CACHE
+#if CACHE && KV == F16
+@group(0) @binding(auto) var<storage, read_write> cache: array<atomic<u32>>; // (2, slots, kv_heads·dim / 2)
+// The nearest half, of two equally near ones the even one; NaN for NaN and for what is too large. As in src/cpu/kernels/stored.rs: which way
+// pack2x16float rounds is left to the adapter.
+fn nearest(v: f32) -> u32 {
+  let bits = bitcast<u32>(v);
+  let a = bits & 0x7fffffffu;
+  let normal = (a + 0xfffu + ((a >> 13u) & 1u) - 0x38000000u) >> 13u;
+  // Below 2⁻¹⁴ halves are multiples of 2⁻²⁴, and so are the floats from ½ to 1.
+  let small = bitcast<u32>(bitcast<f32>(a) + 0.5) - 0x3f000000u;
+  return select(select(normal, small, a < 0x38800000u), 0x7e00u, a >= 0x477ff000u) | ((bits >> 16u) & 0x8000u);
+}
+// A word's other half is another thread's.
+fn keep(at: u32, value: f32) {
+  let shift = (at & 1u) << 4u;
+  atomicAnd(&cache[at >> 1u], ~(0xffffu << shift));
+  atomicOr(&cache[at >> 1u], nearest(value) << shift);
+}
+#elif CACHE
 @group(0) @binding(auto) var<storage, read_write> cache: array<f32>;    // (2, slots, kv_heads, dim)
+fn keep(at: u32, value: f32) { cache[at] = value; }
 #else
 @group(0) @binding(auto) var<storage, read_write> k: array<f32>;        // (rows, kv_heads, dim)
 @group(0) @binding(auto) var<storage, read_write> v: array<f32>;        // (rows, kv_heads, dim)
@@ -42,7 +61,7 @@ fn store(row: u32, head: u32, c: u32, value: f32) {
   let own = head - p.heads - select(0u, p.kv_heads, is_v);
 #if CACHE
   let slot = slots[row];
-  if (slot < p.slots) { cache[select(0u, p.plane, is_v) + (slot * p.kv_heads + own) * p.dim + c] = value; }
+  if (slot < p.slots) { keep(select(0u, p.plane, is_v) + (slot * p.kv_heads + own) * p.dim + c, value); }
 #else
   let at = (row * p.kv_heads + own) * p.dim + c;
   if (is_v) { v[at] = value; } else { k[at] = value; }

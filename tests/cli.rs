@@ -142,6 +142,16 @@ fn seeds_reproduce() {
 }
 
 #[test]
+fn the_cache_may_hold_halves() {
+    let (whole, half) = (generate(&["--prompt-ids", "5,6,7"]), generate(&["--prompt-ids", "5,6,7", "--kv-cache-dtype", "f16"]));
+    assert_eq!(whole["token_ids"], half["token_ids"]);
+    assert_ne!(whole["logprobs"], half["logprobs"]);
+    for (a, b) in whole["logprobs"].as_array().unwrap().iter().zip(half["logprobs"].as_array().unwrap()) {
+        assert!((a.as_f64().unwrap() - b.as_f64().unwrap()).abs() < 1e-2, "{a} and {b}");
+    }
+}
+
+#[test]
 fn adapters_are_used() {
     let adapter = fixture("training/adapters/default");
     let tuned = generate(&["--prompt-ids", "5,6,7", "--adapter", &adapter]);
@@ -388,12 +398,13 @@ fn merge_adds_an_adapter() {
 #[test]
 fn usage_errors_are_2() {
     let model = gguf();
-    // clap's own: no prompt, two prompts, an unknown option, a device that is none.
+    // clap's own: no prompt, two prompts, an unknown option, a device and a type that are none.
     for args in [
         &["generate", "--model", &model][..],
         &["generate", "--model", &model, "--prompt", "a", "--prompt-ids", "1"],
         &["generate", "--model", &model, "--prompt", "a", "--frobnicate"],
         &["generate", "--model", &model, "--prompt", "a", "--device", "tpu"],
+        &["generate", "--model", &model, "--prompt", "a", "--kv-cache-dtype", "f8"],
         &["tune", "--method", "ppo"],
         &["fly"],
     ] {
@@ -469,7 +480,8 @@ fn bench_measures_what_is_asked_for() {
     let folder = temp("bench");
     let (out, html) = (folder.join("a.json").display().to_string(), folder.join("a.html").display().to_string());
     let sizes = ["--prompt-length", "8", "--new-tokens", "3", "--lora-batch", "2", "--lora-length", "8", "--matmul", "32"];
-    let args = ["bench", "--random", "tiny", "--only", "prefill,decode,lora,matmul", "--out", &out, "--html", &html];
+    let args =
+        ["bench", "--random", "tiny", "--only", "prefill,decode,lora,matmul", "--kv-cache-dtype", "f16", "--out", &out, "--html", &html];
     let printed = ok(&[&args[..], &sizes].concat());
     let last = printed.trim_end().lines().last().expect("a last line");
     let all = parse(last);
@@ -481,6 +493,7 @@ fn bench_measures_what_is_asked_for() {
         assert!(all[key].is_null(), "{key} was not asked for");
     }
     assert_eq!((&all["adapter"].is_string(), &all["lora_batch"], &all["allocations_per_lora_step"]), (&true, &json!(2), &json!(0.0)));
+    assert_eq!(all["kv_cache_dtype"], "F16");
     for part in ["prefill", "decode", "lora"] {
         let p = &all["profile"][part];
         let count: u64 = p["kernels"].as_array().expect("a list").iter().map(|k| k["count"].as_u64().unwrap()).sum();

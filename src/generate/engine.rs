@@ -95,7 +95,7 @@ impl Engine {
 
     /// Slots that one binding of the device can hold.
     pub fn most_slots(&self) -> usize {
-        KvCache::most_slots(&self.exec, self.loaded.model.config().kv_width())
+        KvCache::most_slots(&self.exec, self.loaded.model.config().kv_width(), self.loaded.kv_cache_dtype)
     }
 
     /// Bytes of the cache.
@@ -171,7 +171,7 @@ impl Engine {
         let model = &self.loaded.model;
         let new = match &self.cache {
             Some(old) => old.resized(model.exec(), slots, moves)?,
-            None => model.cache(slots)?,
+            None => model.cache(slots, self.loaded.kv_cache_dtype)?,
         };
         self.exec.check()?;
         self.cache = Some(new);

@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use half::f16;
+
 use super::{Desc, HostIo, Op, StepParams};
 use crate::Result;
 use crate::cpu::{Buf, Cpu, Pool, kernels::Packed};
@@ -24,7 +26,7 @@ pub(super) struct CpuNode {
     pub acc: Vec<bool>,
 }
 
-/// What an op sees when it runs on the processor. Values are row-major f32 or u32; weights are rows as files have them.
+/// What an op sees when it runs on the processor. Values are row-major f32 or u32 (a cache: or f16); weights are rows as files have them.
 ///
 /// The planner gives no output the memory of an input, so slices of both may be alive together. Outputs that are not `acc` hold what an
 /// earlier value left there: write all of it.
@@ -77,6 +79,14 @@ impl<'p> CpuIo<'p> {
     /// Input `i`.
     ///
     /// # Panics
+    /// When it is no f16 value.
+    pub fn f16(&self, i: usize) -> &'p [f16] {
+        self.slice(i, DType::F16)
+    }
+
+    /// Input `i`.
+    ///
+    /// # Panics
     /// When it is no u32 value.
     pub fn u32(&self, i: usize) -> &'p [u32] {
         self.slice(i, DType::U32)
@@ -103,6 +113,14 @@ impl<'p> CpuIo<'p> {
     /// When it is no f32 value or was taken before.
     pub fn out(&self, i: usize) -> &'p mut [f32] {
         self.take(i, DType::F32)
+    }
+
+    /// Output `i`; each can be taken once.
+    ///
+    /// # Panics
+    /// When it is no f16 value or was taken before.
+    pub fn out_f16(&self, i: usize) -> &'p mut [f16] {
+        self.take(i, DType::F16)
     }
 
     /// Output `i`; each can be taken once.

@@ -3,7 +3,7 @@
 use super::Config;
 use super::names::Names;
 use crate::graph::Desc;
-use crate::nn::{Attention, Embedding, Linear, Mlp, Norm, ParamId, ParamSpec, Part, PartSpec, Projections, Up};
+use crate::nn::{Attention, Embedding, KvCacheDtype, Linear, Mlp, Norm, ParamId, ParamSpec, Part, PartSpec, Projections, Up};
 use crate::tensor::DType;
 
 /// One Transformer block.
@@ -32,6 +32,7 @@ pub struct Blueprint {
 pub struct Footprint {
     pub parameters: u64,
     pub weight_bytes: u64,
+    /// With a cache of f32.
     pub kv_bytes_per_token: u64,
 }
 
@@ -175,7 +176,7 @@ impl Blueprint {
         Footprint {
             parameters: self.specs.iter().map(|s| desc(s).len() as u64).sum(),
             weight_bytes: self.specs.iter().map(|s| desc(s).gpu_bytes()).sum(),
-            kv_bytes_per_token: config.kv_bytes_per_token(),
+            kv_bytes_per_token: config.kv_bytes_per_token(KvCacheDtype::F32),
         }
     }
 }

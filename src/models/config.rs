@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::rope::{Rope, RopeScaling, longrope_mscale, yarn_mscale};
 use crate::formats::Container;
+use crate::nn::KvCacheDtype;
 use crate::ops::Act;
 use crate::{Error, Result};
 
@@ -349,8 +350,8 @@ impl Config {
     }
 
     /// Bytes of the key/value cache per token.
-    pub fn kv_bytes_per_token(&self) -> u64 {
-        (self.num_hidden_layers * 2 * self.kv_width() * 4) as u64
+    pub fn kv_bytes_per_token(&self, stored: KvCacheDtype) -> u64 {
+        (self.num_hidden_layers * 2 * self.kv_width() * stored.dtype().block_bytes()) as u64
     }
 
     /// True when some layer sees all keys.

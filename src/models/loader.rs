@@ -11,7 +11,7 @@ use super::names::{from_gguf, from_safetensors};
 use super::{Adapters, Blueprint, Config, Model};
 use crate::formats::{Container, ContainerKind, Event, StreamReader};
 use crate::graph::Exec;
-use crate::nn::transpose;
+use crate::nn::{KvCacheDtype, transpose};
 use crate::tensor::{DType, dequantize, quantize};
 use crate::tokenizer::{GgufVocab, Tokenizer};
 use crate::{Error, Result};
@@ -27,6 +27,8 @@ pub struct LoadOptions {
     pub name: Option<String>,
     /// Compute the SHA-256 of the (last) weight file.
     pub sha256: bool,
+    /// What generators keep keys and values as.
+    pub kv_cache_dtype: KvCacheDtype,
 }
 
 /// What is known of a loaded model.
@@ -57,6 +59,8 @@ pub struct LoadedModel {
     /// Why there is none although the files have one: where and what. Token ids can still be used.
     pub tokenizer_error: Option<(String, String)>,
     pub adapters: Rc<Adapters>,
+    /// What generators keep keys and values as.
+    pub kv_cache_dtype: KvCacheDtype,
     pub info: ModelInfo,
 }
 
@@ -71,7 +75,14 @@ impl LoadedModel {
         }
         let most = bytes.into_iter().max_by_key(|b| b.1).map_or("F32", |b| b.0).to_string();
         let info = info(&model, name.to_string(), context, 0, None, most);
-        LoadedModel { adapters: Rc::new(Adapters::new(model.clone())), tokenizer, tokenizer_error: None, info, model }
+        LoadedModel {
+            adapters: Rc::new(Adapters::new(model.clone())),
+            tokenizer,
+            tokenizer_error: None,
+            kv_cache_dtype: KvCacheDtype::default(),
+            info,
+            model,
+        }
     }
 
     /// The tokenizer.
@@ -276,7 +287,8 @@ impl ModelLoader {
         let model = Rc::new(model);
         let info = info(&model, name, context, state.file_bytes, state.sha256, most);
         let adapters = Rc::new(Adapters::new(model.clone()));
-        Ok(LoadedModel { adapters, tokenizer: tokenizer.map(Rc::new), tokenizer_error, info, model })
+        let kv_cache_dtype = state.options.kv_cache_dtype;
+        Ok(LoadedModel { adapters, tokenizer: tokenizer.map(Rc::new), tokenizer_error, kv_cache_dtype, info, model })
     }
 }
 

@@ -6,7 +6,7 @@ use super::Config;
 use super::blueprint::{Block, Blueprint};
 use super::names::Names;
 use crate::graph::{Exec, Tape, Tensor, Val};
-use crate::nn::{Embedding, Extra, Forward, Keys, KvCache, Linear, LoraSet, Norm, ParamStore, Part, RopeTable};
+use crate::nn::{Embedding, Extra, Forward, Keys, KvCache, KvCacheDtype, Linear, LoraSet, Norm, ParamStore, Part, RopeTable};
 use crate::ops::elementwise::Add;
 use crate::ops::head::LinearLogps;
 use crate::ops::loss::GatherLogps;
@@ -281,12 +281,12 @@ impl Model {
         Ok(tape.push(LinearLogps::on(self.exec(), saved), &[hidden, head, targets])?[0])
     }
 
-    /// An empty key/value cache.
+    /// An empty key/value cache of `capacity` tokens.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`].
-    pub fn cache(&self, capacity: usize) -> Result<KvCache> {
-        KvCache::new(self.exec(), self.config.num_hidden_layers, self.config.kv_width(), capacity)
+    /// [`Error::OutOfMemory`], [`Error::BadConfig`] (see [`KvCache::new`]).
+    pub fn cache(&self, capacity: usize, dtype: KvCacheDtype) -> Result<KvCache> {
+        KvCache::new(self.exec(), self.config.num_hidden_layers, self.config.kv_width(), capacity, dtype)
     }
 
     /// Adds an adapter's products to the weights: W ← W + scale·B·A, on the host, one linear at a time. Plain weights keep their type;

@@ -27,7 +27,7 @@ pub struct RopeTable {
 /// Where the keys of a pass are.
 #[derive(Clone, Copy)]
 pub enum Keys<'a> {
-    /// In a cache (2, S, Hkv·D): new ones go to `slots` (M), queries see `spans` (M, 4).
+    /// In a cache (2, S, Hkv·D) f32 or f16: new ones go to `slots` (M), queries see `spans` (M, 4).
     Cached { cache: &'a Tensor, slots: Val, spans: Val },
     /// In the pass itself, `batch` sequences: queries see `spans` (B·T, 2).
     Sequence { batch: usize, spans: Val },

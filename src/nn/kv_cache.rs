@@ -1,13 +1,49 @@
-//! Keys and values of what has been read so far: one (2, S, Hkv·D) f32 tensor per layer, keys in plane 0, values in plane 1.
+//! Keys and values of what has been read so far: one (2, S, Hkv·D) tensor per layer, keys in plane 0, values in plane 1.
 
-use crate::Result;
+use std::str::FromStr;
+
 use crate::graph::{Desc, Exec, Tensor, Transfer};
+use crate::tensor::DType;
+use crate::{Error, Result};
+
+/// `kv_cache_dtype: "f32" | "f16"`: what keys and values are stored as. Everything computed with them is f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KvCacheDtype {
+    /// Log-probabilities are PyTorch's to some five digits.
+    #[default]
+    F32,
+    /// Half the memory and half the bytes to read; keys and values keep eleven bits.
+    F16,
+}
+
+impl KvCacheDtype {
+    /// The type of the cache's tensors.
+    pub fn dtype(self) -> DType {
+        match self {
+            KvCacheDtype::F32 => DType::F32,
+            KvCacheDtype::F16 => DType::F16,
+        }
+    }
+}
+
+impl FromStr for KvCacheDtype {
+    type Err = Error;
+
+    fn from_str(s: &str) -> Result<KvCacheDtype> {
+        match s {
+            "f32" => Ok(KvCacheDtype::F32),
+            "f16" => Ok(KvCacheDtype::F16),
+            other => Err(Error::config("kv_cache_dtype", format!("expected f32 or f16, found {other:?}"))),
+        }
+    }
+}
 
 /// A cache of `capacity` slots per layer.
 pub struct KvCache {
     pub layers: Vec<Tensor>,
     capacity: usize,
     width: usize,
+    dtype: KvCacheDtype,
 }
 
 /// Slots `from..from + len` go to `to..`.
@@ -22,16 +58,19 @@ impl KvCache {
     /// An empty cache; `width` = Hkv·D.
     ///
     /// # Errors
-    /// [`crate::Error::OutOfMemory`].
-    pub fn new(exec: &Exec, layers: usize, width: usize, capacity: usize) -> Result<KvCache> {
-        let layers =
-            (0..layers).map(|i| Tensor::zeros(exec, &format!("kv.{i}"), Desc::f32(&[2, capacity, width]))).collect::<Result<Vec<_>>>()?;
-        Ok(KvCache { layers, capacity, width })
+    /// [`Error::OutOfMemory`]; [`Error::BadConfig`] for F16 where `width` is odd.
+    pub fn new(exec: &Exec, layers: usize, width: usize, capacity: usize, dtype: KvCacheDtype) -> Result<KvCache> {
+        if dtype == KvCacheDtype::F16 && !width.is_multiple_of(2) {
+            return Err(Error::config("kv_cache_dtype", format!("f16 wants an even number of channels of all key heads, not {width}")));
+        }
+        let desc = Desc { shape: vec![2, capacity, width], dtype: dtype.dtype() };
+        let layers = (0..layers).map(|i| Tensor::zeros(exec, &format!("kv.{i}"), desc.clone())).collect::<Result<Vec<_>>>()?;
+        Ok(KvCache { layers, capacity, width, dtype })
     }
 
     /// Most slots a cache of this width can have on a device: a layer's keys and values are one binding.
-    pub fn most_slots(exec: &Exec, width: usize) -> usize {
-        usize::try_from(exec.max_binding() / (2 * width.max(1) as u64 * 4)).unwrap_or(usize::MAX)
+    pub fn most_slots(exec: &Exec, width: usize, dtype: KvCacheDtype) -> usize {
+        usize::try_from(exec.max_binding() / (2 * slot_bytes(width.max(1), dtype))).unwrap_or(usize::MAX)
     }
 
     /// Slots per layer.
@@ -41,16 +80,16 @@ impl KvCache {
 
     /// Bytes on the GPU.
     pub fn bytes(&self) -> u64 {
-        (self.layers.len() * 2 * self.capacity * self.width * 4) as u64
+        (self.layers.len() * 2 * self.capacity) as u64 * slot_bytes(self.width, self.dtype)
     }
 
     /// A cache of another capacity with the given slots carried over on the device.
     ///
     /// # Errors
-    /// [`crate::Error::OutOfMemory`].
+    /// [`Error::OutOfMemory`].
     pub fn resized(&self, exec: &Exec, capacity: usize, moves: &[Move]) -> Result<KvCache> {
-        let new = KvCache::new(exec, self.layers.len(), self.width, capacity)?;
-        let row = (self.width * 4) as u64;
+        let new = KvCache::new(exec, self.layers.len(), self.width, capacity, self.dtype)?;
+        let row = slot_bytes(self.width, self.dtype);
         let mut copies = Vec::new();
         for (old, new) in self.layers.iter().zip(&new.layers) {
             for plane in 0..2 {
@@ -68,4 +107,9 @@ impl KvCache {
         exec.copy(&copies);
         Ok(new)
     }
+}
+
+/// Bytes of a slot's keys, or of its values.
+fn slot_bytes(width: usize, dtype: KvCacheDtype) -> u64 {
+    (width * dtype.dtype().block_bytes()) as u64
 }

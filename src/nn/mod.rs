@@ -11,7 +11,7 @@ mod params;
 
 pub use attention::{Attention, Keys, Projections, RopeTable};
 pub use embedding::Embedding;
-pub use kv_cache::{KvCache, Move};
+pub use kv_cache::{KvCache, KvCacheDtype, Move};
 pub use linear::{Extra, Linear, Part};
 pub use lora::{LoraLinear, LoraSet};
 pub use mlp::{Mlp, Up};

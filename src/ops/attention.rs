@@ -1,7 +1,7 @@
 //! Attention with grouped query heads over whatever keys each query sees: online softmax, scores never stored.
 
-use super::ROUNDS;
-use crate::cpu::kernels::attention::{Attend, Spans, forward};
+use super::{ROUNDS, kv};
+use crate::cpu::kernels::attention::{Attend, Keys, Spans, forward};
 use crate::cpu::kernels::attention_bwd::{self, Reads};
 use crate::cpu::scratch;
 use crate::gpu::{Buf, Gpu, KernelKey};
@@ -25,7 +25,7 @@ pub struct Attention {
     pub batch: usize,
 }
 
-/// Attention over a key/value cache. Inputs: q (M, H·D); cache (2, S, Hkv·D), plane 0 keys, plane 1 values; spans (M, 4) u32 =
+/// Attention over a key/value cache. Inputs: q (M, H·D); cache (2, S, Hkv·D) f32 or f16, plane 0 keys, plane 1 values; spans (M, 4) u32 =
 /// (prefix_len, own_base, begin, end): position t of `begin..end` lies in slot t when t < prefix_len, otherwise in slot
 /// own_base + t − prefix_len. So candidates that continue one prompt share its slots. Output: o (M, H·D). Not differentiable.
 #[derive(Clone, Copy, Debug)]
@@ -47,10 +47,15 @@ struct Sizes {
     /// Queries and keys per batch row.
     t: usize,
     s: usize,
-    cached: bool,
+    /// Type of the cache, where keys and values come from one.
+    cache: Option<DType>,
 }
 
 impl Sizes {
+    fn cached(&self) -> bool {
+        self.cache.is_some()
+    }
+
     fn check(&self, op: &str, q: &Desc, spans: &Desc, rows: usize) -> Result<()> {
         let Sizes { heads, kv_heads, dim, .. } = *self;
         if heads == 0 || kv_heads == 0 || dim == 0 || !heads.is_multiple_of(kv_heads) {
@@ -59,7 +64,7 @@ impl Sizes {
         if q.len() != rows * heads * dim || q.dtype != DType::F32 {
             return Err(Error::shape(op, format!("q is {:?}, expected ({rows}, {}) f32", q.shape, heads * dim)));
         }
-        let words = if self.cached { 4 } else { 2 };
+        let words = if self.cached() { 4 } else { 2 };
         if spans.len() != rows * words || spans.dtype != DType::U32 {
             return Err(Error::shape(op, format!("spans are {:?}, expected ({rows}, {words}) u32", spans.shape)));
         }
@@ -123,7 +128,7 @@ impl Sizes {
     /// For the kernels of the processor.
     fn attend<'a>(&self, spans: &'a [u32]) -> Attend<'a> {
         let Sizes { heads, kv_heads, dim, scale, t, s, .. } = *self;
-        Attend { heads, kv_heads, dim, scale, t, s, spans: if self.cached { Spans::Slots(spans) } else { Spans::Rows(spans) } }
+        Attend { heads, kv_heads, dim, scale, t, s, spans: if self.cached() { Spans::Slots(spans) } else { Spans::Rows(spans) } }
     }
 
     /// Multiplications and additions if every query saw every key.
@@ -131,37 +136,49 @@ impl Sizes {
         4.0 * self.batch as f64 * self.t as f64 * self.s as f64 * (self.heads * self.dim) as f64
     }
 
+    /// Bytes of q, o and all keys and values.
+    fn bytes(&self) -> f64 {
+        let queries = self.batch * self.t * self.heads * self.dim;
+        let keys = self.batch * self.s * self.kv_heads * self.dim;
+        (8 * queries + 2 * keys * self.cache.unwrap_or(DType::F32).block_bytes()) as f64
+    }
+
+    /// A kernel of the forward pass.
+    fn forward_key(&self, name: &'static str) -> KernelKey {
+        kv::key(KernelKey::new(name).flag("CACHED", self.cached()), self.cache.unwrap_or(DType::F32))
+    }
+
     fn forward(&self, cx: &mut Lower<'_>) -> Result<()> {
         // Keys and values are one buffer (the cache) or two.
-        let spans = if self.cached { 2 } else { 3 };
+        let spans = if self.cached() { 2 } else { 3 };
         let mut bufs = vec![cx.input(spans)];
         bufs.extend((0..spans).map(|i| cx.input(i)));
         bufs.extend((0..cx.outputs.len()).map(|i| cx.output(i)));
         let bufs: Vec<_> = bufs.iter().collect();
         if self.by_query(cx.gpu()) {
             let queries = self.batch * self.t * self.heads;
-            let key = KernelKey::new("attention_query").flag("CACHED", self.cached);
+            let key = self.forward_key("attention_query");
             cx.dispatch(key, &self.params(1, (0, self.rows())), &bufs, cx.gpu().grid(queries, 1));
-            cx.cost(self.flops(), 4.0 * (2 * cx.inputs[0].desc.len() + 2 * self.batch * self.s * self.kv_heads * self.dim) as f64);
+            cx.cost(self.flops(), self.bytes());
             return Ok(());
         }
         if !self.few() && self.tiled(cx.gpu(), "attention", 1) {
             let groups = self.rows().div_ceil(TILE);
-            let key = self.tile_key(KernelKey::new("attention_tile").flag("CACHED", self.cached));
+            let key = self.tile_key(self.forward_key("attention_tile"));
             cx.dispatch(key, &self.params(groups, (0, self.rows())), &bufs, self.grid(cx.gpu(), groups));
-            cx.cost(self.flops(), 4.0 * (2 * cx.inputs[0].desc.len() + 2 * self.batch * self.s * self.kv_heads * self.dim) as f64);
+            cx.cost(self.flops(), self.bytes());
             return Ok(());
         }
         let small = self.rows() <= 32;
         let (qb, kb) = tile(cx.gpu(), if small { "attention_small" } else { "attention" });
-        if !self.cached {
+        if !self.cached() {
             // Of a cache a query sees less than there is: whoever fills it keeps to `most_keys`.
             self.check_keys(cx.gpu(), "attention", (qb, kb))?;
         }
         let groups = self.rows().div_ceil(threads(cx.gpu()) * qb);
-        let key = self.key(cx.gpu(), KernelKey::new("attention").flag("CACHED", self.cached), (qb, kb));
+        let key = self.key(cx.gpu(), self.forward_key("attention"), (qb, kb));
         cx.dispatch(key, &self.params(groups, (0, self.rows())), &bufs, self.grid(cx.gpu(), groups));
-        cx.cost(self.flops(), 4.0 * (2 * cx.inputs[0].desc.len() + 2 * self.batch * self.s * self.kv_heads * self.dim) as f64);
+        cx.cost(self.flops(), self.bytes());
         Ok(())
     }
 
@@ -175,7 +192,7 @@ impl Sizes {
     /// Few queries. Those of a cache may be candidates, each with slots of its own: tiles would walk over what lies between them, too, which may
     /// never have been written. A prefill has at least sixteen rows.
     fn few(&self) -> bool {
-        self.t <= if self.cached { 15 } else { 8 }
+        self.t <= if self.cached() { 15 } else { 8 }
     }
 
     /// Tiles in workgroup memory, with `owned` of them that hold whole heads? So on real GPUs, for the usual widths of heads.
@@ -221,9 +238,9 @@ impl Sizes {
 
     /// Slots or keys of `row` that query `i` sees, as ranges.
     fn ranges(&self, spans: &[f64], i: usize) -> Vec<(usize, usize)> {
-        let at = |j: usize| spans[if self.cached { 4 } else { 2 } * i + j] as usize;
+        let at = |j: usize| spans[if self.cached() { 4 } else { 2 } * i + j] as usize;
         let clip = |a: usize, b: usize| (a.min(self.s), b.min(self.s));
-        if !self.cached {
+        if !self.cached() {
             return vec![clip(at(0), at(1))];
         }
         let (prefix, own, begin, end) = (at(0), at(1), at(2), at(3));
@@ -264,7 +281,7 @@ impl Sizes {
                         io.add(0, (i * self.heads + h) * self.dim + d, w * v[vat + d]);
                     }
                 }
-                if !self.cached {
+                if !self.cached() {
                     io.add(1, i * self.heads + h, lse);
                 }
             }
@@ -317,7 +334,7 @@ impl Attention {
         let Attention { heads, kv_heads, dim, scale, batch } = *self;
         let per = |n: usize, width: usize| n.checked_div(width * batch).unwrap_or(0);
         let (t, s) = (per(q.len(), heads * dim), per(k.len(), kv_heads * dim));
-        Sizes { heads, kv_heads, dim, scale, batch, t, s, cached: false }
+        Sizes { heads, kv_heads, dim, scale, batch, t, s, cache: None }
     }
 }
 
@@ -355,7 +372,7 @@ impl Op for Attention {
         let sizes = self.sizes(io.desc(0), io.desc(1));
         let stats = io.out(1);
         let (lse, _) = stats.split_at_mut(stats.len() / 2);
-        forward(io.pool(), &sizes.attend(io.u32(3)), io.f32(0), io.f32(1), io.f32(2), io.out(0), lse);
+        forward(io.pool(), &sizes.attend(io.u32(3)), io.f32(0), Keys::F32(io.f32(1), io.f32(2)), io.out(0), lse);
         Ok(())
     }
 
@@ -491,7 +508,7 @@ impl AttentionCached {
     fn sizes(&self, q: &Desc, cache: &Desc) -> Sizes {
         let AttentionCached { heads, kv_heads, dim, scale } = *self;
         let t = q.len().checked_div(heads * dim).unwrap_or(0);
-        Sizes { heads, kv_heads, dim, scale, batch: 1, t, s: cache.shape.get(1).copied().unwrap_or(0), cached: true }
+        Sizes { heads, kv_heads, dim, scale, batch: 1, t, s: cache.shape.get(1).copied().unwrap_or(0), cache: Some(cache.dtype) }
     }
 }
 
@@ -504,10 +521,7 @@ impl Op for AttentionCached {
         let (q, cache, spans) = (inputs[0], inputs[1], inputs[2]);
         let s = self.sizes(q, cache);
         s.check("attention_cached", q, spans, s.t)?;
-        if cache.shape != [2, s.s, s.kv_heads * s.dim] || cache.dtype != DType::F32 {
-            let width = s.kv_heads * s.dim;
-            return Err(Error::shape("attention_cached", format!("cache {:?}, expected (2, slots, {width}) f32", cache.shape)));
-        }
+        kv::check("attention_cached", cache, s.kv_heads * s.dim)?;
         Ok(vec![Desc::f32(&[s.t, s.heads * s.dim])])
     }
 
@@ -524,8 +538,18 @@ impl Op for AttentionCached {
 
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
         let sizes = self.sizes(io.desc(0), io.desc(1));
-        let (k, v) = io.f32(1).split_at(io.desc(1).len() / 2);
-        scratch::with(sizes.t * sizes.heads, |lse| forward(io.pool(), &sizes.attend(io.u32(2)), io.f32(0), k, v, io.out(0), lse));
+        let plane = io.desc(1).len() / 2;
+        let kv = match io.desc(1).dtype {
+            DType::F16 => {
+                let (k, v) = io.f16(1).split_at(plane);
+                Keys::F16(k, v)
+            }
+            _ => {
+                let (k, v) = io.f32(1).split_at(plane);
+                Keys::F32(k, v)
+            }
+        };
+        scratch::with(sizes.t * sizes.heads, |lse| forward(io.pool(), &sizes.attend(io.u32(2)), io.f32(0), kv, io.out(0), lse));
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ pub mod device;
 pub mod elementwise;
 pub mod embedding;
 pub mod head;
+mod kv;
 pub mod linear;
 mod linear_bwd;
 mod linear_cpu;

@@ -1,6 +1,7 @@
 //! Rotary position embedding (RoFormer, Su et al. 2021), together with the split of a fused projection into heads and, while
 //! generating, with the write into the key/value cache.
 
+use super::kv;
 use crate::cpu::kernels::rope as kernels;
 use crate::gpu::{Buf, KernelKey};
 use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
@@ -306,8 +307,8 @@ impl Op for RopeBwd {
 }
 
 /// As [`RopeSplit`], with keys and values written to a cache. Inputs: those of [`RopeSplit`], then slots (M) u32.
-/// Outputs (by [`crate::graph::Tape::push_into`]): q (M, H·D), fresh; cache (2, S, Hkv·D), changed in place: k at row `slots[m]` of plane
-/// 0, v of plane 1. A slot outside the cache (`0xffffffff`) is not written. Not differentiable.
+/// Outputs (by [`crate::graph::Tape::push_into`]): q (M, H·D), fresh; cache (2, S, Hkv·D) f32 or f16, changed in place: k at row `slots[m]` of
+/// plane 0, v of plane 1. A slot outside the cache (`0xffffffff`) is not written. Not differentiable.
 #[derive(Clone, Copy, Debug)]
 pub struct RopeAppend {
     pub same: RopeSplit,
@@ -329,9 +330,10 @@ impl Op for RopeAppend {
             return Err(Error::shape("rope_append", format!("slots {:?}, expected ({rows}) u32", slots.shape)));
         }
         let width = self.same.kv_heads * self.same.dim;
-        let Some(cache) = outputs.get(1).filter(|c| c.shape.len() == 3 && c.shape[0] == 2 && c.shape[2] == width) else {
-            return Err(Error::shape("rope_append", format!("cache {:?}, expected (2, slots, {width})", outputs.get(1).map(|c| &c.shape))));
+        let Some(cache) = outputs.get(1) else {
+            return Err(Error::shape("rope_append", "writes q and a cache: one of them is missing"));
         };
+        kv::check("rope_append", cache, width)?;
         if cache.len() > u32::MAX as usize {
             return Err(Error::shape("rope_append", format!("a cache of {:?} is too large to index", cache.shape)));
         }
@@ -341,24 +343,25 @@ impl Op for RopeAppend {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let n = cx.inputs.len();
         let rows = cx.inputs[n - 3].desc.len();
-        let slots = cx.outputs[1].desc.shape[1];
+        let Desc { shape, dtype } = &cx.outputs[1].desc;
+        let (slots, dtype) = (shape[1], *dtype);
         let mut bufs = vec![cx.input(n - 3), cx.input(n - 2)];
         bufs.extend((0..n - 3).map(|i| cx.input(i)));
         bufs.extend([cx.input(n - 1), cx.output(0), cx.output(1)]);
-        let key = KernelKey::new("rope").flag("FUSED", n == 4).flag("CACHE", true);
+        let key = kv::key(KernelKey::new("rope").flag("FUSED", n == 4).flag("CACHE", true), dtype);
         cx.dispatch(key, &self.same.params(rows, slots), &bufs.iter().collect::<Vec<_>>(), self.same.grid(cx, rows));
         Ok(())
     }
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
         let slots = io.input(io.descs.len() - 1);
-        let count = io.out_descs[1].shape[1];
+        let (count, dtype) = (io.out_descs[1].shape[1], io.out_descs[1].dtype);
         let width = self.same.kv_heads * self.same.dim;
         self.same.host_split(io, 1, |io, t, row, at, v| {
             let slot = slots[row] as usize;
             match t {
                 0 => io.add(0, at, v),
-                t if slot < count => io.outputs[1][((t - 1) * count + slot) * width + at % width] = v,
+                t if slot < count => io.outputs[1][((t - 1) * count + slot) * width + at % width] = kv::kept(dtype, v),
                 _ => {}
             }
         });
@@ -370,7 +373,10 @@ impl Op for RopeAppend {
         let rope = self.same.kernel(io, n - 3, false);
         let [q, k, v] = self.same.columns(io, n == 4);
         kernels::heads(io.pool(), &rope, io.out(0), q);
-        kernels::append(io.pool(), &rope, io.out(1), io.u32(n - 1), k, v);
+        match io.out_desc(1).dtype {
+            DType::F16 => kernels::append(io.pool(), &rope, io.out_f16(1), io.u32(n - 1), k, v),
+            _ => kernels::append(io.pool(), &rope, io.out(1), io.u32(n - 1), k, v),
+        }
         Ok(())
     }
 }

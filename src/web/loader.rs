@@ -9,6 +9,7 @@ use super::convert::{from_js, js_error};
 use super::model::{WasmModel, future};
 use crate::gpu::GpuOptions;
 use crate::models::{LoadOptions, ModelLoader};
+use crate::nn::KvCacheDtype;
 use crate::ops::device::{self, Chosen, DeviceOptions};
 use crate::{Error, Result};
 
@@ -26,6 +27,8 @@ struct Options {
     tuning: Option<String>,
     /// `auto`, `gpu` or `cpu`.
     device: Option<String>,
+    /// `f32` or `f16`.
+    kv_cache_dtype: Option<String>,
 }
 
 /// What is being received.
@@ -59,13 +62,14 @@ impl WasmLoader {
                 Some(n) if n >= 1.0 && n <= f64::from(1u32 << 26) => Some(n as usize),
                 Some(n) => return Err(Error::config("contextLength", format!("expected a whole number of tokens, found {n}"))),
             };
+            let kv_cache_dtype: KvCacheDtype = options.kv_cache_dtype.as_deref().unwrap_or("f32").parse()?;
             let device = DeviceOptions {
                 device: options.device.as_deref().unwrap_or("auto").parse()?,
                 gpu: GpuOptions { kernels: options.kernels.clone(), ..GpuOptions::default() },
                 ..DeviceOptions::default()
             };
             let chosen = device::open(&device, super::device(options.kernels.clone()), |_| options.tuning.clone()).await?;
-            let load = LoadOptions { context_length, name: options.name.clone(), ..Default::default() };
+            let load = LoadOptions { context_length, name: options.name.clone(), kv_cache_dtype, ..Default::default() };
             let loader = ModelLoader::new(&chosen.exec, load);
             Ok(WasmLoader(RefCell::new(State { loader: Some((chosen, loader)), receiving: Receiving::Nothing })))
         };

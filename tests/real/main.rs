@@ -15,6 +15,7 @@ use fledgling::generate::{FinishReason, GenerateOptions, Generator};
 use fledgling::gpu::{Gpu, GpuOptions};
 use fledgling::graph::Exec;
 use fledgling::models::{AdapterChoice, LoadOptions, LoadedModel, load_path};
+use fledgling::nn::KvCacheDtype;
 use serde_json::Value;
 
 static GREEDY: &str = include_str!("../fixtures/smollm2/greedy.json");
@@ -37,9 +38,13 @@ async fn devices() -> Result<Vec<Exec>> {
 }
 
 async fn load(exec: &Exec) -> Result<Rc<LoadedModel>> {
+    load_with(exec, KvCacheDtype::F32).await
+}
+
+async fn load_with(exec: &Exec, kv_cache_dtype: KvCacheDtype) -> Result<Rc<LoadedModel>> {
     let on = exec.info();
     eprintln!("on {} ({})", on.name, on.backend);
-    let options = LoadOptions { context_length: Some(2048), ..LoadOptions::default() };
+    let options = LoadOptions { context_length: Some(2048), kv_cache_dtype, ..LoadOptions::default() };
     Ok(Rc::new(load_path(exec, &model_path(), options, &mut |_, _| ()).await?))
 }
 
@@ -79,12 +84,7 @@ async fn is_the_oracles(exec: &Exec) {
     let base = AdapterChoice::Base;
 
     let prompt = ids(&oracle["prompt128_ids"]);
-    let nll = g.nll(&prompt, &base).await.unwrap();
-    let want = numbers(&oracle["nll_per_token"]);
-    assert_eq!(nll.len(), want.len());
-    let worst = nll.iter().zip(&want).fold(0f64, |m, (a, b)| m.max((f64::from(*a) - b).abs()));
-    eprintln!("nll_per_token: largest difference {worst:.5}");
-    assert!(worst <= 0.01, "nll_per_token differs by {worst}");
+    nll_is_near(&mut g, &oracle).await;
 
     let file = Container::parse("logits_prompt128.safetensors", LOGITS).unwrap();
     let logits = g.logits_at(&prompt, &[0, 127], &base).await.unwrap();
@@ -127,6 +127,31 @@ async fn is_the_oracles(exec: &Exec) {
     // 8 dispatches per layer and 6 around them.
     let per_token = g.dispatches_per_token(1, &base).unwrap();
     assert!(per_token <= 8 * loaded.info.layers + 6, "{per_token} dispatches per token");
+}
+
+/// Every token's −ln p within 0.01 of the oracle's.
+async fn nll_is_near(g: &mut Generator, oracle: &Value) {
+    let nll = g.nll(&ids(&oracle["prompt128_ids"]), &AdapterChoice::Base).await.unwrap();
+    let want = numbers(&oracle["nll_per_token"]);
+    assert_eq!(nll.len(), want.len());
+    let worst = nll.iter().zip(&want).fold(0f64, |m, (a, b)| m.max((f64::from(*a) - b).abs()));
+    eprintln!("nll_per_token: largest difference {worst:.5}");
+    assert!(worst <= 0.01, "nll_per_token differs by {worst}");
+}
+
+/// Keys and values as halves.
+#[test]
+fn an_f16_cache_stays_near_the_oracle() {
+    pollster::block_on(async {
+        for exec in devices().await.unwrap() {
+            let oracle: Value = serde_json::from_str(GREEDY).unwrap();
+            let mut g = Generator::new(load_with(&exec, KvCacheDtype::F16).await.unwrap()).unwrap();
+            nll_is_near(&mut g, &oracle).await;
+            let options = GenerateOptions { max_new_tokens: 16, adapter: AdapterChoice::Base, ..GenerateOptions::default() };
+            let got = g.run(&ids(&oracle["chat_ids"]), options, &mut |_| ()).await.unwrap().remove(0);
+            assert_eq!(got.text, "The capital of France is Paris.");
+        }
+    });
 }
 
 #[test]

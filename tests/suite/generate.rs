@@ -5,17 +5,25 @@ use std::rc::Rc;
 use fledgling::generate::{Candidate, Event, FinishReason, GenerateOptions, Generator};
 use fledgling::graph::Exec;
 use fledgling::models::{AdapterChoice, LoadOptions, LoadedModel, ModelLoader};
+use fledgling::nn::KvCacheDtype;
 use fledgling::{Error, Result};
 
-use crate::harness::gpu;
+use crate::harness::{devices, gpu};
 use crate::models::load_gguf;
 
 async fn generator() -> Result<Generator> {
-    Generator::new(Rc::new(load_gguf(&Exec::Gpu(gpu().await)).await?))
+    with_cache(&Exec::Gpu(gpu().await), KvCacheDtype::F32).await
 }
 
+/// The tiny packed llama with a cache of a type.
+async fn with_cache(exec: &Exec, kv_cache_dtype: KvCacheDtype) -> Result<Generator> {
+    Generator::new(Rc::new(LoadedModel { kv_cache_dtype, ..load_gguf(exec).await? }))
+}
+
+const BOTH: [KvCacheDtype; 2] = [KvCacheDtype::F32, KvCacheDtype::F16];
+
 /// The tiny llama with a long context and no tokenizer.
-async fn long_context(window: Option<usize>) -> Result<Rc<LoadedModel>> {
+async fn long_context(window: Option<usize>, kv_cache_dtype: KvCacheDtype) -> Result<Rc<LoadedModel>> {
     let exec = Exec::Gpu(gpu().await);
     let mut config = include_str!("../fixtures/models/llama/config.json")
         .replace("\"max_position_embeddings\": 128", "\"max_position_embeddings\": 4096");
@@ -23,7 +31,7 @@ async fn long_context(window: Option<usize>) -> Result<Rc<LoadedModel>> {
         config = config.replace("\"model_type\": \"llama\"", &format!("\"model_type\": \"mistral\", \"sliding_window\": {w}"));
     }
     let weights = include_bytes!("../fixtures/models/llama/model.safetensors");
-    let mut loader = ModelLoader::new(&exec, LoadOptions::default());
+    let mut loader = ModelLoader::new(&exec, LoadOptions { kv_cache_dtype, ..LoadOptions::default() });
     loader.add_text("config.json", config);
     loader.begin_file("model.safetensors", None)?;
     loader.push(weights)?;
@@ -105,49 +113,86 @@ fl_test!(
 
     /// A chat that goes on reads only what is new, whichever candidate it goes on from, and gives what a fresh one gives.
     async fn the_cache_is_reused() -> Result<()> {
-        let mut g = generator().await?;
-        let first = prompt(20);
-        for chosen in 0..3 {
-            g.reset();
-            let answers = run(&mut g, &first, sampled(3, 3)).await?;
-            let mut next = first.clone();
-            next.extend(&answers[chosen].token_ids);
-            next.extend([5, 6, 7]);
-            g.start(&next, sampled(2, 9))?;
-            // All but the answer's last token and the three new ones.
-            assert_eq!(g.cached_tokens(), first.len() + 11, "candidate {chosen}");
+        for dtype in BOTH {
+            let mut g = with_cache(&Exec::Gpu(gpu().await), dtype).await?;
+            let first = prompt(20);
+            for chosen in 0..3 {
+                g.reset();
+                let answers = run(&mut g, &first, sampled(3, 3)).await?;
+                let mut next = first.clone();
+                next.extend(&answers[chosen].token_ids);
+                next.extend([5, 6, 7]);
+                g.start(&next, sampled(2, 9))?;
+                // All but the answer's last token and the three new ones.
+                assert_eq!(g.cached_tokens(), first.len() + 11, "candidate {chosen}, {dtype:?}");
+                while g.step().await?.is_some() {}
+                let warm = g.finish().await?;
+                g.reset();
+                assert_eq!(tokens(&warm), tokens(&run(&mut g, &next, sampled(2, 9)).await?), "candidate {chosen}, {dtype:?}");
+            }
+            // The same prompt again: only its last token is read.
+            g.start(&first, sampled(1, 1))?;
+            g.abort_flag().set(true);
             while g.step().await?.is_some() {}
-            let warm = g.finish().await?;
+            g.finish().await?;
+            g.start(&first[..10], sampled(1, 1))?;
+            assert!(g.cached_tokens() <= 9);
             g.reset();
-            assert_eq!(tokens(&warm), tokens(&run(&mut g, &next, sampled(2, 9)).await?), "candidate {chosen}");
         }
-        // The same prompt again: only its last token is read.
-        g.start(&first, sampled(1, 1))?;
-        g.abort_flag().set(true);
-        while g.step().await?.is_some() {}
-        g.finish().await?;
-        g.start(&first[..10], sampled(1, 1))?;
-        assert!(g.cached_tokens() <= 9);
-        g.reset();
+        Ok(())
+    }
+
+    /// Halves in the cache: the same answer, logits and log-probabilities near those of f32, one by one and in a batch.
+    async fn halves_in_the_cache_stay_close() -> Result<()> {
+        for exec in devices().await {
+            let (mut whole, mut half) = (with_cache(&exec, KvCacheDtype::F32).await?, with_cache(&exec, KvCacheDtype::F16).await?);
+            let ids = prompt(40);
+            let options = GenerateOptions { max_new_tokens: 30, ignore_eos: true, ..GenerateOptions::default() };
+            let want = run(&mut whole, &ids, options.clone()).await?.remove(0);
+            let three = run(&mut half, &ids, GenerateOptions { n: 3, ..options }).await?;
+            assert_eq!(tokens(&three), vec![want.token_ids.clone(); 3]);
+            assert_eq!(whole.cache_bytes(), 2 * half.cache_bytes());
+            let furthest = |a: &[f32], b: &[f32]| a.iter().zip(b).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+            let all: Vec<u32> = ids.into_iter().chain(want.token_ids).collect();
+            let (a, b) = (whole.nll(&all, &AdapterChoice::Base).await?, half.nll(&all, &AdapterChoice::Base).await?);
+            let nll = furthest(&a, &b);
+            let positions = [0, 1, 39, 69];
+            let (a, b) = (
+                whole.logits_at(&all, &positions, &AdapterChoice::Base).await?,
+                half.logits_at(&all, &positions, &AdapterChoice::Base).await?,
+            );
+            let logits = a.iter().zip(&b).fold(0f32, |m, (a, b)| m.max(furthest(a, b)));
+            report!("{}: an f16 cache moves log-likelihoods by {nll:.1e} and logits by {logits:.1e} at most", exec.info().name);
+            assert!(nll > 0.0 && nll < 2e-3 && logits < 2e-3, "log-likelihoods differ by {nll}, logits by {logits}");
+            // Candidates' log-probabilities are those of the same cache, read alone.
+            let sampled = run(&mut half, &all[..30], sampled(3, 5)).await?.remove(2);
+            let together: Vec<u32> = all[..30].iter().copied().chain(sampled.token_ids).collect();
+            let nll = half.nll(&together, &AdapterChoice::Base).await?;
+            for (lp, n) in sampled.logprobs.iter().zip(&nll[29..]) {
+                assert!((lp + n).abs() < 1e-3, "{lp} in the batch, {} alone", -n);
+            }
+        }
         Ok(())
     }
 
     /// More tokens than the cache was made for: it grows, and nothing changes.
     async fn the_cache_grows() -> Result<()> {
-        let loaded = long_context(None).await?;
-        let options = GenerateOptions { max_new_tokens: 420, ignore_eos: true, ..GenerateOptions::default() };
-        let mut g = Generator::new(loaded.clone())?;
-        let three = run(&mut g, &prompt(9), GenerateOptions { n: 3, ..options.clone() }).await?;
-        let mut g = Generator::new(loaded)?;
-        let one = run(&mut g, &prompt(9), options).await?;
-        assert_eq!(one[0].token_ids.len(), 420);
-        assert_eq!(tokens(&three), vec![one[0].token_ids.clone(); 3]);
+        for dtype in BOTH {
+            let loaded = long_context(None, dtype).await?;
+            let options = GenerateOptions { max_new_tokens: 420, ignore_eos: true, ..GenerateOptions::default() };
+            let mut g = Generator::new(loaded.clone())?;
+            let three = run(&mut g, &prompt(9), GenerateOptions { n: 3, ..options.clone() }).await?;
+            let mut g = Generator::new(loaded)?;
+            let one = run(&mut g, &prompt(9), options).await?;
+            assert_eq!(one[0].token_ids.len(), 420);
+            assert_eq!(tokens(&three), vec![one[0].token_ids.clone(); 3], "{dtype:?}");
+        }
         Ok(())
     }
 
     /// A sliding window: reading in chunks, decoding, and one pass over the whole sequence agree.
     async fn windows_agree() -> Result<()> {
-        let mut g = Generator::new(long_context(Some(5)).await?)?;
+        let mut g = Generator::new(long_context(Some(5), KvCacheDtype::F32).await?)?;
         let ids = prompt(40);
         let chunks = g.nll(&ids, &AdapterChoice::Base).await?;
         // A window of five: what lies further back does not matter beyond two layers' reach.
@@ -250,7 +295,7 @@ fl_test!(
     /// Six dispatches per layer and four more; the kernels of real GPUs take norms apart. An adapter adds its products, and its layers' norms.
     async fn a_token_takes_few_dispatches() -> Result<()> {
         let gpu = gpu().await;
-        let mut g = Generator::new(long_context(None).await?)?;
+        let mut g = Generator::new(long_context(None, KvCacheDtype::F32).await?)?;
         let layers = g.loaded().model.config().num_hidden_layers;
         let want = if gpu.caps().is_software { 6 * layers + 4 } else { 8 * layers + 5 };
         for n in [1, 4] {

@@ -7,6 +7,7 @@ use fledgling::formats::peft::LoraAdapter;
 use fledgling::generate::{GenerateOptions, Generator};
 use fledgling::graph::Exec;
 use fledgling::models::{AdapterChoice, Config, LoadOptions, LoadedModel, Model, ModelLoader};
+use fledgling::nn::{KvCache, KvCacheDtype};
 use fledgling::tensor::DType;
 use fledgling::tune::AnyTrainer;
 use serde_json::{Value, json};
@@ -15,8 +16,12 @@ use crate::harness::{cpu, gpu};
 
 /// The tiny llama with a context that generations of all kinds fit in, and an adapter.
 async fn llama(exec: &Exec) -> Result<Rc<LoadedModel>> {
+    llama_with(exec, KvCacheDtype::F32).await
+}
+
+async fn llama_with(exec: &Exec, kv_cache_dtype: KvCacheDtype) -> Result<Rc<LoadedModel>> {
     let config = include_str!("../fixtures/models/llama/config.json");
-    let mut loader = ModelLoader::new(exec, LoadOptions::default());
+    let mut loader = ModelLoader::new(exec, LoadOptions { kv_cache_dtype, ..LoadOptions::default() });
     loader.add_text("config.json", config.replace("\"max_position_embeddings\": 128", "\"max_position_embeddings\": 1024"));
     loader.begin_file("model.safetensors", None)?;
     loader.push(include_bytes!("../fixtures/models/llama/model.safetensors"))?;
@@ -191,6 +196,28 @@ fl_test!(
 
     async fn steps_leave_nothing_on_the_gpu() -> Result<()> {
         steps(&Exec::Gpu(gpu().await), 110).await
+    }
+
+    /// The cache takes half the memory, and what it saves nothing else takes: a chat that grows and goes on from its third candidate.
+    async fn an_f16_cache_is_half_as_large() -> Result<()> {
+        for exec in [Exec::Gpu(gpu().await), cpu()] {
+            let mut held = Vec::new();
+            for dtype in [KvCacheDtype::F32, KvCacheDtype::F16] {
+                let before = exec.live_bytes();
+                let mut g = Generator::new(llama_with(&exec, dtype).await?)?;
+                let options = |n| GenerateOptions { n, max_new_tokens: 300, ignore_eos: true, ..GenerateOptions::default() };
+                let last = g.run(&prompt(70), options(3), &mut |_| ()).await?.remove(2);
+                let next: Vec<u32> = prompt(70).into_iter().chain(last.token_ids).chain([5]).collect();
+                g.run(&next, options(1), &mut |_| ()).await?;
+                held.push((g.cache_bytes(), exec.live_bytes() - before));
+            }
+            let ((f32s, all), (f16s, less)) = (held[0], held[1]);
+            assert!(f16s > 0 && f32s == 2 * f16s, "{f32s} and {f16s} bytes");
+            assert_eq!(all - less, f32s - f16s);
+            let most = |dtype| KvCache::most_slots(&exec, 192, dtype);
+            assert!(most(KvCacheDtype::F16) / 2 == most(KvCacheDtype::F32));
+        }
+        Ok(())
     }
 
     /// A LoRA step of one row of 512 tokens (r 8, all linears) on SmolLM2.

@@ -61,6 +61,12 @@ pub fn packed(dtype: DType, shape: &[usize], bytes: Vec<u8>) -> In {
     In { desc: Desc { shape: shape.to_vec(), dtype }, data, bytes: Some(bytes), grad: false }
 }
 
+/// Random halves in −scale…scale, frozen.
+pub fn halves(rng: &mut Rng, shape: &[usize], scale: f64) -> In {
+    let values: Vec<f32> = frozen(rng, shape, scale).data.iter().map(|v| *v as f32).collect();
+    packed(DType::F16, shape, fledgling::tensor::quantize(DType::F16, &values))
+}
+
 /// Outputs and gradients (per input that needs one) of a run.
 pub struct Run {
     pub outputs: Vec<Vec<f64>>,

@@ -1,11 +1,13 @@
 //! attention: every kind of mask as spans, grouped heads, odd widths, the cache, gradients.
 
 use crate::fixture;
-use crate::harness::gpu;
-use crate::opcase::{In, Rng, check, frozen, ints, rand};
+use crate::harness::{cpu, gpu, other_form};
+use crate::opcase::{In, Rng, check, frozen, halves, ints, rand, run};
+use fledgling::Result;
 use fledgling::gpu::Gpu;
-use fledgling::graph::{Desc, Tape};
+use fledgling::graph::{Desc, Exec, StepParams, Tape, Val};
 use fledgling::ops::attention::{Attention, AttentionCached};
+use fledgling::tensor::DType;
 
 #[derive(Clone, Copy, Debug)]
 enum Mask {
@@ -133,36 +135,45 @@ fn cached_spans(rows: u32, prefix: u32, own: u32, begin: u32) -> Vec<u32> {
     (0..rows).flat_map(|m| [prefix, prefix + m * own, begin.min(prefix + m % own), prefix + 1 + m % own]).collect()
 }
 
-async fn cached(gpu: &Gpu) {
+/// Over a cache of f32 or f16. The reference reads the numbers that are stored: what kernels make of halves is as near to it.
+async fn cached(gpu: &Gpu, dtype: DType) {
     let mut rng = Rng(22);
+    let cache = |rng: &mut Rng, shape: &[usize]| if dtype == DType::F16 { halves(rng, shape, 1.0) } else { frozen(rng, shape, 1.0) };
     // heads, kv_heads, dim, rows, prefix, own, begin
     for (heads, kv_heads, dim, rows, prefix, own, begin) in [
         (1, 1, 4, 1, 0, 1, 0),
         (9, 3, 64, 4, 33, 5, 0),
         (4, 2, 8, 3, 65, 7, 66),
         (3, 1, 5, 5, 9, 3, 2),
+        (4, 2, 5, 5, 9, 3, 2),
+        (3, 1, 18, 2, 20, 3, 0),
         (2, 2, 32, 33, 17, 2, 11),
         (9, 3, 64, 1, 200, 1, 0),
     ] {
+        // Rows of halves are whole words.
+        if dtype == DType::F16 && kv_heads * dim % 2 == 1 {
+            continue;
+        }
         let slots = (prefix + rows * own) as usize;
         let mut spans = cached_spans(rows, prefix, own, begin);
         if rows > 2 {
             spans[8..12].copy_from_slice(&[prefix, 0, 3, 3]); // a padded row
         }
         let rows = rows as usize;
-        let ins =
-            [frozen(&mut rng, &[rows, heads * dim], 2.0), frozen(&mut rng, &[2, slots, kv_heads * dim], 1.0), ints(&[rows, 4], &spans)];
+        let ins = [frozen(&mut rng, &[rows, heads * dim], 2.0), cache(&mut rng, &[2, slots, kv_heads * dim]), ints(&[rows, 4], &spans)];
         let op = AttentionCached { heads, kv_heads, dim, scale: 1.0 / (dim as f32).sqrt() };
-        check(gpu, &format!("{op:?} {rows} rows, prefix {prefix}"), &ins, 2e-5, |t, v| t.push(op, v)).await;
+        check(gpu, &format!("{op:?} {dtype:?} {rows} rows, prefix {prefix}"), &ins, 2e-5, |t, v| t.push(op, v)).await;
     }
-    // A chunk of a prompt: one sequence, every row sees all before it.
-    for (rows, before) in [(5u32, 3u32), (33, 0), (64, 70)] {
+    // A chunk of a prompt: one sequence, every row sees all before it. Small enough for the kernels of other adapters, tiles of all widths.
+    for (heads, kv_heads, dim, rows, before) in
+        [(3, 1, 32, 5u32, 3u32), (3, 1, 32, 33, 0), (3, 1, 32, 64, 70), (4, 2, 32, 17, 5), (2, 1, 64, 18, 9), (2, 1, 128, 16, 1)]
+    {
         let spans: Vec<u32> = (0..rows).flat_map(|m| [u32::MAX, 0, 0, before + m + 1]).collect();
-        let slots = (rows + before) as usize + 3;
+        let slots = (rows + before) as usize + 1;
         let rows = rows as usize;
-        let ins = [frozen(&mut rng, &[rows, 96], 2.0), frozen(&mut rng, &[2, slots, 32], 1.0), ints(&[rows, 4], &spans)];
-        let op = AttentionCached { heads: 3, kv_heads: 1, dim: 32, scale: 0.2 };
-        check(gpu, &format!("{op:?} chunk of {rows}"), &ins, 2e-5, |t, v| t.push(op, v)).await;
+        let ins = [frozen(&mut rng, &[rows, heads * dim], 2.0), cache(&mut rng, &[2, slots, kv_heads * dim]), ints(&[rows, 4], &spans)];
+        let op = AttentionCached { heads, kv_heads, dim, scale: 0.2 };
+        check(gpu, &format!("{op:?} {dtype:?} chunk of {rows}"), &ins, 2e-5, |t, v| t.push(op, v)).await;
     }
 }
 
@@ -176,7 +187,33 @@ fl_test!(
     }
 
     async fn attention_cached() {
-        cached(&gpu().await).await;
+        cached(&gpu().await, DType::F32).await;
+    }
+
+    async fn attention_cached_halves() {
+        cached(&gpu().await, DType::F16).await;
+    }
+
+    /// What a half could not hold is NaN in the cache: whoever sees it gets no number, and nobody else is touched.
+    async fn an_overflow_in_the_cache_is_seen() -> Result<()> {
+        let (dim, slots) = (8, 24);
+        for rows in [3usize, 20] {
+            let mut rng = Rng(31);
+            let mut cache = halves(&mut rng, &[2, slots, dim], 1.0);
+            // A key in slot 2, which rows from 2 on see.
+            cache.bytes.as_mut().expect("halves")[2 * 2 * dim..][..2].copy_from_slice(&0x7e00u16.to_le_bytes());
+            let spans: Vec<u32> = (0..rows as u32).flat_map(|m| [u32::MAX, 0, 0, m + 1]).collect();
+            let ins = [frozen(&mut rng, &[rows, 2 * dim], 1.0), cache, ints(&[rows, 4], &spans)];
+            let op = AttentionCached { heads: 2, kv_heads: 1, dim, scale: 0.3 };
+            for exec in [Exec::Gpu(gpu().await), Exec::Gpu(other_form().await), cpu()] {
+                let got = run(&exec, &ins, None, false, &StepParams::default(), &|t: &mut Tape, v: &[Val]| t.push(op, v)).await?;
+                for (row, o) in got.outputs[0].chunks(2 * dim).enumerate() {
+                    let numbers = o.iter().filter(|v| v.is_finite()).count();
+                    assert_eq!(numbers, if row < 2 { 2 * dim } else { 0 }, "row {row} of {rows} on {}: {o:?}", exec.info().name);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The masks of the fixture, made into spans as `tests/oracle/README.md` words them.
@@ -234,6 +271,20 @@ fl_test!(
             push(Attention { heads: 3, kv_heads: 2, ..op }, q, kv, kv, sp),
             push(Attention { batch: 0, ..op }, q, kv, kv, sp),
         ] {
+            assert_eq!(wrong.expect_err("does not fit").code(), "bad-shape");
+        }
+        let cached = |dim: usize, dtype: DType, shape: &[usize]| {
+            let mut t = Tape::new();
+            let cache = Desc { shape: shape.to_vec(), dtype };
+            let ins = [t.temp(Desc::f32(&[3, 2 * dim])), t.temp(cache), t.temp(Desc::u32(&[3, 4]))];
+            t.push(AttentionCached { heads: 2, kv_heads: 1, dim, scale: 1.0 }, &ins).map(drop)
+        };
+        for dtype in [DType::F32, DType::F16] {
+            assert!(cached(8, dtype, &[2, 5, 8]).is_ok());
+            assert_eq!(cached(8, dtype, &[2, 5, 6]).expect_err("does not fit").code(), "bad-shape");
+        }
+        assert!(cached(5, DType::F32, &[2, 5, 5]).is_ok());
+        for wrong in [cached(5, DType::F16, &[2, 5, 5]), cached(8, DType::BF16, &[2, 5, 8]), cached(8, DType::U32, &[2, 5, 8])] {
             assert_eq!(wrong.expect_err("does not fit").code(), "bad-shape");
         }
     }

@@ -1,10 +1,12 @@
 //! rope: the split, both pair orders, partial rotation, the cache.
 
 use crate::fixture;
-use crate::harness::gpu;
-use crate::opcase::{In, Rng, check, frozen, ints, rand, values};
-use fledgling::graph::{Desc, Tape};
+use crate::harness::{cpu, gpu, other_form};
+use crate::opcase::{In, Rng, check, frozen, halves, ints, rand, values};
+use fledgling::Result;
+use fledgling::graph::{Desc, Exec, HostProgram, Program, ProgramOptions, StepParams, Tape, Tensor};
 use fledgling::ops::rope::{RopeAppend, RopeSplit};
+use fledgling::tensor::{DType, dequantize, quantize};
 
 fn frequencies(rotary: usize, theta: f64) -> In {
     let f: Vec<f64> = (0..(rotary / 2).max(1)).map(|i| f64::from(theta.powf(-2.0 * i as f64 / rotary.max(1) as f64) as f32)).collect();
@@ -14,6 +16,40 @@ fn frequencies(rotary: usize, theta: f64) -> In {
 /// (rows, heads, kv_heads, dim, rotary)
 const SHAPES: [(usize, usize, usize, usize, usize); 6] =
     [(1, 1, 1, 2, 2), (3, 3, 1, 5, 4), (33, 9, 3, 64, 64), (65, 4, 2, 8, 8), (5, 2, 2, 80, 20), (5, 3, 1, 7, 0)];
+
+/// A cache of halves behind an append, from the f64 reference and from every executor. Inputs: the op's, then the cache.
+async fn appended(same: RopeSplit, ins: &[In]) -> Result<Vec<Vec<f32>>> {
+    let execs = [Exec::Reference, Exec::Gpu(gpu().await), Exec::Gpu(other_form().await), cpu()];
+    let mut out = Vec::new();
+    for exec in &execs {
+        let (mut tape, mut vals, mut cache) = (Tape::new(), Vec::new(), None);
+        for input in ins {
+            let t = Tensor::zeros(exec, "in", input.desc.clone())?;
+            match &input.bytes {
+                Some(b) => t.write_rows(exec, 0, b)?,
+                None => t.set_f64(exec, &input.data),
+            }
+            vals.push(tape.tensor(&t));
+            cache = Some(t);
+        }
+        let (slots, cache) = (&ins[ins.len() - 2].desc, cache.expect("the last input"));
+        let q = tape.temp(Desc::f32(&[slots.len(), same.heads * same.dim]));
+        let n = vals.len() - 1;
+        tape.push_into(RopeAppend { same }, &vals[..n], &[(q, false), (vals[n], true)])?;
+        let step = StepParams::default();
+        match exec {
+            Exec::Reference => HostProgram::new(&tape).run(&step)?,
+            _ => drop(Program::build(exec, &tape, ProgramOptions::default())?.run(&step, &[]).await?),
+        }
+        out.push(cache.read_rows(exec, 0, cache.desc().rows()).await?);
+    }
+    Ok(out)
+}
+
+/// `rows` tokens for slots in reverse order, every third of them for none.
+fn backwards(rows: usize) -> Vec<u32> {
+    (0..rows as u32).map(|i| if i % 3 == 2 { u32::MAX } else { rows as u32 + 1 - i }).collect()
+}
 
 fl_test!(
     async fn rope_fused_and_separate() {
@@ -62,7 +98,7 @@ fl_test!(
             let same = RopeSplit { heads, kv_heads, dim, rotary, interleaved: rows == 3, mscale: 1.0 };
             let count = rows + 4;
             // Every third token is padding and goes nowhere; the others are written backwards.
-            let slots: Vec<u32> = (0..rows as u32).map(|i| if i % 3 == 2 { u32::MAX } else { rows as u32 + 1 - i }).collect();
+            let slots = backwards(rows);
             let positions: Vec<u32> = (0..rows as u32).map(|i| i * 7).collect();
             let cache = frozen(&mut rng, &[2, count, kv_heads * dim], 1.0);
             for fused in [true, false] {
@@ -83,6 +119,95 @@ fl_test!(
                 .await;
             }
         }
+    }
+
+    /// What is only copied into a cache of halves is rounded to the nearest, to the bit, and nothing else changes. Heads of an odd width: their
+    /// neighbours share words.
+    async fn rope_append_rounds_to_the_nearest() -> Result<()> {
+        let (rows, heads, kv_heads, dim) = (29, 1, 2, 7);
+        let same = RopeSplit { heads, kv_heads, dim, rotary: 0, interleaved: false, mscale: 1.0 };
+        let mut rng = Rng(8);
+        let (own, width) = (heads * dim, kv_heads * dim);
+        let mut qkv = frozen(&mut rng, &[rows, own + 2 * width], 3.0);
+        // Middles between two halves, of either evenness; subnormal ones; the largest, and what is beyond.
+        let ulp = f64::from(2f32.powi(-11));
+        let tiny = f64::from(2f32.powi(-24));
+        let special = [
+            1.0 + ulp,
+            1.0 + 3.0 * ulp,
+            -1.0 - ulp,
+            1.0 + 1.001 * ulp,
+            1.0 + 0.999 * ulp,
+            -0.0,
+            tiny,
+            tiny / 2.0,
+            1.5 * tiny,
+            0.51 * tiny,
+            -2.5 * tiny,
+            1023.5 * tiny,
+            1023.6 * tiny,
+            1e-30,
+            65504.0,
+            -65504.0,
+            65519.0,
+            65520.0,
+            -1e6,
+        ];
+        for (i, v) in special.iter().enumerate() {
+            // In rows that are stored.
+            qkv.data[(i + i / 2) * (own + 2 * width) + own + i * 3 % (2 * width)] = f64::from(*v as f32);
+        }
+        let cache = halves(&mut rng, &[2, rows + 4, width], 1.0);
+        let ins = [qkv.clone(), ints(&[rows], &vec![3; rows]), frequencies(0, 1e4), ints(&[rows], &backwards(rows)), cache.clone()];
+        let all = appended(same, &ins).await?;
+        // Slots that nobody names keep what they hold.
+        let mut want: Vec<f32> = cache.data.iter().map(|v| *v as f32).collect();
+        for (row, slot) in backwards(rows).into_iter().enumerate().filter(|s| s.1 != u32::MAX) {
+            for (i, v) in qkv.data[row * (own + 2 * width) + own..][..2 * width].iter().enumerate() {
+                let kept = dequantize(DType::F16, &quantize(DType::F16, &[*v as f32]))[0];
+                want[(i / width * (rows + 4) + slot as usize) * width + i % width] = if kept.is_finite() { kept } else { f32::NAN };
+            }
+        }
+        assert!(want.iter().any(|v| v.is_nan()) && want.contains(&65504.0));
+        for (exec, got) in all.iter().enumerate() {
+            for (i, (g, w)) in got.iter().zip(&want).enumerate() {
+                assert!(g.to_bits() == w.to_bits() || (g.is_nan() && w.is_nan()), "executor {exec}, element {i}: {g} instead of {w}");
+            }
+        }
+        Ok(())
+    }
+
+    /// What is turned may fall to the other side of a middle between two halves, seldom, and not further.
+    async fn rope_append_halves() -> Result<()> {
+        let mut rng = Rng(9);
+        for (rows, heads, kv_heads, dim, rotary) in SHAPES.into_iter().chain([(9, 2, 2, 5, 2), (4, 4, 2, 6, 6)]) {
+            if kv_heads * dim % 2 == 1 {
+                continue;
+            }
+            let same = RopeSplit { heads, kv_heads, dim, rotary, interleaved: rows == 9, mscale: 1.0 };
+            let positions: Vec<u32> = (0..rows as u32).map(|i| i * 7).collect();
+            let cache = halves(&mut rng, &[2, rows + 4, kv_heads * dim], 1.0);
+            for fused in [true, false] {
+                let mut ins = if fused {
+                    vec![frozen(&mut rng, &[rows, (heads + 2 * kv_heads) * dim], 1.0)]
+                } else {
+                    [heads, kv_heads, kv_heads].map(|n| frozen(&mut rng, &[rows, n * dim], 1.0)).to_vec()
+                };
+                ins.extend([ints(&[rows], &positions), frequencies(rotary, 1e4), ints(&[rows], &backwards(rows)), cache.clone()]);
+                let all = appended(same, &ins).await?;
+                for (exec, got) in all.iter().enumerate().skip(1) {
+                    let what = format!("{same:?} append {rows} on executor {exec}");
+                    let mut other = 0;
+                    for (i, (g, w)) in got.iter().zip(&all[0]).enumerate() {
+                        // The distance of neighbours, and what a sum that cancels leaves of its terms.
+                        assert!((g - w).abs() <= w.abs() / 1024.0 + 1e-6, "{what}[{i}]: {g} instead of {w}");
+                        other += usize::from(g != w);
+                    }
+                    assert!(other * 100 <= got.len() + 200, "{what}: {other} of {} halves differ", got.len());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The fixture turns one tensor; here q and k are both that tensor, and v passes through.

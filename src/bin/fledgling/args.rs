@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use fledgling::nn::KvCacheDtype;
 use fledgling::ops::device::DeviceChoice;
 
 /// Runs and trains small language models on the GPU at hand, or on the processor.
@@ -80,6 +81,13 @@ pub struct ModelArgs {
 }
 
 #[derive(Args)]
+pub struct CacheArgs {
+    /// What keys and values are stored as: f32, or f16 (half the memory; log-probabilities are then those of PyTorch to two or three digits).
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = KvCacheDtype::from_str)]
+    pub kv_cache_dtype: KvCacheDtype,
+}
+
+#[derive(Args)]
 pub struct GenerateArgs {
     #[command(flatten)]
     pub model: ModelArgs,
@@ -116,6 +124,8 @@ pub struct GenerateArgs {
     /// Ends an answer (may be given several times).
     #[arg(long, value_name = "TEXT")]
     pub stop: Vec<String>,
+    #[command(flatten)]
+    pub cache: CacheArgs,
     /// Prints one JSON object instead of the text.
     #[arg(long)]
     pub json: bool,
@@ -212,6 +222,8 @@ pub struct BenchArgs {
     /// Tokens of the prompt.
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = at_least::<1>)]
     pub prompt_length: usize,
+    #[command(flatten)]
+    pub cache: CacheArgs,
     /// Tokens decoded behind it.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least::<2>)]
     pub new_tokens: usize,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::args::{Cli, GenerateArgs};
 use super::{load, logits};
 use fledgling::generate::{Candidate, Event, GenerateOptions, Generator};
-use fledgling::models::{AdapterChoice, LoadedModel};
+use fledgling::models::{AdapterChoice, LoadOptions, LoadedModel};
 use fledgling::{Result, clock};
 
 pub async fn run(cli: &Cli, a: &GenerateArgs) -> Result<()> {
@@ -25,7 +25,8 @@ pub async fn run(cli: &Cli, a: &GenerateArgs) -> Result<()> {
         adapter: AdapterChoice::Active,
     };
     options.validate()?;
-    let loaded = load::model(cli, &a.model.model, a.json).await?;
+    let how = LoadOptions { kv_cache_dtype: a.cache.kv_cache_dtype, ..LoadOptions::default() };
+    let loaded = load::model(cli, &a.model.model, how, a.json).await?;
     let adapter = load::activate(&loaded.model, a.model.adapter.as_deref())?;
     let prompt_ids = prompt(&loaded.model, a)?;
     let stream = !a.json && a.n == 1;

@@ -11,6 +11,7 @@ use fledgling::formats::peft::{CONFIG_NAME, LoraAdapter, WEIGHTS_NAME};
 use fledgling::formats::{Container, ContainerKind, ShardIndex, Value};
 use fledgling::graph::gpu_row_bytes;
 use fledgling::models::Config;
+use fledgling::nn::KvCacheDtype;
 use fledgling::{Error, Result};
 
 /// Tokens of context that memory is stated for, besides the model's longest.
@@ -204,20 +205,21 @@ fn describe(path: &Path, containers: &[Container], c: &Config) -> Json {
     let activations = 4 * train_tokens * layers * per_layer + passing;
     // Only the stream between layers is kept, and one layer at a time is computed again.
     let checkpointed = 4 * train_tokens * (layers * h + per_layer) + passing;
+    let kv_bytes = c.kv_bytes_per_token(KvCacheDtype::F32);
     let map = report.as_object_mut().expect("built above");
     map.insert("architecture".into(), architecture(c));
     map.insert(
         "memory".into(),
         json!({
             "weights_bytes": weights,
-            "kv_cache_bytes_per_token": c.kv_bytes_per_token(),
+            "kv_cache_bytes_per_token": kv_bytes,
             "context": context,
-            "kv_cache_bytes": c.kv_bytes_per_token() * context as u64,
+            "kv_cache_bytes": kv_bytes * context as u64,
             "lora_r": RANK,
             "lora_parameters": lora,
             // A and B, their gradients, and both moments of AdamW.
             "lora_training_bytes": lora * 4 * 4,
-            "generate_bytes": weights + c.kv_bytes_per_token() * context as u64,
+            "generate_bytes": weights + kv_bytes * context as u64,
             "train_tokens": train_tokens,
             "activation_bytes": activations,
             "activation_bytes_checkpointed": checkpointed,

@@ -45,7 +45,7 @@ pub async fn device(cli: &Cli) -> Result<Exec> {
 }
 
 /// Loads a model; a bar on a terminal, unless `quiet`.
-pub async fn model(cli: &Cli, path: &Path, quiet: bool) -> Result<Loaded> {
+pub async fn model(cli: &Cli, path: &Path, options: LoadOptions, quiet: bool) -> Result<Loaded> {
     if !path.exists() {
         return Err(Error::Io { path: path.display().to_string(), message: "there is no such file or folder".into() });
     }
@@ -62,7 +62,7 @@ pub async fn model(cli: &Cli, path: &Path, quiet: bool) -> Result<Loaded> {
             bar.set_position(done);
         }
     };
-    let model = load_path(&exec, path, LoadOptions::default(), &mut progress).await?;
+    let model = load_path(&exec, path, options, &mut progress).await?;
     // Written bytes are on the device when the queue is empty.
     exec.flush();
     exec.done().await?;

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::args::{Cli, LogitsArgs, PromptArgs};
 use super::load;
 use fledgling::graph::{Desc, Program, ProgramOptions, StepParams, Tape};
-use fledgling::models::{AdapterChoice, LoadedModel, TrainInputs};
+use fledgling::models::{AdapterChoice, LoadOptions, LoadedModel, TrainInputs};
 use fledgling::ops::embedding::GatherRows;
 use fledgling::tune::{Batch, Example, IGNORE};
 use fledgling::{Error, Result};
@@ -66,7 +66,7 @@ pub async fn last_logits(model: &LoadedModel, ids: &[u32]) -> Result<Vec<f32>> {
 }
 
 pub async fn run(cli: &Cli, a: &LogitsArgs) -> Result<()> {
-    let loaded = load::model(cli, &a.model.model, a.json).await?;
+    let loaded = load::model(cli, &a.model.model, LoadOptions::default(), a.json).await?;
     let name = load::activate(&loaded.model, a.model.adapter.as_deref())?;
     let ids = prompt_ids(&loaded.model, &a.prompt)?;
     let logits = last_logits(&loaded.model, &ids).await?;

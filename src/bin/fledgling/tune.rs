@@ -10,6 +10,7 @@ use super::args::{Cli, Method, TuneArgs};
 use super::files;
 use super::load;
 use fledgling::formats::peft::{CONFIG_NAME, WEIGHTS_NAME};
+use fledgling::models::LoadOptions;
 use fledgling::tune::{AnyTrainer, StepMetrics, parse_jsonl};
 use fledgling::{Error, Result};
 
@@ -26,7 +27,7 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     let checkpoint = a.resume_from_checkpoint.as_deref().map(files::read).transpose()?;
     files::make_folder(&a.out)?;
     let quiet = a.json;
-    let load::Loaded { model, exec, .. } = load::model(cli, &a.model, quiet).await?;
+    let load::Loaded { model, exec, .. } = load::model(cli, &a.model, LoadOptions::default(), quiet).await?;
     if let Some(folder) = &a.init_adapter {
         load::adapter(&model, folder, NAME)?;
     }

@@ -7,8 +7,11 @@
 //!
 //! What a query's result is made of, and in which order, depends neither on the block it stands in nor on the number of threads.
 
+use half::f16;
+
 use super::lanes;
 use super::math::exp;
+use super::stored::{Stored, widen};
 use crate::cpu::simd::fma;
 use crate::cpu::{Pool, scratch};
 
@@ -27,6 +30,13 @@ pub enum Spans<'a> {
     Rows(&'a [u32]),
     /// (prefix_len, own_base, begin, end): position t lies in slot t below `prefix_len`, else in slot own_base + t − prefix_len.
     Slots(&'a [u32]),
+}
+
+/// Keys and values, each (B·S, Hkv·D): tensors of their own, or the planes of a cache.
+#[derive(Clone, Copy)]
+pub enum Keys<'a> {
+    F32(&'a [f32], &'a [f32]),
+    F16(&'a [f16], &'a [f16]),
 }
 
 /// Sizes and masks of a call.
@@ -281,14 +291,13 @@ fn advance_body<const FMA: bool>(b: &mut Block<'_>, k: &[f32], v: &[f32], stride
 
 crate::simd_fn!(fn advance(b: &mut Block<'_>, k: &[f32], v: &[f32], stride: usize, dim: usize, first: usize, n: usize, sees: &Sees) = advance_body);
 
-/// `o = softmax(scale·q·kᵀ)·v` and lse, the logarithm of the sum. q and o are (B·T, H·D), k and v (B·S, Hkv·D), lse (B·T, H). A query
-/// that sees nothing gives 0 and 0.
-pub fn forward(pool: &Pool, a: &Attend<'_>, q: &[f32], k: &[f32], v: &[f32], o: &mut [f32], lse: &mut [f32]) {
+/// `o = softmax(scale·q·kᵀ)·v` and lse, the logarithm of the sum. q and o are (B·T, H·D), lse (B·T, H). A query that sees nothing gives 0 and 0.
+pub fn forward(pool: &Pool, a: &Attend<'_>, q: &[f32], kv: Keys<'_>, o: &mut [f32], lse: &mut [f32]) {
     if lse.is_empty() {
         return;
     }
     if a.t * a.share() <= FEW {
-        return few(pool, a, q, k, v, o, lse);
+        return few(pool, a, q, kv, o, lse);
     }
     let width = a.heads * a.dim;
     let least = LANES.div_ceil(a.share());
@@ -300,24 +309,28 @@ pub fn forward(pool: &Pool, a: &Attend<'_>, q: &[f32], k: &[f32], v: &[f32], o: 
             let next = end.min((at / a.t + 1) * a.t);
             let (o, lse) =
                 (&mut o[(at - first) * width..(next - first) * width], &mut lse[(at - first) * a.heads..(next - first) * a.heads]);
-            queries(a, at, q, k, v, o, lse);
+            queries(a, at, q, kv, o, lse);
             at = next;
         }
     });
 }
 
 /// Queries `first..` of one batch row, as many as `lse` has.
-fn queries(a: &Attend<'_>, first: usize, q: &[f32], k: &[f32], v: &[f32], o: &mut [f32], lse: &mut [f32]) {
+fn queries(a: &Attend<'_>, first: usize, q: &[f32], kv: Keys<'_>, o: &mut [f32], lse: &mut [f32]) {
     let Attend { heads, dim, .. } = *a;
     let (share, stride) = (a.share(), a.key_stride());
     let rows = lse.len() / heads * share;
     let base = first / a.t * a.s;
-    scratch::with((2 * dim + KEYS) * LANES, |mem| {
+    // Halves are widened a block of keys at a time.
+    let wide = if matches!(kv, Keys::F16(..)) { KEYS * dim } else { 0 };
+    scratch::with((2 * dim + KEYS) * LANES + 2 * wide, |mem| {
         let (qt, mem) = mem.split_at_mut(dim * LANES);
-        let (ot, p) = mem.split_at_mut(dim * LANES);
-        for kv in 0..a.kv_heads {
+        let (ot, mem) = mem.split_at_mut(dim * LANES);
+        let (p, mem) = mem.split_at_mut(KEYS * LANES);
+        let (wide_k, wide_v) = mem.split_at_mut(wide);
+        for head in 0..a.kv_heads {
             // Element of a (query, head) row in q and, less `first`, in o.
-            let place = |r: usize| (r / share) * heads + kv * share + r % share;
+            let place = |r: usize| (r / share) * heads + head * share + r % share;
             for r0 in (0..rows).step_by(LANES) {
                 let n = LANES.min(rows - r0);
                 let lanes = lanes_for(n);
@@ -327,8 +340,15 @@ fn queries(a: &Attend<'_>, first: usize, q: &[f32], k: &[f32], v: &[f32], o: &mu
                 for part in 0..2 {
                     let sees = Sees::new(lanes, n, |r| a.range(first + (r0 + r) / share, part));
                     for (j, z) in sees.blocks() {
-                        let at = (base + j) * stride + kv * dim;
-                        advance(&mut block, &k[at..], &v[at..], stride, dim, j, z - j, &sees);
+                        let (at, keys) = ((base + j) * stride + head * dim, z - j);
+                        match kv {
+                            Keys::F32(k, v) => advance(&mut block, &k[at..], &v[at..], stride, dim, j, keys, &sees),
+                            Keys::F16(k, v) => {
+                                widen(&mut wide_k[..keys * dim], &k[at..], dim, stride);
+                                widen(&mut wide_v[..keys * dim], &v[at..], dim, stride);
+                                advance(&mut block, wide_k, wide_v, dim, dim, j, keys, &sees);
+                            }
+                        }
                     }
                 }
                 for r in 0..n {
@@ -348,7 +368,7 @@ fn queries(a: &Attend<'_>, first: usize, q: &[f32], k: &[f32], v: &[f32], o: &mu
 const GROUP: usize = 4;
 
 /// Few queries: each head's scores as one row, dot products along the head.
-fn few(pool: &Pool, a: &Attend<'_>, q: &[f32], k: &[f32], v: &[f32], o: &mut [f32], lse: &mut [f32]) {
+fn few(pool: &Pool, a: &Attend<'_>, q: &[f32], kv: Keys<'_>, o: &mut [f32], lse: &mut [f32]) {
     let Attend { heads, dim, .. } = *a;
     let share = a.share();
     let most = (0..lse.len() / heads).map(|i| a.seen(i)).max().unwrap_or(0);
@@ -369,7 +389,11 @@ fn few(pool: &Pool, a: &Attend<'_>, q: &[f32], k: &[f32], v: &[f32], o: &mut [f3
                     scale: a.scale,
                 };
                 let q = &q[(first + at) * dim..(first + at + n) * dim];
-                heads_of_one(&job, q, k, v, p, &mut o[at * dim..(at + n) * dim], &mut lse[at..at + n]);
+                let (o, lse) = (&mut o[at * dim..(at + n) * dim], &mut lse[at..at + n]);
+                match kv {
+                    Keys::F32(k, v) => heads_of_one(&job, q, k, v, p, o, lse),
+                    Keys::F16(k, v) => heads_of_one_f16(&job, q, k, v, p, o, lse),
+                }
                 at += n;
             }
         });
@@ -386,9 +410,10 @@ struct Few {
 }
 
 crate::simd_fn!(fn heads_of_one(job: &Few, q: &[f32], k: &[f32], v: &[f32], p: &mut [f32], o: &mut [f32], lse: &mut [f32]) = heads_body);
+crate::simd_fn!(fn heads_of_one_f16(job: &Few, q: &[f32], k: &[f16], v: &[f16], p: &mut [f32], o: &mut [f32], lse: &mut [f32]) = heads_body);
 
 #[inline(always)]
-fn heads_body<const FMA: bool>(job: &Few, q: &[f32], k: &[f32], v: &[f32], p: &mut [f32], o: &mut [f32], lse: &mut [f32]) {
+fn heads_body<const FMA: bool>(job: &Few, q: &[f32], k: &[impl Stored], v: &[impl Stored], p: &mut [f32], o: &mut [f32], lse: &mut [f32]) {
     match lse.len() {
         1 => heads_n::<FMA, 1>(job, q, k, v, p, o, lse),
         2 => heads_n::<FMA, 2>(job, q, k, v, p, o, lse),
@@ -397,8 +422,26 @@ fn heads_body<const FMA: bool>(job: &Few, q: &[f32], k: &[f32], v: &[f32], p: &m
     }
 }
 
+/// W numbers as f32.
 #[inline(always)]
-fn heads_n<const FMA: bool, const G: usize>(job: &Few, q: &[f32], k: &[f32], v: &[f32], p: &mut [f32], o: &mut [f32], lse: &mut [f32]) {
+fn wide(from: &[impl Stored; W]) -> [f32; W] {
+    let mut out = [0.0; W];
+    for (y, x) in out.iter_mut().zip(from) {
+        *y = x.get();
+    }
+    out
+}
+
+#[inline(always)]
+fn heads_n<const FMA: bool, const G: usize>(
+    job: &Few,
+    q: &[f32],
+    k: &[impl Stored],
+    v: &[impl Stored],
+    p: &mut [f32],
+    o: &mut [f32],
+    lse: &mut [f32],
+) {
     let dim = job.dim;
     let n: usize = job.ranges.iter().map(|(a, z)| z - a).sum();
     let whole = dim / W * W;
@@ -408,6 +451,7 @@ fn heads_n<const FMA: bool, const G: usize>(job: &Few, q: &[f32], k: &[f32], v: 
             let key = &k[job.from + key * job.stride..][..dim];
             let mut acc = [[0.0f32; W]; G];
             for (d, key) in key.as_chunks::<W>().0.iter().enumerate() {
+                let key = wide(key);
                 for (g, acc) in acc.iter_mut().enumerate() {
                     let q = &q[g * dim + d * W..][..W];
                     for w in 0..W {
@@ -418,7 +462,7 @@ fn heads_n<const FMA: bool, const G: usize>(job: &Few, q: &[f32], k: &[f32], v: 
             for (g, acc) in acc.iter().enumerate() {
                 let mut s = lanes::total(*acc);
                 for d in whole..dim {
-                    s = fma::<FMA>(q[g * dim + d], key[d], s);
+                    s = fma::<FMA>(q[g * dim + d], key[d].get(), s);
                 }
                 p[g * n + j] = s * job.scale;
             }
@@ -440,15 +484,19 @@ fn heads_n<const FMA: bool, const G: usize>(job: &Few, q: &[f32], k: &[f32], v: 
         for (a, z) in job.ranges {
             for key in a..z {
                 let value = &v[job.from + key * job.stride + d..][..width];
-                for (g, acc) in acc.iter_mut().enumerate() {
-                    let weight = p[g * n + j];
-                    if width == W {
+                if let Some(value) = value.first_chunk() {
+                    let value = wide(value);
+                    for (g, acc) in acc.iter_mut().enumerate() {
+                        let weight = p[g * n + j];
                         for w in 0..W {
                             acc[w] = fma::<FMA>(weight, value[w], acc[w]);
                         }
-                    } else {
+                    }
+                } else {
+                    for (g, acc) in acc.iter_mut().enumerate() {
+                        let weight = p[g * n + j];
                         for (s, v) in acc.iter_mut().zip(value) {
-                            *s = fma::<FMA>(weight, *v, *s);
+                            *s = fma::<FMA>(weight, v.get(), *s);
                         }
                     }
                 }
@@ -482,7 +530,7 @@ mod tests {
         let mut out = [q.len(), 4 * t * heads, q.len(), k.len(), v.len()].map(|n| vec![f32::NAN; n]);
         let [o, stats, gq, gk, gv] = &mut out;
         let rows = 2 * t * heads;
-        forward(&pool, &a, &q, &k, &v, o, &mut stats[..rows]);
+        forward(&pool, &a, &q, Keys::F32(&k, &v), o, &mut stats[..rows]);
         delta(&pool, stats, o, &g);
         let x = Reads { q: &q, k: &k, v: &v, dout: &g, lse: &stats[..rows], delta: &stats[rows..] };
         dq(&pool, &a, x, gq, false);

@@ -20,5 +20,6 @@ pub mod reduce;
 pub mod rope;
 pub mod rows;
 pub mod sample;
+pub mod stored;
 
 pub use packed::Packed;

@@ -2,6 +2,7 @@
 
 use super::lanes::put;
 use super::math::sin_cos_turns;
+use super::stored::Stored;
 use crate::cpu::simd::fma;
 use crate::cpu::{Pool, scratch};
 
@@ -151,7 +152,7 @@ pub fn copy(pool: &Pool, y: &mut [f32], x: Columns<'_>) {
 
 /// Turns k into rows `slots[m]` of the first plane and copies v into those of the second; a slot outside is passed over. Each thread looks
 /// through all rows for the slots that are its own.
-pub fn append(pool: &Pool, r: &Rope<'_>, cache: &mut [f32], slots: &[u32], k: Columns<'_>, v: Columns<'_>) {
+pub fn append<E: Stored>(pool: &Pool, r: &Rope<'_>, cache: &mut [E], slots: &[u32], k: Columns<'_>, v: Columns<'_>) {
     let width = k.width;
     if cache.is_empty() {
         return;
@@ -161,11 +162,14 @@ pub fn append(pool: &Pool, r: &Rope<'_>, cache: &mut [f32], slots: &[u32], k: Co
     let least = if slots.len() * width < 16_384 { usize::MAX } else { 1 };
     pool.rows2((keys, width), (values, width), least, |first, keys, values| {
         let own = first..first + keys.len() / width;
-        for (row, slot) in slots.iter().enumerate().filter(|(_, s)| own.contains(&(**s as usize))) {
-            let at = (*slot as usize - first) * width;
-            r.each(row..row + 1, |row, a| r.turn(&mut keys[at..at + width], k.row(row), a, false));
-            values[at..at + width].copy_from_slice(v.row(row));
-        }
+        scratch::with(width, |turned| {
+            for (row, slot) in slots.iter().enumerate().filter(|(_, s)| own.contains(&(**s as usize))) {
+                let at = (*slot as usize - first) * width;
+                r.each(row..row + 1, |row, a| r.turn(turned, k.row(row), a, false));
+                E::put(&mut keys[at..at + width], turned);
+                E::put(&mut values[at..at + width], v.row(row));
+            }
+        });
     });
 }
 

@@ -7,7 +7,7 @@ import { capabilities } from './capabilities.ts';
 import { aborted, FledglingError, toFledglingError, toWire, type WireError } from './errors.ts';
 import { Jobs } from './jobs.ts';
 import { feed, partsOf, REFUSED, type Fed, type Part, type Sink } from './loader.ts';
-import type { AdapterDescription, AdapterFiles, AdapterInfo, Candidate, CandidateEvent, Counters, Device, DeviceFigures, Memory, Message, ModelInfo, Progress, Score, StepMetrics, TrainResult } from './types.ts';
+import type { AdapterDescription, AdapterFiles, AdapterInfo, Candidate, CandidateEvent, Counters, Device, DeviceFigures, KvCacheDtype, Memory, Message, ModelInfo, Progress, Score, StepMetrics, TrainResult } from './types.ts';
 import { loadWasm, type WasmModel, type WasmModule, type WasmRequest, type WasmScoreRequest, type WasmTrainer } from './wasm.ts';
 
 /** What a running job tells the facade. */
@@ -26,6 +26,7 @@ export interface EngineLoad {
   sha256?: string | undefined;
   name?: string | undefined;
   contextLength?: number | undefined;
+  kvCacheDtype?: KvCacheDtype | undefined;
   kernel?: string | undefined;
   device?: Device | undefined;
 }
@@ -159,7 +160,7 @@ export class Engine {
         const auto = (o.device ?? 'auto') === 'auto';
         const judged = remembered && auto ? judgedOf(await readNote(note('device'))) : undefined;
         const device = judged?.device ?? o.device;
-        const loader = await making(module.ModelLoader.open({ name: o.name, context_length: o.contextLength, kernels: o.kernel, tuning, ...(device ? { device } : {}) }));
+        const loader = await making(module.ModelLoader.open({ name: o.name, context_length: o.contextLength, kv_cache_dtype: o.kvCacheDtype, kernels: o.kernel, tuning, ...(device ? { device } : {}) }));
         let model: WasmModel | undefined;
         try {
           const common = { signal, cache: o.cache, hasher: () => new module.Sha256(), warn: (e: FledglingError) => this.#emit(job, { type: 'warning', error: toWire(e) }) };

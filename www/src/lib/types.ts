@@ -31,6 +31,8 @@ export interface Progress {
  */
 export type Device = 'auto' | 'gpu' | 'cpu';
 
+export type KvCacheDtype = 'f32' | 'f16';
+
 export interface LoadOptions {
   onProgress?: ((progress: Progress) => void) | undefined;
   /** Something went wrong that loading survives, such as `quota-exceeded`: the model is used but not kept. */
@@ -46,6 +48,11 @@ export interface LoadOptions {
   name?: string | undefined;
   /** Tokens of context to reserve, at most what the model was trained for. */
   contextLength?: number | undefined;
+  /**
+   * What keys and values are stored as: `f32` (default: log-probabilities are those of PyTorch), or `f16`, half the memory of the cache and half
+   * the bytes that long contexts read. No device needs `shader-f16` for it.
+   */
+  kvCacheDtype?: KvCacheDtype | undefined;
   /** `auto` by default. */
   device?: Device | undefined;
   /** `class=variant,…`: kernel variants in place of those that measuring chose. */

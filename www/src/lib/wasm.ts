@@ -1,6 +1,6 @@
 // What the package uses of the wasm module (src/web in Rust): the two sides of the boundary agree on this file.
 // Plain data crosses it as plain objects; every method that can fail throws an Error with a `code`.
-import type { AdapterDescription, AdapterInfo, Candidate, CandidateEvent, Counters, Device, Message, ModelInfo, Score, StepMetrics } from './types.ts';
+import type { AdapterDescription, AdapterInfo, Candidate, CandidateEvent, Counters, Device, KvCacheDtype, Message, ModelInfo, Score, StepMetrics } from './types.ts';
 
 /** Streaming SHA-256. */
 export interface WasmSha256 {
@@ -24,6 +24,8 @@ export interface WasmLoader {
 export interface LoaderOptions {
   name?: string | undefined;
   context_length?: number | undefined;
+  /** Absent: `f32`. */
+  kv_cache_dtype?: KvCacheDtype | undefined;
   kernels?: string | undefined;
   /** What `WasmModel.tuning()` gave for this adapter and this version. */
   tuning?: string | undefined;

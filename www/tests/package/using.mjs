@@ -334,6 +334,18 @@ export async function usingTests({ page, address, device }) {
     equal(r.one.parameters, 2 * (64 + 64), 'one layer, one module');
   });
 
+  await test('a cache of halves stays close to one of f32; another type is refused', async () => {
+    const half = await load('half', { kvCacheDtype: 'f16' });
+    ok(half.ok, `${half.code}: ${half.message}`);
+    const score = async (m) => (await m.score('A word after another, and one more.')).logprobs;
+    const [a, b] = [await value('m', score), await value('half', score)];
+    const apart = Math.max(...a.map((v, i) => Math.abs(v - b[i])));
+    ok(a.length === b.length && apart > 0 && apart < 0.01, `log-probabilities differ by ${apart}`);
+    await page.evaluate(() => window.t.dispose('half'));
+    const bad = await load('bad', { kvCacheDtype: 'f8' });
+    ok(!bad.ok && bad.code === 'bad-config' && bad.message.includes('kv_cache_dtype'), JSON.stringify(bad));
+  });
+
   await test('refused: an empty dataset', () => refuses('empty-dataset', (m, { SFTTrainer }) => new SFTTrainer(m, {}).train([])));
   await test('refused: a row without an answer', async () => {
     const r = await refuses('bad-row', (m, { SFTTrainer }) => new SFTTrainer(m, {}).train([{ prompt: 'a', completion: 'b' }, { prompt: 'a' }]));

@@ -71,7 +71,7 @@ fn weight_bytes(model: &Model) -> u64 {
 
 /// Everything about answering that `wanted` asks for.
 pub async fn run(t: &mut Report, exec: &Exec, model: Rc<LoadedModel>, a: &BenchArgs, wanted: impl Fn(Part) -> bool) -> Result<()> {
-    let (weights, per_key) = (weight_bytes(&model.model), model.model.config().kv_bytes_per_token());
+    let (weights, per_key) = (weight_bytes(&model.model), model.model.config().kv_bytes_per_token(model.kv_cache_dtype));
     let mut g = Generator::new(model)?;
     let begin = clock::seconds();
     if !a.no_warm_up {

@@ -19,6 +19,7 @@ use serde_json::json;
 use super::args::{BenchArgs, Cli, Part};
 use super::{files, load};
 use fledgling::graph::Exec;
+use fledgling::models::{LoadOptions, LoadedModel};
 use fledgling::{Result, clock};
 use picture::Picture;
 use report::Report;
@@ -28,17 +29,19 @@ pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
         return compare::run(before, after);
     }
     let wanted = |part: Part| a.only.is_empty() || a.only.contains(&part);
+    let kv_cache_dtype = a.cache.kv_cache_dtype;
     let answers = wanted(Part::Prefill) || wanted(Part::Decode);
     let (exec, model, seconds) = if !(answers || wanted(Part::Lora)) {
         (load::device(cli).await?, None, 0.0)
     } else if let Some(shape) = a.random {
         let exec = load::device(cli).await?;
         let begin = clock::seconds();
-        let model = shapes::model(&exec, shape)?;
+        let model = LoadedModel { kv_cache_dtype, ..shapes::model(&exec, shape)? };
         exec.done().await?;
         (exec, Some(model), clock::seconds() - begin)
     } else {
-        let load::Loaded { model, exec, seconds } = load::model(cli, &a.model, true).await?;
+        let load::Loaded { model, exec, seconds } =
+            load::model(cli, &a.model, LoadOptions { kv_cache_dtype, ..LoadOptions::default() }, true).await?;
         (exec, Some(model), seconds)
     };
     let mut t = Report::new(&exec, a.json);
@@ -48,6 +51,7 @@ pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
     if let Some(model) = model {
         t.put("model", json!(model.info.name));
         t.put("quantization", json!(model.info.quantization));
+        t.put("kv_cache_dtype", json!(kv_cache_dtype.dtype().name()));
         t.say(&format!("{}, {}, {} of weights", model.info.name, model.info.quantization, files::mib(model.info.gpu_bytes)));
         t.line("load_seconds", if a.random.is_some() { "filled with noise" } else { "load" }, seconds, "s", 2);
         let model = Rc::new(model);
