@@ -143,6 +143,10 @@ impl<O: Objective> Trainer<O> {
         let all = serde_json::to_value(&self.args).expect("numbers and texts");
         let mut out: BTreeMap<String, String> = all.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.to_string())).collect();
         out.retain(|k, _| !ELSEWHERE.contains(&k.as_str()));
+        if !self.args.fp16 {
+            // As in checkpoints from before it was an argument.
+            out.remove("fp16");
+        }
         if self.args.max_steps > 0 {
             out.remove("num_train_epochs");
         }

@@ -16,6 +16,7 @@ use crate::lru::Lru;
 use crate::models::{Model, TrainInputs};
 use crate::nn::LoraSet;
 use crate::ops::embedding::GatherRows;
+use crate::ops::half;
 use crate::ops::optim::{AdamW, GradNorm};
 use crate::{Error, Result};
 
@@ -264,7 +265,11 @@ impl<O: Objective> Trainer<O> {
             tape.output("logp", logp);
         }
         if pass == Pass::Update {
+            let forward = tape.nodes().len();
             tape.backward(&[(logp, dlogp)], checkpoint)?;
+            if self.args.fp16 {
+                half::keep_halves(&mut tape, forward)?;
+            }
         }
         Ok(tape)
     }

@@ -373,6 +373,35 @@ fl_test!(
         report!("activations of two layers: {} bytes kept, {} recomputed", bytes[0], bytes[1]);
         Ok(())
     }
+    async fn activations_that_wait_as_halves_have_the_same_curve() -> Result<()> {
+        let model = llama().await?;
+        let mut runs = Vec::new();
+        for (fp16, flag) in [(false, false), (true, false), (true, true)] {
+            let set =
+                model.adapters.fresh(&serde_json::from_value(json!({"r": 4, "target_modules": "all-linear"})).expect("a config"), 3)?;
+            let args = TrainingArguments { fp16, gradient_checkpointing: Some(flag), learning_rate: 1e-2, ..arguments() };
+            let row = |i: u32| (0..64).map(|t| (i + t * 7) % 96).collect::<Vec<u32>>();
+            let rows = (0..4).map(|i| Example { ids: row(i), labels: row(i) }).collect();
+            let mut t = Trainer::new(model.model.clone(), Target::Adapter { set, name: "x".into() }, None, args, Sft::new(rows))?;
+            let mut losses = Vec::new();
+            while let Some(step) = t.step().await? {
+                losses.push(step.metrics.loss);
+            }
+            runs.push((losses, t.activation_bytes()));
+        }
+        let (want, kept) = &runs[0];
+        assert_eq!(want.len(), 10);
+        for (losses, bytes) in &runs[1..] {
+            assert_eq!(losses[0], want[0], "the forward pass is the same");
+            for (got, want) in losses.iter().zip(want) {
+                assert!((got - want).abs() <= 1e-3 * want, "loss {got}, {want} with f32");
+            }
+            assert!(bytes < kept, "activations: {bytes} bytes, {kept} with f32");
+        }
+        assert!(runs.iter().any(|r| r.0[9] != want[9]), "nothing was narrowed");
+        report!("activations of two layers: {kept} bytes as f32, {} as halves, {} of those recomputed", runs[1].1, runs[2].1);
+        Ok(())
+    }
     async fn the_second_step_allocates_nothing() -> Result<()> {
         let gpu = gpu().await;
         let model = llama().await?;

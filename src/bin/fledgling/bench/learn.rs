@@ -16,7 +16,7 @@ const ADAPTER: &str = "bench";
 pub async fn trainer(model: &LoadedModel, a: &BenchArgs) -> Result<AnyTrainer> {
     let mut args = json!({
         "learning_rate": 1e-4, "max_steps": Samples::MOST + 1, "adapter_name": ADAPTER, "per_device_train_batch_size": a.lora_batch,
-        "max_length": a.lora_length, "peft_config": {"r": 8, "lora_alpha": 16},
+        "max_length": a.lora_length, "fp16": a.fp16, "peft_config": {"r": 8, "lora_alpha": 16},
     });
     if let Some(on) = a.gradient_checkpointing {
         args["gradient_checkpointing"] = json!(on);
