@@ -397,6 +397,7 @@ impl Session {
         let last = count == left;
         let end = if last { End::SampleLast(self.options.n) } else { End::Nothing };
         let program = engine.program(m, end, self.adapter.as_ref())?;
+        program.compile().await?;
         engine.write_chunk(&program, m, &self.prompt, self.read, count);
         if last {
             program.write("last", &vec![count as u32 - 1; self.options.n]);

@@ -168,6 +168,20 @@ impl Program {
         Ok(Program { exec: exec.clone(), runner, inputs, outputs, layout, _keep: (tensors, memory) })
     }
 
+    /// Compiles the kernels that no program has compiled yet, side by side: in the browser's own threads, or in threads of this call. What
+    /// is not compiled ahead is compiled one by one at the first submit. Nothing on the processor. Returns how many shared the time.
+    ///
+    /// # Errors
+    /// As [`Program::check`].
+    pub async fn compile(&self) -> Result<usize> {
+        let ahead = match &self.runner {
+            Runner::Gpu(p) => p.compile().await,
+            Runner::Cpu(_) => 0,
+        };
+        self.check()?;
+        Ok(ahead)
+    }
+
     /// Dispatches of one replay; on the processor, operations.
     pub fn dispatches(&self) -> usize {
         match &self.runner {
@@ -268,6 +282,7 @@ impl Program {
                 (port, port.staging.as_ref().expect("outputs have one"))
             })
             .collect();
+        self.compile().await?;
         let copies: Vec<Transfer> = ports.iter().map(|(p, staging)| Transfer::new(&p.mem, staging, 0, p.mem.bytes())).collect();
         self.submit_then(step, &copies);
         self.check()?;

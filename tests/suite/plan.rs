@@ -1,7 +1,8 @@
 //! The planner, replay, checkpointing and the reverse loop's bookkeeping.
 
-use crate::harness::{devices, gpu};
+use crate::harness::{devices, gpu, gpu_with};
 use crate::opcase::{Rng, close};
+use fledgling::gpu::GpuOptions;
 use fledgling::graph::{Arena, Desc, Exec, HostProgram, Plan, Program, ProgramOptions, StepParams, Tape, Tensor, Val};
 use fledgling::ops::half::keep_halves;
 use fledgling::ops::linear::{Linear, LoraSeg, Low};
@@ -153,6 +154,33 @@ fl_test!(
         assert_eq!(gpu.counters().allocations.get(), allocations, "buffers allocated by a replay");
         assert_eq!(gpu.counters().pipelines.get(), pipelines, "pipelines compiled by a replay");
         assert_eq!(gpu.live_bytes(), live);
+    }
+);
+
+fl_test!(
+    async fn kernels_are_compiled_side_by_side_and_once() {
+        // A device that has compiled nothing.
+        let gpu = gpu_with(&GpuOptions::default()).await;
+        let exec = Exec::Gpu(gpu.clone());
+        let net = net(&exec, 2, 9, KEPT);
+        let program = Program::build(&exec, &net.tape, ProgramOptions::default()).expect("builds");
+        assert_eq!(gpu.counters().pipelines.get(), 0, "building compiles nothing");
+        let ahead = program.compile().await.expect("compiles");
+        let pipelines = gpu.counters().pipelines.get();
+        assert!(pipelines > 4, "{pipelines} pipelines");
+        let alone = cfg!(not(target_arch = "wasm32")) && std::thread::available_parallelism().map_or(1, usize::from) == 1;
+        assert_eq!(ahead as u64, if alone { 0 } else { pipelines });
+        assert_eq!(program.compile().await.expect("nothing left"), 0);
+        let y = program.run_f32(&StepParams::default(), "y").await.expect("runs");
+        assert_eq!(gpu.counters().pipelines.get(), pipelines, "pipelines compiled by a run");
+        // Without: one by one at the first submit.
+        let late = gpu_with(&GpuOptions::default()).await;
+        let exec = Exec::Gpu(late.clone());
+        let net = self::net(&exec, 2, 9, KEPT);
+        let program = Program::build(&exec, &net.tape, ProgramOptions::default()).expect("builds");
+        program.submit(&StepParams::default());
+        assert_eq!(late.counters().pipelines.get(), pipelines);
+        assert_eq!(program.run_f32(&StepParams::default(), "y").await.expect("runs"), y);
     }
 );
 
