@@ -13,7 +13,8 @@ use crate::{Error, Result};
 
 /// The half nearest to a number; NaN for what is too large, so that it is found where results are looked at (see `cpu::kernels::stored`).
 pub(super) fn nearest(v: f64) -> f64 {
-    let h = f16::from_f64(v);
+    // By way of f32: without hardware for it, the half crate's own way from f64 looks at the upper 20 bits of the fraction only.
+    let h = f16::from_f32(v as f32);
     if h.is_finite() { h.to_f64() } else { f64::NAN }
 }
 
