@@ -25,55 +25,73 @@ impl Gpu {
 #[cfg(not(target_arch = "wasm32"))]
 async fn side_by_side(gpu: &Gpu, kernels: &[&Rc<Kernel>]) -> usize {
     use std::sync::Mutex;
+    use std::thread;
 
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(kernels.len());
-    if threads < 2 {
-        return 0;
-    }
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(kernels.len());
     let device = gpu.device();
     let recipes: Vec<_> = kernels.iter().map(|k| k.recipe()).collect();
     let (queue, done) = (Mutex::new(recipes.into_iter().enumerate()), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some((i, recipe)) = queue.lock().unwrap_or_else(|e| e.into_inner()).next() {
-                    let pipeline = recipe.compile(device);
-                    done.lock().unwrap_or_else(|e| e.into_inner()).push((i, pipeline));
-                }
-            });
+    let work = || {
+        loop {
+            // A statement of its own: the lock is not held while this thread compiles.
+            let next = queue.lock().unwrap_or_else(|e| e.into_inner()).next();
+            let Some((i, recipe)) = next else { return };
+            let pipeline = recipe.compile(device);
+            done.lock().unwrap_or_else(|e| e.into_inner()).push((i, pipeline));
         }
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            // Where there can be no more threads, the others do the work.
+            let _ = thread::Builder::new().name("fledgling-compile".into()).spawn_scoped(scope, work);
+        }
+        work();
     });
-    for (i, pipeline) in done.into_inner().unwrap_or_else(|e| e.into_inner()) {
+    let done = done.into_inner().unwrap_or_else(|e| e.into_inner());
+    let count = done.len();
+    for (i, pipeline) in done {
         kernels[i].set_pipeline(gpu, pipeline);
     }
-    kernels.len()
+    count
 }
 
 /// A browser compiles in threads of its own where it is asked to by `createComputePipelineAsync`, for which wgpu has no call. So the device
-/// itself is asked, and hands each pipeline over when wgpu wants one of that label. Layouts need only be equal, not the same. A rejected
-/// one is compiled again by wgpu, whose error is the one that is reported.
+/// itself is asked, and then hands its pipelines over when wgpu asks for them. Layouts need only be equal, not the same. A rejected one is
+/// compiled again by wgpu, whose error is the one that is reported.
 #[cfg(target_arch = "wasm32")]
 async fn side_by_side(gpu: &Gpu, kernels: &[&Rc<Kernel>]) -> usize {
     let Some(device) = gpu.device().as_webgpu() else { return 0 };
-    web::compile(device, kernels).await.unwrap_or_else(|e| {
-        log::warn!("compiling ahead: {e:?}");
-        0
-    })
+    let pipelines = match web::compile(device, kernels).await {
+        Ok(pipelines) => pipelines,
+        Err(e) => {
+            log::warn!("compiling ahead: {e:?}");
+            return 0;
+        }
+    };
+    let mut count = 0;
+    for (k, pipeline) in kernels.iter().zip(pipelines.iter()) {
+        // Somebody else may have compiled it meanwhile.
+        if !pipeline.is_undefined() && !k.is_compiled() {
+            match web::handing_over(device, pipeline, || _ = k.pipeline(gpu)) {
+                Ok(()) => count += 1,
+                Err(e) => log::warn!("compiling ahead: {e:?}"),
+            }
+        }
+    }
+    count
 }
 
 #[cfg(target_arch = "wasm32")]
 mod web {
     use std::rc::Rc;
 
-    use js_sys::{Array, Function, Map, Object, Promise, Reflect};
+    use js_sys::{Array, Function, Object, Promise, Reflect};
     use wasm_bindgen::closure::Closure;
     use wasm_bindgen::{JsCast, JsValue};
+    use wasm_bindgen_futures::JsFuture;
 
     use crate::gpu::Kernel;
     use crate::gpu::preprocess::Binding;
-
-    /// Property of the device under which pipelines wait, by label.
-    const WAITING: &str = "fledglingPipelines";
 
     fn object(of: &[(&str, JsValue)]) -> Result<JsValue, JsValue> {
         let o = Object::new();
@@ -83,50 +101,33 @@ mod web {
         Ok(o.into())
     }
 
-    fn method(of: &JsValue, name: &str) -> Result<Function, JsValue> {
-        Reflect::get(of, &name.into())?.dyn_into()
-    }
-
     fn call(of: &JsValue, name: &str, with: &JsValue) -> Result<JsValue, JsValue> {
-        method(of, name)?.call1(of, with)
+        Reflect::get(of, &name.into())?.dyn_into::<Function>()?.call1(of, with)
     }
 
-    /// The pipelines of a device that wait to be taken; from the first call on, its `createComputePipeline` takes them.
-    fn waiting(device: &JsValue) -> Result<Map, JsValue> {
-        if let Ok(map) = Reflect::get(device, &WAITING.into())?.dyn_into::<Map>() {
-            return Ok(map);
-        }
-        let (map, create) = (Map::new(), method(device, "createComputePipeline")?);
-        Reflect::set(device, &WAITING.into(), &map)?;
-        let (pipelines, this) = (map.clone(), device.clone());
-        let take = Closure::<dyn Fn(JsValue) -> Result<JsValue, JsValue>>::new(move |desc: JsValue| {
-            let label = Reflect::get(&desc, &"label".into())?;
-            let pipeline = pipelines.get(&label);
-            if pipeline.is_undefined() {
-                return create.call1(&this, &desc);
-            }
-            pipelines.delete(&label);
-            Ok(pipeline)
-        });
-        Reflect::set(device, &"createComputePipeline".into(), &take.into_js_value())?;
-        Ok(map)
+    /// Runs `f`, in which the device gives `pipeline` to whoever creates one.
+    pub fn handing_over(device: &JsValue, pipeline: JsValue, f: impl FnOnce()) -> Result<(), JsValue> {
+        const CREATE: &str = "createComputePipeline";
+        let give = Closure::<dyn Fn() -> JsValue>::new(move || pipeline.clone());
+        Reflect::set(device, &CREATE.into(), give.as_ref())?;
+        f();
+        // What the device has from its prototype is in force again.
+        Reflect::delete_property(device.unchecked_ref::<Object>(), &CREATE.into())?;
+        Ok(())
     }
 
-    /// The number of pipelines that wait.
-    pub async fn compile(device: &JsValue, kernels: &[&Rc<Kernel>]) -> Result<usize, JsValue> {
-        let map = waiting(device)?;
-        let promises = Array::new();
+    /// The pipelines of kernels; `undefined` where there is none.
+    pub async fn compile(device: &JsValue, kernels: &[&Rc<Kernel>]) -> Result<Array, JsValue> {
+        call(device, "pushErrorScope", &"validation".into())?;
+        let begun = Array::new();
         for k in kernels {
-            promises.push(&begin(device, k)?);
+            begun.push(&begin(device, k).unwrap_or_default());
         }
-        let results = Array::from(&wasm_bindgen_futures::JsFuture::from(Promise::all_settled(&promises)).await?);
-        for (k, result) in kernels.iter().zip(results.iter()) {
-            let pipeline = Reflect::get(&result, &"value".into())?;
-            if !pipeline.is_undefined() {
-                map.set(&k.label().into(), &pipeline);
-            }
-        }
-        Ok(map.size() as usize)
+        // A shader that is wrong is wgpu's to report.
+        let scope = JsFuture::from(call(device, "popErrorScope", &JsValue::UNDEFINED)?.unchecked_into::<Promise>());
+        let results = Array::from(&JsFuture::from(Promise::all_settled(&begun)).await?);
+        let _ = scope.await;
+        results.iter().map(|r| Reflect::get(&r, &"value".into())).collect()
     }
 
     /// A promise of a kernel's pipeline.

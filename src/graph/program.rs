@@ -1,4 +1,4 @@
-//! A recorded tape made ready for one executor: memory assigned, pipelines and bind groups built once; a replay writes inputs and one small
+//! A recorded tape made ready for one executor: memory assigned, bind groups built and pipelines compiled once; a replay writes inputs and one small
 //! uniform and submits. Nothing is allocated on the second step.
 
 use std::cell::{Cell, RefCell};
@@ -116,7 +116,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Plans the tape and builds everything a replay needs.
+    /// Plans the tape and builds everything a replay needs but pipelines, for which there is [`Program::compile`].
     ///
     /// # Errors
     /// From the ops' lowering, or when the device refuses a buffer.

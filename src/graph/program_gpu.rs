@@ -1,4 +1,4 @@
-//! A program on a GPU: pipelines, bind groups and constants built once; a run encodes the list and submits it in chunks.
+//! A program on a GPU: bind groups and constants built once, pipelines when they are wanted; a run encodes the list and submits it in chunks.
 
 use std::cell::Cell;
 use std::collections::HashMap;

@@ -131,12 +131,13 @@ const ELSEWHERE: &[&str] = &[
     "shuffle",
     "per_device_train_batch_size",
     "gradient_accumulation_steps",
-    "gradient_checkpointing",
-    "activation_memory",
     "report_kl",
     // What it cuts is in the dataset's digest.
     "max_length",
 ];
+
+/// The same, but with `fp16`: what is computed again is computed from halves, and is itself not one.
+const EXACT_WITHOUT_HALVES: &[&str] = &["gradient_checkpointing", "activation_memory"];
 
 impl<O: Objective> Trainer<O> {
     fn arguments(&self) -> BTreeMap<String, String> {
@@ -146,6 +147,7 @@ impl<O: Objective> Trainer<O> {
         if !self.args.fp16 {
             // As in checkpoints from before it was an argument.
             out.remove("fp16");
+            EXACT_WITHOUT_HALVES.iter().for_each(|k| drop(out.remove(*k)));
         }
         if self.args.max_steps > 0 {
             out.remove("num_train_epochs");

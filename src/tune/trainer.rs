@@ -473,6 +473,7 @@ impl<O: Objective> Trainer<O> {
         self.references(&micros).await?;
         let (staging, at) = self.accumulate(&micros).await?;
         let params = self.params();
+        self.optimizer.compile().await?;
         self.optimizer.submit_then(&params, &[Transfer::new(&self.optimizer.output_mem("norm"), &staging, at, 4)]);
         self.optimizer.check()?;
         let bytes = self.exec().map(&staging, at + 4, &Mark::default()).await?;

@@ -49,6 +49,7 @@ pub async fn lora(t: &mut Report, exec: &Exec, model: &LoadedModel, a: &BenchArg
     }
     t.put("lora_batch", json!(a.lora_batch));
     t.put("lora_length", json!(a.lora_length));
+    t.put("fp16", json!(a.fp16));
     t.line("lora_first_step_ms", "first LoRA step (records and compiles)", first.unwrap_or(f64::NAN) * 1e3, "ms", 0);
     t.millis("lora_step_ms", &format!("LoRA step, {} × {}", a.lora_batch, a.lora_length), times.median() * 1e3);
     t.put("lora_loss", json!(loss));
