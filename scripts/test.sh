@@ -18,13 +18,14 @@ export WASM_BINDGEN_TEST_TIMEOUT=${WASM_BINDGEN_TEST_TIMEOUT:-1800}
 passed=0
 failed=0
 failures=()
+seconds=()
 
 # Sums what the runners print: libtest and wasm-bindgen-test, Playwright, node:test, and a plain "N passed, M failed".
 count() { # log
   sed $'s/\033\\[[0-9;]*m//g' "$1" | awk '
     /^test result:/ { for (i = 1; i <= NF; i++) { if ($i ~ /^passed/) p += $(i-1); if ($i ~ /^failed/) f += $(i-1) } next }
-    /^ +[0-9]+ passed( \(|$)/ { p += $1; next }
-    /^ +[0-9]+ (failed|flaky|interrupted|timed out|did not run)( |$)/ { f += $1; next }
+    /^ +[0-9]+ (passed|flaky)( \(|$)/ { p += $1; next }
+    /^ +[0-9]+ (failed|interrupted|timed out|did not run)( |$)/ { f += $1; next }
     /^(#|ℹ) pass [0-9]+$/ { p += $3; next }
     /^(#|ℹ) fail [0-9]+$/ { f += $3; next }
     /^[0-9]+ passed, [0-9]+ failed$/ { p += $1; f += $3 }
@@ -34,6 +35,11 @@ count() { # log
 # What failed, for the end of the output: the tests' names and the first line of what they said.
 excerpt() { # log
   sed $'s/\033\\[[0-9;]*m//g' "$1" | grep -E '^(test .* \.\.\. FAILED|FAIL |not ok |error)|✘|^ +[0-9]+\) |panicked at|Error: ' | cut -c1-300 | awk '!seen[$0]++' | head -n 16
+}
+
+# Tests that passed only at their second try, one a line.
+second_tries() { # log
+  sed $'s/\033\\[[0-9;]*m//g' "$1" | awk '/^ +[0-9]+ flaky( |$)/ { on = 1; next } /^ +[0-9]+ [a-z]/ { on = 0 } on && NF { sub(/^ +/, ""); sub(/ ─+$/, ""); print }'
 }
 
 # stage NAME TITLE tests|plain command…
@@ -53,6 +59,7 @@ stage() {
   if [ "$status" != 0 ] && [ "$f" = 0 ]; then f=1; fi
   passed=$((passed + p)); failed=$((failed + f))
   if [ "$f" != 0 ]; then failures+=("$name"); fi
+  while read -r t; do seconds+=("$name: $t"); done < <(second_tries "$log")
   if [ "$kind" = tests ]; then say "$name: $p passed, $f failed, $(( $(date +%s) - start )) s"; else say "$name: $([ "$status" = 0 ] && echo ok || echo FAILED), $(( $(date +%s) - start )) s"; fi
 }
 
@@ -114,6 +121,7 @@ done
 for s in "${wanted[@]}"; do run "$s"; done
 
 printf '\n'
+for t in ${seconds[@]+"${seconds[@]}"}; do warn "passed only at the second try: $t"; done
 if [ "$failed" != 0 ]; then
   for s in "${failures[@]}"; do
     say "$s:"

@@ -2,13 +2,23 @@
 // interrupted for as long as one likes; the browser's trace knows how much of it the thread was really working.
 import type { Browser, CDPSession, Page } from '@playwright/test';
 
-/** Has the page note its long tasks, from its very beginning. */
-export async function observeLongTasks(page: Page): Promise<() => Promise<number[]>> {
+/** A long task as the page's observer saw it, in milliseconds of the page's own clock. */
+interface LongTask {
+  start: number;
+  ms: number;
+}
+
+/** Has the page note its long tasks, from its very beginning; `mark` gives a moment of its clock, and `since` the tasks begun after it. */
+export async function observeLongTasks(page: Page): Promise<{ mark: () => Promise<number>; since: (moment: number) => Promise<number[]> }> {
   await page.addInitScript(() => {
-    const long: number[] = ((globalThis as { long?: number[] }).long = []);
-    new PerformanceObserver((list) => list.getEntries().forEach((e) => long.push(Math.round(e.duration)))).observe({ type: 'longtask' });
+    const long: LongTask[] = ((globalThis as { long?: LongTask[] }).long = []);
+    new PerformanceObserver((list) => list.getEntries().forEach((e) => long.push({ start: e.startTime, ms: Math.round(e.duration) }))).observe({ type: 'longtask' });
   });
-  return () => page.evaluate(() => (globalThis as unknown as { long: number[] }).long);
+  return {
+    mark: () => page.evaluate(() => performance.now()),
+    // By their beginning: a task is told to the observer some time after it ended, so that counting what was told by then would not do.
+    since: (moment) => page.evaluate((from) => (globalThis as unknown as { long: LongTask[] }).long.filter((t) => t.start >= from).map((t) => t.ms), moment),
+  };
 }
 
 interface TraceEvent {

@@ -245,9 +245,9 @@ test('without room the model is used but not kept, and the page says so', async 
   const origin = new URL(address()).origin;
   await cdp.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 200_000 });
   await page.locator('.file-input').first().setInputFiles({ name: 'large.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('GGUF'.padEnd(400_000, '.')) });
-  const alert = page.getByRole('alert');
+  // Not the only notice, on a busy machine: the settings may find no room either before there is some again.
+  const alert = page.getByRole('alert').filter({ hasText: 'large is in use, but cannot be kept' });
   await expect(alert).toHaveAttribute('data-code', 'quota-exceeded');
-  await expect(alert).toContainText('large is in use, but cannot be kept');
   await ask(page, 'All the same?');
   await cdp.send('Storage.overrideQuotaForOrigin', { origin });
   await alert.getByRole('button', { name: 'Try again' }).click();
@@ -267,7 +267,7 @@ test('an adapter that finds no room keeps its checkpoint, and the tab, until it 
   await cdp.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 1 });
   await expect(status(page, 'Learnt, not saved')).toBeVisible();
   await expect(page.locator('.rail-foot .save.failed')).toBeVisible();
-  await expect(page.getByRole('alert')).toHaveAttribute('data-code', 'quota-exceeded');
+  await expect(page.getByRole('alert').first()).toHaveAttribute('data-code', 'quota-exceeded');
   expect(await inPage(page, 'checkpoint/state.bin')).not.toBeNull();
   // It answers all the same, and the page does not close without a word.
   await go(page, 'Adapters');
