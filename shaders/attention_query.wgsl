@@ -1,22 +1,24 @@
-// Attention of real GPUs for few queries: a workgroup of 128 threads per (query, head). See attention.wgsl for what is computed.
-// 128 keys at a time: eight threads side by side on a key make its score, and p.dim threads side by side add up a row of v. Loads of several
-// keys are under way at a time: with so few threads it is their latency that takes the time.
+// Attention of real GPUs for few queries: a workgroup of WG threads (128 or 512) per (query, head). See attention.wgsl for what is computed.
+// KEYS = PER·WG/8 keys at a time: eight threads side by side on a key make its score, and p.dim threads side by side add up a row of v. Loads of
+// several keys are under way at a time: with so few threads it is their latency that takes the time, and the more threads, the fewer rounds of it.
 // The sums of a thread live in registers; they are added across threads at the end. p.dim (in fours) must not exceed 128.
 // Grid: queries × heads workgroups, folded. Overwrites o.
-// Variants: {|CACHED|CACHED,KV=F16}
+// Variants: {|CACHED|CACHED,KV=F16} {WG=128,PER=8|WG=512,PER=4}
 #include "common/attention_io.wgsl"
 #include "common/attention_kv.wgsl"
 @group(0) @binding(auto) var<storage, read_write> o: array<T>;     // (batch, t, heads, dim)
 #if !CACHED
 @group(0) @binding(auto) var<storage, read_write> lse: array<f32>; // (batch, t, heads)
 #endif
-var<workgroup> parts: array<f32, 1024>;        // eight parts of every key's score
-var<workgroup> weights: array<f32, 192>;       // the last 64 stay those of no key
-var<workgroup> tops: array<f32, 16>;           // maxima of eight scores
-var<workgroup> sums: array<vec4<f32>, 128>;
-var<workgroup> totals: array<f32, 128>;
+const THREADS: u32 = u32(WG);
+const KEYS: u32 = THREADS * u32(PER) / 8u;       // at most one for each thread
+var<workgroup> parts: array<f32, KEYS * 8u>;     // eight parts of every key's score
+var<workgroup> weights: array<f32, KEYS + 1u>;   // the last stays that of no key
+var<workgroup> tops: array<f32, 16>;             // maxima of every sixteenth score
+var<workgroup> sums: array<vec4<f32>, THREADS>;
+var<workgroup> totals: array<f32, THREADS>;
 
-@compute @workgroup_size(128)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
   let id = linear_group(wid, nwg);
   if (id >= p.batch * p.t * p.heads) { return; }
@@ -26,46 +28,46 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   let base = (row / p.t) * p.s;
   let qat = id * p.dim;
   // For adding up v: `lanes` rows of v at a time, p.dim threads on each.
-  let lanes = 128u / p.dim;
+  let lanes = THREADS / p.dim;
   let lane = lid / p.dim;
   let d = lid % p.dim;
   var acc = vec4<f32>(0.0);
   var l = 0.0;
   var m = NEG;
-  if (lid < 64u) { weights[lid + 128u] = NEG; }
+  if (lid == 0u) { weights[KEYS] = NEG; }
   for (var pass_ = 0u; pass_ < PASSES; pass_++) {
     let sp = span(row, pass_);
-    for (var j0 = sp.x; j0 < sp.x + sp.y; j0 += 128u) {
-      let count = min(sp.x + sp.y - j0, 128u);
-      // Scores: thread → part lid % 8 of the keys lid / 8, + 16, … + 112.
+    for (var j0 = sp.x; j0 < sp.x + sp.y; j0 += KEYS) {
+      let count = min(sp.x + sp.y - j0, KEYS);
+      // Scores: thread → part lid % 8 of the keys lid / 8, + THREADS / 8, ….
       let key = lid / 8u;
-#repeat K 8
+#repeat K PER
       var s$K = 0.0;
-      let k$K = ((base + j0 + min(key + $Ku * 16u, count - 1u)) * p.kv_heads + kvh) * p.dim;
+      let k$K = ((base + j0 + min(key + $Ku * (THREADS / 8u), count - 1u)) * p.kv_heads + kvh) * p.dim;
 #endrepeat
       for (var c = lid % 8u; c < p.dim; c += 8u) {
         let x = q[qat + c];
-#repeat K 8
+#repeat K PER
         s$K += dot(x, k_at(k$K + c));
 #endrepeat
       }
       workgroupBarrier(); // weights of the round before have been used
-#repeat K 8
-      parts[lid + $Ku * 128u] = s$K;
+#repeat K PER
+      parts[lid + $Ku * THREADS] = s$K;
 #endrepeat
       workgroupBarrier();
-      var mine = 0.0;
+      if (lid < KEYS) {
+        var mine = 0.0;
 #repeat K 8
-      mine += parts[lid * 8u + $Ku];
+        mine += parts[lid * 8u + $Ku];
 #endrepeat
-      weights[lid] = select(NEG, mine * (p.scale * LOG2E), lid < count);
+        weights[lid] = select(NEG, mine * (p.scale * LOG2E), lid < count);
+      }
       workgroupBarrier();
       if (lid < 16u) {
-        var eight = NEG;
-#repeat K 8
-        eight = max(eight, weights[lid * 8u + $Ku]);
-#endrepeat
-        tops[lid] = eight;
+        var largest = NEG;
+        for (var i = lid; i < KEYS; i += 16u) { largest = max(largest, weights[i]); }
+        tops[lid] = largest;
       }
       workgroupBarrier();
       var top = m;
@@ -80,7 +82,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
         for (var i = lane; i < count; i += 4u * lanes) {
           // Keys beyond the last have the weight of no key.
 #repeat K 4
-          let w$K = exp2(weights[min(i + $Ku * lanes, 191u)] - top);
+          let w$K = exp2(weights[min(i + $Ku * lanes, KEYS)] - top);
           let x$K = v_at(((base + j0 + min(i + $Ku * lanes, count - 1u)) * p.kv_heads + kvh) * p.dim + d);
 #endrepeat
           l += (w0 + w1) + (w2 + w3);

@@ -157,7 +157,8 @@ impl Sizes {
         let bufs: Vec<_> = bufs.iter().collect();
         if self.by_query(cx.gpu()) {
             let queries = self.batch * self.t * self.heads;
-            let key = self.forward_key("attention_query");
+            let (wg, per) = query_group(cx.gpu());
+            let key = self.forward_key("attention_query").def("WG", wg).def("PER", per);
             cx.dispatch(key, &self.params(1, (0, self.rows())), &bufs, cx.gpu().grid(queries, 1));
             cx.cost(self.flops(), self.bytes());
             return Ok(());
@@ -292,6 +293,11 @@ impl Sizes {
 /// Threads of a barrier-free workgroup: few on software adapters, so that little work still reaches every core.
 fn threads(gpu: &Gpu) -> usize {
     if gpu.caps().is_software { 8 } else { 32 }
+}
+
+/// Threads of a workgroup of `attention_query`, and keys that a thread looks at at a time.
+fn query_group(gpu: &Gpu) -> (usize, usize) {
+    if gpu.caps().max_threads >= 512 && gpu.caps().workgroup_memory >= 24 << 10 { (512, 4) } else { (128, 8) }
 }
 
 /// Rows or keys of a workgroup of the tiled kernels.

@@ -149,6 +149,7 @@ async fn cached(gpu: &Gpu, dtype: DType) {
         (3, 1, 18, 2, 20, 3, 0),
         (2, 2, 32, 33, 17, 2, 11),
         (9, 3, 64, 1, 200, 1, 0),
+        (2, 1, 64, 1, 600, 1, 0),
     ] {
         // Rows of halves are whole words.
         if dtype == DType::F16 && kv_heads * dim % 2 == 1 {
