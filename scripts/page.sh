@@ -5,7 +5,7 @@
 
 what=${1:-page}
 # Only what the part is made of: not what its own build leaves behind (www/LICENSE-*, www/dist), nor tests and benchmarks.
-common="www/package.json www/package-lock.json www/tsconfig.json www/pkg/fledgling.js www/pkg/fledgling_bg.wasm www/src/lib"
+common="www/package.json www/package-lock.json www/tsconfig.json www/pkg/fledgling.js www/pkg/fledgling_bg.wasm www/pkg/threads www/src/lib"
 case $what in
   package) npm_script=build:lib; out=www/dist/lib; from="$common www/tsconfig.lib.json www/scripts/build-lib.mjs www/scripts/prepack.mjs www/README.md LICENSE-MIT LICENSE-APACHE" ;;
   page) npm_script=build:page; out=www/dist/page; from="$common www/vite.config.ts www/index.html www/public www/src" ;;

@@ -4,7 +4,7 @@
 #   scripts/setup.sh demo       what the page needs: no browser, no Vulkan driver
 #   scripts/setup.sh check      what formatting, lints and types need: neither of those, no WebAssembly tools
 #   scripts/setup.sh system     operating system packages (Debian and its kin; elsewhere: says what is missing)
-#   scripts/setup.sh wasm       the Rust target wasm32-unknown-unknown
+#   scripts/setup.sh wasm       the Rust target wasm32-unknown-unknown, and the sources of std
 #   scripts/setup.sh tools      wasm-bindgen, wasm-pack, wasm-opt
 #   scripts/setup.sh npm        the npm packages of www/
 # Safe to repeat: every step looks first and does only what is missing.
@@ -129,7 +129,15 @@ wasm() {
   fi
   if has_wasm_std; then say "present in $(rustc --version)"
   elif has_wasm_std "$DEBIAN_TOOLCHAIN"; then say "present in $(RUSTUP_TOOLCHAIN=$DEBIAN_TOOLCHAIN rustc --version)"
-  else need "the Rust target $WASM_TARGET: rustup target add $WASM_TARGET"; fi
+  else need "the Rust target $WASM_TARGET: rustup target add $WASM_TARGET"; return 0; fi
+  # Threads in the browser need std built for a shared memory. Everything else does without (scripts/wasm.sh says so, too).
+  [ -z "${FLEDGLING_NO_WASM_THREADS:-}" ] || return 0
+  if ! has_std_sources && have rustup && [ "$(wasm_toolchain)" != "$DEBIAN_TOOLCHAIN" ]; then
+    say "rustup component add rust-src"
+    for_wasm within 120 rustup component add rust-src >/dev/null 2>&1 || say "rustup could not fetch it"
+  fi
+  if has_std_sources; then say "sources of std, for threads in the browser: present"
+  else warn "no sources of std: no threads in the browser (rustup component add rust-src)"; fi
 }
 
 # --- wasm-bindgen, wasm-pack, wasm-opt ------------------------------------------------------------------------------
