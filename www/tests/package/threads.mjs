@@ -8,7 +8,6 @@ const feature = (n) => `threads (${n})`;
 async function work(page, address, options) {
   const loaded = await page.evaluate(([a, o]) => window.t.load('threads', a, o), [address, { ...DEVICE, ...options }]);
   ok(loaded.ok, `${loaded.code}: ${loaded.message}`);
-  equal(loaded.warnings, [], 'warnings');
   const did = await page.evaluate(() =>
     window.t.run('threads', async (m, { SFTTrainer }) => {
       const bits = (values) => [...new Uint32Array(Float32Array.from(values).buffer)];
@@ -25,15 +24,19 @@ async function work(page, address, options) {
     }));
   ok(did.ok, `${did.code}: ${did.message}`);
   await page.evaluate(() => window.t.dispose('threads'));
-  return { adapter: loaded.info.adapter, ...did.value };
+  return { adapter: loaded.info.adapter, warnings: loaded.warnings, ...did.value };
 }
 
-/** @param {{isolated: import('playwright-core').Page, plain: import('playwright-core').Page, address: string, built: boolean}} o `built`: the package has the second module */
-export async function threadTests({ isolated, plain, address, built }) {
+/**
+ * @param {{isolated: import('playwright-core').Page, plain: import('playwright-core').Page, files: Map<string, Buffer>, address: string, built: boolean}} o
+ *   `built`: the package has the second module
+ */
+export async function threadTests({ isolated, plain, files, address, built }) {
   let one;
   await test('threads: one where one is asked for', async () => {
     const { adapter, ...rest } = await work(isolated, address, { threads: 1 });
     one = rest;
+    equal(one.warnings, [], 'warnings');
     ok(one.isolated, 'the page is not isolated');
     ok(adapter.features.includes(feature(1)) && /, 1 thread\)/.test(adapter.name), JSON.stringify(adapter));
   });
@@ -51,6 +54,19 @@ export async function threadTests({ isolated, plain, address, built }) {
       const { adapter, ...rest } = await work(isolated, address, {});
       ok(adapter.features.includes(feature(Math.min(cores, 8))), `${cores} cores: ${JSON.stringify(adapter)}`);
       equal(rest, one, 'results');
+    });
+
+    const script = '/node_modules/fledgling/dist/lib/crew.js';
+    for (const [what, text] of [['fail', 'throw new Error("not today");'], ['never come', '']]) await test(`threads: workers that ${what} are done without`, async () => {
+      files.set(script, Buffer.from(text));
+      try {
+        const { adapter, ...rest } = await work(isolated, address, { threads: 3 });
+        equal(rest.warnings.splice(0).map((w) => w.code), ['fewer-threads'], 'warnings');
+        ok(adapter.features.includes(feature(1)), JSON.stringify(adapter));
+        equal(rest, one, 'results');
+      } finally {
+        files.delete(script);
+      }
     });
 
     await test('threads: a software adapter works in the module that has them', async () => {
