@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 
 /// Rounds of waiting awake before going to sleep: some ten microseconds. WebAssembly has no instruction that pauses, so its rounds are short.
-const SPINS: usize = if cfg!(target_arch = "wasm32") { 20_000 } else { 2000 };
+const SPINS: usize = if cfg!(target_arch = "wasm32") { 50_000 } else { 2000 };
 
 /// What is being run: the task and how many calls of it there are.
 #[derive(Clone, Copy)]

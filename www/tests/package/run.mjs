@@ -184,7 +184,7 @@ install(fledgling);
     const bare = await serve({ root: plainDir, files, mounts, isolated: false });
     const other = await browser.page(`${bare.origin}/t/index.html`);
     await other.waitForFunction(() => window.t);
-    await threadTests({ isolated: page, plain: other, files, address: '/model.gguf', built: threads });
+    await threadTests({ isolated: page, plain: other, files, address: '/m/tiny.gguf', real: fast ? undefined : '/model.gguf', built: threads });
     await other.close();
     await bare.close();
   }

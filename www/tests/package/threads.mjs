@@ -28,10 +28,10 @@ async function work(page, address, options) {
 }
 
 /**
- * @param {{isolated: import('playwright-core').Page, plain: import('playwright-core').Page, files: Map<string, Buffer>, address: string, built: boolean}} o
- *   `built`: the package has the second module
+ * @param {{isolated: import('playwright-core').Page, plain: import('playwright-core').Page, files: Map<string, Buffer>, address: string, real: string | undefined, built: boolean}} o
+ *   `address` of a tiny model, `real` of one whose kernels are worth sharing; `built`: the package has the second module
  */
-export async function threadTests({ isolated, plain, files, address, built }) {
+export async function threadTests({ isolated, plain, files, address, real, built }) {
   let one;
   await test('threads: one where one is asked for', async () => {
     const { adapter, ...rest } = await work(isolated, address, { threads: 1 });
@@ -47,6 +47,12 @@ export async function threadTests({ isolated, plain, files, address, built }) {
       const { adapter, ...rest } = await work(isolated, address, { threads });
       ok(adapter.features.includes(feature(threads)) && adapter.name.includes(`, ${threads} threads)`), JSON.stringify(adapter));
       equal(rest, one, 'results');
+    });
+
+    if (real) await test('threads: the real model answers and learns with the bits of one', async () => {
+      const [{ adapter: a, ...first }, { adapter: b, ...second }] = [await work(isolated, real, { threads: 1 }), await work(isolated, real, { threads: 3 })];
+      ok(a.features.includes(feature(1)) && b.features.includes(feature(3)), JSON.stringify([a, b]));
+      equal(second, first, 'results');
     });
 
     await test('threads: as many as cores, up to eight, where nobody says how many', async () => {
