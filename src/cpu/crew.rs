@@ -18,7 +18,7 @@ struct Job {
     count: usize,
 }
 
-// SAFETY: the task is Sync, and `Crew::run` does not return before every thread that took it has let go of it.
+// SAFETY: the task is Sync, and `State::run` does not return before every thread that took it has let go of it.
 unsafe impl Send for Job {}
 
 /// What the lock guards.
@@ -133,33 +133,7 @@ impl Crew {
     }
 
     pub fn run(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
-        let s = &*self.state;
-        // SAFETY: only the lifetime changes; this call waits below until no thread uses the task any more.
-        let task: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(task as *const (dyn Fn(usize) + Sync + '_)) };
-        s.next.store(0, Ordering::Relaxed);
-        let asleep = {
-            let mut order = s.order.lock().unwrap_or_else(|e| e.into_inner());
-            order.number += 1;
-            order.job = Some(Job { task, count });
-            s.newest.store(order.number as usize, Ordering::Release);
-            order.asleep
-        };
-        if asleep > 0 {
-            s.wake.notify_all();
-        }
-        let mine = catch_unwind(AssertUnwindSafe(|| s.take(Job { task, count })));
-        s.order.lock().unwrap_or_else(|e| e.into_inner()).job = None;
-        let mut spins = 0;
-        while s.inside.load(Ordering::Acquire) > 0 {
-            // The others are in the middle of their last piece; on a machine with more threads than cores they may need this core.
-            spins += 1;
-            if spins < SPINS { std::hint::spin_loop() } else { give_way() }
-        }
-        let failed = s.failed.swap(false, Ordering::Relaxed);
-        match mine {
-            Err(panic) => resume_unwind(panic),
-            Ok(()) => assert!(!failed, "a task of another thread panicked"),
-        }
+        self.state.run(count, task);
     }
 }
 
@@ -185,13 +159,42 @@ impl State {
         }
     }
 
+    fn run(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
+        // SAFETY: only the lifetime changes; this call waits below until no thread uses the task any more.
+        let task: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(task as *const (dyn Fn(usize) + Sync + '_)) };
+        self.next.store(0, Ordering::Relaxed);
+        let asleep = {
+            let mut order = self.order.lock().unwrap_or_else(|e| e.into_inner());
+            order.number += 1;
+            order.job = Some(Job { task, count });
+            self.newest.store(order.number as usize, Ordering::Release);
+            order.asleep
+        };
+        if asleep > 0 {
+            self.wake.notify_all();
+        }
+        let mine = catch_unwind(AssertUnwindSafe(|| self.take(Job { task, count })));
+        self.order.lock().unwrap_or_else(|e| e.into_inner()).job = None;
+        let mut spins = 0;
+        while self.inside.load(Ordering::Acquire) > 0 {
+            // The others are in the middle of their last piece; on a machine with more threads than cores they may need this core.
+            spins += 1;
+            if spins < SPINS { std::hint::spin_loop() } else { give_way() }
+        }
+        let failed = self.failed.swap(false, Ordering::Relaxed);
+        match mine {
+            Err(panic) => resume_unwind(panic),
+            Ok(()) => assert!(!failed, "a task of another thread panicked"),
+        }
+    }
+
     fn take(&self, job: Job) {
         loop {
             let i = self.next.fetch_add(1, Ordering::Relaxed);
             if i >= job.count {
                 return;
             }
-            // SAFETY: `Crew::run` keeps the task alive until all threads have let go.
+            // SAFETY: `State::run` keeps the task alive until all threads have let go.
             unsafe { (*job.task)(i) };
         }
     }
