@@ -2,7 +2,9 @@
 // Grid: (⌈k/8⌉ / 32, ⌈n/TN⌉). Overwrites, or adds with ACC (parameter gradients do).
 // GROUP (real GPUs): a workgroup of 128 makes 8 × 16 outputs, 32 threads share the sum over m of each. Grid: (⌈k/16⌉, ⌈n/8⌉).
 // Variants: {|SCALAR} {|ACC} {TN=1|TN=8}
+// QUAD: 4·TQ × 8 outputs by threads of which four share dy (common/dw_quad.wgsl). Grid: (⌈k/8⌉ / 4, ⌈n/(4·TQ)⌉).
 // Variants: {|ACC} GROUP,TN=8
+// Variants: {|ACC} QUAD,SUBGROUPS {TQ=2|TQ=4|TQ=8}
 struct Params { m: u32, n: u32, k: u32, first: u32 } // sums over m from `first` on
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<storage, read> dy: array<f32>;              // (m, n)
@@ -54,15 +56,25 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
 #define DW dw
 #define DW_DY dy
 #define DW_N p.n
-#define DW_TN TN
 #define DW_FIRST p.first
 #if ACC
 #define DW_ADD 1
 #endif
+#if QUAD
+#define DW_TQ TQ
+#include "common/dw_quad.wgsl"
+
+@compute @workgroup_size(4)
+fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(subgroup_invocation_id) sid: u32) {
+  dw_quad(gid.y * 4u * u32(TQ), gid.x, sid & 3u);
+}
+#else
+#define DW_TN TN
 #include "common/dw_rows.wgsl"
 
 @compute @workgroup_size(32)
 fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
   dw_rows(gid.y * u32(TN), gid.x);
 }
+#endif
 #endif

@@ -228,11 +228,11 @@ impl Generator {
                 return Ok(Some(events));
             }
         } else if s.waiting.is_empty() {
-            s.submit(&mut self.engine)?;
+            s.submit(&mut self.engine).await?;
         }
         // On a GPU the next step is under way while the last token is read back; a processor has nothing to gain and a step to lose.
         if !self.engine.exec.is_processor() && s.submitted < s.limit {
-            s.submit(&mut self.engine)?;
+            s.submit(&mut self.engine).await?;
         }
         if let Some((staging, mark)) = s.waiting.pop_front() {
             let bytes = self.engine.exec.map(&staging, (s.options.n * 4) as u64, &mark).await?;
@@ -351,6 +351,7 @@ impl Generator {
                     out.push(logits);
                     break;
                 }
+                program.compile().await?;
                 program.submit(&step);
             }
             self.engine.ids = ids.to_vec();
@@ -397,6 +398,7 @@ impl Session {
         let last = count == left;
         let end = if last { End::SampleLast(self.options.n) } else { End::Nothing };
         let program = engine.program(m, end, self.adapter.as_ref())?;
+        program.compile().await?;
         engine.write_chunk(&program, m, &self.prompt, self.read, count);
         if last {
             program.write("last", &vec![count as u32 - 1; self.options.n]);
@@ -413,7 +415,7 @@ impl Session {
     }
 
     /// Submits the decoding of one more token of every candidate.
-    fn submit(&mut self, engine: &mut Engine) -> Result<()> {
+    async fn submit(&mut self, engine: &mut Engine) -> Result<()> {
         let (n, length) = (self.options.n, self.prompt.len());
         // The tokens fed are number `submitted − 1` of the answers.
         let at = self.submitted - 1;
@@ -421,6 +423,7 @@ impl Session {
             self.grow(engine)?;
         }
         let program = engine.program(n, End::Sample, self.adapter.as_ref())?;
+        program.compile().await?;
         if let Some(last) = &self.last {
             let ids = program.input_mem("ids");
             if !last.same_buffer(&ids) {

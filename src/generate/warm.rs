@@ -75,6 +75,7 @@ impl Generator {
         // Rows that see nothing and leave nothing.
         program.write("slots", &vec![NONE; m]);
         self.engine.write_spans(&program, m, |_| None);
+        program.compile().await?;
         program.launch_fresh(&GenerateOptions::default().step(0, adapter.is_some()));
         self.engine.exec.done().await?;
         program.check()?;

@@ -217,7 +217,7 @@ impl Gpu {
         self.0.counters.live_bytes.get()
     }
 
-    /// The pipeline of a kernel variant, compiled at its first use.
+    /// A kernel variant; its pipeline is compiled by [`Gpu::compile`], or at its first use.
     pub fn kernel(&self, key: &KernelKey) -> Rc<super::Kernel> {
         self.0.kernels.get(self, key)
     }

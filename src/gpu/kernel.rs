@@ -1,11 +1,12 @@
 //! One generic key for every kernel variant and one pipeline cache.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::Gpu;
 use super::preprocess::{Binding, Defines, expand};
+use crate::counters::Counters;
 
 /// `{name, defines, overrides}`: what a pipeline is made from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,17 +56,115 @@ impl KernelKey {
     }
 }
 
-/// A compiled kernel.
-pub struct Kernel {
+/// What a pipeline is compiled from.
+pub(super) struct Recipe {
     pub label: String,
-    pub pipeline: wgpu::ComputePipeline,
+    pub text: String,
+    pub constants: Vec<(&'static str, f64)>,
+    layout: wgpu::PipelineLayout,
+}
+
+impl Recipe {
+    /// Compiles, on the thread that calls.
+    pub fn compile(&self, device: &wgpu::Device) -> wgpu::ComputePipeline {
+        let desc = wgpu::ShaderModuleDescriptor { label: Some(&self.label), source: wgpu::ShaderSource::Wgsl(self.text.as_str().into()) };
+        // Natively wgpu gives every loop a counter of its own, so that none can run for ever. It costs a real GPU some 15 % of a matrix–vector
+        // product, and ours all count up to a parameter. Indices stay checked.
+        let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
+        // SAFETY: what is given up is the guarantee that loops end; every loop of shaders/ ends after at most as many rounds as a u32 counts.
+        let module = unsafe { device.create_shader_module_trusted(desc, checks) };
+        device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&self.label),
+            layout: Some(&self.layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions { constants: &self.constants, ..Default::default() },
+            cache: None,
+        })
+    }
+}
+
+/// A kernel, compiled or to be compiled.
+pub struct Kernel {
     pub layout: wgpu::BindGroupLayout,
     pub bindings: Vec<Binding>,
+    recipe: Recipe,
+    pipeline: OnceCell<wgpu::ComputePipeline>,
     /// It has been launched: no driver has anything left to compile.
     launched: Cell<bool>,
 }
 
 impl Kernel {
+    fn new(gpu: &Gpu, key: &KernelKey) -> Kernel {
+        let label = key.label();
+        let expanded = expand(key.name, &key.defines);
+        let device = gpu.device();
+        // Browsers want the extensions a kernel uses named; naga knows them without, and does not know the directive for subgroups.
+        let mut text = expanded.text;
+        if cfg!(target_arch = "wasm32") && key.defines.contains_key("SUBGROUPS") {
+            text.insert_str(0, "enable subgroups;\n");
+        }
+        if key.defines.contains_key("HALF") {
+            text.insert_str(0, "enable f16;\n");
+        }
+        let entries: Vec<_> = expanded
+            .bindings
+            .iter()
+            .enumerate()
+            .map(|(i, b)| wgpu::BindGroupLayoutEntry {
+                binding: i as u32,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer {
+                    ty: match b {
+                        Binding::Params | Binding::Step => wgpu::BufferBindingType::Uniform,
+                        Binding::Read => wgpu::BufferBindingType::Storage { read_only: true },
+                        Binding::Write => wgpu::BufferBindingType::Storage { read_only: false },
+                    },
+                    has_dynamic_offset: false,
+                    min_binding_size: None,
+                },
+                count: None,
+            })
+            .collect();
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(&label),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let constants = key.overrides.iter().map(|(k, v)| (*k, v.parse().expect("written by set()"))).collect();
+        let recipe = Recipe { label, text, constants, layout: pipeline_layout };
+        Kernel { layout, bindings: expanded.bindings, recipe, pipeline: OnceCell::new(), launched: Cell::new(false) }
+    }
+
+    /// Name and defines.
+    pub fn label(&self) -> &str {
+        &self.recipe.label
+    }
+
+    pub(super) fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// The pipeline; compiled now unless [`Gpu::compile`] has done it.
+    pub fn pipeline(&self, gpu: &Gpu) -> &wgpu::ComputePipeline {
+        self.pipeline.get_or_init(|| {
+            Counters::add(&gpu.counters().pipelines, 1);
+            self.recipe.compile(gpu.device())
+        })
+    }
+
+    pub(super) fn is_compiled(&self) -> bool {
+        self.pipeline.get().is_some()
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn set_pipeline(&self, gpu: &Gpu, pipeline: wgpu::ComputePipeline) {
+        if self.pipeline.set(pipeline).is_ok() {
+            Counters::add(&gpu.counters().pipelines, 1);
+        }
+    }
+
     /// True the first time.
     pub fn first_launch(&self) -> bool {
         !self.launched.replace(true)
@@ -80,64 +179,8 @@ impl KernelCache {
         if let Some(k) = self.0.borrow().get(key) {
             return k.clone();
         }
-        let kernel = Rc::new(compile(gpu, key));
-        gpu.counters().pipelines.set(gpu.counters().pipelines.get() + 1);
+        let kernel = Rc::new(Kernel::new(gpu, key));
         self.0.borrow_mut().insert(key.clone(), kernel.clone());
         kernel
     }
-}
-
-fn compile(gpu: &Gpu, key: &KernelKey) -> Kernel {
-    let label = key.label();
-    let expanded = expand(key.name, &key.defines);
-    let device = gpu.device();
-    // Browsers want the extensions a kernel uses named; naga knows them without, and does not know the directive for subgroups.
-    let mut text = expanded.text;
-    if cfg!(target_arch = "wasm32") && key.defines.contains_key("SUBGROUPS") {
-        text.insert_str(0, "enable subgroups;\n");
-    }
-    if key.defines.contains_key("HALF") {
-        text.insert_str(0, "enable f16;\n");
-    }
-    let desc = wgpu::ShaderModuleDescriptor { label: Some(&label), source: wgpu::ShaderSource::Wgsl(text.into()) };
-    // Natively wgpu gives every loop a counter of its own, so that none can run for ever. It costs a real GPU some 15 % of a matrix–vector
-    // product, and ours all count up to a parameter. Indices stay checked.
-    let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
-    // SAFETY: what is given up is the guarantee that loops end; every loop of shaders/ ends after at most as many rounds as a u32 counts.
-    let module = unsafe { device.create_shader_module_trusted(desc, checks) };
-    let entries: Vec<_> = expanded
-        .bindings
-        .iter()
-        .enumerate()
-        .map(|(i, b)| wgpu::BindGroupLayoutEntry {
-            binding: i as u32,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer {
-                ty: match b {
-                    Binding::Params | Binding::Step => wgpu::BufferBindingType::Uniform,
-                    Binding::Read => wgpu::BufferBindingType::Storage { read_only: true },
-                    Binding::Write => wgpu::BufferBindingType::Storage { read_only: false },
-                },
-                has_dynamic_offset: false,
-                min_binding_size: None,
-            },
-            count: None,
-        })
-        .collect();
-    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });
-    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-        label: Some(&label),
-        bind_group_layouts: &[Some(&layout)],
-        immediate_size: 0,
-    });
-    let constants: Vec<(&str, f64)> = key.overrides.iter().map(|(k, v)| (*k, v.parse().expect("written by set()"))).collect();
-    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some(&label),
-        layout: Some(&pipeline_layout),
-        module: &module,
-        entry_point: Some("main"),
-        compilation_options: wgpu::PipelineCompilationOptions { constants: &constants, ..Default::default() },
-        cache: None,
-    });
-    Kernel { label, pipeline, layout, bindings: expanded.bindings, launched: Cell::new(false) }
 }

@@ -1,5 +1,6 @@
 //! The device: adapter, limits, buffers, kernels, readback. Knows wgpu and nothing of tensors.
 
+mod ahead;
 mod buffer;
 mod device;
 mod kernel;

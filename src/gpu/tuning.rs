@@ -11,9 +11,10 @@ use crate::{Error, Result};
 const CLASSES: &[(&str, &[&str])] = &[
     ("linear.m1", &["reg#x#", "block8", "block16", "vec", "vec#x#", "vecsub", "vecsub#x#", "tile", "tile#x#"]),
     ("linear.m8", &["reg#x#", "block8", "block16", "vec", "vec#x#", "vecsub", "vecsub#x#", "tile", "tile#x#"]),
-    ("linear.big", &["reg#x#", "tile", "tile#x#", "block8", "block16", "vec", "vec#x#", "vecsub", "vecsub#x#"]),
+    ("linear.big", &["reg#x#", "quad#", "tile", "tile#x#", "block8", "block16", "vec", "vec#x#", "vecsub", "vecsub#x#"]),
     ("linear_norm", &["fused", "apart"]),
-    ("linear_dx", &["reg8", "reg4", "tile", "tile#x#"]),
+    ("linear_dw", &["reg8", "quad#"]),
+    ("linear_dx", &["reg8", "reg4", "quad#", "tile", "tile#x#"]),
     ("rows", &["serial", "group"]),
     ("embedding_dw", &["columns", "rows"]),
     ("attention", &["rows#x#", "query", "tile"]),

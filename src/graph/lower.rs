@@ -90,7 +90,7 @@ impl Lower<'_> {
         }
         let kernel = self.gpu.kernel(&key);
         let storage: Vec<Binding> = kernel.bindings.iter().copied().filter(|b| matches!(b, Binding::Read | Binding::Write)).collect();
-        assert_eq!(storage.len(), bufs.len(), "{}: storage bindings declared and given", kernel.label);
+        assert_eq!(storage.len(), bufs.len(), "{}: storage bindings declared and given", kernel.label());
         for (i, a) in bufs.iter().enumerate() {
             for (j, b) in bufs.iter().enumerate().skip(i + 1) {
                 let writes = storage[i] == Binding::Write || storage[j] == Binding::Write;
@@ -98,11 +98,11 @@ impl Lower<'_> {
                 let both = storage[i] == Binding::Write && storage[j] == Binding::Write;
                 let apart = a.offset() + a.bytes() <= b.offset() || b.offset() + b.bytes() <= a.offset();
                 let clash = writes && a.same_buffer(b) && !(both && apart);
-                assert!(!clash, "{}: bindings {i} and {j} share a buffer and one writes it", kernel.label);
+                assert!(!clash, "{}: bindings {i} and {j} share a buffer and one writes it", kernel.label());
             }
         }
         let max = self.gpu.caps().max_groups;
-        assert!(grid.iter().all(|g| *g <= max), "{}: grid {grid:?}", kernel.label);
+        assert!(grid.iter().all(|g| *g <= max), "{}: grid {grid:?}", kernel.label());
         self.out.push(Spec {
             kernel,
             params: params.to_vec(),

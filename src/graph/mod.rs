@@ -4,6 +4,7 @@
 mod backward;
 mod cpu_io;
 mod exec;
+mod halves;
 mod host;
 mod lower;
 mod op;

@@ -27,6 +27,12 @@ pub trait Op: 'static {
         Vec::new()
     }
 
+    /// Whether output `i` may wait for the backward pass in half precision ([`super::Tape::keep_halves`]): so where it is a factor of gradients.
+    /// Statistics of rows and log-probabilities may not. The forward pass is not concerned.
+    fn halves(&self, _i: usize) -> bool {
+        false
+    }
+
     /// Emits the dispatches. Outputs marked `acc` already hold a value that is to be added to (or, for in-place
     /// ops, changed).
     ///

@@ -1,4 +1,4 @@
-//! A recorded tape made ready for one executor: memory assigned, pipelines and bind groups built once; a replay writes inputs and one small
+//! A recorded tape made ready for one executor: memory assigned, bind groups built and pipelines compiled once; a replay writes inputs and one small
 //! uniform and submits. Nothing is allocated on the second step.
 
 use std::cell::{Cell, RefCell};
@@ -116,7 +116,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Plans the tape and builds everything a replay needs.
+    /// Plans the tape and builds everything a replay needs but pipelines, for which there is [`Program::compile`].
     ///
     /// # Errors
     /// From the ops' lowering, or when the device refuses a buffer.
@@ -166,6 +166,20 @@ impl Program {
             Exec::Reference => unreachable!("refused above"),
         };
         Ok(Program { exec: exec.clone(), runner, inputs, outputs, layout, _keep: (tensors, memory) })
+    }
+
+    /// Compiles the kernels that no program has compiled yet, side by side: in the browser's own threads, or in threads of this call. What
+    /// is not compiled ahead is compiled one by one at the first submit. Nothing on the processor. Returns how many shared the time.
+    ///
+    /// # Errors
+    /// As [`Program::check`].
+    pub async fn compile(&self) -> Result<usize> {
+        let ahead = match &self.runner {
+            Runner::Gpu(p) => p.compile().await,
+            Runner::Cpu(_) => 0,
+        };
+        self.check()?;
+        Ok(ahead)
     }
 
     /// Dispatches of one replay; on the processor, operations.
@@ -268,6 +282,7 @@ impl Program {
                 (port, port.staging.as_ref().expect("outputs have one"))
             })
             .collect();
+        self.compile().await?;
         let copies: Vec<Transfer> = ports.iter().map(|(p, staging)| Transfer::new(&p.mem, staging, 0, p.mem.bytes())).collect();
         self.submit_then(step, &copies);
         self.check()?;

@@ -1,4 +1,4 @@
-//! A program on a GPU: pipelines, bind groups and constants built once; a run encodes the list and submits it in chunks.
+//! A program on a GPU: bind groups and constants built once, pipelines when they are wanted; a run encodes the list and submits it in chunks.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -67,6 +67,11 @@ impl GpuProgram {
         self.dispatches.len()
     }
 
+    /// As [`Gpu::compile`].
+    pub async fn compile(&self) -> usize {
+        self.gpu.compile(self.dispatches.iter().map(|d| &d.kernel)).await
+    }
+
     pub fn set_per_submit(&self, n: usize) {
         self.per_submit.set(n.max(1));
     }
@@ -81,7 +86,7 @@ impl GpuProgram {
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
                 for d in chunk {
-                    pass.set_pipeline(&d.kernel.pipeline);
+                    pass.set_pipeline(d.kernel.pipeline(&self.gpu));
                     pass.set_bind_group(0, &d.group, &[]);
                     pass.dispatch_workgroups(d.grid[0], d.grid[1], d.grid[2]);
                 }
@@ -104,7 +109,7 @@ impl GpuProgram {
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             for d in fresh {
-                pass.set_pipeline(&d.kernel.pipeline);
+                pass.set_pipeline(d.kernel.pipeline(&self.gpu));
                 pass.set_bind_group(0, &d.group, &[]);
                 pass.dispatch_workgroups(d.grid[0], d.grid[1], d.grid[2]);
             }
@@ -141,7 +146,7 @@ impl GpuProgram {
                         end_of_pass_write_index: Some(i as u32 * 2 + 1),
                     }),
                 });
-                pass.set_pipeline(&d.kernel.pipeline);
+                pass.set_pipeline(d.kernel.pipeline(&self.gpu));
                 pass.set_bind_group(0, &d.group, &[]);
                 pass.dispatch_workgroups(d.grid[0], d.grid[1], d.grid[2]);
             }
@@ -154,7 +159,7 @@ impl GpuProgram {
             for (i, d) in chunk.iter().enumerate() {
                 out.push(Timed {
                     op: d.op,
-                    kernel: d.kernel.label.clone(),
+                    kernel: d.kernel.label().to_string(),
                     begin: ticks[2 * i].saturating_sub(first) as f64 * period,
                     seconds: ticks[2 * i + 1].saturating_sub(ticks[2 * i]) as f64 * period,
                     flops: d.flops,
@@ -208,7 +213,7 @@ fn bind(gpu: &Gpu, specs: Vec<Spec>, step: &Buf) -> (Vec<Dispatch>, Buf) {
                 })
                 .collect();
             let group = gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some(&s.kernel.label),
+                label: Some(s.kernel.label()),
                 layout: &s.kernel.layout,
                 entries: &entries,
             });

@@ -22,6 +22,10 @@ impl Op for Activation {
         Ok(vec![inputs[0].clone()])
     }
 
+    fn halves(&self, _i: usize) -> bool {
+        true
+    }
+
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let Units { vec, n, grid } = units(cx.gpu(), cx.inputs[0].desc.len(), 4);
         let key = KernelKey::new("activation").def("ACT", self.kind.define()).flag("VEC", vec);
@@ -130,6 +134,10 @@ impl Op for Gated {
         let cols = gated_cols("gated", inputs)?;
         *shape.last_mut().ok_or_else(|| Error::shape("gated", "a scalar has no halves"))? = cols;
         Ok(vec![Desc::f32(&shape)])
+    }
+
+    fn halves(&self, _i: usize) -> bool {
+        true
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {

@@ -358,6 +358,10 @@ impl Op for Attention {
         Ok(vec![Desc::f32(&[rows, s.heads * s.dim]), Desc::f32(&[2, rows, s.heads])])
     }
 
+    fn halves(&self, i: usize) -> bool {
+        i == 0
+    }
+
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         self.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc).forward(cx)
     }

@@ -42,6 +42,10 @@ impl Op for Add {
         same_shape("add", inputs)
     }
 
+    fn halves(&self, _i: usize) -> bool {
+        true
+    }
+
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let Units { vec, n, grid } = units(cx.gpu(), cx.inputs[0].desc.len(), 4);
         cx.dispatch(KernelKey::new("add").flag("VEC", vec), &[n], &[&cx.input(0), &cx.input(1), &cx.output(0)], grid);
@@ -87,6 +91,10 @@ impl Op for Mul {
 
     fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
         same_shape("mul", inputs)
+    }
+
+    fn halves(&self, _i: usize) -> bool {
+        true
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
@@ -139,6 +147,10 @@ impl Op for Scale {
 
     fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
         Ok(vec![inputs[0].clone()])
+    }
+
+    fn halves(&self, _i: usize) -> bool {
+        true
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
@@ -201,6 +213,10 @@ impl Op for Dropout {
             return Err(Error::shape("dropout", format!("probability {} is not in 0…1", self.p)));
         }
         Ok(vec![inputs[0].clone()])
+    }
+
+    fn halves(&self, _i: usize) -> bool {
+        true
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {

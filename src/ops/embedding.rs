@@ -41,6 +41,10 @@ impl Op for Embedding {
         Ok(vec![Desc::f32(&[ids.len(), w.cols()])])
     }
 
+    fn halves(&self, _i: usize) -> bool {
+        true
+    }
+
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let w = cx.inputs[1].clone();
         let n = cx.outputs[0].desc.len();
@@ -169,6 +173,10 @@ impl Op for GatherRows {
             return Err(Error::shape("gather_rows", format!("x {:?}, index {idx:?}, inverse {inv:?}", x.shape)));
         }
         Ok(vec![Desc::f32(&[idx.len(), x.cols()])])
+    }
+
+    fn halves(&self, _i: usize) -> bool {
+        true
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {

@@ -1,7 +1,6 @@
 //! What the ops over a key/value cache agree on: (2, S, Hkv·D) f32 or f16, keys in plane 0, values in plane 1.
 
-use half::f16;
-
+use super::half;
 use crate::gpu::KernelKey;
 use crate::graph::Desc;
 use crate::tensor::DType;
@@ -24,9 +23,5 @@ pub(super) fn key(key: KernelKey, dtype: DType) -> KernelKey {
 
 /// A number as a cache keeps it; what is too large for a half is NaN (see `cpu::kernels::stored`).
 pub(super) fn kept(dtype: DType, v: f64) -> f64 {
-    match f16::from_f64(v) {
-        _ if dtype != DType::F16 => v,
-        h if h.is_finite() => h.to_f64(),
-        _ => f64::NAN,
-    }
+    if dtype == DType::F16 { half::nearest(v) } else { v }
 }

@@ -179,6 +179,10 @@ impl Op for Linear {
         }
     }
 
+    fn halves(&self, i: usize) -> bool {
+        i == 0 || Some(i) == self.kept_at()
+    }
+
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let (mut x, w, y) = (cx.input(0), cx.inputs[1].clone(), cx.output(0));
         let (m, k) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols());

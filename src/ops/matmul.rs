@@ -55,10 +55,13 @@ pub fn forward_class(m: usize) -> &'static str {
 /// The variants worth measuring, by class: `reg<TM>x<TN>` hold a tile in registers and need no barrier, `tile` goes through
 /// workgroup memory (`tile<TM>x<TN>`: with 16·TM × 16·TN outputs per workgroup, otherwise chosen by [`tile_shape`]), `vec` puts 32 threads
 /// on a few weight rows (`vecsub`: with subgroups; `vec<ROWS>x<SLICES>`: how many rows, and how many such slices in a workgroup).
-/// `block<rows>` puts a thread on that many rows of a weight in blocks of 32.
+/// `block<rows>` puts a thread on that many rows of a weight in blocks of 32; `quad<TQ>` lets four threads share what they load of x or dy.
 pub fn variants(gpu: &Gpu, class: &str) -> Vec<&'static str> {
     let mut v = match class {
         "linear.m1" | "linear.m8" => vec!["reg8x8", "vec", "block16"],
+        // Such an adapter computes barriers away at a price that is known, and takes long to compile what would only show it.
+        "linear.big" if quads(gpu) => vec!["reg8x8", "quad8"],
+        "linear_dx" if quads(gpu) => vec!["reg8", "quad8"],
         "linear.big" => vec!["reg8x8", "reg4x4", "tile"],
         "linear_dx" => vec!["reg8", "tile"],
         _ => vec!["serial", "group"],
@@ -67,6 +70,11 @@ pub fn variants(gpu: &Gpu, class: &str) -> Vec<&'static str> {
         v.push("vecsub");
     }
     v
+}
+
+/// True where four threads run side by side and can pass values on: the `quad` forms are for such adapters.
+fn quads(gpu: &Gpu) -> bool {
+    gpu.caps().subgroups && gpu.caps().subgroup_min == 4
 }
 
 /// `reg8x4` → (8, 4) for the form `reg`.
@@ -83,6 +91,12 @@ fn tile_shape(m: usize, n: usize) -> (usize, usize) {
     [(8, 8), (8, 4), (4, 4)].into_iter().find(|t| groups(*t) >= 200).unwrap_or(if m.min(n) > 64 { (2, 4) } else { (4, 4) })
 }
 
+/// `quad8` → the fours of rows of a thread's tile for `m` rows: no more than there are.
+fn quad_of(variant: &str, gpu: &Gpu, m: usize) -> Option<usize> {
+    let most: usize = variant.strip_prefix("quad")?.parse().ok()?;
+    quads(gpu).then(|| [2, 4, 8].into_iter().find(|q| 4 * q >= m).unwrap_or(8).min(most.next_power_of_two().clamp(2, 8)))
+}
+
 /// The tile a variant names, or the one for this shape. `None` for a variant that is not tiled.
 fn tile_for(variant: &str, m: usize, n: usize) -> Option<(usize, usize)> {
     if variant == "tile" { Some(tile_shape(m, n)) } else { pair_of(variant, "tile") }
@@ -97,7 +111,7 @@ fn block_of(variant: &str, dtype: DType, m: usize) -> Option<(usize, usize)> {
 
 /// The variant for `m` rows of x.
 fn forward_variant(gpu: &Gpu, m: usize) -> String {
-    let (software, hardware) = if m <= 8 { ("block16", "vec") } else { ("reg8x8", "tile") };
+    let (software, hardware) = if m <= 8 { ("block16", "vec") } else { (if quads(gpu) { "quad8" } else { "reg8x8" }, "tile") };
     gpu.tuning().borrow().pick(forward_class(m), software, hardware).to_string()
 }
 
@@ -179,10 +193,11 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
         let n = if extras.glu.is_some() { chunk.rows / 2 } else { chunk.rows };
         let extra = extras.bias.is_some() || extras.lora.is_some() || extras.residual.is_some();
         let glu = extras.glu.is_some();
+        let keep = extras.kept.is_some();
         let parts = if glu { 2 } else { 1 };
         let tiled = tile_for(&variant, m, n * parts).filter(|_| !scalar && cx.caps().max_threads >= 256);
         // Kernels for few rows do not keep gate and up: those are of answers.
-        let few = m <= 8 && extras.kept.is_none();
+        let few = m <= 8 && !keep;
         let block = block_of(&variant, w.desc.dtype, m).filter(|_| few).map(|(tm, rows)| (tm, rows / parts));
         let (name, grid, tile) = if let Some((tm, tn)) = block {
             ("linear_block", [n.div_ceil(tn).div_ceil(8) as u32, m.div_ceil(tm) as u32, 1], (tm, tn))
@@ -198,6 +213,10 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
             let sums = sums(rows);
             let slices = 1usize << slices.min(128 / sums.min(128)).ilog2();
             ("linear_vec", cx.gpu().grid(n.div_ceil(rows * slices / shared_row(k, slices).1), 1), (rows, slices))
+        } else if let Some(tq) = quad_of(&variant, cx.gpu(), m).filter(|_| !scalar && extras.norm.is_none() && (!glu || keep || !extra)) {
+            // An act for every output is much text to compile; where gate and up are kept, it is in a loop.
+            let (tq, tn) = if !glu { (tq, 8) } else { (if keep { tq } else { tq.min(4) }, 4) };
+            ("linear_quad", [n.div_ceil(tn).div_ceil(4) as u32, m.div_ceil(4 * tq) as u32, 1], (tq, tn))
         } else {
             let (tm, tn) = pair_of(&variant, "reg").unwrap_or((8, 8));
             let (tm, tn) = (tm.min(m), if glu { tn.min(4) } else { tn });
@@ -211,15 +230,16 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
             .flag("LORA", extras.lora.is_some())
             .flag("RESIDUAL", extras.residual.is_some())
             .flag("EXTRA", extra)
-            .flag("GLU", extras.glu.is_some())
-            .flag("KEEP", extras.kept.is_some())
-            .flag("SUBGROUPS", name == "linear_vec" && variant.starts_with("vecsub") && cx.caps().subgroups);
+            .flag("GLU", glu)
+            .flag("KEEP", keep)
+            .flag("SUBGROUPS", name == "linear_quad" || name == "linear_vec" && variant.starts_with("vecsub") && cx.caps().subgroups);
         key = match name {
             "linear_block" => key.flag("BLOCKS", true).def("TM", tile.0).def("TN", tile.1).def("PARTS", parts),
             "linear_vec" => {
                 let (deep, share) = shared_row(k, tile.1);
                 key.def("TM", m).def("ROWS", tile.0).def("SLICES", tile.1).def("DEEP", deep).def("SHARE", share)
             }
+            "linear_quad" => key.def("TQ", tile.0).def("TN", tile.1),
             _ => key.def("TM", tile.0).def("TN", tile.1),
         };
         if let Some(act) = extras.glu {
@@ -260,13 +280,21 @@ pub(super) struct LowDx<'a> {
 pub(super) fn dx(cx: &mut Lower<'_>, m: usize, dy: &Buf, w: &Bound, dx: &Buf, acc: bool, low: Option<&LowDx<'_>>) -> Result<()> {
     let (n_all, k) = (w.desc.shape[0], w.desc.cols());
     let scalar = !k.is_multiple_of(8);
-    let variant = cx.gpu().tuning().borrow().pick("linear_dx", "reg8", "tile").to_string();
+    let variant = cx.gpu().tuning().borrow().pick("linear_dx", if quads(cx.gpu()) { "quad8" } else { "reg8" }, "tile").to_string();
     // A thread's sum over all rows in one dispatch, or else dA in several of its own.
     let whole = pieces(m, 1).count() == 1;
     for (i, chunk) in w.chunks.iter().enumerate() {
         let tiled = tile_for(&variant, m, k).filter(|_| !scalar && m > 8 && cx.caps().max_threads >= 256);
         let low = low.filter(|_| i == 0);
-        let mut key = KernelKey::new(if tiled.is_some() { "linear_dx_tile" } else { "linear_dx" })
+        let quad = quad_of(&variant, cx.gpu(), m).filter(|_| tiled.is_none() && !scalar);
+        let name = if tiled.is_some() {
+            "linear_dx_tile"
+        } else if quad.is_some() {
+            "linear_dx_quad"
+        } else {
+            "linear_dx"
+        };
+        let mut key = KernelKey::new(name)
             .def("WT", weight_type(w.desc.dtype))
             .flag("SCALAR", scalar)
             .flag("ACC", acc || i > 0)
@@ -279,6 +307,9 @@ pub(super) fn dx(cx: &mut Lower<'_>, m: usize, dy: &Buf, w: &Bound, dx: &Buf, ac
             let fours = [n_all, chunk.first, chunk.rows].iter().all(|v| v.is_multiple_of(4));
             key = key.def("TM", tm).def("TN", tn).flag("DY4", fours);
             [k.div_ceil(16 * tn) as u32, (da_rows + m.div_ceil(16 * tm)) as u32, 1]
+        } else if let Some(tq) = quad {
+            key = key.flag("SUBGROUPS", true).def("TQ", tq);
+            [k.div_ceil(8).div_ceil(4) as u32, (da_rows + m.div_ceil(4 * tq)) as u32, 1]
         } else {
             let tm = if variant == "reg4" { 4 } else { 8 }.min(m);
             key = key.def("TM", tm);
@@ -306,14 +337,24 @@ pub(super) fn dw(cx: &mut Lower<'_>, [m, n, k]: [usize; 3], dy: &Buf, x: &Buf, d
     let scalar = !k.is_multiple_of(8);
     let tn = 8.min(n);
     let group = !scalar && !super::serial_rows(cx.gpu());
-    let grid = if group {
+    let variant = cx.gpu().tuning().borrow().pick("linear_dw", if quads(cx.gpu()) { "quad8" } else { "reg8" }, "reg8").to_string();
+    let quad = quad_of(&variant, cx.gpu(), n).filter(|_| !scalar && !group);
+    let grid = if let Some(tq) = quad {
+        [k.div_ceil(8).div_ceil(4) as u32, n.div_ceil(4 * tq) as u32, 1]
+    } else if group {
         [k.div_ceil(16) as u32, n.div_ceil(8) as u32, 1]
     } else {
         [k.div_ceil(if scalar { 1 } else { 8 }).div_ceil(32) as u32, n.div_ceil(tn) as u32, 1]
     };
     for (first, end) in pieces(m, 1) {
         let key = KernelKey::new("linear_dw").flag("ACC", acc || first > 0);
-        let key = if group { key.flag("GROUP", true).def("TN", 8) } else { key.def("TN", tn).flag("SCALAR", scalar) };
+        let key = if let Some(tq) = quad {
+            key.flag("QUAD", true).flag("SUBGROUPS", true).def("TQ", tq)
+        } else if group {
+            key.flag("GROUP", true).def("TN", 8)
+        } else {
+            key.def("TN", tn).flag("SCALAR", scalar)
+        };
         cx.dispatch(key, &[end, n, k, first].map(|v| v as u32), &[dy, x, dw], grid);
         cx.cost(2.0 * ((end - first) * n * k) as f64, 4.0 * ((end - first) * (n + k) + n * k) as f64);
     }

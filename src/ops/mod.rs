@@ -6,6 +6,7 @@ pub mod calibrate;
 pub mod device;
 pub mod elementwise;
 pub mod embedding;
+pub mod half;
 pub mod head;
 mod kv;
 pub mod linear;

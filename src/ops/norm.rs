@@ -47,6 +47,10 @@ impl Op for RmsNorm {
         Ok(vec![x.clone(), Desc::f32(&[x.len() / w.len()])])
     }
 
+    fn halves(&self, i: usize) -> bool {
+        i == 0
+    }
+
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let cols = cx.inputs[1].desc.len();
         let rows = cx.inputs[0].desc.len() / cols;
@@ -149,6 +153,10 @@ impl Op for LayerNorm {
             return Err(Error::shape("layer_norm", format!("weight {:?} and bias {:?} for rows of {}", w.shape, b.shape, x.cols())));
         }
         Ok(vec![x.clone(), Desc::f32(&[x.rows(), 2])])
+    }
+
+    fn halves(&self, i: usize) -> bool {
+        i == 0
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {

@@ -190,6 +190,10 @@ impl Op for RopeSplit {
         Ok(vec![q, kv.clone(), kv])
     }
 
+    fn halves(&self, _i: usize) -> bool {
+        true
+    }
+
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let n = cx.inputs.len();
         let rows = cx.inputs[n - 2].desc.len();

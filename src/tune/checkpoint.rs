@@ -131,18 +131,24 @@ const ELSEWHERE: &[&str] = &[
     "shuffle",
     "per_device_train_batch_size",
     "gradient_accumulation_steps",
-    "gradient_checkpointing",
-    "activation_memory",
     "report_kl",
     // What it cuts is in the dataset's digest.
     "max_length",
 ];
+
+/// The same, but with `fp16`: what is computed again is computed from halves, and is itself not one.
+const EXACT_WITHOUT_HALVES: &[&str] = &["gradient_checkpointing", "activation_memory"];
 
 impl<O: Objective> Trainer<O> {
     fn arguments(&self) -> BTreeMap<String, String> {
         let all = serde_json::to_value(&self.args).expect("numbers and texts");
         let mut out: BTreeMap<String, String> = all.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.to_string())).collect();
         out.retain(|k, _| !ELSEWHERE.contains(&k.as_str()));
+        if !self.args.fp16 {
+            // As in checkpoints from before it was an argument.
+            out.remove("fp16");
+            EXACT_WITHOUT_HALVES.iter().for_each(|k| drop(out.remove(*k)));
+        }
         if self.args.max_steps > 0 {
             out.remove("num_train_epochs");
         }

@@ -34,6 +34,9 @@ pub struct TrainingArguments {
     pub shuffle: bool,
     /// `None` = when the activations would exceed `activation_memory` (TRL: always on).
     pub gradient_checkpointing: Option<bool>,
+    /// Activations that wait for the backward pass do so in half precision and half the memory. All arithmetic stays f32 (Transformers: f16,
+    /// too). What is too large for a half (65,520) ends training with [`crate::Error::NotFinite`].
+    pub fp16: bool,
     /// Not in TRL: bytes that activations may take before they are recomputed instead of kept; `None` = what the device suggests (see
     /// [`crate::graph::Exec::activation_memory`]).
     pub activation_memory: Option<u64>,
@@ -64,6 +67,7 @@ impl Default for TrainingArguments {
             data_seed: None,
             shuffle: true,
             gradient_checkpointing: None,
+            fp16: false,
             activation_memory: None,
             report_kl: true,
             max_length: Some(1024),
@@ -121,7 +125,6 @@ const IGNORED: &[&str] = &[
     "eval_strategy",
     "per_device_eval_batch_size",
     "bf16",
-    "fp16",
     "tf32",
     "use_cpu",
     "dataloader_num_workers",
@@ -274,6 +277,9 @@ impl TrainingArguments {
         }
         if let Some(b) = f.flag("gradient_checkpointing")? {
             self.gradient_checkpointing = Some(b);
+        }
+        if let Some(b) = f.flag("fp16")? {
+            self.fp16 = b;
         }
         self.activation_memory = f.opt_count("activation_memory", 1, 1 << 50)?.map(|n| n as u64);
         if let Some(b) = f.flag("report_kl")? {

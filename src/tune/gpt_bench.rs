@@ -8,7 +8,7 @@ use super::config::TrainingArguments;
 use super::data::Example;
 use super::sft::Sft;
 use super::trainer::{Target, Trainer};
-use crate::graph::Exec;
+use crate::graph::{Exec, Profile};
 use crate::models::{Gpt2Config, Model};
 use crate::{Error, Result};
 
@@ -56,6 +56,14 @@ impl GptBench {
     /// Parameters of the model.
     pub fn parameters(&self) -> u64 {
         self.trainer.model().params().parameters()
+    }
+
+    /// What each dispatch of an update takes: see [`Trainer::profile`].
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] where the adapter has no timestamps.
+    pub async fn profile(&mut self) -> Result<Profile> {
+        self.trainer.profile().await
     }
 
     /// One update: 8 × 128 tokens.

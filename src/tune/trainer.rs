@@ -16,6 +16,7 @@ use crate::lru::Lru;
 use crate::models::{Model, TrainInputs};
 use crate::nn::LoraSet;
 use crate::ops::embedding::GatherRows;
+use crate::ops::half;
 use crate::ops::optim::{AdamW, GradNorm};
 use crate::{Error, Result};
 
@@ -264,12 +265,16 @@ impl<O: Objective> Trainer<O> {
             tape.output("logp", logp);
         }
         if pass == Pass::Update {
+            let forward = tape.nodes().len();
             tape.backward(&[(logp, dlogp)], checkpoint)?;
+            if self.args.fp16 {
+                half::keep_halves(&mut tape, forward)?;
+            }
         }
         Ok(tape)
     }
 
-    fn program(&mut self, shape: &BatchShape, pass: Pass) -> Result<Rc<Program>> {
+    async fn program(&mut self, shape: &BatchShape, pass: Pass) -> Result<Rc<Program>> {
         if let Some(p) = self.programs.get(&(*shape, pass)) {
             return Ok(p.clone());
         }
@@ -281,6 +286,7 @@ impl<O: Objective> Trainer<O> {
         }
         let options = ProgramOptions { per_submit: DISPATCHES_PER_SUBMIT };
         let program = Rc::new(Program::build_in(self.exec(), &tape, options, &self.pool)?);
+        program.compile().await?;
         if self.pool.outgrown() {
             // Earlier plans hold the smaller slots: they are recorded again when they are needed.
             self.programs.clear();
@@ -312,7 +318,7 @@ impl<O: Objective> Trainer<O> {
     /// Log-probabilities of rows under the base model, or under the frozen adapter that training began from.
     async fn compute_references(&mut self, rows: Vec<u32>, pass: Pass) -> Result<()> {
         let micro = self.micro(rows);
-        let program = self.program(&micro.shape, pass)?;
+        let program = self.program(&micro.shape, pass).await?;
         Self::write_batch(&program, &micro.batch);
         let mut step = StepParams { lora: if pass == Pass::Base { 0.0 } else { 1.0 }, ..StepParams::default() };
         self.objective.write(&program, &micro, std::slice::from_ref(&micro), &mut step);
@@ -374,7 +380,7 @@ impl<O: Objective> Trainer<O> {
         let (micros, _) = self.draw();
         self.dirty = true;
         self.references(&micros).await?;
-        self.accumulate(&micros)?;
+        self.accumulate(&micros).await?;
         self.exec().check()
     }
 
@@ -388,7 +394,7 @@ impl<O: Objective> Trainer<O> {
         self.dirty = true;
         self.references(&micros).await?;
         let (m, mut step) = (&micros[0], self.params());
-        let program = self.program(&m.shape, Pass::Update)?;
+        let program = self.program(&m.shape, Pass::Update).await?;
         Self::write_batch(&program, &m.batch);
         step.rows = m.batch.counted as u32;
         self.objective.write(&program, m, &micros[..1], &mut step);
@@ -407,7 +413,7 @@ impl<O: Objective> Trainer<O> {
                 let missing: Vec<u32> = m.rows.iter().copied().filter(|r| !known(r)).collect();
                 if !missing.is_empty() {
                     // The larger plan first: slots that grow later would void the smaller one.
-                    self.program(&m.shape, Pass::Update)?;
+                    self.program(&m.shape, Pass::Update).await?;
                     self.compute_references(missing, pass).await?;
                 }
             }
@@ -421,7 +427,7 @@ impl<O: Objective> Trainer<O> {
     }
 
     /// Submits all micro-batches; what is read of them ends up in the staging buffer, the norm's place is behind it.
-    fn accumulate(&mut self, micros: &[Micro]) -> Result<(Mem, u64)> {
+    async fn accumulate(&mut self, micros: &[Micro]) -> Result<(Mem, u64)> {
         let words: u64 = micros.iter().map(|m| self.words(m)).map(|(metrics, logps)| (metrics + logps) as u64).sum();
         let bytes = (words + 1) * 4;
         if self.staging.as_ref().is_none_or(|s| s.bytes() < bytes) {
@@ -430,7 +436,7 @@ impl<O: Objective> Trainer<O> {
         let staging = self.staging.clone().expect("set above");
         let mut at = 0;
         for (i, m) in micros.iter().enumerate() {
-            let program = self.program(&m.shape, Pass::Update)?;
+            let program = self.program(&m.shape, Pass::Update).await?;
             Self::write_batch(&program, &m.batch);
             let mut step = self.params();
             step.counter = (self.micros + i as u64) as u32;
@@ -465,8 +471,9 @@ impl<O: Objective> Trainer<O> {
         self.dirty = true;
         let (micros, sampler) = self.draw();
         self.references(&micros).await?;
-        let (staging, at) = self.accumulate(&micros)?;
+        let (staging, at) = self.accumulate(&micros).await?;
         let params = self.params();
+        self.optimizer.compile().await?;
         self.optimizer.submit_then(&params, &[Transfer::new(&self.optimizer.output_mem("norm"), &staging, at, 4)]);
         self.optimizer.check()?;
         let bytes = self.exec().map(&staging, at + 4, &Mark::default()).await?;

@@ -3,6 +3,7 @@
 //! The initial A is PEFT's own after `torch.manual_seed(42)`; the Mersenne Twister below draws the same numbers, so that 10 MB need not
 //! be committed.
 
+use fledgling::cpu::{Cpu, CpuOptions};
 use fledgling::formats::Container;
 use fledgling::formats::peft::{LoraAdapter, LoraConfig, LoraPair, Target};
 use fledgling::graph::Exec;
@@ -118,12 +119,18 @@ fn compare_gradients(got: &LoraAdapter) -> f64 {
 fn ten_lora_steps() {
     pollster::block_on(async {
         for exec in super::devices().await.unwrap() {
-            ten_steps(&exec).await;
+            ten_steps(&exec, false).await;
         }
     });
 }
 
-async fn ten_steps(exec: &Exec) {
+/// On the processor, which takes a second where a software adapter takes a minute.
+#[test]
+fn ten_lora_steps_with_halves() {
+    pollster::block_on(ten_steps(&Exec::Cpu(Cpu::new(CpuOptions::default())), true));
+}
+
+async fn ten_steps(exec: &Exec, fp16: bool) {
     let oracle: Value = serde_json::from_str(include_str!("../fixtures/smollm2/lora.json")).unwrap();
     let model = load(exec).await.unwrap();
     model.adapters.add("start", &initial(8, 16.0)).unwrap();
@@ -131,7 +138,7 @@ async fn ten_steps(exec: &Exec) {
     let norms: Vec<f64> = oracle["grad_norms"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
     let config = json!({
         "learning_rate": oracle["lr"], "max_steps": losses.len(), "lr_scheduler_type": "constant", "weight_decay": 0.0, "max_grad_norm": 0.0,
-        "per_device_train_batch_size": 1, "shuffle": false,
+        "per_device_train_batch_size": 1, "shuffle": false, "fp16": fp16,
     });
     let config = SftConfig::from_json(&config).unwrap();
     let rows = [json!({"input_ids": oracle["ids"]})];

@@ -32,6 +32,7 @@ const PUBLIC: &[(&str, Judged)] = &[
     ("Linear", By(&["matmul", "linear", "lora_linear"])),
     ("LinearLogps", By(&["linear_cross_entropy", "linear_gather_logps"])),
     ("Mul", By(&["mul"])),
+    ("Narrow", Instead("a rounding: IEEE 754's, number by number as the half crate's")),
     ("PeakCopy", Instead("an instrument of the benchmark: a copy, compared with the f64 reference")),
     ("PeakFma", Instead("an instrument of the benchmark: its sum is compared with the f64 reference")),
     ("Reduce", By(&["reduce_sum", "reduce_mean", "reduce_max"])),
@@ -42,6 +43,7 @@ const PUBLIC: &[(&str, Judged)] = &[
     ("Scale", By(&["scale"])),
     ("SftLoss", Instead("a weighted sum of log-probabilities; training curves are TRL's in tuning.rs")),
     ("Softmax", By(&["softmax"])),
+    ("Widen", Instead("exact: as Narrow")),
 ];
 
 /// Fixtures of what is no op but a table made from a configuration.

@@ -21,6 +21,7 @@ mod opcase;
 mod ops_attention;
 mod ops_elementwise;
 mod ops_embedding;
+mod ops_half;
 mod ops_head;
 mod ops_linear;
 mod ops_loss;

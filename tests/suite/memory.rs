@@ -215,7 +215,8 @@ fl_test!(
             assert!(f16s > 0 && f32s == 2 * f16s, "{f32s} and {f16s} bytes");
             assert_eq!(all - less, f32s - f16s);
             let most = |dtype| KvCache::most_slots(&exec, 192, dtype);
-            assert!(most(KvCacheDtype::F16) / 2 == most(KvCacheDtype::F32));
+            // On the processor nothing limits a binding.
+            assert!(exec.is_processor() || most(KvCacheDtype::F16) / 2 == most(KvCacheDtype::F32));
         }
         Ok(())
     }

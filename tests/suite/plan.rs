@@ -1,9 +1,10 @@
 //! The planner, replay, checkpointing and the reverse loop's bookkeeping.
 
-use crate::harness::gpu;
+use crate::harness::{devices, gpu, gpu_with};
 use crate::opcase::{Rng, close};
-use fledgling::gpu::Gpu;
+use fledgling::gpu::GpuOptions;
 use fledgling::graph::{Arena, Desc, Exec, HostProgram, Plan, Program, ProgramOptions, StepParams, Tape, Tensor, Val};
+use fledgling::ops::half::keep_halves;
 use fledgling::ops::linear::{Linear, LoraSeg, Low};
 use fledgling::ops::norm::RmsNorm;
 
@@ -15,7 +16,17 @@ struct Net {
     x: Tensor,
 }
 
-fn net(exec: &Exec, layers: usize, rows: usize, checkpoint: bool) -> Net {
+/// How activations wait for the backward pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Wait {
+    checkpoint: bool,
+    halves: bool,
+}
+
+const KEPT: Wait = Wait { checkpoint: false, halves: false };
+const AGAIN: Wait = Wait { checkpoint: true, halves: false };
+
+fn net(exec: &Exec, layers: usize, rows: usize, wait: Wait) -> Net {
     let mut rng = Rng(21);
     let mut random = |n: usize, s: f64| -> Vec<f64> { (0..n).map(|_| f64::from((rng.uniform() * s) as f32)).collect() };
     let c = 32;
@@ -46,7 +57,11 @@ fn net(exec: &Exec, layers: usize, rows: usize, checkpoint: bool) -> Net {
     }
     let seed = Tensor::from_f64(exec, "seed", &[rows, c], &random(rows * c, 1.0)).expect("small");
     let seed = tape.tensor(&seed);
-    tape.backward(&[(v, seed)], checkpoint).expect("differentiable");
+    let forward = tape.nodes().len();
+    tape.backward(&[(v, seed)], wait.checkpoint).expect("differentiable");
+    if wait.halves {
+        keep_halves(&mut tape, forward).expect("even rows");
+    }
     tape.output("y", v);
     Net { tape, y: v, params, x }
 }
@@ -59,17 +74,16 @@ async fn grads(exec: &Exec, net: &Net) -> Vec<Vec<f64>> {
     out
 }
 
-async fn run_gpu(gpu: &Gpu, checkpoint: bool) -> (Vec<f32>, Vec<Vec<f64>>, u64) {
-    let exec = Exec::Gpu(gpu.clone());
-    let net = net(&exec, 6, 33, checkpoint);
-    let program = Program::build(&Exec::Gpu(gpu.clone()), &net.tape, ProgramOptions { per_submit: 7 }).expect("builds");
+async fn run_on(exec: &Exec, wait: Wait) -> (Vec<f32>, Vec<Vec<f64>>, u64) {
+    let net = net(exec, 6, 33, wait);
+    let program = Program::build(exec, &net.tape, ProgramOptions { per_submit: 7 }).expect("builds");
     let y = program.run_f32(&StepParams::default(), "y").await.expect("runs");
-    (y, grads(&exec, &net).await, program.slot_bytes())
+    (y, grads(exec, &net).await, program.slot_bytes())
 }
 
 fl_test!(
     async fn lifetimes_in_a_slot_never_overlap() {
-        let net = net(&Exec::Reference, 8, 5, false);
+        let net = net(&Exec::Reference, 8, 5, KEPT);
         let plan = Plan::new(&net.tape);
         assert!(plan.bytes() < plan.naive_bytes, "slots are reused");
         for slot in &plan.slots {
@@ -83,14 +97,14 @@ fl_test!(
 
 fl_test!(
     async fn gradients_agree_with_the_host_and_under_checkpointing() {
-        let host = net(&Exec::Reference, 6, 33, false);
+        let host = net(&Exec::Reference, 6, 33, KEPT);
         let mut program = HostProgram::new(&host.tape);
         program.run(&StepParams::default()).expect("runs");
         let want = grads(&Exec::Reference, &host).await;
         let y = program.get(host.y).expect("computed");
-        let gpu = gpu().await;
-        let (y1, g1, kept) = run_gpu(&gpu, false).await;
-        let (y2, g2, recomputed) = run_gpu(&gpu, true).await;
+        let exec = Exec::Gpu(gpu().await);
+        let (y1, g1, kept) = run_on(&exec, KEPT).await;
+        let (y2, g2, recomputed) = run_on(&exec, AGAIN).await;
         close("y", &y1.iter().map(|v| f64::from(*v)).collect::<Vec<_>>(), &y, 1e-4);
         for (i, (a, w)) in g1.iter().zip(&want).enumerate() {
             close(&format!("gradient {i}"), a, w, 1e-4);
@@ -102,10 +116,36 @@ fl_test!(
 );
 
 fl_test!(
+    async fn activations_that_wait_as_halves_leave_the_forward_pass_alone() {
+        for checkpoint in [false, true] {
+            let halves = Wait { checkpoint, halves: true };
+            let host = net(&Exec::Reference, 6, 33, halves);
+            HostProgram::new(&host.tape).run(&StepParams::default()).expect("runs");
+            let want = grads(&Exec::Reference, &host).await;
+            for exec in devices().await {
+                let name = exec.info().name;
+                let (y1, g1, kept) = run_on(&exec, Wait { checkpoint, halves: false }).await;
+                let (y2, g2, half) = run_on(&exec, halves).await;
+                assert_eq!(y1, y2, "the forward pass on {name}");
+                for (i, ((a, b), w)) in g1.iter().zip(&g2).zip(&want).enumerate() {
+                    // Halves keep eleven bits.
+                    close(&format!("gradient {i} on {name}"), b, a, 2e-3);
+                    close(&format!("gradient {i} on {name} and the reference's"), b, w, 1e-3);
+                }
+                assert_ne!(g1, g2, "nothing was narrowed on {name}");
+                // The network's last values and those of the backward pass stay as they are.
+                let limit = if checkpoint { kept } else { kept * 3 / 4 };
+                assert!(half < limit, "{name}: {half} bytes as halves, {kept} without");
+            }
+        }
+    }
+);
+
+fl_test!(
     async fn a_replay_gives_the_same_bits_and_allocates_nothing() {
         let gpu = gpu().await;
         let exec = Exec::Gpu(gpu.clone());
-        let net = net(&exec, 3, 9, false);
+        let net = net(&exec, 3, 9, KEPT);
         let program = Program::build(&Exec::Gpu(gpu.clone()), &net.tape, ProgramOptions::default()).expect("builds");
         let first = program.run_f32(&StepParams::default(), "y").await.expect("runs");
         let (allocations, pipelines, live) = (gpu.counters().allocations.get(), gpu.counters().pipelines.get(), gpu.live_bytes());
@@ -118,10 +158,37 @@ fl_test!(
 );
 
 fl_test!(
+    async fn kernels_are_compiled_side_by_side_and_once() {
+        // A device that has compiled nothing.
+        let gpu = gpu_with(&GpuOptions::default()).await;
+        let exec = Exec::Gpu(gpu.clone());
+        let net = net(&exec, 2, 9, KEPT);
+        let program = Program::build(&exec, &net.tape, ProgramOptions::default()).expect("builds");
+        assert_eq!(gpu.counters().pipelines.get(), 0, "building compiles nothing");
+        let ahead = program.compile().await.expect("compiles");
+        let pipelines = gpu.counters().pipelines.get();
+        assert!(pipelines > 4, "{pipelines} pipelines");
+        let alone = cfg!(not(target_arch = "wasm32")) && std::thread::available_parallelism().map_or(1, usize::from) == 1;
+        assert_eq!(ahead as u64, if alone { 0 } else { pipelines });
+        assert_eq!(program.compile().await.expect("nothing left"), 0);
+        let y = program.run_f32(&StepParams::default(), "y").await.expect("runs");
+        assert_eq!(gpu.counters().pipelines.get(), pipelines, "pipelines compiled by a run");
+        // Without: one by one at the first submit.
+        let late = gpu_with(&GpuOptions::default()).await;
+        let exec = Exec::Gpu(late.clone());
+        let net = self::net(&exec, 2, 9, KEPT);
+        let program = Program::build(&exec, &net.tape, ProgramOptions::default()).expect("builds");
+        program.submit(&StepParams::default());
+        assert_eq!(late.counters().pipelines.get(), pipelines);
+        assert_eq!(program.run_f32(&StepParams::default(), "y").await.expect("runs"), y);
+    }
+);
+
+fl_test!(
     async fn gradients_accumulate_over_replays() {
         let gpu = gpu().await;
         let exec = Exec::Gpu(gpu.clone());
-        let net = net(&exec, 2, 4, false);
+        let net = net(&exec, 2, 4, KEPT);
         let program = Program::build(&Exec::Gpu(gpu.clone()), &net.tape, ProgramOptions::default()).expect("builds");
         program.submit(&StepParams::default());
         let once = grads(&exec, &net).await;

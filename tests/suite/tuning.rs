@@ -286,6 +286,28 @@ fl_test!(
     async fn a_resumed_dpo_is_the_uninterrupted_one() -> Result<()> {
         resumed("dpo", &dpo_args(), &dpo_rows(), async |_: &LoadedModel| Ok(())).await
     }
+    async fn a_resumed_dpo_with_halves_is_the_uninterrupted_one() -> Result<()> {
+        let mut args = dpo_args();
+        args["fp16"] = json!(true);
+        resumed("dpo", &args, &dpo_rows(), async |_: &LoadedModel| Ok(())).await
+    }
+    /// Computed again from halves, an activation is not what it was: the choice is part of what a checkpoint goes on from.
+    async fn with_halves_checkpoints_know_what_was_computed_again() -> Result<()> {
+        let model = llama().await?;
+        let mut args = sft_args();
+        args["fp16"] = json!(true);
+        let mut t = AnyTrainer::new(&model, "sft", &args, &sft_rows(), None).await?;
+        t.step().await?;
+        let bytes = t.checkpoint().await?;
+        args["gradient_checkpointing"] = json!(true);
+        let error = AnyTrainer::new(&model, "sft", &args, &sft_rows(), Some(&bytes)).await.err().expect("another choice");
+        assert!(error.to_string().contains("gradient_checkpointing"), "{error}");
+        args["gradient_checkpointing"] = Value::Null;
+        args["fp16"] = json!(false);
+        let error = AnyTrainer::new(&model, "sft", &args, &sft_rows(), Some(&bytes)).await.err().expect("another choice");
+        assert_eq!(error.code(), "bad-config", "{error}");
+        Ok(())
+    }
     async fn a_resumed_dpo_keeps_its_reference() -> Result<()> {
         resumed("dpo", &dpo_args(), &dpo_rows(), async |model: &LoadedModel| {
             // An earlier adapter that does something is what training starts from and is measured against.
@@ -373,6 +395,35 @@ fl_test!(
         report!("activations of two layers: {} bytes kept, {} recomputed", bytes[0], bytes[1]);
         Ok(())
     }
+    async fn activations_that_wait_as_halves_have_the_same_curve() -> Result<()> {
+        let model = llama().await?;
+        let mut runs = Vec::new();
+        for (fp16, flag) in [(false, false), (true, false), (true, true)] {
+            let set =
+                model.adapters.fresh(&serde_json::from_value(json!({"r": 4, "target_modules": "all-linear"})).expect("a config"), 3)?;
+            let args = TrainingArguments { fp16, gradient_checkpointing: Some(flag), learning_rate: 1e-2, ..arguments() };
+            let row = |i: u32| (0..64).map(|t| (i + t * 7) % 96).collect::<Vec<u32>>();
+            let rows = (0..4).map(|i| Example { ids: row(i), labels: row(i) }).collect();
+            let mut t = Trainer::new(model.model.clone(), Target::Adapter { set, name: "x".into() }, None, args, Sft::new(rows))?;
+            let mut losses = Vec::new();
+            while let Some(step) = t.step().await? {
+                losses.push(step.metrics.loss);
+            }
+            runs.push((losses, t.activation_bytes()));
+        }
+        let (want, kept) = &runs[0];
+        assert_eq!(want.len(), 10);
+        for (losses, bytes) in &runs[1..] {
+            assert_eq!(losses[0], want[0], "the forward pass is the same");
+            for (got, want) in losses.iter().zip(want) {
+                assert!((got - want).abs() <= 1e-3 * want, "loss {got}, {want} with f32");
+            }
+            assert!(bytes < kept, "activations: {bytes} bytes, {kept} with f32");
+        }
+        assert!(runs.iter().any(|r| r.0[9] != want[9]), "nothing was narrowed");
+        report!("activations of two layers: {kept} bytes as f32, {} as halves, {} of those recomputed", runs[1].1, runs[2].1);
+        Ok(())
+    }
     async fn the_second_step_allocates_nothing() -> Result<()> {
         let gpu = gpu().await;
         let model = llama().await?;
@@ -438,6 +489,29 @@ fl_test!(
         let error = t.step().await.expect_err("a loss of NaN");
         assert_eq!(error.code(), "not-finite", "{error}");
         assert!(model.adapters.save("default").await?.1 == before);
+        Ok(())
+    }
+    async fn an_activation_too_large_for_a_half_leaves_the_weights_alone() -> Result<()> {
+        let (_, config, weights, _) = adapter_files!("default");
+        let mut told_apart = 0;
+        // Somewhere on the way up activations are too much for halves and not for floats.
+        for scale in [3e2, 3e3, 3e4, 3e5] {
+            let mut ended = Vec::new();
+            for fp16 in [false, true] {
+                let model = llama().await?;
+                let mut adapter = LoraAdapter::read(config, weights)?;
+                adapter.pairs.iter_mut().for_each(|p| p.b.iter_mut().for_each(|v| *v *= scale));
+                model.adapters.add("default", &adapter)?;
+                let (_, before) = model.adapters.save("default").await?;
+                let mut t = AnyTrainer::new(&model, "sft", &json!({"max_steps": 1, "fp16": fp16}), &sft_rows(), None).await?;
+                let code = t.step().await.err().map(|e| e.code());
+                assert!(code.is_none() || code == Some("not-finite"), "{code:?}");
+                assert_eq!(model.adapters.save("default").await?.1 == before, code.is_some(), "scale {scale}, fp16 {fp16}: {code:?}");
+                ended.push(code.is_some());
+            }
+            told_apart += usize::from(ended == [false, true]);
+        }
+        assert!(told_apart > 0, "halves and floats end alike");
         Ok(())
     }
 );

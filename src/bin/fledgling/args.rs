@@ -236,6 +236,9 @@ pub struct BenchArgs {
     /// Whether a LoRA step computes activations again in place of keeping them; left out, the plan's size decides.
     #[arg(long, value_name = "BOOL")]
     pub gradient_checkpointing: Option<bool>,
+    /// Activations of a LoRA step wait for the backward pass in half precision.
+    #[arg(long)]
+    pub fp16: bool,
     /// Leaves recording and compiling to the first request, as a measure of what warming up is worth.
     #[arg(long)]
     pub no_warm_up: bool,

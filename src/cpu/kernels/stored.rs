@@ -1,8 +1,9 @@
-//! Numbers as a key/value cache stores them: f32, or half precision to save memory. What is computed with them is f32 either way.
+//! Numbers as a key/value cache stores them, and activations that wait for the backward pass: f32, or half precision to save memory. What is
+//! computed with them is f32 either way.
 
 use half::f16;
 
-use crate::cpu::vector;
+use crate::cpu::{Pool, vector};
 
 /// See the module.
 pub trait Stored: Copy + Send + Sync {
@@ -38,7 +39,7 @@ impl Stored for f16 {
 }
 
 /// The nearest half, of two equally near ones the even one; NaN for NaN and for what is too large, so that an overflow is found where the results
-/// are looked at, and not taken for a key that nobody needs. In `shaders/rope.wgsl` the same.
+/// are looked at, and not taken for a key that nobody needs. In `shaders/common/half.wgsl` the same.
 #[inline(always)]
 fn nearest(v: f32) -> f16 {
     let bits = v.to_bits();
@@ -73,6 +74,19 @@ crate::simd_fn!(
     /// Rows of `dim` numbers, `stride` apart, to rows of f32 without gaps.
     pub fn widen(to: &mut [f32], from: &[f16], dim: usize, stride: usize) = widen_body
 );
+
+/// Numbers worth a piece of work.
+const LEAST: usize = 16_384;
+
+/// Numbers as halves, rounded to the nearest.
+pub fn narrow_all(pool: &Pool, to: &mut [f16], from: &[f32]) {
+    pool.rows(to, 1, LEAST, |first, to| narrow(to, &from[first..first + to.len()]));
+}
+
+/// Halves as numbers, exactly.
+pub fn widen_all(pool: &Pool, to: &mut [f32], from: &[f16]) {
+    pool.rows(to, 1, LEAST, |first, to| widen(to, &from[first..first + to.len()], to.len(), to.len()));
+}
 
 #[cfg(test)]
 mod tests {

@@ -88,6 +88,7 @@ export function trainArgs(method: 'sft' | 'dpo', a: DPOArgs & TrainArgs): object
     assistant_only_loss: a.assistantOnlyLoss,
     shuffle: a.shuffle ?? true,
     gradient_checkpointing: a.gradientCheckpointing,
+    fp16: a.fp16,
     activation_memory: a.activationMemory,
     report_kl: a.reportKl,
     adapter_name: a.adapterName ?? 'default',

@@ -259,6 +259,8 @@ export interface TrainArgs {
   shuffle?: boolean | undefined;
   /** Activations are computed again instead of kept; without it, where they would exceed `activationMemory`. */
   gradientCheckpointing?: boolean | undefined;
+  /** Activations wait for the backward pass in half precision and half the memory (TRL: `fp16`); all arithmetic stays f32. Default: false. */
+  fp16?: boolean | undefined;
   /** Bytes; by default a share of what the device has. Not in TRL. */
   activationMemory?: number | undefined;
   /**

@@ -297,7 +297,7 @@ export async function usingTests({ page, address, device }) {
       [{ warmupSteps: -1 }, 'warmup_steps'], [{ warmupRatio: 2 }, 'warmup_ratio'], [{ lrSchedulerType: 'x' }, 'lr_scheduler_type'],
       [{ weightDecay: -1 }, 'weight_decay'], [{ adamBeta1: 1 }, 'adam_beta1'], [{ adamBeta2: 1 }, 'adam_beta2'], [{ adamEpsilon: 2 }, 'adam_epsilon'],
       [{ maxGradNorm: -1 }, 'max_grad_norm'], [{ dataSeed: -1 }, 'data_seed'], [{ maxLength: 1 }, 'max_length'], [{ completionOnlyLoss: 'x' }, 'completion_only_loss'],
-      [{ assistantOnlyLoss: 'x' }, 'assistant_only_loss'], [{ shuffle: 'x' }, 'shuffle'], [{ gradientCheckpointing: 'x' }, 'gradient_checkpointing'], [{ reportKl: 'x' }, 'report_kl'],
+      [{ assistantOnlyLoss: 'x' }, 'assistant_only_loss'], [{ shuffle: 'x' }, 'shuffle'], [{ gradientCheckpointing: 'x' }, 'gradient_checkpointing'], [{ fp16: 'x' }, 'fp16'], [{ reportKl: 'x' }, 'report_kl'],
       [{ activationMemory: 0 }, 'activation_memory'], [{ beta: -1 }, 'beta', 'DPOTrainer'], [{ labelSmoothing: 0.9 }, 'label_smoothing', 'DPOTrainer'],
       [{ lossType: 'ipo' }, 'loss_type', 'DPOTrainer'], [peft({ r: 0 }), 'r'], [peft({ loraDropout: 1 }), 'lora_dropout'], [peft({ excludeModules: 7 }), 'peft_config'],
       [peft({ layersPattern: 'layers', targetModules: ['q_proj'] }), 'layers_pattern'], [peft({ layersToTransform: 0, targetModules: 'q_proj' }), 'layers_to_transform'],

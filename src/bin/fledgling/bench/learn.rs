@@ -16,7 +16,7 @@ const ADAPTER: &str = "bench";
 pub async fn trainer(model: &LoadedModel, a: &BenchArgs) -> Result<AnyTrainer> {
     let mut args = json!({
         "learning_rate": 1e-4, "max_steps": Samples::MOST + 1, "adapter_name": ADAPTER, "per_device_train_batch_size": a.lora_batch,
-        "max_length": a.lora_length, "peft_config": {"r": 8, "lora_alpha": 16},
+        "max_length": a.lora_length, "fp16": a.fp16, "peft_config": {"r": 8, "lora_alpha": 16},
     });
     if let Some(on) = a.gradient_checkpointing {
         args["gradient_checkpointing"] = json!(on);
@@ -49,6 +49,7 @@ pub async fn lora(t: &mut Report, exec: &Exec, model: &LoadedModel, a: &BenchArg
     }
     t.put("lora_batch", json!(a.lora_batch));
     t.put("lora_length", json!(a.lora_length));
+    t.put("fp16", json!(a.fp16));
     t.line("lora_first_step_ms", "first LoRA step (records and compiles)", first.unwrap_or(f64::NAN) * 1e3, "ms", 0);
     t.millis("lora_step_ms", &format!("LoRA step, {} × {}", a.lora_batch, a.lora_length), times.median() * 1e3);
     t.put("lora_loss", json!(loss));

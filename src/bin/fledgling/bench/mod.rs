@@ -48,25 +48,18 @@ pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
     if wanted(Part::Peaks) {
         peaks::run(&mut t, &exec).await?;
     }
-    if let Some(model) = model {
+    let model = model.map(Rc::new);
+    if let Some(model) = &model {
         t.put("model", json!(model.info.name));
         t.put("quantization", json!(model.info.quantization));
         t.put("kv_cache_dtype", json!(kv_cache_dtype.dtype().name()));
         t.say(&format!("{}, {}, {} of weights", model.info.name, model.info.quantization, files::mib(model.info.gpu_bytes)));
         t.line("load_seconds", if a.random.is_some() { "filled with noise" } else { "load" }, seconds, "s", 2);
-        let model = Rc::new(model);
         if answers {
             answer::run(&mut t, &exec, model.clone(), a, &wanted).await?;
         }
         if wanted(Part::Lora) {
-            learn::lora(&mut t, &exec, &model, a).await?;
-        }
-        if a.profile || a.html.is_some() {
-            let mut picture = Picture::default();
-            profile::run(&mut t, &exec, &model, a, wanted, &mut picture).await?;
-            if let Some(html) = &a.html {
-                picture.write(html, t.so_far())?;
-            }
+            learn::lora(&mut t, &exec, model, a).await?;
         }
     }
     if wanted(Part::Gpt) {
@@ -74,6 +67,13 @@ pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
     }
     if wanted(Part::Matmul) {
         matmul::run(&mut t, &exec, a.matmul).await?;
+    }
+    if a.profile || a.html.is_some() {
+        let mut picture = Picture::default();
+        profile::run(&mut t, &exec, model.as_ref(), a, wanted, &mut picture).await?;
+        if let Some(html) = &a.html {
+            picture.write(html, t.so_far())?;
+        }
     }
     let all = t.finish();
     if let Some(out) = &a.out {

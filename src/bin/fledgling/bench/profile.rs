@@ -15,6 +15,7 @@ use fledgling::Result;
 use fledgling::generate::Generator;
 use fledgling::graph::{Exec, Profile};
 use fledgling::models::LoadedModel;
+use fledgling::tune::GptBench;
 
 /// All dispatches of one kernel.
 #[derive(Default)]
@@ -29,14 +30,14 @@ struct Kernel {
 pub async fn run(
     t: &mut Report,
     exec: &Exec,
-    model: &Rc<LoadedModel>,
+    model: Option<&Rc<LoadedModel>>,
     a: &BenchArgs,
     wanted: impl Fn(Part) -> bool,
     picture: &mut Picture,
 ) -> Result<()> {
     let mut all = Map::new();
     let mut found = Vec::new();
-    if wanted(Part::Prefill) || wanted(Part::Decode) {
+    if let Some(model) = model.filter(|_| wanted(Part::Prefill) || wanted(Part::Decode)) {
         let mut g = Generator::new(model.clone())?;
         let (prefill, token) = g.profile(&ids(model.model.config().vocab_size, a.prompt_length, 3), 1).await?;
         if wanted(Part::Prefill) {
@@ -46,10 +47,13 @@ pub async fn run(
             found.push(("decode", "one decoded token".into(), token));
         }
     }
-    if wanted(Part::Lora) {
+    if let Some(model) = model.filter(|_| wanted(Part::Lora)) {
         let mut trainer = learn::trainer(model, a).await?;
         found.push(("lora", format!("LoRA step, {} × {}", a.lora_batch, a.lora_length), trainer.profile().await?));
         learn::forget(trainer, model);
+    }
+    if wanted(Part::Gpt) {
+        found.push(("gpt", "GPT step, batch 8 × 128".into(), GptBench::new(exec)?.profile().await?));
     }
     exec.check()?;
     for (key, title, profile) in found {
