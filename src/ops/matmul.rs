@@ -59,7 +59,7 @@ pub fn forward_class(m: usize) -> &'static str {
 pub fn variants(gpu: &Gpu, class: &str) -> Vec<&'static str> {
     let mut v = match class {
         "linear.m1" | "linear.m8" => vec!["reg8x8", "vec", "block16"],
-        // Such an adapter computes barriers away at a price that is known, and takes long to compile what would only show it.
+        // Such an adapter takes long to compile kernels with barriers, and they have never been the fastest there: not measured.
         "linear.big" if quads(gpu) => vec!["reg8x8", "quad8"],
         "linear_dx" if quads(gpu) => vec!["reg8", "quad8"],
         "linear.big" => vec!["reg8x8", "reg4x4", "tile"],
@@ -75,6 +75,11 @@ pub fn variants(gpu: &Gpu, class: &str) -> Vec<&'static str> {
 /// True where four threads run side by side and can pass values on: the `quad` forms are for such adapters.
 fn quads(gpu: &Gpu) -> bool {
     gpu.caps().subgroups && gpu.caps().subgroup_min == 4
+}
+
+/// The variant for a gradient of `class`.
+fn backward_variant(gpu: &Gpu, class: &str, hardware: &str) -> String {
+    gpu.tuning().borrow().pick(class, if quads(gpu) { "quad8" } else { "reg8" }, hardware).to_string()
 }
 
 /// `reg8x4` → (8, 4) for the form `reg`.
@@ -280,7 +285,7 @@ pub(super) struct LowDx<'a> {
 pub(super) fn dx(cx: &mut Lower<'_>, m: usize, dy: &Buf, w: &Bound, dx: &Buf, acc: bool, low: Option<&LowDx<'_>>) -> Result<()> {
     let (n_all, k) = (w.desc.shape[0], w.desc.cols());
     let scalar = !k.is_multiple_of(8);
-    let variant = cx.gpu().tuning().borrow().pick("linear_dx", if quads(cx.gpu()) { "quad8" } else { "reg8" }, "tile").to_string();
+    let variant = backward_variant(cx.gpu(), "linear_dx", "tile");
     // A thread's sum over all rows in one dispatch, or else dA in several of its own.
     let whole = pieces(m, 1).count() == 1;
     for (i, chunk) in w.chunks.iter().enumerate() {
@@ -337,7 +342,7 @@ pub(super) fn dw(cx: &mut Lower<'_>, [m, n, k]: [usize; 3], dy: &Buf, x: &Buf, d
     let scalar = !k.is_multiple_of(8);
     let tn = 8.min(n);
     let group = !scalar && !super::serial_rows(cx.gpu());
-    let variant = cx.gpu().tuning().borrow().pick("linear_dw", if quads(cx.gpu()) { "quad8" } else { "reg8" }, "reg8").to_string();
+    let variant = backward_variant(cx.gpu(), "linear_dw", "reg8");
     let quad = quad_of(&variant, cx.gpu(), n).filter(|_| !scalar && !group);
     let grid = if let Some(tq) = quad {
         [k.div_ceil(8).div_ceil(4) as u32, n.div_ceil(4 * tq) as u32, 1]
