@@ -34,7 +34,7 @@ struct Order {
 struct State {
     order: Mutex<Order>,
     wake: Condvar,
-    /// Number of the newest job; read while spinning.
+    /// Number of the newest job (its low half in WebAssembly); read while spinning.
     newest: AtomicUsize,
     /// Next call of the job to be taken.
     next: AtomicUsize,
@@ -162,9 +162,14 @@ impl State {
     fn run(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
         // SAFETY: only the lifetime changes; this call waits below until no thread uses the task any more.
         let task: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(task as *const (dyn Fn(usize) + Sync + '_)) };
-        self.next.store(0, Ordering::Relaxed);
         let asleep = {
             let mut order = self.order.lock().unwrap_or_else(|e| e.into_inner());
+            if order.job.is_some() || self.inside.load(Ordering::Acquire) > 0 {
+                // A task that runs tasks, or, where a panic is a trap, a driver that goes on after one: others may still be at the old task.
+                drop(order);
+                panic!("a task is still being run");
+            }
+            self.next.store(0, Ordering::Relaxed);
             order.number += 1;
             order.job = Some(Job { task, count });
             self.newest.store(order.number as usize, Ordering::Release);
@@ -203,7 +208,7 @@ impl State {
         let mut seen = 0u64;
         loop {
             for _ in 0..SPINS {
-                if self.newest.load(Ordering::Acquire) as u64 != seen {
+                if self.newest.load(Ordering::Acquire) != seen as usize {
                     break;
                 }
                 std::hint::spin_loop();

@@ -66,7 +66,7 @@ impl Pool {
     /// Runs `task(0)…task(count − 1)`, each once, on whichever thread is free, and returns when all have ended.
     ///
     /// # Panics
-    /// When a task does.
+    /// When a task does; a task may not run tasks of the same pool.
     pub fn run(&self, count: usize, task: impl Fn(usize) + Sync) {
         match &self.crew {
             Some(crew) if count > 1 && crew.threads() > 1 => crew.run(count, &task),
@@ -178,6 +178,8 @@ mod tests {
         let pool = Pool::new(Some(2));
         let fails = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.run(16, |i| assert!(i != 5, "five"))));
         assert!(fails.is_err());
+        let nested = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.run(4, |_| pool.run(4, |_| {}))));
+        assert!(nested.is_err());
         let n = AtomicUsize::new(0);
         pool.run(10, |_| {
             n.fetch_add(1, Ordering::Relaxed);

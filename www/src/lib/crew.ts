@@ -3,9 +3,15 @@ import type { Crewed } from './threads.ts';
 import type { WasmModule } from './wasm.ts';
 
 addEventListener('message', async ({ data }: MessageEvent<Crewed>) => {
-  // @ts-ignore: built by scripts/wasm.sh into www/pkg, absent in a fresh checkout
-  const wasm = (await import('../../pkg/threads/fledgling.js')) as unknown as WasmModule;
-  wasm.initSync?.(data);
+  let wasm: WasmModule;
+  try {
+    // @ts-ignore: built by scripts/wasm.sh into www/pkg, absent in a fresh checkout
+    wasm = (await import('../../pkg/threads/fledgling.js')) as unknown as WasmModule;
+    wasm.initSync?.(data);
+  } catch (e) {
+    reportError(e); // a rejection would stay in here
+    return;
+  }
   try {
     wasm.crew_work();
   } catch (e) {

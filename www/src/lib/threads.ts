@@ -11,11 +11,11 @@ export interface Crewed {
 /** Threads that are used unless told otherwise: beyond that, a small model's kernels are too short to be shared. */
 const USUAL = 8;
 const MOST = 64;
-/** How long workers may take to start. Who comes later helps from then on. */
+/** How long workers may take to start. */
 const START_MS = 5000;
 
-/** Held for good: a worker that nobody holds may be collected. They end with the engine's Worker. */
-const crew: Worker[] = [];
+/** Held: a worker that nobody holds may be collected. They end with the engine's Worker. */
+const crew = new Set<Worker>();
 
 /**
  * Whether this thread may have others work on its memory. It must be allowed to wait for them, which a page is not; and what Rust awaits in a
@@ -39,21 +39,26 @@ export function threadsFor(asked: number | undefined): number {
   return possible() ? (asked ?? Math.min(navigator.hardwareConcurrency || 1, USUAL)) : 1;
 }
 
-/** Starts what is missing of `threads` and says how many there are: workers that did not start are done without. */
-export async function startCrew(wasm: WasmModule, threads: number): Promise<number> {
+/**
+ * Starts what is missing of `threads` and says how many there are, and why one did not start: workers that did not are done without, those that are
+ * late help from then on.
+ */
+export async function startCrew(wasm: WasmModule, threads: number): Promise<{ size: number; why: string | undefined }> {
   const wanted: Crewed = { module: wasm.crew_module(), memory: wasm.crew_memory() };
   const until = performance.now() + START_MS;
-  let failed = 0;
-  for (let i = wasm.crew_size(); i < threads; i++) {
+  let why: string | undefined;
+  while (1 + crew.size < threads) {
     const worker = new Worker(new URL('./crew.js', import.meta.url), { type: 'module', name: 'fledgling-crew' });
     worker.addEventListener('error', (e) => {
-      e.preventDefault();
-      failed += 1;
+      e.preventDefault(); // what is not handled here ends the engine
+      why ??= e.message || 'a script could not be loaded';
+      worker.terminate();
+      crew.delete(worker);
     });
     worker.postMessage(wanted);
-    crew.push(worker);
+    crew.add(worker);
   }
   // A worker that has entered has no way to say so: it does not return to its event loop.
-  while (wasm.crew_size() + failed < threads && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, 2));
-  return wasm.crew_size();
+  while (wasm.crew_size() < 1 + crew.size && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, 2));
+  return { size: wasm.crew_size(), why };
 }

@@ -192,8 +192,8 @@ export async function loadWasm(threads: number): Promise<Loaded> {
     try {
       const module = await instance(MANY);
       if (module) {
-        const size = await startCrew(module, threads);
-        if (size < threads) missing = new FledglingError('fewer-threads', `${size} of ${threads} threads started; the processor works with these`);
+        const { size, why } = await startCrew(module, threads);
+        if (size < threads) missing = new FledglingError('fewer-threads', `${size} of ${threads} threads started${why ? ` (${why})` : ''}; the processor works with these`);
         return { module, memory: module.crew_memory(), threads: size, missing };
       }
     } catch (e) {

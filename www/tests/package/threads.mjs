@@ -62,18 +62,31 @@ export async function threadTests({ isolated, plain, files, address, real, built
       equal(rest, one, 'results');
     });
 
-    const script = '/node_modules/fledgling/dist/lib/crew.js';
-    for (const [what, text] of [['fail', 'throw new Error("not today");'], ['never come', '']]) await test(`threads: workers that ${what} are done without`, async () => {
-      files.set(script, Buffer.from(text));
+    const lib = '/node_modules/fledgling/dist/lib';
+    const pkg = '/node_modules/fledgling/pkg/threads';
+    /** Loads with three threads while the server answers otherwise: `answer(path)`, or undefined for what there is. */
+    const spoiled = async (answer, says) => {
+      const get = files.get;
+      files.get = (path) => answer(path) ?? get.call(files, path);
       try {
         const { adapter, ...rest } = await work(isolated, address, { threads: 3 });
-        equal(rest.warnings.splice(0).map((w) => w.code), ['fewer-threads'], 'warnings');
+        const [warning, ...more] = rest.warnings.splice(0);
+        ok(warning?.code === 'fewer-threads' && warning.message.includes(says) && !more.length, JSON.stringify([warning, more]));
         ok(adapter.features.includes(feature(1)), JSON.stringify(adapter));
         equal(rest, one, 'results');
       } finally {
-        files.delete(script);
+        delete files.get;
       }
-    });
+    };
+    const instead = (file, text, from = 1) => {
+      let nth = 0;
+      return (path) => (path === file && ++nth >= from ? Buffer.from(text) : undefined);
+    };
+    await test('threads: workers that fail are done without', () => spoiled(instead(`${lib}/crew.js`, 'throw new Error("not today");'), '1 of 3 threads started (Uncaught Error: not today)'));
+    await test('threads: workers that never come are done without', () => spoiled(instead(`${lib}/crew.js`, ''), '1 of 3 threads started;'));
+    // The engine asks for the glue first, then its workers do.
+    await test('threads: workers that find no engine are done without', () => spoiled(instead(`${pkg}/fledgling.js`, 'throw new Error("no glue");', 2), 'no glue'));
+    await test('threads: a second module that is broken is done without', () => spoiled(instead(`${pkg}/fledgling_bg.wasm`, 'no wasm'), 'the processor works with one thread: '));
 
     await test('threads: a software adapter works in the module that has them', async () => {
       const r = await isolated.evaluate((a) => window.t.load('threads', a, { threads: 2 }), address);
