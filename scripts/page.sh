@@ -12,7 +12,7 @@ case $what in
   *) die "page.sh: unknown part '$what' (package, page)" ;;
 esac
 head1 "npm run $npm_script"
-[ -f www/pkg/fledgling_bg.wasm ] || die "www/pkg is empty: run 'make wasm'"
+[ -f www/pkg/fledgling_bg.wasm ] && [ -f www/pkg/threads/fledgling.js ] || die "www/pkg is empty, or older than this checkout: run 'make wasm'"
 # shellcheck disable=SC2086
 stamp=$(find $from -type f | LC_ALL=C sort -u | xargs cksum | cksum)
 if [ -d "$out" ] && [ "$(cat "www/dist/.stamp-$what" 2>/dev/null)" = "$stamp" ]; then

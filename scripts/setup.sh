@@ -129,9 +129,12 @@ wasm() {
   fi
   if has_wasm_std; then say "present in $(rustc --version)"
   elif has_wasm_std "$DEBIAN_TOOLCHAIN"; then say "present in $(RUSTUP_TOOLCHAIN=$DEBIAN_TOOLCHAIN rustc --version)"
-  else need "the Rust target $WASM_TARGET: rustup target add $WASM_TARGET"; return 0; fi
-  # Threads in the browser need std built for a shared memory. Everything else does without (scripts/wasm.sh says so, too).
-  [ -z "${FLEDGLING_NO_WASM_THREADS:-}" ] || return 0
+  else need "the Rust target $WASM_TARGET: rustup target add $WASM_TARGET"; fi
+}
+
+# Threads in the browser need std built for a shared memory. Everything else does without, as scripts/wasm.sh will say: nothing is missing then.
+std_sources() {
+  [ -z "${FLEDGLING_NO_WASM_THREADS:-}" ] && [ -n "$(wasm_toolchain)" ] || return 0
   if ! has_std_sources && have rustup && [ "$(wasm_toolchain)" != "$DEBIAN_TOOLCHAIN" ]; then
     say "rustup component add rust-src"
     for_wasm within 120 rustup component add rust-src >/dev/null 2>&1 || say "rustup could not fetch it"
@@ -193,11 +196,11 @@ npm_packages() {
 }
 
 case "${1:-all}" in
-  demo) system build; wasm; tools; npm_packages ;;
+  demo) system build; wasm; std_sources; tools; npm_packages ;;
   check) system build; rust_components; wasm; npm_packages ;;
-  all) system; rust_components; wasm; tools; npm_packages ;;
+  all) system; rust_components; wasm; std_sources; tools; npm_packages ;;
   system) system ;;
-  wasm) wasm ;;
+  wasm) wasm; std_sources ;;
   tools) tools ;;
   npm) npm_packages ;;
   *) die "setup.sh: unknown part '$1' (all, demo, check, system, wasm, tools, npm)" ;;
