@@ -57,6 +57,12 @@ for_wasm() {
   else die "no Rust toolchain here has the target $WASM_TARGET: run 'make setup'"; fi
 }
 
+# Does the toolchain for wasm32 builds have the sources of std? A shared memory needs it built anew.
+has_std_sources() {
+  local sysroot
+  sysroot=$(for_wasm rustc --print sysroot 2>/dev/null) && [ -f "$sysroot/lib/rustlib/src/rust/library/Cargo.lock" ]
+}
+
 wasm_bindgen_version() {
   awk '$1=="name" && $3=="\"wasm-bindgen\"" {getline; gsub(/"/,"",$3); print $3; exit}' Cargo.lock
 }

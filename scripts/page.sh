@@ -5,14 +5,14 @@
 
 what=${1:-page}
 # Only what the part is made of: not what its own build leaves behind (www/LICENSE-*, www/dist), nor tests and benchmarks.
-common="www/package.json www/package-lock.json www/tsconfig.json www/pkg/fledgling.js www/pkg/fledgling_bg.wasm www/src/lib"
+common="www/package.json www/package-lock.json www/tsconfig.json www/pkg/fledgling.js www/pkg/fledgling_bg.wasm www/pkg/threads www/src/lib"
 case $what in
   package) npm_script=build:lib; out=www/dist/lib; from="$common www/tsconfig.lib.json www/scripts/build-lib.mjs www/scripts/prepack.mjs www/README.md LICENSE-MIT LICENSE-APACHE" ;;
   page) npm_script=build:page; out=www/dist/page; from="$common www/vite.config.ts www/index.html www/public www/src" ;;
   *) die "page.sh: unknown part '$what' (package, page)" ;;
 esac
 head1 "npm run $npm_script"
-[ -f www/pkg/fledgling_bg.wasm ] || die "www/pkg is empty: run 'make wasm'"
+[ -f www/pkg/fledgling_bg.wasm ] && [ -f www/pkg/threads/fledgling.js ] || die "www/pkg is empty, or older than this checkout: run 'make wasm'"
 # shellcheck disable=SC2086
 stamp=$(find $from -type f | LC_ALL=C sort -u | xargs cksum | cksum)
 if [ -d "$out" ] && [ "$(cat "www/dist/.stamp-$what" 2>/dev/null)" = "$stamp" ]; then

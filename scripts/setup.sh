@@ -4,7 +4,7 @@
 #   scripts/setup.sh demo       what the page needs: no browser, no Vulkan driver
 #   scripts/setup.sh check      what formatting, lints and types need: neither of those, no WebAssembly tools
 #   scripts/setup.sh system     operating system packages (Debian and its kin; elsewhere: says what is missing)
-#   scripts/setup.sh wasm       the Rust target wasm32-unknown-unknown
+#   scripts/setup.sh wasm       the Rust target wasm32-unknown-unknown, and the sources of std
 #   scripts/setup.sh tools      wasm-bindgen, wasm-pack, wasm-opt
 #   scripts/setup.sh npm        the npm packages of www/
 # Safe to repeat: every step looks first and does only what is missing.
@@ -132,6 +132,17 @@ wasm() {
   else need "the Rust target $WASM_TARGET: rustup target add $WASM_TARGET"; fi
 }
 
+# Threads in the browser need std built for a shared memory. Everything else does without, as scripts/wasm.sh will say: nothing is missing then.
+std_sources() {
+  [ -z "${FLEDGLING_NO_WASM_THREADS:-}" ] && [ -n "$(wasm_toolchain)" ] || return 0
+  if ! has_std_sources && have rustup && [ "$(wasm_toolchain)" != "$DEBIAN_TOOLCHAIN" ]; then
+    say "rustup component add rust-src"
+    for_wasm within 120 rustup component add rust-src >/dev/null 2>&1 || say "rustup could not fetch it"
+  fi
+  if has_std_sources; then say "sources of std, for threads in the browser: present"
+  else warn "no sources of std: no threads in the browser (rustup component add rust-src)"; fi
+}
+
 # --- wasm-bindgen, wasm-pack, wasm-opt ------------------------------------------------------------------------------
 tools() {
   head1 "WebAssembly tools"
@@ -185,11 +196,11 @@ npm_packages() {
 }
 
 case "${1:-all}" in
-  demo) system build; wasm; tools; npm_packages ;;
+  demo) system build; wasm; std_sources; tools; npm_packages ;;
   check) system build; rust_components; wasm; npm_packages ;;
-  all) system; rust_components; wasm; tools; npm_packages ;;
+  all) system; rust_components; wasm; std_sources; tools; npm_packages ;;
   system) system ;;
-  wasm) wasm ;;
+  wasm) wasm; std_sources ;;
   tools) tools ;;
   npm) npm_packages ;;
   *) die "setup.sh: unknown part '$1' (all, demo, check, system, wasm, tools, npm)" ;;

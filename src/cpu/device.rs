@@ -8,7 +8,7 @@ use crate::counters::Counters;
 /// How to open the processor.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuOptions {
-    /// Threads, this one included; `None`: one per core (in a browser: one).
+    /// Threads, this one included; `None`: one per core, in a browser as many as JavaScript has started.
     pub threads: Option<usize>,
 }
 
@@ -22,7 +22,7 @@ struct Inner {
 }
 
 impl Cpu {
-    /// Starts the threads.
+    /// Starts the threads, where Rust can.
     pub fn new(options: CpuOptions) -> Cpu {
         Cpu(Rc::new(Inner { pool: Pool::new(options.threads), counters: Rc::default() }))
     }

@@ -1,14 +1,16 @@
-//! Threads that share the rows of a kernel. They wait a moment spinning, because kernels follow each other closely, and then asleep.
+//! Threads that share the rows of a kernel: what is split how. Who does it is in [`super::crew`].
 
 use std::ops::Range;
+
+use super::crew::Crew;
 
 /// Rows are handed out in pieces so that a thread that was held up does not hold up the others.
 const PIECES_PER_THREAD: usize = 4;
 
 /// A fixed set of threads, this one included.
 pub struct Pool {
-    #[cfg(not(target_arch = "wasm32"))]
-    crew: crew::Crew,
+    /// `None`: this thread alone.
+    crew: Option<Crew>,
 }
 
 /// A slice to be written by tasks that may travel: each writes its own part.
@@ -51,37 +53,25 @@ impl<T> Shared<T> {
 }
 
 impl Pool {
-    /// `threads`: in all; `None`: one per core.
-    #[cfg(not(target_arch = "wasm32"))]
+    /// `threads`: in all; `None`: one per core. In a browser only one of them can be asked for: otherwise there are as many as JavaScript started.
     pub fn new(threads: Option<usize>) -> Pool {
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        Pool { crew: crew::Crew::new(threads.unwrap_or_else(cores).clamp(1, 256)) }
-    }
-
-    /// A wasm module without shared memory has one thread.
-    #[cfg(target_arch = "wasm32")]
-    pub fn new(_threads: Option<usize>) -> Pool {
-        Pool {}
+        Pool { crew: if threads == Some(1) { None } else { Some(Crew::new(threads)) } }
     }
 
     /// Threads, this one included.
     pub fn threads(&self) -> usize {
-        #[cfg(not(target_arch = "wasm32"))]
-        return self.crew.threads();
-        #[cfg(target_arch = "wasm32")]
-        1
+        self.crew.as_ref().map_or(1, Crew::threads)
     }
 
     /// Runs `task(0)…task(count − 1)`, each once, on whichever thread is free, and returns when all have ended.
     ///
     /// # Panics
-    /// When a task does.
+    /// When a task does; a task may not run tasks of the same pool.
     pub fn run(&self, count: usize, task: impl Fn(usize) + Sync) {
-        #[cfg(not(target_arch = "wasm32"))]
-        if count > 1 && self.threads() > 1 {
-            return self.crew.run(count, &task);
+        match &self.crew {
+            Some(crew) if count > 1 && crew.threads() > 1 => crew.run(count, &task),
+            _ => (0..count).for_each(task),
         }
-        (0..count).for_each(task);
     }
 
     /// Splits `0..n` into pieces of at least `least` and runs `task` on each.
@@ -150,170 +140,6 @@ impl Pool {
     }
 }
 
-#[cfg(not(target_arch = "wasm32"))]
-mod crew {
-    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    use std::sync::{Arc, Condvar, Mutex};
-    use std::thread::JoinHandle;
-
-    /// Rounds of waiting awake before going to sleep: some ten microseconds.
-    const SPINS: usize = 2000;
-
-    /// What is being run: the task and how many calls of it there are.
-    #[derive(Clone, Copy)]
-    struct Job {
-        task: *const (dyn Fn(usize) + Sync),
-        count: usize,
-    }
-
-    // SAFETY: the task is Sync, and `Crew::run` does not return before every thread that took it has let go of it.
-    unsafe impl Send for Job {}
-
-    /// What the lock guards.
-    #[derive(Default)]
-    struct Order {
-        /// Jobs so far.
-        number: u64,
-        job: Option<Job>,
-        /// Threads that sleep: to wake nobody is a system call, too.
-        asleep: usize,
-        end: bool,
-    }
-
-    struct State {
-        order: Mutex<Order>,
-        wake: Condvar,
-        /// Number of the newest job; read while spinning.
-        newest: AtomicUsize,
-        /// Next call of the job to be taken.
-        next: AtomicUsize,
-        /// Threads that took the job and have not let go of it. A thread that comes too late finds no job and keeps nobody waiting:
-        /// on a busy machine it may be milliseconds late.
-        inside: AtomicUsize,
-        failed: AtomicBool,
-    }
-
-    pub struct Crew {
-        state: Arc<State>,
-        threads: Vec<JoinHandle<()>>,
-    }
-
-    impl Crew {
-        pub fn new(threads: usize) -> Crew {
-            let state = Arc::new(State {
-                order: Mutex::default(),
-                wake: Condvar::new(),
-                newest: AtomicUsize::new(0),
-                next: AtomicUsize::new(0),
-                inside: AtomicUsize::new(0),
-                failed: AtomicBool::new(false),
-            });
-            let threads = (1..threads)
-                .filter_map(|i| {
-                    let state = state.clone();
-                    std::thread::Builder::new().name(format!("fledgling-{i}")).spawn(move || work(&state)).ok()
-                })
-                .collect();
-            Crew { state, threads }
-        }
-
-        pub fn threads(&self) -> usize {
-            self.threads.len() + 1
-        }
-
-        pub fn run(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
-            let s = &*self.state;
-            // SAFETY: only the lifetime changes; this call waits below until no thread uses the task any more.
-            let task: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(task as *const (dyn Fn(usize) + Sync + '_)) };
-            s.next.store(0, Ordering::Relaxed);
-            let asleep = {
-                let mut order = s.order.lock().unwrap_or_else(|e| e.into_inner());
-                order.number += 1;
-                order.job = Some(Job { task, count });
-                s.newest.store(order.number as usize, Ordering::Release);
-                order.asleep
-            };
-            if asleep > 0 {
-                s.wake.notify_all();
-            }
-            let mine = catch_unwind(AssertUnwindSafe(|| take(s, Job { task, count })));
-            s.order.lock().unwrap_or_else(|e| e.into_inner()).job = None;
-            let mut spins = 0;
-            while s.inside.load(Ordering::Acquire) > 0 {
-                // The others are in the middle of their last piece; on a machine with more threads than cores they may need this core.
-                spins += 1;
-                if spins < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
-            }
-            let failed = s.failed.swap(false, Ordering::Relaxed);
-            match mine {
-                Err(panic) => resume_unwind(panic),
-                Ok(()) => assert!(!failed, "a task of another thread panicked"),
-            }
-        }
-    }
-
-    impl Drop for Crew {
-        fn drop(&mut self) {
-            {
-                let mut order = self.state.order.lock().unwrap_or_else(|e| e.into_inner());
-                order.number += 1;
-                order.end = true;
-                self.state.newest.store(order.number as usize, Ordering::Release);
-            }
-            self.state.wake.notify_all();
-            for t in self.threads.drain(..) {
-                let _ = t.join();
-            }
-        }
-    }
-
-    fn take(s: &State, job: Job) {
-        loop {
-            let i = s.next.fetch_add(1, Ordering::Relaxed);
-            if i >= job.count {
-                return;
-            }
-            // SAFETY: `Crew::run` keeps the task alive until all threads have let go.
-            unsafe { (*job.task)(i) };
-        }
-    }
-
-    fn work(s: &State) {
-        let mut seen = 0u64;
-        loop {
-            for _ in 0..SPINS {
-                if s.newest.load(Ordering::Acquire) as u64 != seen {
-                    break;
-                }
-                std::hint::spin_loop();
-            }
-            let job = {
-                let mut order = s.order.lock().unwrap_or_else(|e| e.into_inner());
-                while order.number == seen {
-                    order.asleep += 1;
-                    order = s.wake.wait(order).unwrap_or_else(|e| e.into_inner());
-                    order.asleep -= 1;
-                }
-                seen = order.number;
-                if order.end {
-                    return;
-                }
-                let Some(task) = order.job else { continue };
-                // Under the lock: whoever takes the job away sees that somebody is inside.
-                s.inside.fetch_add(1, Ordering::Relaxed);
-                task
-            };
-            if catch_unwind(AssertUnwindSafe(|| take(s, job))).is_err() {
-                s.failed.store(true, Ordering::Relaxed);
-                // What is left is not worth doing.
-                s.next.store(usize::MAX / 2, Ordering::Relaxed);
-            }
-            s.inside.fetch_sub(1, Ordering::Release);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::Pool;
@@ -352,6 +178,8 @@ mod tests {
         let pool = Pool::new(Some(2));
         let fails = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.run(16, |i| assert!(i != 5, "five"))));
         assert!(fails.is_err());
+        let nested = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.run(4, |_| pool.run(4, |_| {}))));
+        assert!(nested.is_err());
         let n = AtomicUsize::new(0);
         pool.run(10, |_| {
             n.fetch_add(1, Ordering::Relaxed);

@@ -5,6 +5,7 @@
 
 mod bench;
 mod convert;
+mod crew;
 mod loader;
 mod model;
 mod session;

@@ -1,6 +1,7 @@
 // Speed, dispatch counts, memory and sizes in headless Chromium: a table, then one JSON object as the last line.
 //   FLEDGLING_MODEL=file npm run bench
-// FLEDGLING_WEBGPU=native uses the GPU at hand instead of SwiftShader; FLEDGLING_DEVICE=auto|gpu|cpu chooses the device (auto).
+// FLEDGLING_WEBGPU=native uses the GPU at hand instead of SwiftShader; FLEDGLING_DEVICE=auto|gpu|cpu chooses the device (auto),
+// FLEDGLING_THREADS how many threads the processor has (1).
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +16,7 @@ if (!existsSync(model)) throw new Error(`${model} is missing: run \`make model\`
 if (!existsSync(join(www, 'dist/lib/index.js')) || !existsSync(join(www, 'pkg/fledgling_bg.wasm'))) throw new Error('the package is not built: run `make package` first');
 
 const device = process.env.FLEDGLING_DEVICE;
+const threads = Number(process.env.FLEDGLING_THREADS ?? 1);
 /** Figures of a busy machine say little: it is said how busy it was. */
 const machine = () => ({ cpu: cpus()[0]?.model.trim() ?? 'unknown', cores: cpus().length, load_average: Number(loadavg()[0].toFixed(2)) });
 const before = machine();
@@ -35,7 +37,7 @@ try {
   const run = (name, argument) => page.evaluate(([n, a]) => window.bench[n](a), [name, argument]);
 
   console.log(`${before.cpu}, ${before.cores} cores, load average ${before.load_average} before`);
-  const load = await run('load', device);
+  const load = await run('load', { ...(device ? { device } : {}), threads });
   const { adapter } = load.info;
   console.log(`Chromium ${browser.context.browser()?.version() ?? ''}, adapter ${adapter.name} (${adapter.backend}${adapter.isSoftware ? ', software' : ''})${adapter.reason ? `: ${adapter.reason}` : ''}`);
   line('load, the first time (measures kernels)', load.seconds.toFixed(2), 's');

@@ -27,9 +27,8 @@ async function frames(during) {
 
 window.bench = {
   /** `again`: the file comes from the browser's storage, the kernel choices from an earlier load. */
-  async load(device) {
+  async load(o) {
     const start = performance.now();
-    const o = device ? { device } : {};
     model = await Model.load('/model.gguf', o);
     const first = (performance.now() - start) / 1000;
     await model.dispose();

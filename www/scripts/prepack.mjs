@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 const www = fileURLToPath(new URL('..', import.meta.url));
 const missing = [
   ['pkg/fledgling_bg.wasm', 'the engine is not built: run `make package` in the repository'],
+  ['pkg/threads/fledgling.js', 'the engine is older than this checkout: run `make package` in the repository'],
   ['node_modules/rolldown', 'the tools are not installed: run `make package` in the repository, or `npm install` here'],
 ].find(([file]) => !existsSync(`${www}${file}`));
 if (missing) {

@@ -7,8 +7,9 @@ import { capabilities } from './capabilities.ts';
 import { aborted, FledglingError, toFledglingError, toWire, type WireError } from './errors.ts';
 import { Jobs } from './jobs.ts';
 import { feed, partsOf, REFUSED, type Fed, type Part, type Sink } from './loader.ts';
+import { threadsFor } from './threads.ts';
 import type { AdapterDescription, AdapterFiles, AdapterInfo, Candidate, CandidateEvent, Counters, Device, DeviceFigures, KvCacheDtype, Memory, Message, ModelInfo, Progress, Score, StepMetrics, TrainResult } from './types.ts';
-import { loadWasm, type WasmModel, type WasmModule, type WasmRequest, type WasmScoreRequest, type WasmTrainer } from './wasm.ts';
+import { loadWasm, type Loaded, type WasmModel, type WasmModule, type WasmRequest, type WasmScoreRequest, type WasmTrainer } from './wasm.ts';
 
 /** What a running job tells the facade. */
 export type EngineEvent =
@@ -29,9 +30,10 @@ export interface EngineLoad {
   kvCacheDtype?: KvCacheDtype | undefined;
   kernel?: string | undefined;
   device?: Device | undefined;
+  threads?: number | undefined;
 }
 
-/** Which device was faster here: measured once, because measuring takes seconds. */
+/** Which device was faster here, of the processor with so many threads: measured once, because measuring takes seconds. */
 interface Judged {
   device: Exclude<Device, 'auto'>;
   reason: string;
@@ -73,6 +75,15 @@ function orAborted<T>(promise: Promise<T>, signal: AbortSignal, what: string): P
     signal.addEventListener('abort', stop, { once: true });
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
   });
+}
+
+/** The engine for a device, and what the browser tells of its adapter: JavaScript hears more than the engine does. */
+async function engineFor(device: Device = 'auto', threads: number | undefined): Promise<Loaded & { adapter: AdapterDescription | undefined }> {
+  const most = threadsFor(threads);
+  const { adapter } = await capabilities();
+  // A real GPU is taken without asking; a software adapter is compared with the processor at its best.
+  const processor = device === 'cpu' || (device === 'auto' && (adapter?.isSoftware ?? true));
+  return { ...(await loadWasm(processor ? most : 1)), adapter };
 }
 
 /** Where something measured on an adapter is kept. */
@@ -133,12 +144,10 @@ export class Engine {
 
   async load(job: number, source: string | Blob | readonly File[], o: EngineLoad): Promise<ModelInfo> {
     return this.#jobs.run(job, 'loading', async (signal) => {
-      const { module, memory } = await orAborted(loadWasm(), signal, 'loading').catch((e: unknown) => {
-        if (signal.aborted) throw e;
-        throw new FledglingError('network', `the engine's wasm could not be loaded: ${e instanceof Error ? e.message : String(e)}`, { cause: e });
-      });
+      const { module, memory, threads, adapter, missing } = await orAborted(engineFor(o.device, o.threads), signal, 'loading');
       this.#module = module;
       this.#memory = memory;
+      if (missing) this.#emit(job, { type: 'warning', error: toWire(missing) });
       const release = await this.#jobs.acquire('loading', signal);
       const fed: Fed[] = [];
       let rest: Promise<void> | undefined;
@@ -151,14 +160,12 @@ export class Engine {
         });
       // The device is opened first: without one, nothing should be downloaded.
       try {
-        // The browser tells JavaScript more about its adapter than it tells the engine.
-        const { adapter } = await capabilities();
         const key = o.device === 'cpu' ? undefined : await orAborted(module.tuning_key(), signal, 'loading');
         const note = (what: string) => noteName(what, key, adapter);
         const remembered = key !== undefined && !o.kernel;
         const tuning = remembered ? await readNote(note('tuning')) : undefined;
         const auto = (o.device ?? 'auto') === 'auto';
-        const judged = remembered && auto ? judgedOf(await readNote(note('device'))) : undefined;
+        const judged = remembered && auto ? judgedOf(await readNote(note(`device-${threads}`))) : undefined;
         const device = judged?.device ?? o.device;
         const loader = await making(module.ModelLoader.open({ name: o.name, context_length: o.contextLength, kv_cache_dtype: o.kvCacheDtype, kernels: o.kernel, tuning, ...(device ? { device } : {}) }));
         let model: WasmModel | undefined;
@@ -216,7 +223,7 @@ export class Engine {
             if (measured) await writeNote(note('tuning'), measured);
             // A real GPU is used without asking; between a software adapter and the processor, measuring decided.
             const { device: used, reason = '' } = on;
-            if (auto && used && !judged && (used === 'cpu' || on.isSoftware)) await writeNote(note('device'), JSON.stringify({ device: used, reason } satisfies Judged));
+            if (auto && used && !judged && (used === 'cpu' || on.isSoftware)) await writeNote(note(`device-${threads}`), JSON.stringify({ device: used, reason } satisfies Judged));
           }
           await this.#emit(job, { type: 'progress', progress: { status: 'ready', file, loaded: info.fileBytes, total: info.fileBytes } });
           return info;
@@ -403,12 +410,11 @@ export class Engine {
   }
 
   /** Measures a device, without a model; between two figures it can be cancelled. */
-  async measure(job: number, device: Device): Promise<DeviceFigures> {
+  async measure(job: number, device: Device, threads?: number): Promise<DeviceFigures> {
     return this.#jobs.run(job, 'measuring', async (signal) => {
-      const { module } = await orAborted(loadWasm(), signal, 'measuring');
+      const { module, adapter } = await orAborted(engineFor(device, threads), signal, 'measuring');
       const release = await this.#jobs.acquire('measuring', signal);
       try {
-        const { adapter } = await capabilities();
         const key = device === 'cpu' ? undefined : await module.tuning_key();
         const bench = await module.DeviceBench.open(device, key === undefined ? undefined : await readNote(noteName('tuning', key, adapter)));
         const found: Partial<DeviceFigures> = {};

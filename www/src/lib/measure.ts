@@ -9,7 +9,7 @@ import type { DeviceFigures, MeasureOptions } from './types.ts';
 export async function measureDevice(o: MeasureOptions = {}): Promise<DeviceFigures> {
   const connection = await Connection.open(o.worker ?? true);
   try {
-    return await connection.job('measuring', (engine, job) => engine.measure(job, o.device ?? 'auto'), {
+    return await connection.job('measuring', (engine, job) => engine.measure(job, o.device ?? 'auto', o.threads), {
       signal: o.signal,
       onEvent: (event) => event.type === 'figure' && o.onFigure?.(event.figures),
     });

@@ -35,7 +35,7 @@ export type KvCacheDtype = 'f32' | 'f16';
 
 export interface LoadOptions {
   onProgress?: ((progress: Progress) => void) | undefined;
-  /** Something went wrong that loading survives, such as `quota-exceeded`: the model is used but not kept. */
+  /** Something went wrong that loading survives, such as `quota-exceeded`: the model is used but not kept. `fewer-threads`: not all of them started. */
   onWarning?: ((warning: FledglingError) => void) | undefined;
   signal?: AbortSignal | undefined;
   /** Run in a Worker (default) or in this page. */
@@ -55,6 +55,11 @@ export interface LoadOptions {
   kvCacheDtype?: KvCacheDtype | undefined;
   /** `auto` by default. */
   device?: Device | undefined;
+  /**
+   * Threads of the processor, where it does the work. They need a page that is cross-origin isolated, and an engine in a Worker; elsewhere there is
+   * one. By default as many as the machine has cores, up to 8; 1 for none beside the Worker's own. The bits of a result do not depend on it.
+   */
+  threads?: number | undefined;
   /** `class=variant,…`: kernel variants in place of those that measuring chose. */
   kernel?: string | undefined;
 }
@@ -87,6 +92,8 @@ export interface DeviceFigures {
 export interface MeasureOptions {
   /** Which device (`auto`). */
   device?: Device | undefined;
+  /** Threads of the processor: as in `LoadOptions`. */
+  threads?: number | undefined;
   signal?: AbortSignal | undefined;
   /** Told what has been measured so far. */
   onFigure?: ((figures: Partial<DeviceFigures>) => void) | undefined;

@@ -1,5 +1,7 @@
 // What the package uses of the wasm module (src/web in Rust): the two sides of the boundary agree on this file.
 // Plain data crosses it as plain objects; every method that can fail throws an Error with a `code`.
+import { FledglingError } from './errors.ts';
+import { startCrew, type Crewed } from './threads.ts';
 import type { AdapterDescription, AdapterInfo, Candidate, CandidateEvent, Counters, Device, KvCacheDtype, Message, ModelInfo, Score, StepMetrics } from './types.ts';
 
 /** Streaming SHA-256. */
@@ -125,7 +127,9 @@ export interface WasmGptBench {
 }
 
 export interface WasmModule {
-  default(input?: unknown): Promise<{ memory: WebAssembly.Memory }>;
+  default(input?: unknown): Promise<unknown>;
+  /** For a worker of the crew; only the module with threads takes a memory. */
+  initSync?(shared: Crewed): unknown;
   version(): string;
   /** Opens the adapter and says under which key its measured kernel choices are kept; undefined where there is none. */
   tuning_key(): Promise<string | undefined>;
@@ -134,18 +138,71 @@ export interface WasmModule {
   DeviceBench: { open(device: Device, tuning: string | undefined): Promise<WasmDeviceBench> };
   GptBench: { create(device: Device): Promise<WasmGptBench> };
   ModelLoader: { open(options: LoaderOptions): Promise<WasmLoader> };
+  crew_module(): WebAssembly.Module;
+  crew_memory(): WebAssembly.Memory;
+  /** Threads, this one included. */
+  crew_size(): number;
+  /** Does not return. */
+  crew_work(): void;
+  crew_fell(): void;
 }
 
-let instance: Promise<{ module: WasmModule; memory: WebAssembly.Memory }> | undefined;
+/** An instance of the engine. */
+export interface Loaded {
+  module: WasmModule;
+  memory: WebAssembly.Memory;
+  /** Threads that the processor has, this one included. */
+  threads: number;
+  /** Why they are fewer than were asked for. */
+  missing?: FledglingError | undefined;
+}
 
-/** Compiles the wasm module once. Its address is relative to its own glue file, which bundlers and browsers both follow. */
-export function loadWasm(): Promise<{ module: WasmModule; memory: WebAssembly.Memory }> {
-  instance ??= (async () => {
-    // @ts-ignore: built by wasm-pack into www/pkg, absent in a fresh checkout
-    const module = (await import('../../pkg/fledgling.js')) as unknown as WasmModule;
-    const { memory } = await module.default();
-    return { module, memory };
-  })();
-  instance.catch(() => (instance = undefined));
-  return instance;
+type Glue = () => Promise<unknown>;
+// The address of the wasm is relative to its own glue file, which bundlers and browsers both follow.
+// @ts-ignore: built by scripts/wasm.sh into www/pkg, absent in a fresh checkout
+const ONE: Glue = () => import('../../pkg/fledgling.js');
+// @ts-ignore: as above. Where std could not be built for it, it is a file without exports.
+const MANY: Glue = () => import('../../pkg/threads/fledgling.js');
+
+const instances = new Map<Glue, Promise<WasmModule | undefined>>();
+
+/** Compiles a module once; undefined where this package has none. */
+function instance(glue: Glue): Promise<WasmModule | undefined> {
+  let made = instances.get(glue);
+  if (!made) {
+    made = (async () => {
+      const module = (await glue()) as WasmModule;
+      if (typeof module.default !== 'function') return undefined;
+      await module.default();
+      return module;
+    })();
+    instances.set(glue, made);
+    made.catch(() => instances.delete(glue));
+  }
+  return made;
+}
+
+/**
+ * The engine, for a processor with so many threads. The module whose memory is shared is for them alone: with one thread, or on a GPU, it has
+ * nothing to give. Where it cannot be had, or not all threads start, loading goes on with what there is.
+ */
+export async function loadWasm(threads: number): Promise<Loaded> {
+  let missing: FledglingError | undefined;
+  if (threads > 1) {
+    try {
+      const module = await instance(MANY);
+      if (module) {
+        const { size, why } = await startCrew(module, threads);
+        if (size < threads) missing = new FledglingError('fewer-threads', `${size} of ${threads} threads started${why ? ` (${why})` : ''}; the processor works with these`);
+        return { module, memory: module.crew_memory(), threads: size, missing };
+      }
+    } catch (e) {
+      missing = new FledglingError('fewer-threads', `the processor works with one thread: ${e instanceof Error ? e.message : String(e)}`, { cause: e });
+    }
+  }
+  const module = await instance(ONE).catch((e: unknown) => {
+    throw new FledglingError('network', `the engine's wasm could not be loaded: ${e instanceof Error ? e.message : String(e)}`, { cause: e });
+  });
+  if (!module) throw new FledglingError('network', "the engine's wasm could not be loaded: its glue is empty");
+  return { module, memory: module.crew_memory(), threads: 1, missing };
 }

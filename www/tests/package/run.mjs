@@ -1,6 +1,6 @@
 // From `npm pack` to an answer: packs the package, installs it in a fresh Vite project and beside a plain page, and in
 // each loads a model, streams an answer and takes one LoRA step; then everything that can go wrong, on a tiny model.
-//   node tests/package/run.mjs [--fast: without the real model] [--only pack,serving,vite,plain,types,loading,using,real]
+//   node tests/package/run.mjs [--fast: without the real model] [--only pack,serving,vite,plain,types,loading,using,threads,real]
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,6 +12,7 @@ import { loadingFiles, loadingTests } from './loading.mjs';
 import { realTests } from './real.mjs';
 import { serve } from './server.mjs';
 import { servingTests } from './serving.mjs';
+import { threadTests } from './threads.mjs';
 import { usingTests } from './using.mjs';
 
 const www = fileURLToPath(new URL('../..', import.meta.url));
@@ -22,6 +23,9 @@ const model = process.env.FLEDGLING_MODEL ?? join(www, '../.cache/models/SmolLM2
 if (!existsSync(join(www, 'pkg/fledgling_bg.wasm'))) throw new Error('www/pkg has no wasm: run `make wasm` first');
 if (!fast && !existsSync(model)) throw new Error(`${model} is missing: run \`make model\` first, or leave the real model out with --fast`);
 
+/** Whether the second module was built. */
+const threads = existsSync(join(www, 'pkg/threads/fledgling_bg.wasm'));
+
 const temp = mkdtempSync(join(tmpdir(), 'fledgling-package-'));
 const npm = (args, cwd) => execFileSync('npm', args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
 
@@ -31,10 +35,11 @@ const tarball = join(temp, packed.filename);
 console.log(`packed ${packed.filename}: ${packed.files.length} files, ${(packed.size / 1024).toFixed(0)} KiB`);
 if (wanted('pack')) await test('the package holds what it needs and nothing else', () => {
   const names = packed.files.map((f) => f.path);
-  for (const f of ['dist/lib/index.js', 'dist/lib/index.d.ts', 'dist/lib/worker.js', 'pkg/fledgling.js', 'pkg/fledgling_bg.wasm', 'README.md']) ok(names.includes(f), `${f} is missing`);
-  const odd = names.filter((f) => !/^(dist\/lib\/|pkg\/fledgling|package\.json$|README|LICENSE)/.test(f));
+  for (const f of ['dist/lib/index.js', 'dist/lib/index.d.ts', 'dist/lib/worker.js', 'dist/lib/crew.js', 'pkg/fledgling.js', 'pkg/fledgling_bg.wasm', 'pkg/threads/fledgling.js', 'README.md']) ok(names.includes(f), `${f} is missing`);
+  const odd = names.filter((f) => !/^(dist\/lib\/|pkg\/(threads\/)?fledgling|package\.json$|README|LICENSE)/.test(f));
   equal(odd, [], 'unexpected files');
-  ok(packed.size < 1.3e6, `${packed.size} bytes packed`);
+  // The engine is in it twice where it was built with threads, too; a page loads one of them.
+  ok(packed.size < (threads ? 2.5e6 : 1.3e6), `${packed.size} bytes packed`);
 });
 
 if (wanted('pack')) await test('nothing is packed from a checkout in which nothing is built', () => {
@@ -175,6 +180,14 @@ install(fledgling);
   await page.waitForFunction(() => window.t);
   if (wanted('loading')) await loadingTests({ page, origin: plain.origin, log: plain.log, files, context: browser.context });
   for (const device of ['gpu', 'cpu']) if (wanted('using')) await usingTests({ page, address: '/m/tiny.gguf', device });
+  if (wanted('threads')) {
+    const bare = await serve({ root: plainDir, files, mounts, isolated: false });
+    const other = await browser.page(`${bare.origin}/t/index.html`);
+    await other.waitForFunction(() => window.t);
+    await threadTests({ isolated: page, plain: other, files, address: '/m/tiny.gguf', real: fast ? undefined : '/model.gguf', built: threads });
+    await other.close();
+    await bare.close();
+  }
   // ---- (5) the real model's numbers
   for (const device of ['gpu', 'cpu']) if (!fast && wanted('real')) await realTests({ page, address: '/model.gguf', files, device });
   await plain.close();

@@ -18,10 +18,10 @@ export function etagOf(source, size) {
 }
 
 /**
- * @param {{root?: string, files?: Map<string, Buffer | string>, mounts?: Record<string, string>}} o `root` is a folder, `files` are kept in
- *   memory, `mounts` are single files by address
+ * @param {{root?: string, files?: Map<string, Buffer | string>, mounts?: Record<string, string>, isolated?: boolean}} o `root` is a folder, `files` are kept in
+ *   memory, `mounts` are single files by address; `isolated`: with the two headers that give a page shared memory
  */
-export async function serve({ root, files = new Map(), mounts = {} }) {
+export async function serve({ root, files = new Map(), mounts = {}, isolated = true }) {
   /** Requests of model files, with their ranges. */
   const log = [];
   const seen = new Map();
@@ -30,8 +30,8 @@ export async function serve({ root, files = new Map(), mounts = {} }) {
     const path = decodeURIComponent(url.pathname);
     const q = url.searchParams;
     const headers = {
-      'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp', 'cross-origin-resource-policy': 'cross-origin',
-      'cache-control': 'no-store',
+      ...(isolated ? { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' } : {}),
+      'cross-origin-resource-policy': 'cross-origin', 'cache-control': 'no-store',
     };
     const nth = (seen.get(req.url) ?? 0) + 1;
     seen.set(req.url, nth);

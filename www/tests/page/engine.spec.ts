@@ -1,5 +1,6 @@
 // The page as it ships: the production build, the headers of scripts/serve.mjs, the real engine, a tiny model. The whole way once,
 // and everything that can go wrong on it: each ends in words a person understands, with the page usable and nothing lost.
+import { existsSync } from 'node:fs';
 import { chromium, type CDPSession, type Page } from '@playwright/test';
 // @ts-expect-error: plain JavaScript without types
 import { brokenGgufs } from '../package/gguf.mjs';
@@ -91,6 +92,10 @@ for (const device of ['graphics card', 'processor'] as const) test(`load, ask, r
   await load(page);
   await go(page, 'Model');
   await expect(page.locator('.facts')).toContainText(device === 'processor' ? 'Model memory' : /swiftshader.*Graphics memory/i);
+  // The page is isolated: as many threads as cores, where they were built.
+  const built = existsSync(new URL('../../pkg/threads/fledgling_bg.wasm', import.meta.url));
+  const threads = built ? await page.evaluate(() => Math.min(navigator.hardwareConcurrency, 8)) : 1;
+  if (device === 'processor') await expect(page.locator('.facts')).toContainText(`, ${threads} thread${threads === 1 ? '' : 's'})`);
   await expect(chipOf(page, 'tiny')).toBeVisible();
   await brief(page);
   await ask(page, 'Hello there');

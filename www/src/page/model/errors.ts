@@ -24,6 +24,7 @@ const WORDS: Record<string, [title: string, hint: string]> = {
   'webgpu-unavailable': ['This browser offers no WebGPU', 'Use a current Chrome, Edge, Safari 26 or Firefox with WebGPU switched on, on a page served from https or localhost.'],
   'device-lost': ['The graphics device was lost', 'Load the model again. Chats, feedback, adapters and the last checkpoint are safe.'],
   'worker-failed': ['The engine stopped', 'Load the model again. Chats, feedback, adapters and the last checkpoint are safe.'],
+  'fewer-threads': ['Not all threads of the processor started', 'Everything works, only more slowly.'],
   'internal': ['The engine broke down', 'This is a fault of fledgling. Load the model again: chats, feedback, adapters and the last checkpoint are safe.'],
   'disposed': ['This model is no longer loaded', 'Load a model, then try again.'],
   'out-of-memory': ['Not enough graphics memory', 'Close other tabs, or choose a smaller model, a shorter max_length or fewer answers.'],
