@@ -211,8 +211,8 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
             let tn = (tn / parts).max(1);
             ("linear_tile", [n.div_ceil(16 * tn) as u32, m.div_ceil(16 * tm) as u32, 1], (tm, tn))
         } else if variant.starts_with("vec") && !scalar && few {
-            // Of long rows more at a time, with fewer threads on each.
-            let usual = if k >= 2048 { (4, 4) } else { (2, 8) };
+            // Of long rows more at a time, with fewer threads on each: for one row of x, whose sums are few.
+            let usual = if m == 1 && k >= 2048 { (4, 4) } else { (2, 8) };
             let (rows, slices) = pair_of(&variant, "vecsub").or_else(|| pair_of(&variant, "vec")).unwrap_or(usual);
             // A power of two; and the partial sums of its threads fit into 16 KiB of workgroup memory.
             let sums = |rows| m * (rows * parts + usize::from(extras.norm.is_some()));
