@@ -82,7 +82,7 @@ async fn side_by_side(gpu: &Gpu, kernels: &[&Rc<Kernel>]) -> usize {
 }
 
 #[cfg(target_arch = "wasm32")]
-mod web {
+pub(super) mod web {
     use std::rc::Rc;
 
     use js_sys::{Array, Function, Object, Promise, Reflect};
@@ -93,7 +93,8 @@ mod web {
     use crate::gpu::Kernel;
     use crate::gpu::preprocess::Binding;
 
-    fn object(of: &[(&str, JsValue)]) -> Result<JsValue, JsValue> {
+    /// A plain object.
+    pub fn object(of: &[(&str, JsValue)]) -> Result<JsValue, JsValue> {
         let o = Object::new();
         for (key, value) in of {
             Reflect::set(&o, &(*key).into(), value)?;
@@ -101,7 +102,8 @@ mod web {
         Ok(o.into())
     }
 
-    fn call(of: &JsValue, name: &str, with: &JsValue) -> Result<JsValue, JsValue> {
+    /// Calls a method with one argument.
+    pub fn call(of: &JsValue, name: &str, with: &JsValue) -> Result<JsValue, JsValue> {
         Reflect::get(of, &name.into())?.dyn_into::<Function>()?.call1(of, with)
     }
 

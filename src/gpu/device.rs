@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use sha2::{Digest, Sha256};
 
-use super::{KernelKey, Tuning, kernel::KernelCache};
+use super::{KernelKey, Tuning, kernel::KernelCache, subgroups};
 use crate::counters::Counters;
 use crate::{Error, Result};
 
@@ -121,17 +121,17 @@ impl Gpu {
             on
         };
         let f16 = ask(wgpu::Features::SHADER_F16, "f16");
-        let subgroups = ask(wgpu::Features::SUBGROUP, "subgroups");
+        ask(wgpu::Features::SUBGROUP, "subgroups");
         let timestamps = ask(wgpu::Features::TIMESTAMP_QUERY, "timestamps");
         let limits = adapter.limits();
-        let (device, queue) = adapter
-            .request_device(&wgpu::DeviceDescriptor {
-                label: Some("fledgling"),
-                required_features: features,
-                required_limits: limits.clone(),
-                memory_hints: wgpu::MemoryHints::MemoryUsage,
-                ..Default::default()
-            })
+        let desc = wgpu::DeviceDescriptor {
+            label: Some("fledgling"),
+            required_features: features,
+            required_limits: limits.clone(),
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            ..Default::default()
+        };
+        let (device, queue) = subgroups::request(&adapter, &desc, allowed("subgroups"))
             .await
             .map_err(|e| Error::NoAdapter(format!("{} refused a device: {e}", info.name)))?;
         let errors = Arc::new(Mutex::new(Vec::new()));
@@ -158,7 +158,7 @@ impl Gpu {
             backend: format!("{:?}", info.backend),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
             f16,
-            subgroups,
+            subgroups: subgroups::has(&device),
             subgroup_min: info.subgroup_min_size,
             subgroup_max: info.subgroup_max_size,
             timestamps,
@@ -220,6 +220,11 @@ impl Gpu {
     /// A kernel variant; its pipeline is compiled by [`Gpu::compile`], or at its first use.
     pub fn kernel(&self, key: &KernelKey) -> Rc<super::Kernel> {
         self.0.kernels.get(self, key)
+    }
+
+    /// The labels of the kernels that anything has asked for so far, in order.
+    pub fn kernels(&self) -> Vec<String> {
+        self.0.kernels.labels()
     }
 
     /// Ends and submits an encoder.

@@ -151,6 +151,11 @@ impl Kernel {
         &self.recipe.label
     }
 
+    /// The WGSL it is compiled from.
+    pub fn text(&self) -> &str {
+        &self.recipe.text
+    }
+
     pub(super) fn recipe(&self) -> &Recipe {
         &self.recipe
     }
@@ -184,6 +189,12 @@ impl Kernel {
 pub(super) struct KernelCache(RefCell<HashMap<KernelKey, Rc<Kernel>>>);
 
 impl KernelCache {
+    pub fn labels(&self) -> Vec<String> {
+        let mut labels: Vec<String> = self.0.borrow().keys().map(KernelKey::label).collect();
+        labels.sort_unstable();
+        labels
+    }
+
     pub fn get(&self, gpu: &Gpu, key: &KernelKey) -> Rc<Kernel> {
         if let Some(k) = self.0.borrow().get(key) {
             return k.clone();

@@ -5,6 +5,7 @@ mod buffer;
 mod device;
 mod kernel;
 pub mod preprocess;
+mod subgroups;
 mod tuning;
 
 pub use buffer::Buf;

@@ -72,9 +72,11 @@ pub fn variants(gpu: &Gpu, class: &str) -> Vec<&'static str> {
     v
 }
 
-/// True where four threads run side by side and can pass values on: the `quad` forms are for such adapters.
-fn quads(gpu: &Gpu) -> bool {
-    gpu.caps().subgroups && gpu.caps().subgroup_min == 4
+/// True where four threads run side by side and can pass values on: the `quad` forms are for such adapters. Both sizes, because four is also the
+/// least that Metal and browsers name where they do not know (4–64, 4–128).
+pub fn quads(gpu: &Gpu) -> bool {
+    let caps = gpu.caps();
+    caps.subgroups && (caps.subgroup_min, caps.subgroup_max) == (4, 4)
 }
 
 /// The variant for a gradient of `class`.

@@ -1,4 +1,4 @@
-//! The browser's side of the engine: the only place with `web_sys`, and but for `clock` and `gpu::ahead` with `wasm_bindgen`.
+//! The browser's side of the engine: the only place with `web_sys`, and but for `clock` and `gpu` with `wasm_bindgen`.
 //!
 //! What is exported here is declared for TypeScript in `www/src/lib/wasm.ts`. No exported `async fn` borrows `self` across an
 //! await (wasm-bindgen would hold the borrow and panic on the next call): each clones an `Rc` and lets go.

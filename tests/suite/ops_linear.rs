@@ -7,6 +7,7 @@ use fledgling::gpu::{Gpu, GpuOptions};
 use fledgling::graph::{Exec, Tape, Tensor, Val};
 use fledgling::ops::Act;
 use fledgling::ops::linear::{Linear, LoraSeg, Low};
+use fledgling::ops::matmul::quads;
 use fledgling::tensor::DType;
 
 /// A random weight of any file type with values of order `scale`.
@@ -57,13 +58,22 @@ fl_test!(
         // A browser's software adapter takes seconds for every one of these kernels, and for those with barriers more: there it is the forms
         // that are chosen there, and of those for real GPUs what `other_form` (in which every case runs) has not: subgroups, on one row.
         let browser = cfg!(target_arch = "wasm32");
-        let software: &[&str] =
-            if browser { &["reg8x2", "block16"] } else { &["reg8x8", "reg4x4", "reg8x4", "reg8x2", "reg1x1", "block16", "block8"] };
+        let software: &[&str] = if browser {
+            &["reg8x8", "reg8x2", "block16"]
+        } else {
+            &["reg8x8", "reg4x4", "reg8x4", "reg8x2", "reg1x1", "block16", "block8"]
+        };
         let hardware: &[&str] = if browser { &[] } else { &["tile", "tile8x8", "vec", "vecsub", "vec4x8"] };
         for variant in software.iter().chain(hardware) {
-            let kernels = format!("linear={variant},linear_dx={}", if variant.starts_with("tile") { *variant } else { "reg4" });
+            // What a browser's software adapter without subgroups takes, for training, too: with them it takes `quad8` by itself.
+            let plain = browser && *variant == "reg8x8";
+            let dx = if variant.starts_with("tile") { *variant } else { ["reg4", "reg8"][usize::from(plain)] };
+            let kernels = format!("linear={variant},linear_dx={dx},linear_dw=reg8");
             let gpu = gpu_with(&GpuOptions { kernels: Some(kernels), ..Default::default() }).await;
-            if browser {
+            if plain {
+                all_types(&gpu, variant).await;
+                trained(&gpu, variant).await;
+            } else if browser {
                 normed(&gpu, variant).await;
             } else {
                 all_types(&gpu, variant).await;
@@ -76,6 +86,23 @@ fl_test!(
         let mut rng = Rng(6);
         let ins = [rand(&mut rng, &[1, 64], 1.0), weight(&mut rng, DType::Q4_1, 33, 64, 1.0)];
         check(&gpu, "vecsub 1×33×64", &ins, 2e-5, |t, v| Ok(vec![t.push1(Linear::plain(), &[v[0], v[1]])?])).await;
+    }
+);
+
+fl_test!(
+    /// Where threads run four side by side they share what they load, in all three products: few rows, some and many, the last tiles not full.
+    async fn four_side_by_side_share_what_they_load() {
+        let gpu = gpu_with(&GpuOptions::default()).await;
+        let mut rng = Rng(12);
+        for (m, n, k) in [(5, 35, 40), (12, 9, 64), (35, 13, 72)] {
+            let ins = [rand(&mut rng, &[m, k], 1.0), rand(&mut rng, &[n, k], 1.0)];
+            check(&gpu, &format!("four share {m}×{n}×{k}"), &ins, 3e-5, |t, v| Ok(vec![t.push1(Linear::plain(), v)?])).await;
+        }
+        let used = gpu.kernels();
+        let four = quads(&gpu) && gpu.caps().is_software;
+        for kernel in ["linear_quad", "linear_dx_quad", "linear_dw[ACC,QUAD", "linear_dw[QUAD"] {
+            assert_eq!(used.iter().any(|l| l.starts_with(kernel)), four, "{kernel}: {used:?}");
+        }
     }
 );
 

@@ -1,69 +1,13 @@
-//! Every kernel in every variant that its header declares, validated by naga without a GPU.
-//!
-//! A header declares its variants as products of alternatives, one product per line:
-//! ```text
-//! // Variants: {WT=F32|WT=Q4|WT=Q8} {|BIAS} TM=4,TN=8
-//! ```
-//! is 3 × 2 × 1 variants. An empty alternative defines nothing; commas join defines; a bare name is defined as 1. A kernel with a single
-//! form says `// Variants: {}`.
+//! Every kernel in every variant that its header declares (`declared.rs` says how), validated by naga without a GPU.
 
 use std::collections::BTreeSet;
 
-use fledgling::gpu::preprocess::{Binding, Defines, SHADERS, expand, source};
+use fledgling::gpu::preprocess::{Binding, Defines, expand, source};
+
+use crate::declared::{kernels, variants};
 
 /// The default limit of WebGPU.
 const MAX_STORAGE_BUFFERS: usize = 8;
-
-fn kernels() -> impl Iterator<Item = (&'static str, &'static str)> {
-    SHADERS.iter().filter(|(path, _)| !path.contains('/')).map(|(path, text)| (path.trim_end_matches(".wgsl"), *text))
-}
-
-/// The factors of one line: `{a|b} c` → [[a, b], [c]].
-fn factors(line: &str) -> Vec<Vec<&str>> {
-    let mut found = Vec::new();
-    let mut rest = line.trim();
-    while !rest.is_empty() {
-        if let Some(inner) = rest.strip_prefix('{') {
-            let (alternatives, after) = inner.split_once('}').unwrap_or_else(|| panic!("unclosed brace in {line:?}"));
-            found.push(alternatives.split('|').collect());
-            rest = after.trim_start();
-        } else {
-            let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
-            found.push(vec![word]);
-            rest = after.trim_start();
-        }
-    }
-    found
-}
-
-fn variants(name: &str, text: &str) -> Vec<Defines> {
-    let lines: Vec<_> = text.lines().filter_map(|l| l.strip_prefix("// Variants:")).collect();
-    assert!(
-        !lines.is_empty(),
-        "shaders/{name}.wgsl declares no variants: add `// Variants: {{|DEFINE}} …` to its header (see tests/suite/shaders.rs)"
-    );
-    let mut all = BTreeSet::new();
-    for line in lines {
-        let mut product = vec![Defines::new()];
-        for alternatives in factors(line) {
-            product = product
-                .iter()
-                .flat_map(|base| {
-                    alternatives.iter().map(|alternative| {
-                        let mut defines = base.clone();
-                        for define in alternative.split(',').map(str::trim).filter(|d| !d.is_empty()) {
-                            let (key, value) = define.split_once('=').unwrap_or((define, "1"));
-                            defines.insert(key.into(), value.into());
-                        }
-                        defines
-                    })
-                })
-                .collect();
-        }
-        all.extend(product);
-    }
-    all.into_iter().collect()
-}
 
 /// Names that `#if` and its kin ask about, in a file and all it includes, less those that the text itself defines.
 fn asked(text: &str, seen: &mut BTreeSet<String>, asked_for: &mut BTreeSet<String>, defined: &mut BTreeSet<String>) {
