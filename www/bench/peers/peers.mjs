@@ -3,6 +3,7 @@
 // FLEDGLING_MODEL=FILE   SmolLM2-135M-Instruct as a GGUF
 // PEERS=ours,wllama,…    only engines whose name begins so            PEERS_WORK=prefill,decode,gpt,matmul   only this work
 // PEERS_ROUNDS (3), PEERS_PROMPT (128 tokens), PEERS_TOKENS (64)      sizes
+// PEERS_THREADS (1)      threads of every engine's wasm. With one, pages are not isolated, so that nobody takes more; training and matmul in ours run on one
 // FLEDGLING_ONNX=DIR     weights for transformers.js, as Hugging Face lays them out (config.json, tokenizer.json, onnx/model_q4.onnx, …): no
 //                        package of a registry carries them, so without this its cells are empty; to_onnx.py makes them from the GGUF
 // FLEDGLING_WEBGPU=native   the GPU at hand in place of SwiftShader
@@ -21,6 +22,7 @@ const model = process.env.FLEDGLING_MODEL ?? join(www, '../.cache/models/SmolLM2
 const onnx = process.env.FLEDGLING_ONNX;
 const number = (name, otherwise) => Number(process.env[name] ?? otherwise);
 const [rounds, promptTokens, tokens] = [number('PEERS_ROUNDS', 3), number('PEERS_PROMPT', 128), number('PEERS_TOKENS', 64)];
+const threads = number('PEERS_THREADS', 1);
 const list = (name) => process.env[name]?.split(',').map((s) => s.trim());
 const [onlyPeers, onlyWork] = [list('PEERS'), list('PEERS_WORK')];
 const LIMIT = 600_000;
@@ -79,7 +81,7 @@ const html = (page) => Buffer.from(`<!doctype html><title>${page}</title><link r
 async function main() {
   if (!existsSync(model)) throw new Error(`${model} is missing: run \`make model\` first`);
   await bundle();
-  const server = await serve({ root: www, files: new Map(ENGINES.map((e) => [`/${e.page}.html`, html(e.page)])), mounts: { '/model.gguf': model, ...(onnx ? files(onnx) : {}) } });
+  const server = await serve({ root: www, files: new Map(ENGINES.map((e) => [`/${e.page}.html`, html(e.page)])), mounts: { '/model.gguf': model, ...(onnx ? files(onnx) : {}) }, isolated: threads > 1 });
   const browser = await launch();
   const before = machine();
   const results = new Map(ENGINES.map((e) => [e.name, { cells: {}, values: {}, losses: {} }]));
@@ -116,7 +118,7 @@ async function turns(browser, server, works, results) {
       give(why);
       continue;
     }
-    const page = await browser.page(`${server.origin}/${e.page}.html?${e.query}`);
+    const page = await browser.page(`${server.origin}/${e.page}.html?${e.query}&threads=${threads}`);
     try {
       await page.waitForFunction(() => window.peer, undefined, { timeout: 60_000 });
       // Without a model there is nothing to load for training and matmul.
@@ -192,7 +194,7 @@ function report(results, { adapter, before, after }) {
   }
   console.log(`load average ${after.load_average} after`);
   const versions = Object.fromEntries(['@huggingface/transformers', '@wllama/wllama', '@jax-js/jax', '@genai-fi/nanogpt'].map((n) => [n, version(n)]));
-  console.log(JSON.stringify({ adapter, software: process.env.FLEDGLING_WEBGPU !== 'native', cpu: before.cpu, cores: before.cores, load_average: [before.load_average, after.load_average], rounds, prompt_tokens: promptTokens, new_tokens: tokens, versions, rows }));
+  console.log(JSON.stringify({ adapter, software: process.env.FLEDGLING_WEBGPU !== 'native', cpu: before.cpu, cores: before.cores, load_average: [before.load_average, after.load_average], rounds, prompt_tokens: promptTokens, new_tokens: tokens, threads, versions, rows }));
 }
 
 await main();

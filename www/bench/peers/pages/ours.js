@@ -1,7 +1,9 @@
-// fledgling, on the device that the address names (?device=gpu|cpu).
+// fledgling, on the device that the address names (?device=gpu|cpu), with so many threads (?threads=1) for prompts and answers; training and matmul run on one.
 import { Model } from '/dist/lib/index.js';
 
-const device = new URLSearchParams(location.search).get('device') ?? 'gpu';
+const asked = new URLSearchParams(location.search);
+const device = asked.get('device') ?? 'gpu';
+const threads = Number(asked.get('threads') ?? 1);
 let model;
 let gpt;
 let bench;
@@ -22,9 +24,9 @@ async function text(tokens, round) {
 
 window.peer = {
   async load() {
-    model = await Model.load('/model.gguf', { device });
+    model = await Model.load('/model.gguf', { device, threads });
     await model.generate('Once', { maxNewTokens: 2, ignoreEos: true }).result;
-    return { adapter: model.info.adapter };
+    return { adapter: model.info.adapter, threads: model.info.adapter.threads ?? threads };
   },
   text,
   /** Tokens per second of a prompt. */

@@ -1,4 +1,4 @@
-// transformers.js: ?device=webgpu|wasm&dtype=q4|fp32, weights from /onnx/ (a folder as Hugging Face has it).
+// transformers.js: ?device=webgpu|wasm&dtype=q4|fp32&threads=1, weights from /onnx/ (a folder as Hugging Face has it).
 import { AutoModelForCausalLM, AutoTokenizer, env } from '@huggingface/transformers';
 
 const q = new URLSearchParams(location.search);
@@ -6,6 +6,7 @@ env.allowRemoteModels = false;
 env.allowLocalModels = true;
 env.localModelPath = '/';
 env.backends.onnx.wasm.wasmPaths = '/bench/peers/node_modules/onnxruntime-web/dist/';
+env.backends.onnx.wasm.numThreads = Number(q.get('threads') ?? 1);
 let tokenizer;
 let model;
 
@@ -26,7 +27,7 @@ window.peer = {
     tokenizer = await AutoTokenizer.from_pretrained('onnx');
     model = await AutoModelForCausalLM.from_pretrained('onnx', { device: q.get('device'), dtype: q.get('dtype') });
     await generate('Once', 2);
-    return { adapter: {} };
+    return { adapter: { threads: env.backends.onnx.wasm.numThreads } };
   },
   async prefill({ prompt }) {
     const { seconds, read } = await generate(prompt, 1);

@@ -1,7 +1,9 @@
-// wllama (llama.cpp in wasm): ?device=webgpu puts all layers on WebGPU, ?device=wasm none; threads as it finds them.
+// wllama (llama.cpp in wasm): ?device=webgpu puts all layers on WebGPU, ?device=wasm none; ?threads=1: so many.
 import { Wllama } from '@wllama/wllama';
 
-const device = new URLSearchParams(location.search).get('device') ?? 'wasm';
+const asked = new URLSearchParams(location.search);
+const device = asked.get('device') ?? 'wasm';
+const n_threads = Number(asked.get('threads') ?? 1);
 let llama;
 
 async function complete(prompt, tokens) {
@@ -29,7 +31,7 @@ window.peer = {
     // Without an adapter to its taste it goes on in wasm, silently: that would be the other line of the table under this one's name.
     if (layersWanted && layers === 0) throw new Error('llama.cpp put every layer on the processor: this adapter lacks something that it needs (shader-f16, perhaps)');
     llama = new Wllama(WASM, { suppressNativeLog: true });
-    await llama.loadModel([gguf], { n_ctx: 1024, n_gpu_layers: layersWanted });
+    await llama.loadModel([gguf], { n_ctx: 1024, n_gpu_layers: layersWanted, n_threads });
     await complete('Once', 2);
     return { adapter: { threads: llama.getNumThreads(), layers_on_gpu: layers } };
   },
