@@ -140,7 +140,7 @@ std_sources() {
     for_wasm within 120 rustup component add rust-src >/dev/null 2>&1 || say "rustup could not fetch it"
   fi
   if has_std_sources; then say "sources of std, for threads in the browser: present"
-  else warn "no sources of std: no threads in the browser (rustup component add rust-src)"; fi
+  else warn "no sources of std: no threads in the browser (rustup component add rust-src; Debian: rust-web-src)"; fi
 }
 
 # --- wasm-bindgen, wasm-pack, wasm-opt ------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 // FLEDGLING_MODEL=FILE   SmolLM2-135M-Instruct as a GGUF
 // PEERS=ours,wllama,…    only engines whose name begins so            PEERS_WORK=prefill,decode,gpt,matmul   only this work
 // PEERS_ROUNDS (3), PEERS_PROMPT (128 tokens), PEERS_TOKENS (64)      sizes
-// PEERS_THREADS (1)      threads of every engine's wasm. With one, pages are not isolated, so that nobody takes more; training and matmul in ours run on one
+// PEERS_THREADS (1)      threads of every engine's wasm for prompts and answers. With one, pages are not isolated, so that nobody takes more. With
+//                        more, training and matmul are left out in wasm: ours runs them on one thread here, jax-js on as many as there are cores
 // FLEDGLING_ONNX=DIR     weights for transformers.js, as Hugging Face lays them out (config.json, tokenizer.json, onnx/model_q4.onnx, …): no
 //                        package of a registry carries them, so without this its cells are empty; to_onnx.py makes them from the GGUF
 // FLEDGLING_WEBGPU=native   the GPU at hand in place of SwiftShader
@@ -113,7 +114,7 @@ async function turns(browser, server, works, results) {
   for (const e of ENGINES.filter((e) => e.works.some((w) => works.includes(w)))) {
     const r = results.get(e.name);
     const give = (why) => works.filter((w) => e.works.includes(w)).forEach((w) => (r.cells[w] = why));
-    const why = e.missing?.();
+    const why = e.missing?.() ?? (threads > 1 && e.on === 'wasm' && !works.some((w) => ANSWERS.includes(w)) ? 'not at the same number of threads (PEERS_THREADS=1)' : undefined);
     if (why) {
       give(why);
       continue;

@@ -92,7 +92,7 @@ export interface DeviceFigures {
 export interface MeasureOptions {
   /** Which device (`auto`). */
   device?: Device | undefined;
-  /** Threads of the processor: as in `LoadOptions`. */
+  /** Threads of the processor: as in `LoadOptions`. Where fewer start, there is no warning; the name that the result gives tells how many. */
   threads?: number | undefined;
   signal?: AbortSignal | undefined;
   /** Told what has been measured so far. */

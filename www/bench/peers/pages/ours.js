@@ -26,7 +26,7 @@ window.peer = {
   async load() {
     model = await Model.load('/model.gguf', { device, threads });
     await model.generate('Once', { maxNewTokens: 2, ignoreEos: true }).result;
-    return { adapter: model.info.adapter, threads: model.info.adapter.threads ?? threads };
+    return { adapter: model.info.adapter }; // whose name says how many threads there are
   },
   text,
   /** Tokens per second of a prompt. */
