@@ -1,7 +1,8 @@
 // The same work on fledgling and on other engines, in one headless Chromium, in one run, taking turns: a table, then one line of JSON.
 //   make bench-peers
 // FLEDGLING_MODEL=FILE   SmolLM2-135M-Instruct as a GGUF
-// PEERS=ours,wllama,…    only engines whose name begins so            PEERS_WORK=prefill,decode,gpt,matmul   only this work
+// PEERS=ours,wllama,…    only engines whose name begins so (`transformers.js, wasm;`: with a semicolon, what has a comma in it)
+// PEERS_WORK=prefill,decode,gpt,matmul    only this work
 // PEERS_ROUNDS (3), PEERS_PROMPT (128 tokens), PEERS_TOKENS (64)      sizes
 // PEERS_THREADS (1)      threads of every engine's wasm for prompts and answers. With one, pages are not isolated, so that nobody takes more. With
 //                        more, training and matmul are left out in wasm: ours runs them on one thread here, jax-js on as many as there are cores
@@ -24,7 +25,8 @@ const onnx = process.env.FLEDGLING_ONNX;
 const number = (name, otherwise) => Number(process.env[name] ?? otherwise);
 const [rounds, promptTokens, tokens] = [number('PEERS_ROUNDS', 3), number('PEERS_PROMPT', 128), number('PEERS_TOKENS', 64)];
 const threads = number('PEERS_THREADS', 1);
-const list = (name) => process.env[name]?.split(',').map((s) => s.trim());
+/** Between semicolons where there is one: names of engines have commas in them. */
+const list = (name) => process.env[name]?.split(process.env[name].includes(';') ? ';' : ',').flatMap((s) => s.trim() || []);
 const [onlyPeers, onlyWork] = [list('PEERS'), list('PEERS_WORK')];
 const LIMIT = 600_000;
 /** Whoever needs longer for its turn takes one turn only. */
