@@ -12,6 +12,7 @@ mod pool;
 pub mod scratch;
 pub mod simd;
 pub mod vector;
+pub mod whole;
 
 pub use buffer::Buf;
 pub use device::{Cpu, CpuOptions};

@@ -30,6 +30,10 @@ impl Level {
 
 /// The best level of this processor. `FLEDGLING_SIMD=base|avx2|avx512` lowers it, for tests of every variant.
 pub fn level() -> Level {
+    // A constant, so that what is for other levels is not part of a browser's binary.
+    if cfg!(target_arch = "wasm32") {
+        return Level::Base;
+    }
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| {
         let best = detect();

@@ -80,15 +80,21 @@ pub struct WasmGptBench {
 
 #[wasm_bindgen(js_class = GptBench)]
 impl WasmGptBench {
-    /// A model with random weights on the shared device, or on the processor.
-    pub async fn create(device: Option<String>) -> std::result::Result<WasmGptBench, JsValue> {
+    /// A model with random weights on the shared device, on one with forced `kernels` (`class=variant,…`), or on the processor.
+    pub async fn create(device: Option<String>, kernels: Option<String>) -> std::result::Result<WasmGptBench, JsValue> {
         let create = async {
-            let options = DeviceOptions { device: device.as_deref().unwrap_or("gpu").parse()?, ..DeviceOptions::default() };
-            let exec = device::open(&options, super::device(None), |_| None).await?.exec;
+            let gpu = GpuOptions { kernels: kernels.clone(), ..GpuOptions::default() };
+            let options = DeviceOptions { device: device.as_deref().unwrap_or("gpu").parse()?, gpu, ..DeviceOptions::default() };
+            let exec = device::open(&options, super::device(kernels), |_| None).await?.exec;
             let bench = Rc::new(RefCell::new(Some(GptBench::new(&exec)?)));
             Ok(WasmGptBench { exec, bench })
         };
         create.await.map_err(js_error)
+    }
+
+    /// The measured kernel choices; `undefined` on the processor.
+    pub fn tuning(&self) -> Option<String> {
+        serde_json::to_string(self.exec.gpu()?.tuning().borrow().measured()).ok()
     }
 
     /// One update: its loss, dispatches and submits.

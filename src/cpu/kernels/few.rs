@@ -1,24 +1,26 @@
 //! `y = x·Wᵀ` for a few rows of x over quantized weights, which is what answering is made of. Every weight is used only so many times as x has
 //! rows: it goes from the file's block into registers, into the products, and nowhere else.
 //!
-//! Products are added up in the order of [`gemm`](super::gemm), so that a row's result is the same bits in a batch of any size.
+//! Products are added up in the order of [`gemm`](super::gemm), so that a row's result is the same bits in a batch of any size; but where registers
+//! are narrow, [`few_whole`] takes over, whose last bits are others.
 
-use super::Packed;
 use super::dequant::{Block, Q4_0, Q4_1, Q8_0};
 use super::gemm::DEPTH;
+use super::{Packed, few_whole};
 use crate::cpu::Pool;
 use crate::cpu::pool::Shared;
 use crate::cpu::simd::{self, Level};
 use crate::cpu::vector::Vector;
+use crate::cpu::whole;
 use crate::tensor::DType;
 
 /// Up to so many rows of x; with more of them it pays to unpack weights into memory. Measured: the more registers and the wider they are, the less
-/// often weights are unpacked again for the next rows of x; a browser's compiler spills sooner than ours.
+/// often weights are unpacked again for the next rows of x.
 fn most() -> usize {
     match simd::level() {
         Level::Avx512 => 8,
         Level::Avx2 => 6,
-        Level::Base if cfg!(target_arch = "wasm32") => 2,
+        Level::Base if whole::HERE => 8,
         Level::Base => 4,
     }
 }
@@ -146,6 +148,11 @@ type Out = (*mut f32, usize);
 
 crate::simd_vec!(fn rows(dtype: DType, m: usize, w: Rows, x: In, y: Out) = rows_body);
 
+/// Whether whole numbers are quicker: where registers are narrow.
+fn whole() -> bool {
+    whole::HERE && simd::level() == Level::Base
+}
+
 /// Whether [`forward`] is for it.
 pub(super) fn fits(m: usize, w: &Packed<'_>) -> bool {
     m <= most() && w.dtype.is_quantized() && w.cols > 0
@@ -153,6 +160,9 @@ pub(super) fn fits(m: usize, w: &Packed<'_>) -> bool {
 
 /// As [`gemm::forward`](super::gemm::forward), which has looked at the lengths and asked [`fits`].
 pub(super) fn forward(pool: &Pool, m: usize, x: &[f32], w: Packed<'_>, y: &mut [f32], (y0, ldy): (usize, usize)) {
+    if whole() {
+        return few_whole::forward(pool, m, x, w, y, (y0, ldy), ROWS);
+    }
     let (n, k, stride) = (w.rows, w.cols, w.row_bytes());
     let y = Shared::new(y);
     pool.run(n.div_ceil(ROWS), |task| {

@@ -6,6 +6,7 @@ pub mod attention_bwd;
 pub mod dequant;
 pub mod elementwise;
 mod few;
+mod few_whole;
 pub mod gemm;
 pub mod head;
 pub mod lanes;
