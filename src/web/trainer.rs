@@ -8,6 +8,7 @@ use wasm_bindgen::prelude::*;
 
 use super::convert::{from_js, js_error, to_js};
 use super::model::{Shared, WasmModel, future, set};
+use crate::gpu::GpuOptions;
 use crate::graph::Exec;
 use crate::ops::device::{self, DeviceOptions};
 use crate::tune::{AnyTrainer, GptBench};
