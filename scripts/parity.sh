@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The real model against its oracle with every kernel variant, forced one by one: log-likelihoods, logits, greedy tokens and chat answer; where
+# The real model against its oracle with every kernel variant, forced one by one, and the processor's kernels for lesser instruction sets: log-likelihoods, logits, greedy tokens and chat answer; where
 # the backward pass has the variant too, ten LoRA steps and their first gradients. Half an hour and more on a software adapter, for which most
 # of these forms are not meant; `make test` has the chosen ones.
 #   scripts/parity.sh [class=variant …]
@@ -29,6 +29,10 @@ attention_dq=rows1x8 $learns
 attention_dq=tile $learns
 attention_dkv=rows8x1 $learns
 attention_dkv=tile $learns
+simd=base $learns
+simd=avx2 $learns
+simd=base $answers
+simd=avx2 $answers
 "
 log=target/test-logs/parity.log
 mkdir -p target/test-logs
@@ -38,7 +42,9 @@ while read -r kernels test; do
   [ -n "$kernels" ] || continue
   if [ $# -gt 0 ] && [[ " $* " != *" $kernels "* ]]; then continue; fi
   head1 "$kernels"
-  FLEDGLING_KERNELS=$kernels cargo test --quiet --test real -- --nocapture --exact "$test" "lora::$test" >"$log" 2>&1 || failed+=("$kernels")
+  # `simd` is the processor's, where it has no classes.
+  if [[ $kernels == simd=* ]]; then forced=FLEDGLING_SIMD=${kernels#simd=}; else forced=FLEDGLING_KERNELS=$kernels; fi
+  env "$forced" cargo test --quiet --test real -- --nocapture --exact "$test" "lora::$test" >"$log" 2>&1 || failed+=("$kernels")
   # A name that no test has passes without one.
   grep -q 'result: ok\. 1 passed' "$log" || [[ " ${failed[*]-} " == *" $kernels "* ]] || failed+=("$kernels")
   ran=$((ran + 1))

@@ -28,13 +28,17 @@ fn model_path() -> PathBuf {
     path
 }
 
-/// Both executors: the GPU at hand, and the processor. With FLEDGLING_KERNELS (`class=variant,…`) the GPU alone, with these kernels
-/// (`scripts/parity.sh` goes through all of them).
+/// Both executors: the GPU at hand, and the processor. With FLEDGLING_KERNELS (`class=variant,…`) the GPU alone, with these kernels; with
+/// FLEDGLING_SIMD the processor alone, with that instruction set (`scripts/parity.sh` goes through all of them).
 async fn devices() -> Result<Vec<Exec>> {
     if let Ok(kernels) = std::env::var("FLEDGLING_KERNELS") {
         return Ok(vec![Exec::Gpu(Gpu::with(&GpuOptions { kernels: Some(kernels), ..GpuOptions::default() }).await?)]);
     }
-    Ok(vec![Exec::Gpu(Gpu::new().await?), Exec::Cpu(Cpu::new(CpuOptions::default()))])
+    let cpu = Exec::Cpu(Cpu::new(CpuOptions::default()));
+    if std::env::var_os("FLEDGLING_SIMD").is_some() {
+        return Ok(vec![cpu]);
+    }
+    Ok(vec![Exec::Gpu(Gpu::new().await?), cpu])
 }
 
 async fn load(exec: &Exec) -> Result<Rc<LoadedModel>> {
