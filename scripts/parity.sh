@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The real model against its oracle with every kernel variant, forced one by one, and the processor's kernels for lesser instruction sets: log-likelihoods, logits, greedy tokens and chat answer; where
-# the backward pass has the variant too, ten LoRA steps and their first gradients. Half an hour and more on a software adapter, for which most
-# of these forms are not meant; `make test` has the chosen ones.
+# The real model against its oracle with every kernel variant, forced one by one, and on the processor with lesser instruction sets:
+# log-likelihoods, logits, greedy tokens and chat answer; where the backward pass has the variant too, ten LoRA steps and their first gradients.
+# Half an hour and more on a software adapter, for which most of these forms are not meant; `make test` has the chosen ones. `simd=avx2` says
+# nothing on a machine that has no AVX2.
 #   scripts/parity.sh [class=variant …]
 . "$(dirname "$0")/env.sh"
 export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}
@@ -42,9 +43,9 @@ while read -r kernels test; do
   [ -n "$kernels" ] || continue
   if [ $# -gt 0 ] && [[ " $* " != *" $kernels "* ]]; then continue; fi
   head1 "$kernels"
-  # `simd` is the processor's, where it has no classes.
+  # `simd` is no class of kernels, but the processor's instruction set.
   if [[ $kernels == simd=* ]]; then forced=FLEDGLING_SIMD=${kernels#simd=}; else forced=FLEDGLING_KERNELS=$kernels; fi
-  env "$forced" cargo test --quiet --test real -- --nocapture --exact "$test" "lora::$test" >"$log" 2>&1 || failed+=("$kernels")
+  env -u FLEDGLING_KERNELS -u FLEDGLING_SIMD "$forced" cargo test --quiet --test real -- --nocapture --exact "$test" "lora::$test" >"$log" 2>&1 || failed+=("$kernels")
   # A name that no test has passes without one.
   grep -q 'result: ok\. 1 passed' "$log" || [[ " ${failed[*]-} " == *" $kernels "* ]] || failed+=("$kernels")
   ran=$((ran + 1))

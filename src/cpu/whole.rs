@@ -3,7 +3,7 @@
 
 use super::vector::Base;
 
-/// Four registers of eight numbers: the 32 weights of a block, in the order of [`ORDER`].
+/// A register of eight numbers of 16 bits. Four are the weights of a block, in the order of [`ORDER`].
 pub type Eight = imp::Eight;
 
 /// A register of four sums.

@@ -52,8 +52,8 @@ pub async fn calibrate(gpu: &Gpu) -> Result<()> {
     Ok(())
 }
 
-/// Seconds of a typical piece of work of `class` with the variant chosen at the moment: the best of two runs and more, up to a tenth of a second of
-/// them, behind a first one that compiles. The machine may have other work.
+/// Seconds of a typical piece of work of `class` with the variant chosen at the moment: the best of two to eight runs, of which more than two only
+/// within a tenth of a second, behind a first one that compiles. The machine may have other work.
 ///
 /// # Errors
 /// Whatever the device reports.

@@ -72,7 +72,7 @@ pub fn variants(gpu: &Gpu, class: &str) -> Vec<&'static str> {
         "linear_dx" => vec!["reg8", "tile"],
         _ => vec!["serial", "group"],
     };
-    if class.starts_with("linear.m") && gpu.caps().subgroups && gpu.caps().subgroup_min >= 16 {
+    if class.starts_with("linear.m") && !software && gpu.caps().subgroups && gpu.caps().subgroup_min >= 16 {
         v.push("vecsub");
     }
     v

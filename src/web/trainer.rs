@@ -81,9 +81,11 @@ pub struct WasmGptBench {
 
 #[wasm_bindgen(js_class = GptBench)]
 impl WasmGptBench {
-    /// A model with random weights on the shared device, on one with forced `kernels` (`class=variant,…`), or on the processor.
+    /// A model with random weights on the shared device, or on the processor. With `kernels` (`class=variant,…`) on a device of its own, on which
+    /// nothing is measured: other classes take what is usual for its kind.
     pub async fn create(device: Option<String>, kernels: Option<String>) -> std::result::Result<WasmGptBench, JsValue> {
         let create = async {
+            let kernels = kernels.filter(|k| !k.is_empty());
             let gpu = GpuOptions { kernels: kernels.clone(), ..GpuOptions::default() };
             let options = DeviceOptions { device: device.as_deref().unwrap_or("gpu").parse()?, gpu, ..DeviceOptions::default() };
             let exec = device::open(&options, super::device(kernels), |_| None).await?.exec;
@@ -93,7 +95,7 @@ impl WasmGptBench {
         create.await.map_err(js_error)
     }
 
-    /// The measured kernel choices; `undefined` on the processor.
+    /// The measured kernel choices, as JSON; `undefined` on the processor.
     pub fn tuning(&self) -> Option<String> {
         serde_json::to_string(self.exec.gpu()?.tuning().borrow().measured()).ok()
     }

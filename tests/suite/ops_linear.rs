@@ -45,6 +45,16 @@ async fn all_types(gpu: &Gpu, what: &str) {
             .await;
         }
     }
+    // The largest and smallest integers throughout: sums of them are as large as they can be.
+    for (dtype, head, byte) in
+        [(DType::Q4_0, 2, 0xff), (DType::Q4_0, 2, 0), (DType::Q4_1, 4, 0xff), (DType::Q8_0, 2, 0x80), (DType::Q8_0, 2, 0x7f)]
+    {
+        let (m, n, k) = (1, 5, 64);
+        let block: Vec<u8> = (0..dtype.block_bytes()).map(|i| if i < head { [0x00, 0x2c][i % 2] } else { byte }).collect();
+        let ins = [rand(&mut rng, &[m, k], 1.0), packed(dtype, &[n, k], block.repeat(n * k / 32))];
+        check(gpu, &format!("{what} {} of {byte:#x}", dtype.name()), &ins, 2e-5, |t, v| Ok(vec![t.push1(Linear::plain(), &[v[0], v[1]])?]))
+            .await;
+    }
 }
 
 fl_test!(

@@ -1,8 +1,8 @@
 //! `y = x·Wᵀ` for a few rows of x over quantized weights, which is what answering is made of. Every weight is used only so many times as x has
 //! rows: it goes from the file's block into registers, into the products, and nowhere else.
 //!
-//! Products are added up in the order of [`gemm`](super::gemm), so that a row's result is the same bits in a batch of any size; but where registers
-//! are narrow, [`few_whole`] takes over, whose last bits are others.
+//! Products are added up in the order of [`gemm`](super::gemm), so that a row's result is the same bits in a batch of any size; but with SSE2 and in a
+//! browser [`few_whole`] takes over, whose last bits are others.
 
 use super::dequant::{Block, Q4_0, Q4_1, Q8_0};
 use super::gemm::DEPTH;
@@ -16,17 +16,17 @@ use crate::tensor::DType;
 
 /// Up to so many rows of x; with more of them it pays to unpack weights into memory. Measured: the more registers and the wider they are, the less
 /// often weights are unpacked again for the next rows of x.
-fn most() -> usize {
+pub(super) fn most() -> usize {
     match simd::level() {
         Level::Avx512 => 8,
         Level::Avx2 => 6,
-        Level::Base if whole::HERE => 8,
+        Level::Base if in_whole_numbers() => few_whole::MOST,
         Level::Base => 4,
     }
 }
 
 /// Weight rows of a task.
-const ROWS: usize = 32;
+pub(super) const ROWS: usize = 32;
 
 /// Bytes from what is worked on to what is fetched: weights are read once and in order, but in rows too short for the processor to see that.
 const AHEAD: usize = 4096;
@@ -148,8 +148,8 @@ type Out = (*mut f32, usize);
 
 crate::simd_vec!(fn rows(dtype: DType, m: usize, w: Rows, x: In, y: Out) = rows_body);
 
-/// Whether whole numbers are quicker: where registers are narrow.
-fn whole() -> bool {
+/// Whether [`few_whole`] is quicker: where registers are narrow and nothing multiplies and adds in one step.
+pub(super) fn in_whole_numbers() -> bool {
     whole::HERE && simd::level() == Level::Base
 }
 
@@ -160,8 +160,8 @@ pub(super) fn fits(m: usize, w: &Packed<'_>) -> bool {
 
 /// As [`gemm::forward`](super::gemm::forward), which has looked at the lengths and asked [`fits`].
 pub(super) fn forward(pool: &Pool, m: usize, x: &[f32], w: Packed<'_>, y: &mut [f32], (y0, ldy): (usize, usize)) {
-    if whole() {
-        return few_whole::forward(pool, m, x, w, y, (y0, ldy), ROWS);
+    if in_whole_numbers() {
+        return few_whole::forward(pool, m, x, w, y, (y0, ldy));
     }
     let (n, k, stride) = (w.rows, w.cols, w.row_bytes());
     let y = Shared::new(y);
@@ -176,11 +176,11 @@ pub(super) fn forward(pool: &Pool, m: usize, x: &[f32], w: Packed<'_>, y: &mut [
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::tensor::{dequantize, quantize};
 
-    fn values(n: usize, seed: u32) -> Vec<f32> {
+    pub fn values(n: usize, seed: u32) -> Vec<f32> {
         (0..n as u32).map(|i| (i.wrapping_add(seed).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0).collect()
     }
 
