@@ -8,7 +8,6 @@ use wasm_bindgen::prelude::*;
 
 use super::convert::{from_js, js_error, to_js};
 use super::model::{Shared, WasmModel, future, set};
-use crate::gpu::GpuOptions;
 use crate::graph::Exec;
 use crate::ops::device::{self, DeviceOptions};
 use crate::tune::{AnyTrainer, GptBench};
@@ -81,23 +80,15 @@ pub struct WasmGptBench {
 
 #[wasm_bindgen(js_class = GptBench)]
 impl WasmGptBench {
-    /// A model with random weights on the shared device, or on the processor. With `kernels` (`class=variant,…`) on a device of its own, on which
-    /// nothing is measured: other classes take what is usual for its kind.
-    pub async fn create(device: Option<String>, kernels: Option<String>) -> std::result::Result<WasmGptBench, JsValue> {
+    /// A model with random weights on the shared device, or on the processor.
+    pub async fn create(device: Option<String>) -> std::result::Result<WasmGptBench, JsValue> {
         let create = async {
-            let kernels = kernels.filter(|k| !k.is_empty());
-            let gpu = GpuOptions { kernels: kernels.clone(), ..GpuOptions::default() };
-            let options = DeviceOptions { device: device.as_deref().unwrap_or("gpu").parse()?, gpu, ..DeviceOptions::default() };
-            let exec = device::open(&options, super::device(kernels), |_| None).await?.exec;
+            let options = DeviceOptions { device: device.as_deref().unwrap_or("gpu").parse()?, ..DeviceOptions::default() };
+            let exec = device::open(&options, super::device(None), |_| None).await?.exec;
             let bench = Rc::new(RefCell::new(Some(GptBench::new(&exec)?)));
             Ok(WasmGptBench { exec, bench })
         };
         create.await.map_err(js_error)
-    }
-
-    /// The measured kernel choices, as JSON; `undefined` on the processor.
-    pub fn tuning(&self) -> Option<String> {
-        serde_json::to_string(self.exec.gpu()?.tuning().borrow().measured()).ok()
     }
 
     /// One update: its loss, dispatches and submits.

@@ -123,8 +123,6 @@ export interface WasmDeviceBench {
 
 export interface WasmGptBench {
   step(): Promise<{ loss: number }>;
-  /** The measured kernel choices as JSON; undefined on the processor. */
-  tuning(): string | undefined;
   free(): void;
 }
 
@@ -138,7 +136,7 @@ export interface WasmModule {
   Sha256: new () => WasmSha256;
   /** Opens the device. */
   DeviceBench: { open(device: Device, tuning: string | undefined): Promise<WasmDeviceBench> };
-  GptBench: { create(device: Device, kernels?: string): Promise<WasmGptBench> };
+  GptBench: { create(device: Device): Promise<WasmGptBench> };
   ModelLoader: { open(options: LoaderOptions): Promise<WasmLoader> };
   crew_module(): WebAssembly.Module;
   crew_memory(): WebAssembly.Memory;
