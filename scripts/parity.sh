@@ -26,6 +26,7 @@ attention=tile $learns
 attention=query $answers
 attention_small=rows8x8 $answers
 attention_small=query $answers
+attention_small=append $answers
 attention_dq=rows1x8 $learns
 attention_dq=tile $learns
 attention_dkv=rows8x1 $learns

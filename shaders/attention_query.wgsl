@@ -2,8 +2,10 @@
 // KEYS = PER·WG/8 keys at a time: eight threads side by side on a key make its score, and p.dim threads side by side add up a row of v. Loads of
 // several keys are under way at a time: with so few threads it is their latency that takes the time, and the more threads, the fewer rounds of it.
 // The sums of a thread live in registers; they are added across threads at the end. p.dim (in fours) must not exceed 128.
+// APPEND: q, and a row's own key and value, come from its projections; the row is turned by its position here, and the first query head of
+// each key head writes the key and the value into the cache. No other row of the dispatch may see them: nothing orders them.
 // Grid: queries × heads workgroups, folded. Overwrites o.
-// Variants: {|CACHED|CACHED,KV=F16} {WG=128,PER=8|WG=512,PER=4}
+// Variants: {|CACHED|CACHED,KV=F16|CACHED,APPEND|CACHED,APPEND,KV=F16} {WG=128,PER=8|WG=512,PER=4}
 #include "common/attention_io.wgsl"
 #include "common/attention_kv.wgsl"
 @group(0) @binding(auto) var<storage, read_write> o: array<T>;     // (batch, t, heads, dim)
@@ -17,6 +19,10 @@ var<workgroup> weights: array<f32, KEYS + 1u>;   // the last stays that of no ke
 var<workgroup> tops: array<f32, 16>;             // maxima of every sixteenth score
 var<workgroup> sums: array<vec4<f32>, THREADS>;
 var<workgroup> totals: array<f32, THREADS>;
+#if APPEND
+var<workgroup> query: array<vec4<f32>, 128>;
+var<workgroup> own: array<f32, 128>;             // parts of the own key's score
+#endif
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
@@ -27,6 +33,24 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   let kvh = head / (p.heads / p.kv_heads);
   let base = (row / p.t) * p.s;
   let qat = id * p.dim;
+#if APPEND
+  for (var i = lid; i < p.rotary / 2u; i += THREADS) { turns[i] = rotation(positions[row], inv_freq[i]) * p.mscale; }
+  workgroupBarrier();
+  var own_v = vec4<f32>(0.0);
+  if (lid < p.dim) {
+    let width = p.dim * 4u;
+    let first = row * (p.heads + 2u * p.kv_heads) * width;
+    let x = turned_at(first + head * width, lid * 4u);
+    let slot = slots[row];
+    let write = slot < p.s && head % (p.heads / p.kv_heads) == 0u;
+    let at = (slot * p.kv_heads + kvh) * p.dim + lid;
+    let own_k = keep(at, turned_at(first + (p.heads + kvh) * width, lid * 4u), write);
+    own_v = keep(p.plane + at, copied_at(first + (p.heads + p.kv_heads + kvh) * width, lid * 4u), write);
+    query[lid] = x;
+    own[lid] = dot(x, own_k);
+  }
+  workgroupBarrier();
+#endif
   // For adding up v: `lanes` rows of v at a time, p.dim threads on each.
   let lanes = THREADS / p.dim;
   let lane = lid / p.dim;
@@ -46,7 +70,11 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
       let k$K = ((base + j0 + min(key + $Ku * (THREADS / 8u), count - 1u)) * p.kv_heads + kvh) * p.dim;
 #endrepeat
       for (var c = lid % 8u; c < p.dim; c += 8u) {
+#if APPEND
+        let x = query[c];
+#else
         let x = q[qat + c];
+#endif
 #repeat K PER
         s$K += dot(x, k_at(k$K + c));
 #endrepeat
@@ -101,6 +129,18 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
       sum += sums[i * p.dim + lid];
       total += totals[i * p.dim + lid];
     }
+#if APPEND
+    if (sees_own(row)) {
+      var score = 0.0;
+      for (var i = 0u; i < p.dim; i++) { score += own[i]; }
+      score *= p.scale * LOG2E;
+      let top = max(m, score);
+      let keep_ = exp2(m - top);
+      let w = exp2(score - top);
+      sum = sum * keep_ + w * own_v;
+      total = total * keep_ + w;
+    }
+#endif
     o[qat + lid] = sum * select(0.0, 1.0 / total, total > 0.0);
 #if !CACHED
     if (lid == 0u) { lse[id] = select(0.0, (m + log2(total)) * LN2, total > 0.0); }

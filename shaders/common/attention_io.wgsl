@@ -19,6 +19,9 @@ struct Params {
   plane: u32,               // CACHED: T of the key plane
   groups: u32,              // workgroups per (batch row, key head)
   row0: u32, row1: u32,     // attention_dkv: the rows r it adds up
+#if APPEND
+  rotary: u32, interleaved: u32, mscale: f32,  // see rope_io.wgsl
+#endif
 }
 @group(0) @binding(auto) var<uniform> p: Params;
 #include "common/grid.wgsl"
@@ -35,7 +38,12 @@ fn counted(first: u32, end: u32, shift: u32) -> vec2<u32> {
 @group(0) @binding(auto) var<storage, read> spans: array<vec4<u32>>;  // (t): prefix_len, own_base, begin, end
 // (first, count) of the slots of a pass: positions begin…end below prefix_len lie in slots of the same number, later ones from own_base on.
 fn span(row: u32, n: u32) -> vec2<u32> {
+#if APPEND
+  var a = spans[row];
+  a.w -= select(0u, 1u, sees_own(row));
+#else
   let a = spans[row];
+#endif
   let first = select(max(a.z, a.x), a.z, n == 0u);
   let end = select(a.w, min(a.w, a.x), n == 0u);
   return counted(first, end, select(a.y - a.x, 0u, n == 0u));

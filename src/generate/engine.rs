@@ -228,6 +228,7 @@ impl Engine {
             slots: tape.input("slots", Desc::u32(&[m])),
             spans: tape.input("spans", Desc::u32(&[m, 4])),
             window_spans: model.window().map(|_| tape.input("window_spans", Desc::u32(&[m, 4]))),
+            apart: end == End::Sample,
         };
         let cache = self.cache.as_ref().ok_or_else(|| Error::shape("generate", "no cache has been reserved"))?;
         let mut x = model.record_cached(&mut tape, &inputs, cache, adapter.map(|a| a.set.as_ref()))?;

@@ -18,7 +18,7 @@ const CLASSES: &[(&str, &[&str])] = &[
     ("rows", &["serial", "group"]),
     ("embedding_dw", &["columns", "rows"]),
     ("attention", &["rows#x#", "query", "tile"]),
-    ("attention_small", &["rows#x#", "query"]),
+    ("attention_small", &["rows#x#", "query", "append"]),
     ("attention_dq", &["rows#x#", "tile"]),
     ("attention_dkv", &["rows#x#", "tile"]),
 ];

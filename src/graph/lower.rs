@@ -58,6 +58,11 @@ impl Lower<'_> {
         self.gpu.caps()
     }
 
+    /// For an op that is made of another one: what that sees. Its dispatches are this op's.
+    pub fn part(&mut self, inputs: Vec<Bound>, outputs: Vec<Bound>, acc: Vec<bool>) -> Lower<'_> {
+        Lower { inputs, outputs, scratch: Vec::new(), acc, op: self.op, gpu: self.gpu, out: self.out }
+    }
+
     /// Buffer of input `i`.
     pub fn input(&self, i: usize) -> Buf {
         self.inputs[i].buf().clone()

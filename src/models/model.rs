@@ -55,6 +55,8 @@ pub struct CachedInputs {
     pub spans: Val,
     /// The same for windowed layers, where the model has some.
     pub window_spans: Option<Val>,
+    /// The rows are one token of each of M answers: see `ops::attention_append::AttentionAppend`.
+    pub apart: bool,
 }
 
 impl Model {
@@ -229,7 +231,8 @@ impl Model {
         let mut x = self.embed(tape, &cx, inputs.ids, inputs.positions)?;
         for (block, layer) in self.blocks.iter().zip(&cache.layers) {
             let spans = if block.attention.windowed { inputs.window_spans.unwrap_or(inputs.spans) } else { inputs.spans };
-            x = self.block(tape, &cx, block, x, inputs.positions, Keys::Cached { cache: layer, slots: inputs.slots, spans })?;
+            let keys = Keys::Cached { cache: layer, slots: inputs.slots, spans, apart: inputs.apart };
+            x = self.block(tape, &cx, block, x, inputs.positions, keys)?;
         }
         Ok(x)
     }

@@ -3,8 +3,9 @@
 use super::{Extra, Forward, Linear, Norm};
 use crate::Result;
 use crate::graph::{Desc, Tape, Tensor, Val};
-use crate::ops::attention::{Attention as FullOp, AttentionCached};
-use crate::ops::rope::{RopeAppend, RopeSplit};
+use crate::ops::attention::Attention as FullOp;
+use crate::ops::attention_append::AttentionAppend;
+use crate::ops::rope::RopeSplit;
 
 /// q, k and v: one tensor where their types are equal.
 #[derive(Clone, Debug)]
@@ -27,8 +28,8 @@ pub struct RopeTable {
 /// Where the keys of a pass are.
 #[derive(Clone, Copy)]
 pub enum Keys<'a> {
-    /// In a cache (2, S, Hkv·D) f32 or f16: new ones go to `slots` (M), queries see `spans` (M, 4).
-    Cached { cache: &'a Tensor, slots: Val, spans: Val },
+    /// In a cache (2, S, Hkv·D) f32 or f16: new ones go to `slots` (M), queries see `spans` (M, 4); `apart` as in [`AttentionAppend`].
+    Cached { cache: &'a Tensor, slots: Val, spans: Val, apart: bool },
     /// In the pass itself, `batch` sequences: queries see `spans` (B·T, 2).
     Sequence { batch: usize, spans: Val },
 }
@@ -86,12 +87,12 @@ impl Attention {
         let split = RopeSplit { heads, kv_heads, dim, rotary: rope.rotary, interleaved: false, mscale: rope.mscale };
         let scale = 1.0 / (dim as f32).sqrt();
         let o = match keys {
-            Keys::Cached { cache, slots, spans } => {
-                inputs.push(slots);
-                let q = tape.temp(Desc::f32(&[rows, heads * dim]));
+            Keys::Cached { cache, slots, spans, apart } => {
+                inputs.extend([slots, spans]);
+                let o = tape.temp(Desc::f32(&[rows, heads * dim]));
                 let cache = tape.tensor(cache);
-                tape.push_into(RopeAppend { same: split }, &inputs, &[(q, false), (cache, true)])?;
-                tape.push1(AttentionCached { heads, kv_heads, dim, scale }, &[q, cache, spans])?
+                tape.push_into(AttentionAppend { rope: split, scale, apart }, &inputs, &[(o, false), (cache, true)])?;
+                o
             }
             Keys::Sequence { batch, spans } => {
                 let qkv = tape.push(split, &inputs)?;

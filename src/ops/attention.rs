@@ -1,5 +1,6 @@
 //! Attention with grouped query heads over whatever keys each query sees: online softmax, scores never stored.
 
+use super::rope::RopeSplit;
 use super::{ROUNDS, kv};
 use crate::cpu::kernels::attention::{Attend, Keys, Spans, forward};
 use crate::cpu::kernels::attention_bwd::{self, Reads};
@@ -156,11 +157,7 @@ impl Sizes {
         bufs.extend((0..cx.outputs.len()).map(|i| cx.output(i)));
         let bufs: Vec<_> = bufs.iter().collect();
         if self.by_query(cx.gpu()) {
-            let queries = self.batch * self.t * self.heads;
-            let (wg, per) = query_group(cx.gpu());
-            let key = self.forward_key("attention_query").def("WG", wg).def("PER", per);
-            cx.dispatch(key, &self.params(1, (0, self.rows())), &bufs, cx.gpu().grid(queries, 1));
-            cx.cost(self.flops(), self.bytes());
+            self.dispatch_by_query(cx, self.forward_key("attention_query"), &self.params(1, (0, self.rows())), &bufs);
             return Ok(());
         }
         if !self.few() && self.tiled(cx.gpu(), "attention", 1) {
@@ -183,11 +180,19 @@ impl Sizes {
         Ok(())
     }
 
+    /// A workgroup for every query and head.
+    fn dispatch_by_query(&self, cx: &mut Lower<'_>, key: KernelKey, params: &[u32], bufs: &[&Buf]) {
+        let (wg, per) = query_group(cx.gpu());
+        cx.dispatch(key.def("WG", wg).def("PER", per), params, bufs, cx.gpu().grid(self.batch * self.t * self.heads, 1));
+        cx.cost(self.flops(), self.bytes());
+    }
+
     /// A workgroup for every query and head? So on real GPUs, where a thread per row would leave most of them idle.
     fn by_query(&self, gpu: &Gpu) -> bool {
         let class = if self.few() { "attention_small" } else { "attention" };
         let fits = self.vec4() && self.units() <= 128 && gpu.caps().max_threads >= 128;
-        fits && gpu.tuning().borrow().pick(class, "rows8x8", if self.few() { "query" } else { "tile" }) == "query"
+        // What appends where it can is this where it cannot.
+        fits && matches!(gpu.tuning().borrow().pick(class, "rows8x8", if self.few() { "append" } else { "tile" }), "query" | "append")
     }
 
     /// Few queries. Those of a cache may be candidates, each with slots of its own: tiles would walk over what lies between them, too, which may
@@ -515,10 +520,44 @@ fn reads<'a>(io: &CpuIo<'a>, stats: &'a [f32]) -> Reads<'a> {
 }
 
 impl AttentionCached {
-    fn sizes(&self, q: &Desc, cache: &Desc) -> Sizes {
+    fn sizes(&self, q: usize, cache: &Desc) -> Sizes {
         let AttentionCached { heads, kv_heads, dim, scale } = *self;
-        let t = q.len().checked_div(heads * dim).unwrap_or(0);
+        let t = q.checked_div(heads * dim).unwrap_or(0);
         Sizes { heads, kv_heads, dim, scale, batch: 1, t, s: cache.shape.get(1).copied().unwrap_or(0), cache: Some(cache.dtype) }
+    }
+
+    /// As [`Op::infer`] of the op that is called `op`.
+    pub(super) fn checked(&self, op: &str, q: &Desc, cache: &Desc, spans: &Desc) -> Result<Vec<Desc>> {
+        let s = self.sizes(q.len(), cache);
+        s.check(op, q, spans, s.t)?;
+        kv::check(op, cache, s.kv_heads * s.dim)?;
+        Ok(vec![Desc::f32(&[s.t, s.heads * s.dim])])
+    }
+
+    /// Can rows that are apart be turned, kept and attended to by one kernel (see `AttentionAppend`)?
+    pub(super) fn appends(&self, gpu: &Gpu, q: &Desc, cache: &Desc) -> bool {
+        let s = self.sizes(q.len(), cache);
+        s.few() && s.by_query(gpu) && gpu.tuning().borrow().pick("attention_small", "", "append") == "append"
+    }
+
+    /// Emits that kernel; `bufs` in the order of its bindings.
+    pub(super) fn append(&self, cx: &mut Lower<'_>, rope: &RopeSplit, bufs: &[&Buf]) {
+        let s = self.sizes(cx.outputs[0].desc.len(), &cx.outputs[1].desc);
+        let turn = [rope.rotary as u32, u32::from(rope.interleaved), rope.mscale.to_bits()];
+        let params: Vec<u32> = s.params(1, (0, s.rows())).into_iter().chain(turn).collect();
+        s.dispatch_by_query(cx, s.forward_key("attention_query").flag("APPEND", true), &params, bufs);
+    }
+
+    /// The reference, for queries and a cache from anywhere.
+    pub(super) fn host_over(&self, io: &mut HostIo<'_>, q: &[f64], (desc, cache): (&Desc, &[f64]), spans: &[f64]) {
+        let (k, v) = cache.split_at(cache.len() / 2);
+        self.sizes(q.len(), desc).host(io, q, k, v, spans);
+    }
+
+    /// On the processor, likewise.
+    pub(super) fn cpu_over(&self, io: &CpuIo<'_>, q: &[f32], (desc, keys): (&Desc, Keys<'_>), spans: &[u32]) {
+        let sizes = self.sizes(q.len(), desc);
+        scratch::with(sizes.t * sizes.heads, |lse| forward(io.pool(), &sizes.attend(spans), q, keys, io.out(0), lse));
     }
 }
 
@@ -528,38 +567,26 @@ impl Op for AttentionCached {
     }
 
     fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
-        let (q, cache, spans) = (inputs[0], inputs[1], inputs[2]);
-        let s = self.sizes(q, cache);
-        s.check("attention_cached", q, spans, s.t)?;
-        kv::check("attention_cached", cache, s.kv_heads * s.dim)?;
-        Ok(vec![Desc::f32(&[s.t, s.heads * s.dim])])
+        self.checked("attention_cached", inputs[0], inputs[1], inputs[2])
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        self.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc).forward(cx)
+        self.sizes(cx.inputs[0].desc.len(), &cx.inputs[1].desc).forward(cx)
     }
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
         let (q, cache, spans) = (io.input(0), io.input(1), io.input(2));
-        let (k, v) = cache.split_at(cache.len() / 2);
-        self.sizes(&io.descs[0], &io.descs[1]).host(io, &q, k, v, &spans);
+        let desc = io.descs[1].clone();
+        self.host_over(io, &q, (&desc, &cache), &spans);
         Ok(())
     }
 
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
-        let sizes = self.sizes(io.desc(0), io.desc(1));
-        let plane = io.desc(1).len() / 2;
-        let kv = match io.desc(1).dtype {
-            DType::F16 => {
-                let (k, v) = io.f16(1).split_at(plane);
-                Keys::F16(k, v)
-            }
-            _ => {
-                let (k, v) = io.f32(1).split_at(plane);
-                Keys::F32(k, v)
-            }
+        let keys = match io.desc(1).dtype {
+            DType::F16 => Keys::of_f16(io.f16(1)),
+            _ => Keys::of_f32(io.f32(1)),
         };
-        scratch::with(sizes.t * sizes.heads, |lse| forward(io.pool(), &sizes.attend(io.u32(2)), io.f32(0), kv, io.out(0), lse));
+        self.cpu_over(io, io.f32(0), (io.desc(1), keys), io.u32(2));
         Ok(())
     }
 }

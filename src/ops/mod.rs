@@ -2,6 +2,7 @@
 
 pub mod activation;
 pub mod attention;
+pub mod attention_append;
 pub mod calibrate;
 pub mod device;
 pub mod elementwise;

@@ -3,6 +3,7 @@
 
 use super::kv;
 use crate::cpu::kernels::rope as kernels;
+use crate::cpu::kernels::stored::Stored;
 use crate::gpu::{Buf, KernelKey};
 use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
 use crate::tensor::DType;
@@ -328,20 +329,7 @@ impl Op for RopeAppend {
     }
 
     fn infer_into(&self, inputs: &[&Desc], outputs: &[&Desc]) -> Result<Vec<Desc>> {
-        let (rows, _) = self.same.check("rope_append", inputs, 1)?;
-        let slots = inputs[inputs.len() - 1];
-        if slots.len() != rows || slots.dtype != DType::U32 {
-            return Err(Error::shape("rope_append", format!("slots {:?}, expected ({rows}) u32", slots.shape)));
-        }
-        let width = self.same.kv_heads * self.same.dim;
-        let Some(cache) = outputs.get(1) else {
-            return Err(Error::shape("rope_append", "writes q and a cache: one of them is missing"));
-        };
-        kv::check("rope_append", cache, width)?;
-        if cache.len() > u32::MAX as usize {
-            return Err(Error::shape("rope_append", format!("a cache of {:?} is too large to index", cache.shape)));
-        }
-        Ok(vec![Desc::f32(&[rows, self.same.heads * self.same.dim]), (*cache).clone()])
+        self.checked("rope_append", inputs, outputs)
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
@@ -358,29 +346,60 @@ impl Op for RopeAppend {
     }
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
-        let slots = io.input(io.descs.len() - 1);
-        let (count, dtype) = (io.out_descs[1].shape[1], io.out_descs[1].dtype);
-        let width = self.same.kv_heads * self.same.dim;
-        self.same.host_split(io, 1, |io, t, row, at, v| {
-            let slot = slots[row] as usize;
-            match t {
-                0 => io.add(0, at, v),
-                t if slot < count => io.outputs[1][((t - 1) * count + slot) * width + at % width] = kv::kept(dtype, v),
-                _ => {}
-            }
-        });
+        self.host_append(io, io.descs.len() - 1, |io, at, v| io.add(0, at, v));
         Ok(())
     }
 
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
-        let n = io.inputs();
-        let rope = self.same.kernel(io, n - 3, false);
-        let [q, k, v] = self.same.columns(io, n == 4);
-        kernels::heads(io.pool(), &rope, io.out(0), q);
+        let slots = io.inputs() - 1;
         match io.out_desc(1).dtype {
-            DType::F16 => kernels::append(io.pool(), &rope, io.out_f16(1), io.u32(n - 1), k, v),
-            _ => kernels::append(io.pool(), &rope, io.out(1), io.u32(n - 1), k, v),
+            DType::F16 => self.cpu_append(io, slots, io.out(0), io.out_f16(1)),
+            _ => self.cpu_append(io, slots, io.out(0), io.out(1)),
         }
         Ok(())
+    }
+}
+
+/// For ops that append and go on: `slots` is the number of that input, those of [`RopeSplit`] come before it; the cache is output 1.
+impl RopeAppend {
+    /// As [`Op::infer_into`] of the op that is called `op`, whose inputs end in slots.
+    pub(super) fn checked(&self, op: &str, inputs: &[&Desc], outputs: &[&Desc]) -> Result<Vec<Desc>> {
+        let (rows, _) = self.same.check(op, inputs, 1)?;
+        let slots = inputs[inputs.len() - 1];
+        if slots.len() != rows || slots.dtype != DType::U32 {
+            return Err(Error::shape(op, format!("slots {:?}, expected ({rows}) u32", slots.shape)));
+        }
+        let width = self.same.kv_heads * self.same.dim;
+        let Some(cache) = outputs.get(1) else {
+            return Err(Error::shape(op, "writes rows and a cache: one of them is missing"));
+        };
+        kv::check(op, cache, width)?;
+        if cache.len() > u32::MAX as usize {
+            return Err(Error::shape(op, format!("a cache of {:?} is too large to index", cache.shape)));
+        }
+        Ok(vec![Desc::f32(&[rows, self.same.heads * self.same.dim]), (*cache).clone()])
+    }
+
+    /// The reference; `put_q(io, index, value)` gets the queries.
+    pub(super) fn host_append(&self, io: &mut HostIo<'_>, slots: usize, mut put_q: impl FnMut(&mut HostIo<'_>, usize, f64)) {
+        let (extra, slots) = (io.descs.len() - slots, io.input(slots));
+        let (count, dtype) = (io.out_descs[1].shape[1], io.out_descs[1].dtype);
+        let width = self.same.kv_heads * self.same.dim;
+        self.same.host_split(io, extra, |io, t, row, at, v| {
+            let slot = slots[row] as usize;
+            match t {
+                0 => put_q(io, at, v),
+                t if slot < count => io.outputs[1][((t - 1) * count + slot) * width + at % width] = kv::kept(dtype, v),
+                _ => {}
+            }
+        });
+    }
+
+    /// On the processor.
+    pub(super) fn cpu_append<E: Stored>(&self, io: &CpuIo<'_>, slots: usize, q: &mut [f32], cache: &mut [E]) {
+        let rope = self.same.kernel(io, slots - 2, false);
+        let [from_q, k, v] = self.same.columns(io, slots == 3);
+        kernels::heads(io.pool(), &rope, q, from_q);
+        kernels::append(io.pool(), &rope, cache, io.u32(slots), k, v);
     }
 }

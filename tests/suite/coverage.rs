@@ -19,6 +19,7 @@ const PUBLIC: &[(&str, Judged)] = &[
     ("AdamW", By(&["adamw"])),
     ("Add", By(&["add"])),
     ("Attention", By(&["attention"])),
+    ("AttentionAppend", Instead("rope and attention_cached in one: its reference is made of theirs")),
     ("AttentionCached", Instead("the cache's layout is ours; generation from it equals Transformers' in generate.rs and real/")),
     ("CrossEntropy", By(&["cross_entropy", "sft_nll"])),
     ("DpoLoss", By(&["dpo_loss"])),

@@ -3,12 +3,13 @@
 use std::rc::Rc;
 
 use fledgling::generate::{Candidate, Event, FinishReason, GenerateOptions, Generator};
+use fledgling::gpu::GpuOptions;
 use fledgling::graph::Exec;
 use fledgling::models::{AdapterChoice, LoadOptions, LoadedModel, ModelLoader};
 use fledgling::nn::KvCacheDtype;
 use fledgling::{Error, Result};
 
-use crate::harness::{devices, gpu};
+use crate::harness::{devices, gpu, gpu_with};
 use crate::models::load_gguf;
 
 async fn generator() -> Result<Generator> {
@@ -24,19 +25,27 @@ const BOTH: [KvCacheDtype; 2] = [KvCacheDtype::F32, KvCacheDtype::F16];
 
 /// The tiny llama with a long context and no tokenizer.
 async fn long_context(window: Option<usize>, kv_cache_dtype: KvCacheDtype) -> Result<Rc<LoadedModel>> {
-    let exec = Exec::Gpu(gpu().await);
+    long_context_on(&Exec::Gpu(gpu().await), window, kv_cache_dtype).await
+}
+
+async fn long_context_on(exec: &Exec, window: Option<usize>, kv_cache_dtype: KvCacheDtype) -> Result<Rc<LoadedModel>> {
     let mut config = include_str!("../fixtures/models/llama/config.json")
         .replace("\"max_position_embeddings\": 128", "\"max_position_embeddings\": 4096");
     if let Some(w) = window {
         config = config.replace("\"model_type\": \"llama\"", &format!("\"model_type\": \"mistral\", \"sliding_window\": {w}"));
     }
     let weights = include_bytes!("../fixtures/models/llama/model.safetensors");
-    let mut loader = ModelLoader::new(&exec, LoadOptions { kv_cache_dtype, ..LoadOptions::default() });
+    let mut loader = ModelLoader::new(exec, LoadOptions { kv_cache_dtype, ..LoadOptions::default() });
     loader.add_text("config.json", config);
     loader.begin_file("model.safetensors", None)?;
     loader.push(weights)?;
     loader.end_file()?;
     Ok(Rc::new(loader.finish().await?))
+}
+
+/// The adapter at hand with a form of the attention of few queries.
+async fn with_attention(variant: &str) -> Exec {
+    Exec::Gpu(gpu_with(&GpuOptions { kernels: Some(format!("attention_small={variant}")), ..GpuOptions::default() }).await)
 }
 
 fn prompt(n: usize) -> Vec<u32> {
@@ -292,12 +301,36 @@ fl_test!(
         Ok(())
     }
 
-    /// Six dispatches per layer and four more. An adapter adds its products, and its layers' norms.
+    /// Six dispatches per layer, on real GPUs five, and four more. An adapter adds its products, and its layers' norms.
     async fn a_token_takes_few_dispatches() -> Result<()> {
-        let mut g = Generator::new(long_context(None, KvCacheDtype::F32).await?)?;
-        let layers = g.loaded().model.config().num_hidden_layers;
-        for n in [1, 4] {
-            assert_eq!(g.dispatches_per_token(n, &AdapterChoice::Base)?, 6 * layers + 4, "{n} candidates");
+        for attention in ["rows1x8", "query", "append"] {
+            let mut g = Generator::new(long_context_on(&with_attention(attention).await, None, KvCacheDtype::F32).await?)?;
+            let (layers, each) = (g.loaded().model.config().num_hidden_layers, if attention == "append" { 5 } else { 6 });
+            for n in [1, 4] {
+                assert_eq!(g.dispatches_per_token(n, &AdapterChoice::Base)?, each * layers + 4, "{n} candidates, {attention}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether rotation, append and attention of a token are one kernel or two: prefill, candidates, growth and a window between them.
+    async fn a_token_is_the_same_from_one_kernel() -> Result<()> {
+        for (window, dtype) in [(None, KvCacheDtype::F32), (None, KvCacheDtype::F16), (Some(9), KvCacheDtype::F32)] {
+            let mut answers = Vec::new();
+            for attention in ["rows1x8", "append"] {
+                let mut g = Generator::new(long_context_on(&with_attention(attention).await, window, dtype).await?)?;
+                // Behind 250 tokens a cache of 256 slots grows.
+                let mut got = run(&mut g, &prompt(20), sampled(3, 5)).await?;
+                let options = GenerateOptions { max_new_tokens: 40, ignore_eos: true, ..GenerateOptions::default() };
+                got.extend(run(&mut g, &prompt(250), options).await?);
+                answers.push(got);
+            }
+            let [apart, one] = &answers[..] else { unreachable!("two of them") };
+            for (a, b) in apart.iter().zip(one) {
+                assert_eq!(a.token_ids, b.token_ids, "window {window:?}, {dtype:?}");
+                let off = a.logprobs.iter().zip(&b.logprobs).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+                assert!(off < 1e-3, "log-probabilities off by {off}: window {window:?}, {dtype:?}");
+            }
         }
         Ok(())
     }

@@ -84,7 +84,7 @@ pub async fn other_form() -> Gpu {
         return gpu;
     }
     let kernels = if gpu().await.caps().is_software {
-        "rows=group,linear.m1=vec,linear.m8=vec,linear.big=tile,linear_dx=tile,attention=tile,attention_small=query,attention_dq=tile,attention_dkv=tile"
+        "rows=group,linear.m1=vec,linear.m8=vec,linear.big=tile,linear_dx=tile,attention=tile,attention_small=append,attention_dq=tile,attention_dkv=tile"
     } else {
         "rows=serial,linear=reg8x8,linear_dx=reg8,attention=rows8x8,attention_small=rows1x8,attention_dq=rows8x8,attention_dkv=rows8x8"
     };

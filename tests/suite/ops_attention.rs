@@ -2,11 +2,13 @@
 
 use crate::fixture;
 use crate::harness::{cpu, gpu, other_form};
-use crate::opcase::{In, Rng, check, frozen, halves, ints, rand, run};
+use crate::opcase::{In, Rng, check, close, frozen, halves, ints, rand, run, values};
 use fledgling::Result;
 use fledgling::gpu::Gpu;
-use fledgling::graph::{Desc, Exec, StepParams, Tape, Val};
+use fledgling::graph::{Desc, Exec, HostProgram, Program, ProgramOptions, StepParams, Tape, Tensor, Val};
 use fledgling::ops::attention::{Attention, AttentionCached};
+use fledgling::ops::attention_append::AttentionAppend;
+use fledgling::ops::rope::RopeSplit;
 use fledgling::tensor::DType;
 
 #[derive(Clone, Copy, Debug)]
@@ -178,6 +180,105 @@ async fn cached(gpu: &Gpu, dtype: DType) {
     }
 }
 
+/// o and the cache behind an append, from the f64 reference and from every executor. Inputs: the op's, then the cache.
+async fn append(op: AttentionAppend, ins: &[In]) -> Result<()> {
+    let mut want: Option<[Vec<f64>; 2]> = None;
+    for exec in [Exec::Reference, Exec::Gpu(gpu().await), Exec::Gpu(other_form().await), cpu()] {
+        let (mut tape, mut tensors) = (Tape::new(), Vec::new());
+        for input in ins {
+            let t = Tensor::zeros(&exec, "in", input.desc.clone())?;
+            match &input.bytes {
+                Some(b) => t.write_rows(&exec, 0, b)?,
+                None => t.set_f64(&exec, &input.data),
+            }
+            tensors.push(t);
+        }
+        let vals: Vec<Val> = tensors.iter().map(|t| tape.tensor(t)).collect();
+        let n = vals.len() - 1;
+        let o = tape.temp(Desc::f32(&[ins[n - 1].desc.rows(), op.rope.heads * op.rope.dim]));
+        tape.push_into(op, &vals[..n], &[(o, false), (vals[n], true)])?;
+        let o = fledgling::graph::identity(&mut tape, o)?;
+        tape.output("o", o);
+        let step = StepParams::default();
+        let got = match exec {
+            Exec::Reference => {
+                let mut host = HostProgram::new(&tape);
+                host.run(&step)?;
+                host.get(o)?.to_vec()
+            }
+            _ => {
+                let program = Program::build(&exec, &tape, ProgramOptions::default())?;
+                // One kernel where a few rows are apart and that is asked for, or two: and the copy.
+                let asked = exec.gpu().is_some_and(|g| g.tuning().borrow().pick("attention_small", "", "append") == "append");
+                let one = op.apart && n == 5 && asked && ins[n - 1].desc.rows() < 16 && op.rope.dim.is_multiple_of(4);
+                assert_eq!(program.dispatches(), if one || exec.gpu().is_none() { 2 } else { 3 }, "{op:?} on {}", exec.info().name);
+                program.run_f32(&step, "o").await?.into_iter().map(f64::from).collect()
+            }
+        };
+        let cache: Vec<f64> = tensors[n].read_rows(&exec, 0, tensors[n].desc().rows()).await?.into_iter().map(f64::from).collect();
+        let Some(want) = &want else {
+            want = Some([got, cache]);
+            continue;
+        };
+        for (what, got, want) in [("o", &got, &want[0]), ("the cache", &cache, &want[1])] {
+            // A half may be rounded to the other side where the number that is rounded differs by a little.
+            let tol = if ins[n].desc.dtype == DType::F16 { 1e-3 } else { 2e-5 };
+            close(&format!("{what} of {op:?}, {} rows on {}", ins[n - 1].desc.rows(), exec.info().name), got, want, tol);
+        }
+    }
+    Ok(())
+}
+
+async fn appends(dtype: DType) -> Result<()> {
+    let mut rng = Rng(23);
+    // heads, kv_heads, dim, rotary, rows, prefix, own, begin
+    for (heads, kv_heads, dim, rotary, rows, prefix, own, begin) in [
+        (1, 1, 4, 4, 1, 0, 1, 0),
+        (9, 3, 64, 64, 4, 33, 5, 0),
+        (4, 2, 8, 8, 3, 65, 7, 66),
+        (3, 1, 6, 4, 5, 9, 3, 2),
+        (4, 2, 80, 20, 15, 9, 3, 2),
+        (3, 3, 32, 0, 16, 12, 2, 0),
+        (2, 1, 512, 512, 2, 20, 3, 0),
+        (2, 1, 128, 128, 1, 600, 1, 0),
+    ] {
+        let all = [u32::MAX, 0, 0, 0];
+        let mut spans = cached_spans(rows, prefix, own, begin);
+        let mut slots: Vec<u32> = (0..rows).map(|m| prefix + m * own + m % own).collect();
+        if rows > 3 {
+            spans[8..12].copy_from_slice(&[prefix, 0, 3, 3]); // written, but sees nothing
+            spans[12..16].copy_from_slice(&all); // an answer that has ended
+            slots[3] = u32::MAX;
+        }
+        if rows > 4 {
+            slots[4] = u32::MAX; // sees the cache alone
+        }
+        let count = (prefix + rows * own) as usize;
+        let rows = rows as usize;
+        for (apart, fused, interleaved) in [(true, true, false), (true, true, true), (true, false, false), (false, true, false)] {
+            let rope = RopeSplit { heads, kv_heads, dim, rotary, interleaved, mscale: if interleaved { 1.25 } else { 1.0 } };
+            let mut ins = if fused {
+                vec![frozen(&mut rng, &[rows, (heads + 2 * kv_heads) * dim], 1.0)]
+            } else {
+                [heads, kv_heads, kv_heads].map(|n| frozen(&mut rng, &[rows, n * dim], 1.0)).to_vec()
+            };
+            let (mut spans, mut slots) = (spans.clone(), slots.clone());
+            if !apart {
+                // One sequence: each row sees the keys of those before it.
+                slots = (0..rows as u32).map(|m| prefix + m).collect();
+                spans = slots.iter().flat_map(|s| [u32::MAX, 0, 0, s + 1]).collect();
+            }
+            let positions: Vec<u32> = (0..rows as u32).map(|m| prefix + 7 * m).collect();
+            let freq: Vec<f64> = (0..(rotary / 2).max(1)).map(|i| f64::from(0.9f32.powi(i as i32))).collect();
+            ins.extend([ints(&[rows], &positions), values(&[freq.len()], &freq, false), ints(&[rows], &slots), ints(&[rows, 4], &spans)]);
+            let shape = [2, count, kv_heads * dim];
+            ins.push(if dtype == DType::F16 { halves(&mut rng, &shape, 1.0) } else { frozen(&mut rng, &shape, 1.0) });
+            append(AttentionAppend { rope, scale: 1.0 / (dim as f32).sqrt(), apart }, &ins).await?;
+        }
+    }
+    Ok(())
+}
+
 fl_test!(
     async fn attention_forward() {
         forward(&gpu().await).await;
@@ -193,6 +294,34 @@ fl_test!(
 
     async fn attention_cached_halves() {
         cached(&gpu().await, DType::F16).await;
+    }
+
+    async fn attention_append() -> Result<()> {
+        appends(DType::F32).await
+    }
+
+    async fn attention_append_halves() -> Result<()> {
+        appends(DType::F16).await
+    }
+
+    async fn attention_append_refuses_what_does_not_fit() {
+        let rope = RopeSplit { heads: 2, kv_heads: 1, dim: 8, rotary: 8, interleaved: false, mscale: 1.0 };
+        let push = |qkv: &[usize], slots: usize, spans: &[usize], cache: &[usize]| {
+            let mut t = Tape::new();
+            let descs = [Desc::f32(qkv), Desc::u32(&[3]), Desc::f32(&[4]), Desc::u32(&[slots]), Desc::u32(spans)];
+            let ins = descs.map(|d| t.temp(d));
+            let (o, cache) = (t.temp(Desc::f32(&[3, 16])), t.temp(Desc::f32(cache)));
+            t.push_into(AttentionAppend { rope, scale: 1.0, apart: true }, &ins, &[(o, false), (cache, true)])
+        };
+        assert!(push(&[3, 32], 3, &[3, 4], &[2, 5, 8]).is_ok());
+        for wrong in [
+            push(&[3, 30], 3, &[3, 4], &[2, 5, 8]),
+            push(&[3, 32], 2, &[3, 4], &[2, 5, 8]),
+            push(&[3, 32], 3, &[3, 2], &[2, 5, 8]),
+            push(&[3, 32], 3, &[3, 4], &[2, 5, 6]),
+        ] {
+            assert_eq!(wrong.expect_err("does not fit").code(), "bad-shape");
+        }
     }
 
     /// What a half could not hold is NaN in the cache: whoever sees it gets no number, and nobody else is touched.

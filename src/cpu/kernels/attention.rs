@@ -39,6 +39,20 @@ pub enum Keys<'a> {
     F16(&'a [f16], &'a [f16]),
 }
 
+impl<'a> Keys<'a> {
+    /// The planes of a cache of floats.
+    pub fn of_f32(cache: &'a [f32]) -> Self {
+        let (k, v) = cache.split_at(cache.len() / 2);
+        Keys::F32(k, v)
+    }
+
+    /// The planes of a cache of halves.
+    pub fn of_f16(cache: &'a [f16]) -> Self {
+        let (k, v) = cache.split_at(cache.len() / 2);
+        Keys::F16(k, v)
+    }
+}
+
 /// Sizes and masks of a call.
 #[derive(Clone, Copy)]
 pub struct Attend<'a> {
