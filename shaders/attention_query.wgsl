@@ -34,7 +34,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   let base = (row / p.t) * p.s;
   let qat = id * p.dim;
 #if APPEND
-  for (var i = lid; i < p.rotary / 2u; i += THREADS) { turns[i] = rotation(positions[row], inv_freq[i]) * p.mscale; }
+  for (var i = lid; i < p.rotary / 2u; i += THREADS) { rotations[i] = rotation(positions[row], inv_freq[i]) * p.mscale; }
   workgroupBarrier();
   var own_v = vec4<f32>(0.0);
   if (lid < p.dim) {
@@ -44,8 +44,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     let slot = slots[row];
     let write = slot < p.s && head % (p.heads / p.kv_heads) == 0u;
     let at = (slot * p.kv_heads + kvh) * p.dim + lid;
-    let own_k = keep(at, turned_at(first + (p.heads + kvh) * width, lid * 4u), write);
-    own_v = keep(p.plane + at, copied_at(first + (p.heads + p.kv_heads + kvh) * width, lid * 4u), write);
+    let own_k = stored(at, turned_at(first + (p.heads + kvh) * width, lid * 4u), write);
+    own_v = stored(p.plane + at, copied_at(first + (p.heads + p.kv_heads + kvh) * width, lid * 4u), write);
     query[lid] = x;
     own[lid] = dot(x, own_k);
   }
@@ -135,10 +135,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
       for (var i = 0u; i < p.dim; i++) { score += own[i]; }
       score *= p.scale * LOG2E;
       let top = max(m, score);
-      let keep_ = exp2(m - top);
+      let keep = exp2(m - top);
       let w = exp2(score - top);
-      sum = sum * keep_ + w * own_v;
-      total = total * keep_ + w;
+      sum = sum * keep + w * own_v;
+      total = total * keep + w;
     }
 #endif
     o[qat + lid] = sum * select(0.0, 1.0 / total, total > 0.0);

@@ -9,8 +9,6 @@ struct Params { n: u32 }
 #include "common/grid.wgsl"
 #include "common/half.wgsl"
 
-fn word(a: f32, b: f32) -> u32 { return half_of(a) | (half_of(b) << 16u); }
-
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>) {
   let i = linear_id(gid, nwg, 64u);

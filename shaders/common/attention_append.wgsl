@@ -7,8 +7,8 @@
 #if KV == F16
 #include "common/half.wgsl"
 #endif
-// (cos, sin) of every pair, by the first threads: turned_at reads them behind a barrier.
-var<workgroup> turns: array<vec2<f32>, 256>;
+// (cos, sin) of every pair: all threads make them, turned_at reads them behind a barrier.
+var<workgroup> rotations: array<vec2<f32>, 256>;
 
 // Does a row see its own key? That is the last of its span, and nobody has written it yet.
 fn sees_own(row: u32) -> bool { return slots[row] < p.s && spans[row].w > spans[row].z; }
@@ -20,7 +20,7 @@ fn turned(head: u32, c: u32) -> f32 { // channel c of the head that begins at `h
   let paired = p.interleaved != 0u;
   let second = select(c >= half, (c & 1u) == 1u, paired);
   let y = qkv[head + select(select(c + half, c - half, second), c ^ 1u, paired)];
-  let cs = turns[select(select(c, c - half, second), c >> 1u, paired)];
+  let cs = rotations[select(select(c, c - half, second), c >> 1u, paired)];
   return x * cs.x + select(-y, y, second) * cs.y;
 }
 fn turned_at(head: u32, c: u32) -> vec4<f32> {
@@ -28,10 +28,10 @@ fn turned_at(head: u32, c: u32) -> vec4<f32> {
 }
 fn copied_at(head: u32, c: u32) -> vec4<f32> { return vec4<f32>(qkv[head + c], qkv[head + c + 1u], qkv[head + c + 2u], qkv[head + c + 3u]); }
 
-// Puts four channels into the cache and gives them as they can be read there.
-fn keep(at: u32, x: vec4<f32>, write: bool) -> vec4<f32> {
+// Four channels as the cache keeps them at `at`, and there they are put if `write`.
+fn stored(at: u32, x: vec4<f32>, write: bool) -> vec4<f32> {
 #if KV == F16
-  let words = vec2<u32>(half_of(x.x) | (half_of(x.y) << 16u), half_of(x.z) | (half_of(x.w) << 16u));
+  let words = vec2<u32>(word(x.x, x.y), word(x.z, x.w));
   if (write) { kv[at] = words; }
   return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
 #else

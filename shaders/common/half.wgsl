@@ -8,3 +8,5 @@ fn half_of(v: f32) -> u32 {
   let small = bitcast<u32>(bitcast<f32>(a) + 0.5) - 0x3f000000u;
   return select(select(normal, small, a < 0x38800000u), 0x7e00u, a >= 0x477ff000u) | ((bits >> 16u) & 0x8000u);
 }
+// Two of them in a word, `a` in its lower part.
+fn word(a: f32, b: f32) -> u32 { return half_of(a) | (half_of(b) << 16u); }

@@ -188,8 +188,13 @@ impl Generator {
         Ok(())
     }
 
+    /// Is there a generation that has not ended?
+    pub(super) fn generating(&self) -> bool {
+        self.session.as_ref().is_some_and(|s| !s.all_finished())
+    }
+
     pub(super) fn idle(&mut self) -> Result<()> {
-        if self.session.as_ref().is_some_and(|s| !s.all_finished()) {
+        if self.generating() {
             return Err(Error::Busy("a generation is running: finish or abort it".into()));
         }
         self.session = None;

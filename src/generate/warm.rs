@@ -1,13 +1,13 @@
 //! Getting ready before the first request: the programs of usual shapes are recorded, and every kernel they name is compiled and launched
-//! once, because some drivers finish compiling at the first launch only.
+//! once, because some drivers finish compiling at the first launch only. Of a program that decodes, all of it.
 
 use std::collections::VecDeque;
 
 use super::engine::{BUCKETS, End, NONE};
 use super::options::GenerateOptions;
 use super::session::Generator;
-use crate::Result;
 use crate::models::ActiveAdapter;
+use crate::{Error, Result};
 
 /// Tokens of a prompt that a cache is made for where none is known.
 const USUAL_PROMPT: usize = 256;
@@ -67,8 +67,11 @@ impl Generator {
     /// Makes the next program ready; `false` when all are.
     ///
     /// # Errors
-    /// Whatever the device reports.
+    /// Whatever the device reports; [`Error::Busy`] during a generation.
     pub async fn warm_next(&mut self, warming: &mut Warming) -> Result<bool> {
+        if self.generating() {
+            return Err(Error::Busy("a generation is running: warm up before it or behind it".into()));
+        }
         let Some((m, end)) = warming.left.pop_front() else { return Ok(false) };
         let adapter = warming.adapter.as_ref();
         let program = self.engine.program(m, end, adapter)?;
@@ -77,11 +80,12 @@ impl Generator {
         self.engine.write_spans(&program, m, |_| None);
         program.compile().await?;
         let step = GenerateOptions::default().step(0, adapter.is_some());
-        program.launch_fresh(&step);
         if end == End::Sample {
-            // And all of it once: drivers and wgpu put off more than compiling until a buffer or a bind group is first used, and the first
-            // token would wait for it. What it sees is nothing, and nobody reads what it samples.
+            // Drivers and wgpu put off more than compiling until a buffer or a bind group is first used, and the first token would wait for it.
+            // It sees nothing and writes no key; the token it samples leaves a bit among those seen, which a start with a penalty sets anew.
             program.submit(&step);
+        } else {
+            program.launch_fresh(&step);
         }
         self.engine.exec.done().await?;
         program.check()?;

@@ -3,9 +3,9 @@
 use super::{Extra, Forward, Linear, Norm};
 use crate::Result;
 use crate::graph::{Desc, Tape, Tensor, Val};
-use crate::ops::attention::Attention as FullOp;
+use crate::ops::attention::{Attention as FullOp, AttentionCached};
 use crate::ops::attention_append::AttentionAppend;
-use crate::ops::rope::RopeSplit;
+use crate::ops::rope::{RopeAppend, RopeSplit};
 
 /// q, k and v: one tensor where their types are equal.
 #[derive(Clone, Debug)]
@@ -28,7 +28,8 @@ pub struct RopeTable {
 /// Where the keys of a pass are.
 #[derive(Clone, Copy)]
 pub enum Keys<'a> {
-    /// In a cache (2, S, Hkv·D) f32 or f16: new ones go to `slots` (M), queries see `spans` (M, 4); `apart` as in [`AttentionAppend`].
+    /// In a cache (2, S, Hkv·D) f32 or f16: new ones go to `slots` (M), queries see `spans` (M, 4). `apart`: one token of
+    /// each of M answers, as in [`AttentionAppend`].
     Cached { cache: &'a Tensor, slots: Val, spans: Val, apart: bool },
     /// In the pass itself, `batch` sequences: queries see `spans` (B·T, 2).
     Sequence { batch: usize, spans: Val },
@@ -88,11 +89,18 @@ impl Attention {
         let scale = 1.0 / (dim as f32).sqrt();
         let o = match keys {
             Keys::Cached { cache, slots, spans, apart } => {
-                inputs.extend([slots, spans]);
-                let o = tape.temp(Desc::f32(&[rows, heads * dim]));
+                inputs.push(slots);
+                let fresh = tape.temp(Desc::f32(&[rows, heads * dim]));
                 let cache = tape.tensor(cache);
-                tape.push_into(AttentionAppend { rope: split, scale, apart }, &inputs, &[(o, false), (cache, true)])?;
-                o
+                let outputs = [(fresh, false), (cache, true)];
+                if apart {
+                    inputs.push(spans);
+                    tape.push_into(AttentionAppend { rope: split, scale }, &inputs, &outputs)?;
+                    fresh
+                } else {
+                    tape.push_into(RopeAppend { same: split }, &inputs, &outputs)?;
+                    tape.push1(AttentionCached { heads, kv_heads, dim, scale }, &[fresh, cache, spans])?
+                }
             }
             Keys::Sequence { batch, spans } => {
                 let qkv = tape.push(split, &inputs)?;

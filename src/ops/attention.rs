@@ -300,7 +300,8 @@ fn threads(gpu: &Gpu) -> usize {
     if gpu.caps().is_software { 8 } else { 32 }
 }
 
-/// Threads of a workgroup of `attention_query`, and keys that a thread looks at at a time.
+/// Threads of a workgroup of `attention_query`, and keys that a thread looks at at a time. A test holds its memory to these 24 KiB (to WebGPU's
+/// 16 KiB for the smaller one).
 fn query_group(gpu: &Gpu) -> (usize, usize) {
     if gpu.caps().max_threads >= 512 && gpu.caps().workgroup_memory >= 24 << 10 { (512, 4) } else { (128, 8) }
 }
@@ -534,7 +535,7 @@ impl AttentionCached {
         Ok(vec![Desc::f32(&[s.t, s.heads * s.dim])])
     }
 
-    /// Can rows that are apart be turned, kept and attended to by one kernel (see `AttentionAppend`)?
+    /// Can rows be turned, kept and attended to by one kernel (see `AttentionAppend`)?
     pub(super) fn appends(&self, gpu: &Gpu, q: &Desc, cache: &Desc) -> bool {
         let s = self.sizes(q.len(), cache);
         s.few() && s.by_query(gpu) && gpu.tuning().borrow().pick("attention_small", "", "append") == "append"

@@ -12,14 +12,15 @@ use crate::{Error, Result};
 /// [`RopeAppend`], then [`AttentionCached`]. Inputs: qkv (M, (H+2·Hkv)·D), or q, k and v; positions (M) u32; inv_freq (rotary/2) f32; slots
 /// (M) u32; spans (M, 4) u32. Outputs (by [`crate::graph::Tape::push_into`]): o (M, H·D), fresh; cache (2, S, Hkv·D) f32 or f16, changed in
 /// place. What each of them means is said there. Not differentiable.
+///
+/// For one token of each of M answers: no row may see what another row of the call writes, and a row that is written sees its own slot as the
+/// last of its span, or nothing. So nothing has to be ordered, and a real GPU does all of it in one kernel (few rows, qkv in one, heads
+/// of a multiple of four and at most 512 channels); elsewhere it is the two ops. For rows that see one another record those.
 #[derive(Clone, Copy, Debug)]
 pub struct AttentionAppend {
     pub rope: RopeSplit,
     /// Multiplies q·k; usually 1/√dim.
     pub scale: f32,
-    /// No row sees what another row of the call writes, and a row that is written sees its own slot last, or nothing: one token of each of M
-    /// answers. Then a GPU can do all of it in one kernel.
-    pub apart: bool,
 }
 
 impl AttentionAppend {
@@ -59,7 +60,7 @@ impl Op for AttentionAppend {
         let n = cx.inputs.len();
         let attend = self.attend();
         let cache = cx.outputs[1].clone();
-        if self.apart && n == 5 && attend.appends(cx.gpu(), &self.query(cx.inputs[3].desc.len()), &cache.desc) {
+        if n == 5 && attend.appends(cx.gpu(), &self.query(cx.inputs[3].desc.len()), &cache.desc) {
             let bufs: Vec<Buf> = [4, 0, 1, 2, 3].map(|i| cx.input(i)).into_iter().chain([cx.output(1), cx.output(0)]).collect();
             attend.append(cx, &self.rope, &bufs.iter().collect::<Vec<_>>());
             return Ok(());

@@ -239,9 +239,13 @@ fl_test!(
         for exec in [Exec::Gpu(gpu().await), cpu()] {
             let mut g = Generator::new(llama(&exec).await?)?;
             let options = GenerateOptions { max_new_tokens: 8, ignore_eos: true, ..GenerateOptions::default() };
-            let before = held(&exec);
+            let (before, dispatches) = (held(&exec), exec.counters().dispatches.get());
             g.warm(None, &options).await?;
             let warm = held(&exec);
+            // A whole token, and nothing else that counts; nothing at all on the processor.
+            let token = g.dispatches_per_token(1, &AdapterChoice::Base)? as u64;
+            let spent = exec.counters().dispatches.get() - dispatches;
+            assert_eq!(spent, if exec.gpu().is_some() { token } else { 0 });
             if exec.gpu().is_none() {
                 assert_eq!(warm, before);
             }
@@ -257,8 +261,13 @@ fl_test!(
             let read = g.cached_tokens();
             let mut warming = g.warming(Some(21), &options)?;
             g.warm_next(&mut warming).await?;
-            drop(warming);
             assert_eq!(g.cached_tokens(), read);
+            // Not while somebody is being answered.
+            if exec.gpu().is_some() {
+                g.start(&prompt(21), options.clone())?;
+                assert_eq!(g.warm_next(&mut warming).await.map_err(|e| e.code()), Err("busy"));
+                g.finish().await?;
+            }
             assert_eq!(g.run(&prompt(21), options, &mut |_| ()).await?.remove(0).token_ids, want.token_ids);
         }
         Ok(())

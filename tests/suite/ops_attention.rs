@@ -180,47 +180,50 @@ async fn cached(gpu: &Gpu, dtype: DType) {
     }
 }
 
-/// o and the cache behind an append, from the f64 reference and from every executor. Inputs: the op's, then the cache.
-async fn append(op: AttentionAppend, ins: &[In]) -> Result<()> {
-    let mut want: Option<[Vec<f64>; 2]> = None;
-    for exec in [Exec::Reference, Exec::Gpu(gpu().await), Exec::Gpu(other_form().await), cpu()] {
-        let (mut tape, mut tensors) = (Tape::new(), Vec::new());
-        for input in ins {
-            let t = Tensor::zeros(&exec, "in", input.desc.clone())?;
-            match &input.bytes {
-                Some(b) => t.write_rows(&exec, 0, b)?,
-                None => t.set_f64(&exec, &input.data),
-            }
-            tensors.push(t);
+/// o and the cache behind an append. Inputs: the op's, then the cache.
+async fn appended(exec: &Exec, op: AttentionAppend, ins: &[In]) -> Result<[Vec<f64>; 2]> {
+    let (mut tape, mut tensors) = (Tape::new(), Vec::new());
+    for input in ins {
+        let t = Tensor::zeros(exec, "in", input.desc.clone())?;
+        match &input.bytes {
+            Some(b) => t.write_rows(exec, 0, b)?,
+            None => t.set_f64(exec, &input.data),
         }
-        let vals: Vec<Val> = tensors.iter().map(|t| tape.tensor(t)).collect();
-        let n = vals.len() - 1;
-        let o = tape.temp(Desc::f32(&[ins[n - 1].desc.rows(), op.rope.heads * op.rope.dim]));
-        tape.push_into(op, &vals[..n], &[(o, false), (vals[n], true)])?;
-        let o = fledgling::graph::identity(&mut tape, o)?;
-        tape.output("o", o);
-        let step = StepParams::default();
-        let got = match exec {
-            Exec::Reference => {
-                let mut host = HostProgram::new(&tape);
-                host.run(&step)?;
-                host.get(o)?.to_vec()
-            }
-            _ => {
-                let program = Program::build(&exec, &tape, ProgramOptions::default())?;
-                // One kernel where a few rows are apart and that is asked for, or two: and the copy.
-                let asked = exec.gpu().is_some_and(|g| g.tuning().borrow().pick("attention_small", "", "append") == "append");
-                let one = op.apart && n == 5 && asked && ins[n - 1].desc.rows() < 16 && op.rope.dim.is_multiple_of(4);
-                assert_eq!(program.dispatches(), if one || exec.gpu().is_none() { 2 } else { 3 }, "{op:?} on {}", exec.info().name);
-                program.run_f32(&step, "o").await?.into_iter().map(f64::from).collect()
-            }
-        };
-        let cache: Vec<f64> = tensors[n].read_rows(&exec, 0, tensors[n].desc().rows()).await?.into_iter().map(f64::from).collect();
-        let Some(want) = &want else {
-            want = Some([got, cache]);
-            continue;
-        };
-        for (what, got, want) in [("o", &got, &want[0]), ("the cache", &cache, &want[1])] {
+        tensors.push(t);
+    }
+    let vals: Vec<Val> = tensors.iter().map(|t| tape.tensor(t)).collect();
+    let n = vals.len() - 1;
+    let o = tape.temp(Desc::f32(&[ins[n - 1].desc.rows(), op.rope.heads * op.rope.dim]));
+    tape.push_into(op, &vals[..n], &[(o, false), (vals[n], true)])?;
+    let o = fledgling::graph::identity(&mut tape, o)?;
+    tape.output("o", o);
+    let step = StepParams::default();
+    let o = match exec {
+        Exec::Reference => {
+            let mut host = HostProgram::new(&tape);
+            host.run(&step)?;
+            host.get(o)?.to_vec()
+        }
+        _ => {
+            let program = Program::build(exec, &tape, ProgramOptions::default())?;
+            // One kernel where rows are few and that is asked for, or two: and the copy.
+            let asked = exec.gpu().is_some_and(|g| g.tuning().borrow().pick("attention_small", "", "append") == "append");
+            let one = n == 5 && asked && ins[n - 1].desc.rows() < 16 && op.rope.dim.is_multiple_of(4);
+            assert_eq!(program.dispatches(), if one || exec.gpu().is_none() { 2 } else { 3 }, "{op:?} on {}", exec.info().name);
+            program.run_f32(&step, "o").await?.into_iter().map(f64::from).collect()
+        }
+    };
+    let cache = tensors[n].read_rows(exec, 0, tensors[n].desc().rows()).await?.into_iter().map(f64::from).collect();
+    Ok([o, cache])
+}
+
+/// From the f64 reference and from every executor.
+async fn append(op: AttentionAppend, ins: &[In]) -> Result<()> {
+    let n = ins.len() - 1;
+    let want = appended(&Exec::Reference, op, ins).await?;
+    for exec in [Exec::Gpu(gpu().await), Exec::Gpu(other_form().await), cpu()] {
+        let [o, cache] = appended(&exec, op, ins).await?;
+        for (what, got, want) in [("o", &o, &want[0]), ("the cache", &cache, &want[1])] {
             // A half may be rounded to the other side where the number that is rounded differs by a little.
             let tol = if ins[n].desc.dtype == DType::F16 { 1e-3 } else { 2e-5 };
             close(&format!("{what} of {op:?}, {} rows on {}", ins[n - 1].desc.rows(), exec.info().name), got, want, tol);
@@ -239,6 +242,7 @@ async fn appends(dtype: DType) -> Result<()> {
         (3, 1, 6, 4, 5, 9, 3, 2),
         (4, 2, 80, 20, 15, 9, 3, 2),
         (3, 3, 32, 0, 16, 12, 2, 0),
+        (3, 3, 32, 0, 3, 12, 2, 0),
         (2, 1, 512, 512, 2, 20, 3, 0),
         (2, 1, 128, 128, 1, 600, 1, 0),
     ] {
@@ -250,30 +254,24 @@ async fn appends(dtype: DType) -> Result<()> {
             spans[12..16].copy_from_slice(&all); // an answer that has ended
             slots[3] = u32::MAX;
         }
-        if rows > 4 {
-            slots[4] = u32::MAX; // sees the cache alone
-        }
         let count = (prefix + rows * own) as usize;
+        if rows > 4 {
+            slots[4] = count as u32; // just outside: sees the cache alone
+        }
         let rows = rows as usize;
-        for (apart, fused, interleaved) in [(true, true, false), (true, true, true), (true, false, false), (false, true, false)] {
+        for (fused, interleaved) in [(true, false), (true, true), (false, false)] {
             let rope = RopeSplit { heads, kv_heads, dim, rotary, interleaved, mscale: if interleaved { 1.25 } else { 1.0 } };
             let mut ins = if fused {
                 vec![frozen(&mut rng, &[rows, (heads + 2 * kv_heads) * dim], 1.0)]
             } else {
                 [heads, kv_heads, kv_heads].map(|n| frozen(&mut rng, &[rows, n * dim], 1.0)).to_vec()
             };
-            let (mut spans, mut slots) = (spans.clone(), slots.clone());
-            if !apart {
-                // One sequence: each row sees the keys of those before it.
-                slots = (0..rows as u32).map(|m| prefix + m).collect();
-                spans = slots.iter().flat_map(|s| [u32::MAX, 0, 0, s + 1]).collect();
-            }
             let positions: Vec<u32> = (0..rows as u32).map(|m| prefix + 7 * m).collect();
             let freq: Vec<f64> = (0..(rotary / 2).max(1)).map(|i| f64::from(0.9f32.powi(i as i32))).collect();
             ins.extend([ints(&[rows], &positions), values(&[freq.len()], &freq, false), ints(&[rows], &slots), ints(&[rows, 4], &spans)]);
             let shape = [2, count, kv_heads * dim];
             ins.push(if dtype == DType::F16 { halves(&mut rng, &shape, 1.0) } else { frozen(&mut rng, &shape, 1.0) });
-            append(AttentionAppend { rope, scale: 1.0 / (dim as f32).sqrt(), apart }, &ins).await?;
+            append(AttentionAppend { rope, scale: 1.0 / (dim as f32).sqrt() }, &ins).await?;
         }
     }
     Ok(())
@@ -311,7 +309,7 @@ fl_test!(
             let descs = [Desc::f32(qkv), Desc::u32(&[3]), Desc::f32(&[4]), Desc::u32(&[slots]), Desc::u32(spans)];
             let ins = descs.map(|d| t.temp(d));
             let (o, cache) = (t.temp(Desc::f32(&[3, 16])), t.temp(Desc::f32(cache)));
-            t.push_into(AttentionAppend { rope, scale: 1.0, apart: true }, &ins, &[(o, false), (cache, true)])
+            t.push_into(AttentionAppend { rope, scale: 1.0 }, &ins, &[(o, false), (cache, true)])
         };
         assert!(push(&[3, 32], 3, &[3, 4], &[2, 5, 8]).is_ok());
         for wrong in [
@@ -340,6 +338,31 @@ fl_test!(
                 for (row, o) in got.outputs[0].chunks(2 * dim).enumerate() {
                     let numbers = o.iter().filter(|v| v.is_finite()).count();
                     assert_eq!(numbers, if row < 2 { 2 * dim } else { 0 }, "row {row} of {rows} on {}: {o:?}", exec.info().name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Likewise what the row itself brings: a key, which all of its heads see, or one number of a value.
+    async fn an_overflow_that_is_appended_is_seen() -> Result<()> {
+        let (rows, dim) = (3, 8);
+        let rope = RopeSplit { heads: 2, kv_heads: 1, dim, rotary: 0, interleaved: false, mscale: 1.0 };
+        let op = AttentionAppend { rope, scale: 0.3 };
+        for (channel, wrong) in [(2 * dim, 2 * dim), (3 * dim, 2)] {
+            let mut rng = Rng(32);
+            let mut qkv = frozen(&mut rng, &[rows, 4 * dim], 1.0);
+            qkv.data[4 * dim + channel] = 1e5; // of the second row
+            let spans: Vec<u32> = (0..rows as u32).flat_map(|m| [4, 4 + m, 0, 5]).collect();
+            let slots: Vec<u32> = (0..rows as u32).map(|m| 4 + m).collect();
+            let [positions, slots] = [vec![4; rows], slots].map(|d| ints(&[rows], &d));
+            let cache = halves(&mut rng, &[2, 8, dim], 1.0);
+            let ins = [qkv, positions, values(&[1], &[0.0], false), slots, ints(&[rows, 4], &spans), cache];
+            for exec in [Exec::Gpu(gpu().await), Exec::Gpu(other_form().await), cpu()] {
+                let [o, _] = appended(&exec, op, &ins).await?;
+                for (row, o) in o.chunks(2 * dim).enumerate() {
+                    let lost = o.iter().filter(|v| !v.is_finite()).count();
+                    assert_eq!(lost, if row == 1 { wrong } else { 0 }, "row {row}, channel {channel} on {}: {o:?}", exec.info().name);
                 }
             }
         }

@@ -71,6 +71,19 @@ fn every_declared_variant_is_valid() {
     assert!(count > 0 && wrong.is_empty(), "{} invalid:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// What `ops::attention` takes for granted when it chooses the size of a workgroup.
+#[test]
+fn the_memory_of_an_attention_query_fits() {
+    let (name, text) = kernels().find(|(n, _)| *n == "attention_query").expect("a kernel");
+    for defines in variants(name, text) {
+        let module = naga::front::wgsl::parse_str(&expand(name, &defines).text).expect("valid");
+        let shared = module.global_variables.iter().filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup);
+        let bytes: u32 = shared.map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx()).next_multiple_of(16)).sum();
+        let room = if defines["WG"] == "512" { 24 << 10 } else { 16 << 10 };
+        assert!(bytes > 0 && bytes <= room, "{defines:?}: {bytes} bytes of {room}");
+    }
+}
+
 #[test]
 fn every_branch_has_a_variant() {
     let mut missing = Vec::new();
