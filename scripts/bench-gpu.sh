@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The figures that need a real GPU (native Vulkan, Metal or DX12), unattended and in under ten minutes: measured peaks, matmul 4096³,
-# the SmolLM2 table, decoding a 3B model in Q4_0, a LoRA step of 4 × 512, and the same step with PyTorch and PEFT where Python has them.
+# the SmolLM2 table, decoding a 3B model in Q4_0 (behind 128 and 4,096 tokens), a LoRA step of 4 × 512, and the same step with PyTorch and PEFT where Python has them.
 # A table for each part; the last line is one JSON object. A part that fails says so there and does not stop the others.
 #   scripts/bench-gpu.sh
 # FLEDGLING_BIN=FILE     a command line that was built elsewhere: then no Rust is needed here
@@ -29,10 +29,10 @@ fi
 
 model=${MODEL:-.cache/models/SmolLM2-135M-Instruct.Q4_1.gguf}
 if [ -n "$smoke" ]; then
-  small=(--random tiny); large=(--random tiny); matmul=128; batch=2; length=32; layers=1; steps=2
+  small=(--random tiny); large=(--random tiny); matmul=128; batch=2; length=32; layers=1; steps=2; far=200
 else
   if [ -e "$model" ]; then small=(--model "$model"); else small=(--random smollm2); fi
-  large=(--random llama-3b); matmul=4096; batch=4; length=512; layers=30; steps=10
+  large=(--random llama-3b); matmul=4096; batch=4; length=512; layers=30; steps=10; far=4096
 fi
 
 # part NAME SECONDS arguments…: one run of `fledgling bench`; its object ends up in $dir/NAME.json
@@ -63,6 +63,10 @@ part matmul 90 --only peaks,matmul --matmul "$matmul"
 part smollm2 150 "${small[@]}" --only peaks,prefill,decode,lora,gpt --html "$dir/smollm2.html"
 part lora 120 "${small[@]}" --only lora --lora-batch "$batch" --lora-length "$length" --html "$dir/lora.html"
 part llama3b 120 "${large[@]}" --only peaks,prefill,decode --html "$dir/llama3b.html"
+# What one kernel for a token's rotation, append and attention is worth, behind short prompts and behind long ones.
+part llama3b_apart 90 "${large[@]}" --only decode --kernels attention_small=query
+part llama3b_far 90 "${large[@]}" --only decode --prompt-length "$far"
+part llama3b_far_apart 90 "${large[@]}" --only decode --prompt-length "$far" --kernels attention_small=query
 
 head1 "torch"
 device=()
@@ -87,6 +91,9 @@ line "  of the measured multiply-adds" "$(value matmul matmul_fma_fraction)"
 line "  of the data sheet" "$(value matmul matmul_peak_fraction)"
 line "3B Q4_0, decode" "$(value llama3b decode_tokens_per_second)" "tok/s"
 line "  of the measured copy" "$(value llama3b decode_bandwidth_fraction)"
+line "  with rotation and attention apart" "$(value llama3b_apart decode_tokens_per_second)" "tok/s"
+line "  behind $far tokens" "$(value llama3b_far decode_tokens_per_second)" "tok/s"
+line "  behind $far tokens, apart" "$(value llama3b_far_apart decode_tokens_per_second)" "tok/s"
 line "LoRA step, $batch × $length" "$ours" "ms"
 line "  the same with PyTorch + PEFT, f32" "$theirs" "ms"
 line "  ours / theirs" "$ratio"
@@ -95,6 +102,6 @@ say "$(( $(date +%s) - begin )) s in all"
 [ -n "$ours" ] && [ -n "$(value matmul matmul_gflops)" ] || failed=1
 
 printf '{"smoke":%s,"seconds":%s,"lora_ours_over_torch":%s' "$([ -n "$smoke" ] && echo true || echo false)" "$(( $(date +%s) - begin ))" "$ratio"
-for name in matmul smollm2 lora llama3b torch; do printf ',"%s":%s' "$name" "$(tail -n 1 "$dir/$name.json")"; done
+for name in matmul smollm2 lora llama3b llama3b_apart llama3b_far llama3b_far_apart torch; do printf ',"%s":%s' "$name" "$(tail -n 1 "$dir/$name.json")"; done
 printf '}\n'
 [ -z "${failed:-}" ]
