@@ -67,6 +67,16 @@ pub fn halves(rng: &mut Rng, shape: &[usize], scale: f64) -> In {
     packed(DType::F16, shape, fledgling::tensor::quantize(DType::F16, &values))
 }
 
+/// An input where `exec` has its tensors.
+pub fn tensor(exec: &Exec, name: &str, input: &In) -> Result<Tensor> {
+    let t = Tensor::zeros(exec, name, input.desc.clone())?;
+    match &input.bytes {
+        Some(b) => t.write_rows(exec, 0, b)?,
+        None => t.set_f64(exec, &input.data),
+    }
+    Ok(t)
+}
+
 /// Outputs and gradients (per input that needs one) of a run.
 pub struct Run {
     pub outputs: Vec<Vec<f64>>,
@@ -84,11 +94,7 @@ pub async fn run(exec: &Exec, ins: &[In], seeds: Option<&[Vec<f64>]>, wrap: bool
     let mut tensors = Vec::new();
     let mut vals = Vec::new();
     for (i, input) in ins.iter().enumerate() {
-        let t = Tensor::zeros(exec, &format!("in{i}"), input.desc.clone())?;
-        match &input.bytes {
-            Some(b) => t.write_rows(exec, 0, b)?,
-            None => t.set_f64(exec, &input.data),
-        }
+        let t = tensor(exec, &format!("in{i}"), input)?;
         if input.grad && seeds.is_some() {
             t.set_grad(Some(Tensor::zeros(exec, &format!("din{i}"), input.desc.clone())?));
         }

@@ -2,10 +2,10 @@
 
 use crate::fixture;
 use crate::harness::{cpu, gpu, other_form};
-use crate::opcase::{In, Rng, check, close, frozen, halves, ints, rand, run, values};
+use crate::opcase::{In, Rng, check, close, frozen, halves, ints, rand, run, tensor, values};
 use fledgling::Result;
 use fledgling::gpu::Gpu;
-use fledgling::graph::{Desc, Exec, HostProgram, Program, ProgramOptions, StepParams, Tape, Tensor, Val};
+use fledgling::graph::{Desc, Exec, HostProgram, Program, ProgramOptions, StepParams, Tape, Val};
 use fledgling::ops::attention::{Attention, AttentionCached};
 use fledgling::ops::attention_append::AttentionAppend;
 use fledgling::ops::rope::RopeSplit;
@@ -182,15 +182,8 @@ async fn cached(gpu: &Gpu, dtype: DType) {
 
 /// o and the cache behind an append. Inputs: the op's, then the cache.
 async fn appended(exec: &Exec, op: AttentionAppend, ins: &[In]) -> Result<[Vec<f64>; 2]> {
-    let (mut tape, mut tensors) = (Tape::new(), Vec::new());
-    for input in ins {
-        let t = Tensor::zeros(exec, "in", input.desc.clone())?;
-        match &input.bytes {
-            Some(b) => t.write_rows(exec, 0, b)?,
-            None => t.set_f64(exec, &input.data),
-        }
-        tensors.push(t);
-    }
+    let mut tape = Tape::new();
+    let tensors = ins.iter().map(|i| tensor(exec, "in", i)).collect::<Result<Vec<_>>>()?;
     let vals: Vec<Val> = tensors.iter().map(|t| tape.tensor(t)).collect();
     let n = vals.len() - 1;
     let o = tape.temp(Desc::f32(&[ins[n - 1].desc.rows(), op.rope.heads * op.rope.dim]));

@@ -2,9 +2,9 @@
 
 use crate::fixture;
 use crate::harness::{cpu, gpu, other_form};
-use crate::opcase::{In, Rng, check, frozen, halves, ints, rand, values};
+use crate::opcase::{In, Rng, check, frozen, halves, ints, rand, tensor, values};
 use fledgling::Result;
-use fledgling::graph::{Desc, Exec, HostProgram, Program, ProgramOptions, StepParams, Tape, Tensor};
+use fledgling::graph::{Desc, Exec, HostProgram, Program, ProgramOptions, StepParams, Tape};
 use fledgling::ops::rope::{RopeAppend, RopeSplit};
 use fledgling::tensor::{DType, dequantize, quantize};
 
@@ -22,19 +22,12 @@ async fn appended(same: RopeSplit, ins: &[In]) -> Result<Vec<Vec<f32>>> {
     let execs = [Exec::Reference, Exec::Gpu(gpu().await), Exec::Gpu(other_form().await), cpu()];
     let mut out = Vec::new();
     for exec in &execs {
-        let (mut tape, mut vals, mut cache) = (Tape::new(), Vec::new(), None);
-        for input in ins {
-            let t = Tensor::zeros(exec, "in", input.desc.clone())?;
-            match &input.bytes {
-                Some(b) => t.write_rows(exec, 0, b)?,
-                None => t.set_f64(exec, &input.data),
-            }
-            vals.push(tape.tensor(&t));
-            cache = Some(t);
-        }
-        let (slots, cache) = (&ins[ins.len() - 2].desc, cache.expect("the last input"));
-        let q = tape.temp(Desc::f32(&[slots.len(), same.heads * same.dim]));
+        let mut tape = Tape::new();
+        let tensors = ins.iter().map(|i| tensor(exec, "in", i)).collect::<Result<Vec<_>>>()?;
+        let vals: Vec<_> = tensors.iter().map(|t| tape.tensor(t)).collect();
         let n = vals.len() - 1;
+        let (slots, cache) = (&ins[n - 1].desc, &tensors[n]);
+        let q = tape.temp(Desc::f32(&[slots.len(), same.heads * same.dim]));
         tape.push_into(RopeAppend { same }, &vals[..n], &[(q, false), (vals[n], true)])?;
         let step = StepParams::default();
         match exec {
