@@ -1,5 +1,6 @@
 //! Getting ready before the first request: the programs of usual shapes are recorded, and every kernel they name is compiled and launched
-//! once, because some drivers finish compiling at the first launch only. Of a program that decodes, all of it.
+//! once, because some drivers finish compiling at the first launch only. Of a program that decodes, all of it: on the processor of a browser,
+//! too, which compiles well only what has run.
 
 use std::collections::VecDeque;
 
@@ -20,7 +21,7 @@ pub struct Warming {
 
 impl Generator {
     /// What a generation with `options` needs, for a prompt of `prompt` tokens or, where that is not known, for chunks of all sizes. It makes
-    /// the cache. Nothing on the processor, where nothing is compiled.
+    /// the cache. On the processor, where we compile nothing, it is a token in a browser and nothing elsewhere.
     ///
     /// # Errors
     /// As [`Generator::start`].
@@ -29,7 +30,8 @@ impl Generator {
         options.validate()?;
         let (n, context) = (options.n, self.engine.context());
         let engine = &mut self.engine;
-        if engine.exec.gpu().is_none() {
+        let processor = engine.exec.gpu().is_none();
+        if processor && !cfg!(target_arch = "wasm32") {
             return Ok(Warming { left: VecDeque::new(), adapter: None });
         }
         let adapter = engine.adapter(&options.adapter)?;
@@ -41,6 +43,7 @@ impl Generator {
         engine.reserve((tokens + n * limit).min(engine.most_slots()), keep)?;
         let mut shapes = Vec::new();
         match prompt {
+            _ if processor => {}
             Some(mut left) => {
                 while left > 0 {
                     let m = engine.chunk(left);
