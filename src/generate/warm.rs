@@ -30,8 +30,8 @@ impl Generator {
         options.validate()?;
         let (n, context) = (options.n, self.engine.context());
         let engine = &mut self.engine;
-        let processor = engine.exec.gpu().is_none();
-        if processor && !cfg!(target_arch = "wasm32") {
+        let cpu = engine.exec.gpu().is_none();
+        if cpu && !cfg!(target_arch = "wasm32") {
             return Ok(Warming { left: VecDeque::new(), adapter: None });
         }
         let adapter = engine.adapter(&options.adapter)?;
@@ -43,7 +43,7 @@ impl Generator {
         engine.reserve((tokens + n * limit).min(engine.most_slots()), keep)?;
         let mut shapes = Vec::new();
         match prompt {
-            _ if processor => {}
+            _ if cpu => {}
             Some(mut left) => {
                 while left > 0 {
                     let m = engine.chunk(left);
