@@ -13,6 +13,10 @@ use crate::{Error, Result};
 /// Tokens of a prompt that a cache is made for where none is known.
 const USUAL_PROMPT: usize = 256;
 
+/// Tokens that a browser's processor decodes ahead: behind a single one V8 is still compiling on the threads that the first answer needs, and
+/// its first token takes up to twice as long as the fifth.
+const BROWSER_TOKENS: usize = 4;
+
 /// What is still to be made ready; dropping it leaves the rest to the first request.
 pub struct Warming {
     left: VecDeque<(usize, End)>,
@@ -21,7 +25,7 @@ pub struct Warming {
 
 impl Generator {
     /// What a generation with `options` needs, for a prompt of `prompt` tokens or, where that is not known, for chunks of all sizes. It makes
-    /// the cache. On the processor, where we compile nothing, it is a token in a browser and nothing elsewhere.
+    /// the cache. On the processor, where we compile nothing, it is a few tokens in a browser and nothing elsewhere.
     ///
     /// # Errors
     /// As [`Generator::start`].
@@ -64,6 +68,9 @@ impl Generator {
         // The largest first: the slots of the others are parts of its.
         shapes.sort_by_key(|s| std::cmp::Reverse((s.0, matches!(s.1, End::SampleLast(_)))));
         shapes.dedup();
+        if cpu {
+            shapes.resize(BROWSER_TOKENS, (n, End::Sample));
+        }
         Ok(Warming { left: shapes.into(), adapter })
     }
 
