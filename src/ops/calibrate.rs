@@ -33,31 +33,80 @@ pub async fn calibrate(gpu: &Gpu) -> Result<()> {
             gpu.tuning().borrow_mut().choose(class, only);
             continue;
         }
-        let mut best: Option<(f64, &str)> = None;
+        // All take turns: whatever else the machine does for a moment meets each of them.
+        let (mut trials, mut why) = (Vec::new(), None);
         for variant in variants {
             gpu.tuning().borrow_mut().choose(class, variant);
-            let took = seconds_of(&exec, class).await;
-            log::debug!("{class} {variant}: {took:?}");
-            if let Ok(t) = took
-                && best.is_none_or(|b| t < b.0)
-            {
-                best = Some((t, variant));
+            match Trial::of(&exec, class).await {
+                Ok(trial) => trials.push((variant, trial)),
+                Err(e) => {
+                    log::debug!("{class} {variant}: {e}");
+                    why = Some(e);
+                }
             }
         }
-        match best {
-            Some((_, variant)) => gpu.tuning().borrow_mut().choose(class, variant),
-            None => seconds_of(&exec, class).await.map(|_| ())?, // reports why the last one failed
+        take_turns(&mut trials).await?;
+        log::debug!("{class}: {:?}", trials.iter().map(|(v, t)| (v, t.best)).collect::<Vec<_>>());
+        match (trials.into_iter().min_by(|a, b| a.1.best.total_cmp(&b.1.best)), why) {
+            (Some((variant, _)), _) => gpu.tuning().borrow_mut().choose(class, variant),
+            (None, Some(e)) => return Err(e),
+            (None, None) => {}
         }
     }
     Ok(())
 }
 
-/// Seconds of a typical piece of work of `class` with the variant chosen at the moment: the best of two to eight runs, of which more than two only
-/// within a tenth of a second, behind a first one that compiles. The machine may have other work.
+/// Seconds of a typical piece of work of `class` with the variant chosen at the moment: the best of some runs, behind a first one that compiles.
 ///
 /// # Errors
 /// Whatever the device reports.
 pub async fn seconds_of(exec: &Exec, class: &str) -> Result<f64> {
+    let mut trials = [("", Trial::of(exec, class).await?)];
+    take_turns(&mut trials).await?;
+    Ok(trials[0].1.best)
+}
+
+/// Three to eight runs of each in turn, of which more than three only within a tenth of a second for each.
+async fn take_turns(trials: &mut [(&str, Trial)]) -> Result<()> {
+    let begin = seconds();
+    for run in 1..=8 {
+        for (_, trial) in &mut *trials {
+            trial.best = trial.run().await?.min(trial.best);
+        }
+        if run >= 3 && seconds() - begin > 0.1 * trials.len() as f64 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A typical piece of work of one class in one variant.
+struct Trial {
+    exec: Exec,
+    program: Program,
+    /// Seconds of its fastest run.
+    best: f64,
+}
+
+impl Trial {
+    /// With the variant chosen at the moment; it has run once.
+    async fn of(exec: &Exec, class: &str) -> Result<Self> {
+        let trial = Trial { exec: exec.clone(), program: work(exec, class).await?, best: f64::INFINITY };
+        trial.run().await?;
+        Ok(trial)
+    }
+
+    /// Seconds of one run.
+    async fn run(&self) -> Result<f64> {
+        let start = seconds();
+        self.program.submit(&StepParams::default());
+        self.exec.done().await?;
+        Ok(seconds() - start)
+    }
+}
+
+/// What is measured for `class`, compiled.
+async fn work(exec: &Exec, class: &str) -> Result<Program> {
     let mut tape = Tape::new();
     let m = match class {
         "linear.m1" => 1,
@@ -91,19 +140,5 @@ pub async fn seconds_of(exec: &Exec, class: &str) -> Result<f64> {
     }
     let program = Program::build(exec, &tape, ProgramOptions::default())?;
     program.compile().await?;
-    let (mut best, mut all) = (f64::INFINITY, 0.0);
-    for run in 0..9 {
-        let start = seconds();
-        program.submit(&StepParams::default());
-        exec.done().await?;
-        let took = seconds() - start;
-        if run > 0 {
-            best = best.min(took);
-            all += took;
-        }
-        if run >= 2 && all > 0.1 {
-            break;
-        }
-    }
-    Ok(best)
+    Ok(program)
 }
