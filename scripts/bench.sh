@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Speed, dispatch counts, memory and sizes: natively, then in headless Chromium (SwiftShader), each on the adapter and on the processor.
-# A table for each; the last line is one JSON object {"native": {"gpu": …, "cpu": …}, "browser": {"gpu": …, "cpu": …}}.
+# A table for each, natively with what every kernel takes, and as a picture in target/bench/native-*.html; the last line is one JSON object {"native": {"gpu": …, "cpu": …}, "browser": {"gpu": …, "cpu": …}}.
 #   scripts/bench.sh [native|browser] [gpu|cpu]
 . "$(dirname "$0")/env.sh"
 
@@ -34,7 +34,7 @@ for place in $places; do
     out=target/bench/$place-$device.out
     if [ "$place" = native ]; then
       head1 "Native, $device"
-      target/release/fledgling bench --model "$model" --device "$device" | tee "$out"
+      target/release/fledgling bench --model "$model" --device "$device" --profile --html "target/bench/native-$device.html" | tee "$out"
     else
       head1 "Chromium, $device"
       (cd www && FLEDGLING_DEVICE=$device FLEDGLING_MODEL=$model npm run --silent bench) | tee "$out"

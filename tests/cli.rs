@@ -508,6 +508,22 @@ fn bench_measures_what_is_asked_for() {
     assert!(table.contains("prefill_tokens_per_second") && table.contains("1.000") && !table.contains("worse"), "{table}");
     fs::write(folder.join("b.json"), "[1]").unwrap();
     fails_with(&on_cpu(&["bench", "--compare", &out, &folder.join("b.json").display().to_string()]), 3, "bad-file", "b.json");
+    // Several runs in one file, as `make bench` writes them: each against its own.
+    let many = |name: &str, runs: Value| {
+        let file = folder.join(name).display().to_string();
+        std::fs::write(&file, runs.to_string()).unwrap();
+        file
+    };
+    let run =
+        |adapter: &str, length: u32| json!({"adapter": adapter, "prompt_length": length, "decode_tokens_per_second": f64::from(length)});
+    let a = many("many-a.json", json!({"native": {"gpu": run("one", 64), "cpu": run("two", 64)}, "browser": {"cpu": run("four", 8)}}));
+    let b = many("many-b.json", json!({"native": {"gpu": run("one", 128), "cpu": run("three", 64)}}));
+    let table = ok(&["bench", "--compare", &a, &b]);
+    for part in ["== native.gpu", "== native.cpu", "browser.cpu: only in A", "A: two", "B: three"] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    assert_eq!((table.matches("two adapters").count(), table.matches("not the same work").count()), (1, 1), "{table}");
+    fails_with(&on_cpu(&["bench", "--compare", &a, &out]), 3, "bad-file", "has no run");
     fs::remove_dir_all(folder).unwrap();
 }
 

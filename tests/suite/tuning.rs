@@ -9,7 +9,7 @@ use fledgling::tensor::dequantize;
 use fledgling::tune::{AnyTrainer, Checkpoint, Example, GptBench, IGNORE, Sft, StepMetrics, Target, Trainer, TrainingArguments};
 use serde_json::{Value, json};
 
-use crate::harness::gpu;
+use crate::harness::{cpu, gpu};
 
 macro_rules! model_files {
     ($name:literal) => {
@@ -436,6 +436,25 @@ fl_test!(
         let before = (gpu.counters().allocations.get(), gpu.counters().pipelines.get());
         t.step().await?;
         assert_eq!((gpu.counters().allocations.get(), gpu.counters().pipelines.get()), before);
+        Ok(())
+    }
+    /// 26 dispatches per layer and at most twenty more, with LoRA on every linear and nothing computed twice, on both executors. (The distance to
+    /// the base, where it is reported, is one more forward pass per row, once.)
+    async fn a_lora_step_takes_few_dispatches() -> Result<()> {
+        for exec in [Exec::Gpu(gpu().await), cpu()] {
+            let model = llama_on(&exec).await?;
+            let args = json!({
+                "gradient_checkpointing": false, "report_kl": false, "max_steps": 3, "peft_config": {"r": 4}, "per_device_train_batch_size": 1,
+            });
+            let rows = vec![json!({"input_ids": (3..30).collect::<Vec<u32>>()}); 3];
+            let mut t = AnyTrainer::new(&model, "sft", &args, &rows, None).await?;
+            t.step().await?;
+            let before = exec.counters().dispatches.get();
+            t.step().await?;
+            let (spent, layers) = (exec.counters().dispatches.get() - before, model.model.config().num_hidden_layers as u64);
+            report!("LoRA step on {}: {spent} dispatches, {layers} layers", exec.info().name);
+            assert!(spent <= 26 * layers + 20, "{spent} dispatches on {}", exec.info().name);
+        }
         Ok(())
     }
     async fn an_untrained_adapter_changes_nothing() -> Result<()> {

@@ -45,19 +45,57 @@ fn numbers(prefix: &str, value: &Value, out: &mut Vec<(String, f64)>) {
     }
 }
 
-/// Prints the table.
+/// The runs inside an object, each under its path: itself, or what `make bench` and `make bench-gpu` put together. A run names its adapter.
+fn runs<'a>(path: &str, value: &'a Value, out: &mut Vec<(String, &'a Value)>) {
+    if value["adapter"].is_string() {
+        out.push((path.to_string(), value));
+        return;
+    }
+    for (key, v) in value.as_object().into_iter().flatten() {
+        runs(&if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, v, out);
+    }
+}
+
+/// Prints a table for each run that both files have.
 pub fn run(a: &Path, b: &Path) -> Result<()> {
     let (left, right) = (read(a)?, read(b)?);
-    for (name, v) in [("A", &left), ("B", &right)] {
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    runs("", &left, &mut before);
+    runs("", &right, &mut after);
+    let lacks = |list: &[(String, &Value)], path: &str| list.iter().all(|r| r.0 != path);
+    if before.iter().all(|(path, _)| lacks(&after, path)) {
+        return Err(Error::file(b.display().to_string(), format!("has no run that is in {}, too", a.display())));
+    }
+    for (path, x) in &before {
+        let Some((_, y)) = after.iter().find(|r| r.0 == *path) else {
+            say!("\n{path}: only in A");
+            continue;
+        };
+        if !path.is_empty() {
+            say!("\n== {path}");
+        }
+        table(x, y);
+    }
+    for (path, _) in after.iter().filter(|r| lacks(&before, &r.0)) {
+        say!("\n{path}: only in B");
+    }
+    Ok(())
+}
+
+fn table(left: &Value, right: &Value) {
+    for (name, v) in [("A", left), ("B", right)] {
         let field = |key: &str| v[key].as_str().unwrap_or("?").to_string();
         say!("{name}: {}, {}, load average {}", field("adapter"), v["model"].as_str().unwrap_or("no model"), v["load_average"]);
     }
     if left["adapter"] != right["adapter"] {
         say!("   ! two adapters: the ratios compare machines, not versions");
     }
+    if left["model"] != right["model"] || left["quantization"] != right["quantization"] {
+        say!("   ! two models: the ratios compare those, not versions");
+    }
     let (mut old, mut new) = (Vec::new(), Vec::new());
-    numbers("", &left, &mut old);
-    numbers("", &right, &mut new);
+    numbers("", left, &mut old);
+    numbers("", right, &mut new);
     say!("\n{:<44}{:>14}{:>14}{:>9}", "", "A", "B", "B / A");
     for (key, x) in &old {
         let Some((_, y)) = new.iter().find(|n| n.0 == *key) else { continue };
@@ -74,7 +112,6 @@ pub fn run(a: &Path, b: &Path) -> Result<()> {
         let ratio = if ratio.is_finite() { format!("{ratio:.3}") } else { "–".into() };
         say!("{key:<44}{:>14}{:>14}{ratio:>9}  {verdict}", short(*x), short(*y));
     }
-    Ok(())
 }
 
 /// Four digits that mean something.
