@@ -38,7 +38,7 @@ test: ## every suite: native, browser, package, page
 bench: ## speed and sizes, natively and in headless Chromium: a table, then one line of JSON
 	@scripts/bench.sh
 
-parity: ## the real model against its oracle with every kernel variant, forced one by one (half an hour and more)
+parity: ## the real model against its oracle with kernel variants forced one by one (half an hour and more)
 	@scripts/parity.sh
 
 bench-gpu: ## on a machine with a real GPU: peaks, matmul, SmolLM2, a 3B model, LoRA against PyTorch; one line of JSON

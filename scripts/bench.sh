@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Speed, dispatch counts, memory and sizes: natively, then in headless Chromium (SwiftShader), each on the adapter and on the processor.
-# A table for each, natively with what every kernel takes, and as a picture in target/bench/native-*.html; the last line is one JSON object {"native": {"gpu": …, "cpu": …}, "browser": {"gpu": …, "cpu": …}}.
+# A table for each, natively with what every kernel takes, and as a picture in target/bench/native-*.html; the last line is one JSON object
+# {"native": {"gpu": …, "cpu": …}, "browser": {"gpu": …, "cpu": …}}.
 #   scripts/bench.sh [native|browser] [gpu|cpu]
 . "$(dirname "$0")/env.sh"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The real model against its oracle with every kernel variant, forced one by one, and on the processor with lesser instruction sets:
+# The real model against its oracle with the kernel variants below, forced one by one, and on the processor with lesser instruction sets:
 # log-likelihoods, logits, greedy tokens and chat answer; where the backward pass has the variant too, ten LoRA steps and their first gradients.
 # Half an hour and more on a software adapter, for which most of these forms are not meant; `make test` has the chosen ones. `simd=avx2` says
 # nothing on a machine that has no AVX2.

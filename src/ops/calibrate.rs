@@ -47,10 +47,10 @@ pub async fn calibrate(gpu: &Gpu) -> Result<()> {
         }
         take_turns(&mut trials).await?;
         log::debug!("{class}: {:?}", trials.iter().map(|(v, t)| (v, t.best)).collect::<Vec<_>>());
-        match (trials.into_iter().min_by(|a, b| a.1.best.total_cmp(&b.1.best)), why) {
-            (Some((variant, _)), _) => gpu.tuning().borrow_mut().choose(class, variant),
-            (None, Some(e)) => return Err(e),
-            (None, None) => {}
+        if let Some((variant, _)) = trials.into_iter().min_by(|a, b| a.1.best.total_cmp(&b.1.best)) {
+            gpu.tuning().borrow_mut().choose(class, variant);
+        } else if let Some(e) = why {
+            return Err(e);
         }
     }
     Ok(())

@@ -82,6 +82,7 @@ pub fn run(a: &Path, b: &Path) -> Result<()> {
     Ok(())
 }
 
+/// One run beside another: whose they are, then every figure that both have.
 fn table(left: &Value, right: &Value) {
     for (name, v) in [("A", left), ("B", right)] {
         let field = |key: &str| v[key].as_str().unwrap_or("?").to_string();
