@@ -2,7 +2,7 @@
 // See common/linear_io.wgsl for the layout and what is added. Overwrites y.
 // Grid: (⌈n/TN⌉ / 32, ⌈m/TM⌉): one thread per tile, 32 along n per workgroup. GLU: n counts gate rows, the up row of n is n + p.n.
 // Variants: {SCALAR,WT=F32|WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,RESIDUAL|EXTRA,BIAS,LORA,RESIDUAL} {TM=1,TN=4|TM=8,TN=8}
-// Variants: {SCALAR,WT=F32|WT=F32|WT=Q4} NORM {|EXTRA,BIAS,LORA} {TM=1,TN=4|TM=4,TN=8|GLU,ACT=SILU,TM=2,TN=2}
+// Variants: {SCALAR,WT=F32|WT=F32|WT=Q4} NORM {|EXTRA,LORA|EXTRA,BIAS,LORA} {TM=1,TN=1|TM=4,TN=8|GLU,ACT=SILU,TM=2,TN=2}
 // Variants: {SCALAR,WT=F32|WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,BIAS,LORA} GLU,TM=2,TN=2 {ACT=RELU|ACT=SILU|ACT=GELU|ACT=GELU_TANH}
 // Variants: {WT=F32|WT=Q4} {|EXTRA,BIAS|EXTRA,LORA} GLU,KEEP {ACT=SILU|ACT=GELU} {TM=1,TN=2|TM=8,TN=4}
 #include "common/linear_io.wgsl"

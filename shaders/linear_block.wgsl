@@ -4,7 +4,7 @@
 // See common/linear_io.wgsl for the layout and what is added. Overwrites y. GLU: PARTS = 2, TN gate rows and their up rows, else 1.
 // Grid: (⌈n/TN⌉ / 8, ⌈m/TM⌉): one thread per tile, 8 along n per workgroup.
 // Variants: BLOCKS {WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,RESIDUAL|EXTRA,BIAS,LORA,RESIDUAL} PARTS=1 {TM=1,TN=16|TM=4,TN=8}
-// Variants: BLOCKS {WT=Q4|WT=Q8} NORM {|EXTRA,BIAS,LORA} {PARTS=1,TM=1,TN=16|PARTS=1,TM=4,TN=8|PARTS=2,GLU,ACT=SILU,TM=1,TN=8}
+// Variants: BLOCKS {WT=Q4|WT=Q8} NORM {|EXTRA,LORA|EXTRA,BIAS,LORA} {PARTS=1,TM=1,TN=16|PARTS=1,TM=4,TN=8|PARTS=2,GLU,ACT=SILU,TM=1,TN=8}
 // Variants: BLOCKS {WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,BIAS,LORA} GLU,TM=2,TN=4,PARTS=2 {ACT=RELU|ACT=SILU|ACT=GELU|ACT=GELU_TANH}
 #include "common/linear_io.wgsl"
 #if WT == Q4

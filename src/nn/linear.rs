@@ -35,7 +35,7 @@ pub struct Extra<'a> {
     pub residual: Option<Val>,
     /// The rows are gate rows then up rows: act(gate)·up. In a training gate and up are kept.
     pub glu: Option<Act>,
-    /// What x passes first. A dispatch of its own where many rows, a backward pass or a LoRA product read its result too.
+    /// What x passes first. A dispatch of its own where there are many rows, or a backward pass reads its result too.
     pub norm: Option<&'a Norm>,
 }
 
@@ -50,7 +50,7 @@ impl Linear {
     pub fn forward(&self, tape: &mut Tape, cx: &Forward<'_>, x: Val, extra: Extra<'_>) -> Result<Val> {
         let lora = cx.lora.and_then(|set| Some((set, set.linear(self.index)?)));
         let (mut x, mut norm) = (x, extra.norm);
-        if let Some(n) = norm.filter(|n| n.bias.is_some() || cx.train || lora.is_some() || tape.desc(x).rows() > FEW) {
+        if let Some(n) = norm.filter(|n| n.bias.is_some() || cx.train || tape.desc(x).rows() > FEW) {
             x = n.forward(tape, cx, x)?;
             norm = None;
         }

@@ -6,7 +6,8 @@ use super::activation::{GatedBwd, Part};
 use super::linear_bwd::{ColSum, LinearDw, LinearDx, LinearDxDa, LoraGrads};
 use super::norm::{host_rms, rms};
 use super::{Act, linear_cpu as cpu, matmul};
-use crate::cpu::kernels::gemm;
+use crate::cpu::kernels::{gemm, norm};
+use crate::cpu::scratch;
 use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op, Val};
 use crate::tensor::DType;
 use crate::{Error, Result};
@@ -39,7 +40,7 @@ pub enum Low {
 
 /// `y = x·Wᵀ (+ bias) (+ LoRA) (+ residual)`; with `glu`, `y = act(gate)·up` where W holds the gate rows and then the up rows.
 ///
-/// With `norm`, x is normed first, as by [`super::norm::RmsNorm`] (inference only; not joined with a residual or with [`Low::Made`]). Where the
+/// With `norm`, x is normed first, as by [`super::norm::RmsNorm`], for W and for A (inference only; not joined with a residual). Where the
 /// kernel for M rows cannot do that itself, it is a dispatch of its own.
 ///
 /// Inputs in this order: x (M, K), W (N, K) of any type, then if present bias (N), h (M, R) or A (R, K), B (flat), residual (M, N), the norm's
@@ -148,11 +149,11 @@ impl Op for Linear {
             return Err(Error::shape("linear", format!("residual {:?} for an output of {}×{n}", r.shape, x.rows())));
         }
         if let Some((i, _)) = self.norm_at()
-            && (self.residual || self.made() || inputs[i].len() != x.cols() || inputs[i].dtype != DType::F32)
+            && (self.residual || inputs[i].len() != x.cols() || inputs[i].dtype != DType::F32)
         {
             return Err(Error::shape(
                 "linear",
-                format!("a norm's weight {:?} for rows of {}, no residual and no A expected", inputs[i].shape, x.cols()),
+                format!("a norm's weight {:?} for rows of {} and no residual expected", inputs[i].shape, x.cols()),
             ));
         }
         if self.glu.is_some() && (self.residual || !n.is_multiple_of(2)) {
@@ -186,32 +187,32 @@ impl Op for Linear {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let (mut x, w, y) = (cx.input(0), cx.inputs[1].clone(), cx.output(0));
         let (m, k) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols());
-        let mut extras = matmul::Extras { glu: self.glu, segs: &self.segs, ..Default::default() };
-        let bias = self.bias_at().map(|i| cx.input(i));
-        extras.bias = bias.as_ref();
+        let gain = self.norm_at().map(|(i, eps)| (cx.input(i), eps));
+        let mut norm = gain.as_ref().map(|(gain, eps)| (gain, *eps));
+        if let Some((gain, eps)) = norm.filter(|_| !matmul::takes_norm(cx.gpu(), m)) {
+            let (normed, r) = (cx.temp(0), cx.temp(1));
+            rms(cx, (m, k), eps, [&x, gain, &normed, &r]);
+            (x, norm) = (normed, None);
+        }
         let h = match self.lora_at() {
             Some(i) if self.made() => {
                 let (a, h) = (cx.inputs[i].clone(), cx.output(1));
-                matmul::forward(cx, m, &x, &a, &h, &matmul::Extras::default())?;
+                matmul::forward(cx, m, &x, &a, &h, &matmul::Extras { norm, ..Default::default() })?;
                 Some((h, cx.input(i + 1), a.desc.rows()))
             }
             at => at.map(|i| (cx.input(i), cx.input(i + 1), cx.inputs[i].desc.cols())),
         };
-        extras.lora = h.as_ref().map(|(h, b, ldh)| (h, b, *ldh));
+        let [bias, residual] = [self.bias_at(), self.residual_at()].map(|at| at.map(|i| cx.input(i)));
         let kept = self.kept_at().map(|i| cx.output(i));
-        extras.kept = kept.as_ref();
-        let residual = self.residual_at().map(|i| cx.input(i));
-        extras.residual = residual.as_ref();
-        let gain = self.norm_at().map(|(i, eps)| (cx.input(i), eps));
-        match &gain {
-            Some((gain, eps)) if matmul::takes_norm(cx.gpu(), m) => extras.norm = Some((gain, *eps)),
-            Some((gain, eps)) => {
-                let (normed, r) = (cx.temp(0), cx.temp(1));
-                rms(cx, (m, k), *eps, [&x, gain, &normed, &r]);
-                x = normed;
-            }
-            None => {}
-        }
+        let extras = matmul::Extras {
+            bias: bias.as_ref(),
+            lora: h.as_ref().map(|(h, b, ldh)| (h, b, *ldh)),
+            segs: &self.segs,
+            residual: residual.as_ref(),
+            glu: self.glu,
+            kept: kept.as_ref(),
+            norm,
+        };
         matmul::forward(cx, m, &x, &w, &y, &extras)
     }
 
@@ -271,24 +272,15 @@ impl Op for Linear {
     }
 
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
-        let (x, w, y, m) = (io.f32(0), io.weight(1), io.out(0), io.desc(0).rows());
-        let low = match self.lora_at() {
-            Some(i) if self.made() => {
-                let (h, r) = (io.out(1), io.desc(i).rows());
-                gemm::forward(io.pool(), m, x, io.weight(i), h, (0, r));
-                Some((&*h, io.f32(i + 1), r))
-            }
-            at => at.map(|i| (io.f32(i), io.f32(i + 1), io.desc(i).cols())),
-        };
-        let extras = cpu::Extras {
-            bias: self.bias_at().map(|i| io.f32(i)),
-            lora: low,
-            segs: &self.segs,
-            step: io.step().lora,
-            residual: self.residual_at().map(|i| io.f32(i)),
-            norm: self.norm_at().map(|(i, eps)| (io.f32(i), eps)),
-        };
-        cpu::forward(io.pool(), m, x, w, y, &extras, self.glu, self.kept_at().map(|i| io.out(i)));
+        let (x, m) = (io.f32(0), io.desc(0).rows());
+        match self.norm_at() {
+            None => self.cpu_over(io, m, x),
+            Some((i, eps)) => scratch::with(x.len() + m, |mem| {
+                let (normed, r) = mem.split_at_mut(x.len());
+                norm::rms(io.pool(), normed, r, x, io.f32(i), eps);
+                self.cpu_over(io, m, normed);
+            }),
+        }
         Ok(())
     }
 
@@ -345,6 +337,27 @@ impl Op for Linear {
 }
 
 impl Linear {
+    /// The layer on the processor, for x that is normed already.
+    fn cpu_over(&self, io: &mut CpuIo<'_>, m: usize, x: &[f32]) {
+        let (w, y) = (io.weight(1), io.out(0));
+        let low = match self.lora_at() {
+            Some(i) if self.made() => {
+                let (h, r) = (io.out(1), io.desc(i).rows());
+                gemm::forward(io.pool(), m, x, io.weight(i), h, (0, r));
+                Some((&*h, io.f32(i + 1), r))
+            }
+            at => at.map(|i| (io.f32(i), io.f32(i + 1), io.desc(i).cols())),
+        };
+        let extras = cpu::Extras {
+            bias: self.bias_at().map(|i| io.f32(i)),
+            lora: low,
+            segs: &self.segs,
+            step: io.step().lora,
+            residual: self.residual_at().map(|i| io.f32(i)),
+        };
+        cpu::forward(io.pool(), m, x, w, y, &extras, self.glu, self.kept_at().map(|i| io.out(i)));
+    }
+
     /// Records the gradients of h and B, which lie at `at` (h or A) and behind it. Where the op made h itself: (dh, input of A), for what is
     /// left to be done.
     fn lora_backward(&self, b: &mut Back<'_>, dy: Val, at: usize) -> Result<Option<(Val, usize)>> {

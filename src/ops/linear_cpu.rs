@@ -3,7 +3,7 @@
 use super::Act;
 use super::linear::LoraSeg;
 use crate::cpu::kernels::activation::{self, Halves};
-use crate::cpu::kernels::{Packed, gemm, lora, norm};
+use crate::cpu::kernels::{Packed, gemm, lora};
 use crate::cpu::{Pool, scratch};
 
 /// What is added to a plain product, as in `matmul::Extras`.
@@ -16,8 +16,6 @@ pub(super) struct Extras<'a> {
     /// Multiplies every LoRA product.
     pub step: f32,
     pub residual: Option<&'a [f32]>,
-    /// Weight and eps of the norm that x passes first.
-    pub norm: Option<(&'a [f32], f32)>,
 }
 
 /// A segment with its final scale.
@@ -25,7 +23,7 @@ pub(super) fn seg(s: &LoraSeg, step: f32) -> lora::Seg {
     lora::Seg { row0: s.row0, row1: s.row1, h_off: s.h_off, r: s.r, b_off: s.b_off, scale: s.scale * step }
 }
 
-/// y (m, n) of x, normed where that is asked for; or act(gate)·up (m, n/2) with `glu`, whose gate and up (m, n) go to `kept` if there is one.
+/// y (m, n) of x; or act(gate)·up (m, n/2) with `glu`, whose gate and up (m, n) go to `kept` if there is one.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn forward(
     pool: &Pool,
@@ -38,13 +36,6 @@ pub(super) fn forward(
     kept: Option<&mut [f32]>,
 ) {
     let n = w.rows;
-    if let Some((gain, eps)) = extras.norm {
-        return scratch::with(x.len() + m, |mem| {
-            let (normed, r) = mem.split_at_mut(x.len());
-            norm::rms(pool, normed, r, x, gain, eps);
-            forward(pool, m, normed, w, y, &Extras { norm: None, ..*extras }, glu, kept);
-        });
-    }
     let Some(act) = glu else { return plain(pool, m, x, w, y, extras) };
     let mut gate = |both: &mut [f32]| {
         plain(pool, m, x, w, both, extras);

@@ -234,7 +234,8 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
             ("linear_quad", [n.div_ceil(tn).div_ceil(4) as u32, m.div_ceil(4 * tq) as u32, 1], (tq, tn))
         } else {
             let (tm, tn) = pair_of(&variant, "reg").unwrap_or((8, 8));
-            let (tm, tn) = (tm.min(m), if glu { tn.min(4) } else { tn });
+            // Threads side by side run together: rather idle registers than idle threads, where rows of w are few (LoRA's A).
+            let (tm, tn) = (tm.min(m), if glu { tn.min(4) } else { tn }.min((n / 32).max(1)));
             ("linear", [n.div_ceil(tn).div_ceil(32) as u32, m.div_ceil(tm) as u32, 1], (tm, tn))
         };
         let mut key = KernelKey::new(name)

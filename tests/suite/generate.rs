@@ -8,6 +8,7 @@ use fledgling::graph::Exec;
 use fledgling::models::{AdapterChoice, LoadOptions, LoadedModel, ModelLoader};
 use fledgling::nn::KvCacheDtype;
 use fledgling::{Error, Result};
+use serde_json::json;
 
 use crate::harness::{devices, gpu, other_form};
 use crate::models::load_gguf;
@@ -311,8 +312,14 @@ fl_test!(
             seen.push(each);
             let mut g = Generator::new(long_context_on(&Exec::Gpu(gpu), None, KvCacheDtype::F32).await?)?;
             let layers = g.loaded().model.config().num_hidden_layers;
-            for n in [1, 4] {
-                assert_eq!(g.dispatches_per_token(n, &AdapterChoice::Base)?, each * layers + 4, "{n} candidates");
+            let adapters = &g.loaded().adapters;
+            let all = serde_json::from_value(json!({"r": 4, "target_modules": "all-linear"})).expect("a config");
+            adapters.put("all", &*adapters.fresh(&all, 1)?)?;
+            // x·Aᵀ of q, k and v, of the projection back, of gate and up, of down.
+            for (adapter, each) in [(AdapterChoice::Base, each), (AdapterChoice::Named("all".into()), each + 4)] {
+                for n in [1, 4] {
+                    assert_eq!(g.dispatches_per_token(n, &adapter)?, each * layers + 4, "{n} candidates, {adapter:?}");
+                }
             }
         }
         seen.sort_unstable();

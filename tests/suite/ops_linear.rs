@@ -257,6 +257,7 @@ async fn normed(gpu: &Gpu, what: &str) {
         (DType::Q4_1, 96, 5, None, true),
         (DType::Q8_0, 64, 4, silu, false),
         (DType::Q8_0, 64, 11, None, false),
+        (DType::Q8_0, 64, 11, silu, true),
     ] {
         let mut ins = vec![frozen(&mut rng, &[m, k], 3.0), weight(&mut rng, dtype, n, k, 1.0)];
         if all {
@@ -273,6 +274,12 @@ async fn normed(gpu: &Gpu, what: &str) {
         };
         let what = format!("{what}: normed {} of {m}×{n}×{k}, {glu:?}", dtype.name());
         check(gpu, &what, &ins, 3e-5, |t, v| Ok(vec![t.push1(op.clone(), v)?])).await;
+        if all {
+            // As a token is decoded with an adapter: what A multiplies is normed, too.
+            ins[3] = frozen(&mut rng, &[3, k], 0.3);
+            let op = Linear { lora: Some(Low::Made), ..op };
+            check(gpu, &format!("{what}, with A"), &ins, 3e-5, |t, v| Ok(t.push(op.clone(), v)?.to_vec())).await;
+        }
     }
 }
 

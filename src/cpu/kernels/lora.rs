@@ -3,6 +3,7 @@
 
 use super::gemm::{Factors, axpys, dots};
 use crate::cpu::pool::Shared;
+use crate::cpu::vector::{Base, Vector};
 use crate::cpu::{Pool, scratch};
 
 /// One module's B: rows `row0..row1` of the output, columns `h_off..h_off + r` of h, B (row1 − row0, r) at `b_off`.
@@ -38,6 +39,34 @@ const LEAST_ROWS: usize = 8;
 /// Columns of a task where rows are summed up.
 const WIDTH: usize = 192;
 
+/// `y += scale·B·h` for one h, four rows of B at a time.
+fn add_row(h: &[f32], b: &[f32], scale: f32, y: &mut [f32]) {
+    let r = h.len();
+    let whole = r - r % Base::LANES;
+    let (mut fours, mut rows) = (y.chunks_exact_mut(4), b.chunks_exact(4 * r));
+    for (y, b) in (&mut fours).zip(&mut rows) {
+        // SAFETY: the base level is everywhere; h and each row of B have r ≥ `whole` values, y has four.
+        unsafe {
+            let mut acc = [Base::splat(0.0); 4];
+            for c in (0..whole).step_by(Base::LANES) {
+                let h = Base::load(h[c..].as_ptr());
+                for (j, acc) in acc.iter_mut().enumerate() {
+                    *acc = h.fma(Base::load(b[j * r + c..].as_ptr()), *acc);
+                }
+            }
+            let mut sums = [0.0; 4];
+            Base::sums(acc).store(sums.as_mut_ptr());
+            for (j, (y, sum)) in y.iter_mut().zip(sums).enumerate() {
+                let rest = (whole..r).map(|c| h[c] * b[j * r + c]).sum::<f32>();
+                *y += scale * (sum + rest);
+            }
+        }
+    }
+    for (y, b) in fours.into_remainder().iter_mut().zip(rows.remainder().chunks_exact(r)) {
+        *y += scale * h.iter().zip(b).map(|(h, b)| h * b).sum::<f32>();
+    }
+}
+
 /// `y[:, row0..row1] += scale·h·Bᵀ` for h (m, ldh) and y (m, ldy).
 ///
 /// # Panics
@@ -46,12 +75,10 @@ pub fn add(pool: &Pool, m: usize, (h, ldh): (&[f32], usize), b: &[f32], seg: &Se
     assert!(h.len() >= m * ldh && y.len() >= m * ldy && seg.row1 <= ldy && seg.h_off + seg.r <= ldh);
     let rows = seg.rows();
     if m < LEAST_ROWS {
+        // Too few to pay for turning B.
+        let b = &b[seg.b_off..seg.b_off + rows * seg.r];
         for (h, y) in h.chunks_exact(ldh).zip(y.chunks_exact_mut(ldy)).take(m) {
-            let h = &h[seg.h_off..seg.h_off + seg.r];
-            for (y, b) in y[seg.row0..seg.row1].iter_mut().zip(b[seg.b_off..].chunks_exact(seg.r)) {
-                let dot: f32 = h.iter().zip(b).map(|(h, b)| h * b).sum();
-                *y += seg.scale * dot;
-            }
+            add_row(&h[seg.h_off..seg.h_off + seg.r], b, seg.scale, &mut y[seg.row0..seg.row1]);
         }
         return;
     }
