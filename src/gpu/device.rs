@@ -21,6 +21,8 @@ pub struct GpuOptions {
     pub adapter: Option<String>,
     /// Pretend that storage bindings end here (bytes): for tests of tensors split over several buffers.
     pub max_binding: Option<u64>,
+    /// Pretend that a software adapter is a GPU: for tests of what is measured and chosen on those.
+    pub as_hardware: bool,
 }
 
 /// What the adapter offers, read at run time.
@@ -151,8 +153,9 @@ impl Gpu {
         let lower = format!("{} {} {}", info.name, info.driver, info.driver_info).to_lowercase();
         let caps = Caps {
             is_discrete: info.device_type == wgpu::DeviceType::DiscreteGpu,
-            is_software: info.device_type == wgpu::DeviceType::Cpu
-                || ["swiftshader", "llvmpipe", "lavapipe", "basic render"].iter().any(|s| lower.contains(s)),
+            is_software: !options.as_hardware
+                && (info.device_type == wgpu::DeviceType::Cpu
+                    || ["swiftshader", "llvmpipe", "lavapipe", "basic render"].iter().any(|s| lower.contains(s))),
             name: if info.name.is_empty() { "unnamed adapter".into() } else { info.name.clone() },
             vendor: format!("{:#06x}", info.vendor),
             backend: format!("{:?}", info.backend),

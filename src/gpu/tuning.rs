@@ -1,5 +1,5 @@
-//! Which kernel variant to use for which class of work: products and rows are measured on the adapter at hand and remembered
-//! (`ops::calibrate`), the others are told by its kind, software or hardware.
+//! Which kernel variant to use for which class of work: measured on the adapter at hand and remembered (`ops::calibrate`); where there is nothing to
+//! choose from, told by its kind, software or hardware.
 
 use std::collections::BTreeMap;
 

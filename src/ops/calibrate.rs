@@ -1,17 +1,18 @@
 //! A short measurement on the adapter at hand: which kernel variant is fastest for each class of work. The result is kept in
 //! [`crate::gpu::Tuning`], and callers store it under the adapter's name.
 
+use super::attention::Attention;
+use super::attention_append::AttentionAppend;
 use super::linear::Linear;
 use super::linear_bwd::LinearDx;
-use super::{matmul, norm::RmsNorm};
+use super::norm::RmsNorm;
+use super::rope::RopeSplit;
+use super::variants::{CLASSES, variants};
 use crate::Result;
 use crate::clock::seconds;
 use crate::gpu::Gpu;
 use crate::graph::{Desc, Exec, Program, ProgramOptions, StepParams, Tape, Tensor, Val};
 use crate::tensor::DType;
-
-/// Classes, in the order they are measured.
-const CLASSES: [&str; 5] = ["linear.m1", "linear.m8", "linear.big", "linear_dx", "rows"];
 
 /// Measures every class that is neither forced nor remembered. Takes a few seconds on a software adapter, well under one on a GPU.
 ///
@@ -20,7 +21,7 @@ const CLASSES: [&str; 5] = ["linear.m1", "linear.m8", "linear.big", "linear_dx",
 pub async fn calibrate(gpu: &Gpu) -> Result<()> {
     let exec = Exec::Gpu(gpu.clone());
     for class in CLASSES {
-        let variants = matmul::variants(gpu, class);
+        let variants = variants(gpu, class);
         let known = {
             let tuning = gpu.tuning().borrow();
             // What was remembered may have been measured when there were others to choose from.
@@ -105,40 +106,109 @@ impl Trial {
     }
 }
 
+/// Heads, key heads and their width in what is measured: those of a small model.
+const HEADS: (usize, usize, usize) = (9, 3, 64);
+
 /// What is measured for `class`, compiled.
 async fn work(exec: &Exec, class: &str) -> Result<Program> {
     let mut tape = Tape::new();
-    let m = match class {
-        "linear.m1" => 1,
-        "linear.m8" => 4,
-        _ => 64,
-    };
-    let mut tensor = |name: &str, desc: Desc| -> Result<Val> { Ok(tape.tensor(&Tensor::zeros(exec, name, desc)?)) };
-    if m <= 8 {
-        // The shapes of a small model's layer when it decodes: q, k and v, the gated pair, the projection back. One kernel for all, because
-        // what a software adapter takes to compile the variants is most of what the user waits for.
-        let mut weight = |n: usize, k: usize| tensor("w", Desc { shape: vec![n, k], dtype: DType::Q4_1 });
-        let weights = [weight(960, 576)?, weight(3072, 576)?, weight(576, 1536)?];
-        let (x, hidden) = (tensor("x", Desc::f32(&[m, 576]))?, tensor("hidden", Desc::f32(&[m, 1536]))?);
-        for _ in 0..2 {
-            for (x, w) in [x, x, hidden].into_iter().zip(weights) {
-                tape.push(Linear::plain(), &[x, w])?;
-            }
-        }
-    } else {
-        let (n, k) = (768, 768);
-        let w = tensor("w", Desc { shape: vec![n, k], dtype: DType::Q4_1 })?;
-        let x = tensor("x", Desc::f32(&[m, k]))?;
-        let gain = tensor("gain", Desc::f32(&[k]))?;
-        for _ in 0..2 {
-            match class {
-                "linear_dx" => tape.push(LinearDx, &[x, w])?,
-                "rows" => tape.push(RmsNorm { eps: 1e-5 }, &[x, gain])?,
-                _ => tape.push(Linear::plain(), &[x, w])?,
-            };
-        }
+    match class {
+        "linear.m1" => few(exec, &mut tape, 1, false)?,
+        "linear.m8" => few(exec, &mut tape, 4, false)?,
+        "linear_norm" => few(exec, &mut tape, 1, true)?,
+        "attention" => attention(exec, &mut tape, false)?,
+        "attention_dq" | "attention_dkv" => attention(exec, &mut tape, true)?,
+        "attention_small" => token(exec, &mut tape)?,
+        _ => many(exec, &mut tape, class)?,
     }
     let program = Program::build(exec, &tape, ProgramOptions::default())?;
     program.compile().await?;
     Ok(program)
+}
+
+fn zeros(exec: &Exec, tape: &mut Tape, name: &str, desc: Desc) -> Result<Val> {
+    Ok(tape.tensor(&Tensor::zeros(exec, name, desc)?))
+}
+
+/// The layer's products of a small model that decodes: q, k and v, the gated pair, the projection back, the first two with a norm in front where that is what
+/// is measured. One kernel for all, because what a software adapter takes to compile the variants is most of what the user waits for.
+fn few(exec: &Exec, tape: &mut Tape, m: usize, normed: bool) -> Result<()> {
+    let mut tensor = |name: &str, desc: Desc| zeros(exec, tape, name, desc);
+    let mut weight = |n: usize, k: usize| tensor("w", Desc { shape: vec![n, k], dtype: DType::Q4_1 });
+    let weights = [weight(960, 576)?, weight(3072, 576)?, weight(576, 1536)?];
+    let (x, hidden) = (tensor("x", Desc::f32(&[m, 576]))?, tensor("hidden", Desc::f32(&[m, 1536]))?);
+    let gain = tensor("gain", Desc::f32(&[576]))?;
+    for _ in 0..2 {
+        for (from, w) in [x, x, hidden].into_iter().zip(weights) {
+            if normed && from == x {
+                tape.push(Linear { norm: Some(1e-5), ..Linear::plain() }, &[x, w, gain])?;
+            } else {
+                tape.push(Linear::plain(), &[from, w])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// 64 rows through a square weight, or a norm.
+fn many(exec: &Exec, tape: &mut Tape, class: &str) -> Result<()> {
+    let (m, n, k) = (64, 768, 768);
+    let w = zeros(exec, tape, "w", Desc { shape: vec![n, k], dtype: DType::Q4_1 })?;
+    let x = zeros(exec, tape, "x", Desc::f32(&[m, k]))?;
+    let gain = zeros(exec, tape, "gain", Desc::f32(&[k]))?;
+    for _ in 0..2 {
+        match class {
+            "linear_dx" => tape.push(LinearDx, &[x, w])?,
+            "rows" => tape.push(RmsNorm { eps: 1e-5 }, &[x, gain])?,
+            _ => tape.push(Linear::plain(), &[x, w])?,
+        };
+    }
+    Ok(())
+}
+
+/// Numbers that a kernel is given as u32.
+fn words(exec: &Exec, tape: &mut Tape, name: &str, shape: &[usize], values: &[u32]) -> Result<Val> {
+    let tensor = Tensor::zeros(exec, name, Desc { shape: shape.to_vec(), dtype: DType::U32 })?;
+    tensor.write_elements(exec, 0, bytemuck::cast_slice(values))?;
+    Ok(tape.tensor(&tensor))
+}
+
+/// 256 tokens that see those before them, and with `backward` the gradients of q, k and v.
+fn attention(exec: &Exec, tape: &mut Tape, backward: bool) -> Result<()> {
+    let ((heads, kv_heads, dim), t) = (HEADS, 256);
+    let spans: Vec<u32> = (1..=t as u32).flat_map(|end| [0, end]).collect();
+    let spans = words(exec, tape, "spans", &[t, 2], &spans)?;
+    let mut qkv = Vec::new();
+    for heads in [heads, kv_heads, kv_heads] {
+        let desc = Desc::f32(&[t, heads * dim]);
+        let x = Tensor::zeros(exec, "x", desc.clone())?;
+        if backward {
+            x.set_grad(Some(Tensor::zeros(exec, "dx", desc)?));
+        }
+        qkv.push(tape.tensor(&x));
+    }
+    let op = Attention { heads, kv_heads, dim, scale: 0.125, batch: 1 };
+    let o = tape.push(op, &[qkv[0], qkv[1], qkv[2], spans])?[0];
+    if backward {
+        let seed = zeros(exec, tape, "do", Desc::f32(&[t, heads * dim]))?;
+        tape.backward(&[(o, seed)], false)?;
+    }
+    Ok(())
+}
+
+/// A token behind 255 others, three layers' worth.
+fn token(exec: &Exec, tape: &mut Tape) -> Result<()> {
+    let ((heads, kv_heads, dim), slots) = (HEADS, 256);
+    let qkv = zeros(exec, tape, "qkv", Desc::f32(&[1, (heads + 2 * kv_heads) * dim]))?;
+    let inv_freq = zeros(exec, tape, "inv_freq", Desc::f32(&[dim / 2]))?;
+    let cache = zeros(exec, tape, "cache", Desc::f32(&[2, slots, kv_heads * dim]))?;
+    let last = slots as u32 - 1;
+    let at = words(exec, tape, "at", &[1], &[last])?;
+    let spans = words(exec, tape, "spans", &[1, 4], &[last, last, 0, slots as u32])?;
+    let rope = RopeSplit { heads, kv_heads, dim, rotary: dim, interleaved: false, mscale: 1.0 };
+    for _ in 0..3 {
+        let o = tape.temp(Desc::f32(&[1, heads * dim]));
+        tape.push_into(AttentionAppend { rope, scale: 0.125 }, &[qkv, at, inv_freq, at, spans], &[(o, false), (cache, true)])?;
+    }
+    Ok(())
 }

@@ -71,15 +71,14 @@ pub async fn open(
         Err(e) if options.device == DeviceChoice::Auto => return Ok(cpu(e.to_string())),
         Err(e) => return Err(e),
     };
-    if options.gpu.kernels.is_none() {
-        // A note that cannot be read only means measuring again.
-        if gpu.tuning().borrow().measured().is_empty()
-            && let Some(chosen) = remembered(&gpu.key()).and_then(|text| serde_json::from_str(&text).ok())
-        {
-            gpu.tuning().borrow_mut().restore(chosen);
-        }
-        calibrate(&gpu).await?;
+    // A note that cannot be read only means measuring again.
+    if gpu.tuning().borrow().measured().is_empty()
+        && let Some(chosen) = remembered(&gpu.key()).and_then(|text| serde_json::from_str(&text).ok())
+    {
+        gpu.tuning().borrow_mut().restore(chosen);
     }
+    // What is forced is not measured.
+    calibrate(&gpu).await?;
     if options.device == DeviceChoice::Gpu || !gpu.caps().is_software {
         let why = if options.device == DeviceChoice::Gpu { "asked for" } else { "a GPU" };
         return Ok(Chosen { exec: Exec::Gpu(gpu), why: why.into() });

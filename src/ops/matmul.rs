@@ -52,32 +52,6 @@ pub fn forward_class(m: usize) -> &'static str {
     }
 }
 
-/// The variants worth measuring, by class: `reg<TM>x<TN>` hold a tile in registers and need no barrier, `tile` goes through
-/// workgroup memory (`tile<TM>x<TN>`: with 16·TM × 16·TN outputs per workgroup, otherwise chosen by [`tile_shape`]), `vec` puts 32 threads
-/// on a few weight rows (`vecsub`: with subgroups; `vec<ROWS>x<SLICES>`: how many rows, and how many such slices in a workgroup).
-/// `block<rows>` puts a thread on that many rows of a weight in blocks of 32; `quad<TQ>` lets four threads share what they load of x or dy.
-pub fn variants(gpu: &Gpu, class: &str) -> Vec<&'static str> {
-    let software = gpu.caps().is_software;
-    let mut v = match class {
-        // On a processor a barrier is a loop over a workgroup's threads that keeps all of them in memory. Kernels with barriers take long to compile
-        // there and are never the fastest, though now and then a short measurement says so: they are not asked.
-        "linear.m1" | "linear.m8" if software => vec!["reg8x8", "block16"],
-        "linear.m1" | "linear.m8" => vec!["reg8x8", "vec", "block16"],
-        "linear.big" if quads(gpu) => vec!["reg8x8", "quad8"],
-        "linear_dx" if quads(gpu) => vec!["reg8", "quad8"],
-        "linear.big" if software => vec!["reg8x8", "reg4x4"],
-        "linear_dx" if software => vec!["reg8"],
-        "rows" if software => vec!["serial"],
-        "linear.big" => vec!["reg8x8", "reg4x4", "tile"],
-        "linear_dx" => vec!["reg8", "tile"],
-        _ => vec!["serial", "group"],
-    };
-    if class.starts_with("linear.m") && !software && gpu.caps().subgroups && gpu.caps().subgroup_min >= 16 {
-        v.push("vecsub");
-    }
-    v
-}
-
 /// True where four threads run side by side and can pass values on: the `quad` forms are for such adapters. Both sizes, because four is also the
 /// least that Metal and browsers name where they do not know (4–64, 4–128).
 pub fn quads(gpu: &Gpu) -> bool {

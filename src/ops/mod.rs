@@ -23,6 +23,7 @@ pub mod reduce;
 pub mod rng;
 pub mod rope;
 pub mod sample;
+pub mod variants;
 
 use crate::cpu::kernels::activation::Curve;
 use crate::gpu::Gpu;

@@ -8,6 +8,7 @@ use fledgling::graph::{Exec, Tape, Tensor, Val};
 use fledgling::ops::Act;
 use fledgling::ops::linear::{Linear, LoraSeg, Low};
 use fledgling::ops::matmul::quads;
+use fledgling::ops::variants::{CLASSES, variants};
 use fledgling::tensor::DType;
 
 /// A random weight of any file type with values of order `scale`.
@@ -407,11 +408,31 @@ fl_test!(
         fledgling::ops::calibrate::calibrate(&gpu).await.expect("measures");
         let measured = gpu.tuning().borrow().measured().clone();
         report!("chosen on {}: {measured:?}", gpu.caps().name);
-        assert_eq!(measured.len(), 5);
+        assert!(measured.keys().all(|c| CLASSES.contains(&c.as_str())) && measured.len() == CLASSES.len(), "{measured:?}");
         let again = gpu_with(&GpuOptions::default()).await;
         again.tuning().borrow_mut().restore(measured);
         let before = again.counters().pipelines.get();
         fledgling::ops::calibrate::calibrate(&again).await.expect("nothing to do");
         assert_eq!(again.counters().pipelines.get(), before, "what is remembered is not measured again");
+    }
+);
+
+// Kernels with barriers take a browser's software adapter minutes to compile.
+#[cfg(not(target_arch = "wasm32"))]
+fl_test!(
+    /// Where there is a GPU every class has several variants; one that is forced is left alone, the others are measured all the same.
+    async fn a_gpu_measures_what_is_not_forced() {
+        let gpu = gpu_with(&GpuOptions { as_hardware: true, kernels: Some("attention=tile".into()), ..Default::default() }).await;
+        fledgling::ops::calibrate::calibrate(&gpu).await.expect("measures");
+        let measured = gpu.tuning().borrow().measured().clone();
+        report!("as if it were hardware: {measured:?}");
+        for class in CLASSES {
+            let several = variants(&gpu, class);
+            assert!(several.len() > 1, "{class}");
+            match measured.get(class) {
+                Some(v) => assert!(several.contains(&v.as_str()), "{class}: {v}"),
+                None => assert_eq!(class, "attention"),
+            }
+        }
     }
 );
