@@ -65,7 +65,7 @@ const MODULES: [(&str, usize, usize); 7] = [
 ];
 
 /// The adapter at step 0: what `get_peft_model` draws after `torch.manual_seed(42)`, B zero.
-fn initial(r: usize, alpha: f64) -> LoraAdapter {
+pub fn initial(r: usize, alpha: f64) -> LoraAdapter {
     let mut random = MersenneTwister::new(42);
     let names: Vec<&str> = MODULES.iter().map(|m| m.0.rsplit('.').next().unwrap()).collect();
     let config = json!({"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": r, "lora_alpha": alpha, "target_modules": names});

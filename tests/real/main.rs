@@ -108,6 +108,19 @@ async fn is_the_oracles(exec: &Exec) {
     eprintln!("prompt128: {agree} of {} tokens agree (first near tie at {until})", want.len());
     assert!(agree >= until, "departs at token {agree}, before the near tie at {until}");
     assert_eq!(got.finish_reason, FinishReason::Length);
+    // Four answers as one batch, and one with an adapter that adds nothing (B is zero): other kernels, the same tokens.
+    loaded.adapters.add("nothing", &lora::initial(8, 16.0)).unwrap();
+    for (n, adapter) in [(4, base.clone()), (1, AdapterChoice::Named("nothing".into())), (4, AdapterChoice::Named("nothing".into()))] {
+        let what = format!("{n} answers, {adapter:?}");
+        let options = GenerateOptions { n, adapter, max_new_tokens: 12, ignore_eos: true, ..GenerateOptions::default() };
+        for c in g.run(&prompt, options, &mut |_| ()).await.unwrap() {
+            let until = until.min(12);
+            assert_eq!(c.token_ids[..until], want[..until], "{what}");
+            let off = c.logprobs.iter().zip(&got.logprobs).take(until).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+            eprintln!("{what}: largest difference of a log-probability {off:.5}");
+            assert!(off < 2e-3, "{what}");
+        }
+    }
 
     let chat = ids(&oracle["chat_ids"]);
     let tokenizer = loaded.tokenizer().unwrap();
@@ -131,6 +144,10 @@ async fn is_the_oracles(exec: &Exec) {
     // Six dispatches per layer and four around them.
     let per_token = g.dispatches_per_token(1, &base).unwrap();
     assert!(per_token <= 6 * loaded.info.layers + 4, "{per_token} dispatches per token");
+    // And x·Aᵀ of four products, but where norms are told to stay outside.
+    let apart = std::env::var("FLEDGLING_KERNELS").is_ok_and(|k| k.contains("apart"));
+    let per_token = g.dispatches_per_token(1, &AdapterChoice::Named("nothing".into())).unwrap();
+    assert!(apart || per_token <= 10 * loaded.info.layers + 4, "{per_token} dispatches per token with an adapter");
 }
 
 /// Every token's −ln p within 0.01 of the oracle's.
