@@ -40,7 +40,8 @@ pub fn variants(gpu: &Gpu, class: &str) -> Vec<&'static str> {
         };
     }
     match class {
-        "linear.m1" | "linear.m8" if caps.subgroups && caps.subgroup_min >= 16 => vec!["reg8x8", "vec", "block16", "vecsub"],
+        // Of any size: the kernel asks for it, and the clock decides.
+        "linear.m1" | "linear.m8" if caps.subgroups => vec!["reg8x8", "vec", "block16", "vecsub"],
         "linear.m1" | "linear.m8" => vec!["reg8x8", "vec", "block16"],
         "linear.big" => vec!["reg8x8", "reg4x4", "tile"],
         "linear_dx" => vec!["reg8", "tile"],
