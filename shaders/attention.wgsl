@@ -1,15 +1,17 @@
 // o = softmax(scale · q·kᵀ) · v over the keys each query sees, by one pass over them with a running maximum (online softmax,
 // Milakov & Gimelshein 2018): scores are never stored. A query that sees nothing gets zeros.
-// Also lse = ln Σ exp(scale · q·k) for the backward pass (0 for a query that sees nothing); not with CACHED.
+// Also lse = ln Σ exp(scale · q·k) for the backward pass (0 for a query that sees nothing); with CACHED only to be carried.
 // Without barriers: a thread owns QB rows (queries × the heads of one key head) and takes the keys that any of them sees KB at a time.
 // A tile of QB·KB scores is in registers; the sums are kept in o: registers that live through a loop are slow on the software
 // adapters this is for, and the kernel is the same for every head width.
+// CARRY: one of several dispatches over the keys, each going on from what the one before has left, o over its keys and lse (in units of ln 2,
+// NEG for nothing seen): that is what a single key of score lse and value o would have left.
 // Grid: ⌈t·G / (WG·QB)⌉ workgroups per (batch row, key head), folded into (x, y). Overwrites.
-// Variants: {|CACHED|CACHED,KV=F16} {|SCALAR} {WG=8|WG=32} {QB=1,KB=8|QB=8,KB=8}
+// Variants: {|CACHED|CACHED,KV=F16} {|CARRY} {|SCALAR} {WG=8|WG=32} {QB=1,KB=8|QB=8,KB=8}
 #include "common/attention_io.wgsl"
 #include "common/attention_kv.wgsl"
 @group(0) @binding(auto) var<storage, read_write> o: array<T>;     // (batch, t, heads, dim)
-#if !CACHED
+#if !CACHED || CARRY
 @group(0) @binding(auto) var<storage, read_write> lse: array<f32>; // (batch, t, heads)
 #endif
 
@@ -32,7 +34,16 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   let at$I = head$I * p.dim;
   var m$I = NEG;
   var l$I = 0.0;
+#if CARRY
+  if (p.key0 > 0u) {
+    m$I = lse[head$I];
+    l$I = select(0.0, 1.0, m$I > NEG);
+  } else {
+    for (var d = 0u; d < p.dim; d++) { o[at$I + d] = T(0.0); }
+  }
+#else
   for (var d = 0u; d < p.dim; d++) { o[at$I + d] = T(0.0); }
+#endif
 #endrepeat
   for (var pass_ = 0u; pass_ < PASSES; pass_++) {
     var first = 0xffffffffu;
@@ -93,7 +104,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   if (base + $Iu < n) {
     let inv = select(0.0, 1.0 / l$I, l$I > 0.0);
     for (var d = 0u; d < p.dim; d++) { o[at$I + d] *= inv; }
-#if !CACHED
+#if CARRY
+    let more = p.key1 < p.s;
+    lse[head$I] = select(select(0.0, NEG, more), (m$I + log2(l$I)) * select(LN2, 1.0, more), l$I > 0.0);
+#elif !CACHED
     lse[head$I] = select(0.0, (m$I + log2(l$I)) * LN2, l$I > 0.0);
 #endif
   }

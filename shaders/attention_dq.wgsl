@@ -1,5 +1,6 @@
 // dq = scale · Σ_j ds_j·k_j with ds_j = w_j·(do·v_j − delta), w_j = exp(scale·q·k_j − lse): the weights are computed again, never stored.
 // Without barriers: a thread owns QB rows (see common/attention_io.wgsl) and takes the keys that any of them sees KB at a time. Sums are kept in dq.
+// Keys may be cut into several dispatches, all but the first with ACC.
 // Grid: ⌈t·G / (WG·QB)⌉ workgroups per (batch row, key head), folded into (x, y). Overwrites dq, or adds to it with ACC.
 // Variants: {|ACC} {|SCALAR} {WG=8|WG=32} {QB=1,KB=8|QB=8,KB=8}
 #include "common/attention_io.wgsl"

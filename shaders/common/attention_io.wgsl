@@ -19,6 +19,7 @@ struct Params {
   plane: u32,               // CACHED: T of the key plane
   groups: u32,              // workgroups per (batch row, key head)
   row0: u32, row1: u32,     // attention_dkv: the rows r it adds up
+  key0: u32, key1: u32,     // keys (CACHED: slots) that are seen by anybody: sums over many of them are several dispatches
 #if APPEND
   rotary: u32, interleaved: u32, mscale: f32,  // see rope_io.wgsl
 #endif
@@ -28,10 +29,10 @@ struct Params {
 #define NEG -1e30
 #define LOG2E 1.4426950408889634
 #define LN2 0.6931471805599453
-// [first, end) moved by `shift` and cut at the last key.
+// [first, end) moved by `shift`: what of it lies in key0…key1 − 1.
 fn counted(first: u32, end: u32, shift: u32) -> vec2<u32> {
-  let a = min(first + shift, p.s);
-  return vec2<u32>(a, max(min(select(a, end + shift, end > first), p.s), a) - a);
+  let a = clamp(first + shift, p.key0, p.key1);
+  return vec2<u32>(a, max(min(select(a, end + shift, end > first), p.key1), a) - a);
 }
 #if CACHED
 #define PASSES 2u

@@ -8,7 +8,6 @@ use crate::graph::{Desc, Exec, Program, ProgramOptions, SlotPool, Tape, Tensor};
 use crate::lru::Lru;
 use crate::models::{ActiveAdapter, AdapterChoice, CachedInputs, LoadedModel};
 use crate::nn::{KvCache, Move};
-use crate::ops::attention::most_keys;
 use crate::ops::embedding::GatherRows;
 use crate::ops::sample::Sample;
 use crate::{Error, Result};
@@ -82,10 +81,9 @@ impl Engine {
         })
     }
 
-    /// Longest context, in tokens: the model's, or what the device's kernels can see.
+    /// Longest context, in tokens.
     pub fn context(&self) -> usize {
-        let most = self.exec.gpu().map_or(usize::MAX, |g| most_keys(g, self.loaded.model.config().head_dim));
-        self.loaded.info.context_length.min(most)
+        self.loaded.info.context_length
     }
 
     /// Slots of the cache.

@@ -1,7 +1,7 @@
 //! Attention with grouped query heads over whatever keys each query sees: online softmax, scores never stored.
 
 use super::rope::RopeSplit;
-use super::{ROUNDS, kv};
+use super::{ROUNDS, cut, kv};
 use crate::cpu::kernels::attention::{Attend, Keys, Spans, forward};
 use crate::cpu::kernels::attention_bwd::{self, Reads};
 use crate::cpu::scratch;
@@ -90,13 +90,27 @@ impl Sizes {
         if self.vec4() { self.dim / 4 } else { self.dim }
     }
 
-    /// Refuses more keys than a thread can walk over: sums that are carried from key to key cannot be cut into several dispatches.
-    fn check_keys(&self, gpu: &Gpu, op: &str, tile: (usize, usize)) -> Result<()> {
-        let most = most_keys_of(gpu, self.units(), tile);
-        if self.s > most {
-            return Err(Error::shape(op, format!("{} keys: software adapters can walk over {most}", self.s)));
+    /// Blocks that a thread can walk over in one dispatch (see [`ROUNDS`]), `times` loops over the channels for each, `ends` of them before and
+    /// behind.
+    fn blocks(&self, op: &str, ends: usize, times: usize) -> Result<usize> {
+        match ROUNDS.saturating_sub(ends * self.units()) / (times * (1 + 2 * self.units())) {
+            0 => Err(Error::shape(op, format!("heads of {} channels are too wide", self.dim))),
+            n => Ok(n),
         }
-        Ok(())
+    }
+
+    /// Keys (slots) in pieces for as many dispatches as a thread with a tile of (rows, keys) takes: one but on software adapters.
+    fn key_pieces(&self, gpu: &Gpu, op: &str, (qb, kb): (usize, usize)) -> Result<Vec<(usize, usize)>> {
+        if !gpu.caps().is_software {
+            return Ok(vec![self.keys()]);
+        }
+        // A cache is walked over twice, for prefix and own slots.
+        let passes = if self.cached() { 2 } else { 1 };
+        Ok(cut(self.s, self.blocks(op, 2 * qb, passes)? * kb).collect())
+    }
+
+    fn keys(&self) -> (usize, usize) {
+        (0, self.s)
     }
 
     /// Query rows of one (batch row, key head).
@@ -104,7 +118,8 @@ impl Sizes {
         self.t * self.share()
     }
 
-    fn params(&self, groups: usize, (row0, row1): (usize, usize)) -> [u32; 11] {
+    /// For `groups` workgroups per (batch row, key head) and ranges of rows and keys.
+    fn params(&self, groups: usize, (row0, row1): (usize, usize), (key0, key1): (usize, usize)) -> [u32; 13] {
         let dim = self.units();
         [
             self.t as u32,
@@ -118,6 +133,8 @@ impl Sizes {
             groups as u32,
             row0 as u32,
             row1 as u32,
+            key0 as u32,
+            key1 as u32,
         ]
     }
 
@@ -157,26 +174,29 @@ impl Sizes {
         bufs.extend((0..cx.outputs.len()).map(|i| cx.output(i)));
         let bufs: Vec<_> = bufs.iter().collect();
         if self.by_query(cx.gpu()) {
-            self.dispatch_by_query(cx, self.forward_key("attention_query"), &self.params(1, (0, self.rows())), &bufs);
+            self.dispatch_by_query(cx, self.forward_key("attention_query"), &self.params(1, (0, self.rows()), self.keys()), &bufs);
             return Ok(());
         }
         if !self.few() && self.tiled(cx.gpu(), "attention", 1) {
             let groups = self.rows().div_ceil(TILE);
             let key = self.tile_key(self.forward_key("attention_tile"));
-            cx.dispatch(key, &self.params(groups, (0, self.rows())), &bufs, self.grid(cx.gpu(), groups));
+            cx.dispatch(key, &self.params(groups, (0, self.rows()), self.keys()), &bufs, self.grid(cx.gpu(), groups));
             cx.cost(self.flops(), self.bytes());
             return Ok(());
         }
         let small = self.rows() <= 32;
-        let (qb, kb) = tile(cx.gpu(), if small { "attention_small" } else { "attention" });
-        if !self.cached() {
-            // Of a cache a query sees less than there is: whoever fills it keeps to `most_keys`.
-            self.check_keys(cx.gpu(), "attention", (qb, kb))?;
+        let tile = tile(cx.gpu(), if small { "attention_small" } else { "attention" });
+        let groups = self.rows().div_ceil(threads(cx.gpu()) * tile.0);
+        let pieces = self.key_pieces(cx.gpu(), "attention", tile)?;
+        let (carry, part) = (pieces.len() > 1, 1.0 / pieces.len() as f64);
+        // What is carried on is lse, which nobody else wants of a cache.
+        let carried = (carry && self.cached()).then(|| cx.temp(0));
+        let bufs: Vec<&Buf> = bufs.into_iter().chain(&carried).collect();
+        let key = self.key(cx.gpu(), self.forward_key("attention").flag("CARRY", carry), tile);
+        for keys in pieces {
+            cx.dispatch(key.clone(), &self.params(groups, (0, self.rows()), keys), &bufs, self.grid(cx.gpu(), groups));
+            cx.cost(part * self.flops(), part * self.bytes());
         }
-        let groups = self.rows().div_ceil(threads(cx.gpu()) * qb);
-        let key = self.key(cx.gpu(), self.forward_key("attention"), (qb, kb));
-        cx.dispatch(key, &self.params(groups, (0, self.rows())), &bufs, self.grid(cx.gpu(), groups));
-        cx.cost(self.flops(), self.bytes());
         Ok(())
     }
 
@@ -217,11 +237,12 @@ impl Sizes {
         key.flag("SCALAR", !self.vec4()).def("WG", threads(gpu)).def("QB", tile.0).def("KB", tile.1)
     }
 
-    /// A gradient kernel, whose last input is o or the statistics; `groups` is the number of its workgroups, `work` its cost relative to the forward pass.
-    fn gradient(&self, cx: &mut Lower<'_>, key: KernelKey, groups: usize, rows: (usize, usize), work: f64) {
+    /// A gradient kernel, whose last input is o or the statistics, for ranges of rows and keys; `groups` is the number of its workgroups, `work`
+    /// its cost relative to the forward pass.
+    fn gradient(&self, cx: &mut Lower<'_>, key: KernelKey, groups: usize, (rows, keys): Ranges, work: f64) {
         let mut bufs: Vec<Buf> = [3, 0, 1, 2, 4, 5].into_iter().map(|i| cx.input(i)).collect();
         bufs.extend((0..cx.outputs.len()).map(|i| cx.output(i)));
-        cx.dispatch(key, &self.params(groups, rows), &bufs.iter().collect::<Vec<_>>(), self.grid(cx.gpu(), groups));
+        cx.dispatch(key, &self.params(groups, rows, keys), &bufs.iter().collect::<Vec<_>>(), self.grid(cx.gpu(), groups));
         cx.cost(work * self.flops(), 4.0 * cx.inputs.iter().map(|i| i.desc.len() as f64).sum::<f64>());
     }
 
@@ -309,21 +330,8 @@ fn query_group(gpu: &Gpu) -> (usize, usize) {
 /// Rows or keys of a workgroup of the tiled kernels.
 const TILE: usize = 32;
 
-/// Keys that a thread can walk over: everything but for software adapters, whose loops end (see [`ROUNDS`]). Two loops over the channels
-/// per KB keys, two more per row at the ends.
-fn most_keys_of(gpu: &Gpu, units: usize, (qb, kb): (usize, usize)) -> usize {
-    if !gpu.caps().is_software {
-        return usize::MAX;
-    }
-    ROUNDS.saturating_sub(2 * qb * units) / (1 + 2 * units) * kb
-}
-
-/// Longest context that heads of `dim` channels can see on a device: see [`Sizes::check_keys`].
-pub fn most_keys(gpu: &Gpu, dim: usize) -> usize {
-    let units = if dim.is_multiple_of(4) { dim / 4 } else { dim };
-    let of = |class| most_keys_of(gpu, units, tile(gpu, class));
-    of("attention").min(of("attention_small"))
-}
+/// First and end of the rows and of the keys that a dispatch sums over.
+type Ranges = ((usize, usize), (usize, usize));
 
 /// Rows and keys of a thread's tile in the barrier-free kernels: `rows<rows>x<keys>`.
 /// On real GPUs threads are many and small, on software adapters few and large.
@@ -429,13 +437,17 @@ impl Op for AttentionDq {
         let s = self.0.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc);
         if s.tiled(cx.gpu(), "attention_dq", 2) {
             let key = s.tile_key(KernelKey::new("attention_dq_tile").flag("ACC", cx.acc[0]));
-            s.gradient(cx, key, s.rows().div_ceil(TILE), (0, s.rows()), 1.5);
+            s.gradient(cx, key, s.rows().div_ceil(TILE), ((0, s.rows()), s.keys()), 1.5);
             return Ok(());
         }
         let tile = tile(cx.gpu(), "attention_dq");
-        s.check_keys(cx.gpu(), "attention_dq", tile)?;
-        let key = s.key(cx.gpu(), KernelKey::new("attention_dq").flag("ACC", cx.acc[0]), tile);
-        s.gradient(cx, key, s.rows().div_ceil(threads(cx.gpu()) * tile.0), (0, s.rows()), 1.5);
+        let groups = s.rows().div_ceil(threads(cx.gpu()) * tile.0);
+        let pieces = s.key_pieces(cx.gpu(), "attention_dq", tile)?;
+        let part = 1.5 / pieces.len() as f64;
+        for keys in pieces {
+            let key = KernelKey::new("attention_dq").flag("ACC", cx.acc[0] || keys.0 > 0);
+            s.gradient(cx, s.key(cx.gpu(), key, tile), groups, ((0, s.rows()), keys), part);
+        }
         Ok(())
     }
 
@@ -477,19 +489,17 @@ impl Op for AttentionDkv {
         let s = self.0.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc);
         if s.tiled(cx.gpu(), "attention_dkv", 2) {
             let key = KernelKey::new("attention_dkv_tile").flag("ACC_K", cx.acc[0]).flag("ACC_V", cx.acc[1]);
-            s.gradient(cx, s.tile_key(key), s.s.div_ceil(TILE), (0, s.rows()), 2.0);
+            s.gradient(cx, s.tile_key(key), s.s.div_ceil(TILE), ((0, s.rows()), s.keys()), 2.0);
             return Ok(());
         }
         let (qb, kb) = tile(cx.gpu(), "attention_dkv");
         // A thread clears its keys and then walks over all rows, QB at a time.
-        let (clear, each) = (2 * kb * s.units(), 1 + 2 * s.units());
-        let step = (ROUNDS.saturating_sub(clear) / each).max(1) * qb;
-        let many = s.rows().div_ceil(step).max(1);
-        for i in 0..many {
-            let key = KernelKey::new("attention_dkv").flag("ACC_K", cx.acc[0] || i > 0).flag("ACC_V", cx.acc[1] || i > 0);
-            let rows = (i * step, s.rows().min((i + 1) * step));
-            let key = s.key(cx.gpu(), key, (qb, kb));
-            s.gradient(cx, key, s.s.div_ceil(threads(cx.gpu()) * kb), rows, 2.0 / many as f64);
+        let pieces: Vec<_> = cut(s.rows(), s.blocks("attention_dkv", 2 * kb, 1)? * qb).collect();
+        let (groups, part) = (s.s.div_ceil(threads(cx.gpu()) * kb), 2.0 / pieces.len() as f64);
+        for rows in pieces {
+            let more = rows.0 > 0;
+            let key = KernelKey::new("attention_dkv").flag("ACC_K", cx.acc[0] || more).flag("ACC_V", cx.acc[1] || more);
+            s.gradient(cx, s.key(cx.gpu(), key, (qb, kb)), groups, (rows, s.keys()), part);
         }
         Ok(())
     }
@@ -545,7 +555,7 @@ impl AttentionCached {
     pub(super) fn append(&self, cx: &mut Lower<'_>, rope: &RopeSplit, bufs: &[&Buf]) {
         let s = self.sizes(cx.outputs[0].desc.len(), &cx.outputs[1].desc);
         let turn = [rope.rotary as u32, u32::from(rope.interleaved), rope.mscale.to_bits()];
-        let params: Vec<u32> = s.params(1, (0, s.rows())).into_iter().chain(turn).collect();
+        let params: Vec<u32> = s.params(1, (0, s.rows()), s.keys()).into_iter().chain(turn).collect();
         s.dispatch_by_query(cx, s.forward_key("attention_query").flag("APPEND", true), &params, bufs);
     }
 
@@ -569,6 +579,11 @@ impl Op for AttentionCached {
 
     fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
         self.checked("attention_cached", inputs[0], inputs[1], inputs[2])
+    }
+
+    /// lse (M, H), to be carried on where a software adapter takes several dispatches.
+    fn scratch(&self, inputs: &[&Desc], _: &[&Desc]) -> Vec<Desc> {
+        vec![Desc::f32(&[inputs[0].len() / self.dim.max(1)])]
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {

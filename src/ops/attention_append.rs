@@ -51,9 +51,11 @@ impl Op for AttentionAppend {
         Ok(made)
     }
 
-    /// The turned queries, where they are a kernel's of their own.
-    fn scratch(&self, inputs: &[&Desc], _: &[&Desc]) -> Vec<Desc> {
-        vec![self.query(inputs[inputs.len() - 2].len())]
+    /// The turned queries, where they are a kernel's of their own, and what [`AttentionCached`] wants.
+    fn scratch(&self, inputs: &[&Desc], outputs: &[&Desc]) -> Vec<Desc> {
+        let q = self.query(inputs[inputs.len() - 2].len());
+        let more = self.attend().scratch(&[&q], outputs);
+        std::iter::once(q).chain(more).collect()
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
@@ -68,7 +70,10 @@ impl Op for AttentionAppend {
         let (q, spans) = (cx.scratch[0].clone(), cx.inputs[n - 1].clone());
         let (inputs, o) = (cx.inputs[..n - 1].to_vec(), cx.outputs[0].clone());
         RopeAppend { same: self.rope }.lower(&mut cx.part(inputs, vec![q.clone(), cache.clone()], vec![false, true]))?;
-        attend.lower(&mut cx.part(vec![q, cache, spans], vec![o], vec![false]))
+        let scratch = cx.scratch[1..].to_vec();
+        let mut part = cx.part(vec![q, cache, spans], vec![o], vec![false]);
+        part.scratch = scratch;
+        attend.lower(&mut part)
     }
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {

@@ -40,7 +40,11 @@ pub(crate) const ROUNDS: usize = 60_000;
 /// 0..n in pieces for as many dispatches as it takes when each element costs a thread `each` rounds: (first, end). One empty piece for
 /// nothing, so that outputs are still written.
 pub(crate) fn pieces(n: usize, each: usize) -> impl Iterator<Item = (usize, usize)> {
-    let step = (ROUNDS / each.max(1)).max(1);
+    cut(n, (ROUNDS / each.max(1)).max(1))
+}
+
+/// 0..n in pieces of `step`, as [`pieces`].
+pub(crate) fn cut(n: usize, step: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..n.div_ceil(step).max(1)).map(move |i| (i * step, n.min((i + 1) * step)))
 }
 

@@ -1,30 +1,31 @@
 //! Sums over more elements than a software adapter's thread may make rounds (65,535, and then it stops without a word).
 
+use fledgling::Result;
 use fledgling::graph::{Exec, StepParams};
-use fledgling::ops::attention::Attention;
+use fledgling::ops::attention::{Attention, AttentionCached};
 use fledgling::ops::elementwise::Add;
 use fledgling::ops::embedding::Embedding;
 use fledgling::ops::linear::{Linear, LoraSeg, Low};
 use fledgling::ops::loss::{DpoLoss, SftLoss};
 use fledgling::ops::norm::{LayerNorm, RmsNorm};
-use fledgling::{Error, Result};
 
-use crate::harness::gpu;
-use crate::opcase::{Build, In, Rng, close, ints, rand, run};
+use crate::harness::{cpu, gpu};
+use crate::opcase::{Build, In, Rng, close, frozen, halves, ints, rand, run};
 
 /// Just beyond what one dispatch can do.
 const MANY: usize = 66_000;
 
-/// Outputs and gradients on the GPU against the reference; gradients overwrite and add.
+/// Outputs and gradients on both executors against the reference; the GPU's gradients overwrite and add.
 async fn same(what: &str, ins: &[In], build: impl Build) -> Result<()> {
-    let (gpu, step) = (Exec::Gpu(gpu().await), StepParams { beta: 1e-4, ..StepParams::default() });
+    let step = StepParams { beta: 1e-4, ..StepParams::default() };
     let shapes = run(&Exec::Reference, ins, None, false, &step, &build).await?;
     let mut rng = Rng(9);
     let seeds: Vec<Vec<f64>> = shapes.outputs.iter().map(|o| o.iter().map(|_| f64::from(rng.uniform() as f32)).collect()).collect();
     let seeds = ins.iter().any(|i| i.grad).then_some(seeds.as_slice());
     let want = run(&Exec::Reference, ins, seeds, false, &step, &build).await?;
-    for wrap in [false, true] {
-        let got = run(&gpu, ins, seeds, wrap, &step, &build).await?;
+    // The processor has no such limit, but sums of its own.
+    for (exec, wrap) in [(Exec::Gpu(gpu().await), false), (Exec::Gpu(gpu().await), true), (cpu(), false)] {
+        let got = run(&exec, ins, seeds, wrap, &step, &build).await?;
         // The tolerance is that of a sum of 66,000 f32.
         for (i, (g, w)) in got.outputs.iter().zip(&want.outputs).enumerate() {
             close(&format!("{what}, output {i}"), g, w, 1e-4);
@@ -79,46 +80,71 @@ fl_test!(
     }
 
     async fn many_queries_of_a_key() -> Result<()> {
-        // 65 rounds for every eight of them.
-        let (t, s, dim) = (8200, 6, 128);
-        let mut rng = Rng(5);
-        let spans: Vec<u32> = (0..t as u32).flat_map(|i| [i % 3, 4 + i % 3]).collect();
-        let ins = [rand(&mut rng, &[t, dim], 1.0), rand(&mut rng, &[s, dim], 1.0), rand(&mut rng, &[s, dim], 1.0), ints(&[t, 2], &spans)];
-        let op = Attention { heads: 1, kv_heads: 1, dim, scale: 0.1, batch: 1 };
-        same("attention", &ins, |tape, v| Ok(vec![tape.push(op, v)?[0]])).await?;
-        // Added to what is there: the keys are used twice.
-        same("attention, twice", &ins, |tape, v| {
-            let (a, b) = (tape.push(op, v)?[0], tape.push(op, v)?[0]);
-            Ok(vec![tape.push1(Add, &[a, b])?])
-        })
-        .await
+        // Rounds for every eight of them: 33, 65, 129.
+        for (t, dim) in [(15_000, 64), (8200, 128), (8200, 256)] {
+            let s = 6;
+            let mut rng = Rng(5);
+            let spans: Vec<u32> = (0..t as u32).flat_map(|i| [i % 3, 4 + i % 3]).collect();
+            let ins =
+                [rand(&mut rng, &[t, dim], 1.0), rand(&mut rng, &[s, dim], 1.0), rand(&mut rng, &[s, dim], 1.0), ints(&[t, 2], &spans)];
+            let op = Attention { heads: 1, kv_heads: 1, dim, scale: 0.1, batch: 1 };
+            same("attention", &ins, |tape, v| Ok(vec![tape.push(op, v)?[0]])).await?;
+            if dim == 128 {
+                // Added to what is there: the keys are used twice.
+                same("attention, twice", &ins, |tape, v| {
+                    let (a, b) = (tape.push(op, v)?[0], tape.push(op, v)?[0]);
+                    Ok(vec![tape.push1(Add, &[a, b])?])
+                })
+                .await?;
+            }
+        }
+        Ok(())
     }
 
-    /// Sums that are carried from key to key cannot be cut: a typed error, where it is a software adapter.
-    async fn more_keys_than_a_thread_can_walk_over() -> Result<()> {
-        let gpu = gpu().await;
-        if !gpu.caps().is_software {
-            return Ok(());
+    /// The other way round: softmax over keys that one dispatch cannot walk over. Few rows and many rows are different tiles.
+    async fn many_keys_of_a_query() -> Result<()> {
+        for (t, s, heads, kv_heads, dim) in [
+            (5, 8200, 1, 1, 64),
+            (2, 33_000, 1, 1, 64),
+            (5, 8200, 2, 1, 128),
+            (9, 8200, 4, 1, 128),
+            (3, 8200, 1, 1, 256),
+            (3, 8200, 1, 1, 42),
+        ] {
+            let mut rng = Rng(6);
+            let width = kv_heads * dim;
+            let n = s as u32;
+            // All of it, what lies on both sides of a cut, the first and the last keys alone, nothing.
+            let kinds = [[0, n], [n / 3, n - 7], [n - 3, n], [0, 5], [n / 2, n / 2]];
+            let spans: Vec<u32> = (0..t).flat_map(|i| kinds[i % 5]).collect();
+            let ins = [
+                rand(&mut rng, &[t, heads * dim], 1.0),
+                rand(&mut rng, &[s, width], 1.0),
+                rand(&mut rng, &[s, width], 1.0),
+                ints(&[t, 2], &spans),
+            ];
+            let op = Attention { heads, kv_heads, dim, scale: 0.5, batch: 1 };
+            same(&format!("{s} keys of {dim} channels"), &ins, |tape, v| Ok(vec![tape.push(op, v)?[0]])).await?;
         }
-        let (s, dim) = (20_000, 64);
-        assert!((8_000..20_000).contains(&fledgling::ops::attention::most_keys(&gpu, dim)));
-        let mut rng = Rng(6);
-        let ins =
-            [rand(&mut rng, &[1, dim], 1.0), rand(&mut rng, &[s, dim], 1.0), rand(&mut rng, &[s, dim], 1.0), ints(&[1, 2], &[0, s as u32])];
-        let op = Attention { heads: 1, kv_heads: 1, dim, scale: 0.1, batch: 1 };
-        match run(
-            &Exec::Gpu(gpu),
-            &ins,
-            None,
-            false,
-            &StepParams::default(),
-            &|t: &mut fledgling::graph::Tape, v: &[fledgling::graph::Val]| Ok(vec![t.push(op, v)?[0]]),
-        )
-        .await
+        Ok(())
+    }
+
+    /// Likewise in a cache, whose slots are walked over twice: below the prefix's end, and from a candidate's own on.
+    async fn many_slots_of_a_query() -> Result<()> {
+        for (t, s, heads, kv_heads, dim) in
+            [(4, 8448, 1, 1, 64), (4, 8448, 2, 1, 128), (20, 8448, 2, 1, 128), (4, 8448, 1, 1, 256), (1, 33_024, 1, 1, 64)]
         {
-            Err(Error::Shape { message, .. }) => assert!(message.contains("20000 keys"), "{message}"),
-            Err(e) => panic!("{e}"),
-            Ok(_) => panic!("20,000 keys were accepted"),
+            let mut rng = Rng(7);
+            let (n, cut) = (s as u32, s as u32 / 2);
+            // (prefix_len, own_base, begin, end): one sequence, a candidate behind a prefix, one that sees the end of its own, nothing.
+            let kinds = [[u32::MAX, 0, 0, n], [cut, cut + 900, 0, n - 900], [cut, cut + 1000, cut + 10, n - 1000], [0, 0, 0, 0]];
+            let spans: Vec<u32> = (0..t).flat_map(|i| kinds[i % 4]).collect();
+            let shape = [2, s, kv_heads * dim];
+            for cache in [frozen(&mut rng, &shape, 1.0), halves(&mut rng, &shape, 1.0)] {
+                let ins = [frozen(&mut rng, &[t, heads * dim], 1.0), cache, ints(&[t, 4], &spans)];
+                let op = AttentionCached { heads, kv_heads, dim, scale: 0.5 };
+                same(&format!("{s} slots of {dim} channels"), &ins, |tape, v| Ok(vec![tape.push1(op, v)?])).await?;
+            }
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ mod tokenizer;
 mod tokenizer_spm;
 
 mod adapter;
+mod context;
 mod declared;
 mod fixture;
 mod generate;
