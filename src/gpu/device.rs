@@ -13,7 +13,7 @@ use crate::{Error, Result};
 /// How to open the device.
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
-    /// Pretend that these features are missing (`f16`, `subgroups`, `timestamps`): for tests of every variant.
+    /// Pretend that these features are missing (`subgroups`, `timestamps`): for tests of every variant.
     pub without: Vec<String>,
     /// A variant name for `class=variant,…`, in place of what was measured (see [`Tuning`]).
     pub kernels: Option<String>,
@@ -36,7 +36,6 @@ pub struct Caps {
     pub is_software: bool,
     /// A card with memory of its own, as far as the platform says so (browsers do not).
     pub is_discrete: bool,
-    pub f16: bool,
     pub subgroups: bool,
     pub subgroup_min: u32,
     pub subgroup_max: u32,
@@ -58,9 +57,6 @@ impl Caps {
     /// The features in use, by name.
     pub fn features(&self) -> Vec<String> {
         let mut f = Vec::new();
-        if self.f16 {
-            f.push("shader-f16".into());
-        }
         if self.subgroups {
             f.push(format!("subgroups ({}–{})", self.subgroup_min, self.subgroup_max));
         }
@@ -122,7 +118,6 @@ impl Gpu {
             }
             on
         };
-        let f16 = ask(wgpu::Features::SHADER_F16, "f16");
         ask(wgpu::Features::SUBGROUP, "subgroups");
         let timestamps = ask(wgpu::Features::TIMESTAMP_QUERY, "timestamps");
         let limits = adapter.limits();
@@ -160,7 +155,6 @@ impl Gpu {
             vendor: format!("{:#06x}", info.vendor),
             backend: format!("{:?}", info.backend),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
-            f16,
             subgroups: subgroups::has(&device),
             subgroup_min: info.subgroup_min_size,
             subgroup_max: info.subgroup_max_size,

@@ -108,13 +108,10 @@ impl Kernel {
         let label = key.label();
         let expanded = expand(key.name, &key.defines);
         let device = gpu.device();
-        // Browsers want the extensions a kernel uses named; naga knows them without, and does not know the directive for subgroups.
+        // Browsers want the extension named; naga knows it without, and does not know the directive.
         let mut text = expanded.text;
         if cfg!(target_arch = "wasm32") && key.defines.contains_key("SUBGROUPS") {
             text.insert_str(0, "enable subgroups;\n");
-        }
-        if key.defines.contains_key("HALF") {
-            text.insert_str(0, "enable f16;\n");
         }
         let entries: Vec<_> = expanded
             .bindings

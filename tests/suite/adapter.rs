@@ -96,7 +96,7 @@ fl_test!(
             let [plain, without] = opened;
             assert_eq!(plain.caps().subgroups, offered.is_some());
             assert!(!without.caps().subgroups && !quads(&without));
-            assert_eq!(plain.caps().f16, without.caps().f16);
+            assert_eq!(plain.caps().timestamps, without.caps().timestamps);
             assert_eq!(plain.key() == without.key(), offered.is_none(), "what was measured with them is not taken for what was without");
         }
         #[cfg(target_arch = "wasm32")]

@@ -77,7 +77,7 @@ pub async fn gpu() -> Gpu {
 }
 
 /// The same adapter with every kernel in the form that it does not use by itself: on software adapters one workgroup per row and tiles in
-/// workgroup memory, on hardware what has no barrier; without f16 and subgroups. Opened once per thread, like [`gpu`].
+/// workgroup memory, on hardware what has no barrier; without subgroups. Opened once per thread, like [`gpu`].
 pub async fn other_form() -> Gpu {
     thread_local!(static OTHER: OnceCell<ManuallyDrop<Gpu>> = const { OnceCell::new() });
     if let Some(gpu) = OTHER.with(|s| s.get().map(|g| Gpu::clone(g))) {
@@ -88,7 +88,7 @@ pub async fn other_form() -> Gpu {
     } else {
         "rows=serial,linear=reg8x8,linear_dx=reg8,attention=rows8x8,attention_small=rows1x8,attention_dq=rows8x8,attention_dkv=rows8x8"
     };
-    let without = vec!["f16".into(), "subgroups".into()];
+    let without = vec!["subgroups".into()];
     let gpu = gpu_with(&fledgling::gpu::GpuOptions { kernels: Some(kernels.into()), without, ..Default::default() }).await;
     OTHER.with(|s| Gpu::clone(s.get_or_init(|| ManuallyDrop::new(gpu.clone()))))
 }

@@ -25,7 +25,7 @@ pub struct Cli {
     /// Kernel variants to use in place of the measured ones: class=variant,…
     #[arg(long, global = true, value_name = "LIST")]
     pub kernels: Option<String>,
-    /// Adapter features to do without: f16, subgroups, timestamps.
+    /// Adapter features to do without: subgroups, timestamps.
     #[arg(long, global = true, value_name = "LIST", value_delimiter = ',')]
     pub without: Vec<String>,
 }
