@@ -208,7 +208,8 @@ impl Engine {
         let tape = self.record(m, end, adapter)?;
         // A token is one submit; a chunk of a prompt is several, so that a page keeps painting.
         let per_submit = if end == End::Sample { 4096 } else { 64 };
-        let program = Rc::new(Program::build_in(&self.exec, &tape, ProgramOptions { per_submit }, &self.pool)?);
+        let program =
+            Rc::new(Program::build_in(&self.exec, &tape, ProgramOptions { per_submit, ..ProgramOptions::default() }, &self.pool)?);
         if self.pool.outgrown() {
             // Earlier programs hold the smaller slots: they are recorded again when they are needed.
             self.programs.clear();

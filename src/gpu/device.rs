@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
+use futures_channel::oneshot;
 use sha2::{Digest, Sha256};
 
 use super::{KernelKey, Tuning, kernel::KernelCache, subgroups};
 use crate::counters::Counters;
-use crate::{Error, Result};
+use crate::{Error, Result, clock};
 
 /// How to open the device.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +71,30 @@ impl Caps {
 /// A point in what has been submitted to a device; the default is all of it.
 #[derive(Clone, Debug, Default)]
 pub struct Mark(Option<wgpu::SubmissionIndex>);
+
+/// The end of what had been submitted to a device at some moment.
+pub struct Passed {
+    ended: oneshot::Receiver<f64>,
+    mark: Mark,
+}
+
+impl Passed {
+    /// When it ended, as far as the host has heard of it: natively that is while it submits or waits. Told once.
+    pub fn ended(&mut self) -> Option<f64> {
+        // Nobody is left to tell where the device is lost: then it has ended, too.
+        self.ended.try_recv().unwrap_or_else(|_| Some(clock::seconds()))
+    }
+
+    /// Waits for it; gives when it ended.
+    pub async fn wait(&mut self, gpu: &Gpu) -> f64 {
+        gpu.wait_for(&self.mark);
+        // A lost device may never say so, and natively there is nothing more to wait for.
+        if !cfg!(target_arch = "wasm32") {
+            return self.ended().unwrap_or_else(clock::seconds);
+        }
+        (&mut self.ended).await.unwrap_or_else(|_| clock::seconds())
+    }
+}
 
 /// An opened device. Cloning shares it.
 #[derive(Clone)]
@@ -253,14 +278,18 @@ impl Gpu {
         }
     }
 
+    /// Notes everything submitted so far, to hear when it ends.
+    pub fn passed(&self) -> Passed {
+        let (send, ended) = oneshot::channel();
+        self.0.queue.on_submitted_work_done(move || {
+            let _ = send.send(clock::seconds());
+        });
+        Passed { ended, mark: self.mark() }
+    }
+
     /// Waits until everything submitted is done.
     pub async fn done(&self) -> Result<()> {
-        let (send, receive) = futures_channel::oneshot::channel();
-        self.0.queue.on_submitted_work_done(move || {
-            let _ = send.send(());
-        });
-        self.wait();
-        let _ = receive.await;
+        self.passed().wait(self).await;
         self.check()
     }
 

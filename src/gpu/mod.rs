@@ -9,6 +9,6 @@ mod subgroups;
 mod tuning;
 
 pub use buffer::Buf;
-pub use device::{Caps, Gpu, GpuOptions, Mark};
+pub use device::{Caps, Gpu, GpuOptions, Mark, Passed};
 pub use kernel::{Kernel, KernelKey};
 pub use tuning::Tuning;

@@ -3,23 +3,26 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::profile::{Layout, Profile};
 use super::program_cpu::CpuProgram;
 use super::program_gpu::GpuProgram;
-use super::{Desc, Exec, Mark, Mem, Place, Plan, StepParams, Tape, Tensor, Transfer, Val};
+use super::{Desc, Exec, Mark, Mem, Pace, Place, Plan, StepParams, Tape, Tensor, Transfer, Val};
 use crate::{Result, clock};
 
 /// How a program is submitted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct ProgramOptions {
-    /// Dispatches per submit: few keep the page painting, many cost less.
+    /// Dispatches per submit, at most: few keep the page painting, many cost less.
     pub per_submit: usize,
+    /// Where submits are to be cut by time as well, by what several programs have learned together: see [`Program::replay`].
+    pub pace: Option<Rc<Pace>>,
 }
 
 impl Default for ProgramOptions {
     fn default() -> Self {
-        ProgramOptions { per_submit: 256 }
+        ProgramOptions { per_submit: 256, pace: None }
     }
 }
 
@@ -161,7 +164,7 @@ impl Program {
         let layout = Layout::new(tape, &plan);
         let memory = Memory { vals, slots, scratch: plan.scratch };
         let runner = match exec {
-            Exec::Gpu(gpu) => Runner::Gpu(GpuProgram::build(gpu, tape, &memory, options.per_submit)?),
+            Exec::Gpu(gpu) => Runner::Gpu(GpuProgram::build(gpu, tape, &memory, &options)?),
             Exec::Cpu(cpu) => Runner::Cpu(CpuProgram::build(cpu, tape, &memory)),
             Exec::Reference => unreachable!("refused above"),
         };
@@ -197,13 +200,6 @@ impl Program {
 
     pub fn exec(&self) -> &Exec {
         &self.exec
-    }
-
-    /// Changes the number of dispatches per submit.
-    pub fn set_per_submit(&self, n: usize) {
-        if let Runner::Gpu(p) = &self.runner {
-            p.set_per_submit(n);
-        }
     }
 
     fn port<'a>(ports: &'a HashMap<String, Port>, name: &str) -> &'a Port {
@@ -251,6 +247,15 @@ impl Program {
         }
     }
 
+    /// As [`Program::submit_then`], at the program's [`Pace`] where it has one: in submits of about [`Pace::TARGET`] seconds, of which no more
+    /// than two wait for the device. Natively the thread waits, in a browser the event loop turns meanwhile.
+    pub async fn replay(&self, step: &StepParams, behind: &[Transfer]) {
+        match &self.runner {
+            Runner::Gpu(p) => p.replay(step, behind).await,
+            Runner::Cpu(_) => self.submit_then(step, behind),
+        }
+    }
+
     /// Launches what kernels of it no program has launched this way before, each once and not in a way that computes anything: drivers finish
     /// compiling at the first launch. The caller sees to inputs with which nothing is changed in place. Nothing on the processor.
     pub fn launch_fresh(&self, step: &StepParams) {
@@ -284,7 +289,7 @@ impl Program {
             .collect();
         self.compile().await?;
         let copies: Vec<Transfer> = ports.iter().map(|(p, staging)| Transfer::new(&p.mem, staging, 0, p.mem.bytes())).collect();
-        self.submit_then(step, &copies);
+        self.replay(step, &copies).await;
         self.check()?;
         let mut out = Vec::with_capacity(names.len());
         for (port, staging) in ports {

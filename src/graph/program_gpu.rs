@@ -1,18 +1,20 @@
 //! A program on a GPU: bind groups and constants built once, pipelines when they are wanted; a run encodes the list and submits it in chunks.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::lower::{Bound, Lower, Spec};
+use super::pace::{Cost, Costs, Pace};
 use super::profile::Timed;
-use super::program::Memory;
+use super::program::{Memory, ProgramOptions};
 use super::tensor::Chunk;
 use super::{Desc, Mem, Place, StepParams, Tape, Transfer, Val};
 use crate::counters::Counters;
 use crate::gpu::preprocess::Binding;
 use crate::gpu::{Buf, Gpu, Kernel, Mark};
-use crate::{Error, Result};
+use crate::{Error, Result, clock};
 
 struct Dispatch {
     kernel: Rc<Kernel>,
@@ -27,7 +29,9 @@ pub(super) struct GpuProgram {
     gpu: Gpu,
     dispatches: Vec<Dispatch>,
     step: Buf,
-    per_submit: Cell<usize>,
+    per_submit: usize,
+    /// Where submits are cut by time as well: whose, and what the dispatches take.
+    pace: Option<(Rc<Pace>, Costs)>,
     /// The constants that the bind groups refer to.
     _params: Buf,
 }
@@ -35,7 +39,7 @@ pub(super) struct GpuProgram {
 const ALIGN: usize = 256;
 
 impl GpuProgram {
-    pub fn build(gpu: &Gpu, tape: &Tape, memory: &Memory, per_submit: usize) -> Result<GpuProgram> {
+    pub fn build(gpu: &Gpu, tape: &Tape, memory: &Memory, options: &ProgramOptions) -> Result<GpuProgram> {
         let one = |desc: &Desc, mem: &Mem| Bound {
             desc: desc.clone(),
             chunks: vec![Chunk { first: 0, rows: desc.rows(), buf: mem.gpu().clone() }],
@@ -60,7 +64,9 @@ impl GpuProgram {
         let step = gpu.uniform("step", size_of::<StepParams>() as u64);
         let (dispatches, params) = bind(gpu, specs, &step);
         gpu.check()?;
-        Ok(GpuProgram { gpu: gpu.clone(), dispatches, step, per_submit: Cell::new(per_submit.max(1)), _params: params })
+        let guess = || Rc::new(RefCell::new(dispatches.iter().map(|d| Cost::guess(d.flops, d.bytes)).collect()));
+        let pace = options.pace.clone().map(|pace| (pace, guess()));
+        Ok(GpuProgram { gpu: gpu.clone(), dispatches, step, per_submit: options.per_submit.max(1), pace, _params: params })
     }
 
     pub fn len(&self) -> usize {
@@ -72,29 +78,51 @@ impl GpuProgram {
         self.gpu.compile(self.dispatches.iter().map(|d| &d.kernel)).await
     }
 
-    pub fn set_per_submit(&self, n: usize) {
-        self.per_submit.set(n.max(1));
+    fn begin(&self, step: &StepParams) {
+        self.gpu.write(&self.step, 0, bytemuck::bytes_of(step));
+        Counters::add(&self.gpu.counters().dispatches, self.dispatches.len() as u64);
+    }
+
+    /// Submits a range of the list; the copies go behind the last of all.
+    fn part(&self, range: Range<usize>, behind: &[Transfer]) {
+        let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            for d in &self.dispatches[range.clone()] {
+                pass.set_pipeline(d.kernel.pipeline(&self.gpu));
+                pass.set_bind_group(0, &d.group, &[]);
+                pass.dispatch_workgroups(d.grid[0], d.grid[1], d.grid[2]);
+            }
+        }
+        if range.end == self.len() {
+            behind.iter().for_each(|t| t.encode(&mut encoder));
+        }
+        self.gpu.submit(encoder);
     }
 
     pub fn submit(&self, step: &StepParams, behind: &[Transfer]) {
-        self.gpu.write(&self.step, 0, bytemuck::bytes_of(step));
-        Counters::add(&self.gpu.counters().dispatches, self.dispatches.len() as u64);
-        let chunks: Vec<&[Dispatch]> = self.dispatches.chunks(self.per_submit.get()).collect();
-        let count = chunks.len();
-        for (i, chunk) in chunks.into_iter().enumerate() {
-            let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
-            {
-                let mut pass = encoder.begin_compute_pass(&Default::default());
-                for d in chunk {
-                    pass.set_pipeline(d.kernel.pipeline(&self.gpu));
-                    pass.set_bind_group(0, &d.group, &[]);
-                    pass.dispatch_workgroups(d.grid[0], d.grid[1], d.grid[2]);
-                }
+        self.begin(step);
+        for at in (0..self.len()).step_by(self.per_submit) {
+            self.part(at..(at + self.per_submit).min(self.len()), behind);
+        }
+    }
+
+    /// As [`GpuProgram::submit`], at the program's pace if it has one.
+    pub async fn replay(&self, step: &StepParams, behind: &[Transfer]) {
+        let Some((pace, costs)) = &self.pace else { return self.submit(step, behind) };
+        self.begin(step);
+        let (mut at, mut flight, mut begun) = (0, 0, 0.0);
+        while at < self.len() {
+            pace.room(&self.gpu).await;
+            if at == flight {
+                begun = clock::seconds();
             }
-            if i + 1 == count {
-                behind.iter().for_each(|t| t.encode(&mut encoder));
+            let end = at + pace.cut(&costs.borrow()[at..], self.per_submit);
+            self.part(at..end, behind);
+            if pace.fly(&self.gpu, costs, flight..end, begun, end == self.len()) {
+                flight = end;
             }
-            self.gpu.submit(encoder);
+            at = end;
         }
     }
 

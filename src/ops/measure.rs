@@ -113,6 +113,6 @@ pub async fn matmul(exec: &Exec, n: usize) -> Result<f64> {
             tape.output("y", y);
         }
     }
-    let program = Program::build(exec, &tape, ProgramOptions { per_submit: 1 })?;
+    let program = Program::build(exec, &tape, ProgramOptions { per_submit: 1, ..ProgramOptions::default() })?;
     Ok(2.0 * (n as f64).powi(3) * repeats as f64 / clocked(exec, &program).await?)
 }

@@ -13,6 +13,9 @@ fn parts(n: usize) -> usize {
 }
 
 /// The global norm `sqrt(Σ g²)` over one or several gradient buffers. Output: (1). Two stages, always summed in the same order.
+///
+/// Recorded as changing a norm that is there, it leaves one that is not finite as it is, until the host sets it to 0: [`AdamW`] then changes nothing
+/// in the updates behind a bad one, however many were submitted before the host saw it.
 #[derive(Clone, Copy, Debug)]
 pub struct GradNorm;
 
@@ -42,19 +45,25 @@ impl Op for GradNorm {
             cx.dispatch(KernelKey::new("sum_squares").flag("SERIAL", serial), &params, &[&cx.input(i), &cx.temp(0)], grid);
             first += parts(n);
         }
-        cx.dispatch(KernelKey::new("grad_norm").flag("SERIAL", serial), &[first as u32], &[&cx.temp(0), &cx.output(0)], [1, 1, 1]);
+        let key = KernelKey::new("grad_norm").flag("SERIAL", serial).flag("HOLD", cx.acc[0]);
+        cx.dispatch(key, &[first as u32], &[&cx.temp(0), &cx.output(0)], [1, 1, 1]);
         Ok(())
     }
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
         let squares: f64 = io.inputs.iter().flat_map(|g| g.iter()).map(|g| g * g).sum();
-        io.add(0, 0, squares.sqrt());
+        if io.outputs[0][0].is_finite() {
+            io.outputs[0][0] = squares.sqrt();
+        }
         Ok(())
     }
 
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
         let squares: f64 = (0..io.inputs()).map(|i| kernels::sum_squares(io.pool(), io.f32(i))).sum();
-        io.out(0)[0] = squares.sqrt() as f32;
+        let norm = &mut io.out(0)[0];
+        if !io.acc(0) || norm.is_finite() {
+            *norm = squares.sqrt() as f32;
+        }
         Ok(())
     }
 }

@@ -197,8 +197,10 @@ impl<O: Objective> Trainer<O> {
     /// Everything needed to go on exactly here.
     ///
     /// # Errors
-    /// Whatever the device reports.
-    pub async fn checkpoint(&self) -> Result<Vec<u8>> {
+    /// Whatever the device reports; as [`Trainer::report`] for updates under way.
+    pub async fn checkpoint(&mut self) -> Result<Vec<u8>> {
+        // An update that was submitted belongs to it, once it is known to be good.
+        self.catch_up(0).await?;
         let exec = self.exec();
         let mut tensors = Vec::new();
         for (name, t) in ["weights", "exp_avg", "exp_avg_sq"].into_iter().zip(self.state()) {
@@ -268,6 +270,7 @@ impl<O: Objective> Trainer<O> {
             Some(_) => Some(RowCache::import(FILE, want.rows, &have.base_rows, &c.base_logps, judged)?),
             None => None,
         };
+        self.forget_pending();
         for (bytes, t) in writes {
             t.write_rows(&exec, 0, bytes)?;
         }

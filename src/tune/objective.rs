@@ -110,7 +110,7 @@ pub struct PreferenceMetrics {
 }
 
 /// One update, as it is reported.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct StepMetrics {
     /// Updates so far, this one included.
     pub step: u64,
@@ -125,7 +125,7 @@ pub struct StepMetrics {
     pub grad_norm: f64,
     /// Tokens read so far, without padding.
     pub tokens: u64,
-    /// Of this update.
+    /// Of this update: since the one before it was known.
     pub tokens_per_second: f64,
     pub seconds_left: f64,
 }

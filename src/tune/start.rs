@@ -160,18 +160,24 @@ impl<O: Objective> Training<O> {
 
     async fn step(&mut self) -> Result<Option<StepMetrics>> {
         let m = self.trainer.step().await?;
-        // Also where nothing was left to do: a finished training that is resumed has an adapter that nobody has published yet.
-        self.publish()?;
-        if m.is_none() {
-            self.adapters.set_active(Some(&self.name))?;
-        }
+        self.publish(m.is_none())?;
         Ok(m)
     }
 
-    /// What has been learned so far is the adapter's: answers between two steps come from it.
-    fn publish(&self) -> Result<()> {
+    async fn submit(&mut self) -> Result<bool> {
+        let more = self.trainer.submit().await?;
+        self.publish(!more)?;
+        Ok(more)
+    }
+
+    /// What has been learned so far is the adapter's: answers between two steps come from it. Also where nothing was left to do: a
+    /// finished training that is resumed has an adapter that nobody has published yet.
+    fn publish(&self, complete: bool) -> Result<()> {
         if let Some(set) = self.trainer.target().set() {
             self.adapters.put(&self.name, set)?;
+        }
+        if complete {
+            self.adapters.set_active(Some(&self.name))?;
         }
         Ok(())
     }
@@ -217,11 +223,33 @@ impl AnyTrainer {
         }
     }
 
-    /// Everything needed to go on exactly here, as one file.
+    /// Hands the next update to the device, or `false` when training is complete; the adapter is active then. See [`Trainer::submit`].
     ///
     /// # Errors
-    /// Whatever the device reports.
-    pub async fn checkpoint(&self) -> Result<Vec<u8>> {
+    /// As [`Trainer::submit`].
+    pub async fn submit(&mut self) -> Result<bool> {
+        match self {
+            AnyTrainer::Sft(t) => t.submit().await,
+            AnyTrainer::Dpo(t) => t.submit().await,
+        }
+    }
+
+    /// The numbers of the earliest update not yet reported, if they are worth waiting for now. See [`Trainer::report`].
+    ///
+    /// # Errors
+    /// As [`Trainer::report`].
+    pub async fn report(&mut self, all: bool) -> Result<Option<StepMetrics>> {
+        match self {
+            AnyTrainer::Sft(t) => t.trainer.report(all).await,
+            AnyTrainer::Dpo(t) => t.trainer.report(all).await,
+        }
+    }
+
+    /// Everything needed to go on exactly here, as one file. Updates under way are waited for and still reported.
+    ///
+    /// # Errors
+    /// As [`Trainer::checkpoint`].
+    pub async fn checkpoint(&mut self) -> Result<Vec<u8>> {
         match self {
             AnyTrainer::Sft(t) => t.trainer.checkpoint().await,
             AnyTrainer::Dpo(t) => t.trainer.checkpoint().await,
@@ -266,7 +294,7 @@ impl AnyTrainer {
         }
     }
 
-    /// Updates taken, those before a checkpoint included.
+    /// Updates taken, those before a checkpoint and those not yet reported included.
     pub fn steps(&self) -> u64 {
         match self {
             AnyTrainer::Sft(t) => t.trainer.steps(),

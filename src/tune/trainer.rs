@@ -1,17 +1,18 @@
 //! The step that SFT and DPO share: forward and backward of every micro-batch, one optimizer program, one readback.
 //!
-//! A plan is recorded per shape bucket and replayed; plans share their activation slots. Callers drive it with
-//! [`Trainer::step`] and may stop between any two steps.
+//! A plan is recorded per shape bucket and replayed; plans share their activation slots. Callers drive it with [`Trainer::submit`] and
+//! [`Trainer::report`], or with [`Trainer::step`], and may stop between any two updates.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::batch::{Batch, BatchShape, Sampler};
 use super::config::TrainingArguments;
 use super::kl::RowCache;
-use super::objective::{Micro, Objective, StepMetrics};
+use super::objective::{Metrics, Micro, Objective, StepMetrics};
 use super::schedule::Schedule;
 use crate::clock;
-use crate::graph::{Desc, Exec, Mark, Mem, Plan, Profile, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Transfer};
+use crate::graph::{Desc, Exec, Mark, Mem, Pace, Plan, Profile, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Transfer};
 use crate::lru::Lru;
 use crate::models::{Model, TrainInputs};
 use crate::nn::LoraSet;
@@ -20,8 +21,12 @@ use crate::ops::half;
 use crate::ops::optim::{AdamW, GradNorm};
 use crate::{Error, Result};
 
-/// Few enough that a page keeps painting and a driver's watchdog stays quiet.
+/// On a fast device, where no submit is cut by time: few enough for it to begin soon.
 const DISPATCHES_PER_SUBMIT: usize = 64;
+
+/// Seconds of an update from which on its numbers are waited for at once: to read them back is then little beside it, and nobody likes to wait for
+/// them until the next one has been submitted, too.
+const AT_ONCE: f64 = 0.25;
 
 /// Most plans that are kept. Buckets make fewer shapes than this of most datasets; the slots, which are what is large, they share anyway.
 const PLANS: usize = 32;
@@ -54,6 +59,8 @@ struct Trainable {
     /// AdamW's running means of the gradient and of its square.
     exp_avg: Tensor,
     exp_avg_sq: Tensor,
+    /// Of the last gradient. Not finite, it stays until it is set to 0, and so does all the rest.
+    norm: Tensor,
     /// (first element, elements, weight decay).
     ranges: Vec<(usize, usize, bool)>,
 }
@@ -74,22 +81,36 @@ impl Trainable {
             grads,
             exp_avg: Tensor::zeros(exec, "exp_avg", desc.clone())?,
             exp_avg_sq: Tensor::zeros(exec, "exp_avg_sq", desc)?,
+            norm: Tensor::zeros(exec, "norm", Desc::f32(&[1]))?,
             ranges,
         })
     }
 
     /// Norm, clipping and AdamW for all of it.
-    fn program(&self, exec: &Exec) -> Result<Program> {
+    fn program(&self, exec: &Exec, options: ProgramOptions) -> Result<Program> {
         let mut tape = Tape::new();
-        let grads = tape.tensor(&self.grads);
-        let norm = tape.push1(GradNorm, &[grads])?;
-        tape.output("norm", norm);
+        let (grads, norm) = (tape.tensor(&self.grads), tape.tensor(&self.norm));
+        tape.push_into(GradNorm, &[grads], &[(norm, true)])?;
         let flats = [&self.params, &self.grads, &self.exp_avg, &self.exp_avg_sq].map(|t| tape.tensor(t));
         for &(start, len, decay) in &self.ranges {
             AdamW::record(&mut tape, start, len, decay, norm, flats)?;
         }
-        Program::build(exec, &tape, ProgramOptions::default())
+        Program::build(exec, &tape, options)
     }
+}
+
+/// An update that has been submitted and not reported.
+struct Pending {
+    micros: Vec<Micro>,
+    /// What its micro-batches wrote, and the norm behind it.
+    staging: Mem,
+    bytes: u64,
+    mark: Mark,
+    begun: f64,
+    /// What is known of it beforehand.
+    known: StepMetrics,
+    /// Sampler, updates, micro-batches and tokens before it.
+    before: (Sampler, u64, u64, u64),
 }
 
 /// A training in progress.
@@ -104,7 +125,7 @@ pub struct Trainer<O> {
     pub(super) args: TrainingArguments,
     schedule: Schedule,
     pub(super) sampler: Sampler,
-    /// Updates taken.
+    /// Updates taken; the device may still be at the last one.
     pub(super) step: u64,
     /// Micro-batches taken: the second half of the random stream.
     pub(super) micros: u64,
@@ -114,11 +135,18 @@ pub struct Trainer<O> {
     programs: Lru<(BatchShape, Pass), Rc<Program>>,
     recorded: u64,
     pool: SlotPool,
-    staging: Option<Mem>,
+    pace: Rc<Pace>,
+    /// For updates in turns: one is read while the next one is computed.
+    staging: [Option<Mem>; 2],
+    pending: VecDeque<Pending>,
+    /// Reports that nobody has asked for yet.
+    told: VecDeque<StepMetrics>,
     /// A step failed half-way: gradients hold what must not be used.
     dirty: bool,
     /// Seconds and number of the updates that estimate the rest; the first compiles and is left out once there is another.
     clocked: (f64, u64),
+    /// When the last report was known.
+    reported: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -165,7 +193,8 @@ impl<O: Objective> Trainer<O> {
                 Trainable::new(&exec, &arena.flat, grads, &parts)?
             }
         };
-        let optimizer = trainable.program(&exec)?;
+        let pace = Rc::<Pace>::default();
+        let optimizer = trainable.program(&exec, options(&pace))?;
         let rows = objective.rows();
         let total = args.total_steps(rows);
         let base = (args.report_kl && target.set().is_some()).then(|| RowCache::new(rows));
@@ -186,9 +215,13 @@ impl<O: Objective> Trainer<O> {
             programs: Lru::new(PLANS),
             recorded: 0,
             pool: SlotPool::default(),
-            staging: None,
+            pace,
+            staging: [None, None],
+            pending: VecDeque::new(),
+            told: VecDeque::new(),
             dirty: false,
             clocked: (0.0, 0),
+            reported: 0.0,
         })
     }
 
@@ -197,7 +230,7 @@ impl<O: Objective> Trainer<O> {
         self.schedule.total_steps
     }
 
-    /// Updates taken.
+    /// Updates taken, those included that have not been reported yet.
     pub fn steps(&self) -> u64 {
         self.step
     }
@@ -284,8 +317,7 @@ impl<O: Objective> Trainer<O> {
         if pass == Pass::Update && self.args.gradient_checkpointing.is_none() && Plan::on(self.exec(), &tape).bytes() > budget {
             tape = self.record(shape, pass, true)?;
         }
-        let options = ProgramOptions { per_submit: DISPATCHES_PER_SUBMIT };
-        let program = Rc::new(Program::build_in(self.exec(), &tape, options, &self.pool)?);
+        let program = Rc::new(Program::build_in(self.exec(), &tape, options(&self.pace), &self.pool)?);
         program.compile().await?;
         if self.pool.outgrown() {
             // Earlier plans hold the smaller slots: they are recorded again when they are needed.
@@ -377,6 +409,7 @@ impl<O: Objective> Trainer<O> {
     /// # Errors
     /// As [`Trainer::step`].
     pub async fn gradients(&mut self) -> Result<()> {
+        self.catch_up(0).await?;
         let (micros, _) = self.draw();
         self.dirty = true;
         self.references(&micros).await?;
@@ -390,6 +423,7 @@ impl<O: Objective> Trainer<O> {
     /// # Errors
     /// [`Error::Gpu`] where the adapter has no timestamps.
     pub async fn profile(&mut self) -> Result<Profile> {
+        self.catch_up(0).await?;
         let (micros, _) = self.draw();
         self.dirty = true;
         self.references(&micros).await?;
@@ -430,10 +464,12 @@ impl<O: Objective> Trainer<O> {
     async fn accumulate(&mut self, micros: &[Micro]) -> Result<(Mem, u64)> {
         let words: u64 = micros.iter().map(|m| self.words(m)).map(|(metrics, logps)| (metrics + logps) as u64).sum();
         let bytes = (words + 1) * 4;
-        if self.staging.as_ref().is_none_or(|s| s.bytes() < bytes) {
-            self.staging = Some(self.exec().staging(bytes)?);
-        }
-        let staging = self.staging.clone().expect("set above");
+        let turn = (self.step % 2) as usize;
+        let staging = match self.staging[turn].take().filter(|s| s.bytes() >= bytes) {
+            Some(staging) => staging,
+            None => self.exec().staging(bytes)?,
+        };
+        self.staging[turn] = Some(staging.clone());
         let mut at = 0;
         for (i, m) in micros.iter().enumerate() {
             let program = self.program(&m.shape, Pass::Update).await?;
@@ -449,22 +485,23 @@ impl<O: Objective> Trainer<O> {
                 copies.push(Transfer::new(&program.output_mem("logp"), &staging, at, logps as u64 * 4));
                 at += logps as u64 * 4;
             }
-            program.submit_then(&step, &copies);
+            program.replay(&step, &copies).await;
             program.check()?;
         }
         Ok((staging, at))
     }
 
-    /// One update, or `None` when training is complete.
+    /// Hands the next update to the device, and `true`; `false` when training is complete. What it gave is told by [`Trainer::report`].
     ///
     /// # Errors
-    /// Whatever the device reports; [`Error::NotFinite`] when the loss or the gradient is no number any more (the weights are then
-    /// left as they were before this update).
-    pub async fn step(&mut self) -> Result<Option<StepMetrics>> {
-        if self.step >= self.schedule.total_steps {
-            return Ok(None);
+    /// Whatever the device reports; as [`Trainer::report`] for updates before it.
+    pub async fn submit(&mut self) -> Result<bool> {
+        let complete = self.step >= self.schedule.total_steps;
+        self.catch_up(usize::from(!complete)).await?;
+        if complete {
+            return Ok(false);
         }
-        let begin = clock::seconds();
+        let begun = clock::seconds();
         if self.dirty {
             self.trainable.grads.set_f64(self.exec(), &vec![0.0; self.trainable.grads.desc().len()]);
         }
@@ -474,13 +511,105 @@ impl<O: Objective> Trainer<O> {
         let (staging, at) = self.accumulate(&micros).await?;
         let params = self.params();
         self.optimizer.compile().await?;
-        self.optimizer.submit_then(&params, &[Transfer::new(&self.optimizer.output_mem("norm"), &staging, at, 4)]);
+        self.optimizer.replay(&params, &[Transfer::new(&self.trainable.norm.mem(), &staging, at, 4)]).await;
         self.optimizer.check()?;
-        let bytes = self.exec().map(&staging, at + 4, &Mark::default()).await?;
+        self.dirty = false;
+        let before = (std::mem::replace(&mut self.sampler, sampler), self.step, self.micros, self.tokens);
+        self.step += 1;
+        self.micros += micros.len() as u64;
+        self.tokens += micros.iter().map(|m| m.batch.tokens as u64).sum::<u64>();
+        let known = StepMetrics {
+            step: self.step,
+            total_steps: self.schedule.total_steps,
+            epoch: self.sampler.epochs(),
+            learning_rate: self.schedule.at(self.step - 1),
+            tokens: self.tokens,
+            ..StepMetrics::default()
+        };
+        self.pending.push_back(Pending { micros, staging, bytes: at + 4, mark: self.exec().mark(), begun, known, before });
+        Ok(true)
+    }
+
+    /// The numbers of the earliest update that has not been reported. The last one submitted is waited for with `all`, when training is complete, or
+    /// where waiting is little beside it; otherwise it is `None` until the next one is submitted, so that the device has something to do.
+    ///
+    /// # Errors
+    /// Whatever the device reports; [`Error::NotFinite`] when the loss or the gradient is no number any more. The weights are then left as they
+    /// were before that update, and the trainer is back there: one submitted behind it has changed nothing, either.
+    pub async fn report(&mut self, all: bool) -> Result<Option<StepMetrics>> {
+        if let Some(m) = self.told.pop_front() {
+            return Ok(Some(m));
+        }
+        // A processor has computed it by now.
+        let busy = self.exec().gpu().is_some() && self.clocked.1 > 0 && self.per_step() < AT_ONCE;
+        let wait = all || !busy || self.step == self.schedule.total_steps;
+        if self.pending.len() > usize::from(!wait) { self.settle().await } else { Ok(None) }
+    }
+
+    /// One update and its numbers, or `None` when training is complete. What was submitted before and not reported comes first.
+    ///
+    /// # Errors
+    /// As [`Trainer::submit`] and [`Trainer::report`].
+    pub async fn step(&mut self) -> Result<Option<StepMetrics>> {
+        if self.pending.is_empty() && self.told.is_empty() {
+            self.submit().await?;
+        }
+        self.report(true).await
+    }
+
+    /// Waits for submitted updates until no more than `few` are under way.
+    pub(super) async fn catch_up(&mut self, few: usize) -> Result<()> {
+        while self.pending.len() > few {
+            let m = self.settle().await?;
+            self.told.extend(m);
+        }
+        Ok(())
+    }
+
+    /// Forgets updates that were submitted, which then must not count.
+    pub(super) fn forget_pending(&mut self) {
+        self.pending.clear();
+        self.trainable.norm.set_f64(self.model.exec(), &[0.0]);
+    }
+
+    fn per_step(&self) -> f64 {
+        self.clocked.0 / self.clocked.1.saturating_sub(1).max(1) as f64
+    }
+
+    /// Waits for the earliest update under way.
+    async fn settle(&mut self) -> Result<Option<StepMetrics>> {
+        let Some(p) = self.pending.front() else { return Ok(None) };
+        let read = self.read(p).await;
+        let Some(p) = self.pending.pop_front() else { return Ok(None) };
+        let (metrics, grad_norm) = match read {
+            Ok(numbers) => numbers,
+            Err(e) => {
+                (self.sampler, self.step, self.micros, self.tokens) = p.before;
+                self.dirty = true;
+                self.forget_pending();
+                return Err(e);
+            }
+        };
+        let now = clock::seconds();
+        let seconds = (now - p.begun.max(self.reported)).max(1e-9);
+        self.reported = now;
+        self.clocked = if self.clocked.1 < 2 { (seconds, self.clocked.1 + 1) } else { (self.clocked.0 + seconds, self.clocked.1 + 1) };
+        Ok(Some(StepMetrics {
+            metrics,
+            grad_norm,
+            tokens_per_second: (p.known.tokens - p.before.3) as f64 / seconds,
+            seconds_left: self.per_step() * (p.known.total_steps - p.known.step) as f64,
+            ..p.known
+        }))
+    }
+
+    /// What an update wrote, once it is done.
+    async fn read(&self, p: &Pending) -> Result<(Metrics, f64)> {
+        let bytes = self.exec().map(&p.staging, p.bytes, &p.mark).await?;
         let values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
-        let mut words = Vec::with_capacity(micros.len());
+        let mut words = Vec::with_capacity(p.micros.len());
         let (mut from, mut moved, mut judged) = (0, 0.0, 0);
-        for m in &micros {
+        for m in &p.micros {
             let (metrics, logps) = self.words(m);
             words.push(values[from..from + metrics].to_vec());
             if let Some(base) = &self.base {
@@ -489,31 +618,16 @@ impl<O: Objective> Trainer<O> {
             }
             from += metrics + logps;
         }
-        let mut metrics = self.objective.metrics(&micros, &words);
+        let mut metrics = self.objective.metrics(&p.micros, &words);
         metrics.kl = self.base.as_ref().map(|_| moved / judged.max(1) as f64);
         let grad_norm = f64::from(values[from]);
         if !metrics.loss.is_finite() || !grad_norm.is_finite() {
-            return Err(Error::NotFinite(format!("update {}: loss {}, gradient norm {grad_norm}", self.step + 1, metrics.loss)));
+            return Err(Error::NotFinite(format!("update {}: loss {}, gradient norm {grad_norm}", p.known.step, metrics.loss)));
         }
-        self.dirty = false;
-        self.sampler = sampler;
-        self.step += 1;
-        self.micros += micros.len() as u64;
-        let read: usize = micros.iter().map(|m| m.batch.tokens).sum();
-        self.tokens += read as u64;
-        let seconds = (clock::seconds() - begin).max(1e-9);
-        self.clocked = if self.clocked.1 < 2 { (seconds, self.clocked.1 + 1) } else { (self.clocked.0 + seconds, self.clocked.1 + 1) };
-        let per_step = self.clocked.0 / self.clocked.1.saturating_sub(1).max(1) as f64;
-        Ok(Some(StepMetrics {
-            step: self.step,
-            total_steps: self.schedule.total_steps,
-            epoch: self.sampler.epochs(),
-            metrics,
-            learning_rate: self.schedule.at(self.step - 1),
-            grad_norm,
-            tokens: self.tokens,
-            tokens_per_second: read as f64 / seconds,
-            seconds_left: per_step * (self.schedule.total_steps - self.step) as f64,
-        }))
+        Ok((metrics, grad_norm))
     }
+}
+
+fn options(pace: &Rc<Pace>) -> ProgramOptions {
+    ProgramOptions { per_submit: DISPATCHES_PER_SUBMIT, pace: Some(pace.clone()) }
 }

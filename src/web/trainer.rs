@@ -39,13 +39,26 @@ impl WasmModel {
 
 #[wasm_bindgen(js_class = Trainer)]
 impl WasmTrainer {
-    /// One optimizer step; `undefined` when training is complete.
-    pub fn step(&self) -> js_sys::Promise {
+    /// Hands the next update to the device: the number of updates so far; `undefined` when training is complete.
+    pub fn submit(&self) -> js_sys::Promise {
         let (shared, cell) = (self.shared.clone(), self.trainer.clone());
         future(async move {
             let _turn = shared.turn("training")?;
             let mut trainer = take(&cell)?;
-            let metrics = trainer.step().await;
+            let more = trainer.submit().await;
+            let steps = trainer.steps();
+            cell.replace(Some(trainer));
+            Ok(if more? { (steps as f64).into() } else { JsValue::UNDEFINED })
+        })
+    }
+
+    /// The earliest numbers that have not been told; `undefined` where there are none, or, without `all`, where the device is better kept busy.
+    pub fn report(&self, all: bool) -> js_sys::Promise {
+        let (shared, cell) = (self.shared.clone(), self.trainer.clone());
+        future(async move {
+            let _turn = shared.turn("training")?;
+            let mut trainer = take(&cell)?;
+            let metrics = trainer.report(all).await;
             cell.replace(Some(trainer));
             let Some(metrics) = metrics? else { return Ok(JsValue::UNDEFINED) };
             let js = to_js(&metrics)?;
@@ -59,7 +72,7 @@ impl WasmTrainer {
         let (shared, cell) = (self.shared.clone(), self.trainer.clone());
         future(async move {
             let _turn = shared.turn("saving a checkpoint")?;
-            let trainer = take(&cell)?;
+            let mut trainer = take(&cell)?;
             let bytes = trainer.checkpoint().await;
             cell.replace(Some(trainer));
             Ok(js_sys::Uint8Array::from(&bytes?[..]).into())

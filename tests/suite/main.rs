@@ -33,6 +33,7 @@ mod ops_peak;
 mod ops_reduce;
 mod ops_rope;
 mod ops_sample;
+mod pace;
 mod plan;
 mod profile;
 mod resume;

@@ -137,19 +137,26 @@ async fn steps(exec: &Exec, steps: u64) -> Result<()> {
     });
     let mut g = Generator::new(model.clone())?;
     let mut t = AnyTrainer::new(&model, "sft", &args, &rows(), None).await?;
-    let mut before = None;
-    while let Some(m) = t.step().await? {
+    let (mut before, mut told, mut late) = (None, 0, 0);
+    while t.submit().await? {
+        while let Some(m) = t.report(false).await? {
+            told += 1;
+            assert_eq!(m.step, told, "reports in order");
+            late += u64::from(m.step < t.steps());
+        }
+        let step = t.steps();
         // What is learned is looked at in between.
-        if m.step % 100 == 5 || m.step == 8 {
+        if step % 100 == 5 || step == 8 {
             let options = GenerateOptions { max_new_tokens: 10, ignore_eos: true, ..GenerateOptions::default() };
             g.run(&prompt(12), options, &mut |_| ()).await?;
             g.reset();
         }
-        if m.step == 10 {
+        if step == 10 {
             before = Some(held(exec));
         }
     }
-    report!("{steps} steps: {before:?}");
+    report!("{steps} steps, {late} reported while the next one was under way: {before:?}");
+    assert_eq!(told, steps, "every update is reported");
     assert_eq!(Some(held(exec)), before, "after {steps} steps");
     drop((t, g));
 

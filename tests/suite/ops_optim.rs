@@ -32,6 +32,18 @@ impl Rig {
         Rig { exec: exec.clone(), flats, norm, tape }
     }
 
+    /// As [`Rig::new`], with a norm that stays where it is not finite.
+    fn holding(exec: &Exec, params: &[f64]) -> Rig {
+        let mut rig = Rig::new(exec, params, &[]);
+        let mut tape = Tape::new();
+        let vals = [0, 1, 2, 3].map(|i| tape.tensor(&rig.flats[i]));
+        let n = tape.tensor(&rig.norm);
+        tape.push_into(GradNorm, &[vals[1]], &[(n, true)]).unwrap();
+        AdamW::record(&mut tape, 0, params.len(), false, n, vals).unwrap();
+        rig.tape = tape;
+        rig
+    }
+
     /// One step; gives the norm, then params, grads, m, v.
     async fn step(&self, grads: &[f64], step: &StepParams) -> [Vec<f64>; 5] {
         self.flats[1].set_f64(&self.exec, grads);
@@ -149,6 +161,24 @@ fl_test!(
             assert_eq!((p.as_slice(), g, m, v), (p0.as_slice(), vec![0.0; 5], vec![0.0; 5], vec![0.0; 5]));
             let [norm, p, ..] = rig.step(&[0.1; 5], &step).await;
             assert!(norm[0].is_finite() && p.iter().zip(&p0).all(|(a, b)| a < b), "{p:?}");
+        }
+    }
+
+    /// What was submitted behind a bad gradient changes nothing either, until the norm is set to 0.
+    async fn a_bad_norm_stays() {
+        let p0 = [1.0, 2.0, 3.0];
+        let step = at(1, &StepParams { learning_rate: 0.1, ..StepParams::default() });
+        for exec in [Exec::Reference].into_iter().chain(crate::harness::devices().await) {
+            let (rig, plain) = (Rig::holding(&exec, &p0), Rig::new(&exec, &p0, &[(0, 3, false)]));
+            assert_eq!(rig.step(&[0.1; 3], &step).await, plain.step(&[0.1; 3], &step).await, "finite norms are as ever");
+            let [_, p1, _, m1, v1] = rig.step(&[0.2; 3], &step).await;
+            for (bad, grads) in [(f64::INFINITY, [0.1, f64::INFINITY, 0.3]), (f64::INFINITY, [0.1; 3]), (f64::INFINITY, [f64::NAN; 3])] {
+                let got = rig.step(&grads, &step).await;
+                assert_eq!(got, [vec![bad], p1.clone(), vec![0.0; 3], m1.clone(), v1.clone()], "{grads:?}");
+            }
+            rig.norm.set_f64(&exec, &[0.0]);
+            let [norm, p, ..] = rig.step(&[0.1; 3], &step).await;
+            assert!(norm[0].is_finite() && p.iter().zip(&p1).all(|(a, b)| a < b), "{norm:?} {p:?}");
         }
     }
 

@@ -76,7 +76,7 @@ async fn grads(exec: &Exec, net: &Net) -> Vec<Vec<f64>> {
 
 async fn run_on(exec: &Exec, wait: Wait) -> (Vec<f32>, Vec<Vec<f64>>, u64) {
     let net = net(exec, 6, 33, wait);
-    let program = Program::build(exec, &net.tape, ProgramOptions { per_submit: 7 }).expect("builds");
+    let program = Program::build(exec, &net.tape, ProgramOptions { per_submit: 7, ..ProgramOptions::default() }).expect("builds");
     let y = program.run_f32(&StepParams::default(), "y").await.expect("runs");
     (y, grads(exec, &net).await, program.slot_bytes())
 }

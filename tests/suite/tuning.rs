@@ -189,18 +189,18 @@ fl_test!(
     }
 );
 
-fn sft_rows() -> Vec<Value> {
+pub fn sft_rows() -> Vec<Value> {
     let row = |i: u64, n: u64| json!({"input_ids": (0..n).map(|t| (7 * i + 3 * t * t + t) % 90 + 3).collect::<Vec<_>>()});
     (0..7).map(|i| row(i, 5 + 3 * i)).collect()
 }
 
-fn dpo_rows() -> Vec<Value> {
+pub fn dpo_rows() -> Vec<Value> {
     let ids = |i: u64, n: u64| (0..n).map(|t| (11 * i + 5 * t * t + t) % 90 + 3).collect::<Vec<_>>();
     (0..5).map(|i| json!({"prompt_ids": ids(i, 3 + i), "chosen_ids": ids(i + 20, 4), "rejected_ids": ids(i + 40, 6 - i % 3)})).collect()
 }
 
 /// Everything that uses random numbers or depends on the position in the data.
-fn sft_args() -> Value {
+pub fn sft_args() -> Value {
     json!({
         "learning_rate": 1e-2, "max_steps": 9, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "warmup_steps": 2,
         "lr_scheduler_type": "cosine", "weight_decay": 0.1, "seed": 5,
@@ -208,11 +208,11 @@ fn sft_args() -> Value {
     })
 }
 
-fn dpo_args() -> Value {
+pub fn dpo_args() -> Value {
     json!({"learning_rate": 2e-2, "max_steps": 8, "per_device_train_batch_size": 2, "seed": 9, "beta": 0.2, "r": 4, "lora_alpha": 8})
 }
 
-async fn finish(t: &mut AnyTrainer) -> Result<Vec<StepMetrics>> {
+pub async fn finish(t: &mut AnyTrainer) -> Result<Vec<StepMetrics>> {
     let mut all = Vec::new();
     while let Some(m) = t.step().await? {
         all.push(m);
@@ -221,7 +221,7 @@ async fn finish(t: &mut AnyTrainer) -> Result<Vec<StepMetrics>> {
 }
 
 /// What must be equal bit for bit (times are not).
-fn numbers(m: &StepMetrics) -> Vec<u64> {
+pub fn numbers(m: &StepMetrics) -> Vec<u64> {
     let p = m.metrics.preference.unwrap_or_default();
     let values = [
         m.metrics.loss,

@@ -37,9 +37,12 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
         note!("{} rows, {} updates, on {} ({})", rows.len(), trainer.total_steps(), on.name, on.backend);
     }
     let bar = bar(trainer.total_steps(), trainer.steps(), quiet);
-    while let Some(m) = trainer.step().await? {
-        report(&m, a.json, bar.as_ref());
-        if a.save_steps.is_some_and(|n| n > 0 && m.step.is_multiple_of(n)) {
+    while trainer.submit().await? {
+        let save = a.save_steps.is_some_and(|n| n > 0 && trainer.steps().is_multiple_of(n));
+        while let Some(m) = trainer.report(save).await? {
+            report(&m, a.json, bar.as_ref());
+        }
+        if save {
             files::write(&a.out.join(CHECKPOINT), &trainer.checkpoint().await?)?;
         }
     }

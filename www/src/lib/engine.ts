@@ -287,14 +287,27 @@ export class Engine {
       let steps = 0;
       let taken = 0;
       let lossSum = 0;
+      /** Tells the metrics that are known, with `all` those of every update so far. */
+      const tell = async (trainer: WasmTrainer, all: boolean): Promise<void> => {
+        let last: unknown;
+        for (let metrics = await trainer.report(all); metrics; metrics = await trainer.report(all)) {
+          taken += 1;
+          lossSum += metrics.loss;
+          last = this.#emit(job, { type: 'step', metrics });
+        }
+        await last;
+      };
       try {
         release = await this.#jobs.acquire('training', signal);
         // The run before this one has nothing left to say: its moments and plans are given back first.
         this.#freeIdleRuns();
-        run.trainer = await model.trainer(t.method, t.args, t.rows, t.resumeFrom);
+        const trainer = (run.trainer = await model.trainer(t.method, t.args, t.rows, t.resumeFrom));
         for (;;) {
+          // Metrics are told one update late where that keeps the device busy, but not behind a checkpoint, a pause or an end.
+          if (run.wanted.length > 0) await tell(trainer, true);
           const answer = await this.#saveWanted(run);
           if (run.paused && !signal.aborted) {
+            await tell(trainer, true);
             release(); // meanwhile the model can answer
             answer();
             run.stopped = true;
@@ -305,19 +318,19 @@ export class Engine {
             continue;
           }
           answer();
-          if (signal.aborted) throw aborted(`training (after ${steps} steps; the adapter keeps them)`);
-          const metrics = await run.trainer.step();
-          if (!metrics) break;
+          if (signal.aborted) {
+            await tell(trainer, true);
+            throw aborted(`training (after ${steps} steps; the adapter keeps them)`);
+          }
+          const submitted = await trainer.submit();
+          if (submitted === undefined) break;
           await breathe();
-          steps = metrics.step;
-          taken += 1;
-          lossSum += metrics.loss;
-          const last = this.#emit(job, { type: 'step', metrics });
-          if (t.saveSteps && t.saveSteps > 0 && steps % t.saveSteps === 0) {
-            const bytes = await run.trainer.checkpoint();
+          steps = submitted;
+          const save = t.saveSteps !== undefined && t.saveSteps > 0 && steps % t.saveSteps === 0;
+          await tell(trainer, save);
+          if (save) {
+            const bytes = await trainer.checkpoint();
             await this.#emit(job, moved({ type: 'checkpoint', bytes }, bytes));
-          } else {
-            await last;
           }
         }
         return { steps, trainLoss: taken ? lossSum / taken : Number.NaN, seconds: (performance.now() - start) / 1000, adapter: t.adapter };

@@ -74,8 +74,10 @@ export interface WasmSession {
 }
 
 export interface WasmTrainer {
-  /** One optimizer step; undefined after the last. */
-  step(): Promise<StepMetrics | undefined>;
+  /** Hands the next update to the device: the updates so far; undefined after the last. */
+  submit(): Promise<number | undefined>;
+  /** The earliest metrics not yet told; undefined where there are none, or, without `all`, where the device is better kept busy meanwhile. */
+  report(all: boolean): Promise<StepMetrics | undefined>;
   checkpoint(): Promise<Uint8Array>;
   free(): void;
 }
