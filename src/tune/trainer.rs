@@ -137,7 +137,7 @@ pub struct Trainer<O> {
     pool: SlotPool,
     pace: Rc<Pace>,
     /// For updates in turns: one is read while the next one is computed.
-    staging: [Option<Mem>; 2],
+    staging: Option<[Mem; 2]>,
     pending: VecDeque<Pending>,
     /// Reports that nobody has asked for yet.
     told: VecDeque<StepMetrics>,
@@ -216,7 +216,7 @@ impl<O: Objective> Trainer<O> {
             recorded: 0,
             pool: SlotPool::default(),
             pace,
-            staging: [None, None],
+            staging: None,
             pending: VecDeque::new(),
             told: VecDeque::new(),
             dirty: false,
@@ -464,12 +464,11 @@ impl<O: Objective> Trainer<O> {
     async fn accumulate(&mut self, micros: &[Micro]) -> Result<(Mem, u64)> {
         let words: u64 = micros.iter().map(|m| self.words(m)).map(|(metrics, logps)| (metrics + logps) as u64).sum();
         let bytes = (words + 1) * 4;
-        let turn = (self.step % 2) as usize;
-        let staging = match self.staging[turn].take().filter(|s| s.bytes() >= bytes) {
-            Some(staging) => staging,
-            None => self.exec().staging(bytes)?,
-        };
-        self.staging[turn] = Some(staging.clone());
+        if self.staging.as_ref().is_none_or(|s| s[0].bytes() < bytes) {
+            // Both, so that the second update allocates nothing. What is still to be read from an earlier one is kept with it.
+            self.staging = Some([self.exec().staging(bytes)?, self.exec().staging(bytes)?]);
+        }
+        let staging = self.staging.as_ref().expect("set above")[(self.step % 2) as usize].clone();
         let mut at = 0;
         for (i, m) in micros.iter().enumerate() {
             let program = self.program(&m.shape, Pass::Update).await?;
