@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use half::f16;
 
-use super::{Desc, HostIo, Op, StepParams};
+use super::{Cost, Desc, HostIo, Op, StepParams};
 use crate::Result;
 use crate::cpu::{Buf, Cpu, Pool, kernels::Packed};
 use crate::tensor::DType;
@@ -61,6 +61,12 @@ impl<'p> CpuIo<'p> {
     /// Shape and type of output `i`.
     pub fn out_desc(&self, i: usize) -> &'p Desc {
         &self.node.outputs[i].desc
+    }
+
+    /// All inputs and outputs, and no arithmetic.
+    pub fn moved(&self) -> Cost {
+        let all = self.node.inputs.iter().chain(&self.node.outputs);
+        Cost { flops: 0.0, bytes: all.map(|v| v.desc.file_bytes() as f64).sum() }
     }
 
     /// Whether output `i` is added to (or changed).

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use super::Desc;
 use super::tensor::Chunk;
+use super::{Cost, Desc};
 use crate::gpu::preprocess::Binding;
 use crate::gpu::{Buf, Caps, Gpu, Kernel, KernelKey};
 
@@ -26,6 +26,24 @@ impl Bound {
     }
 }
 
+type CostOf = Box<dyn Fn(&[u32]) -> Cost>;
+
+/// What a dispatch costs.
+pub(super) enum Costs {
+    Known(Cost),
+    /// Depends on the words of an input; the most that it may be.
+    Of(Buf, Cost, CostOf),
+}
+
+impl Costs {
+    /// Without looking at any input.
+    pub fn most(&self) -> Cost {
+        match self {
+            Costs::Known(cost) | Costs::Of(_, cost, _) => *cost,
+        }
+    }
+}
+
 /// One dispatch before its bind group exists.
 pub(super) struct Spec {
     pub kernel: Rc<Kernel>,
@@ -33,8 +51,7 @@ pub(super) struct Spec {
     pub bufs: Vec<Buf>,
     pub grid: [u32; 3],
     pub op: &'static str,
-    pub flops: f64,
-    pub bytes: f64,
+    pub cost: Costs,
 }
 
 /// Collects the dispatches of one node.
@@ -114,16 +131,23 @@ impl Lower<'_> {
             bufs: bufs.iter().map(|b| (*b).clone()).collect(),
             grid,
             op: self.op,
-            flops: 0.0,
-            bytes: bufs.iter().map(|b| b.bytes() as f64).sum(),
+            cost: Costs::Known(Cost { flops: 0.0, bytes: bufs.iter().map(|b| b.bytes() as f64).sum() }),
         });
     }
 
-    /// Notes what the last dispatch costs, for the benchmarks: operations, and bytes where those are not simply all that it binds.
-    pub fn cost(&mut self, flops: f64, bytes: f64) {
+    /// Notes what the last dispatch costs, for the benchmarks, where that is not simply all that it binds.
+    pub fn cost(&mut self, cost: Cost) {
+        self.costs(Costs::Known(cost));
+    }
+
+    /// As [`Lower::cost`] where it depends on the words of an input, which a profile reads; `most` is what it can be.
+    pub fn cost_of(&mut self, input: &Buf, most: Cost, cost: impl Fn(&[u32]) -> Cost + 'static) {
+        self.costs(Costs::Of(input.clone(), most, Box::new(cost)));
+    }
+
+    fn costs(&mut self, cost: Costs) {
         if let Some(last) = self.out.last_mut() {
-            last.flops = flops;
-            last.bytes = bytes;
+            last.cost = cost;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What an operation is: shape rule, GPU lowering, host reference and backward, all in one file per family.
 
-use super::{Back, CpuIo, Desc, HostIo, Lower};
+use super::{Back, Cost, CpuIo, Desc, HostIo, Lower};
 use crate::{Error, Result};
 
 /// One coarse operation of the tape. An op is a small value that holds its constants (eps, heads, scale, …).
@@ -53,6 +53,12 @@ pub trait Op: 'static {
     /// As [`Op::lower`].
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
         io.by_reference(|host| self.host(host))
+    }
+
+    /// What a run on the processor costs, for the benchmarks; [`Op::lower`] says the same of each dispatch ([`Lower::cost`]). Left out, it is
+    /// all that goes in and comes out, and no arithmetic.
+    fn cost(&self, io: &CpuIo<'_>) -> Cost {
+        io.moved()
     }
 
     /// True when [`Op::backward`] is implemented.

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 
+use super::Cost;
 use crate::gpu::{Gpu, Passed};
 
 /// Seconds of one submit: two of them are less than the 50 ms after which a page feels slow.
@@ -14,19 +15,19 @@ const TARGET: f64 = 0.016;
 
 /// What a dispatch is believed to take.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cost {
+pub(super) struct Belief {
     seconds: f64,
     /// Learned, not only guessed from what it computes.
     measured: bool,
 }
 
-/// Costs of a program's dispatches, in order.
-pub(super) type Costs = Rc<RefCell<Vec<Cost>>>;
+/// Beliefs of a program's dispatches, in order.
+pub(super) type Beliefs = Rc<RefCell<Vec<Belief>>>;
 
-impl Cost {
+impl Belief {
     /// From operations and bytes, on no device in particular: only proportions matter once something has been measured.
-    pub fn guess(flops: f64, bytes: f64) -> Cost {
-        Cost { seconds: 20e-6 + flops / 100e9 + bytes / 20e9, measured: false }
+    pub fn guess(cost: Cost) -> Belief {
+        Belief { seconds: 20e-6 + cost.flops / 100e9 + cost.bytes / 20e9, measured: false }
     }
 
     /// `scale` is what guesses have been worth.
@@ -35,14 +36,14 @@ impl Cost {
     }
 }
 
-fn sum(costs: &[Cost], scale: f64) -> f64 {
+fn sum(costs: &[Belief], scale: f64) -> f64 {
     costs.iter().map(|c| c.now(scale)).sum()
 }
 
 /// How many of the next dispatches make one submit: what fits into [`TARGET`], one at least.
-fn cut(costs: &[Cost], scale: f64, most: usize) -> usize {
+fn cut(costs: &[Belief], scale: f64, most: usize) -> usize {
     let mut sum = 0.0;
-    let fits = |c: &&Cost| {
+    let fits = |c: &&Belief| {
         sum += c.now(scale);
         sum <= TARGET
     };
@@ -57,14 +58,14 @@ fn correction(believed: f64, took: f64, guessed: bool) -> f64 {
 }
 
 /// Corrects costs by `factor`.
-fn learn(costs: &mut [Cost], scale: f64, factor: f64) {
+fn learn(costs: &mut [Belief], scale: f64, factor: f64) {
     for c in costs {
         // Never so small that later corrections cannot find back.
-        *c = Cost { seconds: (c.now(scale) * factor).max(1e-6), measured: true };
+        *c = Belief { seconds: (c.now(scale) * factor).max(1e-6), measured: true };
     }
 }
 
-fn guessed(costs: &[Cost]) -> bool {
+fn guessed(costs: &[Belief]) -> bool {
     costs.iter().any(|c| !c.measured)
 }
 
@@ -72,7 +73,7 @@ fn guessed(costs: &[Cost]) -> bool {
 struct Flight {
     passed: Passed,
     begun: f64,
-    costs: Costs,
+    costs: Beliefs,
     range: Range<usize>,
 }
 
@@ -103,13 +104,13 @@ impl Pace {
     pub const TARGET: f64 = TARGET;
 
     /// How many of the next dispatches make one submit.
-    pub(super) fn cut(&self, costs: &[Cost], most: usize) -> usize {
+    pub(super) fn cut(&self, costs: &[Belief], most: usize) -> usize {
         cut(costs, self.scale.get(), most)
     }
 
     /// What `range` has been submitted of a program, up to now; short submits make one flight, so that a fast device reports few. True
     /// when it is on its way, false when it waits for more.
-    pub(super) fn fly(&self, gpu: &Gpu, costs: &Costs, range: Range<usize>, begun: f64, last: bool) -> bool {
+    pub(super) fn fly(&self, gpu: &Gpu, costs: &Beliefs, range: Range<usize>, begun: f64, last: bool) -> bool {
         let flies = last || sum(&costs.borrow()[range.clone()], self.scale.get()) >= TARGET / 2.0;
         if flies {
             let flight = Flight { passed: gpu.passed(), begun, costs: costs.clone(), range };
@@ -162,8 +163,8 @@ impl Pace {
 mod tests {
     use super::*;
 
-    fn costs(seconds: &[f64]) -> Vec<Cost> {
-        seconds.iter().map(|s| Cost { seconds: *s, measured: true }).collect()
+    fn costs(seconds: &[f64]) -> Vec<Belief> {
+        seconds.iter().map(|s| Belief { seconds: *s, measured: true }).collect()
     }
 
     #[test]
@@ -175,7 +176,7 @@ mod tests {
         assert_eq!(cut(&costs(&[0.001, 1.0]), 1.0, 64), 1);
         assert_eq!(cut(&costs(&[0.001]), 1.0, 64), 1);
         // Guesses are taken for as much as guesses have been worth.
-        let guessed = [Cost { seconds: 0.0015, measured: false }; 100];
+        let guessed = [Belief { seconds: 0.0015, measured: false }; 100];
         assert_eq!((cut(&guessed, 0.5, 64), cut(&guessed, 2.0, 64)), (21, 5));
     }
 
@@ -188,14 +189,14 @@ mod tests {
         let mut c = costs(&[0.01, 1e-6]);
         learn(&mut c, 1.0, 0.25);
         assert_eq!((c[0].seconds, c[1].seconds), (0.0025, 1e-6));
-        let mut c = [Cost { seconds: 0.01, measured: false }];
+        let mut c = [Belief { seconds: 0.01, measured: false }];
         learn(&mut c, 3.0, 2.0);
         assert!(!guessed(&c) && (c[0].seconds - 0.06).abs() < 1e-12);
     }
 
     /// Replays of a program whose dispatches take `truth`: submits of the last replay, as (seconds, dispatches).
     fn replays(truth: &[f64], guess: f64, rounds: usize) -> Vec<(f64, usize)> {
-        let mut costs = vec![Cost { seconds: guess, measured: false }; truth.len()];
+        let mut costs = vec![Belief { seconds: guess, measured: false }; truth.len()];
         let (mut scale, mut submits) = (1.0, Vec::new());
         for _ in 0..rounds {
             submits.clear();

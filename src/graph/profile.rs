@@ -1,6 +1,32 @@
 //! What a replay spends its time and its memory on: for the benchmarks.
 
+use std::ops::{Add, Mul};
+
 use super::{Plan, Tape};
+
+/// What work costs: arithmetic that has to be done, and bytes that have to be moved at least.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cost {
+    pub flops: f64,
+    pub bytes: f64,
+}
+
+impl Add for Cost {
+    type Output = Cost;
+
+    fn add(self, o: Cost) -> Cost {
+        Cost { flops: self.flops + o.flops, bytes: self.bytes + o.bytes }
+    }
+}
+
+/// A share of the work.
+impl Mul<f64> for Cost {
+    type Output = Cost;
+
+    fn mul(self, share: f64) -> Cost {
+        Cost { flops: self.flops * share, bytes: self.bytes * share }
+    }
+}
 
 /// One dispatch; on the processor, one operation.
 #[derive(Clone, Debug)]
@@ -10,9 +36,8 @@ pub struct Timed {
     /// Seconds since the first dispatch began, with a timer around each.
     pub begin: f64,
     pub seconds: f64,
-    pub flops: f64,
-    /// What the op says it moves; where it says nothing, all that it binds, which is the most it can be.
-    pub bytes: f64,
+    /// As the op says; where it says nothing no arithmetic, and all that it binds, which is the most it can be.
+    pub cost: Cost,
 }
 
 /// A value (or an op's temporary) in a slot.

@@ -49,8 +49,12 @@ impl CpuProgram {
         }
     }
 
+    fn io<'a>(&'a self, node: &'a CpuNode, step: &'a StepParams) -> CpuIo<'a> {
+        CpuIo { node, step, cpu: &self.cpu, taken: Cell::new(0) }
+    }
+
     fn one(&self, node: &CpuNode, step: &StepParams) -> Result<()> {
-        node.op.cpu(&mut CpuIo { node, step, cpu: &self.cpu, taken: Cell::new(0) })
+        node.op.cpu(&mut self.io(node, step))
     }
 
     /// What the last run failed with.
@@ -64,14 +68,13 @@ impl CpuProgram {
         for node in &self.nodes {
             let begin = clock::seconds();
             self.one(node, step)?;
-            let moved = |v: &[View]| v.iter().map(|v| v.desc.file_bytes()).sum::<u64>();
+            let seconds = clock::seconds() - begin;
             out.push(Timed {
                 op: node.op.name(),
                 kernel: node.op.name().to_string(),
                 begin: begin - start,
-                seconds: clock::seconds() - begin,
-                flops: 0.0,
-                bytes: (moved(&node.inputs) + moved(&node.outputs)) as f64,
+                seconds,
+                cost: node.op.cost(&self.io(node, step)),
             });
         }
         Ok(out)

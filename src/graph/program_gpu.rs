@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::lower::{Bound, Lower, Spec};
-use super::pace::{Cost, Costs, Pace};
+use super::lower::{Bound, Costs, Lower, Spec};
+use super::pace::{Belief, Beliefs, Pace};
 use super::profile::Timed;
 use super::program::{Memory, ProgramOptions};
 use super::tensor::Chunk;
-use super::{Desc, Mem, Place, StepParams, Tape, Transfer, Val};
+use super::{Cost, Desc, Mem, Place, StepParams, Tape, Transfer, Val};
 use crate::counters::Counters;
 use crate::gpu::preprocess::Binding;
 use crate::gpu::{Buf, Gpu, Kernel, Mark};
@@ -21,8 +21,7 @@ struct Dispatch {
     group: wgpu::BindGroup,
     grid: [u32; 3],
     op: &'static str,
-    flops: f64,
-    bytes: f64,
+    cost: Costs,
 }
 
 pub(super) struct GpuProgram {
@@ -31,7 +30,7 @@ pub(super) struct GpuProgram {
     step: Buf,
     per_submit: usize,
     /// Where submits are cut by time as well: whose, and what the dispatches take.
-    pace: Option<(Rc<Pace>, Costs)>,
+    pace: Option<(Rc<Pace>, Beliefs)>,
     /// The constants that the bind groups refer to.
     _params: Buf,
 }
@@ -64,7 +63,7 @@ impl GpuProgram {
         let step = gpu.uniform("step", size_of::<StepParams>() as u64);
         let (dispatches, params) = bind(gpu, specs, &step);
         gpu.check()?;
-        let guess = || Rc::new(RefCell::new(dispatches.iter().map(|d| Cost::guess(d.flops, d.bytes)).collect()));
+        let guess = || Rc::new(RefCell::new(dispatches.iter().map(|d| Belief::guess(d.cost.most())).collect()));
         let pace = options.pace.clone().map(|pace| (pace, guess()));
         Ok(GpuProgram { gpu: gpu.clone(), dispatches, step, per_submit: options.per_submit.max(1), pace, _params: params })
     }
@@ -150,6 +149,7 @@ impl GpuProgram {
         if !self.gpu.caps().timestamps {
             return Err(Error::Gpu { what: "profiling".into(), message: "this adapter has no timestamp queries".into() });
         }
+        let mut costs = self.costs().await?.into_iter();
         self.gpu.write(&self.step, 0, bytemuck::bytes_of(step));
         let (mut out, mut start) = (Vec::new(), None);
         const BATCH: usize = 1024;
@@ -190,10 +190,33 @@ impl GpuProgram {
                     kernel: d.kernel.label().to_string(),
                     begin: ticks[2 * i].saturating_sub(first) as f64 * period,
                     seconds: ticks[2 * i + 1].saturating_sub(ticks[2 * i]) as f64 * period,
-                    flops: d.flops,
-                    bytes: d.bytes,
+                    cost: costs.next().unwrap_or_default(),
                 });
             }
+        }
+        Ok(out)
+    }
+
+    /// What each dispatch costs with what its inputs hold now.
+    async fn costs(&self) -> Result<Vec<Cost>> {
+        // Nearly all that ask read the same few buffers.
+        let mut read: Vec<(&Buf, Vec<u32>)> = Vec::new();
+        let mut out = Vec::with_capacity(self.dispatches.len());
+        for d in &self.dispatches {
+            out.push(match &d.cost {
+                Costs::Known(cost) => *cost,
+                Costs::Of(buf, _, cost) => {
+                    let same = |r: &&(&Buf, Vec<u32>)| r.0.same_buffer(buf) && (r.0.offset(), r.0.bytes()) == (buf.offset(), buf.bytes());
+                    if let Some((_, words)) = read.iter().find(same) {
+                        cost(words)
+                    } else {
+                        let words: Vec<u32> = bytemuck::pod_collect_to_vec(&self.gpu.read(buf, 0, buf.bytes()).await?);
+                        let cost = cost(&words);
+                        read.push((buf, words));
+                        cost
+                    }
+                }
+            });
         }
         Ok(out)
     }
@@ -245,7 +268,7 @@ fn bind(gpu: &Gpu, specs: Vec<Spec>, step: &Buf) -> (Vec<Dispatch>, Buf) {
                 layout: &s.kernel.layout,
                 entries: &entries,
             });
-            Dispatch { group, kernel: s.kernel.clone(), grid: s.grid, op: s.op, flops: s.flops, bytes: s.bytes }
+            Dispatch { group, kernel: s.kernel.clone(), grid: s.grid, op: s.op, cost: s.cost }
         })
         .collect();
     (dispatches, params)

@@ -1,12 +1,13 @@
 //! Attention with grouped query heads over whatever keys each query sees: online softmax, scores never stored.
 
+use super::attention_cost::{DKV, DQ};
 use super::rope::RopeSplit;
 use super::{ROUNDS, cut, kv};
 use crate::cpu::kernels::attention::{Attend, Keys, Spans, forward};
 use crate::cpu::kernels::attention_bwd::{self, Reads};
 use crate::cpu::scratch;
 use crate::gpu::{Buf, Gpu, KernelKey};
-use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
+use crate::graph::{Back, Cost, CpuIo, Desc, HostIo, Lower, Op};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -39,17 +40,17 @@ pub struct AttentionCached {
 
 /// What both ops have in common, in the kernels' words.
 #[derive(Clone, Copy)]
-struct Sizes {
-    heads: usize,
-    kv_heads: usize,
-    dim: usize,
+pub(super) struct Sizes {
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub dim: usize,
     scale: f32,
-    batch: usize,
+    pub batch: usize,
     /// Queries and keys per batch row.
-    t: usize,
-    s: usize,
+    pub t: usize,
+    pub s: usize,
     /// Type of the cache, where keys and values come from one.
-    cache: Option<DType>,
+    pub cache: Option<DType>,
 }
 
 impl Sizes {
@@ -149,16 +150,9 @@ impl Sizes {
         Attend { heads, kv_heads, dim, scale, t, s, spans: if self.cached() { Spans::Slots(spans) } else { Spans::Rows(spans) } }
     }
 
-    /// Multiplications and additions if every query saw every key.
-    fn flops(&self) -> f64 {
-        4.0 * self.batch as f64 * self.t as f64 * self.s as f64 * (self.heads * self.dim) as f64
-    }
-
-    /// Bytes of q, o and all keys and values.
-    fn bytes(&self) -> f64 {
-        let queries = self.batch * self.t * self.heads * self.dim;
-        let keys = self.batch * self.s * self.kv_heads * self.dim;
-        (8 * queries + 2 * keys * self.cache.unwrap_or(DType::F32).block_bytes()) as f64
+    /// Notes the cost of a dispatch that does `share` of a forward pass and whose first buffer holds the spans.
+    fn note(self, cx: &mut Lower<'_>, spans: &Buf, share: f64) {
+        cx.cost_of(spans, self.most() * share, move |words| self.cost(words) * share);
     }
 
     /// A kernel of the forward pass.
@@ -181,7 +175,7 @@ impl Sizes {
             let groups = self.rows().div_ceil(TILE);
             let key = self.tile_key(self.forward_key("attention_tile"));
             cx.dispatch(key, &self.params(groups, (0, self.rows()), self.keys()), &bufs, self.grid(cx.gpu(), groups));
-            cx.cost(self.flops(), self.bytes());
+            self.note(cx, bufs[0], 1.0);
             return Ok(());
         }
         let small = self.rows() <= 32;
@@ -195,7 +189,7 @@ impl Sizes {
         let key = self.key(cx.gpu(), self.forward_key("attention").flag("CARRY", carry), tile);
         for keys in pieces {
             cx.dispatch(key.clone(), &self.params(groups, (0, self.rows()), keys), &bufs, self.grid(cx.gpu(), groups));
-            cx.cost(part * self.flops(), part * self.bytes());
+            self.note(cx, bufs[0], part);
         }
         Ok(())
     }
@@ -204,7 +198,7 @@ impl Sizes {
     fn dispatch_by_query(&self, cx: &mut Lower<'_>, key: KernelKey, params: &[u32], bufs: &[&Buf]) {
         let (wg, per) = query_group(cx.gpu());
         cx.dispatch(key.def("WG", wg).def("PER", per), params, bufs, cx.gpu().grid(self.batch * self.t * self.heads, 1));
-        cx.cost(self.flops(), self.bytes());
+        self.note(cx, bufs[0], 1.0);
     }
 
     /// A workgroup for every query and head? So on real GPUs, where a thread per row would leave most of them idle.
@@ -237,13 +231,15 @@ impl Sizes {
         key.flag("SCALAR", !self.vec4()).def("WG", threads(gpu)).def("QB", tile.0).def("KB", tile.1)
     }
 
-    /// A gradient kernel, whose last input is o or the statistics, for ranges of rows and keys; `groups` is the number of its workgroups, `work`
-    /// its cost relative to the forward pass.
-    fn gradient(&self, cx: &mut Lower<'_>, key: KernelKey, groups: usize, (rows, keys): Ranges, work: f64) {
+    /// A gradient kernel, whose last input is o or the statistics, for ranges of rows and keys; `groups` is the number of its workgroups, `work` as in
+    /// [`Sizes::gradient_cost`], of which it does `share`.
+    fn gradient(self, cx: &mut Lower<'_>, key: KernelKey, groups: usize, (rows, keys): Ranges, (work, share): (f64, f64)) {
         let mut bufs: Vec<Buf> = [3, 0, 1, 2, 4, 5].into_iter().map(|i| cx.input(i)).collect();
         bufs.extend((0..cx.outputs.len()).map(|i| cx.output(i)));
         cx.dispatch(key, &self.params(groups, rows, keys), &bufs.iter().collect::<Vec<_>>(), self.grid(cx.gpu(), groups));
-        cx.cost(work * self.flops(), 4.0 * cx.inputs.iter().map(|i| i.desc.len() as f64).sum::<f64>());
+        let values = cx.inputs.iter().chain(&cx.outputs).map(|b| b.desc.len()).sum();
+        let most = self.most_of_gradient(work, values) * share;
+        cx.cost_of(&bufs[0], most, move |spans| self.gradient_cost(spans, work, values) * share);
     }
 
     /// Calls `each(io, index of q's head, index of k's head, weight, ds)` for every visible (query, head, key); inputs as in
@@ -264,8 +260,8 @@ impl Sizes {
     }
 
     /// Slots or keys of `row` that query `i` sees, as ranges.
-    fn ranges(&self, spans: &[f64], i: usize) -> Vec<(usize, usize)> {
-        let at = |j: usize| spans[if self.cached() { 4 } else { 2 } * i + j] as usize;
+    pub fn ranges(&self, spans: impl Fn(usize) -> usize, i: usize) -> Vec<(usize, usize)> {
+        let at = |j: usize| spans(if self.cached() { 4 } else { 2 } * i + j);
         let clip = |a: usize, b: usize| (a.min(self.s), b.min(self.s));
         if !self.cached() {
             return vec![clip(at(0), at(1))];
@@ -282,7 +278,7 @@ impl Sizes {
         let qat = (i * self.heads + h) * self.dim;
         let kvh = h / self.share();
         let mut scores: Vec<(usize, f64)> = Vec::new();
-        for (begin, end) in self.ranges(spans, i) {
+        for (begin, end) in self.ranges(|j| spans[j] as usize, i) {
             for j in begin..end {
                 let kat = ((base + j) * self.kv_heads + kvh) * self.dim;
                 let dot: f64 = (0..self.dim).map(|d| q[qat + d] * k[kat + d]).sum();
@@ -356,6 +352,12 @@ impl Attention {
         let (t, s) = (per(q.len(), heads * dim), per(k.len(), kv_heads * dim));
         Sizes { heads, kv_heads, dim, scale, batch, t, s, cache: None }
     }
+
+    /// What a gradient costs on the processor.
+    fn gradient_cost(&self, io: &CpuIo<'_>, work: f64) -> Cost {
+        let values = (io.moved().bytes / 4.0) as usize;
+        self.sizes(io.desc(0), io.desc(1)).gradient_cost(io.u32(3), work, values)
+    }
 }
 
 impl Op for Attention {
@@ -400,6 +402,10 @@ impl Op for Attention {
         Ok(())
     }
 
+    fn cost(&self, io: &CpuIo<'_>) -> Cost {
+        self.sizes(io.desc(0), io.desc(1)).cost(io.u32(3))
+    }
+
     fn differentiable(&self) -> bool {
         true
     }
@@ -437,13 +443,13 @@ impl Op for AttentionDq {
         let s = self.0.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc);
         if s.tiled(cx.gpu(), "attention_dq", 2) {
             let key = s.tile_key(KernelKey::new("attention_dq_tile").flag("ACC", cx.acc[0]));
-            s.gradient(cx, key, s.rows().div_ceil(TILE), ((0, s.rows()), s.keys()), 1.5);
+            s.gradient(cx, key, s.rows().div_ceil(TILE), ((0, s.rows()), s.keys()), (DQ, 1.0));
             return Ok(());
         }
         let tile = tile(cx.gpu(), "attention_dq");
         let groups = s.rows().div_ceil(threads(cx.gpu()) * tile.0);
         let pieces = s.key_pieces(cx.gpu(), "attention_dq", tile)?;
-        let part = 1.5 / pieces.len() as f64;
+        let part = (DQ, 1.0 / pieces.len() as f64);
         for keys in pieces {
             let key = KernelKey::new("attention_dq").flag("ACC", cx.acc[0] || keys.0 > 0);
             s.gradient(cx, s.key(cx.gpu(), key, tile), groups, ((0, s.rows()), keys), part);
@@ -471,6 +477,10 @@ impl Op for AttentionDq {
         attention_bwd::dq(io.pool(), &s.attend(io.u32(3)), reads(io, stats), io.out(0), io.acc(0));
         Ok(())
     }
+
+    fn cost(&self, io: &CpuIo<'_>) -> Cost {
+        self.0.gradient_cost(io, DQ)
+    }
 }
 
 /// Gradients of [`Attention`] with respect to k and v. Inputs as for [`AttentionDq`]. Outputs: dk, dv.
@@ -489,13 +499,13 @@ impl Op for AttentionDkv {
         let s = self.0.sizes(&cx.inputs[0].desc, &cx.inputs[1].desc);
         if s.tiled(cx.gpu(), "attention_dkv", 2) {
             let key = KernelKey::new("attention_dkv_tile").flag("ACC_K", cx.acc[0]).flag("ACC_V", cx.acc[1]);
-            s.gradient(cx, s.tile_key(key), s.s.div_ceil(TILE), ((0, s.rows()), s.keys()), 2.0);
+            s.gradient(cx, s.tile_key(key), s.s.div_ceil(TILE), ((0, s.rows()), s.keys()), (DKV, 1.0));
             return Ok(());
         }
         let (qb, kb) = tile(cx.gpu(), "attention_dkv");
         // A thread clears its keys and then walks over all rows, QB at a time.
         let pieces: Vec<_> = cut(s.rows(), s.blocks("attention_dkv", 2 * kb, 1)? * qb).collect();
-        let (groups, part) = (s.s.div_ceil(threads(cx.gpu()) * kb), 2.0 / pieces.len() as f64);
+        let (groups, part) = (s.s.div_ceil(threads(cx.gpu()) * kb), (DKV, 1.0 / pieces.len() as f64));
         for rows in pieces {
             let more = rows.0 > 0;
             let key = KernelKey::new("attention_dkv").flag("ACC_K", cx.acc[0] || more).flag("ACC_V", cx.acc[1] || more);
@@ -521,6 +531,10 @@ impl Op for AttentionDkv {
         let (dk, dv) = ((io.out(0), io.acc(0)), (io.out(1), io.acc(1)));
         attention_bwd::dkv(io.pool(), &s.attend(io.u32(3)), reads(io, io.f32(5)), dk, dv);
         Ok(())
+    }
+
+    fn cost(&self, io: &CpuIo<'_>) -> Cost {
+        self.0.gradient_cost(io, DKV)
     }
 }
 
@@ -557,12 +571,19 @@ impl AttentionCached {
         let turn = [rope.rotary as u32, u32::from(rope.interleaved), rope.mscale.to_bits()];
         let params: Vec<u32> = s.params(1, (0, s.rows()), s.keys()).into_iter().chain(turn).collect();
         s.dispatch_by_query(cx, s.forward_key("attention_query").flag("APPEND", true), &params, bufs);
+        let turning = rope.turning(s.t, cx.outputs[1].desc.dtype);
+        cx.cost_of(bufs[0], turning + s.most(), move |spans| turning + s.cost(spans));
     }
 
     /// The reference, for queries and a cache from anywhere.
     pub(super) fn host_over(&self, io: &mut HostIo<'_>, q: &[f64], (desc, cache): (&Desc, &[f64]), spans: &[f64]) {
         let (k, v) = cache.split_at(cache.len() / 2);
         self.sizes(q.len(), desc).host(io, q, k, v, spans);
+    }
+
+    /// What `q` values of queries cost over a cache.
+    pub(super) fn cost_over(&self, q: usize, cache: &Desc, spans: &[u32]) -> Cost {
+        self.sizes(q, cache).cost(spans)
     }
 
     /// On the processor, likewise.
@@ -604,5 +625,9 @@ impl Op for AttentionCached {
         };
         self.cpu_over(io, io.f32(0), (io.desc(1), keys), io.u32(2));
         Ok(())
+    }
+
+    fn cost(&self, io: &CpuIo<'_>) -> Cost {
+        self.cost_over(io.desc(0).len(), io.desc(1), io.u32(2))
     }
 }

@@ -5,7 +5,7 @@ use super::rope::{RopeAppend, RopeSplit};
 use crate::cpu::kernels::attention::Keys;
 use crate::cpu::scratch;
 use crate::gpu::Buf;
-use crate::graph::{CpuIo, Desc, HostIo, Lower, Op};
+use crate::graph::{Cost, CpuIo, Desc, HostIo, Lower, Op};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -105,5 +105,11 @@ impl Op for AttentionAppend {
             attend.cpu_over(io, q, (io.out_desc(1), keys), io.u32(n - 1));
         });
         Ok(())
+    }
+
+    fn cost(&self, io: &CpuIo<'_>) -> Cost {
+        let (n, cache) = (io.inputs(), io.out_desc(1));
+        let rows = io.desc(n - 2).len();
+        self.rope.turning(rows, cache.dtype) + self.attend().cost_over(self.query(rows).len(), cache, io.u32(n - 1))
     }
 }

@@ -4,7 +4,7 @@ use super::elementwise::{Units, units};
 use super::pieces;
 use crate::cpu::kernels::rows as kernels;
 use crate::gpu::KernelKey;
-use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op, gpu_row_bytes};
+use crate::graph::{Back, Cost, CpuIo, Desc, HostIo, Lower, Op, gpu_row_bytes};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -26,6 +26,11 @@ fn layout(dtype: DType, rows: usize, cols: usize) -> Result<(&'static str, u32)>
         DType::Q8_0 => ("Q8", (rows * cols / 4) as u32),
         DType::U32 => return Err(Error::shape("embedding", "a table of integers")),
     })
+}
+
+/// What picking `n` values in rows of `cols` costs, each of so many bytes.
+fn picked(n: usize, cols: usize, row_bytes: u64) -> Cost {
+    Cost { flops: 0.0, bytes: n as f64 * (row_bytes as f64 / cols as f64 + 4.0) }
 }
 
 impl Op for Embedding {
@@ -57,7 +62,7 @@ impl Op for Embedding {
             let params = [n as u32, w.desc.cols() as u32, s_off, c.first as u32, c.rows as u32, w.desc.rows() as u32];
             cx.dispatch(KernelKey::new("embedding").def("WT", wt), &params, &[&cx.input(0), &c.buf, &cx.output(0)], grid);
             let row = gpu_row_bytes(w.desc.dtype, w.desc.cols());
-            cx.cost(0.0, (n / w.desc.cols()) as f64 * row as f64 + 4.0 * n as f64);
+            cx.cost(picked(n, w.desc.cols(), row));
         }
         Ok(())
     }
@@ -79,6 +84,11 @@ impl Op for Embedding {
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
         kernels::embed(io.pool(), io.out(0), &io.weight(1), io.u32(0));
         Ok(())
+    }
+
+    fn cost(&self, io: &CpuIo<'_>) -> Cost {
+        let w = io.desc(1);
+        picked(io.out_desc(0).len(), w.cols(), w.file_bytes() / w.rows().max(1) as u64)
     }
 
     fn differentiable(&self) -> bool {

@@ -6,7 +6,7 @@ use super::{row_grid, serial_rows};
 use crate::cpu::kernels::{Packed, gemm, head};
 use crate::cpu::{Pool, scratch};
 use crate::gpu::{Buf, KernelKey};
-use crate::graph::{Back, CpuIo, Desc, Exec, HostIo, Lower, Op};
+use crate::graph::{Back, Cost, CpuIo, Desc, Exec, HostIo, Lower, Op};
 use crate::{Error, Result};
 
 /// Bytes of logits held at a time, about.
@@ -56,6 +56,13 @@ fn in_chunks(pool: &Pool, h: &[f32], w: Packed<'_>, mut each: impl FnMut(usize, 
             each(first, &mut logits[..n * v]);
         }
     });
+}
+
+/// What so many products between the rows of h (input 0) and W (input 1) cost; each chunk reads W anew.
+fn chunks_cost(io: &CpuIo<'_>, products: usize) -> Cost {
+    let (h, w) = (io.desc(0), io.desc(1));
+    let chunks = h.rows().div_ceil(chunk_rows(h.rows(), w.rows(), LOGITS_BYTES).max(1));
+    matmul::product([h.rows(), w.rows(), h.cols()], chunks as u64 * w.file_bytes()) * products as f64
 }
 
 fn rows_of(buf: &Buf, first: usize, rows: usize, cols: usize) -> Buf {
@@ -131,6 +138,10 @@ impl Op for LinearLogps {
             }
         });
         Ok(())
+    }
+
+    fn cost(&self, io: &CpuIo<'_>) -> Cost {
+        chunks_cost(io, 1 + usize::from(self.saved))
     }
 
     fn differentiable(&self) -> bool {
@@ -248,6 +259,10 @@ impl Op for LinearLogpsBwd {
             }
         });
         Ok(())
+    }
+
+    fn cost(&self, io: &CpuIo<'_>) -> Cost {
+        chunks_cost(io, 2 + usize::from(self.dw))
     }
 }
 

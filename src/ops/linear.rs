@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use super::activation::{GatedBwd, Part};
 use super::linear_bwd::{ColSum, LinearDw, LinearDx, LinearDxDa, LoraGrads};
-use super::norm::{host_rms, rms};
+use super::norm::{host_rms, rms, rms_cost};
 use super::{Act, linear_cpu as cpu, matmul};
 use crate::cpu::kernels::{gemm, norm};
 use crate::cpu::scratch;
-use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op, Val};
+use crate::graph::{Back, Cost, CpuIo, Desc, HostIo, Lower, Op, Val};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -282,6 +282,19 @@ impl Op for Linear {
             }),
         }
         Ok(())
+    }
+
+    fn cost(&self, io: &CpuIo<'_>) -> Cost {
+        let (x, w) = (io.desc(0), io.desc(1));
+        let (m, n, k) = (x.rows(), w.shape[0], x.cols());
+        let mut cost = matmul::product_with([m, 0, n, k], w.file_bytes(), &self.segs, self.glu.is_some(), self.keep);
+        if let Some(a) = self.lora_at().filter(|_| self.made()).map(|i| io.desc(i)) {
+            cost = cost + matmul::product([m, a.rows(), k], a.file_bytes());
+        }
+        if self.norm.is_some() {
+            cost = cost + rms_cost(x.len());
+        }
+        cost
     }
 
     fn differentiable(&self) -> bool {

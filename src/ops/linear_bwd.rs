@@ -7,7 +7,7 @@ use super::{linear_cpu as cpu, matmul, pieces};
 use crate::Result;
 use crate::cpu::kernels::{gemm, lora};
 use crate::gpu::KernelKey;
-use crate::graph::{CpuIo, Desc, HostIo, Lower, Op};
+use crate::graph::{Cost, CpuIo, Desc, HostIo, Lower, Op};
 
 /// Adds `dy·W` of [m, n, k] to output 0.
 fn host_dx(io: &mut HostIo<'_>, (dy, w): (&[f64], &[f64]), [m, n, k]: [usize; 3]) {
@@ -29,6 +29,12 @@ fn host_dw(io: &mut HostIo<'_>, to: usize, (dy, x): (&[f64], &[f64]), [m, n, k]:
             }
         }
     }
+}
+
+/// Of `dx = dy·W`, with dy and W in front.
+fn dx_cost(io: &CpuIo<'_>) -> Cost {
+    let (dy, w) = (io.desc(0), io.desc(1));
+    matmul::product([dy.rows(), dy.cols(), w.cols()], w.file_bytes())
 }
 
 /// `dx = dy·W`. Inputs: dy (M, N), W (N, K). Output: dx (M, K).
@@ -59,6 +65,10 @@ impl Op for LinearDx {
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
         gemm::dx(io.pool(), io.desc(0).rows(), io.f32(0), io.weight(1), io.out(0), io.acc(0));
         Ok(())
+    }
+
+    fn cost(&self, io: &CpuIo<'_>) -> Cost {
+        dx_cost(io)
     }
 }
 
@@ -92,6 +102,10 @@ impl Op for LinearDw {
         let shape = [io.desc(0).rows(), io.desc(0).cols(), io.desc(1).cols()];
         gemm::dw(io.pool(), shape, io.f32(0), io.f32(1), io.out(0), io.acc(0));
         Ok(())
+    }
+
+    fn cost(&self, io: &CpuIo<'_>) -> Cost {
+        matmul::product([io.desc(0).rows(), io.desc(0).cols(), io.desc(1).cols()], io.out_desc(0).file_bytes())
     }
 }
 
@@ -133,11 +147,23 @@ impl Op for LinearDxDa {
         gemm::dw(io.pool(), [m, r, k], io.f32(2), io.f32(4), io.out(1), io.acc(1));
         Ok(())
     }
+
+    fn cost(&self, io: &CpuIo<'_>) -> Cost {
+        dx_cost(io) + matmul::low_product([io.desc(0).rows(), io.desc(3).rows(), io.desc(1).cols()])
+    }
 }
 
 /// Gradients of h and of B. Inputs: dy (M, N), B (flat), h (M, R). Outputs: dh (M, R), dB (as B).
 pub(super) struct LoraGrads {
     pub segs: Rc<[LoraSeg]>,
+}
+
+impl LoraGrads {
+    /// dh and dB, for which dy is read once.
+    fn work(&self, dy: &Desc, b: &Desc, h: &Desc) -> Cost {
+        let products: usize = self.segs.iter().map(|s| (s.row1 - s.row0) * s.r).sum();
+        Cost { flops: 4.0 * (dy.rows() * products) as f64, bytes: 4.0 * (dy.len() + 2 * (b.len() + h.len())) as f64 }
+    }
 }
 
 impl Op for LoraGrads {
@@ -167,6 +193,8 @@ impl Op for LoraGrads {
             matmul::seg_words(&self.segs, &mut params);
             let key = KernelKey::new("lora_grads").flag("ACC_H", cx.acc[0]).flag("ACC_B", cx.acc[1] || first > 0).flag("GROUP", group);
             cx.dispatch(key, &params, &bufs, cx.gpu().grid(groups, 1));
+            let all = self.work(&cx.inputs[0].desc, &cx.inputs[1].desc, &cx.inputs[2].desc);
+            cx.cost(all * ((end - first) as f64 / m.max(1) as f64));
         }
         Ok(())
     }
@@ -199,6 +227,10 @@ impl Op for LoraGrads {
             lora::db(io.pool(), m, dy, (io.f32(2), ldh), &seg, db, io.acc(1));
         }
         Ok(())
+    }
+
+    fn cost(&self, io: &CpuIo<'_>) -> Cost {
+        self.work(io.desc(0), io.desc(1), io.desc(2))
     }
 }
 

@@ -4,7 +4,7 @@
 use super::linear::LoraSeg;
 use super::{Act, pieces};
 use crate::gpu::{Buf, Gpu, KernelKey};
-use crate::graph::{Bound, Lower};
+use crate::graph::{Bound, Cost, Lower};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -139,6 +139,26 @@ fn shared_row(k: usize, slices: usize) -> (usize, usize) {
     ((1..=4).rev().min_by_key(|d| rounds(*d)).unwrap_or(1), share)
 }
 
+/// What `x·Wᵀ` of [m, n, k] costs, or another product of the same three sides; `own` bytes of W or of dW.
+pub(super) fn product([m, n, k]: [usize; 3], own: u64) -> Cost {
+    Cost { flops: 2.0 * (m * n * k) as f64, bytes: own as f64 + 4.0 * (m * (k + n)) as f64 }
+}
+
+/// What `m` rows through rows `first..first + n` of W cost ([m, first, n, k]), with everything that comes in the same pass.
+pub(super) fn product_with([m, first, n, k]: [usize; 4], own: u64, segs: &[LoraSeg], glu: bool, keep: bool) -> Cost {
+    let lora = |s: &LoraSeg| s.row1.min(first + n).saturating_sub(s.row0.max(first)) * s.r;
+    let added: usize = segs.iter().map(lora).sum();
+    // With a gate there are half as many outputs; gate and up are more.
+    let outputs = if glu { n / 2 + if keep { n } else { 0 } } else { n };
+    let values = m * (k + outputs) + added;
+    Cost { flops: 2.0 * (m * (n * k + added)) as f64, bytes: own as f64 + 4.0 * values as f64 }
+}
+
+/// What [`LowDx`] adds to a `dx` of m rows of k: `dh·A` and `dhᵀ·x` with r rows of A.
+pub(super) fn low_product([m, r, k]: [usize; 3]) -> Cost {
+    Cost { flops: 4.0 * (m * r * k) as f64, bytes: 4.0 * (m * (r + k) + 2 * r * k) as f64 }
+}
+
 /// Most rows of W that [`thin`] takes.
 const THIN: usize = 32;
 
@@ -156,7 +176,7 @@ fn thin(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf, subgroups: bo
         .def("SHARE", 1);
     let params = io_params([n, m, k, n, 0, 0, 0, 0], &[], 0.0);
     cx.dispatch(key, &params, &[&w.chunks[0].buf, x, y], cx.gpu().grid(m.div_ceil(2), 1));
-    cx.cost(2.0 * (m * n * k) as f64, 4.0 * (m * (k + n) + n * k) as f64);
+    cx.cost(product([m, n, k], 4 * (n * k) as u64));
 }
 
 /// `y = x·Wᵀ` and the extras, one dispatch per chunk of W.
@@ -250,7 +270,7 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
         bufs.push(y);
         bufs.extend(extras.kept);
         cx.dispatch(key, &params, &bufs, grid);
-        cx.cost(2.0 * (m * chunk.rows * k) as f64, (chunk.buf.bytes() + 4 * (m * (k + n)) as u64) as f64);
+        cx.cost(product_with([m, chunk.first, chunk.rows, k], chunk.buf.bytes(), extras.segs, glu, keep));
     }
     Ok(())
 }
@@ -313,8 +333,8 @@ pub(super) fn dx(cx: &mut Lower<'_>, m: usize, dy: &Buf, w: &Bound, dx: &Buf, ac
         bufs.push(dx);
         bufs.extend(low.map(|l| l.da));
         cx.dispatch(key, &params, &bufs, grid);
-        let (products, values) = (m * (chunk.rows + 2 * r) * k, m * (k + chunk.rows) + r * (m + 2 * k));
-        cx.cost(2.0 * products as f64, (chunk.buf.bytes() + 4 * values as u64) as f64);
+        let plain = product([m, chunk.rows, k], chunk.buf.bytes());
+        cx.cost(if low.is_some() { plain + low_product([m, r, k]) } else { plain });
     }
     if let Some(l) = low.filter(|_| !whole) {
         dw(cx, [m, l.r, k], l.dh, l.x, l.da, l.acc);
@@ -346,6 +366,6 @@ pub(super) fn dw(cx: &mut Lower<'_>, [m, n, k]: [usize; 3], dy: &Buf, x: &Buf, d
             key.def("TN", tn).flag("SCALAR", scalar)
         };
         cx.dispatch(key, &[end, n, k, first].map(|v| v as u32), &[dy, x, dw], grid);
-        cx.cost(2.0 * ((end - first) * n * k) as f64, 4.0 * ((end - first) * (n + k) + n * k) as f64);
+        cx.cost(product([end - first, n, k], 4 * (n * k) as u64));
     }
 }

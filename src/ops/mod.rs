@@ -3,6 +3,7 @@
 pub mod activation;
 pub mod attention;
 pub mod attention_append;
+mod attention_cost;
 pub mod calibrate;
 pub mod device;
 pub mod elementwise;

@@ -3,7 +3,7 @@
 use super::{pieces, row_grid, serial_rows};
 use crate::cpu::kernels::norm as kernels;
 use crate::gpu::{Buf, KernelKey};
-use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
+use crate::graph::{Back, Cost, CpuIo, Desc, HostIo, Lower, Op};
 use crate::{Error, Result};
 
 /// `y = x / sqrt(mean(x²) + eps) · w` over the last axis, or over groups of it (heads) as long as w. Inputs: x (…, G·C), w (C).
@@ -22,7 +22,17 @@ pub(super) fn rms(cx: &mut Lower<'_>, (rows, cols): (usize, usize), eps: f32, bu
     let key = if wide { key.def("WG", 256) } else { key };
     let grid = row_grid(cx.gpu(), rows);
     cx.dispatch(key, &[rows as u32, cols as u32, eps.to_bits()], &bufs, grid);
-    cx.cost(4.0 * (rows * cols) as f64, 8.0 * (rows * cols) as f64);
+    cx.cost(rms_cost(rows * cols));
+}
+
+/// What [`RmsNorm`] of `n` values costs.
+pub(super) fn rms_cost(n: usize) -> Cost {
+    Cost { flops: 4.0 * n as f64, bytes: 8.0 * n as f64 }
+}
+
+/// What [`LayerNorm`] of `n` values costs.
+fn layer_cost(n: usize) -> Cost {
+    Cost { flops: 7.0 * n as f64, ..rms_cost(n) }
 }
 
 /// The host's [`RmsNorm`] of rows as long as `w`: calls `put(row, 1/root, normed row)`.
@@ -72,6 +82,10 @@ impl Op for RmsNorm {
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
         kernels::rms(io.pool(), io.out(0), io.out(1), io.f32(0), io.f32(1), self.eps);
         Ok(())
+    }
+
+    fn cost(&self, io: &CpuIo<'_>) -> Cost {
+        rms_cost(io.desc(0).len())
     }
 
     fn differentiable(&self) -> bool {
@@ -166,7 +180,7 @@ impl Op for LayerNorm {
         let params = [rows as u32, cols as u32, self.eps.to_bits()];
         let bufs = [&cx.input(0), &cx.input(1), &cx.input(2), &cx.output(0), &cx.output(1)];
         cx.dispatch(key, &params, &bufs, grid);
-        cx.cost(7.0 * (rows * cols) as f64, 8.0 * (rows * cols) as f64);
+        cx.cost(layer_cost(rows * cols));
         Ok(())
     }
 
@@ -189,6 +203,10 @@ impl Op for LayerNorm {
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
         kernels::layer(io.pool(), io.out(0), io.out(1), io.f32(0), io.f32(1), io.f32(2), self.eps);
         Ok(())
+    }
+
+    fn cost(&self, io: &CpuIo<'_>) -> Cost {
+        layer_cost(io.desc(0).len())
     }
 
     fn differentiable(&self) -> bool {

@@ -3,7 +3,7 @@
 
 use crate::cpu::vector::Vector;
 use crate::gpu::KernelKey;
-use crate::graph::{CpuIo, Desc, HostIo, Lower, Op};
+use crate::graph::{Cost, CpuIo, Desc, HostIo, Lower, Op};
 use crate::{Error, Result};
 
 /// Both take whole groups of four.
@@ -40,7 +40,6 @@ impl Op for PeakCopy {
         let n = cx.inputs[0].desc.len() / 4;
         let grid = cx.gpu().grid(n.div_ceil(self.per), 64);
         cx.dispatch(KernelKey::new("peak_copy").def("PER", self.per), &[n as u32], &[&cx.input(0), &cx.output(0)], grid);
-        cx.cost(0.0, 32.0 * n as f64);
         Ok(())
     }
 
@@ -79,6 +78,10 @@ impl PeakFma {
     pub fn flops(&self, n: usize) -> f64 {
         2.0 * (UNROLLED * self.chains * self.rounds) as f64 * n as f64
     }
+
+    fn work(&self, n: usize) -> Cost {
+        Cost { flops: self.flops(n), bytes: 8.0 * n as f64 }
+    }
 }
 
 impl Op for PeakFma {
@@ -98,7 +101,7 @@ impl Op for PeakFma {
         let grid = cx.gpu().grid(n / 4, 64);
         let params = [n as u32 / 4, self.rounds as u32, M.to_bits()];
         cx.dispatch(KernelKey::new("peak_fma").def("N", self.chains), &params, &[&cx.input(0), &cx.output(0)], grid);
-        cx.cost(self.flops(n), 8.0 * n as f64);
+        cx.cost(self.work(n));
         Ok(())
     }
 
@@ -121,6 +124,10 @@ impl Op for PeakFma {
             }
         });
         Ok(())
+    }
+
+    fn cost(&self, io: &CpuIo<'_>) -> Cost {
+        self.work(io.desc(0).len())
     }
 }
 

@@ -5,7 +5,7 @@ use super::kv;
 use crate::cpu::kernels::rope as kernels;
 use crate::cpu::kernels::stored::Stored;
 use crate::gpu::{Buf, KernelKey};
-use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
+use crate::graph::{Back, Cost, CpuIo, Desc, HostIo, Lower, Op};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -61,6 +61,13 @@ impl RopeSplit {
             return Err(Error::shape(op, format!("{rows} rows of {} channels are too many for one call", (heads + 2 * kv_heads) * dim)));
         }
         Ok((rows, fused))
+    }
+
+    /// What `rows` rows cost whose keys and values are kept as `kept`: six operations for each pair that turns.
+    pub(super) fn turning(&self, rows: usize, kept: DType) -> Cost {
+        let (queries, keys) = (self.heads * self.dim, 2 * self.kv_heads * self.dim);
+        let pairs = rows * (self.heads + self.kv_heads) * self.rotary / 2;
+        Cost { flops: 6.0 * pairs as f64, bytes: (rows * (8 * queries + keys * (4 + kept.block_bytes()))) as f64 }
     }
 
     /// Units (pairs and single channels) of a head: threads per row.
@@ -203,7 +210,7 @@ impl Op for RopeSplit {
         bufs.extend((0..3).map(|i| cx.output(i)));
         let key = KernelKey::new("rope").flag("FUSED", n == 3);
         cx.dispatch(key, &self.params(rows, 0), &bufs.iter().collect::<Vec<_>>(), self.grid(cx, rows));
-        cx.cost(6.0 * cx.inputs[0].desc.len() as f64, 8.0 * (rows * (self.heads + 2 * self.kv_heads) * self.dim) as f64);
+        cx.cost(self.turning(rows, DType::F32));
         Ok(())
     }
 
@@ -219,6 +226,10 @@ impl Op for RopeSplit {
         kernels::pair(io.pool(), &rope, (io.out(0), io.out(1)), q, k);
         kernels::copy(io.pool(), io.out(2), v);
         Ok(())
+    }
+
+    fn cost(&self, io: &CpuIo<'_>) -> Cost {
+        self.turning(io.desc(io.inputs() - 2).len(), DType::F32)
     }
 
     fn differentiable(&self) -> bool {
@@ -278,6 +289,7 @@ impl Op for RopeBwd {
         let mut bufs: Vec<Buf> = (0..cx.inputs.len()).map(|i| cx.input(i)).collect();
         bufs.push(cx.output(0));
         cx.dispatch(key, &self.same.params(rows, 0), &bufs.iter().collect::<Vec<_>>(), self.same.grid(cx, rows));
+        cx.cost(self.same.turning(rows, DType::F32));
         Ok(())
     }
 
@@ -308,6 +320,10 @@ impl Op for RopeBwd {
         });
         kernels::backward(io.pool(), &s.kernel(io, 0, true), io.out(0), parts, io.acc(0));
         Ok(())
+    }
+
+    fn cost(&self, io: &CpuIo<'_>) -> Cost {
+        self.same.turning(io.desc(0).len(), DType::F32)
     }
 }
 
@@ -342,6 +358,7 @@ impl Op for RopeAppend {
         bufs.extend([cx.input(n - 1), cx.output(0), cx.output(1)]);
         let key = kv::key(KernelKey::new("rope").flag("FUSED", n == 4).flag("CACHE", true), dtype);
         cx.dispatch(key, &self.same.params(rows, slots), &bufs.iter().collect::<Vec<_>>(), self.same.grid(cx, rows));
+        cx.cost(self.same.turning(rows, dtype));
         Ok(())
     }
 
@@ -357,6 +374,10 @@ impl Op for RopeAppend {
             _ => self.cpu_append(io, slots, io.out(0), io.out(1)),
         }
         Ok(())
+    }
+
+    fn cost(&self, io: &CpuIo<'_>) -> Cost {
+        self.same.turning(io.desc(io.inputs() - 3).len(), io.out_desc(1).dtype)
     }
 }
 

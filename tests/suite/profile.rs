@@ -23,7 +23,7 @@ fn model(exec: &Exec) -> Result<LoadedModel> {
 fn sound(what: &str, p: &Profile) {
     assert_eq!(p.timed.len() as u64, p.dispatches, "{what}");
     assert_eq!(p.allocations, 0, "{what}: a replay allocates nothing");
-    assert!(p.wall > 0.0 && p.submits > 0 && p.timed.iter().all(|t| t.seconds >= 0.0 && t.bytes > 0.0), "{what}");
+    assert!(p.wall > 0.0 && p.submits > 0 && p.timed.iter().all(|t| t.seconds >= 0.0 && t.cost.bytes > 0.0), "{what}");
     assert!(p.timed.windows(2).all(|w| w[1].begin >= w[0].begin), "{what}: in the order of time");
     let l = &p.layout;
     assert!(l.bytes() > 0 && l.bytes() <= l.naive_bytes, "{what}: {} of {}", l.bytes(), l.naive_bytes);
@@ -33,8 +33,14 @@ fn sound(what: &str, p: &Profile) {
     }
 }
 
+/// Arithmetic of the operations whose name begins so.
+fn flops(p: &Profile, op: &str) -> f64 {
+    p.timed.iter().filter(|t| t.op.starts_with(op)).map(|t| t.cost.flops).sum()
+}
+
 fl_test!(
     async fn profiles_leave_things_as_they_were() -> Result<()> {
+        let mut steps: Vec<(String, Profile)> = Vec::new();
         for exec in devices().await {
             if exec.gpu().is_some_and(|g| !g.caps().timestamps) {
                 continue;
@@ -48,6 +54,11 @@ fl_test!(
             let (prefill, token) = g.profile(&prompt, 2).await?;
             sound("prefill", &prefill);
             sound("token", &token);
+            // A causal prompt of 40: a query sees itself and what is before it. Two tokens behind it see all 40 and themselves. Two layers, 64 channels.
+            assert_eq!(flops(&prefill, "attention"), 2.0 * 4.0 * 64.0 * f64::from((1..=40).sum::<u32>()), "{}", exec.info().name);
+            // Where rotation is in the same operation its arithmetic is, too: 6 for each of 4 + 2 heads' 8 pairs.
+            let (seen, turned) = (2.0 * 4.0 * 64.0 * 2.0 * 41.0, 2.0 * 6.0 * 2.0 * 48.0);
+            assert!([seen, seen + turned].contains(&flops(&token, "attention")), "{}: {}", exec.info().name, flops(&token, "attention"));
             assert_eq!(g.run(&prompt, options, &mut |_| ()).await?[0].token_ids, before);
 
             let args = json!({"learning_rate": 1e-3, "max_steps": 2, "max_length": 16});
@@ -56,12 +67,21 @@ fl_test!(
             for profiled in [false, true] {
                 let mut trainer = AnyTrainer::new(&model, "sft", &args, &rows, None).await?;
                 if profiled {
-                    sound("LoRA step", &trainer.profile().await?);
+                    let step = trainer.profile().await?;
+                    sound("LoRA step", &step);
+                    steps.push((exec.info().name, step));
                 }
                 losses.push(trainer.step().await?.expect("a step").metrics.loss);
                 model.adapters.remove("default");
             }
             assert!(losses[0].is_finite() && losses[0] == losses[1], "{losses:?}");
+        }
+        // The work is the same wherever it is done.
+        for (name, step) in &steps {
+            for op in ["linear", "lora_grads", "attention", "rms_norm", "rope"] {
+                assert_eq!(flops(step, op), flops(&steps[0].1, op), "{op}: {name} and {}", steps[0].0);
+                assert!(flops(step, op) > 0.0, "{op}: {name}");
+            }
         }
         Ok(())
     }

@@ -59,7 +59,7 @@ fn one(title: &str, p: &Profile) -> Value {
     let dispatches: Vec<Value> = p
         .timed
         .iter()
-        .map(|t| json!([names.number(t.op), names.number(&t.kernel), micro(t.begin), micro(t.seconds), t.flops, t.bytes]))
+        .map(|t| json!([names.number(t.op), names.number(&t.kernel), micro(t.begin), micro(t.seconds), t.cost.flops, t.cost.bytes]))
         .collect();
     let memory = memory(&p.layout, &mut names);
     json!({

@@ -13,7 +13,7 @@ use crate::args::{BenchArgs, Part};
 use crate::files::mib;
 use fledgling::Result;
 use fledgling::generate::Generator;
-use fledgling::graph::{Exec, Profile};
+use fledgling::graph::{Cost, Exec, Profile};
 use fledgling::models::LoadedModel;
 use fledgling::tune::GptBench;
 
@@ -22,8 +22,7 @@ use fledgling::tune::GptBench;
 struct Kernel {
     count: usize,
     seconds: f64,
-    flops: f64,
-    bytes: f64,
+    cost: Cost,
 }
 
 /// Profiles what `wanted` asks for; `picture` collects what it shows.
@@ -71,8 +70,7 @@ fn table(t: &Report, title: &str, profile: &Profile) -> Value {
         let e = by.entry(&d.kernel).or_default();
         e.count += 1;
         e.seconds += d.seconds;
-        e.flops += d.flops;
-        e.bytes += d.bytes;
+        e.cost = e.cost + d.cost;
     }
     let mut rows: Vec<_> = by.into_iter().collect();
     rows.sort_by(|a, b| b.1.seconds.total_cmp(&a.1.seconds));
@@ -82,7 +80,7 @@ fn table(t: &Report, title: &str, profile: &Profile) -> Value {
     t.say("         ms      %  count    GFLOP/s (of peak)      GB/s (of copy)");
     let mut kernels = Vec::new();
     for (kernel, k) in rows {
-        let (flops, bytes) = (k.flops / k.seconds, k.bytes / k.seconds);
+        let (flops, bytes) = (k.cost.flops / k.seconds, k.cost.bytes / k.seconds);
         let cell = |rate: f64, peak: Option<f64>| {
             let of = share(rate, peak).map_or(String::new(), |s| format!("({:.1} %)", 100.0 * s));
             if rate > 0.0 { format!("{:>10.1} {of:<9}", rate / 1e9) } else { " ".repeat(20) }
