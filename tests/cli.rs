@@ -480,8 +480,19 @@ fn bench_measures_what_is_asked_for() {
     let folder = temp("bench");
     let (out, html) = (folder.join("a.json").display().to_string(), folder.join("a.html").display().to_string());
     let sizes = ["--prompt-length", "8", "--new-tokens", "3", "--lora-batch", "2", "--lora-length", "8", "--matmul", "32"];
-    let args =
-        ["bench", "--random", "tiny", "--only", "prefill,decode,lora,matmul", "--kv-cache-dtype", "f16", "--out", &out, "--html", &html];
+    let args = [
+        "bench",
+        "--random",
+        "tiny",
+        "--only",
+        "prefill,decode,lora,checkpointing,matmul",
+        "--kv-cache-dtype",
+        "f16",
+        "--out",
+        &out,
+        "--html",
+        &html,
+    ];
     let printed = ok(&[&args[..], &sizes].concat());
     let last = printed.trim_end().lines().last().expect("a last line");
     let all = parse(last);
@@ -494,10 +505,15 @@ fn bench_measures_what_is_asked_for() {
     }
     assert_eq!((&all["adapter"].is_string(), &all["lora_batch"], &all["allocations_per_lora_step"]), (&true, &json!(2), &json!(0.0)));
     assert_eq!(all["kv_cache_dtype"], "F16");
+    assert_eq!(all["checkpointing_length"], 512);
+    assert!(all["checkpointing_bytes_on_over_off"].as_f64().is_some_and(|r| r < 1.0), "{last}");
+    assert!(all["checkpointing_off_ms"].as_f64() > Some(0.0) && all["checkpointing_on_ms"].as_f64() > Some(0.0), "{last}");
     for part in ["prefill", "decode", "lora"] {
         let p = &all["profile"][part];
         let count: u64 = p["kernels"].as_array().expect("a list").iter().map(|k| k["count"].as_u64().unwrap()).sum();
         assert_eq!(p["dispatches"].as_u64(), Some(count), "{part}");
+        let linear = p["kernels"].as_array().unwrap().iter().find(|k| k["kernel"] == "linear").expect("products");
+        assert!(linear["gflops"].as_f64() > Some(0.0) && linear["gbps"].as_f64() > Some(0.0), "{part}: {linear}");
         assert!(p["wall_ms"].as_f64().unwrap() > 0.0 && p["slot_bytes"].as_u64() <= p["slot_bytes_without_reuse"].as_u64());
     }
     let page = fs::read_to_string(&html).unwrap();
@@ -516,12 +532,20 @@ fn bench_measures_what_is_asked_for() {
     };
     let run =
         |adapter: &str, length: u32| json!({"adapter": adapter, "prompt_length": length, "decode_tokens_per_second": f64::from(length)});
-    let a = many("many-a.json", json!({"native": {"gpu": run("one", 64), "cpu": run("two", 64)}, "browser": {"cpu": run("four", 8)}}));
-    let b = many("many-b.json", json!({"native": {"gpu": run("one", 128), "cpu": run("three", 64)}}));
+    let a = json!({
+        "native": {"gpu": run("one", 64), "cpu": run("two", 64)}, "browser": {"cpu": run("four", 8)},
+        "lora_ours_over_torch": 0.5, "torch": {"lora_step_ms": 20.0}, "extra": {"skipped": "too late"},
+    });
+    let a = many("many-a.json", a);
+    let b = json!({"native": {"gpu": run("one", 128), "cpu": run("three", 64)}, "lora_ours_over_torch": 0.25, "torch": {"failed": 1}});
+    let b = many("many-b.json", b);
     let table = ok(&["bench", "--compare", &a, &b]);
-    for part in ["== native.gpu", "== native.cpu", "browser.cpu: only in A", "A: two", "B: three"] {
+    let outside = ["== outside the runs", "only in A: torch.lora_step_ms", "only in B: torch.failed", "no numbers: extra.skipped"];
+    for part in ["== native.gpu", "== native.cpu", "browser.cpu: only in A", "A: two", "B: three"].into_iter().chain(outside) {
         assert!(table.contains(part), "{part}: {table}");
     }
+    let ratio = table.lines().find(|l| l.starts_with("lora_ours_over_torch")).expect("a figure of its own");
+    assert!(ratio.contains("0.500") && ratio.contains("better"), "{ratio}");
     assert_eq!((table.matches("two adapters").count(), table.matches("not the same work").count()), (1, 1), "{table}");
     fails_with(&on_cpu(&["bench", "--compare", &a, &out]), 3, "bad-file", "has no run");
     fs::remove_dir_all(folder).unwrap();
@@ -531,6 +555,8 @@ fn bench_measures_what_is_asked_for() {
 fn bench_without_a_model_needs_none() {
     let all = parse(ok(&["bench", "--json", "--only", "matmul", "--matmul", "16"]).trim_end());
     assert!(all["matmul_gflops"].as_f64().is_some() && all["model"].is_null() && all["cores"].as_u64().is_some());
+    // Kernels of the processor have no variants.
+    fails_with(&on_cpu(&["bench", "--only", "matmul", "--json", "--against", "rows=group"]), 2, "bad-config", "against");
     let out = run(&["bench", "--random", "gpt-5"]);
     assert_eq!(out.status.code(), Some(2), "{}", text(&out.stderr));
 }

@@ -62,7 +62,16 @@ pub struct Tuning {
 impl Tuning {
     pub(super) fn new(caps: &Caps, forced: Option<&str>) -> Result<Self> {
         let mut tuning = Tuning { software: caps.is_software, ..Default::default() };
-        for part in forced.unwrap_or("").split(',').filter(|p| !p.trim().is_empty()) {
+        tuning.force(forced.unwrap_or(""))?;
+        Ok(tuning)
+    }
+
+    /// Forces variants, in the words of `kernels=` (class=variant,…), beside those forced before. What is recorded from now on uses them.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] with the class or variant that does not exist.
+    pub fn force(&mut self, list: &str) -> Result<()> {
+        for part in list.split(',').filter(|p| !p.trim().is_empty()) {
             let (class, variant) =
                 part.split_once('=').ok_or_else(|| Error::config("kernels", format!("expected class=variant, found {part:?}")))?;
             let (class, variant) = (class.trim(), variant.trim());
@@ -73,9 +82,9 @@ impl Tuning {
             if !forms.iter().any(|f| fits(f, variant)) {
                 return Err(Error::config("kernels", format!("{variant:?} is no variant of {class} ({})", forms.join(", "))));
             }
-            tuning.forced.insert(class.into(), variant.into());
+            self.forced.insert(class.into(), variant.into());
         }
-        Ok(tuning)
+        Ok(())
     }
 
     /// The variant for `class`: forced, measured, or a guess from the kind of adapter (`software`, otherwise `hardware`).

@@ -27,7 +27,7 @@ pub use lower::{Bound, Lower};
 pub use op::Op;
 pub use pace::Pace;
 pub use plan::{Plan, Slot};
-pub use profile::{Cost, Layout, Life, Profile, Timed};
+pub use profile::{Cost, KernelSum, Layout, Life, Profile, Timed};
 pub use program::{Program, ProgramOptions, SlotPool};
 pub use step::StepParams;
 pub use tape::{Node, Place, Tape, Val};

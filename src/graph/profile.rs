@@ -1,6 +1,9 @@
 //! What a replay spends its time and its memory on: for the benchmarks.
 
+use std::collections::BTreeMap;
 use std::ops::{Add, Mul};
+
+use serde_json::{Value, json};
 
 use super::{Plan, Tape};
 
@@ -95,7 +98,50 @@ pub struct Profile {
     pub layout: Layout,
 }
 
+/// All dispatches of one kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct KernelSum {
+    pub count: usize,
+    pub seconds: f64,
+    pub cost: Cost,
+}
+
+impl KernelSum {
+    /// Operations and bytes per second; zero where the clock is too coarse to tell.
+    pub fn rates(&self) -> Cost {
+        if self.seconds > 0.0 { self.cost * (1.0 / self.seconds) } else { Cost::default() }
+    }
+}
+
 impl Profile {
+    /// The kernels, those that take longest first.
+    pub fn by_kernel(&self) -> Vec<(&str, KernelSum)> {
+        let mut by: BTreeMap<&str, KernelSum> = BTreeMap::new();
+        for d in &self.timed {
+            let e = by.entry(&d.kernel).or_default();
+            *e = KernelSum { count: e.count + 1, seconds: e.seconds + d.seconds, cost: e.cost + d.cost };
+        }
+        let mut rows: Vec<_> = by.into_iter().collect();
+        rows.sort_by(|a, b| b.1.seconds.total_cmp(&a.1.seconds));
+        rows
+    }
+
+    /// The same and what is lost between them, as `fledgling bench --profile` writes it. `peaks`: the most that the device reaches, where that was measured.
+    pub fn summary(&self, peaks: Option<Cost>) -> Value {
+        let kernels = self.by_kernel().into_iter().map(|(kernel, k)| {
+            let rate = k.rates();
+            json!({
+                "kernel": kernel, "count": k.count, "ms": k.seconds * 1e3, "gflops": rate.flops / 1e9, "gbps": rate.bytes / 1e9,
+                "fma_fraction": peaks.map(|p| rate.flops / p.flops), "copy_fraction": peaks.map(|p| rate.bytes / p.bytes),
+            })
+        });
+        json!({
+            "wall_ms": self.wall * 1e3, "kernels_ms": self.kernels() * 1e3, "between_ms": (self.wall - self.kernels()) * 1e3,
+            "dispatches": self.dispatches, "submits": self.submits, "allocations": self.allocations, "slots": self.layout.slots.len(),
+            "slot_bytes": self.layout.bytes(), "slot_bytes_without_reuse": self.layout.naive_bytes, "kernels": kernels.collect::<Vec<_>>(),
+        })
+    }
+
     /// Seconds inside kernels.
     pub fn kernels(&self) -> f64 {
         self.timed.iter().map(|t| t.seconds).sum()

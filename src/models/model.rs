@@ -134,6 +134,18 @@ impl Model {
         &self.params
     }
 
+    /// Bytes of weights that decoding one token reads: all but the rows of an embedding that is not the head, too.
+    pub fn token_bytes(&self) -> u64 {
+        let embedding = if self.config.tie_word_embeddings {
+            0
+        } else {
+            let looked_up = |p: &&str| p.contains("embed_tokens") || p.ends_with("wte.weight");
+            let found = self.params.paths().find(looked_up).and_then(|p| self.params.find(p));
+            found.map_or(0, |p| self.params.tensor(p.id).desc().gpu_bytes())
+        };
+        self.params.bytes() - embedding
+    }
+
     /// Changes whenever weights change outside a training.
     pub fn version(&self) -> u64 {
         self.version.get()

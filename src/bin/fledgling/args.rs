@@ -191,6 +191,8 @@ pub enum Part {
     Decode,
     /// A LoRA step.
     Lora,
+    /// Memory and time of a LoRA step of 1 × 512 with and without checkpointing, in turns.
+    Checkpointing,
     /// A step of full training of a GPT with 0.80 M parameters.
     Gpt,
     /// A square f32 matmul.
@@ -257,6 +259,9 @@ pub struct BenchArgs {
     /// Writes a page that shows the same: dispatches over time, and what is in memory when. Implies --profile.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Measures a second setting of the kernels in turns with the first (that of --kernels, or what was measured): class=variant,… on top of it.
+    #[arg(long, value_name = "LIST", conflicts_with_all = ["profile", "html", "no_warm_up"])]
+    pub against: Option<String>,
     /// Compares two files that --out wrote, and measures nothing.
     #[arg(long, value_names = ["A", "B"], num_args = 2)]
     pub compare: Vec<PathBuf>,

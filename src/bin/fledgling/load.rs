@@ -13,7 +13,7 @@ use fledgling::formats::peft::{CONFIG_NAME, LoraAdapter, WEIGHTS_NAME};
 use fledgling::gpu::{Gpu, GpuOptions};
 use fledgling::graph::Exec;
 use fledgling::models::{LoadOptions, LoadedModel, load_path};
-use fledgling::ops::device::{self, DeviceOptions};
+use fledgling::ops::device::{self, DeviceChoice, DeviceOptions};
 use fledgling::{Error, Result};
 
 /// A model, its device, and how long loading took.
@@ -40,7 +40,9 @@ pub async fn device(cli: &Cli) -> Result<Exec> {
         let _ = file.parent().map(std::fs::create_dir_all);
         let _ = std::fs::write(file, measured);
     }
-    log::info!("{}: {}", chosen.exec.info().name, chosen.why);
+    if cli.device == DeviceChoice::Auto {
+        note!("fledgling: on {}: {}", chosen.exec.info().name, chosen.why);
+    }
     Ok(chosen.exec)
 }
 

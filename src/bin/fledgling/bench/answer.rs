@@ -11,18 +11,18 @@ use crate::args::{BenchArgs, Part};
 use fledgling::formats::peft::{LoraConfig, OneOrMany};
 use fledgling::generate::{Candidate, Event, GenerateOptions, Generator};
 use fledgling::graph::Exec;
-use fledgling::models::{AdapterChoice, LoadedModel, Model};
+use fledgling::models::{AdapterChoice, LoadedModel};
 use fledgling::{Result, clock};
 
 /// A prompt, never the same twice: a cache that helped would be measured in place of the model.
-async fn once(g: &mut Generator, a: &BenchArgs, options: GenerateOptions, salt: usize) -> Result<Vec<Candidate>> {
+pub async fn once(g: &mut Generator, a: &BenchArgs, options: GenerateOptions, salt: usize) -> Result<Vec<Candidate>> {
     g.reset();
     let vocab = g.loaded().model.config().vocab_size;
     g.run(&ids(vocab, a.prompt_length, salt), options, &mut |_| ()).await
 }
 
 /// Without an adapter.
-fn options(n: usize, tokens: usize) -> GenerateOptions {
+pub fn options(n: usize, tokens: usize) -> GenerateOptions {
     GenerateOptions {
         n,
         max_new_tokens: tokens,
@@ -59,21 +59,9 @@ async fn first_use(g: &mut Generator, a: &BenchArgs) -> Result<Vec<f64>> {
     Ok(out)
 }
 
-/// Bytes of weights that decoding one token reads: all but the rows of an embedding that is not the head, too.
-fn weight_bytes(model: &Model) -> u64 {
-    let embedding = if model.config().tie_word_embeddings {
-        0
-    } else {
-        let looked_up = |p: &&str| p.contains("embed_tokens") || p.ends_with("wte.weight");
-        let params = model.params();
-        params.paths().find(looked_up).and_then(|p| params.find(p)).map_or(0, |p| params.tensor(p.id).desc().gpu_bytes())
-    };
-    model.params().bytes() - embedding
-}
-
 /// Everything about answering that `wanted` asks for.
 pub async fn run(t: &mut Report, exec: &Exec, model: Rc<LoadedModel>, a: &BenchArgs, wanted: impl Fn(Part) -> bool) -> Result<()> {
-    let (weights, per_key) = (weight_bytes(&model.model), model.model.config().kv_bytes_per_token(model.kv_cache_dtype));
+    let (weights, per_key) = (model.model.token_bytes(), model.model.config().kv_bytes_per_token(model.kv_cache_dtype));
     let mut g = Generator::new(model)?;
     let begin = clock::seconds();
     if !a.no_warm_up {

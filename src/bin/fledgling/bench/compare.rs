@@ -1,14 +1,16 @@
 //! `--compare A B`: the figures of two runs side by side.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::files;
 use fledgling::{Error, Result};
 
 /// What was asked for, not measured.
-const SETTINGS: [&str; 7] = ["cores", "prompt_length", "new_tokens", "lora_batch", "lora_length", "matmul_n", "gpt_parameters_millions"];
+const SETTINGS: [&str; 8] =
+    ["cores", "prompt_length", "new_tokens", "lora_batch", "lora_length", "checkpointing_length", "matmul_n", "gpt_parameters_millions"];
 
 /// Figures of which more is better; of all others less is.
 const MORE: [&str; 5] = ["_per_second", "_gflops", "_gbps", "_fraction", "_rate"];
@@ -56,14 +58,35 @@ fn runs<'a>(path: &str, value: &'a Value, out: &mut Vec<(String, &'a Value)>) {
     }
 }
 
-/// Prints a table for each run that both files have.
+/// What is in no run: figures made of several (`lora_ours_over_torch`), and those of other programs.
+fn outside(path: &str, value: &Value, out: &mut Map<String, Value>) {
+    if value["adapter"].is_string() {
+        return;
+    }
+    match value {
+        Value::Object(map) => {
+            for (key, v) in map {
+                outside(&if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, v, out);
+            }
+        }
+        Value::Null => {}
+        v => {
+            out.insert(path.to_string(), v.clone());
+        }
+    }
+}
+
+/// Prints a table for each run that both files have, and one for what is in no run.
 pub fn run(a: &Path, b: &Path) -> Result<()> {
     let (left, right) = (read(a)?, read(b)?);
     let (mut before, mut after) = (Vec::new(), Vec::new());
     runs("", &left, &mut before);
     runs("", &right, &mut after);
+    let (mut x, mut y) = (Map::new(), Map::new());
+    outside("", &left, &mut x);
+    outside("", &right, &mut y);
     let lacks = |list: &[(String, &Value)], path: &str| list.iter().all(|r| r.0 != path);
-    if before.iter().all(|(path, _)| lacks(&after, path)) {
+    if before.iter().all(|(path, _)| lacks(&after, path)) && x.keys().all(|k| !y.contains_key(k)) {
         return Err(Error::file(b.display().to_string(), format!("has no run that is in {}, too", a.display())));
     }
     for (path, x) in &before {
@@ -78,6 +101,15 @@ pub fn run(a: &Path, b: &Path) -> Result<()> {
     }
     for (path, _) in after.iter().filter(|r| lacks(&before, &r.0)) {
         say!("\n{path}: only in B");
+    }
+    if !(x.is_empty() && y.is_empty()) {
+        say!("\n== outside the runs");
+        let told: Vec<&str> =
+            x.iter().chain(&y).filter(|e| !e.1.is_number()).map(|e| e.0.as_str()).collect::<BTreeSet<_>>().into_iter().collect();
+        figures(&Value::Object(x.clone()), &Value::Object(y.clone()));
+        if !told.is_empty() {
+            say!("not compared, no numbers: {}", told.join(", "));
+        }
     }
     Ok(())
 }
@@ -94,6 +126,11 @@ fn table(left: &Value, right: &Value) {
     if left["model"] != right["model"] || left["quantization"] != right["quantization"] {
         say!("   ! two models: the ratios compare those, not versions");
     }
+    figures(left, right);
+}
+
+/// Every figure that both have, and the names of those that only one has.
+fn figures(left: &Value, right: &Value) {
     let (mut old, mut new) = (Vec::new(), Vec::new());
     numbers("", left, &mut old);
     numbers("", right, &mut new);
@@ -112,6 +149,12 @@ fn table(left: &Value, right: &Value) {
         };
         let ratio = if ratio.is_finite() { format!("{ratio:.3}") } else { "–".into() };
         say!("{key:<44}{:>14}{:>14}{ratio:>9}  {verdict}", short(*x), short(*y));
+    }
+    for (name, some, others) in [("A", &old, &new), ("B", &new, &old)] {
+        let alone: Vec<&str> = some.iter().filter(|f| others.iter().all(|o| o.0 != f.0)).map(|f| f.0.as_str()).collect();
+        if !alone.is_empty() {
+            say!("not compared, only in {name}: {}", alone.join(", "));
+        }
     }
 }
 

@@ -10,31 +10,47 @@ use fledgling::models::LoadedModel;
 use fledgling::tune::{AnyTrainer, GptBench};
 use fledgling::{Error, Result, clock};
 
-const ADAPTER: &str = "bench";
-
-/// A LoRA training of rows that mean nothing.
-pub async fn trainer(model: &LoadedModel, a: &BenchArgs) -> Result<AnyTrainer> {
-    let mut args = json!({
-        "learning_rate": 1e-4, "max_steps": Samples::MOST + 1, "adapter_name": ADAPTER, "per_device_train_batch_size": a.lora_batch,
-        "max_length": a.lora_length, "fp16": a.fp16, "peft_config": {"r": 8, "lora_alpha": 16},
-    });
-    if let Some(on) = a.gradient_checkpointing {
-        args["gradient_checkpointing"] = json!(on);
-    }
-    let vocab = model.model.config().vocab_size;
-    let rows: Vec<_> = (0..a.lora_batch).map(|i| json!({"input_ids": ids(vocab, a.lora_length, 1000 * i)})).collect();
-    AnyTrainer::new(model, "sft", &args, &rows, None).await
+/// A LoRA training (r 8, all linears) of rows that mean nothing.
+pub struct Lora<'a> {
+    /// Of its adapter.
+    pub name: &'a str,
+    pub batch: usize,
+    pub length: usize,
+    pub fp16: bool,
+    pub checkpointing: Option<bool>,
 }
 
-/// Forgets what a trainer has learned.
-pub fn forget(trainer: AnyTrainer, model: &LoadedModel) {
-    drop(trainer);
-    model.adapters.remove(ADAPTER);
+impl Lora<'_> {
+    /// The one that the arguments ask for.
+    pub fn of<'a>(a: &BenchArgs, name: &'a str) -> Lora<'a> {
+        Lora { name, batch: a.lora_batch, length: a.lora_length, fp16: a.fp16, checkpointing: a.gradient_checkpointing }
+    }
+
+    /// Readies it.
+    pub async fn trainer(&self, model: &LoadedModel) -> Result<AnyTrainer> {
+        let mut args = json!({
+            "learning_rate": 1e-4, "max_steps": Samples::MOST + 1, "adapter_name": self.name, "per_device_train_batch_size": self.batch,
+            "max_length": self.length, "fp16": self.fp16, "peft_config": {"r": 8, "lora_alpha": 16},
+        });
+        if let Some(on) = self.checkpointing {
+            args["gradient_checkpointing"] = json!(on);
+        }
+        let vocab = model.model.config().vocab_size;
+        let rows: Vec<_> = (0..self.batch).map(|i| json!({"input_ids": ids(vocab, self.length, 1000 * i)})).collect();
+        AnyTrainer::new(model, "sft", &args, &rows, None).await
+    }
+
+    /// Forgets what its trainer has learned.
+    pub fn forget(&self, trainer: AnyTrainer, model: &LoadedModel) {
+        drop(trainer);
+        model.adapters.remove(self.name);
+    }
 }
 
 /// A LoRA step (r 8, all linears): forward, backward, AdamW.
 pub async fn lora(t: &mut Report, exec: &Exec, model: &LoadedModel, a: &BenchArgs) -> Result<()> {
-    let mut trainer = trainer(model, a).await?;
+    let training = Lora::of(a, "bench");
+    let mut trainer = training.trainer(model).await?;
     let (mut first, mut times, mut spent, mut loss) = (None, Samples::default(), Counts::default(), f64::NAN);
     while first.is_none() || times.wanted() {
         let (begin, before) = (clock::seconds(), Counts::of(exec));
@@ -58,7 +74,44 @@ pub async fn lora(t: &mut Report, exec: &Exec, model: &LoadedModel, a: &BenchArg
     t.line("allocations_per_lora_step", "buffers allocated per LoRA step", spent.allocations as f64, "", 0);
     t.bytes("lora_activation_bytes", "activations of a LoRA step", trainer.activation_bytes());
     t.bytes("gpu_bytes_training", "device memory, training", exec.live_bytes());
-    forget(trainer, model);
+    training.forget(trainer, model);
+    Ok(())
+}
+
+/// What checkpointing saves and costs: the step of 1 × 512 with all activations kept and with those inside the layers computed again, in turns.
+pub async fn checkpointing(t: &mut Report, model: &LoadedModel) -> Result<()> {
+    // Where a step takes long, two of each say enough.
+    const SECONDS: f64 = 20.0;
+    let length = model.info.context_length.min(512);
+    let one = |name, on| Lora { name, batch: 1, length, fp16: false, checkpointing: Some(on) };
+    let plans = [one("kept", false), one("again", true)];
+    let mut trainers = Vec::new();
+    for plan in &plans {
+        let mut trainer = plan.trainer(model).await?;
+        // Records and compiles.
+        trainer.step().await?;
+        trainers.push(trainer);
+    }
+    let (mut times, begin) = ([Samples::default(), Samples::default()], clock::seconds());
+    while times[0].len() < 2 || (times[0].wanted() && clock::seconds() - begin < SECONDS) {
+        for (trainer, times) in trainers.iter_mut().zip(&mut times) {
+            let begin = clock::seconds();
+            trainer.step().await?;
+            times.push(clock::seconds() - begin);
+        }
+    }
+    let [kept, again] = times.map(|s| s.median());
+    let bytes: Vec<u64> = trainers.iter().map(AnyTrainer::activation_bytes).collect();
+    for (plan, trainer) in plans.iter().zip(trainers) {
+        plan.forget(trainer, model);
+    }
+    t.put("checkpointing_length", json!(length));
+    t.bytes("checkpointing_off_bytes", &format!("activations of a LoRA step, 1 × {length}, kept"), bytes[0]);
+    t.bytes("checkpointing_on_bytes", "  computed again (checkpointing)", bytes[1]);
+    t.line("checkpointing_bytes_on_over_off", "  again / kept", bytes[1] as f64 / bytes[0] as f64, "", 3);
+    t.millis("checkpointing_off_ms", "that step, kept", kept * 1e3);
+    t.millis("checkpointing_on_ms", "  computed again", again * 1e3);
+    t.line("checkpointing_time_on_over_off", "  again / kept", again / kept, "", 3);
     Ok(())
 }
 

@@ -8,9 +8,14 @@ use fledgling::Result;
 use fledgling::graph::Exec;
 use fledgling::ops::measure;
 
-/// `n`: rows and columns; by default what keeps this device busy for a moment.
+/// Rows and columns: by default what keeps this device busy for a moment.
+pub fn size(exec: &Exec, asked: Option<usize>) -> usize {
+    asked.unwrap_or(if exec.is_processor() { 512 } else { 4096 })
+}
+
+/// `n` as in [`size`].
 pub async fn run(t: &mut Report, exec: &Exec, n: Option<usize>) -> Result<()> {
-    let n = n.unwrap_or(if exec.is_processor() { 512 } else { 4096 });
+    let n = size(exec, n);
     let flops = measure::matmul(exec, n).await?;
     t.put("matmul_n", json!(n));
     t.line("matmul_gflops", &format!("matmul, {n}³ f32"), flops / 1e9, "GFLOP/s", 1);

@@ -1,5 +1,6 @@
 //! `fledgling bench`: a table, then one line of JSON.
 
+mod against;
 mod answer;
 mod compare;
 mod learn;
@@ -31,7 +32,7 @@ pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
     let wanted = |part: Part| a.only.is_empty() || a.only.contains(&part);
     let kv_cache_dtype = a.cache.kv_cache_dtype;
     let answers = wanted(Part::Prefill) || wanted(Part::Decode);
-    let (exec, model, seconds) = if !(answers || wanted(Part::Lora)) {
+    let (exec, model, seconds) = if !(answers || wanted(Part::Lora) || wanted(Part::Checkpointing)) {
         (load::device(cli).await?, None, 0.0)
     } else if let Some(shape) = a.random {
         let exec = load::device(cli).await?;
@@ -45,7 +46,7 @@ pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
         (exec, Some(model), seconds)
     };
     let mut t = Report::new(&exec, a.json);
-    if wanted(Part::Peaks) {
+    if wanted(Part::Peaks) && a.against.is_none() {
         peaks::run(&mut t, &exec).await?;
     }
     let model = model.map(Rc::new);
@@ -55,31 +56,46 @@ pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
         t.put("kv_cache_dtype", json!(kv_cache_dtype.dtype().name()));
         t.say(&format!("{}, {}, {} of weights", model.info.name, model.info.quantization, files::mib(model.info.gpu_bytes)));
         t.line("load_seconds", if a.random.is_some() { "filled with noise" } else { "load" }, seconds, "s", 2);
-        if answers {
-            answer::run(&mut t, &exec, model.clone(), a, &wanted).await?;
-        }
-        if wanted(Part::Lora) {
-            learn::lora(&mut t, &exec, model, a).await?;
-        }
     }
-    if wanted(Part::Gpt) {
-        learn::gpt(&mut t, &exec).await?;
-    }
-    if wanted(Part::Matmul) {
-        matmul::run(&mut t, &exec, a.matmul).await?;
-    }
-    if a.profile || a.html.is_some() {
-        let mut picture = Picture::default();
-        profile::run(&mut t, &exec, model.as_ref(), a, wanted, &mut picture).await?;
-        if let Some(html) = &a.html {
-            picture.write(html, t.so_far())?;
-        }
+    if let Some(list) = &a.against {
+        against::run(&mut t, &exec, model.as_ref(), a, list, wanted).await?;
+    } else {
+        measure(&mut t, &exec, model.as_ref(), a, wanted).await?;
     }
     let all = t.finish();
     if let Some(out) = &a.out {
         files::write(out, format!("{all}\n").as_bytes())?;
     }
     say!("{all}");
+    Ok(())
+}
+
+/// Every part but the peaks.
+async fn measure(t: &mut Report, exec: &Exec, model: Option<&Rc<LoadedModel>>, a: &BenchArgs, wanted: impl Fn(Part) -> bool) -> Result<()> {
+    if let Some(model) = model {
+        if wanted(Part::Prefill) || wanted(Part::Decode) {
+            answer::run(t, exec, model.clone(), a, &wanted).await?;
+        }
+        if wanted(Part::Lora) {
+            learn::lora(t, exec, model, a).await?;
+        }
+        if wanted(Part::Checkpointing) {
+            learn::checkpointing(t, model).await?;
+        }
+    }
+    if wanted(Part::Gpt) {
+        learn::gpt(t, exec).await?;
+    }
+    if wanted(Part::Matmul) {
+        matmul::run(t, exec, a.matmul).await?;
+    }
+    if a.profile || a.html.is_some() {
+        let mut picture = Picture::default();
+        profile::run(t, exec, model, a, wanted, &mut picture).await?;
+        if let Some(html) = &a.html {
+            picture.write(html, t.so_far())?;
+        }
+    }
     Ok(())
 }
 
