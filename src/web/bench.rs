@@ -2,11 +2,14 @@
 
 use std::future::Future;
 
+use serde_json::json;
 use wasm_bindgen::prelude::*;
 
 use super::convert::{js_error, to_js};
+use super::model::{WasmModel, future};
+use super::session::take_or_new;
 use crate::Result;
-use crate::graph::Exec;
+use crate::graph::{Cost, Exec};
 use crate::ops::device::{self, DeviceOptions};
 use crate::ops::measure;
 
@@ -47,6 +50,35 @@ impl WasmDeviceBench {
     /// Operations per second of an f32 matmul of n × n.
     pub fn matmul(&self, n: usize) -> js_sys::Promise {
         self.number(move |exec| async move { measure::matmul(&exec, n).await })
+    }
+}
+
+/// The most that the device reaches, in operations and bytes per second, where both were measured: shares of a profile are told of that.
+pub(super) fn peaks(fma: Option<f64>, copy: Option<f64>) -> Option<Cost> {
+    fma.zip(copy).map(|(flops, bytes)| Cost { flops, bytes })
+}
+
+#[wasm_bindgen(js_class = Model)]
+impl WasmModel {
+    /// Bytes of weights, keys and values that decoding one token behind `keys` others reads.
+    pub fn token_bytes(&self, keys: usize) -> f64 {
+        let model = &self.0.loaded.model;
+        (model.token_bytes() + model.config().kv_bytes_per_token(self.0.loaded.kv_cache_dtype) * keys as u64) as f64
+    }
+
+    /// `{prefill, decode}`: what each kernel takes for a prompt and for one token behind it, and what is lost between them. An error where the adapter
+    /// has no timestamps.
+    pub fn profile(&self, ids: Vec<u32>, fma: Option<f64>, copy: Option<f64>) -> js_sys::Promise {
+        let shared = self.0.clone();
+        future(async move {
+            let _turn = shared.turn("a profile")?;
+            let mut generator = take_or_new(&shared)?;
+            let found = generator.profile(&ids, 1).await;
+            shared.generator.replace(Some(generator));
+            let (prefill, decode) = found?;
+            let peaks = peaks(fma, copy);
+            to_js(&json!({"prefill": prefill.summary(peaks), "decode": decode.summary(peaks)}))
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use serde_json::Value;
 use wasm_bindgen::prelude::*;
 
+use super::bench::peaks;
 use super::convert::{from_js, js_error, to_js};
 use super::model::{Shared, WasmModel, future, set};
 use crate::graph::Exec;
@@ -67,6 +68,18 @@ impl WasmTrainer {
         })
     }
 
+    /// What each kernel of a step takes: see [`AnyTrainer::profile`]. For the benchmark, not in the middle of a training.
+    pub fn profile(&self, fma: Option<f64>, copy: Option<f64>) -> js_sys::Promise {
+        let (shared, cell) = (self.shared.clone(), self.trainer.clone());
+        future(async move {
+            let _turn = shared.turn("a profile")?;
+            let mut trainer = take(&cell)?;
+            let found = trainer.profile().await;
+            cell.replace(Some(trainer));
+            to_js(&found?.summary(peaks(fma, copy)))
+        })
+    }
+
     /// Everything needed to go on exactly here.
     pub fn checkpoint(&self) -> js_sys::Promise {
         let (shared, cell) = (self.shared.clone(), self.trainer.clone());
@@ -102,6 +115,17 @@ impl WasmGptBench {
             Ok(WasmGptBench { exec, bench })
         };
         create.await.map_err(js_error)
+    }
+
+    /// What each kernel of an update takes: see [`GptBench::profile`].
+    pub fn profile(&self, fma: Option<f64>, copy: Option<f64>) -> js_sys::Promise {
+        let cell = self.bench.clone();
+        future(async move {
+            let mut bench = take(&cell)?;
+            let found = bench.profile().await;
+            cell.replace(Some(bench));
+            to_js(&found?.summary(peaks(fma, copy)))
+        })
     }
 
     /// One update: its loss, dispatches and submits.

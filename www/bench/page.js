@@ -2,7 +2,7 @@
 import { Model, SFTTrainer } from '/dist/lib/index.js';
 
 let model;
-const delta = (a, b) => ({ dispatches: b.dispatches - a.dispatches, submits: b.submits - a.submits });
+const delta = (a, b) => ({ dispatches: b.dispatches - a.dispatches, submits: b.submits - a.submits, allocations: b.allocations - a.allocations });
 const median = (v) => v.toSorted((a, b) => a - b)[v.length >> 1];
 
 /** Token ids without meaning, which no other seed shares a beginning with. */
@@ -25,7 +25,45 @@ async function frames(during) {
   return { frames: late.length, worstMs: Math.max(0, ...late), above50: late.filter((l) => l > 50).length };
 }
 
+/** The wasm module itself, for what the package has no words for. It opens a device of its own. */
+async function engine() {
+  const wasm = await import('/pkg/fledgling.js');
+  await wasm.default();
+  return wasm;
+}
+
 window.bench = {
+  /** The most that the device reaches, and what the layers' matmul makes of it, per second; `timed`: kernels can be timed one by one. */
+  async peaks(device) {
+    const bench = await (await engine()).DeviceBench.open(device);
+    const on = bench.info();
+    const n = on.isSoftware || on.device === 'cpu' ? 512 : 4096;
+    const found = { copy: await bench.copy(), fma: await bench.fma(), matmul: await bench.matmul(n), n, timed: on.device === 'cpu' || on.features.includes('timestamp-query') };
+    bench.free();
+    return found;
+  },
+  /** What each kernel takes, of the model and of the small GPT; and the bytes that a token behind `keys` others reads. */
+  async profiles({ device, keys, fma, copy, timed }) {
+    const wasm = await engine();
+    const loader = await wasm.ModelLoader.open({ device });
+    const file = await fetch('/model.gguf');
+    loader.begin('model.gguf', Number(file.headers.get('content-length') ?? 0));
+    for await (const chunk of file.body) loader.push(chunk);
+    loader.end();
+    const own = await loader.finish();
+    const tokenBytes = own.token_bytes(keys);
+    if (!timed) return { tokenBytes };
+    const profile = await own.profile(Uint32Array.from(ids(128, 9)), fma, copy);
+    const args = { learning_rate: 1e-4, max_steps: 4, adapter_name: 'bench', max_length: 128, peft_config: { r: 8, lora_alpha: 16 } };
+    const trainer = await own.trainer('sft', args, [{ input_ids: ids(128, 0) }]);
+    profile.lora = await trainer.profile(fma, copy);
+    trainer.free();
+    own.free();
+    const gpt = await wasm.GptBench.create(device);
+    profile.gpt = await gpt.profile(fma, copy);
+    gpt.free();
+    return { tokenBytes, profile };
+  },
   /** `again`: the file comes from the browser's storage, the kernel choices from an earlier load. */
   async load(o) {
     const start = performance.now();
@@ -74,8 +112,9 @@ window.bench = {
     const tokens = long.all.reduce((k, c) => k + c.tokenIds.length, 0);
     // The first token of each belongs to the prefill.
     return {
-      tokens, tokensPerSecond: (tokens - n) / long.all[0].seconds.decode,
+      tokens, promptTokens: long.all[0].promptTokens, tokensPerSecond: (tokens - n) / long.all[0].seconds.decode,
       dispatchesPerToken: (long.dispatches - short.dispatches) / 56, submitsPerToken: (long.submits - short.submits) / 56,
+      allocationsPerToken: (long.allocations - short.allocations) / 56,
     };
   },
   async lora() {
@@ -103,15 +142,14 @@ window.bench = {
     await model.removeAdapter('bench');
     // The first step records the plan and compiles the pipelines.
     const steps = counts.slice(1);
-    return { ms: median(times.slice(1)), firstMs: times[0], dispatches: median(steps.map((c) => c.dispatches)), submits: median(steps.map((c) => c.submits)), memory, frames: seen };
+    const count = (key) => median(steps.map((c) => c[key]));
+    return { ms: median(times.slice(1)), firstMs: times[0], dispatches: count('dispatches'), submits: count('submits'), allocations: count('allocations'), memory, frames: seen };
   },
   memory: () => model.memory(),
   dispose: () => model.dispose(),
   /** Full training of a small GPT, straight on the wasm module. */
   async gpt(device) {
-    const wasm = await import('/pkg/fledgling.js');
-    await wasm.default();
-    const gpt = await wasm.GptBench.create(device);
+    const gpt = await (await engine()).GptBench.create(device);
     const times = [];
     let last;
     for (let i = 0; i < 6; i++) {

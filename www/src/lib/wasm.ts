@@ -79,7 +79,23 @@ export interface WasmTrainer {
   /** The earliest metrics not yet told; undefined where there are none, or, without `all`, where the device is better kept busy meanwhile. */
   report(all: boolean): Promise<StepMetrics | undefined>;
   checkpoint(): Promise<Uint8Array>;
+  /** Of a step: for the benchmark, not in the middle of a training. */
+  profile(fma: number | undefined, copy: number | undefined): Promise<WasmProfile>;
   free(): void;
+}
+
+/** A replay taken apart, in the words of `fledgling bench --profile`; kernels that take longest first. */
+export interface WasmProfile {
+  wall_ms: number;
+  kernels_ms: number;
+  between_ms: number;
+  dispatches: number;
+  submits: number;
+  allocations: number;
+  slots: number;
+  slot_bytes: number;
+  slot_bytes_without_reuse: number;
+  kernels: { kernel: string; count: number; ms: number; gflops: number; gbps: number; fma_fraction: number | null; copy_fraction: number | null }[];
 }
 
 export interface WasmWarming {
@@ -89,6 +105,10 @@ export interface WasmWarming {
 }
 
 export interface WasmModel {
+  /** Bytes that decoding one token behind `keys` others reads. */
+  token_bytes(keys: number): number;
+  /** What each kernel takes, with shares of peaks in operations and bytes per second; rejected where the adapter has no timestamps. */
+  profile(ids: Uint32Array, fma: number | undefined, copy: number | undefined): Promise<{ prefill: WasmProfile; decode: WasmProfile }>;
   /** All of ModelInfo but what only JavaScript knows (wasmBytes, sha256, fileBytes). */
   info(): Omit<ModelInfo, 'wasmBytes' | 'sha256' | 'fileBytes'>;
   /** Gets ready for the first request; freed half-way, it leaves the rest to that. Nothing on the processor. */
@@ -125,6 +145,7 @@ export interface WasmDeviceBench {
 
 export interface WasmGptBench {
   step(): Promise<{ loss: number }>;
+  profile(fma: number | undefined, copy: number | undefined): Promise<WasmProfile>;
   free(): void;
 }
 

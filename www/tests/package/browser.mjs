@@ -6,12 +6,12 @@ import { chromium } from 'playwright-core';
 import { chromeArgs, findChrome } from '../../scripts/chrome.mjs';
 
 /** `FLEDGLING_WEBGPU=native` uses the GPU at hand in place of SwiftShader; `CHROME` names another browser. */
-export async function launch() {
+export async function launch(args = []) {
   const profile = mkdtempSync(join(tmpdir(), 'fledgling-'));
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: findChrome(),
     headless: true,
-    args: chromeArgs({ software: process.env.FLEDGLING_WEBGPU !== 'native' }),
+    args: [...chromeArgs({ software: process.env.FLEDGLING_WEBGPU !== 'native' }), ...args],
   });
   return {
     context,

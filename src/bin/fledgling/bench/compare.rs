@@ -9,8 +9,17 @@ use crate::files;
 use fledgling::{Error, Result};
 
 /// What was asked for, not measured.
-const SETTINGS: [&str; 8] =
-    ["cores", "prompt_length", "new_tokens", "lora_batch", "lora_length", "checkpointing_length", "matmul_n", "gpt_parameters_millions"];
+const SETTINGS: [&str; 9] = [
+    "cores",
+    "prompt_length",
+    "new_tokens",
+    "lora_batch",
+    "lora_length",
+    "checkpointing_length",
+    "checkpointing_rounds",
+    "matmul_n",
+    "gpt_parameters_millions",
+];
 
 /// Figures of which more is better; of all others less is.
 const MORE: [&str; 5] = ["_per_second", "_gflops", "_gbps", "_fraction", "_rate"];
