@@ -4,7 +4,7 @@ use super::elementwise::{Units, units};
 use super::{row_grid, serial_rows};
 use crate::cpu::kernels::optim as kernels;
 use crate::gpu::KernelKey;
-use crate::graph::{CpuIo, Desc, HostIo, Lower, Op, Tape, Val};
+use crate::graph::{Cost, CpuIo, Desc, HostIo, Lower, Op, Tape, Val};
 use crate::{Error, Result};
 
 /// Partial sums of one gradient buffer of `n` elements: some 4096 elements each, so that no thread loops for long.
@@ -88,6 +88,11 @@ impl AdamW {
         let total = tape.desc(flats[0]).len();
         tape.push_into(AdamW { start, len, total, decay }, &[norm], &flats.map(|v| (v, true)))
     }
+
+    /// Fifteen operations an element, a root and a division among them; four values read and written.
+    fn work(&self) -> Cost {
+        Cost { flops: 15.0 * self.len as f64, bytes: 32.0 * self.len as f64 }
+    }
 }
 
 impl Op for AdamW {
@@ -111,6 +116,7 @@ impl Op for AdamW {
         let key = KernelKey::new("adamw").flag("VEC", vec).flag("DECAY", self.decay);
         let bufs = [&cx.input(0), &cx.output(0), &cx.output(1), &cx.output(2), &cx.output(3)];
         cx.dispatch(key, &[start as u32, n], &bufs, grid);
+        cx.cost(self.work());
         Ok(())
     }
 
@@ -165,5 +171,9 @@ impl Op for AdamW {
         };
         kernels::adamw(io.pool(), [p, g, m, v], &step);
         Ok(())
+    }
+
+    fn cost(&self, _: &CpuIo<'_>) -> Cost {
+        self.work()
     }
 }

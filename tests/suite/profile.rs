@@ -78,7 +78,7 @@ fl_test!(
         }
         // The work is the same wherever it is done.
         for (name, step) in &steps {
-            for op in ["linear", "lora_grads", "attention", "rms_norm", "rope"] {
+            for op in ["linear", "lora_grads", "attention", "rms_norm", "rope", "adamw"] {
                 assert_eq!(flops(step, op), flops(&steps[0].1, op), "{op}: {name} and {}", steps[0].0);
                 assert!(flops(step, op) > 0.0, "{op}: {name}");
             }
