@@ -70,8 +70,9 @@ impl Tuning {
     ///
     /// # Errors
     /// [`Error::BadConfig`] with the class or variant that does not exist.
-    pub fn force(&mut self, list: &str) -> Result<()> {
-        for part in list.split(',').filter(|p| !p.trim().is_empty()) {
+    pub fn force(&mut self, kernels: &str) -> Result<()> {
+        let mut list = BTreeMap::new();
+        for part in kernels.split(',').filter(|p| !p.trim().is_empty()) {
             let (class, variant) =
                 part.split_once('=').ok_or_else(|| Error::config("kernels", format!("expected class=variant, found {part:?}")))?;
             let (class, variant) = (class.trim(), variant.trim());
@@ -82,8 +83,11 @@ impl Tuning {
             if !forms.iter().any(|f| fits(f, variant)) {
                 return Err(Error::config("kernels", format!("{variant:?} is no variant of {class} ({})", forms.join(", "))));
             }
-            self.forced.insert(class.into(), variant.into());
+            list.insert(class.to_string(), variant.to_string());
         }
+        // A family holds for all of its classes, whatever was forced before.
+        self.forced.retain(|c, _| !list.contains_key(family(c)));
+        self.forced.extend(list);
         Ok(())
     }
 

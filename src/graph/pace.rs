@@ -40,12 +40,12 @@ fn sum(costs: &[Belief], scale: f64) -> f64 {
     costs.iter().map(|c| c.now(scale)).sum()
 }
 
-/// How many of the next dispatches make one submit: what fits into [`TARGET`], one at least.
-fn cut(costs: &[Belief], scale: f64, most: usize) -> usize {
+/// How many of the next dispatches make one submit: what fits into `target` seconds, one at least.
+fn cut(costs: &[Belief], scale: f64, most: usize, target: f64) -> usize {
     let mut sum = 0.0;
     let fits = |c: &&Belief| {
         sum += c.now(scale);
-        sum <= TARGET
+        sum <= target
     };
     costs.iter().take(most).take_while(fits).count().max(1)
 }
@@ -86,6 +86,8 @@ impl Flight {
 
 /// What the programs of one training know together of the device's speed, and what they have submitted that has not ended.
 pub struct Pace {
+    /// Seconds that one submit may take.
+    target: f64,
     flights: RefCell<VecDeque<Flight>>,
     /// When the last one known to have ended did.
     ended: Cell<f64>,
@@ -95,23 +97,25 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Pace { flights: RefCell::default(), ended: Cell::new(0.0), scale: Cell::new(1.0) }
+        Pace::aiming_at(TARGET)
     }
 }
 
 impl Pace {
-    /// Seconds that one submit may take.
-    pub const TARGET: f64 = TARGET;
+    /// For submits of about so many seconds, in place of the 16 ms that a page can bear.
+    pub fn aiming_at(target: f64) -> Pace {
+        Pace { target, flights: RefCell::default(), ended: Cell::new(0.0), scale: Cell::new(1.0) }
+    }
 
     /// How many of the next dispatches make one submit.
     pub(super) fn cut(&self, costs: &[Belief], most: usize) -> usize {
-        cut(costs, self.scale.get(), most)
+        cut(costs, self.scale.get(), most, self.target)
     }
 
     /// What `range` has been submitted of a program, up to now; short submits make one flight, so that a fast device reports few. True
     /// when it is on its way, false when it waits for more.
     pub(super) fn fly(&self, gpu: &Gpu, costs: &Beliefs, range: Range<usize>, begun: f64, last: bool) -> bool {
-        let flies = last || sum(&costs.borrow()[range.clone()], self.scale.get()) >= TARGET / 2.0;
+        let flies = last || sum(&costs.borrow()[range.clone()], self.scale.get()) >= self.target / 2.0;
         if flies {
             let flight = Flight { passed: gpu.passed(), begun, costs: costs.clone(), range };
             self.flights.borrow_mut().push_back(flight);
@@ -124,7 +128,7 @@ impl Pace {
         loop {
             self.collect(None);
             let under_way: f64 = self.flights.borrow().iter().map(|f| f.seconds(self.scale.get())).sum();
-            if under_way <= TARGET {
+            if under_way <= self.target {
                 return;
             }
             let Some(mut first) = self.flights.borrow_mut().pop_front() else { return };
@@ -169,15 +173,15 @@ mod tests {
 
     #[test]
     fn a_submit_holds_what_fits() {
-        assert_eq!(cut(&costs(&[0.0015; 100]), 1.0, 64), 10);
-        assert_eq!(cut(&costs(&[0.000_01; 100]), 1.0, 64), 64);
+        assert_eq!(cut(&costs(&[0.0015; 100]), 1.0, 64, TARGET), 10);
+        assert_eq!(cut(&costs(&[0.000_01; 100]), 1.0, 64, TARGET), 64);
         // What cannot be cut goes by itself, and nothing with it.
-        assert_eq!(cut(&costs(&[1.0, 0.001]), 1.0, 64), 1);
-        assert_eq!(cut(&costs(&[0.001, 1.0]), 1.0, 64), 1);
-        assert_eq!(cut(&costs(&[0.001]), 1.0, 64), 1);
+        assert_eq!(cut(&costs(&[1.0, 0.001]), 1.0, 64, TARGET), 1);
+        assert_eq!(cut(&costs(&[0.001, 1.0]), 1.0, 64, TARGET), 1);
+        assert_eq!(cut(&costs(&[0.001]), 1.0, 64, TARGET), 1);
         // Guesses are taken for as much as guesses have been worth.
         let guessed = [Belief { seconds: 0.0015, measured: false }; 100];
-        assert_eq!((cut(&guessed, 0.5, 64), cut(&guessed, 2.0, 64)), (21, 5));
+        assert_eq!((cut(&guessed, 0.5, 64, TARGET), cut(&guessed, 2.0, 64, TARGET)), (21, 5));
     }
 
     #[test]
@@ -202,7 +206,7 @@ mod tests {
             submits.clear();
             let mut at = 0;
             while at < truth.len() {
-                let n = cut(&costs[at..], scale, 64);
+                let n = cut(&costs[at..], scale, 64, TARGET);
                 let took: f64 = truth[at..at + n].iter().sum();
                 let part = &mut costs[at..at + n];
                 let fresh = guessed(part);

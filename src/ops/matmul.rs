@@ -102,8 +102,8 @@ fn forward_variant(gpu: &Gpu, m: usize) -> String {
     gpu.tuning().borrow().pick(forward_class(m), software, hardware).to_string()
 }
 
-/// True where the kernel for `m` rows of x norms them itself: those for few rows. On SwiftShader that costs one row what its own dispatch
-/// would, 0.1 ms, on real GPUs much less: nothing to measure at every start, and fewer dispatches.
+/// True where the kernel for `m` rows of x norms them itself: those for few rows, but where a GPU has been measured to be faster with a dispatch of
+/// its own in front.
 pub(super) fn takes_norm(gpu: &Gpu, m: usize) -> bool {
     let variant = forward_variant(gpu, m);
     ["reg", "block", "vec"].iter().any(|v| variant.starts_with(v)) && gpu.tuning().borrow().pick("linear_norm", "fused", "fused") == "fused"

@@ -270,7 +270,7 @@ impl<O: Objective> Trainer<O> {
             Some(_) => Some(RowCache::import(FILE, want.rows, &have.base_rows, &c.base_logps, judged)?),
             None => None,
         };
-        self.forget_pending();
+        self.forget_all();
         for (bytes, t) in writes {
             t.write_rows(&exec, 0, bytes)?;
         }

@@ -166,8 +166,19 @@ impl<O: Objective> Training<O> {
 
     async fn submit(&mut self) -> Result<bool> {
         let more = self.trainer.submit().await?;
-        self.publish(!more)?;
+        if !more {
+            self.publish(true)?;
+        }
         Ok(more)
+    }
+
+    /// An update is published once it is known to be good: one behind it, which may not be, then changes nothing on the device.
+    async fn report(&mut self, all: bool) -> Result<Option<StepMetrics>> {
+        let m = self.trainer.report(all).await?;
+        if m.is_some() {
+            self.publish(false)?;
+        }
+        Ok(m)
     }
 
     /// What has been learned so far is the adapter's: answers between two steps come from it. Also where nothing was left to do: a
@@ -240,8 +251,8 @@ impl AnyTrainer {
     /// As [`Trainer::report`].
     pub async fn report(&mut self, all: bool) -> Result<Option<StepMetrics>> {
         match self {
-            AnyTrainer::Sft(t) => t.trainer.report(all).await,
-            AnyTrainer::Dpo(t) => t.trainer.report(all).await,
+            AnyTrainer::Sft(t) => t.report(all).await,
+            AnyTrainer::Dpo(t) => t.report(all).await,
         }
     }
 

@@ -565,8 +565,14 @@ impl<O: Objective> Trainer<O> {
         Ok(())
     }
 
+    /// Forgets updates that were submitted and what was to be told of those before: the trainer goes on from elsewhere.
+    pub(super) fn forget_all(&mut self) {
+        self.told.clear();
+        self.forget_pending();
+    }
+
     /// Forgets updates that were submitted, which then must not count.
-    pub(super) fn forget_pending(&mut self) {
+    fn forget_pending(&mut self) {
         self.pending.clear();
         self.trainable.norm.set_f64(self.model.exec(), &[0.0]);
     }

@@ -44,7 +44,7 @@ fl_test!(
         let tape = chain(&exec, 30, 7, 32);
         let mut want = None;
         for per_submit in [1, 7, 64] {
-            for pace in [None, Some(Rc::<Pace>::default())] {
+            for pace in [None, Some(Rc::new(Pace::aiming_at(50e-6)))] {
                 let program = Program::build(&exec, &tape, ProgramOptions { per_submit, pace }).expect("builds");
                 for _ in 0..4 {
                     let y = program.run(&StepParams::default(), &["y"]).await.expect("runs");
@@ -54,30 +54,23 @@ fl_test!(
         }
     }
 
+    /// The products take far more than the hundredth of a millisecond that is aimed at, or far less than the hour.
     async fn a_slow_program_is_cut_smaller() {
         let gpu = gpu().await;
         let exec = Exec::Gpu(gpu.clone());
-        let pace = Rc::<Pace>::default();
-        let options = || ProgramOptions { per_submit: 64, pace: Some(pace.clone()) };
-        let (slow, quick) = (chain(&exec, 48, 64, 512), chain(&exec, 64, 1, 32));
-        let (slow, quick) =
-            (Program::build(&exec, &slow, options()).expect("builds"), Program::build(&exec, &quick, options()).expect("builds"));
-        let mut least = f64::INFINITY;
-        for round in 0..5 {
-            let mut spent = Vec::new();
-            for program in [&slow, &quick] {
-                let (begin, before, held) = (clock::seconds(), gpu.counters().submits.get(), gpu.counters().allocations.get());
+        for (seconds, want) in [(1e-5, 3..=48), (3600.0, 1..=1)] {
+            let pace = Some(Rc::new(Pace::aiming_at(seconds)));
+            let program = Program::build(&exec, &chain(&exec, 48, 64, 512), ProgramOptions { per_submit: 64, pace }).expect("builds");
+            for round in 0..5 {
+                let (before, held) = (gpu.counters().submits.get(), gpu.counters().allocations.get());
+                let begin = clock::seconds();
                 program.run(&StepParams::default(), &["y"]).await.expect("runs");
-                let submits = gpu.counters().submits.get() - before;
-                assert_eq!(gpu.counters().allocations.get(), held, "pacing allocates nothing");
-                spent.push((submits, clock::seconds() - begin));
-            }
-            report!("round {round}: {:?} (submits, seconds) of the slow one, {:?} of the quick one", spent[0], spent[1]);
-            least = least.min(spent[0].1);
-            // Machines are disturbed: what it took when nobody disturbed it must at least have been cut in thirds of the aim.
-            if round > 1 {
-                assert!(spent[0].0 as f64 >= (least / (3.0 * Pace::TARGET)).floor().min(slow.dispatches() as f64), "{spent:?}");
-                assert!(spent[0].0 <= slow.dispatches() as u64);
+                let (submits, took) = (gpu.counters().submits.get() - before, clock::seconds() - begin);
+                report!("submits of {seconds} s, round {round}: {submits} in {took:.4} s");
+                if round > 0 {
+                    assert_eq!(gpu.counters().allocations.get(), held, "pacing allocates nothing");
+                    assert!(want.contains(&submits), "{submits} submits of {seconds} s");
+                }
             }
         }
     }

@@ -37,7 +37,18 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
         note!("{} rows, {} updates, on {} ({})", rows.len(), trainer.total_steps(), on.name, on.backend);
     }
     let bar = bar(trainer.total_steps(), trainer.steps(), quiet);
-    while trainer.submit().await? {
+    loop {
+        match trainer.submit().await {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(e) => {
+                // Updates before the one that failed have been made, and are told.
+                while let Ok(Some(m)) = trainer.report(true).await {
+                    report(&m, a.json, bar.as_ref());
+                }
+                return Err(e);
+            }
+        }
         let save = a.save_steps.is_some_and(|n| n > 0 && trainer.steps().is_multiple_of(n));
         while let Some(m) = trainer.report(save).await? {
             report(&m, a.json, bar.as_ref());

@@ -136,7 +136,7 @@ export class Engine {
     this.#emit = emit;
   }
 
-  /** Ends a job within one token, one training step or one piece of a file. */
+  /** Ends a job within one token, the training steps under way (two at most) or one piece of a file. */
   async cancel(job: number): Promise<void> {
     this.#jobs.cancel(job);
     wake(this.#runs.get(job)?.resume ?? []);
@@ -163,7 +163,8 @@ export class Engine {
         const key = o.device === 'cpu' ? undefined : await orAborted(module.tuning_key(), signal, 'loading');
         const note = (what: string) => noteName(what, key, adapter);
         const remembered = key !== undefined && !o.kernel;
-        const tuning = remembered ? await readNote(note('tuning')) : undefined;
+        // With a forced variant the others are those that were measured; what is measured beside it is not kept.
+        const tuning = key === undefined ? undefined : await readNote(note('tuning'));
         const auto = (o.device ?? 'auto') === 'auto';
         const judged = remembered && auto ? judgedOf(await readNote(note(`device-${threads}`))) : undefined;
         const device = judged?.device ?? o.device;
@@ -287,6 +288,7 @@ export class Engine {
       let steps = 0;
       let taken = 0;
       let lossSum = 0;
+      let told = true;
       /** Tells the metrics that are known, with `all` those of every update so far. */
       const tell = async (trainer: WasmTrainer, all: boolean): Promise<void> => {
         let last: unknown;
@@ -295,6 +297,7 @@ export class Engine {
           lossSum += metrics.loss;
           last = this.#emit(job, { type: 'step', metrics });
         }
+        told ||= all;
         await last;
       };
       try {
@@ -303,11 +306,15 @@ export class Engine {
         this.#freeIdleRuns();
         const trainer = (run.trainer = await model.trainer(t.method, t.args, t.rows, t.resumeFrom));
         for (;;) {
-          // Metrics are told one update late where that keeps the device busy, but not behind a checkpoint, a pause or an end.
-          if (run.wanted.length > 0) await tell(trainer, true);
+          // Metrics are told one update late where that keeps the device busy, but not behind a checkpoint, a pause or an end. Whoever wakes this
+          // run must find it asleep or not yet decided: between looking at `paused` and falling asleep nothing is awaited.
+          if (!told && (run.wanted.length > 0 || run.paused || signal.aborted)) await tell(trainer, true);
           const answer = await this.#saveWanted(run);
+          if (!told && (run.paused || signal.aborted)) {
+            answer();
+            continue;
+          }
           if (run.paused && !signal.aborted) {
-            await tell(trainer, true);
             release(); // meanwhile the model can answer
             answer();
             run.stopped = true;
@@ -318,12 +325,10 @@ export class Engine {
             continue;
           }
           answer();
-          if (signal.aborted) {
-            await tell(trainer, true);
-            throw aborted(`training (after ${steps} steps; the adapter keeps them)`);
-          }
+          if (signal.aborted) throw aborted(`training (after ${steps} steps; the adapter keeps them)`);
           const submitted = await trainer.submit();
           if (submitted === undefined) break;
+          told = false;
           await breathe();
           steps = submitted;
           const save = t.saveSteps !== undefined && t.saveSteps > 0 && steps % t.saveSteps === 0;
@@ -334,6 +339,10 @@ export class Engine {
           }
         }
         return { steps, trainLoss: taken ? lossSum / taken : Number.NaN, seconds: (performance.now() - start) / 1000, adapter: t.adapter };
+      } catch (e) {
+        // Updates before the one that failed are in the weights: they are told, too.
+        if (run.trainer && !told) await tell(run.trainer, true).catch(() => {});
+        throw e;
       } finally {
         run.running = false;
         // The adapter that was trained is the active one, also after an abort.

@@ -201,7 +201,8 @@ export async function usingTests({ page, address, device }) {
       const trainer = new SFTTrainer(m, { maxSteps: 6, adapterName: 'p', peftConfig: { r: 2 } });
       let steps = 0;
       let paused;
-      const run = trainer.train([{ prompt: 'a', completion: 'b' }], { onStep: () => ++steps === 1 && (paused = trainer.pause()) });
+      const told = [];
+      const run = trainer.train([{ prompt: 'a', completion: 'b' }], { onStep: (s) => told.push(s.step) && ++steps === 1 && (paused = trainer.pause()) });
       run.catch(() => (paused ??= run)); // an error must end the waiting
       while (!paused) await new Promise((r) => setTimeout(r, 5));
       await paused;
@@ -221,11 +222,35 @@ export async function usingTests({ page, address, device }) {
       await trainer.pause(); // nothing is left to pause
       const after = (await trainer.saveCheckpoint()).length;
       await m.removeAdapter('p');
-      return { at, still, one, answered: [answer, again, third].map((a) => a.tokenIds.length), bytes, after, end: result.steps };
+      return { at, still, one, answered: [answer, again, third].map((a) => a.tokenIds.length), bytes, after, end: result.steps, told };
     });
     ok(r.at < 6 && r.still === r.at && r.one <= r.at + 1, `paused at ${r.at}, then ${r.still}, then ${r.one}`);
     ok(r.answered.every((n) => n > 0) && r.bytes > 100 && r.after > 100, JSON.stringify(r));
     equal(r.end, 6, 'steps');
+    equal(r.told, [1, 2, 3, 4, 5, 6], 'steps told');
+  });
+
+  await test('pause: taken back, or ended, before it was answered', async () => {
+    const r = await value('m', async (m, { SFTTrainer }) => {
+      const rows = [{ prompt: 'a', completion: 'b' }];
+      const told = [];
+      const first = new SFTTrainer(m, { maxSteps: 6, adapterName: 'p', peftConfig: { r: 2 } });
+      // Whoever resumes while the pause is still on its way must find a run that goes on.
+      const onStep = (s) => {
+        told.push(s.step);
+        const paused = first.pause();
+        const resumed = first.resume();
+        void Promise.all([paused, resumed]);
+      };
+      const { steps } = await first.train(rows, { onStep });
+      const stop = new AbortController();
+      const second = new SFTTrainer(m, { maxSteps: 6, adapterName: 'p', peftConfig: { r: 2 } });
+      const code = await second.train(rows, { onStep: () => void second.pause().catch(() => {}) || stop.abort(), signal: stop.signal }).then(() => 'ended', (e) => e.code);
+      await m.removeAdapter('p');
+      return { steps, told, code };
+    });
+    equal([r.steps, r.told], [6, [1, 2, 3, 4, 5, 6]], 'steps');
+    equal(r.code, 'aborted', 'code');
   });
 
   await test('pause: asked for before the first step, and ended by a cancel', async () => {

@@ -88,9 +88,14 @@ pub async fn run(t: &mut Report, exec: &Exec, model: Rc<LoadedModel>, a: &BenchA
     }
     if wanted(Part::Decode) {
         decode(t, exec, &mut g, a, weights, per_key).await?;
+    } else {
+        held(t, exec);
     }
-    t.bytes("gpu_bytes", "device memory, answering", exec.live_bytes());
     Ok(())
+}
+
+fn held(t: &mut Report, exec: &Exec) {
+    t.bytes("gpu_bytes", "device memory, answering", exec.live_bytes());
 }
 
 /// The name of the adapter that is measured.
@@ -99,6 +104,11 @@ const ADAPTER: &str = "bench";
 /// Decoding with the base model and with an adapter (r 8, all linears), in turns.
 async fn decode(t: &mut Report, exec: &Exec, g: &mut Generator, a: &BenchArgs, weights: u64, per_key: u64) -> Result<()> {
     t.put("new_tokens", json!(a.new_tokens));
+    for n in [4, 1] {
+        once(g, a, options(n, 3.min(a.new_tokens)), 50).await?;
+    }
+    // Before there is an adapter.
+    held(t, exec);
     let model = g.loaded().clone();
     let config = LoraConfig { r: 8, lora_alpha: 16.0, target_modules: Some(OneOrMany::One("all-linear".into())), ..LoraConfig::default() };
     model.adapters.put(ADAPTER, &*model.adapters.fresh(&config, 1)?)?;
