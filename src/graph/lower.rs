@@ -131,8 +131,15 @@ impl Lower<'_> {
             bufs: bufs.iter().map(|b| (*b).clone()).collect(),
             grid,
             op: self.op,
-            cost: Costs::Known(Cost { flops: 0.0, bytes: bufs.iter().map(|b| b.bytes() as f64).sum() }),
+            cost: Costs::Known(Cost { flops: 0.0, bytes: bufs.iter().map(|b| self.bytes_of(b) as f64).sum() }),
         });
+    }
+
+    /// Bytes of the value in a buffer, whose slot may have been made for a larger one.
+    fn bytes_of(&self, buf: &Buf) -> u64 {
+        let is_in = |b: &&Bound| matches!(&b.chunks[..], [c] if c.buf.same_buffer(buf) && c.buf.offset() == buf.offset());
+        let value = self.inputs.iter().chain(&self.outputs).chain(&self.scratch).find(is_in);
+        value.map_or(buf.bytes(), |b| b.desc.gpu_bytes().min(buf.bytes()))
     }
 
     /// Notes what the last dispatch costs, for the benchmarks, where that is not simply all that it binds.

@@ -24,7 +24,7 @@ const line = (name, value, unit = '', limit = '') => console.log(`${name.padEnd(
 const gz = (f) => gzipSync(readFileSync(f), { level: 9 }).length;
 /** What each kernel of a replay takes, as `fledgling bench --profile` prints it. */
 function table(title, p) {
-  const share = (rate, of) => (rate > 0 ? `${rate.toFixed(1).padStart(10)} ${(of === null ? '' : `(${(100 * of).toFixed(1)} %)`).padEnd(9)}` : ' '.repeat(20));
+  const share = (rate, of) => (rate > 0 ? `${rate.toFixed(rate < 10 ? 2 : 1).padStart(10)} ${(of === null ? '' : `(${(100 * of).toFixed(1)} %)`).padEnd(9)}` : ' '.repeat(20));
   console.log(`\n${title}: ${p.wall_ms.toFixed(3)} ms, ${p.kernels_ms.toFixed(3)} ms of it in kernels\n         ms      %  count    GFLOP/s (of peak)      GB/s (of copy)`);
   for (const k of p.kernels)
     console.log(`${k.ms.toFixed(3).padStart(11)}${((100 * k.ms) / p.kernels_ms).toFixed(1).padStart(7)}${String(k.count).padStart(7)} ${share(k.gflops, k.fma_fraction)}${share(k.gbps, k.copy_fraction)}  ${k.kernel}`);

@@ -106,15 +106,15 @@ window.bench = {
       return { all, ...delta(before, await model.counters()) };
     };
     await run(3);
-    // What one more token costs: the difference between a short and a long run of the same prompt.
-    const short = await run(8);
     const long = await run(64);
+    // What one more token costs: the difference between a short and a longer run of the same prompt, once the cache is as large as it gets here.
+    const [short, longer] = n === 1 ? [await run(8), await run(24)] : [long, long];
+    const each = (key) => (longer[key] - short[key]) / 16;
     const tokens = long.all.reduce((k, c) => k + c.tokenIds.length, 0);
     // The first token of each belongs to the prefill.
     return {
       tokens, promptTokens: long.all[0].promptTokens, tokensPerSecond: (tokens - n) / long.all[0].seconds.decode,
-      dispatchesPerToken: (long.dispatches - short.dispatches) / 56, submitsPerToken: (long.submits - short.submits) / 56,
-      allocationsPerToken: (long.allocations - short.allocations) / 56,
+      dispatchesPerToken: each('dispatches'), submitsPerToken: each('submits'), allocationsPerToken: each('allocations'),
     };
   },
   async lora() {

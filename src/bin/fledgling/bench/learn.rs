@@ -81,7 +81,7 @@ pub async fn lora(t: &mut Report, exec: &Exec, model: &LoadedModel, a: &BenchArg
 /// What checkpointing saves and costs: the step of 1 × 512 with all activations kept and with those inside the layers computed again, in turns.
 pub async fn checkpointing(t: &mut Report, model: &LoadedModel) -> Result<()> {
     // On a software adapter a step takes half a minute: one of each has to say enough.
-    const SECONDS: f64 = 20.0;
+    const SECONDS: f64 = 30.0;
     let length = model.info.context_length.min(512);
     let one = |name, on| Lora { name, batch: 1, length, fp16: false, checkpointing: Some(on) };
     let plans = [one("kept", false), one("again", true)];
