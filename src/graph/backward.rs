@@ -77,7 +77,15 @@ impl Tape {
     /// Records nodes `start..stop` again with fresh outputs. What forward nodes behind the segment read of it (its last
     /// outputs) is kept and not computed twice.
     fn recompute(&mut self, start: usize, stop: usize, state: &mut State) -> Result<()> {
-        let kept: HashSet<Val> = self.nodes[stop..state.forward_nodes].iter().flat_map(|n| n.inputs.iter().copied()).collect();
+        let mut kept: HashSet<Val> = self.nodes[stop..state.forward_nodes].iter().flat_map(|n| n.inputs.iter().copied()).collect();
+        // Nor is a node run again for what little it gives beside that (the x·Aᵀ of a layer's last product): it is kept as well.
+        for node in &self.nodes[start..stop] {
+            let (held, lost): (Vec<Val>, Vec<Val>) = node.outputs.iter().partition(|o| kept.contains(o));
+            let bytes = |list: &[Val]| list.iter().map(|v| self.desc(*v).gpu_bytes()).sum::<u64>();
+            if bytes(&lost) * 8 <= bytes(&held) {
+                kept.extend(lost);
+            }
+        }
         for j in start..stop {
             let node = self.nodes[j].clone();
             // In-place nodes and nodes whose every output is kept are not run again.
