@@ -8,7 +8,7 @@ use fledgling::graph::{Exec, Tape, Tensor, Val};
 use fledgling::ops::Act;
 use fledgling::ops::linear::{Linear, LoraSeg, Low};
 use fledgling::ops::matmul::quads;
-use fledgling::ops::variants::{CLASSES, variants};
+use fledgling::ops::variants::CLASSES;
 use fledgling::tensor::DType;
 
 /// A random weight of any file type with values of order `scale`.
@@ -422,6 +422,7 @@ fl_test!(
 fl_test!(
     /// Where there is a GPU every class has several variants; one that is forced is left alone, the others are measured all the same.
     async fn a_gpu_measures_what_is_not_forced() {
+        use fledgling::ops::variants::variants;
         let gpu = gpu_with(&GpuOptions { as_hardware: true, kernels: Some("attention=tile".into()), ..Default::default() }).await;
         fledgling::ops::calibrate::calibrate(&gpu).await.expect("measures");
         let measured = gpu.tuning().borrow().measured().clone();
