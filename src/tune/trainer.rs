@@ -21,7 +21,7 @@ use crate::ops::half;
 use crate::ops::optim::{AdamW, GradNorm};
 use crate::{Error, Result};
 
-/// On a fast device, where no submit is cut by time: few enough for it to begin soon.
+/// Natively, and on a device so fast that no submit is cut by time: few enough for it to begin soon and for a driver's watchdog to stay quiet.
 const DISPATCHES_PER_SUBMIT: usize = 64;
 
 /// Seconds of an update from which on its numbers are waited for at once: to read them back is then little beside it, and nobody likes to wait for
