@@ -557,6 +557,7 @@ fn bench_without_a_model_needs_none() {
     assert!(all["matmul_gflops"].as_f64().is_some() && all["model"].is_null() && all["cores"].as_u64().is_some());
     // Kernels of the processor have no variants.
     fails_with(&on_cpu(&["bench", "--only", "matmul", "--json", "--against", "rows=group"]), 2, "bad-config", "against");
+    fails_with(&run(&["bench", "--only", "checkpointing", "--json", "--against", "rows=group"]), 2, "bad-config", "checkpointing");
     let out = run(&["bench", "--random", "gpt-5"]);
     assert_eq!(out.status.code(), Some(2), "{}", text(&out.stderr));
 }

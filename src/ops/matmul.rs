@@ -163,12 +163,12 @@ pub(super) fn low_product([m, r, k]: [usize; 3]) -> Cost {
 const THIN: usize = 32;
 
 /// `y = x·Wᵀ` for few rows of a plain W and many of x (LoRA's A): `linear_vec` with x and W in each other's place.
-fn thin(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf, subgroups: bool) {
+fn thin(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf) {
     let (n, k) = (w.desc.shape[0], w.desc.cols());
     let key = KernelKey::new("linear_vec")
         .def("WT", "F32")
         .flag("TURN", true)
-        .flag("SUBGROUPS", subgroups)
+        .flag("SUBGROUPS", cx.caps().subgroups)
         .def("TM", n)
         .def("ROWS", 1)
         .def("SLICES", 2)
@@ -192,8 +192,7 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
     let plain =
         extras.norm.is_none() && extras.bias.is_none() && extras.lora.is_none() && extras.residual.is_none() && extras.glu.is_none();
     if plain && m > 64 && n_all <= THIN && w.chunks.len() == 1 && w.desc.dtype == DType::F32 && !scalar && variant.starts_with("tile") {
-        let subgroups = cx.caps().subgroups && cx.caps().subgroup_min >= 16;
-        thin(cx, m, x, w, y, subgroups);
+        thin(cx, m, x, w, y);
         return Ok(());
     }
     for chunk in &w.chunks {

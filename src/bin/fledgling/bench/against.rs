@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use clap::ValueEnum as _;
 use serde_json::{Map, json};
 
 use super::learn::Lora;
@@ -15,6 +16,17 @@ use fledgling::models::LoadedModel;
 use fledgling::ops::measure;
 use fledgling::tune::GptBench;
 use fledgling::{Error, Result, clock};
+
+/// Refuses to be asked for what is not measured in turns.
+pub fn check(a: &BenchArgs) -> Result<()> {
+    match a.only.iter().find(|p| matches!(p, Part::Peaks | Part::Checkpointing)) {
+        Some(part) if a.against.is_some() => {
+            let name = part.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default();
+            Err(Error::config("against", format!("`--only {name}` is not measured in turns: leave one of the two out")))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Measures what `wanted` asks for with the device's kernels (A) and with `list` on top of them (B).
 pub async fn run(

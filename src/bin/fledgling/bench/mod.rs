@@ -29,6 +29,7 @@ pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
     if let [before, after] = &a.compare[..] {
         return compare::run(before, after);
     }
+    against::check(a)?;
     let wanted = |part: Part| a.only.is_empty() || a.only.contains(&part);
     let kv_cache_dtype = a.cache.kv_cache_dtype;
     let answers = wanted(Part::Prefill) || wanted(Part::Decode);
