@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The real model against its oracle with the kernel variants below, forced one by one, and on the processor with lesser instruction sets:
 # log-likelihoods, logits, greedy tokens and chat answer; where the backward pass has the variant too, ten LoRA steps and their first gradients.
+# With lesser instruction sets every case of every op against its f64 reference, too.
 # Half an hour and more on a software adapter, for which most of these forms are not meant; `make test` has the chosen ones. `simd=avx2` says
 # nothing on a machine that has no AVX2.
 #   scripts/parity.sh [class=variant …]
@@ -29,10 +30,12 @@ linear.big=quad8,linear_dx=quad8,linear_dw=quad8 $learns
 linear_dw=reg8 $learns
 linear_dx=reg4 $learns
 linear_dx=tile $learns
+rows=group $answers
 rows=group $learns
 attention=rows1x8 $learns
 attention=tile $learns
 attention=query $answers
+attention=query $learns
 attention_small=rows8x8 $answers
 attention_small=query $answers
 attention_small=append $answers
@@ -44,6 +47,8 @@ simd=base $learns
 simd=avx2 $learns
 simd=base $answers
 simd=avx2 $answers
+simd=base ops_
+simd=avx2 ops_
 "
 log=target/test-logs/parity.log
 mkdir -p target/test-logs
@@ -62,9 +67,10 @@ while read -r kernels test; do
     [ -f "$icd" ] || die "no SwiftShader beside Chromium (CHROME): $kernels needs it"
     forced+=(VK_DRIVER_FILES="$icd")
   fi
-  env -u FLEDGLING_KERNELS -u FLEDGLING_SIMD "${forced[@]}" cargo test --quiet --test real -- --nocapture --exact "$test" "lora::$test" >"$log" 2>&1 || failed+=("$kernels")
+  if [ "$test" = ops_ ]; then tests=(--test suite -- ops_); else tests=(--test real -- --nocapture --exact "$test" "lora::$test"); fi
+  env -u FLEDGLING_KERNELS -u FLEDGLING_SIMD "${forced[@]}" cargo test --quiet "${tests[@]}" >"$log" 2>&1 || failed+=("$kernels")
   # A name that no test has passes without one.
-  grep -q 'result: ok\. 1 passed' "$log" || [[ " ${failed[*]-} " == *" $kernels "* ]] || failed+=("$kernels")
+  grep -q 'result: ok\. [1-9][0-9]* passed' "$log" || [[ " ${failed[*]-} " == *" $kernels "* ]] || failed+=("$kernels")
   ran=$((ran + 1))
   grep -E '^on |largest|cosine|tokens agree|panicked|test result' "$log" || true
 done <<<"$forms"

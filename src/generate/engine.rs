@@ -60,6 +60,8 @@ pub(super) struct Engine {
     pub tails: Vec<(usize, Vec<u32>)>,
     /// Adapter (its values' stamp) and weights that the cache was computed with.
     stamp: Option<(u64, u64)>,
+    /// True while nobody has seen a finite number that came of what was written into the cache.
+    pub unproven: bool,
 }
 
 impl Engine {
@@ -78,6 +80,7 @@ impl Engine {
             ids: Vec::new(),
             tails: Vec::new(),
             stamp: None,
+            unproven: false,
         })
     }
 
@@ -112,6 +115,15 @@ impl Engine {
         self.tails.clear();
     }
 
+    /// Forgets everything read, and the memory: slots that hold no numbers would reach others. Blocks of keys give those that a row does not see
+    /// the weight 0, and 0 · NaN is NaN.
+    pub fn discard(&mut self) {
+        self.forget();
+        self.cache = None;
+        self.programs.clear();
+        self.unproven = false;
+    }
+
     /// The adapter for a call; what the cache holds is forgotten if it was computed with other values.
     pub fn adapter(&mut self, choice: &AdapterChoice) -> Result<Option<ActiveAdapter>> {
         let adapter = self.loaded.adapters.resolve(choice)?;
@@ -122,6 +134,9 @@ impl Engine {
         }
         let stamp = (adapter.as_ref().map_or(0, |a| a.stamp), version);
         if self.stamp != Some(stamp) {
+            if self.unproven {
+                self.discard();
+            }
             self.forget();
             self.stamp = Some(stamp);
         }

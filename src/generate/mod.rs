@@ -6,6 +6,6 @@ mod profile;
 mod session;
 mod warm;
 
-pub use options::{Candidate, Event, FinishReason, GenerateOptions, Seconds};
+pub use options::{Candidate, Event, FinishReason, GenerateOptions, MAX_CANDIDATES, Seconds};
 pub use session::Generator;
 pub use warm::Warming;

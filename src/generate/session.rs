@@ -170,6 +170,7 @@ impl Generator {
             finished: None,
         };
         self.abort.set(false);
+        self.engine.unproven = true;
         self.session = Some(Session {
             rows: (0..n).map(|_| row()).collect(),
             prompt: prompt.to_vec(),
@@ -246,9 +247,10 @@ impl Generator {
             if let Err(e) = s.check_sampled(&self.engine, &tokens).await {
                 // Keys and values are no numbers either.
                 self.session = None;
-                self.engine.forget();
+                self.engine.discard();
                 return Err(e);
             }
+            self.engine.unproven = false;
             s.take(&self.engine, &tokens, &mut events);
             let now = clock::seconds() - s.started;
             if first {
@@ -368,10 +370,13 @@ impl Generator {
     fn finite(&mut self, values: &[f32], what: &str) -> Result<()> {
         match values.iter().position(|v| !v.is_finite()) {
             Some(at) => {
-                self.engine.forget();
+                self.engine.discard();
                 Err(Error::NotFinite(format!("{what} {at} of the model")))
             }
-            None => Ok(()),
+            None => {
+                self.engine.unproven = false;
+                Ok(())
+            }
         }
     }
 
@@ -386,6 +391,7 @@ impl Generator {
         let keep = self.engine.ids.len();
         self.engine.tails.clear();
         self.engine.reserve(ids.len(), keep)?;
+        self.engine.unproven = true;
         Ok(active)
     }
 }

@@ -47,6 +47,8 @@ pub struct Chosen {
     pub exec: Exec,
     /// For a person: why this one.
     pub why: String,
+    /// Key of the graphics adapter that was opened and what was measured on it, as JSON, to be remembered: also where the processor was faster.
+    pub measured: Option<(String, String)>,
 }
 
 /// Work that is compared: prefill, and decoding of one row.
@@ -62,7 +64,7 @@ pub async fn open(
     gpu: impl Future<Output = Result<Gpu>>,
     remembered: impl FnOnce(&str) -> Option<String>,
 ) -> Result<Chosen> {
-    let cpu = |why: String| Chosen { exec: Exec::Cpu(Cpu::new(options.cpu)), why };
+    let cpu = |why: String| Chosen { exec: Exec::Cpu(Cpu::new(options.cpu)), why, measured: None };
     if options.device == DeviceChoice::Cpu {
         return Ok(cpu("asked for".into()));
     }
@@ -79,9 +81,11 @@ pub async fn open(
     }
     // What is forced is not measured.
     calibrate(&gpu).await?;
+    let json = serde_json::to_string(gpu.tuning().borrow().measured()).unwrap_or_default();
+    let measured = Some((gpu.key(), json));
     if options.device == DeviceChoice::Gpu || !gpu.caps().is_software {
         let why = if options.device == DeviceChoice::Gpu { "asked for" } else { "a GPU" };
-        return Ok(Chosen { exec: Exec::Gpu(gpu), why: why.into() });
+        return Ok(Chosen { exec: Exec::Gpu(gpu), why: why.into(), measured });
     }
     let (software, host) = (Exec::Gpu(gpu), cpu(String::new()));
     let mut ratio = 1.0;
@@ -90,8 +94,16 @@ pub async fn open(
     }
     let ratio = ratio.powf(1.0 / JUDGED.len() as f64);
     Ok(if ratio >= 1.0 {
-        Chosen { why: format!("the only GPU adapter is software, {ratio:.1} times slower than the processor's own kernels"), ..host }
+        Chosen {
+            why: format!("the only GPU adapter is software, {ratio:.1} times slower than the processor's own kernels"),
+            measured,
+            ..host
+        }
     } else {
-        Chosen { exec: software, why: format!("a software adapter, {:.1} times faster than the processor's own kernels", 1.0 / ratio) }
+        Chosen {
+            exec: software,
+            why: format!("a software adapter, {:.1} times faster than the processor's own kernels", 1.0 / ratio),
+            measured,
+        }
     })
 }

@@ -18,6 +18,7 @@ use crate::ops::measure;
 pub struct WasmDeviceBench {
     exec: Exec,
     why: String,
+    tuning: Option<String>,
 }
 
 #[wasm_bindgen(js_class = DeviceBench)]
@@ -27,7 +28,8 @@ impl WasmDeviceBench {
         let open = async {
             let options = DeviceOptions { device: device.as_deref().unwrap_or("auto").parse()?, ..DeviceOptions::default() };
             let chosen = device::open(&options, super::device(None), |_| tuning).await?;
-            Ok(WasmDeviceBench { exec: chosen.exec, why: chosen.why })
+            let tuning = chosen.measured.map(|(_, json)| json);
+            Ok(WasmDeviceBench { exec: chosen.exec, why: chosen.why, tuning })
         };
         open.await.map_err(js_error)
     }
@@ -35,6 +37,11 @@ impl WasmDeviceBench {
     /// What a person is told about it, and why it was chosen.
     pub fn info(&self) -> std::result::Result<JsValue, JsValue> {
         to_js(&super::describe(&self.exec, &self.why)).map_err(js_error)
+    }
+
+    /// The kernel choices that were measured, as `Model.tuning()`; of the adapter that the processor was compared with, too.
+    pub fn tuning(&self) -> Option<String> {
+        self.tuning.clone()
     }
 
     /// Bytes per second of a large copy, read and written.

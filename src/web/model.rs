@@ -10,7 +10,7 @@ use wasm_bindgen::prelude::*;
 use super::convert::{from_js, js_error, to_js};
 use super::session::take_or_new;
 use crate::formats::peft::LoraAdapter;
-use crate::generate::{GenerateOptions, Generator, Warming};
+use crate::generate::{GenerateOptions, Generator, MAX_CANDIDATES, Warming};
 use crate::graph::Exec;
 use crate::models::{AdapterInfo, LoadedModel};
 use crate::ops::device::Chosen;
@@ -65,7 +65,7 @@ pub struct WasmModel(pub(crate) Rc<Shared>);
 
 impl WasmModel {
     pub(crate) fn new(device: Chosen, loaded: LoadedModel) -> WasmModel {
-        let Chosen { exec, why } = device;
+        let Chosen { exec, why, .. } = device;
         WasmModel(Rc::new(Shared { exec, why, loaded: Rc::new(loaded), generator: RefCell::default(), running: Cell::new(None) }))
     }
 }
@@ -157,13 +157,18 @@ impl WasmModel {
         to_js(&list).map_err(js_error)
     }
 
-    /// Gets ready for the first request, one program at a time: what is not wanted any more is simply freed.
-    pub fn warming(&self) -> std::result::Result<WasmWarming, JsValue> {
+    /// Gets ready for the first request, of so many answers at once (1), one program at a time: what is not wanted any more is simply freed.
+    pub fn warming(&self, candidates: Option<f64>) -> std::result::Result<WasmWarming, JsValue> {
         let start = || -> Result<WasmWarming> {
+            let n = candidates.unwrap_or(1.0);
+            if n.fract() != 0.0 || !(1.0..=MAX_CANDIDATES as f64).contains(&n) {
+                return Err(Error::config("candidates", format!("is {n}, expected a whole number from 1 to {MAX_CANDIDATES}")));
+            }
+            let options = GenerateOptions { n: n as usize, ..GenerateOptions::default() };
             let shared = self.0.clone();
             let _turn = shared.turn("warming up")?;
             let mut generator = take_or_new(&shared)?;
-            let warming = generator.warming(None, &GenerateOptions::default());
+            let warming = generator.warming(None, &options);
             shared.generator.replace(Some(generator));
             Ok(WasmWarming { shared: shared.clone(), left: Rc::new(RefCell::new(Some(warming?))) })
         };

@@ -304,7 +304,7 @@ fl_test!(
         Ok(())
     }
 
-    /// Six dispatches per layer, on real GPUs five, and four more. An adapter adds its products, and its layers' norms.
+    /// Six dispatches per layer, on real GPUs five, and four more. An adapter adds its products.
     async fn a_token_takes_few_dispatches() -> Result<()> {
         let mut seen = Vec::new();
         for gpu in forms().await {

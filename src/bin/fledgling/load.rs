@@ -32,11 +32,10 @@ pub async fn device(cli: &Cli) -> Result<Exec> {
     };
     let note = |key: &str| files::cache_dir().map(|d| d.join(format!("tuning-{key}.json")));
     let chosen = device::open(&options, Gpu::with(&options.gpu), |key| std::fs::read_to_string(note(key)?).ok()).await?;
-    if let (Some(gpu), None) = (chosen.exec.gpu(), &cli.kernels)
-        && let Some(file) = note(&gpu.key())
+    if let (Some((key, measured)), None) = (&chosen.measured, &cli.kernels)
+        && let Some(file) = note(key)
     {
         // What cannot be remembered is measured again.
-        let measured = serde_json::to_string(gpu.tuning().borrow().measured()).unwrap_or_default();
         let _ = file.parent().map(std::fs::create_dir_all);
         let _ = std::fs::write(file, measured);
     }

@@ -7,7 +7,7 @@
 // PEERS_THREADS (1)      threads of every engine's wasm for prompts and answers. With one, pages are not isolated, so that nobody takes more. With
 //                        more, training and matmul are left out in wasm: ours runs them on one thread here, jax-js on as many as there are cores
 // FLEDGLING_ONNX=DIR     weights for transformers.js, as Hugging Face lays them out (config.json, tokenizer.json, onnx/model_q4.onnx, …): no
-//                        package of a registry carries them, so without this its cells are empty; to_onnx.py makes them from the GGUF
+//                        package of a registry carries them. scripts/bench-peers.sh has to_onnx.py make them from the GGUF; without it, empty cells
 // FLEDGLING_WEBGPU=native   the GPU at hand in place of SwiftShader
 // CHROME=FILE, ADAPTER_LABEL=TEXT   another browser, and what its adapter is to be called where it calls itself something else
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
@@ -28,7 +28,8 @@ const threads = number('PEERS_THREADS', 1);
 /** Between semicolons where there is one: names of engines have commas in them. */
 const list = (name) => process.env[name]?.split(process.env[name].includes(';') ? ';' : ',').flatMap((s) => s.trim() || []);
 const [onlyPeers, onlyWork] = [list('PEERS'), list('PEERS_WORK')];
-const LIMIT = 600_000;
+// transformers.js decodes 0.1 tok/s on SwiftShader.
+const LIMIT = 1_500_000;
 /** Whoever needs longer for its turn takes one turn only. */
 const PATIENCE = 90_000;
 

@@ -1,4 +1,4 @@
-"""SmolLM2 as ONNX for transformers.js, made from the GGUF that the project has: `make bench-peers` takes it as FLEDGLING_ONNX.
+"""SmolLM2 as ONNX for transformers.js, made from the GGUF that the project has; `make bench-peers` does it by itself. By hand, for FLEDGLING_ONNX=FOLDER:
 
     python -m venv VENV && VENV/bin/pip install numpy gguf==0.19.0 onnx==1.23.2
     VENV/bin/python www/bench/peers/to_onnx.py FILE.gguf FOLDER

@@ -28,6 +28,7 @@ export interface EngineLoad {
   name?: string | undefined;
   contextLength?: number | undefined;
   kvCacheDtype?: KvCacheDtype | undefined;
+  candidates?: number | undefined;
   kernel?: string | undefined;
   device?: Device | undefined;
   threads?: number | undefined;
@@ -109,16 +110,16 @@ const moved = <T>(value: T, ...arrays: (Uint8Array | Float32Array)[]): T => tran
  * Records and compiles what the first answer needs, so that its first token takes as long as any other. Whatever the device has against it,
  * the request itself will say.
  */
-async function warmUp(model: WasmModel, signal: AbortSignal): Promise<void> {
+async function warmUp(model: WasmModel, candidates: number | undefined, signal: AbortSignal): Promise<void> {
   try {
-    const warming = model.warming();
+    const warming = model.warming(candidates);
     try {
       while (!signal.aborted && (await warming.step())) await breathe();
     } finally {
       warming.free();
     }
   } catch (e) {
-    if (toFledglingError(e).code === 'device-lost') throw e;
+    if (['device-lost', 'bad-config'].includes(toFledglingError(e).code)) throw e;
   }
   if (signal.aborted) throw aborted('loading');
 }
@@ -199,7 +200,7 @@ export class Engine {
           if (signal.aborted) throw aborted('loading');
           model = await making(loader.finish());
           try {
-            await warmUp(model, signal);
+            await warmUp(model, o.candidates, signal);
           } catch (e) {
             model.free();
             throw e;
@@ -438,7 +439,8 @@ export class Engine {
       const release = await this.#jobs.acquire('measuring', signal);
       try {
         const key = device === 'cpu' ? undefined : await module.tuning_key();
-        const bench = await module.DeviceBench.open(device, key === undefined ? undefined : await readNote(noteName('tuning', key, adapter)));
+        const note = noteName('tuning', key, adapter);
+        const bench = await module.DeviceBench.open(device, key === undefined ? undefined : await readNote(note));
         const found: Partial<DeviceFigures> = {};
         const tell = async (more: Partial<DeviceFigures>): Promise<void> => {
           await this.#emit(job, { type: 'figure', figures: Object.assign(found, more) });
@@ -447,6 +449,8 @@ export class Engine {
         };
         try {
           const on = bench.info();
+          const measured = bench.tuning();
+          if (key !== undefined && measured) await writeNote(note, measured);
           await tell({ adapter: { ...on, ...(adapter && on.device !== 'cpu' ? { name: adapter.name, vendor: adapter.vendor, backend: adapter.backend } : {}) } });
           await tell({ matmulGflops: (await bench.matmul(512)) / 1e9 });
           const gpt = await module.GptBench.create(on.device ?? 'gpu');

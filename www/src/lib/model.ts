@@ -45,7 +45,7 @@ export class Model {
     try {
       const info = await connection.job(
         'loading',
-        (engine, job) => engine.load(job, from, { cache: o.cache ?? true, sha256: o.sha256, name: o.name, contextLength: o.contextLength, kvCacheDtype: o.kvCacheDtype, kernel: o.kernel, device: o.device, threads: o.threads }),
+        (engine, job) => engine.load(job, from, { cache: o.cache ?? true, sha256: o.sha256, name: o.name, contextLength: o.contextLength, kvCacheDtype: o.kvCacheDtype, candidates: o.candidates, kernel: o.kernel, device: o.device, threads: o.threads }),
         {
           signal: o.signal,
           onEvent: (e) => {

@@ -53,6 +53,11 @@ export interface LoadOptions {
    * the bytes that long contexts read. No device needs `shader-f16` for it.
    */
   kvCacheDtype?: KvCacheDtype | undefined;
+  /**
+   * Answers at once that the first request will want (1). Loading makes ready what those need, so that their first token takes as long as any other;
+   * other numbers are as right, but what they need is compiled at their first use.
+   */
+  candidates?: number | undefined;
   /** `auto` by default. */
   device?: Device | undefined;
   /**

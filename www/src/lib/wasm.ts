@@ -111,8 +111,8 @@ export interface WasmModel {
   profile(ids: Uint32Array, fma: number | undefined, copy: number | undefined): Promise<{ prefill: WasmProfile; decode: WasmProfile }>;
   /** All of ModelInfo but what only JavaScript knows (wasmBytes, sha256, fileBytes). */
   info(): Omit<ModelInfo, 'wasmBytes' | 'sha256' | 'fileBytes'>;
-  /** Gets ready for the first request; freed half-way, it leaves the rest to that. Nothing on the processor. */
-  warming(): WasmWarming;
+  /** Gets ready for the first request, of so many answers at once (1); freed half-way, it leaves the rest to that. */
+  warming(candidates: number | undefined): WasmWarming;
   count_tokens(input: string | Message[]): number;
   generate(request: WasmRequest): WasmSession;
   score(request: WasmScoreRequest): Promise<Score>;
@@ -135,6 +135,8 @@ export interface WasmModel {
 /** An opened device, to be measured. */
 export interface WasmDeviceBench {
   info(): AdapterDescription;
+  /** As `WasmModel.tuning()`; where the processor was faster, of the adapter that it was compared with. */
+  tuning(): string | undefined;
   /** Bytes per second, read and written. */
   copy(): Promise<number>;
   /** Operations per second. */

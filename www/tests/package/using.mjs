@@ -371,6 +371,27 @@ export async function usingTests({ page, address, device }) {
     ok(!bad.ok && bad.code === 'bad-config' && bad.message.includes('kv_cache_dtype'), JSON.stringify(bad));
   });
 
+  await test('what several answers need is made ready while loading', async () => {
+    const compiled = async (name, n, candidates) => {
+      const loaded = await load(name, { candidates });
+      ok(loaded.ok, `${loaded.code}: ${loaded.message}`);
+      const more = await value(name, async (m, _, n) => {
+        const before = (await m.counters()).pipelines;
+        await m.generateCandidates('A word', { n, maxNewTokens: 3, ignoreEos: true }).result;
+        return (await m.counters()).pipelines - before;
+      }, n);
+      await page.evaluate((n) => window.t.dispose(n), name);
+      return more;
+    };
+    equal(await compiled('five', 5, 5), 0, 'pipelines compiled by five answers');
+    // Nobody has asked for seven.
+    if (device === 'gpu') ok((await compiled('seven', 7)) > 0, 'what was not made ready is compiled at its first use');
+    for (const candidates of [0, 2.5, 1000]) {
+      const bad = await load('bad', { candidates });
+      ok(!bad.ok && bad.code === 'bad-config' && bad.message.includes('candidates'), JSON.stringify(bad));
+    }
+  });
+
   await test('refused: an empty dataset', () => refuses('empty-dataset', (m, { SFTTrainer }) => new SFTTrainer(m, {}).train([])));
   await test('refused: a row without an answer', async () => {
     const r = await refuses('bad-row', (m, { SFTTrainer }) => new SFTTrainer(m, {}).train([{ prompt: 'a', completion: 'b' }, { prompt: 'a' }]));

@@ -24,6 +24,9 @@ const SETTINGS: [&str; 9] = [
 /// Figures of which more is better; of all others less is.
 const MORE: [&str; 5] = ["_per_second", "_gflops", "_gbps", "_fraction", "_rate"];
 
+/// Of which neither is: how long a run was. (Nor is it of ratios inside one, `b_over_a`.)
+const TOLD: [&str; 1] = ["frames_while_training"];
+
 fn read(path: &Path) -> Result<Value> {
     let text = files::read_text(path)?;
     // Also the output of a run as it was printed: its last line is the object.
@@ -149,7 +152,7 @@ fn figures(left: &Value, right: &Value) {
         let ratio = y / x;
         let verdict = if SETTINGS.contains(&key.as_str()) {
             if x == y { "" } else { "not the same work" }
-        } else if !ratio.is_finite() || (ratio - 1.0).abs() < 0.03 {
+        } else if TOLD.contains(&key.as_str()) || key.contains("b_over_a") || !ratio.is_finite() || (ratio - 1.0).abs() < 0.03 {
             ""
         } else if (ratio > 1.0) == MORE.iter().any(|m| key.ends_with(m)) {
             "better"

@@ -154,6 +154,7 @@ async function fetchModel({ source, name }: InUse, stop?: AbortSignal): Promise<
   const loaded = await Model.load(opened.source, {
     name,
     device: settings.value.device,
+    candidates: settings.value.n,
     ...(stop ? { signal: stop } : {}),
     onWarning: (w) => report(w),
     onProgress(p) {
