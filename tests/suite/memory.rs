@@ -37,10 +37,9 @@ fn prompt(n: u32) -> Vec<u32> {
     (0..n).map(|i| 3 + (i * 37 + i * i) % 90).collect()
 }
 
-/// What must not grow: bytes alive, buffers ever allocated, pipelines ever compiled; in a browser the memory of the wasm, which only grows.
+/// What must not grow: bytes alive, buffers ever allocated, pipelines ever compiled.
 #[derive(Debug, PartialEq, Eq)]
 struct Held {
-    wasm_pages: usize,
     bytes: u64,
     allocations: u64,
     pipelines: u64,
@@ -48,11 +47,7 @@ struct Held {
 
 fn held(exec: &Exec) -> Held {
     let c = exec.counters();
-    #[cfg(target_arch = "wasm32")]
-    let wasm_pages = core::arch::wasm32::memory_size(0);
-    #[cfg(not(target_arch = "wasm32"))]
-    let wasm_pages = 0;
-    Held { wasm_pages, bytes: exec.live_bytes(), allocations: c.allocations.get(), pipelines: c.pipelines.get() }
+    Held { bytes: exec.live_bytes(), allocations: c.allocations.get(), pipelines: c.pipelines.get() }
 }
 
 /// Ways to answer: tokens of the prompt and of the answer, candidates, adapter, penalty, tokens after which it is broken off.
