@@ -10,9 +10,14 @@ function policy(): Plugin {
     name: 'fledgling-policy',
     apply: 'build',
     // In place of a comment and not as a tag: Vite would escape the quotes, and the service worker looks for the policy as it is.
-    transformIndexHtml: (html) => html.replace(/<!-- Content-Security-Policy.*?-->/, `<meta http-equiv="Content-Security-Policy" content="${META_POLICY}" />`),
+    transformIndexHtml: (html) =>
+      html.replace(/<!-- Content-Security-Policy.*?-->/, `<meta http-equiv="Content-Security-Policy" content="${META_POLICY}" />`),
     generateBundle() {
-      this.emitFile({ type: 'asset', fileName: 'headers.json', source: JSON.stringify({ ...HEADERS, 'Content-Security-Policy': HEADER_POLICY }, null, 2) });
+      this.emitFile({
+        type: 'asset',
+        fileName: 'headers.json',
+        source: JSON.stringify({ ...HEADERS, 'Content-Security-Policy': HEADER_POLICY }, null, 2),
+      });
     },
   };
 }
@@ -30,7 +35,11 @@ function serviceWorker(): Plugin {
         root: here('.'),
         publicDir: false,
         logLevel: 'warn',
-        build: { outDir, emptyOutDir: false, lib: { entry: here('src/page/sw.ts'), formats: ['iife'], name: 'sw', fileName: () => 'sw.js' } },
+        build: {
+          outDir,
+          emptyOutDir: false,
+          lib: { entry: here('src/page/sw.ts'), formats: ['iife'], name: 'sw', fileName: () => 'sw.js' },
+        },
       });
     },
   };
@@ -41,7 +50,10 @@ export default defineConfig(({ mode }) => ({
   base: './',
   plugins: [policy(), serviceWorker()],
   // The fast UI tests run the whole page on an engine without a GPU; nothing but this mode ever names it.
-  resolve: mode === 'test' ? { alias: [{ find: /^\.\/lib\/index\.ts$|^\.\.\/lib\/index\.ts$/, replacement: here('tests/page/fake-engine.ts') }] } : {},
+  resolve:
+    mode === 'test'
+      ? { alias: [{ find: /^\.\/lib\/index\.ts$|^\.\.\/lib\/index\.ts$/, replacement: here('tests/page/fake-engine.ts') }] }
+      : {},
   worker: { format: 'es' },
   build: {
     target: 'es2022',

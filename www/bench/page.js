@@ -2,7 +2,11 @@
 import { Model, SFTTrainer } from '/dist/lib/index.js';
 
 let model;
-const delta = (a, b) => ({ dispatches: b.dispatches - a.dispatches, submits: b.submits - a.submits, allocations: b.allocations - a.allocations });
+const delta = (a, b) => ({
+  dispatches: b.dispatches - a.dispatches,
+  submits: b.submits - a.submits,
+  allocations: b.allocations - a.allocations,
+});
 const median = (v) => v.toSorted((a, b) => a - b)[v.length >> 1];
 
 /** Token ids without meaning, which no other seed shares a beginning with. */
@@ -38,7 +42,13 @@ window.bench = {
     const bench = await (await engine()).DeviceBench.open(device);
     const on = bench.info();
     const n = on.isSoftware || on.device === 'cpu' ? 512 : 4096;
-    const found = { copy: await bench.copy(), fma: await bench.fma(), matmul: await bench.matmul(n), n, timed: on.device === 'cpu' || on.features.includes('timestamp-query') };
+    const found = {
+      copy: await bench.copy(),
+      fma: await bench.fma(),
+      matmul: await bench.matmul(n),
+      n,
+      timed: on.device === 'cpu' || on.features.includes('timestamp-query'),
+    };
     bench.free();
     return found;
   },
@@ -113,8 +123,12 @@ window.bench = {
     const tokens = long.all.reduce((k, c) => k + c.tokenIds.length, 0);
     // The first token of each belongs to the prefill.
     return {
-      tokens, promptTokens: long.all[0].promptTokens, tokensPerSecond: (tokens - n) / long.all[0].seconds.decode,
-      dispatchesPerToken: each('dispatches'), submitsPerToken: each('submits'), allocationsPerToken: each('allocations'),
+      tokens,
+      promptTokens: long.all[0].promptTokens,
+      tokensPerSecond: (tokens - n) / long.all[0].seconds.decode,
+      dispatchesPerToken: each('dispatches'),
+      submitsPerToken: each('submits'),
+      allocationsPerToken: each('allocations'),
     };
   },
   async lora() {
@@ -122,20 +136,28 @@ window.bench = {
     const counts = [];
     let t = performance.now();
     let c = await model.counters();
-    const trainer = new SFTTrainer(model, { learningRate: 1e-4, maxSteps: 4, adapterName: 'bench', maxLength: 128, peftConfig: { r: 8, loraAlpha: 16 } });
+    const trainer = new SFTTrainer(model, {
+      learningRate: 1e-4,
+      maxSteps: 4,
+      adapterName: 'bench',
+      maxLength: 128,
+      peftConfig: { r: 8, loraAlpha: 16 },
+    });
     let pending = Promise.resolve();
-    const seen = await frames(() => trainer.train([{ inputIds: ids(128, 0) }], {
-      onStep: () => {
-        const now = performance.now();
-        times.push(now - t);
-        t = now;
-        pending = pending.then(async () => {
-          const next = await model.counters();
-          counts.push(delta(c, next));
-          c = next;
-        });
-      },
-    }));
+    const seen = await frames(() =>
+      trainer.train([{ inputIds: ids(128, 0) }], {
+        onStep: () => {
+          const now = performance.now();
+          times.push(now - t);
+          t = now;
+          pending = pending.then(async () => {
+            const next = await model.counters();
+            counts.push(delta(c, next));
+            c = next;
+          });
+        },
+      }),
+    );
     await pending;
     const memory = await model.memory();
     await trainer.dispose();
@@ -143,7 +165,15 @@ window.bench = {
     // The first step records the plan and compiles the pipelines.
     const steps = counts.slice(1);
     const count = (key) => median(steps.map((c) => c[key]));
-    return { ms: median(times.slice(1)), firstMs: times[0], dispatches: count('dispatches'), submits: count('submits'), allocations: count('allocations'), memory, frames: seen };
+    return {
+      ms: median(times.slice(1)),
+      firstMs: times[0],
+      dispatches: count('dispatches'),
+      submits: count('submits'),
+      allocations: count('allocations'),
+      memory,
+      frames: seen,
+    };
   },
   memory: () => model.memory(),
   dispose: () => model.dispose(),

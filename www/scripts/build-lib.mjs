@@ -35,7 +35,10 @@ for (const f of readdirSync(out).filter((f) => f.endsWith('.d.ts'))) {
 }
 
 const license = readFileSync(`${www}node_modules/comlink/LICENSE`, 'utf8').trim();
-writeFileSync(`${out}/THIRD-PARTY.md`, `dist/lib contains comlink (https://github.com/GoogleChromeLabs/comlink), Copyright Google LLC:\n\n${license}\n`);
+writeFileSync(
+  `${out}/THIRD-PARTY.md`,
+  `dist/lib contains comlink (https://github.com/GoogleChromeLabs/comlink), Copyright Google LLC:\n\n${license}\n`,
+);
 for (const f of ['LICENSE-MIT', 'LICENSE-APACHE']) if (existsSync(`${www}../${f}`)) copyFileSync(`${www}../${f}`, `${www}${f}`);
 
 const kib = (n) => `${(n / 1024).toFixed(1).padStart(8)} KiB`;
@@ -54,12 +57,17 @@ function sum(files) {
 }
 
 console.log(`${'file'.padEnd(36)}${'size'.padStart(12)}${'gzip'.padStart(14)}`);
-const lib = sum(readdirSync(out).filter((f) => f.endsWith('.js')).map((f) => `dist/lib/${f}`));
+const lib = sum(
+  readdirSync(out)
+    .filter((f) => f.endsWith('.js'))
+    .map((f) => `dist/lib/${f}`),
+);
 let over = 0;
 // A page loads one of the two.
 for (const pair of ['pkg', 'pkg/threads']) {
   // wasm-pack writes an ignore file that would keep npm from packing the wasm.
-  for (const f of ['.gitignore', 'package.json', 'README.md', 'LICENSE-MIT', 'LICENSE-APACHE']) rmSync(`${www}${pair}/${f}`, { force: true });
+  for (const f of ['.gitignore', 'package.json', 'README.md', 'LICENSE-MIT', 'LICENSE-APACHE'])
+    rmSync(`${www}${pair}/${f}`, { force: true });
   if (!existsSync(`${www}${pair}/fledgling_bg.wasm`)) {
     console.log(`${pair}/ has no wasm${pair === 'pkg' ? ' yet: build it with `make wasm`' : ': no threads in the browser'}`);
     continue;

@@ -21,8 +21,20 @@ function last(command, args) {
   return JSON.parse(out.trim().split('\n').pop());
 }
 
-const ours = () => last(join(root, 'target/release/fledgling'), ['--device', 'cpu', 'bench', '--random', 'smollm2', '--only', 'prefill,decode,lora,gpt']);
-const theirs = () => last(python, [join(root, 'tests/oracle/speed_torch.py'), '--only', 'prefill,decode,lora,gpt', '--device', 'cpu', '--threads', String(cpus().length), '--steps', '5']);
+const ours = () =>
+  last(join(root, 'target/release/fledgling'), ['--device', 'cpu', 'bench', '--random', 'smollm2', '--only', 'prefill,decode,lora,gpt']);
+const theirs = () =>
+  last(python, [
+    join(root, 'tests/oracle/speed_torch.py'),
+    '--only',
+    'prefill,decode,lora,gpt',
+    '--device',
+    'cpu',
+    '--threads',
+    String(cpus().length),
+    '--steps',
+    '5',
+  ]);
 const median = (v) => v.toSorted((a, b) => a - b)[v.length >> 1];
 const load = [loadavg()[0]];
 const runs = { ours: [], torch: [] };
@@ -34,7 +46,9 @@ for (let i = 0; i < rounds; i++) {
 load.push(loadavg()[0]);
 const { torch, transformers, peft, threads } = runs.torch[0];
 const adapter = runs.ours[0].adapter;
-console.log(`${adapter}; PyTorch ${torch}, Transformers ${transformers}, PEFT ${peft}, ${threads} threads; load average ${load.map((v) => v.toFixed(2)).join(' before, ')} after`);
+console.log(
+  `${adapter}; PyTorch ${torch}, Transformers ${transformers}, PEFT ${peft}, ${threads} threads; load average ${load.map((v) => v.toFixed(2)).join(' before, ')} after`,
+);
 console.log(`${''.padEnd(28)}${'ours'.padStart(12)}${'PyTorch'.padStart(12)}   ours is … times as fast`);
 const rows = Object.entries(WORK).map(([key, [name, unit]]) => {
   const [a, b] = ['ours', 'torch'].map((who) => median(runs[who].map((r) => r[key])));
@@ -42,4 +56,18 @@ const rows = Object.entries(WORK).map(([key, [name, unit]]) => {
   console.log(`${`${name} (${unit})`.padEnd(28)}${a.toFixed(1).padStart(12)}${b.toFixed(1).padStart(12)}   ${faster.toFixed(2)}`);
   return { work: key, ours: a, torch: b, faster, ours_runs: runs.ours.map((r) => r[key]), torch_runs: runs.torch.map((r) => r[key]) };
 });
-console.log(JSON.stringify({ where: 'native', adapter, cpu: cpus()[0]?.model.trim(), cores: cpus().length, load_average: load, torch, transformers, peft, threads, rounds, rows }));
+console.log(
+  JSON.stringify({
+    where: 'native',
+    adapter,
+    cpu: cpus()[0]?.model.trim(),
+    cores: cpus().length,
+    load_average: load,
+    torch,
+    transformers,
+    peft,
+    threads,
+    rounds,
+    rows,
+  }),
+);

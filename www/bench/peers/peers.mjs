@@ -36,14 +36,31 @@ const PATIENCE = 90_000;
 const UNITS = { prefill: 'tok/s', decode: 'tok/s', gpt: 'ms', matmul: 'GFLOP/s' };
 const LESS_IS_BETTER = new Set(['gpt']);
 /** Why an engine cannot do its work here; undefined where it can. */
-const noOnnx = () => (onnx ? undefined : 'no registry package carries its ONNX weights (www/bench/peers/to_onnx.py makes them, FLEDGLING_ONNX=<folder> gives them)');
+const noOnnx = () =>
+  onnx
+    ? undefined
+    : 'no registry package carries its ONNX weights (www/bench/peers/to_onnx.py makes them, FLEDGLING_ONNX=<folder> gives them)';
 const ANSWERS = ['prefill', 'decode'];
 const ENGINES = [
   { name: 'ours, WebGPU', page: 'ours', query: 'device=gpu', on: 'webgpu', works: [...ANSWERS, 'gpt', 'matmul'] },
   { name: 'ours, wasm', page: 'ours', query: 'device=cpu', on: 'wasm', works: [...ANSWERS, 'gpt', 'matmul'] },
-  { name: 'transformers.js, WebGPU q4', page: 'transformers', query: 'device=webgpu&dtype=q4', on: 'webgpu', works: ANSWERS, missing: noOnnx },
+  {
+    name: 'transformers.js, WebGPU q4',
+    page: 'transformers',
+    query: 'device=webgpu&dtype=q4',
+    on: 'webgpu',
+    works: ANSWERS,
+    missing: noOnnx,
+  },
   { name: 'transformers.js, wasm q4', page: 'transformers', query: 'device=wasm&dtype=q4', on: 'wasm', works: ANSWERS, missing: noOnnx },
-  { name: 'transformers.js, wasm fp32', page: 'transformers', query: 'device=wasm&dtype=fp32', on: 'wasm', works: ANSWERS, missing: noOnnx },
+  {
+    name: 'transformers.js, wasm fp32',
+    page: 'transformers',
+    query: 'device=wasm&dtype=fp32',
+    on: 'wasm',
+    works: ANSWERS,
+    missing: noOnnx,
+  },
   { name: 'wllama, WebGPU', page: 'wllama', query: 'device=webgpu', on: 'webgpu', works: ANSWERS },
   { name: 'wllama, wasm', page: 'wllama', query: 'device=wasm', on: 'wasm', works: ANSWERS },
   { name: 'jax-js, WebGPU', page: 'jax', query: 'device=webgpu', on: 'webgpu', works: ['gpt', 'matmul'] },
@@ -60,12 +77,22 @@ const within = (ms, promise, what) => {
   const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error(`${what} took longer than ${ms / 1000} s`)), ms)));
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 };
-const firstLine = (e) => String(e?.message ?? e).replace(/^(page\.evaluate: )?(Error: )?/, '').split('\n')[0].slice(0, 400);
+const firstLine = (e) =>
+  String(e?.message ?? e)
+    .replace(/^(page\.evaluate: )?(Error: )?/, '')
+    .split('\n')[0]
+    .slice(0, 400);
 
 /** Every page as one script: the packages are written for bundlers. */
 async function bundle() {
   for (const page of new Set(ENGINES.map((e) => e.page))) {
-    const build = await rolldown({ input: join(here, 'pages', `${page}.js`), external: ['/dist/lib/index.js', '/pkg/fledgling.js'], platform: 'browser', logLevel: 'silent', resolve: { modules: [join(here, 'node_modules')] } });
+    const build = await rolldown({
+      input: join(here, 'pages', `${page}.js`),
+      external: ['/dist/lib/index.js', '/pkg/fledgling.js'],
+      platform: 'browser',
+      logLevel: 'silent',
+      resolve: { modules: [join(here, 'node_modules')] },
+    });
     await build.write({ dir: join(here, 'dist', page), format: 'esm', entryFileNames: `${page}.js` });
     await build.close();
   }
@@ -80,12 +107,20 @@ function files(folder, found = {}) {
   return found;
 }
 
-const html = (page) => Buffer.from(`<!doctype html><title>${page}</title><link rel="icon" href="data:," /><script type="module" src="/bench/peers/dist/${page}/${page}.js"></script>`);
+const html = (page) =>
+  Buffer.from(
+    `<!doctype html><title>${page}</title><link rel="icon" href="data:," /><script type="module" src="/bench/peers/dist/${page}/${page}.js"></script>`,
+  );
 
 async function main() {
   if (!existsSync(model)) throw new Error(`${model} is missing: run \`make model\` first`);
   await bundle();
-  const server = await serve({ root: www, files: new Map(ENGINES.map((e) => [`/${e.page}.html`, html(e.page)])), mounts: { '/model.gguf': model, ...(onnx ? files(onnx) : {}) }, isolated: threads > 1 });
+  const server = await serve({
+    root: www,
+    files: new Map(ENGINES.map((e) => [`/${e.page}.html`, html(e.page)])),
+    mounts: { '/model.gguf': model, ...(onnx ? files(onnx) : {}) },
+    isolated: threads > 1,
+  });
   const browser = await launch();
   const before = machine();
   const results = new Map(ENGINES.map((e) => [e.name, { cells: {}, values: {}, losses: {} }]));
@@ -98,7 +133,9 @@ async function main() {
     });
     await probe.close();
     const label = process.env.ADAPTER_LABEL;
-    console.log(`${before.cpu}, ${before.cores} cores, load average ${before.load_average}; Chromium ${browser.context.browser()?.version() ?? ''}, adapter ${label ?? adapter}`);
+    console.log(
+      `${before.cpu}, ${before.cores} cores, load average ${before.load_average}; Chromium ${browser.context.browser()?.version() ?? ''}, adapter ${label ?? adapter}`,
+    );
     for (const group of [ANSWERS, ['gpt'], ['matmul']]) {
       const works = group.filter((w) => !onlyWork || onlyWork.includes(w));
       if (works.length) await turns(browser, server, works, results);
@@ -117,7 +154,11 @@ async function turns(browser, server, works, results) {
   for (const e of ENGINES.filter((e) => e.works.some((w) => works.includes(w)))) {
     const r = results.get(e.name);
     const give = (why) => works.filter((w) => e.works.includes(w)).forEach((w) => (r.cells[w] = why));
-    const why = e.missing?.() ?? (threads > 1 && e.on === 'wasm' && !works.some((w) => ANSWERS.includes(w)) ? 'not at the same number of threads (PEERS_THREADS=1)' : undefined);
+    const why =
+      e.missing?.() ??
+      (threads > 1 && e.on === 'wasm' && !works.some((w) => ANSWERS.includes(w))
+        ? 'not at the same number of threads (PEERS_THREADS=1)'
+        : undefined);
     if (why) {
       give(why);
       continue;
@@ -127,7 +168,13 @@ async function turns(browser, server, works, results) {
       await page.waitForFunction(() => window.peer, undefined, { timeout: 60_000 });
       // Without a model there is nothing to load for training and matmul.
       const needed = e.page !== 'ours' || works.some((w) => ANSWERS.includes(w));
-      const loaded = needed ? await within(LIMIT, page.evaluate(() => window.peer.load()), 'loading') : {};
+      const loaded = needed
+        ? await within(
+            LIMIT,
+            page.evaluate(() => window.peer.load()),
+            'loading',
+          )
+        : {};
       Object.assign(r, loaded.parameters ? { parameters: loaded.parameters } : {}, loaded.adapter ? { on: loaded.adapter } : {});
       open.push({ e, page, r });
     } catch (error) {
@@ -140,20 +187,29 @@ async function turns(browser, server, works, results) {
     for (let round = 0; round < rounds; round++) {
       // The texts are ours to cut: exactly as many tokens as were asked for.
       const teller = open.find((o) => o.e.page === 'ours');
-      const prompt = ANSWERS.includes(work) && teller ? await teller.page.evaluate(([n, i]) => window.peer.text(n, i), [promptTokens, round * 2 + works.indexOf(work)]) : undefined;
+      const prompt =
+        ANSWERS.includes(work) && teller
+          ? await teller.page.evaluate(([n, i]) => window.peer.text(n, i), [promptTokens, round * 2 + works.indexOf(work)])
+          : undefined;
       for (const o of open.filter((o) => o.e.works.includes(work) && o.r.cells[work] === undefined)) {
         if (o.slow?.has(work)) continue;
         try {
           await o.page.bringToFront();
           const begin = performance.now();
-          const got = await within(LIMIT, o.page.evaluate(([w, a]) => window.peer[w](a), [work, { prompt, tokens, steps: 2, n: 512 }]), work);
+          const got = await within(
+            LIMIT,
+            o.page.evaluate(([w, a]) => window.peer[w](a), [work, { prompt, tokens, steps: 2, n: 512 }]),
+            work,
+          );
           if (!Number.isFinite(got.value) || got.value <= 0) throw new Error(`gave ${got.value}`);
           if ('loss' in got && !Number.isFinite(got.loss)) throw new Error(`its loss is ${got.loss}`);
           if (performance.now() - begin > PATIENCE) (o.slow ??= new Set()).add(work);
           (o.r.values[work] ??= []).push(got.value);
           if ('loss' in got) o.r.losses[work] = got.loss;
           if (got.tokens) (o.r.tokens ??= {})[work] = got.tokens;
-          console.log(`  ${work}, round ${round + 1}: ${o.e.name} ${got.value.toFixed(2)} ${UNITS[work]}${'loss' in got ? `, loss ${got.loss.toFixed(3)}` : ''}`);
+          console.log(
+            `  ${work}, round ${round + 1}: ${o.e.name} ${got.value.toFixed(2)} ${UNITS[work]}${'loss' in got ? `, loss ${got.loss.toFixed(3)}` : ''}`,
+          );
         } catch (error) {
           o.r.cells[work] = firstLine(error);
           console.log(`  ${work}: ${o.e.name}: ${firstLine(error)}`);
@@ -162,7 +218,11 @@ async function turns(browser, server, works, results) {
     }
   }
   for (const o of open) {
-    await within(20_000, o.page.evaluate(() => window.peer.end()), 'ending').catch(() => {});
+    await within(
+      20_000,
+      o.page.evaluate(() => window.peer.end()),
+      'ending',
+    ).catch(() => {});
     await o.page.close();
   }
 }
@@ -175,14 +235,24 @@ function report(results, { adapter, before, after }) {
   };
   const better = (work, a, b) => (LESS_IS_BETTER.has(work) ? b / a : a / b);
   const rows = [];
-  console.log(`\n${''.padEnd(28)}${works.map((w) => `${w} (${UNITS[w]})`.padStart(20)).join('')}   ours is … times as fast (same kind of device)`);
+  console.log(
+    `\n${''.padEnd(28)}${works.map((w) => `${w} (${UNITS[w]})`.padStart(20)).join('')}   ours is … times as fast (same kind of device)`,
+  );
   for (const e of ENGINES) {
     const r = results.get(e.name);
     const row = { engine: e.name, on: e.on, ...(r.on ? { found: r.on } : {}), ...(r.parameters ? { parameters: r.parameters } : {}) };
     const ratios = [];
     for (const w of works.filter((w) => e.works.includes(w))) {
       const v = value(e.name, w);
-      row[w] = v === undefined ? { value: null, why: r.cells[w] ?? 'not measured' } : { value: v, runs: r.values[w], ...(r.losses[w] === undefined ? {} : { loss: r.losses[w] }), ...(r.tokens?.[w] ? { tokens: r.tokens[w] } : {}) };
+      row[w] =
+        v === undefined
+          ? { value: null, why: r.cells[w] ?? 'not measured' }
+          : {
+              value: v,
+              runs: r.values[w],
+              ...(r.losses[w] === undefined ? {} : { loss: r.losses[w] }),
+              ...(r.tokens?.[w] ? { tokens: r.tokens[w] } : {}),
+            };
       const ours = value(e.on === 'webgpu' ? 'ours, WebGPU' : 'ours, wasm', w);
       if (v !== undefined && ours !== undefined && e.page !== 'ours') {
         row[w].ours_over_theirs = better(w, ours, v);
@@ -197,8 +267,24 @@ function report(results, { adapter, before, after }) {
     for (const why of new Set(Object.values(results.get(e.name).cells))) console.log(`  ${e.name}: ${why}`);
   }
   console.log(`load average ${after.load_average} after`);
-  const versions = Object.fromEntries(['@huggingface/transformers', '@wllama/wllama', '@jax-js/jax', '@genai-fi/nanogpt'].map((n) => [n, version(n)]));
-  console.log(JSON.stringify({ adapter, software: process.env.FLEDGLING_WEBGPU !== 'native', cpu: before.cpu, cores: before.cores, load_average: [before.load_average, after.load_average], rounds, prompt_tokens: promptTokens, new_tokens: tokens, threads, versions, rows }));
+  const versions = Object.fromEntries(
+    ['@huggingface/transformers', '@wllama/wllama', '@jax-js/jax', '@genai-fi/nanogpt'].map((n) => [n, version(n)]),
+  );
+  console.log(
+    JSON.stringify({
+      adapter,
+      software: process.env.FLEDGLING_WEBGPU !== 'native',
+      cpu: before.cpu,
+      cores: before.cores,
+      load_average: [before.load_average, after.load_average],
+      rounds,
+      prompt_tokens: promptTokens,
+      new_tokens: tokens,
+      threads,
+      versions,
+      rows,
+    }),
+  );
 }
 
 await main();

@@ -14,7 +14,8 @@ export async function capabilities(): Promise<Capabilities> {
   } catch (e) {
     return { webgpu: false, reason: `the browser refused a GPU adapter: ${e instanceof Error ? e.message : String(e)}` };
   }
-  if (!adapter) return { webgpu: false, reason: 'the browser found no usable GPU; hardware acceleration may be switched off in its settings' };
+  if (!adapter)
+    return { webgpu: false, reason: 'the browser found no usable GPU; hardware acceleration may be switched off in its settings' };
   const { vendor, architecture, device, description } = adapter.info;
   const name = description || device || [vendor, architecture].filter(Boolean).join(' ') || 'unnamed adapter';
   const fallback = (adapter.info as { isFallbackAdapter?: boolean }).isFallbackAdapter ?? false;

@@ -7,8 +7,27 @@ import './transfer.ts';
 /** The engine's methods; all of them answer with a promise, on either side. */
 export type EngineCalls = Pick<
   Engine,
-  | 'connect' | 'cancel' | 'load' | 'generate' | 'train' | 'pause' | 'resume' | 'checkpoint' | 'releaseRun' | 'countTokens' | 'score' | 'saveAdapter'
-  | 'loadAdapter' | 'setAdapter' | 'removeAdapter' | 'mergeAdapter' | 'adapters' | 'memory' | 'counters' | 'measure' | 'dispose'
+  | 'connect'
+  | 'cancel'
+  | 'load'
+  | 'generate'
+  | 'train'
+  | 'pause'
+  | 'resume'
+  | 'checkpoint'
+  | 'releaseRun'
+  | 'countTokens'
+  | 'score'
+  | 'saveAdapter'
+  | 'loadAdapter'
+  | 'setAdapter'
+  | 'removeAdapter'
+  | 'mergeAdapter'
+  | 'adapters'
+  | 'memory'
+  | 'counters'
+  | 'measure'
+  | 'dispose'
 >;
 
 export interface JobOptions {
@@ -44,7 +63,9 @@ export class Connection {
       });
       worker.addEventListener('error', (e) => {
         // Vite 7 and older copy dependencies elsewhere in development, and leave the files beside them behind.
-        const moved = import.meta.url.includes('/.vite/deps/') ? "; Vite before version 8 needs optimizeDeps: { exclude: ['fledgling'] } in its configuration" : '';
+        const moved = import.meta.url.includes('/.vite/deps/')
+          ? "; Vite before version 8 needs optimizeDeps: { exclude: ['fledgling'] } in its configuration"
+          : '';
         const where = e.message ? `: ${e.message}` : ` (its script could not be loaded${moved})`;
         connection.#break(new FledglingError('worker-failed', `the Worker failed${where}`));
       });

@@ -34,7 +34,8 @@ export function request(input: Input, n: number, o: GenerateOptions): WasmReques
     }
     return v;
   };
-  if (!Number.isInteger(n) || n < 1 || n > 64) throw new FledglingError('bad-config', `n: expected a whole number from 1 to 64, found ${n}`);
+  if (!Number.isInteger(n) || n < 1 || n > 64)
+    throw new FledglingError('bad-config', `n: expected a whole number from 1 to 64, found ${n}`);
   const r: WasmRequest = defined({
     n,
     max_new_tokens: number('maxNewTokens', 1, 1_000_000) ?? 256,

@@ -8,8 +8,33 @@ import { aborted, FledglingError, toFledglingError, toWire, type WireError } fro
 import { Jobs } from './jobs.ts';
 import { feed, partsOf, REFUSED, type Fed, type Part, type Sink } from './loader.ts';
 import { threadsFor } from './threads.ts';
-import type { AdapterDescription, AdapterFiles, AdapterInfo, Candidate, CandidateEvent, Counters, Device, DeviceFigures, KvCacheDtype, Memory, Message, ModelInfo, Progress, Score, StepMetrics, TrainResult } from './types.ts';
-import { loadWasm, type Loaded, type WasmModel, type WasmModule, type WasmRequest, type WasmScoreRequest, type WasmTrainer } from './wasm.ts';
+import type {
+  AdapterDescription,
+  AdapterFiles,
+  AdapterInfo,
+  Candidate,
+  CandidateEvent,
+  Counters,
+  Device,
+  DeviceFigures,
+  KvCacheDtype,
+  Memory,
+  Message,
+  ModelInfo,
+  Progress,
+  Score,
+  StepMetrics,
+  TrainResult,
+} from './types.ts';
+import {
+  loadWasm,
+  type Loaded,
+  type WasmModel,
+  type WasmModule,
+  type WasmRequest,
+  type WasmScoreRequest,
+  type WasmTrainer,
+} from './wasm.ts';
 
 /** What a running job tells the facade. */
 export type EngineEvent =
@@ -79,7 +104,10 @@ function orAborted<T>(promise: Promise<T>, signal: AbortSignal, what: string): P
 }
 
 /** The engine for a device, and what the browser tells of its adapter: JavaScript hears more than the engine does. */
-async function engineFor(device: Device = 'auto', threads: number | undefined): Promise<Loaded & { adapter: AdapterDescription | undefined }> {
+async function engineFor(
+  device: Device = 'auto',
+  threads: number | undefined,
+): Promise<Loaded & { adapter: AdapterDescription | undefined }> {
   const most = threadsFor(threads);
   const { adapter } = await capabilities();
   // A real GPU is taken without asking; a software adapter is compared with the processor at its best.
@@ -104,7 +132,11 @@ function judgedOf(note: string | undefined): Judged | undefined {
  * Bytes that the wasm heap has just handed out: they move to the page instead of being copied. (What comes the other way is
  * copied once: it stays the caller's.)
  */
-const moved = <T>(value: T, ...arrays: (Uint8Array | Float32Array)[]): T => transfer(value, arrays.map((a) => a.buffer as ArrayBuffer));
+const moved = <T>(value: T, ...arrays: (Uint8Array | Float32Array)[]): T =>
+  transfer(
+    value,
+    arrays.map((a) => a.buffer as ArrayBuffer),
+  );
 
 /**
  * Records and compiles what the first answer needs, so that its first token takes as long as any other. Whatever the device has against it,
@@ -156,7 +188,10 @@ export class Engine {
       // free when that has ended.
       const making = <T extends { free(): void }>(made: Promise<T>): Promise<T> =>
         orAborted(made, signal, 'loading').catch((e: unknown) => {
-          rest = made.then((late) => late.free(), () => {});
+          rest = made.then(
+            (late) => late.free(),
+            () => {},
+          );
           throw e;
         });
       // The device is opened first: without one, nothing should be downloaded.
@@ -169,10 +204,24 @@ export class Engine {
         const auto = (o.device ?? 'auto') === 'auto';
         const judged = remembered && auto ? judgedOf(await readNote(note(`device-${threads}`))) : undefined;
         const device = judged?.device ?? o.device;
-        const loader = await making(module.ModelLoader.open({ name: o.name, context_length: o.contextLength, kv_cache_dtype: o.kvCacheDtype, kernels: o.kernel, tuning, ...(device ? { device } : {}) }));
+        const loader = await making(
+          module.ModelLoader.open({
+            name: o.name,
+            context_length: o.contextLength,
+            kv_cache_dtype: o.kvCacheDtype,
+            kernels: o.kernel,
+            tuning,
+            ...(device ? { device } : {}),
+          }),
+        );
         let model: WasmModel | undefined;
         try {
-          const common = { signal, cache: o.cache, hasher: () => new module.Sha256(), warn: (e: FledglingError) => this.#emit(job, { type: 'warning', error: toWire(e) }) };
+          const common = {
+            signal,
+            cache: o.cache,
+            hasher: () => new module.Sha256(),
+            warn: (e: FledglingError) => this.#emit(job, { type: 'warning', error: toWire(e) }),
+          };
           let offline = false;
           const read = async (part: Part): Promise<string | undefined> => {
             const pieces: Uint8Array<ArrayBuffer>[] = [];
@@ -225,7 +274,8 @@ export class Engine {
             if (measured) await writeNote(note('tuning'), measured);
             // A real GPU is used without asking; between a software adapter and the processor, measuring decided.
             const { device: used, reason = '' } = on;
-            if (auto && used && !judged && (used === 'cpu' || on.isSoftware)) await writeNote(note(`device-${threads}`), JSON.stringify({ device: used, reason } satisfies Judged));
+            if (auto && used && !judged && (used === 'cpu' || on.isSoftware))
+              await writeNote(note(`device-${threads}`), JSON.stringify({ device: used, reason } satisfies Judged));
           }
           await this.#emit(job, { type: 'progress', progress: { status: 'ready', file, loaded: info.fileBytes, total: info.fileBytes } });
           return info;
@@ -405,7 +455,9 @@ export class Engine {
   }
 
   async loadAdapter(files: AdapterFiles, name: string): Promise<AdapterInfo> {
-    return this.#exclusive('loading an adapter', (m) => m.load_adapter(files['adapter_config.json'], files['adapter_model.safetensors'], name));
+    return this.#exclusive('loading an adapter', (m) =>
+      m.load_adapter(files['adapter_config.json'], files['adapter_model.safetensors'], name),
+    );
   }
 
   async setAdapter(name: string | undefined): Promise<void> {
@@ -451,7 +503,12 @@ export class Engine {
           const on = bench.info();
           const measured = bench.tuning();
           if (key !== undefined && measured) await writeNote(note, measured);
-          await tell({ adapter: { ...on, ...(adapter && on.device !== 'cpu' ? { name: adapter.name, vendor: adapter.vendor, backend: adapter.backend } : {}) } });
+          await tell({
+            adapter: {
+              ...on,
+              ...(adapter && on.device !== 'cpu' ? { name: adapter.name, vendor: adapter.vendor, backend: adapter.backend } : {}),
+            },
+          });
           await tell({ matmulGflops: (await bench.matmul(512)) / 1e9 });
           const gpt = await module.GptBench.create(on.device ?? 'gpu');
           try {
@@ -511,8 +568,15 @@ export class Engine {
   async #saveWanted(run: Run): Promise<() => void> {
     const answers: (() => void)[] = [];
     for (const w of run.wanted.splice(0)) {
-      const bytes = run.trainer ? run.trainer.checkpoint() : Promise.reject(new FledglingError('bad-config', 'this training did not start: there is nothing to save'));
-      answers.push(await bytes.then((b) => () => w.resolve(b), (e: unknown) => () => w.reject(e)));
+      const bytes = run.trainer
+        ? run.trainer.checkpoint()
+        : Promise.reject(new FledglingError('bad-config', 'this training did not start: there is nothing to save'));
+      answers.push(
+        await bytes.then(
+          (b) => () => w.resolve(b),
+          (e: unknown) => () => w.reject(e),
+        ),
+      );
     }
     return () => answers.forEach((a) => a());
   }

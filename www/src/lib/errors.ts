@@ -3,10 +3,31 @@
 
 /** The codes that the package itself raises; the engine adds its own (any kebab-case string can occur). */
 export type ErrorCode =
-  | 'webgpu-unavailable' | 'device-lost' | 'out-of-memory' | 'gpu'
-  | 'bad-file' | 'unsupported-architecture' | 'hash-mismatch' | 'network' | 'quota-exceeded'
-  | 'context-overflow' | 'empty-dataset' | 'bad-row' | 'no-pairs' | 'bad-adapter' | 'bad-config' | 'bad-template' | 'bad-shape'
-  | 'not-finite' | 'aborted' | 'busy' | 'disposed' | 'worker-failed' | 'fewer-threads' | 'io' | 'internal'
+  | 'webgpu-unavailable'
+  | 'device-lost'
+  | 'out-of-memory'
+  | 'gpu'
+  | 'bad-file'
+  | 'unsupported-architecture'
+  | 'hash-mismatch'
+  | 'network'
+  | 'quota-exceeded'
+  | 'context-overflow'
+  | 'empty-dataset'
+  | 'bad-row'
+  | 'no-pairs'
+  | 'bad-adapter'
+  | 'bad-config'
+  | 'bad-template'
+  | 'bad-shape'
+  | 'not-finite'
+  | 'aborted'
+  | 'busy'
+  | 'disposed'
+  | 'worker-failed'
+  | 'fewer-threads'
+  | 'io'
+  | 'internal'
   | (string & {});
 
 /** Every error of the package. Compare `code`, show `message`. */

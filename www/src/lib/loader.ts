@@ -66,10 +66,15 @@ function basename(address: string): string {
 }
 
 /** The files of a source, small ones first and the weights last; `read` is given what must be read to know the rest. */
-export async function* partsOf(source: string | Blob | readonly File[], read: (part: Part) => Promise<string | undefined>): AsyncGenerator<Part> {
+export async function* partsOf(
+  source: string | Blob | readonly File[],
+  read: (part: Part) => Promise<string | undefined>,
+): AsyncGenerator<Part> {
   if (source instanceof Blob) return yield { name: source instanceof File ? source.name : 'model', blob: source, last: true };
   if (typeof source !== 'string') {
-    const files = [...source].sort((a, b) => Number(a.name.endsWith('.safetensors')) - Number(b.name.endsWith('.safetensors')) || (a.name < b.name ? -1 : 1));
+    const files = [...source].sort(
+      (a, b) => Number(a.name.endsWith('.safetensors')) - Number(b.name.endsWith('.safetensors')) || (a.name < b.name ? -1 : 1),
+    );
     if (files.length === 0) throw new FledglingError('bad-file', 'no file was given');
     for (const [i, f] of files.entries()) yield { name: f.name, blob: f, last: i === files.length - 1 };
     return;
@@ -103,7 +108,10 @@ function shards(index: string, address: string): string[] {
   }
   const bad = names.find((n) => typeof n !== 'string' || !/^[^/\\]+\.safetensors$/.test(n));
   if (names.length === 0 || bad !== undefined) {
-    throw new FledglingError('bad-file', `${address}: expected JSON with a weight_map to names of .safetensors files${bad === undefined ? '' : `, found ${JSON.stringify(bad)}`}`);
+    throw new FledglingError(
+      'bad-file',
+      `${address}: expected JSON with a weight_map to names of .safetensors files${bad === undefined ? '' : `, found ${JSON.stringify(bad)}`}`,
+    );
   }
   return [...new Set(names as string[])].sort();
 }
@@ -175,7 +183,13 @@ class Run {
     const now = performance.now();
     if (status === 'progress' && now - this.#lastReport < 50) return;
     if (status === 'progress') this.#lastReport = now;
-    this.#f.progress({ status, file: this.#part.name, loaded: this.#loaded, total: this.#total || (status === 'done' ? this.#loaded : 0), fromCache });
+    this.#f.progress({
+      status,
+      file: this.#part.name,
+      loaded: this.#loaded,
+      total: this.#total || (status === 'done' ? this.#loaded : 0),
+      fromCache,
+    });
   }
 
   async #consume(chunk: Uint8Array, fromCache: boolean): Promise<void> {
@@ -282,7 +296,9 @@ class Run {
         this.#check();
         if (part.optional && this.#f.offline) return false;
         if (++failures >= ATTEMPTS || (this.#loaded === 0 && typeof navigator !== 'undefined' && !navigator.onLine)) {
-          throw new FledglingError('network', `${address}: ${message(e)} (after ${this.#loaded} bytes, ${failures} attempts)`, { cause: e });
+          throw new FledglingError('network', `${address}: ${message(e)} (after ${this.#loaded} bytes, ${failures} attempts)`, {
+            cause: e,
+          });
         }
         await this.#pause(failures);
         continue;
@@ -348,7 +364,10 @@ class Run {
       if (!broken && (!this.#total || this.#loaded >= this.#total)) return true;
       failures = this.#loaded > before ? 1 : failures + 1;
       if (failures >= ATTEMPTS || encoded) {
-        throw new FledglingError('network', `${address}: ${broken ?? 'the connection ended'} at byte ${this.#loaded} of ${this.#total || 'an unknown number'}`);
+        throw new FledglingError(
+          'network',
+          `${address}: ${broken ?? 'the connection ended'} at byte ${this.#loaded} of ${this.#total || 'an unknown number'}`,
+        );
       }
       await this.#pause(failures);
     }
@@ -423,7 +442,12 @@ class Run {
     else await this.#entry?.remove();
     this.#entry = undefined;
     this.#f.warn(
-      new FledglingError(code, busy ? `${this.#part.name} is being stored by another tab; this one does not keep it` : `${this.#part.name} cannot be kept in the browser's storage: ${message(e)}`),
+      new FledglingError(
+        code,
+        busy
+          ? `${this.#part.name} is being stored by another tab; this one does not keep it`
+          : `${this.#part.name} cannot be kept in the browser's storage: ${message(e)}`,
+      ),
     );
   }
 

@@ -6,8 +6,19 @@ import { FledglingError, fromWire } from './errors.ts';
 import { ChatCompletions } from './openai.ts';
 import { Stream } from './stream.ts';
 import type {
-  AdapterFiles, AdapterInfo, Candidate, CandidateEvent, Counters, GenerateOptions, LoadOptions, Memory, Message, ModelInfo, ModelSource,
-  Score, ScoreOptions,
+  AdapterFiles,
+  AdapterInfo,
+  Candidate,
+  CandidateEvent,
+  Counters,
+  GenerateOptions,
+  LoadOptions,
+  Memory,
+  Message,
+  ModelInfo,
+  ModelSource,
+  Score,
+  ScoreOptions,
 } from './types.ts';
 
 /** Keeps the connection out of the public type; trainers need it. */
@@ -45,7 +56,18 @@ export class Model {
     try {
       const info = await connection.job(
         'loading',
-        (engine, job) => engine.load(job, from, { cache: o.cache ?? true, sha256: o.sha256, name: o.name, contextLength: o.contextLength, kvCacheDtype: o.kvCacheDtype, candidates: o.candidates, kernel: o.kernel, device: o.device, threads: o.threads }),
+        (engine, job) =>
+          engine.load(job, from, {
+            cache: o.cache ?? true,
+            sha256: o.sha256,
+            name: o.name,
+            contextLength: o.contextLength,
+            kvCacheDtype: o.kvCacheDtype,
+            candidates: o.candidates,
+            kernel: o.kernel,
+            device: o.device,
+            threads: o.threads,
+          }),
         {
           signal: o.signal,
           onEvent: (e) => {

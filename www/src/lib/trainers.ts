@@ -110,6 +110,10 @@ export function rankingToPairs(prompt: string | Message[], answers: readonly str
       if (ranks[i]! < ranks[j]! && answers[i] !== answers[j]) rows.push({ prompt, chosen: answers[i]!, rejected: answers[j]! });
     }
   }
-  if (rows.length === 0) throw new FledglingError('no-pairs', `none of the ${answers.length} answers is preferred to another: a ranking of ties teaches nothing`);
+  if (rows.length === 0)
+    throw new FledglingError(
+      'no-pairs',
+      `none of the ${answers.length} answers is preferred to another: a ranking of ties teaches nothing`,
+    );
   return rows;
 }

@@ -2,7 +2,19 @@
 // Plain data crosses it as plain objects; every method that can fail throws an Error with a `code`.
 import { FledglingError } from './errors.ts';
 import { startCrew, type Crewed } from './threads.ts';
-import type { AdapterDescription, AdapterInfo, Candidate, CandidateEvent, Counters, Device, KvCacheDtype, Message, ModelInfo, Score, StepMetrics } from './types.ts';
+import type {
+  AdapterDescription,
+  AdapterInfo,
+  Candidate,
+  CandidateEvent,
+  Counters,
+  Device,
+  KvCacheDtype,
+  Message,
+  ModelInfo,
+  Score,
+  StepMetrics,
+} from './types.ts';
 
 /** Streaming SHA-256. */
 export interface WasmSha256 {
@@ -95,7 +107,15 @@ export interface WasmProfile {
   slots: number;
   slot_bytes: number;
   slot_bytes_without_reuse: number;
-  kernels: { kernel: string; count: number; ms: number; gflops: number; gbps: number; fma_fraction: number | null; copy_fraction: number | null }[];
+  kernels: {
+    kernel: string;
+    count: number;
+    ms: number;
+    gflops: number;
+    gbps: number;
+    fma_fraction: number | null;
+    copy_fraction: number | null;
+  }[];
 }
 
 export interface WasmWarming {
@@ -218,15 +238,23 @@ export async function loadWasm(threads: number): Promise<Loaded> {
       const module = await instance(MANY);
       if (module) {
         const { size, why } = await startCrew(module, threads);
-        if (size < threads) missing = new FledglingError('fewer-threads', `${size} of ${threads} threads started${why ? ` (${why})` : ''}; the processor works with these`);
+        if (size < threads)
+          missing = new FledglingError(
+            'fewer-threads',
+            `${size} of ${threads} threads started${why ? ` (${why})` : ''}; the processor works with these`,
+          );
         return { module, memory: module.crew_memory(), threads: size, missing };
       }
     } catch (e) {
-      missing = new FledglingError('fewer-threads', `the processor works with one thread: ${e instanceof Error ? e.message : String(e)}`, { cause: e });
+      missing = new FledglingError('fewer-threads', `the processor works with one thread: ${e instanceof Error ? e.message : String(e)}`, {
+        cause: e,
+      });
     }
   }
   const module = await instance(ONE).catch((e: unknown) => {
-    throw new FledglingError('network', `the engine's wasm could not be loaded: ${e instanceof Error ? e.message : String(e)}`, { cause: e });
+    throw new FledglingError('network', `the engine's wasm could not be loaded: ${e instanceof Error ? e.message : String(e)}`, {
+      cause: e,
+    });
   });
   if (!module) throw new FledglingError('network', "the engine's wasm could not be loaded: its glue is empty");
   return { module, memory: module.crew_memory(), threads: 1, missing };

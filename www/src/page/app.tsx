@@ -82,7 +82,15 @@ function Nav() {
 
 function ThemeToggle() {
   const next = theme.value === 'dark' ? 'light' : 'dark';
-  return <Button tone="quiet" icon={theme.value === 'dark' ? 'sun' : 'moon'} aria-label={`Switch to the ${next} theme`} title={`${next[0]!.toUpperCase()}${next.slice(1)} theme`} onClick={() => change({ theme: next })} />;
+  return (
+    <Button
+      tone="quiet"
+      icon={theme.value === 'dark' ? 'sun' : 'moon'}
+      aria-label={`Switch to the ${next} theme`}
+      title={`${next[0]!.toUpperCase()}${next.slice(1)} theme`}
+      onClick={() => change({ theme: next })}
+    />
+  );
 }
 
 /** Which model, and who speaks: base or adapter. */
@@ -256,7 +264,13 @@ export function App() {
         <div class="rail-foot">
           <ModelChip />
           {active.value !== null && (
-            <Button small tone="quiet" disabled={activity.value !== 'idle'} onClick={() => void activate(null)} title="Adapters off: answer as the base model">
+            <Button
+              small
+              tone="quiet"
+              disabled={activity.value !== 'idle'}
+              onClick={() => void activate(null)}
+              title="Adapters off: answer as the base model"
+            >
               Adapter off
             </Button>
           )}
@@ -278,4 +292,3 @@ export function App() {
     </div>
   );
 }
-

@@ -28,8 +28,18 @@ async function start({ Model, SFTTrainer }, device = 'auto') {
     const files = await model.saveAdapter();
     const { wasmBytes } = await model.memory();
     window.done = {
-      pieces, times, text, steps: steps.length, loss: steps[0].loss, adapterBytes: files['adapter_model.safetensors'].length, wasmBytes,
-      wasmBytesBefore: 4 << 20, seconds, adapter: model.info.adapter.name, device: model.info.adapter.device, fileBytes: model.info.fileBytes,
+      pieces,
+      times,
+      text,
+      steps: steps.length,
+      loss: steps[0].loss,
+      adapterBytes: files['adapter_model.safetensors'].length,
+      wasmBytes,
+      wasmBytesBefore: 4 << 20,
+      seconds,
+      adapter: model.info.adapter.name,
+      device: model.info.adapter.device,
+      fileBytes: model.info.fileBytes,
     };
     await model.dispose();
   } catch (e) {

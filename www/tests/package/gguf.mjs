@@ -153,7 +153,11 @@ export function brokenGgufs() {
     { name: 'wrong-architecture', bytes: tinyGguf({ architecture: 'mamba' }).bytes, codes: ['unsupported-architecture'] },
     { name: 'nan-norm', bytes: patch((b) => b.writeFloatLE(Number.NaN, norm.at + 12)), codes: ['not-finite', 'bad-file'] },
     { name: 'nan-embedding', bytes: patch((b) => b.writeFloatLE(Number.NaN, embd.at + 4000)), codes: ['not-finite', 'bad-file'] },
-    { name: 'infinite-embedding', bytes: patch((b) => b.writeFloatLE(Number.POSITIVE_INFINITY, embd.at + 4000)), codes: ['not-finite', 'bad-file'] },
+    {
+      name: 'infinite-embedding',
+      bytes: patch((b) => b.writeFloatLE(Number.POSITIVE_INFINITY, embd.at + 4000)),
+      codes: ['not-finite', 'bad-file'],
+    },
     { name: 'text', bytes: Buffer.from('<!doctype html><title>404</title>'.repeat(40)), codes: ['bad-file'] },
   ];
 }

@@ -26,7 +26,10 @@ export async function loadingTests({ page, origin, log, files, context }) {
   /** Requests for the bytes of a file; one that only asks whether it has changed is not among them. */
   const asked = (url) => log.filter((l) => l.url === url && l.method === 'GET');
   const answers = (key) =>
-    page.evaluate((k) => window.t.run(k, async (m) => (await m.chat([{ role: 'user', content: 'Hi' }], { maxNewTokens: 3 }).result).tokenIds.length), key);
+    page.evaluate(
+      (k) => window.t.run(k, async (m) => (await m.chat([{ role: 'user', content: 'Hi' }], { maxNewTokens: 3 }).result).tokenIds.length),
+      key,
+    );
   const usable = async (key) => {
     const a = await answers(key);
     ok(a.ok && a.value >= 1, `the model should still answer: ${JSON.stringify(a)}`);
@@ -47,7 +50,10 @@ export async function loadingTests({ page, origin, log, files, context }) {
     equal(second.info.sha256, sha(tiny), 'sha256');
     await dispose('b');
     const listed = await page.evaluate(() => window.t.fledgling.cachedModels());
-    ok(listed.some((c) => c.address === `${origin}/m/tiny.gguf` && c.complete && c.bytes === tiny.length), `cachedModels: ${JSON.stringify(listed)}`);
+    ok(
+      listed.some((c) => c.address === `${origin}/m/tiny.gguf` && c.complete && c.bytes === tiny.length),
+      `cachedModels: ${JSON.stringify(listed)}`,
+    );
   });
 
   await test('load: another file behind a stored address is noticed, also one of the same size', async () => {
@@ -82,10 +88,19 @@ export async function loadingTests({ page, origin, log, files, context }) {
   });
 
   await test('load: a folder as Transformers writes it, stored file by file, also when the server is gone', async () => {
-    const ids = () => page.evaluate(() => window.t.run('x', async (m) => (await m.generate([1, 2, 3], { maxNewTokens: 4, ignoreEos: true }).result).tokenIds));
+    const ids = () =>
+      page.evaluate(() =>
+        window.t.run('x', async (m) => (await m.generate([1, 2, 3], { maxNewTokens: 4, ignoreEos: true }).result).tokenIds),
+      );
     const found = [];
     // Whoever encodes the offered name as a whole also encodes its slash.
-    const ways = [['/m/folder/?gone', false], ['/m/folder/?gone', true], ['/m/folder%2F', false], ['/m/folder/model.safetensors', true], ['/m/folder/config.json', true]];
+    const ways = [
+      ['/m/folder/?gone', false],
+      ['/m/folder/?gone', true],
+      ['/m/folder%2F', false],
+      ['/m/folder/model.safetensors', true],
+      ['/m/folder/config.json', true],
+    ];
     for (const [address, stored] of ways) {
       const r = await load('x', address);
       ok(r.ok, `${address}: ${r.code}: ${r.message}`);
@@ -99,7 +114,11 @@ export async function loadingTests({ page, origin, log, files, context }) {
 
   await test('load: an index of weights is believed no further than its folder', async () => {
     files.set('/m/odd/config.json', files.get('/m/folder/config.json'));
-    for (const [map, code] of [['{"weight_map": {"a": "../folder/model.safetensors"}}', 'bad-file'], ['{"weight_map": {}}', 'bad-file'], ['no json', 'bad-file']]) {
+    for (const [map, code] of [
+      ['{"weight_map": {"a": "../folder/model.safetensors"}}', 'bad-file'],
+      ['{"weight_map": {}}', 'bad-file'],
+      ['no json', 'bad-file'],
+    ]) {
       files.set('/m/odd/model.safetensors.index.json', Buffer.from(map));
       equal((await load('x', '/m/odd/', { cache: false })).code, code, map);
     }
@@ -124,7 +143,11 @@ export async function loadingTests({ page, origin, log, files, context }) {
   await test('load: in the page instead of a Worker gives the same answer', async () => {
     const r = await load('here', '/m/tiny.gguf?here', { worker: false });
     ok(r.ok, `${r.code}: ${r.message}`);
-    const ids = (k) => page.evaluate((key) => window.t.run(key, async (m) => (await m.chat([{ role: 'user', content: 'Hello' }], { maxNewTokens: 5 }).result).tokenIds), k);
+    const ids = (k) =>
+      page.evaluate(
+        (key) => window.t.run(key, async (m) => (await m.chat([{ role: 'user', content: 'Hello' }], { maxNewTokens: 5 }).result).tokenIds),
+        k,
+      );
     equal((await ids('here')).value, (await ids('a')).value, 'tokens');
     await dispose('here');
     const again = await load('here', '/m/tiny.gguf?here', { worker: false });
@@ -211,7 +234,11 @@ export async function loadingTests({ page, origin, log, files, context }) {
     try {
       const r = await load('x', '/m/tiny.gguf?full');
       ok(r.ok, `${r.code}: ${r.message}`);
-      equal(r.warnings.map((w) => w.code), ['quota-exceeded'], 'warnings');
+      equal(
+        r.warnings.map((w) => w.code),
+        ['quota-exceeded'],
+        'warnings',
+      );
       await usable('x');
       await dispose('x');
     } finally {

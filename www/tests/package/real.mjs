@@ -7,8 +7,13 @@ const fixture = (name) => readFileSync(new URL(`../../../tests/fixtures/smollm2/
 const LAYERS = 30;
 /** Module, inputs, outputs, in the order in which PEFT meets them. */
 const MODULES = [
-  ['self_attn.q_proj', 576, 576], ['self_attn.k_proj', 576, 192], ['self_attn.v_proj', 576, 192], ['self_attn.o_proj', 576, 576],
-  ['mlp.gate_proj', 576, 1536], ['mlp.up_proj', 576, 1536], ['mlp.down_proj', 1536, 576],
+  ['self_attn.q_proj', 576, 576],
+  ['self_attn.k_proj', 576, 192],
+  ['self_attn.v_proj', 576, 192],
+  ['self_attn.o_proj', 576, 576],
+  ['mlp.gate_proj', 576, 1536],
+  ['mlp.up_proj', 576, 1536],
+  ['mlp.down_proj', 1536, 576],
 ];
 
 /** `torch.manual_seed(seed)` on a CPU: MT19937, 24 bits a number. */
@@ -71,7 +76,10 @@ function initialAdapter(r, alpha) {
 /** One F32 tensor of a safetensors file. */
 function tensor(file, name) {
   const n = Number(file.readBigUInt64LE(0));
-  const { dtype, data_offsets: [from, to] } = JSON.parse(file.subarray(8, 8 + n).toString())[name];
+  const {
+    dtype,
+    data_offsets: [from, to],
+  } = JSON.parse(file.subarray(8, 8 + n).toString())[name];
   equal(dtype, 'F32', `${name}: dtype`);
   return new Float32Array(new Uint8Array(file.subarray(8 + n + from, 8 + n + to)).buffer);
 }
@@ -105,7 +113,10 @@ export async function realTests({ page, address, files, device }) {
       return { ...s, logits: s.logits.map((l) => Array.from(l)) };
     }, oracle.prompt128_ids);
     equal(r.logprobs.length, oracle.nll_per_token.length, 'count');
-    const nll = worst(r.logprobs.map((l) => -l), oracle.nll_per_token);
+    const nll = worst(
+      r.logprobs.map((l) => -l),
+      oracle.nll_per_token,
+    );
     const file = fixture('logits_prompt128.safetensors');
     const logits = ['logits_pos0', 'logits_last'].map((name, i) => worst(r.logits[i], tensor(file, name)));
     console.log(`      largest differences: nll ${nll.toFixed(5)}, logits ${logits.map((v) => v.toFixed(5)).join(' and ')}`);
@@ -116,7 +127,10 @@ export async function realTests({ page, address, files, device }) {
   await test(`SmolLM2 on the ${device}: the continuation follows the oracle up to its first near-tie`, async () => {
     const near = oracle.prompt128_top3.findIndex(([a, b]) => a[1] - b[1] < 0.05);
     const until = near < 0 ? oracle.prompt128_greedy_ids.length : near;
-    const r = await value(async (m, _, a) => m.generate(a.ids, { maxNewTokens: a.until }).result, { ids: oracle.prompt128_ids, until: Math.max(until, 1) });
+    const r = await value(async (m, _, a) => m.generate(a.ids, { maxNewTokens: a.until }).result, {
+      ids: oracle.prompt128_ids,
+      until: Math.max(until, 1),
+    });
     equal(r.tokenIds.slice(0, until), oracle.prompt128_greedy_ids.slice(0, until), 'tokens');
     console.log(`      ${until} tokens, decode ${((r.tokenIds.length - 1) / r.seconds.decode).toFixed(1)} tok/s`);
   });
@@ -124,23 +138,37 @@ export async function realTests({ page, address, files, device }) {
   await test(`SmolLM2 on the ${device}: two LoRA steps have PyTorch and PEFT’s losses`, async () => {
     const start = initialAdapter(8, 16);
     files.set('/m/start.safetensors', start.weights);
-    const losses = await value(async (m, fledgling, a) => {
-      const weights = new Uint8Array(await (await fetch('/m/start.safetensors')).arrayBuffer());
-      await m.loadAdapter({ 'adapter_config.json': a.config, 'adapter_model.safetensors': weights }, 'start');
-      const trainer = new fledgling.SFTTrainer(m, {
-        learningRate: a.lr, maxSteps: 2, lrSchedulerType: 'constant', weightDecay: 0, maxGradNorm: 0, shuffle: false, adapterName: 'start',
-      });
-      const steps = [];
-      await trainer.train([{ inputIds: a.ids }], { onStep: (s) => steps.push(s) });
-      await trainer.dispose();
-      return steps.map((s) => ({ loss: s.loss, norm: s.grad_norm, seconds: 128 / s.tokens_per_second }));
-    }, { config: start.config, lr: lora.lr, ids: lora.ids });
+    const losses = await value(
+      async (m, fledgling, a) => {
+        const weights = new Uint8Array(await (await fetch('/m/start.safetensors')).arrayBuffer());
+        await m.loadAdapter({ 'adapter_config.json': a.config, 'adapter_model.safetensors': weights }, 'start');
+        const trainer = new fledgling.SFTTrainer(m, {
+          learningRate: a.lr,
+          maxSteps: 2,
+          lrSchedulerType: 'constant',
+          weightDecay: 0,
+          maxGradNorm: 0,
+          shuffle: false,
+          adapterName: 'start',
+        });
+        const steps = [];
+        await trainer.train([{ inputIds: a.ids }], { onStep: (s) => steps.push(s) });
+        await trainer.dispose();
+        return steps.map((s) => ({ loss: s.loss, norm: s.grad_norm, seconds: 128 / s.tokens_per_second }));
+      },
+      { config: start.config, lr: lora.lr, ids: lora.ids },
+    );
     equal(losses.length, 2, 'steps');
     for (const [i, { loss, norm, seconds }] of losses.entries()) {
       const error = Math.abs(loss - lora.losses[i]) / lora.losses[i];
-      console.log(`      step ${i + 1}: loss ${loss.toFixed(6)} (PyTorch ${lora.losses[i].toFixed(6)}), gradient norm ${norm.toFixed(5)} (${lora.grad_norms[i].toFixed(5)}), ${seconds.toFixed(1)} s`);
+      console.log(
+        `      step ${i + 1}: loss ${loss.toFixed(6)} (PyTorch ${lora.losses[i].toFixed(6)}), gradient norm ${norm.toFixed(5)} (${lora.grad_norms[i].toFixed(5)}), ${seconds.toFixed(1)} s`,
+      );
       ok(error <= 1e-3, `step ${i + 1}: loss ${loss} instead of ${lora.losses[i]}`);
-      ok(Math.abs(norm - lora.grad_norms[i]) <= 1e-3 * lora.grad_norms[i], `step ${i + 1}: gradient norm ${norm} instead of ${lora.grad_norms[i]}`);
+      ok(
+        Math.abs(norm - lora.grad_norms[i]) <= 1e-3 * lora.grad_norms[i],
+        `step ${i + 1}: gradient norm ${norm} instead of ${lora.grad_norms[i]}`,
+      );
     }
   });
 

@@ -33,22 +33,34 @@ const npm = (args, cwd) => execFileSync('npm', args, { cwd, encoding: 'utf8', st
 const [packed] = JSON.parse(npm(['pack', '--json', '--foreground-scripts=false', '--pack-destination', temp], www));
 const tarball = join(temp, packed.filename);
 console.log(`packed ${packed.filename}: ${packed.files.length} files, ${(packed.size / 1024).toFixed(0)} KiB`);
-if (wanted('pack')) await test('the package holds what it needs and nothing else', () => {
-  const names = packed.files.map((f) => f.path);
-  for (const f of ['dist/lib/index.js', 'dist/lib/index.d.ts', 'dist/lib/worker.js', 'dist/lib/crew.js', 'pkg/fledgling.js', 'pkg/fledgling_bg.wasm', 'pkg/threads/fledgling.js', 'README.md']) ok(names.includes(f), `${f} is missing`);
-  const odd = names.filter((f) => !/^(dist\/lib\/|pkg\/(threads\/)?fledgling|package\.json$|README|LICENSE)/.test(f));
-  equal(odd, [], 'unexpected files');
-  // The engine is in it twice where it was built with threads, too; a page loads one of them.
-  ok(packed.size < (threads ? 2.5e6 : 1.3e6), `${packed.size} bytes packed`);
-});
+if (wanted('pack'))
+  await test('the package holds what it needs and nothing else', () => {
+    const names = packed.files.map((f) => f.path);
+    for (const f of [
+      'dist/lib/index.js',
+      'dist/lib/index.d.ts',
+      'dist/lib/worker.js',
+      'dist/lib/crew.js',
+      'pkg/fledgling.js',
+      'pkg/fledgling_bg.wasm',
+      'pkg/threads/fledgling.js',
+      'README.md',
+    ])
+      ok(names.includes(f), `${f} is missing`);
+    const odd = names.filter((f) => !/^(dist\/lib\/|pkg\/(threads\/)?fledgling|package\.json$|README|LICENSE)/.test(f));
+    equal(odd, [], 'unexpected files');
+    // The engine is in it twice where it was built with threads, too; a page loads one of them.
+    ok(packed.size < (threads ? 2.5e6 : 1.3e6), `${packed.size} bytes packed`);
+  });
 
-if (wanted('pack')) await test('nothing is packed from a checkout in which nothing is built', () => {
-  const dir = join(temp, 'unbuilt');
-  mkdirSync(join(dir, 'scripts'), { recursive: true });
-  for (const f of ['package.json', 'scripts/prepack.mjs', 'scripts/build-lib.mjs']) cpSync(join(www, f), join(dir, f));
-  const r = spawnSync('npm', ['pack'], { cwd: dir, encoding: 'utf8' });
-  ok(r.status !== 0 && /the engine is not built: run `make package`/.test(r.stderr + r.stdout), `${r.status}: ${r.stdout}${r.stderr}`);
-});
+if (wanted('pack'))
+  await test('nothing is packed from a checkout in which nothing is built', () => {
+    const dir = join(temp, 'unbuilt');
+    mkdirSync(join(dir, 'scripts'), { recursive: true });
+    for (const f of ['package.json', 'scripts/prepack.mjs', 'scripts/build-lib.mjs']) cpSync(join(www, f), join(dir, f));
+    const r = spawnSync('npm', ['pack'], { cwd: dir, encoding: 'utf8' });
+    ok(r.status !== 0 && /the engine is not built: run `make package`/.test(r.stderr + r.stdout), `${r.status}: ${r.stdout}${r.stderr}`);
+  });
 
 if (wanted('serving')) await servingTests(temp);
 
@@ -71,7 +83,11 @@ const browser = await launch();
 
 /** `vite` as a person runs it. */
 async function startVite(cwd) {
-  const child = spawn(process.execPath, [vite, '--host', '127.0.0.1', '--port', '0'], { cwd, stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, NO_COLOR: '1' } });
+  const child = spawn(process.execPath, [vite, '--host', '127.0.0.1', '--port', '0'], {
+    cwd,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, NO_COLOR: '1' },
+  });
   let text = '';
   const url = await new Promise((resolve, reject) => {
     child.stdout.on('data', (d) => {
@@ -100,7 +116,9 @@ async function visit(name, url) {
       equal(r.steps, 1, 'LoRA steps');
       ok(Number.isFinite(r.loss) && r.loss > 0, `loss ${r.loss}`);
       ok(r.adapterBytes > 1000, `adapter of ${r.adapterBytes} bytes`);
-      console.log(`      ${JSON.stringify(r.text)} in ${r.pieces.length} pieces over ${apart.toFixed(0)} ms, loss ${r.loss.toFixed(4)}, load ${r.seconds.load.toFixed(1)} s, step ${r.seconds.step.toFixed(1)} s, wasm ${(r.wasmBytes / 2 ** 20).toFixed(0)} MiB, ${r.adapter}`);
+      console.log(
+        `      ${JSON.stringify(r.text)} in ${r.pieces.length} pieces over ${apart.toFixed(0)} ms, loss ${r.loss.toFixed(4)}, load ${r.seconds.load.toFixed(1)} s, step ${r.seconds.step.toFixed(1)} s, wasm ${(r.wasmBytes / 2 ** 20).toFixed(0)} MiB, ${r.adapter}`,
+      );
       // On the GPU the heap never holds the model; on the processor it is where the model lives.
       const most = 64 * 2 ** 20 + r.wasmBytesBefore + (r.device === 'cpu' ? 2.5 * r.fileBytes : 0);
       ok(r.wasmBytes < most, `the wasm heap grew to ${r.wasmBytes} bytes, expected less than ${most}`);
@@ -143,10 +161,11 @@ try {
   if (wanted('plain')) await visit('a plain page', `${plain.origin}/index.html`);
 
   // ---- (3) types
-  if (wanted('types')) await test('the types serve a strict TypeScript project, and the READMEs’ examples', () => {
-    writeFileSync(
-      join(plainDir, 'types.ts'),
-      `import { Model, DPOTrainer, FledglingError, rankingToPairs, type StepMetrics } from 'fledgling';
+  if (wanted('types'))
+    await test('the types serve a strict TypeScript project, and the READMEs’ examples', () => {
+      writeFileSync(
+        join(plainDir, 'types.ts'),
+        `import { Model, DPOTrainer, FledglingError, rankingToPairs, type StepMetrics } from 'fledgling';
 export async function f(): Promise<number> {
   await using model = await Model.load('/model.gguf', { onProgress: (p) => void p.loaded });
   for await (const piece of model.chat([{ role: 'user', content: 'Hi' }], { temperature: 0.7 })) piece.toUpperCase();
@@ -159,23 +178,46 @@ export async function f(): Promise<number> {
   return model.info.parameters;
 }
 `,
-    );
-    // What the READMEs show must compile as it stands (only a role needs a type that JavaScript does not write).
-    const shown = ['../README.md', 'README.md'].flatMap((f) => [...readFileSync(join(www, f), 'utf8').matchAll(/```js\n([^]*?)```/g)].map((m) => m[1]));
-    ok(shown.length >= 2, `${shown.length} examples`);
-    const sources = ['types.ts', ...shown.map((_, i) => `shown${i}.ts`)];
-    for (const [i, text] of shown.entries()) writeFileSync(join(plainDir, sources[i + 1]), text.replace(/const (\w+) = (?=\[\{ role:)/g, "const $1: import('fledgling').Message[] = "));
-    writeFileSync(join(plainDir, 'tsconfig.json'), JSON.stringify({ compilerOptions: { strict: true, noEmit: true, target: 'es2022', module: 'esnext', moduleResolution: 'bundler', lib: ['es2023', 'dom', 'esnext.disposable'], types: [] }, files: sources }));
-    execFileSync(process.execPath, [join(www, 'node_modules/typescript/bin/tsc'), '-p', plainDir], { stdio: 'inherit' });
-  });
+      );
+      // What the READMEs show must compile as it stands (only a role needs a type that JavaScript does not write).
+      const shown = ['../README.md', 'README.md'].flatMap((f) =>
+        [...readFileSync(join(www, f), 'utf8').matchAll(/```js\n([^]*?)```/g)].map((m) => m[1]),
+      );
+      ok(shown.length >= 2, `${shown.length} examples`);
+      const sources = ['types.ts', ...shown.map((_, i) => `shown${i}.ts`)];
+      for (const [i, text] of shown.entries())
+        writeFileSync(
+          join(plainDir, sources[i + 1]),
+          text.replace(/const (\w+) = (?=\[\{ role:)/g, "const $1: import('fledgling').Message[] = "),
+        );
+      writeFileSync(
+        join(plainDir, 'tsconfig.json'),
+        JSON.stringify({
+          compilerOptions: {
+            strict: true,
+            noEmit: true,
+            target: 'es2022',
+            module: 'esnext',
+            moduleResolution: 'bundler',
+            lib: ['es2023', 'dom', 'esnext.disposable'],
+            types: [],
+          },
+          files: sources,
+        }),
+      );
+      execFileSync(process.execPath, [join(www, 'node_modules/typescript/bin/tsc'), '-p', plainDir], { stdio: 'inherit' });
+    });
 
   // ---- (4) what can go wrong, on a tiny model, from the installed package
   files.set('/t/page.mjs', readFileSync(new URL('./page.mjs', import.meta.url)));
-  files.set('/t/index.html', Buffer.from(`<!doctype html><title>t</title><link rel="icon" href="data:," /><script type="module">
+  files.set(
+    '/t/index.html',
+    Buffer.from(`<!doctype html><title>t</title><link rel="icon" href="data:," /><script type="module">
 import * as fledgling from '/node_modules/fledgling/dist/lib/index.js';
 import { install } from './page.mjs';
 install(fledgling);
-</script>`));
+</script>`),
+  );
   const page = await browser.page(`${plain.origin}/t/index.html`);
   await page.waitForFunction(() => window.t);
   if (wanted('loading')) await loadingTests({ page, origin: plain.origin, log: plain.log, files, context: browser.context });
@@ -184,7 +226,14 @@ install(fledgling);
     const bare = await serve({ root: plainDir, files, mounts, isolated: false });
     const other = await browser.page(`${bare.origin}/t/index.html`);
     await other.waitForFunction(() => window.t);
-    await threadTests({ isolated: page, plain: other, files, address: '/m/tiny.gguf', real: fast ? undefined : '/model.gguf', built: threads });
+    await threadTests({
+      isolated: page,
+      plain: other,
+      files,
+      address: '/m/tiny.gguf',
+      real: fast ? undefined : '/model.gguf',
+      built: threads,
+    });
     await other.close();
     await bare.close();
   }

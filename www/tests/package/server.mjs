@@ -5,8 +5,14 @@ import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 
 const TYPES = {
-  '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.mjs': 'text/javascript; charset=utf-8', '.css': 'text/css',
-  '.wasm': 'application/wasm', '.json': 'application/json', '.gguf': 'application/octet-stream', '.safetensors': 'application/octet-stream',
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.mjs': 'text/javascript; charset=utf-8',
+  '.css': 'text/css',
+  '.wasm': 'application/wasm',
+  '.json': 'application/json',
+  '.gguf': 'application/octet-stream',
+  '.safetensors': 'application/octet-stream',
 };
 
 const etags = new WeakMap();
@@ -31,7 +37,8 @@ export async function serve({ root, files = new Map(), mounts = {}, isolated = t
     const q = url.searchParams;
     const headers = {
       ...(isolated ? { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' } : {}),
-      'cross-origin-resource-policy': 'cross-origin', 'cache-control': 'no-store',
+      'cross-origin-resource-policy': 'cross-origin',
+      'cache-control': 'no-store',
     };
     const nth = (seen.get(req.url) ?? 0) + 1;
     seen.set(req.url, nth);

@@ -27,14 +27,34 @@ export async function servingTests(temp) {
     const status = async (path, o) => (await fetch(origin + path, o)).status;
     try {
       const list = await (await fetch(`${origin}/models/`)).json();
-      equal(list.map((m) => m.file), ['tiny.gguf', 'llama/'], 'offered');
-      ok(list.every((m) => m.bytes > 1000), JSON.stringify(list));
+      equal(
+        list.map((m) => m.file),
+        ['tiny.gguf', 'llama/'],
+        'offered',
+      );
+      ok(
+        list.every((m) => m.bytes > 1000),
+        JSON.stringify(list),
+      );
       equal((await (await fetch(`${origin}/models/llama/config.json`)).json()).model_type, 'llama', 'config.json');
       for (const path of ['/models/tiny.gguf', '/models/llama/model.safetensors', '/models/llama%2Fmodel.safetensors']) {
-        equal([await status(path), await status(path, { headers: { range: 'bytes=5-' } }), await status(path, { method: 'HEAD' })], [200, 206, 200], path);
+        equal(
+          [await status(path), await status(path, { headers: { range: 'bytes=5-' } }), await status(path, { method: 'HEAD' })],
+          [200, 206, 200],
+          path,
+        );
       }
       // expected.safetensors lies in the folder, too, and may be had; what is no part of a model may not.
-      for (const path of ['/models/llama/', '/models/llama', '/models/llama/tokenizer.json', '/models/llama/..%2Fqwen2%2Fconfig.json', '/models/llama/..%2F..%2Fops.json', '/models/tiny.gguf/', '/models/..%2Fsecret.json', '/models/other/config.json']) {
+      for (const path of [
+        '/models/llama/',
+        '/models/llama',
+        '/models/llama/tokenizer.json',
+        '/models/llama/..%2Fqwen2%2Fconfig.json',
+        '/models/llama/..%2F..%2Fops.json',
+        '/models/tiny.gguf/',
+        '/models/..%2Fsecret.json',
+        '/models/other/config.json',
+      ]) {
         equal(await status(path), 404, path);
       }
     } finally {
@@ -51,14 +71,23 @@ export async function servingTests(temp) {
     equal((await fetchModel(join(temp, 'tiny.gguf'))).path, join(temp, 'tiny.gguf'), 'a file');
     equal((await fetchModel(llama)).path, llama, 'a folder');
     equal((await fetchModel(join(llama, 'model.safetensors'))).path, llama, 'the weights of a folder');
-    for (const [what, says] of [['no-such-file.gguf', 'neither a file nor a folder'], [join(temp, 'secret.json'), 'no GGUF file'], [root, 'has no config.json'], [join(llama, 'expected.safetensors'), 'give the folder']]) {
+    for (const [what, says] of [
+      ['no-such-file.gguf', 'neither a file nor a folder'],
+      [join(temp, 'secret.json'), 'no GGUF file'],
+      [root, 'has no config.json'],
+      [join(llama, 'expected.safetensors'), 'give the folder'],
+    ]) {
       const r = await fetchModel(what);
       ok(r.status === 1 && r.error.includes(says) && r.error.includes(what), `${what}: ${JSON.stringify(r)}`);
     }
   });
 
   await test('MODEL=: two addresses that end in the same name are two models; a folder has an address, too', async () => {
-    const files = new Map([['/a/model.gguf', tinyGguf().bytes], ['/b/model.gguf', tinyGguf({ ff: 160 }).bytes], ['/text.gguf', Buffer.from('not found')]]);
+    const files = new Map([
+      ['/a/model.gguf', tinyGguf().bytes],
+      ['/b/model.gguf', tinyGguf({ ff: 160 }).bytes],
+      ['/text.gguf', Buffer.from('not found')],
+    ]);
     const server = await serve({ root: at('tests/fixtures/models/'), files });
     const found = [];
     try {
@@ -67,10 +96,15 @@ export async function servingTests(temp) {
         equal(r.status, 0, `${path}: ${r.error}`);
         found.push(r.path);
       }
-      equal([0, 1].map((i) => readFileSync(found[i]).equals([...files.values()][i])), [true, true], 'bytes');
+      equal(
+        [0, 1].map((i) => readFileSync(found[i]).equals([...files.values()][i])),
+        [true, true],
+        'bytes',
+      );
       equal([readdirSync(found[2]).toSorted(), found[3]], [['config.json', 'model.safetensors'], found[0]], 'folder, and the first again');
       equal(server.log.filter((l) => l.url === '/a/model.gguf').length, 1, 'requests');
-      for (const path of ['/text.gguf', '/none.gguf', '/llama/model.safetensors', '/none/']) ok((await fetchModel(server.origin + path)).status === 1, path);
+      for (const path of ['/text.gguf', '/none.gguf', '/llama/model.safetensors', '/none/'])
+        ok((await fetchModel(server.origin + path)).status === 1, path);
     } finally {
       for (const path of found) rmSync(dirname(path), { recursive: true, force: true });
       await server.close();

@@ -13,15 +13,28 @@ async function work(page, address, options) {
       const bits = (values) => [...new Uint32Array(Float32Array.from(values).buffer)];
       const messages = [{ role: 'user', content: 'What is the capital of France?' }];
       const { tokenIds, logprobs } = await m.chat(messages, { maxNewTokens: 12, ignoreEos: true }).result;
-      const score = await m.score(Array.from({ length: 96 }, (_, i) => (i * 7) % 200), { positions: [0, 95] });
+      const score = await m.score(
+        Array.from({ length: 96 }, (_, i) => (i * 7) % 200),
+        { positions: [0, 95] },
+      );
       const losses = [];
       const trainer = new SFTTrainer(m, { learningRate: 1e-3, maxSteps: 2, peftConfig: { r: 8, loraAlpha: 16 } });
-      await trainer.train([{ messages: [...messages, { role: 'assistant', content: 'Paris. '.repeat(8) }] }], { onStep: (s) => losses.push(s.loss, s.grad_norm) });
+      await trainer.train([{ messages: [...messages, { role: 'assistant', content: 'Paris. '.repeat(8) }] }], {
+        onStep: (s) => losses.push(s.loss, s.grad_norm),
+      });
       await trainer.dispose();
       // Enough to tell whether all of them agree, and less to send.
       const sum = (values) => bits(values).reduce((h, b) => (Math.imul(h, 31) + b) | 0, 0);
-      return { tokenIds, logprobs: bits(logprobs), score: bits(score.logprobs), logits: score.logits.map(sum), losses: bits(losses), isolated: crossOriginIsolated };
-    }));
+      return {
+        tokenIds,
+        logprobs: bits(logprobs),
+        score: bits(score.logprobs),
+        logits: score.logits.map(sum),
+        losses: bits(losses),
+        isolated: crossOriginIsolated,
+      };
+    }),
+  );
   ok(did.ok, `${did.code}: ${did.message}`);
   await page.evaluate(() => window.t.dispose('threads'));
   return { adapter: loaded.info.adapter, warnings: loaded.warnings, ...did.value };
@@ -43,17 +56,22 @@ export async function threadTests({ isolated, plain, files, address, real, built
 
   if (!built) console.log('      the package was built without threads: there is only one');
   else {
-    for (const threads of [2, 3]) await test(`threads: ${threads} of them give the bits of one`, async () => {
-      const { adapter, ...rest } = await work(isolated, address, { threads });
-      ok(adapter.features.includes(feature(threads)) && adapter.name.includes(`, ${threads} threads)`), JSON.stringify(adapter));
-      equal(rest, one, 'results');
-    });
+    for (const threads of [2, 3])
+      await test(`threads: ${threads} of them give the bits of one`, async () => {
+        const { adapter, ...rest } = await work(isolated, address, { threads });
+        ok(adapter.features.includes(feature(threads)) && adapter.name.includes(`, ${threads} threads)`), JSON.stringify(adapter));
+        equal(rest, one, 'results');
+      });
 
-    if (real) await test('threads: the real model answers and learns with the bits of one', async () => {
-      const [{ adapter: a, ...first }, { adapter: b, ...second }] = [await work(isolated, real, { threads: 1 }), await work(isolated, real, { threads: 3 })];
-      ok(a.features.includes(feature(1)) && b.features.includes(feature(3)), JSON.stringify([a, b]));
-      equal(second, first, 'results');
-    });
+    if (real)
+      await test('threads: the real model answers and learns with the bits of one', async () => {
+        const [{ adapter: a, ...first }, { adapter: b, ...second }] = [
+          await work(isolated, real, { threads: 1 }),
+          await work(isolated, real, { threads: 3 }),
+        ];
+        ok(a.features.includes(feature(1)) && b.features.includes(feature(3)), JSON.stringify([a, b]));
+        equal(second, first, 'results');
+      });
 
     await test('threads: as many as cores, up to eight, where nobody says how many', async () => {
       const cores = await isolated.evaluate(() => navigator.hardwareConcurrency);
@@ -82,16 +100,25 @@ export async function threadTests({ isolated, plain, files, address, real, built
       let nth = 0;
       return (path) => (path === file && ++nth >= from ? Buffer.from(text) : undefined);
     };
-    await test('threads: workers that fail are done without', () => spoiled(instead(`${lib}/crew.js`, 'throw new Error("not today");'), '1 of 3 threads started (Uncaught Error: not today)'));
-    await test('threads: workers that never come are done without', () => spoiled(instead(`${lib}/crew.js`, ''), '1 of 3 threads started;'));
+    await test('threads: workers that fail are done without', () =>
+      spoiled(instead(`${lib}/crew.js`, 'throw new Error("not today");'), '1 of 3 threads started (Uncaught Error: not today)'));
+    await test('threads: workers that never come are done without', () =>
+      spoiled(instead(`${lib}/crew.js`, ''), '1 of 3 threads started;'));
     // The engine asks for the glue first, then its workers do.
-    await test('threads: workers that find no engine are done without', () => spoiled(instead(`${pkg}/fledgling.js`, 'throw new Error("no glue");', 2), 'no glue'));
-    await test('threads: a second module that is broken is done without', () => spoiled(instead(`${pkg}/fledgling_bg.wasm`, 'no wasm'), 'the processor works with one thread: '));
+    await test('threads: workers that find no engine are done without', () =>
+      spoiled(instead(`${pkg}/fledgling.js`, 'throw new Error("no glue");', 2), 'no glue'));
+    await test('threads: a second module that is broken is done without', () =>
+      spoiled(instead(`${pkg}/fledgling_bg.wasm`, 'no wasm'), 'the processor works with one thread: '));
 
     await test('threads: a software adapter works in the module that has them', async () => {
       const r = await isolated.evaluate((a) => window.t.load('threads', a, { threads: 2 }), address);
       ok(r.ok && ['gpu', 'cpu'].includes(r.info.adapter.device), JSON.stringify(r));
-      const answered = await isolated.evaluate(() => window.t.run('threads', async (m) => (await m.chat([{ role: 'user', content: 'Hi' }], { maxNewTokens: 4, ignoreEos: true }).result).tokenIds.length));
+      const answered = await isolated.evaluate(() =>
+        window.t.run(
+          'threads',
+          async (m) => (await m.chat([{ role: 'user', content: 'Hi' }], { maxNewTokens: 4, ignoreEos: true }).result).tokenIds.length,
+        ),
+      );
       equal(answered, { ok: true, value: 4 }, 'answer');
       await isolated.evaluate(() => window.t.dispose('threads'));
     });

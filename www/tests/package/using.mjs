@@ -4,7 +4,8 @@ import { equal, ok, test } from './check.mjs';
 /** @param {{page: import('playwright-core').Page, address: string, device: 'gpu' | 'cpu'}} o */
 export async function usingTests({ page, address, device }) {
   const load = (key, options = {}) => page.evaluate(([k, s, o]) => window.t.load(k, s, o), [key, address, { device, ...options }]);
-  const run = (key, body, argument) => page.evaluate(`window.t.run(${JSON.stringify(key)}, ${body.toString()}, ${JSON.stringify(argument)})`);
+  const run = (key, body, argument) =>
+    page.evaluate(`window.t.run(${JSON.stringify(key)}, ${body.toString()}, ${JSON.stringify(argument)})`);
   const value = async (key, body, argument) => {
     const r = await run(key, body, argument);
     ok(r.ok, `${r.code}: ${r.message}`);
@@ -15,7 +16,10 @@ export async function usingTests({ page, address, device }) {
     ok(!r.ok, `expected ${code}, found ${JSON.stringify(r.value)}`);
     equal(r.code, code, `code (${r.message})`);
     ok(r.typed, 'a FledglingError');
-    const still = await run('m', async (m) => (await m.chat([{ role: 'user', content: 'Hi' }], { maxNewTokens: 2 }).result).tokenIds.length);
+    const still = await run(
+      'm',
+      async (m) => (await m.chat([{ role: 'user', content: 'Hi' }], { maxNewTokens: 2 }).result).tokenIds.length,
+    );
     ok(still.ok && still.value > 0, `the model should still answer: ${JSON.stringify(still)}`);
     return r;
   };
@@ -26,7 +30,8 @@ export async function usingTests({ page, address, device }) {
   await test('info names the model and the adapter', async () => {
     const { info } = loaded;
     for (const k of ['name', 'architecture', 'quantization']) ok(typeof info[k] === 'string' && info[k], `${k}: ${info[k]}`);
-    for (const k of ['parameters', 'layers', 'hiddenSize', 'contextLength', 'vocabSize', 'gpuBytes', 'wasmBytes', 'fileBytes']) ok(info[k] > 0, `${k}: ${info[k]}`);
+    for (const k of ['parameters', 'layers', 'hiddenSize', 'contextLength', 'vocabSize', 'gpuBytes', 'wasmBytes', 'fileBytes'])
+      ok(info[k] > 0, `${k}: ${info[k]}`);
     ok(info.adapter.name && Array.isArray(info.adapter.features), JSON.stringify(info.adapter));
     ok(info.targetModules.includes('q_proj'), `targetModules: ${info.targetModules}`);
     console.log(`      adapter: ${info.adapter.name} (${info.adapter.backend})`);
@@ -46,7 +51,10 @@ export async function usingTests({ page, address, device }) {
     });
     equal(r.text, r.whole.text, 'text');
     equal(r.whole.tokenIds.length, r.whole.logprobs.length, 'logprobs');
-    ok(r.whole.logprobs.every((p) => p <= 1e-4), `logprobs: ${r.whole.logprobs}`);
+    ok(
+      r.whole.logprobs.every((p) => p <= 1e-4),
+      `logprobs: ${r.whole.logprobs}`,
+    );
     ok(['stop', 'length'].includes(r.whole.finishReason), r.whole.finishReason);
     ok(r.whole.promptTokens > 0 && r.whole.seconds.prefill >= 0, JSON.stringify(r.whole));
   });
@@ -64,7 +72,11 @@ export async function usingTests({ page, address, device }) {
     };
     const a = await value('m', body);
     const b = await value('m', body);
-    equal(a.all.map((c) => c.text), a.text, 'streams');
+    equal(
+      a.all.map((c) => c.text),
+      a.text,
+      'streams',
+    );
     equal(a.done, [true, true, true], 'done');
     equal(b.text, a.text, 'the same seed');
     ok(new Set(a.all.map((c) => c.tokenIds.join())).size > 1, 'candidates differ');
@@ -99,7 +111,10 @@ export async function usingTests({ page, address, device }) {
     const r = await value('m', async (m) => {
       const first = m.chat([{ role: 'user', content: 'Hello' }], { maxNewTokens: 10 });
       const second = m.chat([{ role: 'user', content: 'Hello' }], { maxNewTokens: 10 });
-      const code = await second.result.then(() => 'none', (e) => e.code);
+      const code = await second.result.then(
+        () => 'none',
+        (e) => e.code,
+      );
       return { code, n: (await first.result).tokenIds.length };
     });
     equal(r.code, 'busy', 'code');
@@ -111,7 +126,12 @@ export async function usingTests({ page, address, device }) {
       const whole = await m.chatCompletions.create({ messages: [{ role: 'user', content: 'Hi' }], max_tokens: 4, temperature: 0, n: 2 });
       let text = '';
       let finish;
-      for await (const c of await m.chatCompletions.create({ messages: [{ role: 'user', content: 'Hi' }], max_tokens: 4, temperature: 0, stream: true })) {
+      for await (const c of await m.chatCompletions.create({
+        messages: [{ role: 'user', content: 'Hi' }],
+        max_tokens: 4,
+        temperature: 0,
+        stream: true,
+      })) {
         text += c.choices[0]?.delta.content ?? '';
         finish ??= c.choices[0]?.finish_reason;
       }
@@ -128,8 +148,15 @@ export async function usingTests({ page, address, device }) {
       const ask = async (o) => (await m.chat(messages, { maxNewTokens: 6, ...o }).result).tokenIds;
       const base = await ask();
       const steps = [];
-      const trainer = new SFTTrainer(m, { learningRate: 0.01, maxSteps: 8, lrSchedulerType: 'constant', peftConfig: { r: 4, loraAlpha: 8 } });
-      const result = await trainer.train([{ messages: [...messages, { role: 'assistant', content: 'abcabc' }] }], { onStep: (s) => steps.push(s) });
+      const trainer = new SFTTrainer(m, {
+        learningRate: 0.01,
+        maxSteps: 8,
+        lrSchedulerType: 'constant',
+        peftConfig: { r: 4, loraAlpha: 8 },
+      });
+      const result = await trainer.train([{ messages: [...messages, { role: 'assistant', content: 'abcabc' }] }], {
+        onStep: (s) => steps.push(s),
+      });
       await trainer.dispose();
       const tuned = await ask();
       const off = await ask({ adapter: null });
@@ -142,10 +169,28 @@ export async function usingTests({ page, address, device }) {
       const names = (await m.adapters()).map((a) => a.name);
       await m.removeAdapter('copy');
       await m.removeAdapter('default');
-      return { base, tuned, off, copy, disabled, names, info, result, steps, config: JSON.parse(files['adapter_config.json']), bytes: files['adapter_model.safetensors'].length, left: (await m.adapters()).length };
+      return {
+        base,
+        tuned,
+        off,
+        copy,
+        disabled,
+        names,
+        info,
+        result,
+        steps,
+        config: JSON.parse(files['adapter_config.json']),
+        bytes: files['adapter_model.safetensors'].length,
+        left: (await m.adapters()).length,
+      };
     });
-    equal(r.steps.map((s) => s.step), [1, 2, 3, 4, 5, 6, 7, 8], 'steps');
-    for (const k of ['loss', 'learning_rate', 'grad_norm', 'epoch', 'tokens_per_second', 'totalSteps']) ok(Number.isFinite(r.steps[0][k]), `${k}: ${r.steps[0][k]}`);
+    equal(
+      r.steps.map((s) => s.step),
+      [1, 2, 3, 4, 5, 6, 7, 8],
+      'steps',
+    );
+    for (const k of ['loss', 'learning_rate', 'grad_norm', 'epoch', 'tokens_per_second', 'totalSteps'])
+      ok(Number.isFinite(r.steps[0][k]), `${k}: ${r.steps[0][k]}`);
     // Every step sees another row, so halves are compared, not single steps; parity with PyTorch is the native suite's business.
     const mean = (a) => a.reduce((x, s) => x + s.loss, 0) / a.length;
     ok(mean(r.steps.slice(4)) < mean(r.steps.slice(0, 4)) - 0.2, `loss: ${r.steps.map((s) => s.loss)}`);
@@ -163,7 +208,15 @@ export async function usingTests({ page, address, device }) {
     const steps = await value('m', async (m, { DPOTrainer, rankingToPairs }) => {
       const rows = rankingToPairs([{ role: 'user', content: 'Hello' }], ['aaaa', 'bbbb', 'cccc'], [1, 2, 2]);
       const out = [];
-      const trainer = new DPOTrainer(m, { beta: 0.1, learningRate: 0.02, maxSteps: 6, lrSchedulerType: 'constant', perDeviceTrainBatchSize: 2, adapterName: 'dpo', peftConfig: { r: 4 } });
+      const trainer = new DPOTrainer(m, {
+        beta: 0.1,
+        learningRate: 0.02,
+        maxSteps: 6,
+        lrSchedulerType: 'constant',
+        perDeviceTrainBatchSize: 2,
+        adapterName: 'dpo',
+        peftConfig: { r: 4 },
+      });
       await trainer.train(rows, { onStep: (s) => out.push(s) });
       await m.removeAdapter('dpo');
       return out;
@@ -176,14 +229,23 @@ export async function usingTests({ page, address, device }) {
   await test('a run that was stopped and resumed is the uninterrupted one, bit for bit', async () => {
     const r = await value('m', async (m, { SFTTrainer }) => {
       const rows = ['ab', 'cd', 'ef', 'gh'].map((c) => ({ prompt: 'x', completion: c }));
-      const args = { learningRate: 0.01, maxSteps: 6, seed: 3, warmupSteps: 2, lrSchedulerType: 'cosine', peftConfig: { r: 4, loraDropout: 0.1 } };
+      const args = {
+        learningRate: 0.01,
+        maxSteps: 6,
+        seed: 3,
+        warmupSteps: 2,
+        lrSchedulerType: 'cosine',
+        peftConfig: { r: 4, loraDropout: 0.1 },
+      };
       const whole = [];
       await new SFTTrainer(m, args).train(rows, { onStep: (s) => whole.push(s.loss) });
       await m.removeAdapter('default');
       const parts = [];
       const stop = new AbortController();
       const first = new SFTTrainer(m, args);
-      const code = await first.train(rows, { signal: stop.signal, onStep: (s) => (parts.push(s.loss), s.step === 3 && stop.abort()) }).catch((e) => e.code);
+      const code = await first
+        .train(rows, { signal: stop.signal, onStep: (s) => (parts.push(s.loss), s.step === 3 && stop.abort()) })
+        .catch((e) => e.code);
       const taken = parts.length;
       const checkpoint = await first.saveCheckpoint();
       await m.removeAdapter('default');
@@ -202,7 +264,9 @@ export async function usingTests({ page, address, device }) {
       let steps = 0;
       let paused;
       const told = [];
-      const run = trainer.train([{ prompt: 'a', completion: 'b' }], { onStep: (s) => told.push(s.step) && ++steps === 1 && (paused = trainer.pause()) });
+      const run = trainer.train([{ prompt: 'a', completion: 'b' }], {
+        onStep: (s) => told.push(s.step) && ++steps === 1 && (paused = trainer.pause()),
+      });
       run.catch(() => (paused ??= run)); // an error must end the waiting
       while (!paused) await new Promise((r) => setTimeout(r, 5));
       await paused;
@@ -245,7 +309,12 @@ export async function usingTests({ page, address, device }) {
       const { steps } = await first.train(rows, { onStep });
       const stop = new AbortController();
       const second = new SFTTrainer(m, { maxSteps: 6, adapterName: 'p', peftConfig: { r: 2 } });
-      const code = await second.train(rows, { onStep: () => void second.pause().catch(() => {}) || stop.abort(), signal: stop.signal }).then(() => 'ended', (e) => e.code);
+      const code = await second
+        .train(rows, { onStep: () => void second.pause().catch(() => {}) || stop.abort(), signal: stop.signal })
+        .then(
+          () => 'ended',
+          (e) => e.code,
+        );
       await m.removeAdapter('p');
       return { steps, told, code };
     });
@@ -299,7 +368,10 @@ export async function usingTests({ page, address, device }) {
     const other = await load('merge');
     ok(other.ok, other.message);
     const r = await value('merge', async (m, { SFTTrainer }) => {
-      const messages = [{ role: 'user', content: 'Hello' }, { role: 'assistant', content: 'abcabc' }];
+      const messages = [
+        { role: 'user', content: 'Hello' },
+        { role: 'assistant', content: 'abcabc' },
+      ];
       const logprobs = async (adapter) => (await m.score(messages, { adapter })).logprobs;
       const base = await logprobs(null);
       await new SFTTrainer(m, { learningRate: 0.01, maxSteps: 6, lrSchedulerType: 'constant', peftConfig: { r: 4 } }).train([{ messages }]);
@@ -317,30 +389,72 @@ export async function usingTests({ page, address, device }) {
   await test('every field of the trainers reaches the engine, which names what is impossible', async () => {
     const peft = (o) => ({ peftConfig: { r: 2, ...o } });
     const wrong = [
-      [{ learningRate: -1 }, 'learning_rate'], [{ numTrainEpochs: -1 }, 'num_train_epochs'], [{ maxSteps: -5 }, 'max_steps'],
-      [{ perDeviceTrainBatchSize: 0 }, 'per_device_train_batch_size'], [{ gradientAccumulationSteps: 0 }, 'gradient_accumulation_steps'],
-      [{ warmupSteps: -1 }, 'warmup_steps'], [{ warmupRatio: 2 }, 'warmup_ratio'], [{ lrSchedulerType: 'x' }, 'lr_scheduler_type'],
-      [{ weightDecay: -1 }, 'weight_decay'], [{ adamBeta1: 1 }, 'adam_beta1'], [{ adamBeta2: 1 }, 'adam_beta2'], [{ adamEpsilon: 2 }, 'adam_epsilon'],
-      [{ maxGradNorm: -1 }, 'max_grad_norm'], [{ dataSeed: -1 }, 'data_seed'], [{ maxLength: 1 }, 'max_length'], [{ completionOnlyLoss: 'x' }, 'completion_only_loss'],
-      [{ assistantOnlyLoss: 'x' }, 'assistant_only_loss'], [{ shuffle: 'x' }, 'shuffle'], [{ gradientCheckpointing: 'x' }, 'gradient_checkpointing'], [{ fp16: 'x' }, 'fp16'], [{ reportKl: 'x' }, 'report_kl'],
-      [{ activationMemory: 0 }, 'activation_memory'], [{ beta: -1 }, 'beta', 'DPOTrainer'], [{ labelSmoothing: 0.9 }, 'label_smoothing', 'DPOTrainer'],
-      [{ lossType: 'ipo' }, 'loss_type', 'DPOTrainer'], [peft({ r: 0 }), 'r'], [peft({ loraDropout: 1 }), 'lora_dropout'], [peft({ excludeModules: 7 }), 'peft_config'],
-      [peft({ layersPattern: 'layers', targetModules: ['q_proj'] }), 'layers_pattern'], [peft({ layersToTransform: 0, targetModules: 'q_proj' }), 'layers_to_transform'],
+      [{ learningRate: -1 }, 'learning_rate'],
+      [{ numTrainEpochs: -1 }, 'num_train_epochs'],
+      [{ maxSteps: -5 }, 'max_steps'],
+      [{ perDeviceTrainBatchSize: 0 }, 'per_device_train_batch_size'],
+      [{ gradientAccumulationSteps: 0 }, 'gradient_accumulation_steps'],
+      [{ warmupSteps: -1 }, 'warmup_steps'],
+      [{ warmupRatio: 2 }, 'warmup_ratio'],
+      [{ lrSchedulerType: 'x' }, 'lr_scheduler_type'],
+      [{ weightDecay: -1 }, 'weight_decay'],
+      [{ adamBeta1: 1 }, 'adam_beta1'],
+      [{ adamBeta2: 1 }, 'adam_beta2'],
+      [{ adamEpsilon: 2 }, 'adam_epsilon'],
+      [{ maxGradNorm: -1 }, 'max_grad_norm'],
+      [{ dataSeed: -1 }, 'data_seed'],
+      [{ maxLength: 1 }, 'max_length'],
+      [{ completionOnlyLoss: 'x' }, 'completion_only_loss'],
+      [{ assistantOnlyLoss: 'x' }, 'assistant_only_loss'],
+      [{ shuffle: 'x' }, 'shuffle'],
+      [{ gradientCheckpointing: 'x' }, 'gradient_checkpointing'],
+      [{ fp16: 'x' }, 'fp16'],
+      [{ reportKl: 'x' }, 'report_kl'],
+      [{ activationMemory: 0 }, 'activation_memory'],
+      [{ beta: -1 }, 'beta', 'DPOTrainer'],
+      [{ labelSmoothing: 0.9 }, 'label_smoothing', 'DPOTrainer'],
+      [{ lossType: 'ipo' }, 'loss_type', 'DPOTrainer'],
+      [peft({ r: 0 }), 'r'],
+      [peft({ loraDropout: 1 }), 'lora_dropout'],
+      [peft({ excludeModules: 7 }), 'peft_config'],
+      [peft({ layersPattern: 'layers', targetModules: ['q_proj'] }), 'layers_pattern'],
+      [peft({ layersToTransform: 0, targetModules: 'q_proj' }), 'layers_to_transform'],
     ];
-    const codes = await value('m', async (m, fledgling, cases) => {
-      const out = [];
-      for (const [args, , trainer = 'SFTTrainer'] of cases) {
-        const row = { prompt: 'a', completion: 'b', chosen: 'b', rejected: 'c' };
-        out.push(await new fledgling[trainer](m, { adapterName: 'f', maxSteps: 1, ...args }).train([row]).then(() => ({}), (e) => ({ code: e.code, message: e.message })));
-      }
-      return out;
-    }, wrong);
-    for (const [i, [args, name]] of wrong.entries()) ok(codes[i].code === 'bad-config' && codes[i].message.includes(name), `${JSON.stringify(args)}: ${JSON.stringify(codes[i])}`);
+    const codes = await value(
+      'm',
+      async (m, fledgling, cases) => {
+        const out = [];
+        for (const [args, , trainer = 'SFTTrainer'] of cases) {
+          const row = { prompt: 'a', completion: 'b', chosen: 'b', rejected: 'c' };
+          out.push(
+            await new fledgling[trainer](m, { adapterName: 'f', maxSteps: 1, ...args }).train([row]).then(
+              () => ({}),
+              (e) => ({ code: e.code, message: e.message }),
+            ),
+          );
+        }
+        return out;
+      },
+      wrong,
+    );
+    for (const [i, [args, name]] of wrong.entries())
+      ok(codes[i].code === 'bad-config' && codes[i].message.includes(name), `${JSON.stringify(args)}: ${JSON.stringify(codes[i])}`);
     const r = await value('m', async (m, { SFTTrainer }) => {
-      const rows = ['ab', 'cd', 'ef', 'gh'].map((c) => ({ messages: [{ role: 'user', content: 'x' }, { role: 'assistant', content: c }] }));
+      const rows = ['ab', 'cd', 'ef', 'gh'].map((c) => ({
+        messages: [
+          { role: 'user', content: 'x' },
+          { role: 'assistant', content: c },
+        ],
+      }));
       const train = async (args) => {
         const steps = [];
-        const trainer = new SFTTrainer(m, { maxSteps: 4, learningRate: 0.01, adapterName: 'f', ...args, peftConfig: { r: 2, ...args.peftConfig } });
+        const trainer = new SFTTrainer(m, {
+          maxSteps: 4,
+          learningRate: 0.01,
+          adapterName: 'f',
+          ...args,
+          peftConfig: { r: 2, ...args.peftConfig },
+        });
         await trainer.train(rows, { onStep: (s) => steps.push(s) });
         await trainer.dispose();
         const { targetModules, parameters } = (await m.adapters()).find((a) => a.name === 'f');
@@ -348,11 +462,18 @@ export async function usingTests({ page, address, device }) {
         return { losses: steps.map((s) => s.loss), rates: steps.map((s) => s.learning_rate), targetModules, parameters };
       };
       return {
-        plain: await train({ maxLength: null }), again: await train({ gradientCheckpointing: true, activationMemory: 1e6 }), warm: await train({ warmupRatio: 0.5, lrSchedulerType: 'constant_with_warmup' }),
-        assistant: await train({ assistantOnlyLoss: true }), order: await train({ dataSeed: 7 }), one: await train({ peftConfig: { layersToTransform: [1], targetModules: ['q_proj', 'v_proj'], excludeModules: ['v_proj'] } }),
+        plain: await train({ maxLength: null }),
+        again: await train({ gradientCheckpointing: true, activationMemory: 1e6 }),
+        warm: await train({ warmupRatio: 0.5, lrSchedulerType: 'constant_with_warmup' }),
+        assistant: await train({ assistantOnlyLoss: true }),
+        order: await train({ dataSeed: 7 }),
+        one: await train({ peftConfig: { layersToTransform: [1], targetModules: ['q_proj', 'v_proj'], excludeModules: ['v_proj'] } }),
       };
     });
-    ok(r.again.losses.every((l, i) => Math.abs(l - r.plain.losses[i]) < 1e-4), `recomputed activations: ${r.again.losses} instead of ${r.plain.losses}`);
+    ok(
+      r.again.losses.every((l, i) => Math.abs(l - r.plain.losses[i]) < 1e-4),
+      `recomputed activations: ${r.again.losses} instead of ${r.plain.losses}`,
+    );
     equal(r.warm.rates, [0, 0.005, 0.01, 0.01], 'warm-up');
     ok(r.assistant.losses[0] !== r.plain.losses[0], 'assistantOnlyLoss changes what counts');
     ok(r.order.losses[0] !== r.plain.losses[0], `dataSeed changes the order: ${r.order.losses} and ${r.plain.losses}`);
@@ -375,11 +496,15 @@ export async function usingTests({ page, address, device }) {
     const compiled = async (name, n, candidates) => {
       const loaded = await load(name, { candidates });
       ok(loaded.ok, `${loaded.code}: ${loaded.message}`);
-      const more = await value(name, async (m, _, n) => {
-        const before = (await m.counters()).pipelines;
-        await m.generateCandidates('A word', { n, maxNewTokens: 3, ignoreEos: true }).result;
-        return (await m.counters()).pipelines - before;
-      }, n);
+      const more = await value(
+        name,
+        async (m, _, n) => {
+          const before = (await m.counters()).pipelines;
+          await m.generateCandidates('A word', { n, maxNewTokens: 3, ignoreEos: true }).result;
+          return (await m.counters()).pipelines - before;
+        },
+        n,
+      );
       await page.evaluate((n) => window.t.dispose(n), name);
       return more;
     };
@@ -394,32 +519,46 @@ export async function usingTests({ page, address, device }) {
 
   await test('refused: an empty dataset', () => refuses('empty-dataset', (m, { SFTTrainer }) => new SFTTrainer(m, {}).train([])));
   await test('refused: a row without an answer', async () => {
-    const r = await refuses('bad-row', (m, { SFTTrainer }) => new SFTTrainer(m, {}).train([{ prompt: 'a', completion: 'b' }, { prompt: 'a' }]));
+    const r = await refuses('bad-row', (m, { SFTTrainer }) =>
+      new SFTTrainer(m, {}).train([{ prompt: 'a', completion: 'b' }, { prompt: 'a' }]),
+    );
     ok(/row 1/.test(r.message), `says which row: ${r.message}`);
   });
   await test('refused: a chat whose last message is the person’s', () =>
     refuses('bad-row', (m, { SFTTrainer }) => new SFTTrainer(m, {}).train([{ messages: [{ role: 'user', content: 'a' }] }])));
-  await test('refused: a preference without a rejected answer', () => refuses('bad-row', (m, { DPOTrainer }) => new DPOTrainer(m, {}).train([{ prompt: 'a', chosen: 'b' }])));
-  await test('refused: a token id outside the vocabulary', () => refuses('bad-row', (m, { SFTTrainer }) => new SFTTrainer(m, {}).train([{ inputIds: [1, 2, 99999999] }])));
-  await test('refused: a ranking of all ties', () => refuses('no-pairs', async (m, { rankingToPairs }) => rankingToPairs('a', ['x', 'y', 'z'], [2, 2, 2])));
+  await test('refused: a preference without a rejected answer', () =>
+    refuses('bad-row', (m, { DPOTrainer }) => new DPOTrainer(m, {}).train([{ prompt: 'a', chosen: 'b' }])));
+  await test('refused: a token id outside the vocabulary', () =>
+    refuses('bad-row', (m, { SFTTrainer }) => new SFTTrainer(m, {}).train([{ inputIds: [1, 2, 99999999] }])));
+  await test('refused: a ranking of all ties', () =>
+    refuses('no-pairs', async (m, { rankingToPairs }) => rankingToPairs('a', ['x', 'y', 'z'], [2, 2, 2])));
   await test('refused: a prompt longer than the context', async () => {
-    const r = await refuses('context-overflow', (m) => m.chat([{ role: 'user', content: 'word '.repeat(m.info.contextLength + 10) }]).result);
+    const r = await refuses(
+      'context-overflow',
+      (m) => m.chat([{ role: 'user', content: 'word '.repeat(m.info.contextLength + 10) }]).result,
+    );
     ok(/\d/.test(r.message), r.message);
   });
   await test('refused: a module that the model does not have', () =>
-    refuses('bad-config', (m, { SFTTrainer }) => new SFTTrainer(m, { adapterName: 'z', peftConfig: { targetModules: ['no_such_proj'] } }).train([{ prompt: 'a', completion: 'b' }])));
+    refuses('bad-config', (m, { SFTTrainer }) =>
+      new SFTTrainer(m, { adapterName: 'z', peftConfig: { targetModules: ['no_such_proj'] } }).train([{ prompt: 'a', completion: 'b' }]),
+    ));
   await test('refused: impossible options', async () => {
     await refuses('bad-config', (m) => m.chat([{ role: 'user', content: 'a' }], { temperature: -1 }).result);
     await refuses('bad-config', (m) => m.generateCandidates([{ role: 'user', content: 'a' }], { n: 0 }).result);
     await refuses('bad-config', (m, { SFTTrainer }) => new SFTTrainer(m, { learningRate: -1 }).train([{ prompt: 'a', completion: 'b' }]));
   });
   await test('refused: an adapter that is none, an adapter that is not there', async () => {
-    await refuses('bad-file', (m) => m.loadAdapter({ 'adapter_config.json': '{}', 'adapter_model.safetensors': new Uint8Array(40) }, 'bad'));
+    await refuses('bad-file', (m) =>
+      m.loadAdapter({ 'adapter_config.json': '{}', 'adapter_model.safetensors': new Uint8Array(40) }, 'bad'),
+    );
     await refuses('bad-adapter', (m) => m.setAdapter('no such adapter'));
     await refuses('bad-adapter', (m) => m.chat([{ role: 'user', content: 'a' }], { adapter: 'no such adapter' }).result);
   });
   await test('refused: a checkpoint that is none', async () => {
-    const r = await run('m', (m, { SFTTrainer }) => new SFTTrainer(m, { resumeFrom: new Uint8Array(100) }).train([{ prompt: 'a', completion: 'b' }]));
+    const r = await run('m', (m, { SFTTrainer }) =>
+      new SFTTrainer(m, { resumeFrom: new Uint8Array(100) }).train([{ prompt: 'a', completion: 'b' }]),
+    );
     ok(!r.ok && ['bad-file', 'bad-adapter', 'bad-config'].includes(r.code), JSON.stringify(r));
   });
 
@@ -431,8 +570,14 @@ export async function usingTests({ page, address, device }) {
       const s = m.chat([{ role: 'user', content: 'Hello' }], { maxNewTokens: 6000, temperature: 1, ignoreEos: true });
       await s.next();
       await m.dispose();
-      const running = await s.result.then((c) => c.finishReason, (e) => e.code);
-      const after = await m.chat([{ role: 'user', content: 'Hello' }]).result.then(() => 'none', (e) => e.code);
+      const running = await s.result.then(
+        (c) => c.finishReason,
+        (e) => e.code,
+      );
+      const after = await m.chat([{ role: 'user', content: 'Hello' }]).result.then(
+        () => 'none',
+        (e) => e.code,
+      );
       await m.dispose();
       return { running, after };
     });

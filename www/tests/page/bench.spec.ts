@@ -23,7 +23,11 @@ test('measures all devices and copies the table', async ({ page }) => {
   expect(text).toMatch(/^Processor +12\.5/m);
   expect(await copied('Markdown')).toMatch(/^\| Graphics \| 12\.5 \| 1234 \| /m);
   const json = JSON.parse(await copied('JSON')) as { about: string; rows: { name: string; figures: { gptStepMs: number } }[] };
-  expect(json.rows.map((r) => [r.name, r.figures.gptStepMs])).toEqual([['Auto', 1234], ['Graphics', 1234], ['Processor', 1234]]);
+  expect(json.rows.map((r) => [r.name, r.figures.gptStepMs])).toEqual([
+    ['Auto', 1234],
+    ['Graphics', 1234],
+    ['Processor', 1234],
+  ]);
 });
 
 test('measures the model in use and leaves it as it was', async ({ page }) => {
@@ -57,7 +61,10 @@ for (const scheme of ['light', 'dark'] as const) {
     await open(page, '#/bench');
     await page.getByRole('button', { name: 'Run' }).click();
     await expect(page.getByRole('button', { name: 'Copy as text' })).toBeVisible();
-    const wide = await page.evaluate(() => [document.documentElement.scrollWidth - innerWidth, document.querySelector('main')!.scrollWidth - document.querySelector('main')!.clientWidth]);
+    const wide = await page.evaluate(() => [
+      document.documentElement.scrollWidth - innerWidth,
+      document.querySelector('main')!.scrollWidth - document.querySelector('main')!.clientWidth,
+    ]);
     expect(wide).toEqual([0, 0]);
   });
 }

@@ -22,12 +22,17 @@ async function watch(page: Page): Promise<Watch> {
   page.on('console', (m) => /Content.Security.Policy|Refused to/.test(m.text()) && seen.violations.push(m.text()));
   page.context().on('request', (r) => !r.url().startsWith(address()) && !/^(blob|data):/.test(r.url()) && seen.foreign.push(r.url()));
   await page.exposeFunction('violated', (what: string) => seen.violations.push(what));
-  await page.addInitScript(() => addEventListener('securitypolicyviolation', (e) => (globalThis as unknown as { violated(w: string): void }).violated(`${e.violatedDirective}: ${e.blockedURI}`)));
+  await page.addInitScript(() =>
+    addEventListener('securitypolicyviolation', (e) =>
+      (globalThis as unknown as { violated(w: string): void }).violated(`${e.violatedDirective}: ${e.blockedURI}`),
+    ),
+  );
   return seen;
 }
 const clean = (seen: Watch): void => expect(seen).toEqual({ foreign: [], faults: [], violations: [] });
 
-const chipOf = (page: Page, name: string | RegExp) => page.getByRole('link', { name: typeof name === 'string' ? new RegExp(`^Model ${name}`) : name }).last();
+const chipOf = (page: Page, name: string | RegExp) =>
+  page.getByRole('link', { name: typeof name === 'string' ? new RegExp(`^Model ${name}`) : name }).last();
 const errors = async (page: Page): Promise<string> => (await page.getByRole('alert').allInnerTexts()).filter(Boolean).join(' | ');
 
 async function open(page: Page, hash = '#/model'): Promise<void> {
@@ -74,71 +79,78 @@ async function learnt(page: Page, steps: number): Promise<void> {
 
 async function quota(page: Page, size?: number): Promise<void> {
   const cdp: CDPSession = await page.context().newCDPSession(page);
-  await cdp.send('Storage.overrideQuotaForOrigin', { origin: new URL(address()).origin, ...(size === undefined ? {} : { quotaSize: size }) });
+  await cdp.send('Storage.overrideQuotaForOrigin', {
+    origin: new URL(address()).origin,
+    ...(size === undefined ? {} : { quotaSize: size }),
+  });
 }
 
-for (const device of ['graphics card', 'processor'] as const) test(`load, ask, rank, learn, ask again, reload: all of it on the page that ships, on the ${device}`, async ({ page }) => {
-  const seen = await watch(page);
-  const response = await page.goto(`${address()}#/model`);
-  // The policy and the isolation, as the server of `make demo` sends them.
-  expect(response!.headers()['content-security-policy']).toContain("connect-src 'self';");
-  expect(response!.headers()['content-security-policy']).not.toMatch(/unsafe-inline|'unsafe-eval'/);
-  await page.locator('main[aria-busy="false"]').waitFor();
-  expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
-  await expect(page.getByRole('button', { name: 'Load tiny' })).toBeEnabled();
+for (const device of ['graphics card', 'processor'] as const)
+  test(`load, ask, rank, learn, ask again, reload: all of it on the page that ships, on the ${device}`, async ({ page }) => {
+    const seen = await watch(page);
+    const response = await page.goto(`${address()}#/model`);
+    // The policy and the isolation, as the server of `make demo` sends them.
+    expect(response!.headers()['content-security-policy']).toContain("connect-src 'self';");
+    expect(response!.headers()['content-security-policy']).not.toMatch(/unsafe-inline|'unsafe-eval'/);
+    await page.locator('main[aria-busy="false"]').waitFor();
+    expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
+    await expect(page.getByRole('button', { name: 'Load tiny' })).toBeEnabled();
 
-  await go(page, 'Settings');
-  await page.getByRole('radio', { name: `The ${device}`, exact: true }).check({ force: true });
-  await load(page);
-  await go(page, 'Model');
-  await expect(page.locator('.facts')).toContainText(device === 'processor' ? 'Model memory' : /swiftshader.*Graphics memory/i);
-  // The page is isolated: as many threads as cores, where they were built.
-  const built = existsSync(new URL('../../pkg/threads/fledgling_bg.wasm', import.meta.url));
-  const threads = built ? await page.evaluate(() => Math.min(navigator.hardwareConcurrency, 8)) : 1;
-  if (device === 'processor') await expect(page.locator('.facts')).toContainText(`, ${threads} thread${threads === 1 ? '' : 's'})`);
-  await expect(chipOf(page, 'tiny')).toBeVisible();
-  await brief(page);
-  await ask(page, 'Hello there');
-  const answers = await page.locator('.answer .text').allInnerTexts();
-  expect(answers).toHaveLength(2);
-  await expect(page.locator('.verdict')).toHaveText('Which is best?');
-  await chip(page, 2).focus();
-  await page.keyboard.press('Home');
-  expect(await orderText(page)).toBe('2 > 1');
+    await go(page, 'Settings');
+    await page.getByRole('radio', { name: `The ${device}`, exact: true }).check({ force: true });
+    await load(page);
+    await go(page, 'Model');
+    await expect(page.locator('.facts')).toContainText(device === 'processor' ? 'Model memory' : /swiftshader.*Graphics memory/i);
+    // The page is isolated: as many threads as cores, where they were built.
+    const built = existsSync(new URL('../../pkg/threads/fledgling_bg.wasm', import.meta.url));
+    const threads = built ? await page.evaluate(() => Math.min(navigator.hardwareConcurrency, 8)) : 1;
+    if (device === 'processor') await expect(page.locator('.facts')).toContainText(`, ${threads} thread${threads === 1 ? '' : 's'})`);
+    await expect(chipOf(page, 'tiny')).toBeVisible();
+    await brief(page);
+    await ask(page, 'Hello there');
+    const answers = await page.locator('.answer .text').allInnerTexts();
+    expect(answers).toHaveLength(2);
+    await expect(page.locator('.verdict')).toHaveText('Which is best?');
+    await chip(page, 2).focus();
+    await page.keyboard.press('Home');
+    expect(await orderText(page)).toBe('2 > 1');
 
-  await learn(page, { max_steps: '2', save_steps: '1', learning_rate: '0.02' });
-  await learnt(page, 2);
-  await expect(page.locator('.stats dd').first()).toHaveText('2 / 2');
-  await page.getByText('The last steps as numbers').click();
-  const first = Number(await page.locator('.numbers-table tbody tr').last().locator('td').first().innerText());
-  expect(Math.abs(first - Math.LN2)).toBeLessThan(1e-3);
+    await learn(page, { max_steps: '2', save_steps: '1', learning_rate: '0.02' });
+    await learnt(page, 2);
+    await expect(page.locator('.stats dd').first()).toHaveText('2 / 2');
+    await page.getByText('The last steps as numbers').click();
+    const first = Number(await page.locator('.numbers-table tbody tr').last().locator('td').first().innerText());
+    expect(Math.abs(first - Math.LN2)).toBeLessThan(1e-3);
 
-  await page.getByRole('button', { name: 'Ask again', exact: true }).click();
-  await page.getByRole('button', { name: 'Ask again: base and tuned' }).click();
-  await expect(page.getByRole('heading', { name: /^Asked again/ }).or(page.getByRole('alert').first())).toBeVisible();
-  expect(await errors(page)).toBe('');
-  const tuned = await page.getByRole('article', { name: /^Adapter my-first-adapter/ }).locator('.text').innerText();
-  await go(page, 'Feedback');
-  await expect(page.locator('tbody tr')).toHaveCount(1);
+    await page.getByRole('button', { name: 'Ask again', exact: true }).click();
+    await page.getByRole('button', { name: 'Ask again: base and tuned' }).click();
+    await expect(page.getByRole('heading', { name: /^Asked again/ }).or(page.getByRole('alert').first())).toBeVisible();
+    expect(await errors(page)).toBe('');
+    const tuned = await page
+      .getByRole('article', { name: /^Adapter my-first-adapter/ })
+      .locator('.text')
+      .innerText();
+    await go(page, 'Feedback');
+    await expect(page.locator('tbody tr')).toHaveCount(1);
 
-  await saved(page);
-  await page.reload();
-  await expect(chipOf(page, /^Model tiny.*my-first-adapter/)).toBeVisible();
-  await go(page, 'Chat');
-  expect(await page.locator('.answer .text').allInnerTexts()).toEqual(answers);
-  expect(await orderText(page)).toBe('2 > 1');
-  await expect(page.getByRole('article', { name: /^Adapter my-first-adapter/ }).locator('.text')).toHaveText(tuned);
-  await go(page, 'Learn');
-  await expect(page.locator('.run').getByText('Learnt', { exact: true })).toBeVisible();
-  await expect(page.getByRole('img', { name: /^loss: 2 steps/ })).toBeVisible();
-  await go(page, 'Feedback');
-  await expect(page.locator('tbody tr')).toHaveCount(1);
-  await go(page, 'Chat');
-  await page.getByRole('switch', { name: 'Compare with base' }).check({ force: true });
-  await ask(page, 'Both, please');
-  await expect(page.locator('.turn').last().locator('.answer .who')).toHaveText(['base', 'my-first-adapter']);
-  clean(seen);
-});
+    await saved(page);
+    await page.reload();
+    await expect(chipOf(page, /^Model tiny.*my-first-adapter/)).toBeVisible();
+    await go(page, 'Chat');
+    expect(await page.locator('.answer .text').allInnerTexts()).toEqual(answers);
+    expect(await orderText(page)).toBe('2 > 1');
+    await expect(page.getByRole('article', { name: /^Adapter my-first-adapter/ }).locator('.text')).toHaveText(tuned);
+    await go(page, 'Learn');
+    await expect(page.locator('.run').getByText('Learnt', { exact: true })).toBeVisible();
+    await expect(page.getByRole('img', { name: /^loss: 2 steps/ })).toBeVisible();
+    await go(page, 'Feedback');
+    await expect(page.locator('tbody tr')).toHaveCount(1);
+    await go(page, 'Chat');
+    await page.getByRole('switch', { name: 'Compare with base' }).check({ force: true });
+    await ask(page, 'Both, please');
+    await expect(page.locator('.turn').last().locator('.answer .who')).toHaveText(['base', 'my-first-adapter']);
+    clean(seen);
+  });
 
 test('the main thread is never held up for more than 50 ms: in loading, answering, learning', async ({ browser }) => {
   // The engine computes on the same two cores, so the clock would prove nothing: what counts is the main thread's own work.
@@ -161,9 +173,21 @@ test('the main thread is never held up for more than 50 ms: in loading, answerin
   await brief(page);
   // Each attempt is told apart from the one before.
   let attempt = 0;
-  found.answering = await heavyTasks(browser, async () => {}, () => ask(page, `Two answers, please (${++attempt})`), 3);
+  found.answering = await heavyTasks(
+    browser,
+    async () => {},
+    () => ask(page, `Two answers, please (${++attempt})`),
+    3,
+  );
   await page.getByRole('radio', { name: '6 answers' }).check({ force: true });
-  found.answering.push(...(await heavyTasks(browser, async () => {}, () => ask(page, `Six of them (${++attempt})`), 3)));
+  found.answering.push(
+    ...(await heavyTasks(
+      browser,
+      async () => {},
+      () => ask(page, `Six of them (${++attempt})`),
+      3,
+    )),
+  );
   await chip(page, 2).focus();
   await page.keyboard.press('Home');
   let steps = 5;
@@ -224,7 +248,10 @@ test('files that are no model: each is named, nothing is lost, and a good one lo
 test('a folder of safetensors', async ({ page }) => {
   const seen = await watch(page);
   await open(page);
-  await page.locator('.file-input').first().setInputFiles(tinyFolder().filter((f) => f.name !== 'config.json'));
+  await page
+    .locator('.file-input')
+    .first()
+    .setInputFiles(tinyFolder().filter((f) => f.name !== 'config.json'));
   await expect(page.getByRole('alert')).toContainText('model.safetensors comes without config.json');
   await page.locator('.file-input').first().setInputFiles(tinyFolder());
   await expect(chipOf(page, 'model')).toBeVisible();
@@ -274,11 +301,22 @@ test('nothing to learn from, rows that cannot be used, prompts that are too long
 
   // Rows without an answer are refused at the door; one that only the engine can judge is named as a row of the feedback.
   await go(page, 'Feedback');
-  await page.locator('.file-input').setInputFiles(upload('rows.jsonl', [{ prompt: 'No answer' }, { prompt: 'p', completion: '' }, { prompt: 'p', chosen: 'x' }].map((r) => JSON.stringify(r)).join('\n')));
+  await page
+    .locator('.file-input')
+    .setInputFiles(
+      upload(
+        'rows.jsonl',
+        [{ prompt: 'No answer' }, { prompt: 'p', completion: '' }, { prompt: 'p', chosen: 'x' }].map((r) => JSON.stringify(r)).join('\n'),
+      ),
+    );
   await expect(page.getByRole('dialog')).toContainText('3 lines of rows.jsonl cannot be used');
   await expect(page.getByRole('dialog')).toContainText('line 1, column completion: this column is missing');
   await page.getByRole('button', { name: 'Cancel' }).click();
-  await page.locator('.file-input').setInputFiles(upload('ids.jsonl', [{ prompt: 'a', completion: 'b' }, { input_ids: [1, 2, 99_999_999] }].map((r) => JSON.stringify(r)).join('\n')));
+  await page
+    .locator('.file-input')
+    .setInputFiles(
+      upload('ids.jsonl', [{ prompt: 'a', completion: 'b' }, { input_ids: [1, 2, 99_999_999] }].map((r) => JSON.stringify(r)).join('\n')),
+    );
   await expect(page.locator('tbody tr')).toHaveCount(2);
   await go(page, 'Learn');
   await page.getByRole('radio', { name: /^SFT/ }).check({ force: true });
@@ -294,7 +332,9 @@ test('nothing to learn from, rows that cannot be used, prompts that are too long
   clean(seen);
 });
 
-test('a full disk: the model, its copy, the adapter and the feedback are used all the same, and saved when there is room', async ({ page }) => {
+test('a full disk: the model, its copy, the adapter and the feedback are used all the same, and saved when there is room', async ({
+  page,
+}) => {
   const seen = await watch(page);
   await open(page);
   const alert = page.getByRole('alert');
@@ -306,7 +346,10 @@ test('a full disk: the model, its copy, the adapter and the feedback are used al
   await quota(page, 1000);
   // A file of one's own.
   await go(page, 'Model');
-  await page.locator('.file-input').first().setInputFiles(upload('own.gguf', tiny({ ff: 160 }).bytes));
+  await page
+    .locator('.file-input')
+    .first()
+    .setInputFiles(upload('own.gguf', tiny({ ff: 160 }).bytes));
   await expect(alert.filter({ hasText: 'own is in use, but cannot be kept' })).toHaveAttribute('data-code', 'quota-exceeded');
   await expect(chipOf(page, 'own')).toBeVisible();
   // Feedback.
@@ -380,7 +423,10 @@ test('a fetch that is cancelled, and one that finds nothing, leave the page as i
 
 test('without WebGPU the page says so, and computes on the processor', async () => {
   // The same browser without the switches that give it an adapter.
-  const browser = await chromium.launch({ executablePath, args: [...args.filter((a) => !a.includes('webgpu')), '--disable-features=WebGPU', '--disable-gpu'] });
+  const browser = await chromium.launch({
+    executablePath,
+    args: [...args.filter((a) => !a.includes('webgpu')), '--disable-features=WebGPU', '--disable-gpu'],
+  });
   const page = await browser.newPage();
   const seen = await watch(page);
   await open(page, '');

@@ -19,11 +19,17 @@ test('without WebGPU every view says so, and saved work can still be read', asyn
 
 test('a file that is no model', async ({ page }) => {
   await open(page, '#/model');
-  await page.locator('.file-input').first().setInputFiles({ name: 'holiday.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('JPEG....') });
+  await page
+    .locator('.file-input')
+    .first()
+    .setInputFiles({ name: 'holiday.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('JPEG....') });
   const alert = page.getByRole('alert');
   await expect(alert).toHaveAttribute('data-code', 'bad-file');
   await expect(alert).toContainText('holiday: expected the magic bytes "GGUF" at byte 0, found "JPEG"');
-  await page.locator('.file-input').first().setInputFiles({ name: 'good.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('GGUF....') });
+  await page
+    .locator('.file-input')
+    .first()
+    .setInputFiles({ name: 'good.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('GGUF....') });
   await expect(page.getByRole('textbox', { name: 'Your question' })).toBeVisible();
 });
 
@@ -118,7 +124,11 @@ test('a full quota is said, nothing is lost, and saving again works', async ({ p
   const cdp = await context.newCDPSession(page);
   const origin = new URL(address()).origin;
   await cdp.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 1 });
-  await page.locator('.file-input').setInputFiles({ name: 'rows.jsonl', mimeType: 'application/jsonl', buffer: Buffer.from(Array.from({ length: 500 }, (_, i) => JSON.stringify({ prompt: `Q${i}`, completion: 'A'.repeat(200) })).join('\n')) });
+  await page.locator('.file-input').setInputFiles({
+    name: 'rows.jsonl',
+    mimeType: 'application/jsonl',
+    buffer: Buffer.from(Array.from({ length: 500 }, (_, i) => JSON.stringify({ prompt: `Q${i}`, completion: 'A'.repeat(200) })).join('\n')),
+  });
   const alert = page.getByRole('alert');
   await expect(alert).toHaveAttribute('data-code', 'quota-exceeded');
   await expect(alert).toContainText('feedback.jsonl');

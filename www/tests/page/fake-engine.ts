@@ -9,7 +9,9 @@ export type * from '../../src/lib/types.ts';
 export { cachedModels, deleteCachedModel } from '../../src/lib/cache.ts';
 
 /** What the page asked of the engine, for tests that care. */
-const calls: { what: string; seed?: number | undefined; adapter?: string | null | undefined; name?: string }[] = ((globalThis as { fledglingCalls?: typeof calls }).fledglingCalls = []);
+const calls: { what: string; seed?: number | undefined; adapter?: string | null | undefined; name?: string }[] = ((
+  globalThis as { fledglingCalls?: typeof calls }
+).fledglingCalls = []);
 
 /** Set by a test before the page starts. */
 export interface FakeOptions {
@@ -37,7 +39,9 @@ const sleep = (ms: number, signal?: AbortSignal): Promise<void> =>
 const description: Api.AdapterDescription = { name: 'Test adapter', vendor: 'test', backend: 'none', isSoftware: true, features: [] };
 
 export async function capabilities(): Promise<Api.Capabilities> {
-  return options.webgpu === false ? { webgpu: false, reason: 'navigator.gpu is missing in this browser.' } : { webgpu: true, adapter: description };
+  return options.webgpu === false
+    ? { webgpu: false, reason: 'navigator.gpu is missing in this browser.' }
+    : { webgpu: true, adapter: description };
 }
 
 const VOICES = ['Certainly. ', 'In short: ', 'Well, ', 'Here is one way to see it. ', 'Put simply, ', 'Let me think. '];
@@ -48,7 +52,10 @@ export async function measureDevice(o: Api.MeasureOptions = {}): Promise<Api.Dev
   const device = o.device === 'cpu' || options.webgpu === false ? 'cpu' : 'gpu';
   const all: Api.DeviceFigures = {
     adapter: { ...description, device, isSoftware: device === 'gpu', ...(o.device === 'auto' ? { reason: 'made up' } : {}) },
-    matmulGflops: 12.5, gptStepMs: 1234, fmaGflops: 230, copyGBps: 20.25,
+    matmulGflops: 12.5,
+    gptStepMs: 1234,
+    fmaGflops: 230,
+    copyGBps: 20.25,
   };
   o.onFigure?.({ matmulGflops: all.matmulGflops });
   await sleep(options.stepMs ?? 2, o.signal);
@@ -66,9 +73,20 @@ export class Model {
 
   private constructor(name: string, bytes: number, sha256: string) {
     this.info = {
-      name, architecture: 'llama', parameters: 134_515_008, layers: 30, hiddenSize: 576, contextLength: 2048, vocabSize: 49152, quantization: 'Q4_1',
-      fileBytes: bytes, gpuBytes: 131_000_000, wasmBytes: 9_400_000, sha256,
-      adapter: description, targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
+      name,
+      architecture: 'llama',
+      parameters: 134_515_008,
+      layers: 30,
+      hiddenSize: 576,
+      contextLength: 2048,
+      vocabSize: 49152,
+      quantization: 'Q4_1',
+      fileBytes: bytes,
+      gpuBytes: 131_000_000,
+      wasmBytes: 9_400_000,
+      sha256,
+      adapter: description,
+      targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
     };
   }
 
@@ -77,7 +95,10 @@ export class Model {
     let total = 98_000_000;
     let sha256 = 'b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53';
     calls.push({ what: 'load', name });
-    const sha = async (b: Blob): Promise<string> => Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', await b.arrayBuffer())), (v) => v.toString(16).padStart(2, '0')).join('');
+    const sha = async (b: Blob): Promise<string> =>
+      Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', await b.arrayBuffer())), (v) => v.toString(16).padStart(2, '0')).join(
+        '',
+      );
     if (Array.isArray(source)) {
       const files = source as File[];
       const want = ['config.json', 'tokenizer.json', 'model.safetensors'];
@@ -88,7 +109,8 @@ export class Model {
       total = source.size;
       sha256 = await sha(source);
       const magic = new TextDecoder().decode(await source.slice(0, 4).arrayBuffer());
-      if (magic !== 'GGUF') throw new FledglingError('bad-file', `${name}: expected the magic bytes "GGUF" at byte 0, found ${JSON.stringify(magic)}`);
+      if (magic !== 'GGUF')
+        throw new FledglingError('bad-file', `${name}: expected the magic bytes "GGUF" at byte 0, found ${JSON.stringify(magic)}`);
     } else if (String(source).includes('wrong-architecture')) {
       throw new FledglingError('unsupported-architecture', `${name}: general.architecture is "mamba"; expected llama, qwen2 or qwen3`);
     } else {
@@ -100,7 +122,7 @@ export class Model {
     }
     for (let i = 0; i <= 10; i++) {
       o.onProgress?.({ status: i === 0 ? 'download' : i === 10 ? 'done' : 'progress', file: name, loaded: (total * i) / 10, total });
-      await sleep(name.replace(/\.gguf$/, '') === options.holdLoad ? 60_000 : options.loadMs ?? 5, o.signal ?? undefined);
+      await sleep(name.replace(/\.gguf$/, '') === options.holdLoad ? 60_000 : (options.loadMs ?? 5), o.signal ?? undefined);
     }
     return new Model(name, total, sha256);
   }
@@ -132,7 +154,13 @@ export class Model {
     return { text: adapter === null ? tail(prompt, i) : `Briefly (${i + 1}): ${prompt.slice(0, 40)}`, adapter };
   }
 
-  async #speak(prompt: string, n: number, o: Api.GenerateOptions, push: (e: Api.CandidateEvent) => void, signal: AbortSignal): Promise<Api.Candidate[]> {
+  async #speak(
+    prompt: string,
+    n: number,
+    o: Api.GenerateOptions,
+    push: (e: Api.CandidateEvent) => void,
+    signal: AbortSignal,
+  ): Promise<Api.Candidate[]> {
     const all = Array.from({ length: n }, (_, i) => this.#answer(prompt, i, o));
     const said = all.map(() => '');
     const words = all.map((a) => a.text.split(/(?<= )/));
@@ -146,8 +174,13 @@ export class Model {
       await sleep(options.pieceMs ?? 2);
     }
     return all.map((a, i) => ({
-      text: said[i]!, tokenIds: words[i]!.map((_, k) => k), logprobs: words[i]!.map(() => -0.5), finishReason: signal.aborted ? 'abort' : 'stop',
-      seconds: { prefill: 0.1, decode: 0.5 }, promptTokens: prompt.length, adapter: a.adapter,
+      text: said[i]!,
+      tokenIds: words[i]!.map((_, k) => k),
+      logprobs: words[i]!.map(() => -0.5),
+      finishReason: signal.aborted ? 'abort' : 'stop',
+      seconds: { prefill: 0.1, decode: 0.5 },
+      promptTokens: prompt.length,
+      adapter: a.adapter,
     }));
   }
 
@@ -155,7 +188,10 @@ export class Model {
     return new Stream(async (push, signal) => (await this.#speak(this.#check(messages), 1, o, (e) => push(e.text), signal))[0]!, o.signal);
   }
 
-  generateCandidates(messages: readonly Api.Message[], o: Api.GenerateOptions & { n: number }): Stream<Api.CandidateEvent, Api.Candidate[]> {
+  generateCandidates(
+    messages: readonly Api.Message[],
+    o: Api.GenerateOptions & { n: number },
+  ): Stream<Api.CandidateEvent, Api.Candidate[]> {
     return new Stream(async (push, signal) => this.#speak(this.#check(messages), o.n, o, push, signal), o.signal);
   }
 
@@ -167,12 +203,22 @@ export class Model {
   }
   async loadAdapter(files: Api.AdapterFiles, name: string): Promise<Api.AdapterInfo> {
     const config = JSON.parse(files['adapter_config.json']) as { peft_type?: string; r?: number };
-    if (config.peft_type !== 'LORA') throw new FledglingError('bad-adapter', `adapter_config.json: peft_type is ${JSON.stringify(config.peft_type)}; expected "LORA"`);
+    if (config.peft_type !== 'LORA')
+      throw new FledglingError('bad-adapter', `adapter_config.json: peft_type is ${JSON.stringify(config.peft_type)}; expected "LORA"`);
     // Made for another model: its base is named in the config.
     const base = (config as { base_model_name_or_path?: string }).base_model_name_or_path;
-    if (base && base !== this.info.name && base.startsWith('only-')) throw new FledglingError('bad-adapter', `${name} was made for ${base}`);
+    if (base && base !== this.info.name && base.startsWith('only-'))
+      throw new FledglingError('bad-adapter', `${name} was made for ${base}`);
     this.#adapters.set(name, files);
-    return { name, active: false, r: config.r ?? 8, loraAlpha: 16, targetModules: [], parameters: 1, bytes: files['adapter_model.safetensors'].byteLength };
+    return {
+      name,
+      active: false,
+      r: config.r ?? 8,
+      loraAlpha: 16,
+      targetModules: [],
+      parameters: 1,
+      bytes: files['adapter_model.safetensors'].byteLength,
+    };
   }
   async setAdapter(name: string): Promise<void> {
     if (!this.#adapters.has(name)) throw new FledglingError('bad-adapter', `no adapter "${name}" is loaded`);
@@ -186,7 +232,15 @@ export class Model {
     if (this.#active === name) this.#active = null;
   }
   async adapters(): Promise<Api.AdapterInfo[]> {
-    return [...this.#adapters].map(([name, f]) => ({ name, active: name === this.#active, r: 8, loraAlpha: 16, targetModules: [], parameters: 1, bytes: f['adapter_model.safetensors'].byteLength }));
+    return [...this.#adapters].map(([name, f]) => ({
+      name,
+      active: name === this.#active,
+      r: 8,
+      loraAlpha: 16,
+      targetModules: [],
+      parameters: 1,
+      bytes: f['adapter_model.safetensors'].byteLength,
+    }));
   }
   async memory(): Promise<Api.Memory> {
     return { gpuBytes: this.info.gpuBytes + 1e7 * this.#adapters.size, wasmBytes: this.info.wasmBytes };
@@ -220,21 +274,47 @@ class Trainer<Row, Args extends Api.TrainArgs> {
         model.alive();
         if (options.failAt === this.#step + 1 && !args.resumeFrom) {
           if (['device-lost', 'worker-failed', 'internal'].includes(options.failCode!)) model.gone = options.failCode!;
-          throw new FledglingError(options.failCode!, options.failCode === 'bad-row' ? 'row 2: the chosen answer is empty' : `step ${options.failAt} failed: ${options.failCode}`);
+          throw new FledglingError(
+            options.failCode!,
+            options.failCode === 'bad-row' ? 'row 2: the chosen answer is empty' : `step ${options.failAt} failed: ${options.failCode}`,
+          );
         }
         if (this.#paused) {
           model.busy = false;
-          await Promise.race([this.#paused, new Promise((_, reject) => model.ending.signal.addEventListener('abort', () => reject(new FledglingError('disposed', 'the model was disposed of')))), new Promise((_, reject) => o.signal?.addEventListener('abort', () => reject(new FledglingError('aborted', 'training was aborted')), { once: true }))]);
+          await Promise.race([
+            this.#paused,
+            new Promise((_, reject) =>
+              model.ending.signal.addEventListener('abort', () => reject(new FledglingError('disposed', 'the model was disposed of'))),
+            ),
+            new Promise((_, reject) =>
+              o.signal?.addEventListener('abort', () => reject(new FledglingError('aborted', 'training was aborted')), { once: true }),
+            ),
+          ]);
           model.busy = true;
         }
         const step = ++this.#step;
         const t = step / totalSteps;
         const margin = 2.4 * t * t + 0.1 * Math.sin(step * 1.7) * t;
         o.onStep?.({
-          step, totalSteps, epoch: t * (args.numTrainEpochs ?? 3), loss: this.method === 'dpo' ? Math.log1p(Math.exp(-margin)) : 2.2 - 1.5 * t + 0.12 * Math.sin(step * 2.1), learning_rate: (args.learningRate ?? 1e-4) * (1 - t),
-          grad_norm: 1.2 - 0.6 * t, tokens: step * 64, tokens_per_second: 38 + 4 * Math.sin(step), seconds_left: ((totalSteps - step) * (options.stepMs ?? 10)) / 1000,
+          step,
+          totalSteps,
+          epoch: t * (args.numTrainEpochs ?? 3),
+          loss: this.method === 'dpo' ? Math.log1p(Math.exp(-margin)) : 2.2 - 1.5 * t + 0.12 * Math.sin(step * 2.1),
+          learning_rate: (args.learningRate ?? 1e-4) * (1 - t),
+          grad_norm: 1.2 - 0.6 * t,
+          tokens: step * 64,
+          tokens_per_second: 38 + 4 * Math.sin(step),
+          seconds_left: ((totalSteps - step) * (options.stepMs ?? 10)) / 1000,
           ...(this.method === 'dpo'
-            ? { 'rewards/chosen': margin * 0.6, 'rewards/rejected': -margin * 0.4, 'rewards/margins': margin, 'rewards/accuracies': Math.min(1, 0.5 + t), 'logps/chosen': -12 + margin, 'logps/rejected': -20 - margin, kl: margin / 12 }
+            ? {
+                'rewards/chosen': margin * 0.6,
+                'rewards/rejected': -margin * 0.4,
+                'rewards/margins': margin,
+                'rewards/accuracies': Math.min(1, 0.5 + t),
+                'logps/chosen': -12 + margin,
+                'logps/rejected': -20 - margin,
+                kl: margin / 12,
+              }
             : { kl: 0.02 * t }),
         });
         if (o.saveSteps && step % o.saveSteps === 0) o.onCheckpoint?.(await this.saveCheckpoint());
@@ -247,8 +327,22 @@ class Trainer<Row, Args extends Api.TrainArgs> {
   }
   async #keep(name: string): Promise<void> {
     const { r = 8, loraAlpha = 16 } = this.args.peftConfig ?? {};
-    const config = JSON.stringify({ base_model_name_or_path: this.model.info.name, lora_alpha: loraAlpha, peft_type: 'LORA', r, target_modules: this.model.info.targetModules, task_type: 'CAUSAL_LM' }, null, 2);
-    await this.model.loadAdapter({ 'adapter_config.json': config, 'adapter_model.safetensors': new Uint8Array(4096).fill(this.#step) }, name);
+    const config = JSON.stringify(
+      {
+        base_model_name_or_path: this.model.info.name,
+        lora_alpha: loraAlpha,
+        peft_type: 'LORA',
+        r,
+        target_modules: this.model.info.targetModules,
+        task_type: 'CAUSAL_LM',
+      },
+      null,
+      2,
+    );
+    await this.model.loadAdapter(
+      { 'adapter_config.json': config, 'adapter_model.safetensors': new Uint8Array(4096).fill(this.#step) },
+      name,
+    );
   }
   async pause(): Promise<void> {
     this.#paused = new Promise((resolve) => (this.#go = resolve));

@@ -4,11 +4,21 @@ import { ask, expect, go, loadModel, open, saved, test } from './helpers.ts';
 
 const PAIRS = [
   { prompt: 'Capital of France?', chosen: 'Paris.', rejected: 'It is, I believe, Paris.' },
-  { prompt: [{ role: 'user', content: 'Two plus two?' }], chosen: [{ role: 'assistant', content: 'Four.' }], rejected: [{ role: 'assistant', content: 'About four.' }], weight: 2 },
+  {
+    prompt: [{ role: 'user', content: 'Two plus two?' }],
+    chosen: [{ role: 'assistant', content: 'Four.' }],
+    rejected: [{ role: 'assistant', content: 'About four.' }],
+    weight: 2,
+  },
 ];
 const IDEALS = [
   { prompt: 'Name a colour.', completion: ' Green.' },
-  { messages: [{ role: 'user', content: 'Hello' }, { role: 'assistant', content: 'Hello to you.' }] },
+  {
+    messages: [
+      { role: 'user', content: 'Hello' },
+      { role: 'assistant', content: 'Hello to you.' },
+    ],
+  },
   { input_ids: [1, 2, 3], labels: [-100, 2, 3] },
 ];
 const jsonl = (rows: object[]): string => rows.map((r) => JSON.stringify(r) + '\n').join('');
@@ -32,14 +42,30 @@ test('import and export give the same lines back', async ({ page }) => {
 test('rows without a prompt column take it from what both answers share', async ({ page }) => {
   await open(page, '#/feedback');
   const shared = { role: 'user', content: 'Hi' };
-  await importText(page, 'implicit.jsonl', jsonl([{ chosen: [shared, { role: 'assistant', content: 'Hello.' }], rejected: [shared, { role: 'assistant', content: 'What?' }] }]));
+  await importText(
+    page,
+    'implicit.jsonl',
+    jsonl([{ chosen: [shared, { role: 'assistant', content: 'Hello.' }], rejected: [shared, { role: 'assistant', content: 'What?' }] }]),
+  );
   await expect(page.locator('tbody tr')).toHaveCount(1);
-  expect(JSON.parse(await exported(page, 'Export pairs'))).toEqual({ prompt: [shared], chosen: [{ role: 'assistant', content: 'Hello.' }], rejected: [{ role: 'assistant', content: 'What?' }] });
+  expect(JSON.parse(await exported(page, 'Export pairs'))).toEqual({
+    prompt: [shared],
+    chosen: [{ role: 'assistant', content: 'Hello.' }],
+    rejected: [{ role: 'assistant', content: 'What?' }],
+  });
 });
 
 test('lines that cannot be used are named, with column and reason, and nothing is taken unasked', async ({ page }) => {
   await open(page, '#/feedback');
-  const text = jsonl([PAIRS[0]!, { prompt: 'No answer here', chosen: 'x' }, { prompt: 'p', completion: '' }, { prompt: 'p', completion: 'c', label: true }]) + '{"broken"\n' + jsonl([{ input_ids: [1, 2], labels: [1] }, { messages: [{ role: 'user', content: 'alone' }] }]);
+  const text =
+    jsonl([
+      PAIRS[0]!,
+      { prompt: 'No answer here', chosen: 'x' },
+      { prompt: 'p', completion: '' },
+      { prompt: 'p', completion: 'c', label: true },
+    ]) +
+    '{"broken"\n' +
+    jsonl([{ input_ids: [1, 2], labels: [1] }, { messages: [{ role: 'user', content: 'alone' }] }]);
   await importText(page, 'bad.jsonl', text);
   const dialog = page.getByRole('dialog');
   await expect(dialog).toContainText('6 lines of bad.jsonl cannot be used; one is fine');
@@ -89,7 +115,10 @@ test('a ranking in a chat exports all its strict pairs in messages', async ({ pa
   await page.getByRole('article', { name: 'Answer 3' }).focus();
   await page.keyboard.press('1');
   await go(page, 'Feedback');
-  const rows = (await exported(page, 'Export pairs')).trim().split('\n').map((l) => JSON.parse(l) as { prompt: unknown; chosen: { content: string }[]; rejected: { content: string }[] });
+  const rows = (await exported(page, 'Export pairs'))
+    .trim()
+    .split('\n')
+    .map((l) => JSON.parse(l) as { prompt: unknown; chosen: { content: string }[]; rejected: { content: string }[] });
   expect(rows).toHaveLength(2);
   for (const r of rows) {
     expect(r.prompt).toEqual([{ role: 'user', content: 'Q' }]);
@@ -119,7 +148,11 @@ test('rows can be inspected, searched, chosen, deleted and brought back', async 
 
 test('ten thousand rows are read, paged and kept', async ({ page }) => {
   await open(page, '#/feedback');
-  await importText(page, 'many.jsonl', jsonl(Array.from({ length: 10_000 }, (_, i) => ({ prompt: `Question ${i}`, completion: `Answer ${i}` }))));
+  await importText(
+    page,
+    'many.jsonl',
+    jsonl(Array.from({ length: 10_000 }, (_, i) => ({ prompt: `Question ${i}`, completion: `Answer ${i}` }))),
+  );
   await expect(page.getByText('1 of 200')).toBeVisible({ timeout: 30_000 });
   await saved(page);
   await page.reload();

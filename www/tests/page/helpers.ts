@@ -29,9 +29,14 @@ export async function ask(page: Page, question: string): Promise<void> {
 }
 
 /** The order bar of the last turn as it reads: "3 > 1 = 2"; "·" stands between answers without a place of their own. */
-export const orderText = async (page: Page): Promise<string> => ((await page.locator('.turn').last().locator('.order').innerText()).replace(/\s+/g, ' ').trim());
+export const orderText = async (page: Page): Promise<string> =>
+  (await page.locator('.turn').last().locator('.order').innerText()).replace(/\s+/g, ' ').trim();
 
-export const chip = (page: Page, answer: number) => page.locator('.turn').last().locator(`.chip[data-answer="${answer - 1}"]`);
+export const chip = (page: Page, answer: number) =>
+  page
+    .locator('.turn')
+    .last()
+    .locator(`.chip[data-answer="${answer - 1}"]`);
 
 export const go = async (page: Page, view: string): Promise<void> => {
   await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: view }).click();

@@ -18,7 +18,8 @@ test('rank, learn by DPO, ask again: base and tuned differ', async ({ page }) =>
   await expect(page.getByText('2 pairs from 1 ranking')).toBeVisible();
   await learn(page).click();
   await expect(page.getByText('Learnt', { exact: true })).toBeVisible();
-  for (const title of ['loss', 'rewards/margins', 'rewards/accuracies', 'KL to the base', 'tokens/s']) await expect(page.getByRole('img', { name: new RegExp(`^${title}: 8 steps`) })).toBeVisible();
+  for (const title of ['loss', 'rewards/margins', 'rewards/accuracies', 'KL to the base', 'tokens/s'])
+    await expect(page.getByRole('img', { name: new RegExp(`^${title}: 8 steps`) })).toBeVisible();
   await page.getByText('The last steps as numbers').click();
   await expect(page.getByRole('columnheader', { name: 'rewards/accuracies' })).toBeVisible();
   await page.getByRole('button', { name: 'Ask again' }).click();
@@ -114,7 +115,21 @@ test('a run interrupted by a reload goes on from its checkpoint', async ({ page 
 test('advanced settings carry the names of TRL and PEFT, and refuse what is out of range', async ({ page }) => {
   await open(page, '#/learn');
   await page.getByText('Advanced').first().click();
-  for (const name of ['beta', 'label_smoothing', 'max_steps', 'per_device_train_batch_size', 'gradient_accumulation_steps', 'max_length', 'warmup_steps', 'weight_decay', 'max_grad_norm', 'r', 'lora_alpha', 'lora_dropout', 'target_modules']) {
+  for (const name of [
+    'beta',
+    'label_smoothing',
+    'max_steps',
+    'per_device_train_batch_size',
+    'gradient_accumulation_steps',
+    'max_length',
+    'warmup_steps',
+    'weight_decay',
+    'max_grad_norm',
+    'r',
+    'lora_alpha',
+    'lora_dropout',
+    'target_modules',
+  ]) {
     await expect(page.getByRole('textbox', { name, exact: true })).toBeVisible();
   }
   await expect(page.getByRole('combobox', { name: 'lr_scheduler_type' })).toHaveValue('linear');
@@ -175,13 +190,21 @@ test('adapters: switch off, rename, download, load again, delete', async ({ page
   for (const [name, buffer, why] of [
     ['noise.zip', Buffer.from('this is no zip file'), 'holds no PEFT folder'],
     ['half.zip', Buffer.from(zipSync({ 'x/adapter_config.json': Buffer.from('{}') })), 'found only adapter_config.json'],
-    ['packed.zip', Buffer.from(zipSync({ 'adapter_config.json': Buffer.from('{}'), 'adapter_model.safetensors': new Uint8Array(300_000) }, { level: 6 })), null],
+    [
+      'packed.zip',
+      Buffer.from(
+        zipSync({ 'adapter_config.json': Buffer.from('{}'), 'adapter_model.safetensors': new Uint8Array(300_000) }, { level: 6 }),
+      ),
+      null,
+    ],
   ] as const) {
     await page.locator('.file-input').setInputFiles({ name, mimeType: 'application/zip', buffer });
     if (why) await expect(page.getByRole('alert').filter({ hasText: why })).toHaveAttribute('data-code', 'bad-adapter');
   }
   await expect(page.getByRole('textbox', { name: 'Name' })).toHaveValue('packed');
   await page.getByRole('button', { name: 'Cancel' }).click();
-  await page.locator('.file-input').setInputFiles([{ name: 'adapter_config.json', mimeType: 'application/json', buffer: Buffer.from('{}') }]);
+  await page
+    .locator('.file-input')
+    .setInputFiles([{ name: 'adapter_config.json', mimeType: 'application/json', buffer: Buffer.from('{}') }]);
   await expect(page.getByRole('alert').filter({ hasText: 'Expected both' })).toHaveAttribute('data-code', 'bad-adapter');
 });

@@ -12,12 +12,15 @@ interface LongTask {
 export async function observeLongTasks(page: Page): Promise<{ mark: () => Promise<number>; since: (moment: number) => Promise<number[]> }> {
   await page.addInitScript(() => {
     const long: LongTask[] = ((globalThis as { long?: LongTask[] }).long = []);
-    new PerformanceObserver((list) => list.getEntries().forEach((e) => long.push({ start: e.startTime, ms: Math.round(e.duration) }))).observe({ type: 'longtask' });
+    new PerformanceObserver((list) =>
+      list.getEntries().forEach((e) => long.push({ start: e.startTime, ms: Math.round(e.duration) })),
+    ).observe({ type: 'longtask' });
   });
   return {
     mark: () => page.evaluate(() => performance.now()),
     // By their beginning: a task is told to the observer some time after it ended, so that counting what was told by then would not do.
-    since: (moment) => page.evaluate((from) => (globalThis as unknown as { long: LongTask[] }).long.filter((t) => t.start >= from).map((t) => t.ms), moment),
+    since: (moment) =>
+      page.evaluate((from) => (globalThis as unknown as { long: LongTask[] }).long.filter((t) => t.start >= from).map((t) => t.ms), moment),
   };
 }
 
@@ -34,7 +37,15 @@ interface TraceEvent {
 /** Traces the tasks of all renderer main threads; ending gives their milliseconds on the clock and of processor time. */
 export async function traceTasks(browser: Browser): Promise<() => Promise<{ clock: number; processor: number }[]>> {
   const cdp: CDPSession = await browser.newBrowserCDPSession();
-  await cdp.send('Tracing.start', { transferMode: 'ReturnAsStream', traceConfig: { recordMode: 'recordUntilFull', traceBufferSizeInKb: 400_000, includedCategories: ['toplevel'], excludedCategories: ['*'] } });
+  await cdp.send('Tracing.start', {
+    transferMode: 'ReturnAsStream',
+    traceConfig: {
+      recordMode: 'recordUntilFull',
+      traceBufferSizeInKb: 400_000,
+      includedCategories: ['toplevel'],
+      excludedCategories: ['*'],
+    },
+  });
   return async () => {
     const complete = new Promise<string>((done) => cdp.once('Tracing.tracingComplete', (e) => done(e.stream!)));
     await cdp.send('Tracing.end');
@@ -47,8 +58,12 @@ export async function traceTasks(browser: Browser): Promise<() => Promise<{ cloc
     }
     await cdp.detach();
     const { traceEvents } = JSON.parse(text) as { traceEvents: TraceEvent[] };
-    const main = new Set(traceEvents.filter((e) => e.name === 'thread_name' && e.args?.name === 'CrRendererMain').map((e) => `${e.pid}:${e.tid}`));
-    return traceEvents.filter((e) => e.ph === 'X' && e.name.endsWith('RunTask') && main.has(`${e.pid}:${e.tid}`)).map((e) => ({ clock: (e.dur ?? 0) / 1000, processor: (e.tdur ?? e.dur ?? 0) / 1000 }));
+    const main = new Set(
+      traceEvents.filter((e) => e.name === 'thread_name' && e.args?.name === 'CrRendererMain').map((e) => `${e.pid}:${e.tid}`),
+    );
+    return traceEvents
+      .filter((e) => e.ph === 'X' && e.name.endsWith('RunTask') && main.has(`${e.pid}:${e.tid}`))
+      .map((e) => ({ clock: (e.dur ?? 0) / 1000, processor: (e.tdur ?? e.dur ?? 0) / 1000 }));
   };
 }
 
@@ -79,7 +94,12 @@ export async function slowness(browser: Browser): Promise<number> {
  * down even the work of the thread itself (shared caches, shared cores). What `prepare` does is not looked at: while a page is
  * opened the browser starts a process and reads the document, in which no script has a say.
  */
-export async function heavyTasks<T>(browser: Browser, prepare: () => Promise<T>, during: (prepared: T) => Promise<void>, tries = 1): Promise<string[]> {
+export async function heavyTasks<T>(
+  browser: Browser,
+  prepare: () => Promise<T>,
+  during: (prepared: T) => Promise<void>,
+  tries = 1,
+): Promise<string[]> {
   let least: string[] | null = null;
   for (let i = 0; i < tries && least?.length !== 0; i++) {
     const prepared = await prepare();

@@ -31,7 +31,12 @@ for (const scheme of ['light', 'dark'] as const) {
   for (const width of [1280, 380]) {
     test(`axe finds nothing at ${width} px, ${scheme}`, async ({ browser }) => {
       // axe is put into the page by the debugger, which the page's policy would otherwise forbid; nothing else is relaxed.
-      const context = await browser.newContext({ viewport: { width, height: 800 }, colorScheme: scheme, bypassCSP: true, reducedMotion: 'reduce' });
+      const context = await browser.newContext({
+        viewport: { width, height: 800 },
+        colorScheme: scheme,
+        bypassCSP: true,
+        reducedMotion: 'reduce',
+      });
       const page = await context.newPage();
       await furnish(page);
       for (const view of VIEWS) {
@@ -41,11 +46,17 @@ for (const scheme of ['light', 'dark'] as const) {
         const found = await page.evaluate(async () => {
           type Axe = { run(o: object): Promise<{ violations: { id: string; nodes: { html: string; failureSummary: string }[] }[] }> };
           const { violations } = await (globalThis as unknown as { axe: Axe }).axe.run({ resultTypes: ['violations'] });
-          return violations.map((v) => `${v.id}: ${v.nodes.map((n) => `${n.html.slice(0, 160)} (${n.failureSummary.replace(/\s+/g, ' ').slice(0, 200)})`).join(' | ')}`);
+          return violations.map(
+            (v) =>
+              `${v.id}: ${v.nodes.map((n) => `${n.html.slice(0, 160)} (${n.failureSummary.replace(/\s+/g, ' ').slice(0, 200)})`).join(' | ')}`,
+          );
         });
         expect(found, view).toEqual([]);
         // Nothing pushes the page sideways.
-        const wide = await page.evaluate(() => [document.documentElement.scrollWidth - innerWidth, document.querySelector('main')!.scrollWidth - document.querySelector('main')!.clientWidth]);
+        const wide = await page.evaluate(() => [
+          document.documentElement.scrollWidth - innerWidth,
+          document.querySelector('main')!.scrollWidth - document.querySelector('main')!.clientWidth,
+        ]);
         expect(wide, view).toEqual([0, 0]);
         // Only the main region scrolls, never the document, or bars would drift away.
         expect(await page.evaluate(() => document.documentElement.scrollHeight - innerHeight), view).toBe(0);
@@ -75,7 +86,9 @@ test('reduced motion stops the animations', async ({ page }) => {
   await page.getByRole('textbox', { name: 'Your question' }).fill('Calm');
   await page.keyboard.press('Enter');
   await page.locator('.caret').first().waitFor();
-  expect(await page.evaluate(() => document.getAnimations().filter((a) => a.effect?.getComputedTiming().iterations === Infinity).length)).toBe(0);
+  expect(
+    await page.evaluate(() => document.getAnimations().filter((a) => a.effect?.getComputedTiming().iterations === Infinity).length),
+  ).toBe(0);
 });
 
 test('the whole way by keyboard alone', async ({ page }) => {
@@ -147,7 +160,13 @@ test('the main thread is never held up for more than 50 ms', async ({ browser })
     await page.getByRole('button', { name: 'Learn', exact: true }).click();
     await expect(page.getByText('Learnt', { exact: true })).toBeVisible();
     await go(page, 'Feedback');
-    await page.locator('.file-input').setInputFiles({ name: 'many.jsonl', mimeType: 'application/jsonl', buffer: Buffer.from(Array.from({ length: 3000 }, (_, k) => JSON.stringify({ prompt: `Question ${k}`, completion: `Answer ${k}` })).join('\n')) });
+    await page.locator('.file-input').setInputFiles({
+      name: 'many.jsonl',
+      mimeType: 'application/jsonl',
+      buffer: Buffer.from(
+        Array.from({ length: 3000 }, (_, k) => JSON.stringify({ prompt: `Question ${k}`, completion: `Answer ${k}` })).join('\n'),
+      ),
+    });
     await expect(page.getByRole('navigation', { name: 'Pages of the table' })).toBeVisible();
     for (const view of VIEWS) await go(page, view);
     const long = await longTasks.since(begin);
@@ -170,7 +189,13 @@ test('nor by a dataset of 40 000 rows: import, search, export, save, learn', asy
   // From disk: a buffer would be decoded by the test driver on the page's main thread.
   const file = about.outputPath('many.jsonl');
   mkdirSync(dirname(file), { recursive: true });
-  const text = Array.from({ length: 40_000 }, (_, k) => JSON.stringify(k % 2 ? { prompt: `Question ${k}`, chosen: `Better ${k} ${'x'.repeat(80)}`, rejected: `Worse ${k}` } : { prompt: `Question ${k}`, completion: `Answer ${k}` })).join('\n');
+  const text = Array.from({ length: 40_000 }, (_, k) =>
+    JSON.stringify(
+      k % 2
+        ? { prompt: `Question ${k}`, chosen: `Better ${k} ${'x'.repeat(80)}`, rejected: `Worse ${k}` }
+        : { prompt: `Question ${k}`, completion: `Answer ${k}` },
+    ),
+  ).join('\n');
   writeFileSync(file, text);
   const found = await heavyTasks(
     browser,

@@ -46,7 +46,11 @@ test('a second tab sees feedback given in the first', async ({ page, context }) 
   await open(page, '#/feedback');
   const other = await context.newPage();
   await open(other, '#/feedback');
-  await page.locator('.file-input').setInputFiles({ name: 'one.jsonl', mimeType: 'application/jsonl', buffer: Buffer.from('{"prompt":"Hello from a tab","completion":"Hi"}') });
+  await page.locator('.file-input').setInputFiles({
+    name: 'one.jsonl',
+    mimeType: 'application/jsonl',
+    buffer: Buffer.from('{"prompt":"Hello from a tab","completion":"Hi"}'),
+  });
   await expect(other.getByRole('button', { name: 'Hello from a tab', exact: true })).toBeVisible();
 });
 
@@ -63,7 +67,9 @@ test('deleting everything leaves a fresh page', async ({ page }) => {
 
 test('deleting everything in one tab is not undone by another', async ({ page, context }) => {
   await open(page, '#/feedback');
-  await page.locator('.file-input').setInputFiles({ name: 'one.jsonl', mimeType: 'application/jsonl', buffer: Buffer.from('{"prompt":"Soon gone","completion":"Hi"}') });
+  await page
+    .locator('.file-input')
+    .setInputFiles({ name: 'one.jsonl', mimeType: 'application/jsonl', buffer: Buffer.from('{"prompt":"Soon gone","completion":"Hi"}') });
   await saved(page);
   const other = await context.newPage();
   await open(other, '#/settings');
@@ -74,7 +80,11 @@ test('deleting everything in one tab is not undone by another', async ({ page, c
 
 test('when the browser clears its storage under an open tab, what the tab holds is written anew', async ({ page }) => {
   await open(page, '#/feedback');
-  const row = (prompt: string) => ({ name: `${prompt}.jsonl`, mimeType: 'application/jsonl', buffer: Buffer.from(JSON.stringify({ prompt, completion: 'Hi' })) });
+  const row = (prompt: string) => ({
+    name: `${prompt}.jsonl`,
+    mimeType: 'application/jsonl',
+    buffer: Buffer.from(JSON.stringify({ prompt, completion: 'Hi' })),
+  });
   await page.locator('.file-input').setInputFiles(row('Before'));
   await saved(page);
   await page.evaluate(async () => (await navigator.storage.getDirectory()).removeEntry('fledgling-page', { recursive: true }));

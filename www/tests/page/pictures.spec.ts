@@ -68,12 +68,22 @@ test('pictures for the README', async ({ browser }) => {
   console.log(texts);
   const byLength = texts.map((t, i) => ({ i, n: t.length })).sort((a, b) => a.n - b.n);
   for (const [place, { i }] of byLength.entries()) {
-    await page.getByRole('group', { name: `helpful – answer ${i + 1}` }).getByRole('radio').nth(4 - place).check({ force: true });
-    await page.getByRole('group', { name: `harmless – answer ${i + 1}` }).getByRole('radio').nth(4).check({ force: true });
+    await page
+      .getByRole('group', { name: `helpful – answer ${i + 1}` })
+      .getByRole('radio')
+      .nth(4 - place)
+      .check({ force: true });
+    await page
+      .getByRole('group', { name: `harmless – answer ${i + 1}` })
+      .getByRole('radio')
+      .nth(4)
+      .check({ force: true });
   }
   await rows(9);
   await page.getByRole('button', { name: 'Ask again: base and tuned' }).click();
-  await expect(page.getByRole('heading', { name: /^Asked again/ }).or(page.getByRole('alert').first())).toBeVisible({ timeout: 30 * MINUTES });
+  await expect(page.getByRole('heading', { name: /^Asked again/ }).or(page.getByRole('alert').first())).toBeVisible({
+    timeout: 30 * MINUTES,
+  });
   await none();
   await rows(9);
   const height = await page.evaluate(() => document.querySelector('.chat')!.scrollHeight);
@@ -86,8 +96,13 @@ test('pictures for the README', async ({ browser }) => {
   const both = await context.newPage();
   await both.setViewportSize({ width: 1280, height: 200 });
   const data = (b: Buffer): string => `data:image/png;base64,${b.toString('base64')}`;
-  await both.setContent(`<body style="margin:0;background:#f6f4ee"><img style="display:block;width:1280px" src="${data(chat)}"><div style="padding:28px 0 32px;border-top:1px solid #e2ddd0"><img style="display:block;margin:0 auto" src="${data(learnt)}"></div></body>`);
-  await both.locator('img').last().evaluate((i: HTMLImageElement) => i.decode());
+  await both.setContent(
+    `<body style="margin:0;background:#f6f4ee"><img style="display:block;width:1280px" src="${data(chat)}"><div style="padding:28px 0 32px;border-top:1px solid #e2ddd0"><img style="display:block;margin:0 auto" src="${data(learnt)}"></div></body>`,
+  );
+  await both
+    .locator('img')
+    .last()
+    .evaluate((i: HTMLImageElement) => i.decode());
   await both.screenshot({ path: resolve(docs, 'page.png'), fullPage: true });
 
   await page.setViewportSize({ width: 380, height: 780 });

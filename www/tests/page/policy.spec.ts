@@ -6,7 +6,10 @@ import { serveForeign } from './server.ts';
 /** What becomes of a request in the page and in a worker made from a script of the page's own origin. */
 async function reaches(page: Page, url: string): Promise<{ page: boolean; image: boolean; beacon: boolean }> {
   return page.evaluate(async (u) => {
-    const attempt = await fetch(u + 'page').then(() => true, () => false);
+    const attempt = await fetch(u + 'page').then(
+      () => true,
+      () => false,
+    );
     const image = await new Promise<boolean>((done) => {
       const i = new Image();
       i.onload = () => done(true);
@@ -118,7 +121,11 @@ test('a worker is held to the same list', async ({ page }) => {
     // A worker script beside the page, as the engine's own is, with the server's headers.
     const headers = await (await page.request.get(address())).headers();
     await page.context().route('**/probe-worker.js*', (route) =>
-      route.fulfill({ contentType: 'text/javascript', headers: { 'content-security-policy': headers['content-security-policy']!, 'cross-origin-embedder-policy': 'require-corp' }, body: 'fetch(decodeURIComponent(location.search.slice(1))).then(() => postMessage(true), () => postMessage(false))' }),
+      route.fulfill({
+        contentType: 'text/javascript',
+        headers: { 'content-security-policy': headers['content-security-policy']!, 'cross-origin-embedder-policy': 'require-corp' },
+        body: 'fetch(decodeURIComponent(location.search.slice(1))).then(() => postMessage(true), () => postMessage(false))',
+      }),
     );
     await open(page);
     await page.evaluate(async () => void (await navigator.serviceWorker.ready));

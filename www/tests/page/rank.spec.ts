@@ -83,7 +83,10 @@ test('one bad answer never becomes the best: what has no place is not last', asy
   await go(page, 'Chat');
   // Placed second, alone: which one is better?
   for (const a of [1, 3]) {
-    await page.getByRole('group', { name: `helpful – answer ${a}` }).getByRole('radio', { checked: true }).focus();
+    await page
+      .getByRole('group', { name: `helpful – answer ${a}` })
+      .getByRole('radio', { checked: true })
+      .focus();
     await page.keyboard.press('Delete');
   }
   await answer.focus();
@@ -124,7 +127,11 @@ test('ranking by drag: between two, and onto one for a tie', async ({ page }) =>
 
 test('ranking by click: places on the cards, signs in the order', async ({ page }) => {
   await ask(page, 'Rank me');
-  const place = (answer: number, to: string) => page.getByRole('group', { name: `place of answer ${answer}` }).getByRole('radio', { name: to }).check({ force: true });
+  const place = (answer: number, to: string) =>
+    page
+      .getByRole('group', { name: `place of answer ${answer}` })
+      .getByRole('radio', { name: to })
+      .check({ force: true });
   await place(2, '1st place');
   await place(1, '2nd place');
   expect(await orderText(page)).toBe('2 > 1 > 3');
@@ -137,7 +144,12 @@ test('ranking by click: places on the cards, signs in the order', async ({ page 
 
 test('criteria and their weights make the order, until a hand does', async ({ page }) => {
   await ask(page, 'Judge me');
-  const rate = (criterion: string, answer: number, stars: number) => page.getByRole('group', { name: `${criterion} – answer ${answer}` }).getByRole('radio').nth(stars - 1).check({ force: true });
+  const rate = (criterion: string, answer: number, stars: number) =>
+    page
+      .getByRole('group', { name: `${criterion} – answer ${answer}` })
+      .getByRole('radio')
+      .nth(stars - 1)
+      .check({ force: true });
   await rate('helpful', 1, 5);
   await rate('harmless', 1, 1);
   await rate('helpful', 2, 1);
@@ -155,8 +167,16 @@ test('criteria and their weights make the order, until a hand does', async ({ pa
   await page.getByRole('button', { name: 'Order by criteria again' }).click();
   expect(await orderText(page)).toBe('1 > 2 not placed 3');
   // Taking every rating back takes the row back as well.
-  for (const [c, a] of [['helpful', 1], ['harmless', 1], ['helpful', 2], ['harmless', 2]] as const) {
-    await page.getByRole('group', { name: `${c} – answer ${a}` }).getByRole('radio', { checked: true }).focus();
+  for (const [c, a] of [
+    ['helpful', 1],
+    ['harmless', 1],
+    ['helpful', 2],
+    ['harmless', 2],
+  ] as const) {
+    await page
+      .getByRole('group', { name: `${c} – answer ${a}` })
+      .getByRole('radio', { checked: true })
+      .focus();
     await page.keyboard.press('Delete');
   }
   await expect(page.locator('.verdict')).toHaveText('Which is best?');
@@ -167,7 +187,12 @@ test('criteria and their weights make the order, until a hand does', async ({ pa
 test('the order that was seen is the row that trains', async ({ page }) => {
   await page.getByRole('radio', { name: '4 answers' }).check({ force: true });
   await ask(page, 'Which?');
-  for (const [answer, key] of [[3, '1'], [4, '2'], [2, '3'], [1, '3']] as const) {
+  for (const [answer, key] of [
+    [3, '1'],
+    [4, '2'],
+    [2, '3'],
+    [1, '3'],
+  ] as const) {
     await page.getByRole('article', { name: `Answer ${answer}` }).focus();
     await page.keyboard.press(key);
   }
@@ -190,7 +215,14 @@ test('the chat goes on with the best answer, or with the one picked', async ({ p
 });
 
 test('new weights reorder every chat that follows the criteria', async ({ page }) => {
-  const rate = (criterion: string, answer: number, stars: number) => page.locator('.turn').last().getByRole('group', { name: `${criterion} – answer ${answer}` }).getByRole('radio').nth(stars - 1).check({ force: true });
+  const rate = (criterion: string, answer: number, stars: number) =>
+    page
+      .locator('.turn')
+      .last()
+      .getByRole('group', { name: `${criterion} – answer ${answer}` })
+      .getByRole('radio')
+      .nth(stars - 1)
+      .check({ force: true });
   for (const question of ['First chat', 'Second chat']) {
     await page.getByRole('button', { name: 'New chat' }).first().click();
     await ask(page, question);

@@ -1,6 +1,24 @@
 // Orders with ties and with answers that have no place yet, as pure functions.
 import {
-  allTied, emptyRatings, formatOrder, inferRest, insertBeside, move, moveTo, orderOf, pairCount, placesFromRatings, ranksOf, sayStanding, standing, step, tieWith, toggleSeparator, toggleSign, toggleTie, type Judgement,
+  allTied,
+  emptyRatings,
+  formatOrder,
+  inferRest,
+  insertBeside,
+  move,
+  moveTo,
+  orderOf,
+  pairCount,
+  placesFromRatings,
+  ranksOf,
+  sayStanding,
+  standing,
+  step,
+  tieWith,
+  toggleSeparator,
+  toggleSign,
+  toggleTie,
+  type Judgement,
 } from '../../src/page/model/ranking.ts';
 import type { Places } from '../../src/page/model/types.ts';
 import { expect, test } from './helpers.ts';
@@ -38,7 +56,8 @@ test('an answer that was not placed is not last: a place says how many are bette
 });
 
 test('ratings rank what is rated, and nothing else', () => {
-  const rated = (helpful: (number | null)[]): Places => ranksOf({ places: placesFromRatings({ ...emptyRatings(3), helpful }, { helpful: 5, accurate: 5, harmless: 5 }, 3), rest: null });
+  const rated = (helpful: (number | null)[]): Places =>
+    ranksOf({ places: placesFromRatings({ ...emptyRatings(3), helpful }, { helpful: 5, accurate: 5, harmless: 5 }, 3), rest: null });
   // One poor answer of three was trained as the best.
   expect(rated([null, 1, null])).toEqual([null, 1, null]);
   expect(pairCount(rated([null, 1, null]))).toBe(0);

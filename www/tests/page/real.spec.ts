@@ -16,7 +16,8 @@ test('a real model is ranked, learns and changes', async ({ page, browser }) => 
   page.context().on('request', (r) => !r.url().startsWith(address()) && !/^(blob|data):/.test(r.url()) && foreign.push(r.url()));
   // The engine computes on the same two cores, so what counts is the main thread's own work.
   const heavy: string[] = [];
-  const watched = async (what: string, during: () => Promise<void>): Promise<void> => void heavy.push(...(await heavyTasks(browser, async () => {}, during)).map((t) => `${what}: ${t}`));
+  const watched = async (what: string, during: () => Promise<void>): Promise<void> =>
+    void heavy.push(...(await heavyTasks(browser, async () => {}, during)).map((t) => `${what}: ${t}`));
   const step = (what: string): void => console.log(`  ${new Date().toISOString().slice(11, 19)} ${what}`);
   const alerts = async (): Promise<string> => (await page.getByRole('alert').allInnerTexts()).filter(Boolean).join(' | ');
 
@@ -25,7 +26,9 @@ test('a real model is ranked, learns and changes', async ({ page, browser }) => 
   await watched('loading', async () => {
     await page.getByRole('button', { name: /^Load SmolLM2/ }).click();
     await expect(page.getByRole('progressbar')).toBeVisible();
-    await expect(page.getByRole('textbox', { name: 'Your question' }).or(page.getByRole('alert').first())).toBeVisible({ timeout: 5 * MINUTES });
+    await expect(page.getByRole('textbox', { name: 'Your question' }).or(page.getByRole('alert').first())).toBeVisible({
+      timeout: 5 * MINUTES,
+    });
   });
   expect(await alerts()).toBe('');
   step('loaded');
@@ -56,7 +59,9 @@ test('a real model is ranked, learns and changes', async ({ page, browser }) => 
   await page.getByRole('button', { name: 'New chat' }).first().click();
   await page.getByRole('textbox', { name: 'Your question' }).fill(QUESTION);
   await page.keyboard.press('Enter');
-  await expect(page.locator('.turn', { hasText: QUESTION }).locator('.order').or(page.getByRole('alert').first())).toBeVisible({ timeout: 10 * MINUTES });
+  await expect(page.locator('.turn', { hasText: QUESTION }).locator('.order').or(page.getByRole('alert').first())).toBeVisible({
+    timeout: 10 * MINUTES,
+  });
   expect(await alerts()).toBe('');
 
   // The eight pairs alone train, so that the test says the same every time; the ranking above goes first.
@@ -76,7 +81,9 @@ test('a real model is ranked, learns and changes', async ({ page, browser }) => 
   // The first steps: a trace of all of them would be larger than it is worth.
   await watched('learning', async () => {
     await page.getByRole('button', { name: 'Learn', exact: true }).click();
-    await expect(page.locator('.stats dd').first().or(page.getByRole('alert').first())).toHaveText(/^[3-9] \/ 24$/, { timeout: 10 * MINUTES });
+    await expect(page.locator('.stats dd').first().or(page.getByRole('alert').first())).toHaveText(/^[3-9] \/ 24$/, {
+      timeout: 10 * MINUTES,
+    });
   });
   await expect(page.getByText('Learnt', { exact: true }).or(page.getByRole('alert').first())).toBeVisible({ timeout: 40 * MINUTES });
   expect(await alerts()).toBe('');
@@ -84,9 +91,15 @@ test('a real model is ranked, learns and changes', async ({ page, browser }) => 
   const metrics = await page.evaluate(async () => {
     const dir = await (await navigator.storage.getDirectory()).getDirectoryHandle('fledgling-page');
     const text = await (await (await dir.getFileHandle('run-metrics.jsonl')).getFile()).text();
-    return text.trim().split('\n').map((line) => JSON.parse(line) as Record<string, number>);
+    return text
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, number>);
   });
-  for (const m of metrics) step(`step ${m['step']}: loss ${m['loss']!.toFixed(4)}, margin ${m['rewards/margins']!.toFixed(3)}, accuracy ${m['rewards/accuracies']}, ${m['tokens_per_second']!.toFixed(1)} tok/s`);
+  for (const m of metrics)
+    step(
+      `step ${m['step']}: loss ${m['loss']!.toFixed(4)}, margin ${m['rewards/margins']!.toFixed(3)}, accuracy ${m['rewards/accuracies']}, ${m['tokens_per_second']!.toFixed(1)} tok/s`,
+    );
   expect(metrics).toHaveLength(24);
   expect(Math.abs(metrics[0]!['loss']! - Math.LN2)).toBeLessThan(1e-4);
   // The last pass over the eight pairs: every one is told apart.
@@ -96,10 +109,15 @@ test('a real model is ranked, learns and changes', async ({ page, browser }) => 
   // The same question again, greedily, of base and adapter.
   await page.getByRole('button', { name: 'Ask again', exact: true }).click();
   await page.getByRole('button', { name: 'Ask again: base and tuned' }).click();
-  await expect(page.getByRole('region', { name: 'Base and tuned, asked again' }).getByRole('heading').or(page.getByRole('alert').first())).toBeVisible({ timeout: 10 * MINUTES });
+  await expect(
+    page.getByRole('region', { name: 'Base and tuned, asked again' }).getByRole('heading').or(page.getByRole('alert').first()),
+  ).toBeVisible({ timeout: 10 * MINUTES });
   expect(await alerts()).toBe('');
   const base = await page.getByRole('article', { name: 'Base model' }).locator('.text').innerText();
-  const tuned = await page.getByRole('article', { name: /^Adapter/ }).locator('.text').innerText();
+  const tuned = await page
+    .getByRole('article', { name: /^Adapter/ })
+    .locator('.text')
+    .innerText();
   step(`base:  ${JSON.stringify(base)}`);
   step(`tuned: ${JSON.stringify(tuned)}`);
   expect(tuned.length).toBeGreaterThan(0);

@@ -18,7 +18,7 @@ async function readyToLearn(page: Page, fake: Parameters<typeof open>[2], epochs
   await page.getByRole('textbox', { name: 'save_steps' }).fill('4');
 }
 
-const inPage = <T,>(page: Page, path: string): Promise<T | null> =>
+const inPage = <T>(page: Page, path: string): Promise<T | null> =>
   page.evaluate(async (p) => {
     let dir = await (await navigator.storage.getDirectory()).getDirectoryHandle('fledgling-page');
     const parts = p.split('/');
@@ -87,7 +87,10 @@ test('a checkpoint goes on with the model it was made with, and with no other', 
   await learn(page).click();
   await expect(status(page, 'Failed')).toBeVisible();
   await go(page, 'Model');
-  await page.locator('.file-input').first().setInputFiles({ name: 'other.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('GGUF other') });
+  await page
+    .locator('.file-input')
+    .first()
+    .setInputFiles({ name: 'other.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('GGUF other') });
   await expect(page.getByRole('link', { name: /^Model other/ }).last()).toBeVisible();
   await go(page, 'Learn');
   await expect(page.getByText('This run learns on SmolLM2-135M-Instruct.Q4_1; other is loaded.')).toBeVisible();
@@ -118,7 +121,24 @@ test('a row that the engine refuses is named as a row of the feedback, and shown
 
 test('answers without words are in no pair, and not imported', async ({ page }) => {
   await open(page, '#/feedback');
-  await page.locator('.file-input').setInputFiles({ name: 'empty.jsonl', mimeType: 'application/jsonl', buffer: Buffer.from([{ prompt: 'p', completion: '  ' }, { prompt: 'p', chosen: [{ role: 'assistant', content: '' }], rejected: 'x' }, { messages: [{ role: 'user', content: 'u' }, { role: 'assistant', content: ' ' }] }].map((r) => JSON.stringify(r)).join('\n')) });
+  await page.locator('.file-input').setInputFiles({
+    name: 'empty.jsonl',
+    mimeType: 'application/jsonl',
+    buffer: Buffer.from(
+      [
+        { prompt: 'p', completion: '  ' },
+        { prompt: 'p', chosen: [{ role: 'assistant', content: '' }], rejected: 'x' },
+        {
+          messages: [
+            { role: 'user', content: 'u' },
+            { role: 'assistant', content: ' ' },
+          ],
+        },
+      ]
+        .map((r) => JSON.stringify(r))
+        .join('\n'),
+    ),
+  });
   await expect(page.getByRole('dialog')).toContainText('3 lines of empty.jsonl cannot be used');
   await expect(page.getByRole('dialog')).toContainText('line 1, column completion: expected an answer, found one without words');
 });
@@ -128,7 +148,10 @@ test('answers without words are in no pair, and not imported', async ({ page }) 
 for (const code of ['device-lost', 'worker-failed', 'internal'] as const) {
   test(`${code} in an answer: one notice, which loads the model again`, async ({ page }) => {
     await open(page, '#/model');
-    await page.locator('.file-input').first().setInputFiles({ name: 'mine.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('GGUF mine') });
+    await page
+      .locator('.file-input')
+      .first()
+      .setInputFiles({ name: 'mine.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('GGUF mine') });
     await ask(page, 'Before');
     await page.getByRole('textbox', { name: 'Your question' }).fill(`kill: ${code}`);
     await page.keyboard.press('Enter');
@@ -154,10 +177,16 @@ test('a load that fails or is cancelled leaves the model in use', async ({ page 
   await open(page, '', { holdLoad: 'other' });
   await loadModel(page);
   await go(page, 'Model');
-  await page.locator('.file-input').first().setInputFiles({ name: 'broken.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('JPEG') });
+  await page
+    .locator('.file-input')
+    .first()
+    .setInputFiles({ name: 'broken.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('JPEG') });
   await expect(page.getByRole('alert')).toHaveAttribute('data-code', 'bad-file');
   await expect(page.getByRole('region', { name: 'Model in use' })).toContainText('SmolLM2');
-  await page.locator('.file-input').first().setInputFiles({ name: 'other.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('GGUF') });
+  await page
+    .locator('.file-input')
+    .first()
+    .setInputFiles({ name: 'other.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('GGUF') });
   await page.getByRole('button', { name: 'Cancel' }).click();
   await expect(page.getByRole('region', { name: 'Model in use' })).toContainText('SmolLM2');
   await go(page, 'Chat');
@@ -187,11 +216,19 @@ test('the model in use cannot be taken away from a run', async ({ page }) => {
 
 // ---- own files
 
-const FOLDER = (weights: string) => ['config.json', 'tokenizer.json', 'README.md', 'model.safetensors'].map((name) => ({ name, mimeType: 'application/octet-stream', buffer: Buffer.from(name === 'model.safetensors' ? weights : '{}') }));
+const FOLDER = (weights: string) =>
+  ['config.json', 'tokenizer.json', 'README.md', 'model.safetensors'].map((name) => ({
+    name,
+    mimeType: 'application/octet-stream',
+    buffer: Buffer.from(name === 'model.safetensors' ? weights : '{}'),
+  }));
 
 test('a file of one’s own is there after a reload, from the browser’s storage', async ({ page }) => {
   await open(page, '#/model');
-  await page.locator('.file-input').first().setInputFiles({ name: 'mine.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('GGUF and more') });
+  await page
+    .locator('.file-input')
+    .first()
+    .setInputFiles({ name: 'mine.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('GGUF and more') });
   await expect(page.getByRole('link', { name: /^Model mine/ }).last()).toBeVisible();
   await saved(page);
   await page.reload();
@@ -213,7 +250,10 @@ test('a file of one’s own is there after a reload, from the browser’s storag
 
 test('several files of a folder are one model; what is missing is named', async ({ page }) => {
   await open(page, '#/model');
-  await page.locator('.file-input').first().setInputFiles(FOLDER('weights').filter((f) => f.name !== 'tokenizer.json'));
+  await page
+    .locator('.file-input')
+    .first()
+    .setInputFiles(FOLDER('weights').filter((f) => f.name !== 'tokenizer.json'));
   await expect(page.getByRole('alert')).toHaveAttribute('data-code', 'bad-file');
   await expect(page.getByRole('alert')).toContainText('model.safetensors comes without tokenizer.json');
   await page.locator('.file-input').first().setInputFiles(FOLDER('weights'));
@@ -231,9 +271,21 @@ test('a dropped folder', async ({ page }) => {
   await page.evaluate(() => {
     const files = ['config.json', 'tokenizer.json', 'model.safetensors', 'notes.txt'].map((n) => new File([n], n));
     let read = false;
-    const entry = { isDirectory: true, isFile: false, name: 'my-folder', createReader: () => ({ readEntries: (done: (e: unknown[]) => void) => (done(read ? [] : files.map((f) => ({ isFile: true, isDirectory: false, name: f.name, file: (ok: (f: File) => void) => ok(f) }))), (read = true)) }) };
+    const entry = {
+      isDirectory: true,
+      isFile: false,
+      name: 'my-folder',
+      createReader: () => ({
+        readEntries: (done: (e: unknown[]) => void) => (
+          done(read ? [] : files.map((f) => ({ isFile: true, isDirectory: false, name: f.name, file: (ok: (f: File) => void) => ok(f) }))),
+          (read = true)
+        ),
+      }),
+    };
     const event = new Event('drop', { bubbles: true, cancelable: true });
-    Object.assign(event, { dataTransfer: { types: ['Files'], files: [new File([], 'my-folder')], items: [{ webkitGetAsEntry: () => entry }] } });
+    Object.assign(event, {
+      dataTransfer: { types: ['Files'], files: [new File([], 'my-folder')], items: [{ webkitGetAsEntry: () => entry }] },
+    });
     document.querySelector('.page')!.dispatchEvent(event);
   });
   await expect(page.getByRole('link', { name: /^Model my-folder/ }).last()).toBeVisible();
@@ -244,7 +296,10 @@ test('without room the model is used but not kept, and the page says so', async 
   const cdp = await context.newCDPSession(page);
   const origin = new URL(address()).origin;
   await cdp.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 200_000 });
-  await page.locator('.file-input').first().setInputFiles({ name: 'large.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('GGUF'.padEnd(400_000, '.')) });
+  await page
+    .locator('.file-input')
+    .first()
+    .setInputFiles({ name: 'large.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('GGUF'.padEnd(400_000, '.')) });
   // Not the only notice, on a busy machine: the settings may find no room either before there is some again.
   const alert = page.getByRole('alert').filter({ hasText: 'large is in use, but cannot be kept' });
   await expect(alert).toHaveAttribute('data-code', 'quota-exceeded');
@@ -310,18 +365,29 @@ test('an adapter that does not fit the model is not asked for', async ({ page })
   await loadModel(page);
   await go(page, 'Adapters');
   await page.locator('.file-input').setInputFiles([
-    { name: 'adapter_config.json', mimeType: 'application/json', buffer: Buffer.from('{"peft_type":"LORA","base_model_name_or_path":"only-mine","r":8}') },
+    {
+      name: 'adapter_config.json',
+      mimeType: 'application/json',
+      buffer: Buffer.from('{"peft_type":"LORA","base_model_name_or_path":"only-mine","r":8}'),
+    },
     { name: 'adapter_model.safetensors', mimeType: 'application/octet-stream', buffer: Buffer.from('x') },
   ]);
   await page.getByRole('button', { name: 'Save' }).click();
   await expect(page.getByRole('dialog').getByRole('alert')).toContainText('was made for only-mine');
   await page.getByRole('button', { name: 'Cancel' }).click();
   await go(page, 'Model');
-  await page.locator('.file-input').first().setInputFiles({ name: 'only-mine.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('GGUF') });
+  await page
+    .locator('.file-input')
+    .first()
+    .setInputFiles({ name: 'only-mine.gguf', mimeType: 'application/octet-stream', buffer: Buffer.from('GGUF') });
   await expect(page.getByRole('link', { name: /^Model only-mine/ }).last()).toBeVisible();
   await go(page, 'Adapters');
   await page.locator('.file-input').setInputFiles([
-    { name: 'adapter_config.json', mimeType: 'application/json', buffer: Buffer.from('{"peft_type":"LORA","base_model_name_or_path":"only-mine","r":8}') },
+    {
+      name: 'adapter_config.json',
+      mimeType: 'application/json',
+      buffer: Buffer.from('{"peft_type":"LORA","base_model_name_or_path":"only-mine","r":8}'),
+    },
     { name: 'adapter_model.safetensors', mimeType: 'application/octet-stream', buffer: Buffer.from('x') },
   ]);
   await page.getByRole('button', { name: 'Save' }).click();
@@ -340,7 +406,11 @@ test('base and tuned are asked with one seed', async ({ page }) => {
   await expect(status(page, 'Learnt')).toBeVisible();
   await page.getByRole('button', { name: 'Ask again' }).click();
   await ask(page, 'Side by side?');
-  const calls = await page.evaluate(() => (globalThis as unknown as { fledglingCalls: { what: string; seed: number; adapter: string | null }[] }).fledglingCalls.filter((c) => c.what === 'answer').slice(-2));
+  const calls = await page.evaluate(() =>
+    (globalThis as unknown as { fledglingCalls: { what: string; seed: number; adapter: string | null }[] }).fledglingCalls
+      .filter((c) => c.what === 'answer')
+      .slice(-2),
+  );
   expect(calls.map((c) => c.adapter)).toEqual([null, 'my-first-adapter']);
   expect(calls[0]!.seed).toBe(calls[1]!.seed);
 });
@@ -349,7 +419,11 @@ test('base and tuned are asked with one seed', async ({ page }) => {
 
 test('damaged lines of the feedback are set aside before anything is written over them', async ({ page }) => {
   await open(page, '#/feedback');
-  await page.locator('.file-input').setInputFiles({ name: 'two.jsonl', mimeType: 'application/jsonl', buffer: Buffer.from('{"prompt":"One","completion":"1"}\n{"prompt":"Two","completion":"2"}') });
+  await page.locator('.file-input').setInputFiles({
+    name: 'two.jsonl',
+    mimeType: 'application/jsonl',
+    buffer: Buffer.from('{"prompt":"One","completion":"1"}\n{"prompt":"Two","completion":"2"}'),
+  });
   await saved(page);
   await page.evaluate(async () => {
     const dir = await (await navigator.storage.getDirectory()).getDirectoryHandle('fledgling-page');
@@ -394,8 +468,15 @@ test('a question that was never answered returns to the composer', async ({ page
     const dir = await (await (await navigator.storage.getDirectory()).getDirectoryHandle('fledgling-page')).getDirectoryHandle('chats');
     for await (const name of dir.keys()) {
       const handle = await dir.getFileHandle(name);
-      const chat = JSON.parse(await (await handle.getFile()).text()) as { turns: { id: string; prompt: string; answers: { text: string; finishReason: string }[] }[] };
-      chat.turns.push({ ...chat.turns[0]!, id: 'waiting', prompt: 'Never answered', answers: chat.turns[0]!.answers.map((a) => ({ ...a, text: '', finishReason: 'abort' })) });
+      const chat = JSON.parse(await (await handle.getFile()).text()) as {
+        turns: { id: string; prompt: string; answers: { text: string; finishReason: string }[] }[];
+      };
+      chat.turns.push({
+        ...chat.turns[0]!,
+        id: 'waiting',
+        prompt: 'Never answered',
+        answers: chat.turns[0]!.answers.map((a) => ({ ...a, text: '', finishReason: 'abort' })),
+      });
       const stream = await handle.createWritable();
       await stream.write(JSON.stringify(chat));
       await stream.close();
@@ -416,7 +497,11 @@ test('on a narrow page, too, it is seen that something is not saved', async ({ p
   const cdp = await context.newCDPSession(page);
   const origin = new URL(address()).origin;
   await cdp.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 1 });
-  await page.locator('.file-input').setInputFiles({ name: 'rows.jsonl', mimeType: 'application/jsonl', buffer: Buffer.from(JSON.stringify({ prompt: 'Q', completion: 'A'.repeat(100_000) })) });
+  await page.locator('.file-input').setInputFiles({
+    name: 'rows.jsonl',
+    mimeType: 'application/jsonl',
+    buffer: Buffer.from(JSON.stringify({ prompt: 'Q', completion: 'A'.repeat(100_000) })),
+  });
   const note = page.locator('.brand').getByRole('button', { name: 'not saved' });
   await expect(note).toBeVisible();
   const asked = new Promise<string>((done) => page.once('dialog', (d) => (done(d.type()), void d.dismiss())));
@@ -446,7 +531,11 @@ test('two tabs keep what each of them adds, also in the same chat', async ({ pag
     page.keyboard.press('Home'),
     (async () => {
       await go(other, 'Feedback');
-      await other.locator('.file-input').setInputFiles({ name: 'one.jsonl', mimeType: 'application/jsonl', buffer: Buffer.from('{"prompt":"From the other tab","completion":"Hi"}') });
+      await other.locator('.file-input').setInputFiles({
+        name: 'one.jsonl',
+        mimeType: 'application/jsonl',
+        buffer: Buffer.from('{"prompt":"From the other tab","completion":"Hi"}'),
+      });
       await go(other, 'Chat');
     })(),
   ]);
@@ -471,7 +560,11 @@ test('while one tab writes, the other does not lose its own unsaved edits', asyn
   await open(page, '#/feedback');
   const other = await context.newPage();
   await open(other, '#/feedback');
-  const rows = (name: string) => ({ name: `${name}.jsonl`, mimeType: 'application/jsonl', buffer: Buffer.from(Array.from({ length: 40 }, (_, i) => JSON.stringify({ prompt: `${name} ${i}`, completion: 'x' })).join('\n')) });
+  const rows = (name: string) => ({
+    name: `${name}.jsonl`,
+    mimeType: 'application/jsonl',
+    buffer: Buffer.from(Array.from({ length: 40 }, (_, i) => JSON.stringify({ prompt: `${name} ${i}`, completion: 'x' })).join('\n')),
+  });
   await Promise.all([page.locator('.file-input').setInputFiles(rows('here')), other.locator('.file-input').setInputFiles(rows('there'))]);
   await saved(page);
   await saved(other);
@@ -487,7 +580,10 @@ test('while one tab writes, the other does not lose its own unsaved edits', asyn
   await page.getByRole('button', { name: 'Undo' }).click();
   await saved(page);
   for (const tab of [page, other]) await expect(tab.getByText('120 ideal answers')).toBeVisible();
-  await other.getByRole('button', { name: /^Delete: / }).first().click();
+  await other
+    .getByRole('button', { name: /^Delete: / })
+    .first()
+    .click();
   await saved(other);
   for (const tab of [page, other]) await expect(tab.getByText('119 ideal answers')).toBeVisible();
 });

@@ -35,7 +35,12 @@ export async function servePage(mode: 'test' | 'production', models: string[], s
   if (!slow) return { url: await listen(server), close };
   const front = createServer((request, response) => {
     if (request.url !== slow.path) return void server.emit('request', request, response);
-    response.writeHead(200, { 'Content-Type': 'application/octet-stream', 'Content-Length': slow.bytes.length, 'Cross-Origin-Resource-Policy': 'same-origin', ETag: '"slow"' });
+    response.writeHead(200, {
+      'Content-Type': 'application/octet-stream',
+      'Content-Length': slow.bytes.length,
+      'Cross-Origin-Resource-Policy': 'same-origin',
+      ETag: '"slow"',
+    });
     let at = 0;
     const timer = setInterval(() => {
       response.write(slow.bytes.subarray(at, (at += slow.piece)));
@@ -53,7 +58,12 @@ export async function serveForeign(): Promise<{ url: string; asked: string[]; cl
   const asked: string[] = [];
   const server = createServer((request, response) => {
     asked.push(request.url ?? '');
-    response.writeHead(request.method === 'OPTIONS' ? 204 : 200, { 'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Headers': '*', 'Cross-Origin-Resource-Policy': 'cross-origin', 'Content-Type': 'application/octet-stream' });
+    response.writeHead(request.method === 'OPTIONS' ? 204 : 200, {
+      'Access-Control-Allow-Origin': '*',
+      'Access-Control-Allow-Headers': '*',
+      'Cross-Origin-Resource-Policy': 'cross-origin',
+      'Content-Type': 'application/octet-stream',
+    });
     response.end(request.method === 'OPTIONS' ? undefined : 'GGUF');
   });
   return { url: await listen(server), asked, close: () => server.close() };

@@ -28,7 +28,11 @@ export interface Upload {
   mimeType: string;
   buffer: Buffer;
 }
-export const upload = (name: string, buffer: Buffer | string): Upload => ({ name, mimeType: 'application/octet-stream', buffer: Buffer.from(buffer) });
+export const upload = (name: string, buffer: Buffer | string): Upload => ({
+  name,
+  mimeType: 'application/octet-stream',
+  buffer: Buffer.from(buffer),
+});
 
 /** config.json, tokenizer.json, tokenizer_config.json, model.safetensors. */
 export function tinyFolder(): Upload[] {
@@ -39,9 +43,11 @@ export function tinyFolder(): Upload[] {
   for (const [name, t] of tensors) {
     const layer = /^blk\.(\d+)\.(\w+)\.weight$/.exec(name);
     const [to, shape] =
-      name === 'token_embd.weight' ? ['model.embed_tokens.weight', [t.bytes / 4 / HIDDEN, HIDDEN]] as const
-      : name === 'output_norm.weight' ? ['model.norm.weight', [HIDDEN]] as const
-      : [`model.layers.${layer![1]}.${NAMES[layer![2]!]![0]}.weight`, NAMES[layer![2]!]![1]] as const;
+      name === 'token_embd.weight'
+        ? (['model.embed_tokens.weight', [t.bytes / 4 / HIDDEN, HIDDEN]] as const)
+        : name === 'output_norm.weight'
+          ? (['model.norm.weight', [HIDDEN]] as const)
+          : ([`model.layers.${layer![1]}.${NAMES[layer![2]!]![0]}.weight`, NAMES[layer![2]!]![1]] as const);
     header[to] = { dtype: 'F32', shape: [...shape], data_offsets: [at, at + t.bytes] };
     data.push(bytes.subarray(t.at, t.at + t.bytes));
     at += t.bytes;
@@ -59,17 +65,51 @@ export function tinyFolder(): Upload[] {
   const special = ['<|endoftext|>', '<|im_start|>', '<|im_end|>'];
   const tokenizer = {
     version: '1.0',
-    added_tokens: special.map((content, i) => ({ id: 256 + i, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true })),
+    added_tokens: special.map((content, i) => ({
+      id: 256 + i,
+      content,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+      special: true,
+    })),
     normalizer: null,
     pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
     post_processor: null,
     decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: { type: 'BPE', dropout: null, unk_token: null, continuing_subword_prefix: null, end_of_word_suffix: null, fuse_unk: false, byte_fallback: false, ignore_merges: false, vocab, merges: [[letters[116], letters[104]]] },
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: false,
+      vocab,
+      merges: [[letters[116], letters[104]]],
+    },
   };
-  const template = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+  const template =
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
   const config = {
-    architectures: ['LlamaForCausalLM'], model_type: 'llama', hidden_size: HIDDEN, intermediate_size: FF, num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 2, max_position_embeddings: 256,
-    rms_norm_eps: 1e-5, rope_theta: 10000, tie_word_embeddings: true, vocab_size: 260, hidden_act: 'silu', bos_token_id: 257, eos_token_id: 258, torch_dtype: 'float32',
+    architectures: ['LlamaForCausalLM'],
+    model_type: 'llama',
+    hidden_size: HIDDEN,
+    intermediate_size: FF,
+    num_hidden_layers: 2,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    max_position_embeddings: 256,
+    rms_norm_eps: 1e-5,
+    rope_theta: 10000,
+    tie_word_embeddings: true,
+    vocab_size: 260,
+    hidden_act: 'silu',
+    bos_token_id: 257,
+    eos_token_id: 258,
+    torch_dtype: 'float32',
   };
   return [
     upload('config.json', JSON.stringify(config)),

@@ -9,7 +9,10 @@ const { layers, heads, width, context, batch, symbols } = GPT;
 let seed = 1;
 const uniform = () => ((seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0) + 1) / 4294967297;
 const normal = (shape, scale = 0.02) => {
-  const values = Float32Array.from({ length: shape.reduce((a, b) => a * b) }, () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()) * scale);
+  const values = Float32Array.from(
+    { length: shape.reduce((a, b) => a * b) },
+    () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()) * scale,
+  );
   return np.array(values).reshape(shape);
 };
 
@@ -17,10 +20,18 @@ function parameters() {
   const p = { wte: normal([symbols, width]), wpe: normal([context, width]), g: np.ones([width]), b: np.zeros([width]) };
   for (let i = 0; i < layers; i++) {
     Object.assign(p, {
-      [`g1_${i}`]: np.ones([width]), [`b1_${i}`]: np.zeros([width]), [`wqkv_${i}`]: normal([width, 3 * width]), [`bqkv_${i}`]: np.zeros([3 * width]),
-      [`wo_${i}`]: normal([width, width], 0.02 / Math.sqrt(2 * layers)), [`bo_${i}`]: np.zeros([width]),
-      [`g2_${i}`]: np.ones([width]), [`b2_${i}`]: np.zeros([width]), [`wf_${i}`]: normal([width, 4 * width]), [`bf_${i}`]: np.zeros([4 * width]),
-      [`wp_${i}`]: normal([4 * width, width], 0.02 / Math.sqrt(2 * layers)), [`bp_${i}`]: np.zeros([width]),
+      [`g1_${i}`]: np.ones([width]),
+      [`b1_${i}`]: np.zeros([width]),
+      [`wqkv_${i}`]: normal([width, 3 * width]),
+      [`bqkv_${i}`]: np.zeros([3 * width]),
+      [`wo_${i}`]: normal([width, width], 0.02 / Math.sqrt(2 * layers)),
+      [`bo_${i}`]: np.zeros([width]),
+      [`g2_${i}`]: np.ones([width]),
+      [`b2_${i}`]: np.zeros([width]),
+      [`wf_${i}`]: normal([width, 4 * width]),
+      [`bf_${i}`]: np.zeros([4 * width]),
+      [`wp_${i}`]: normal([4 * width, width], 0.02 / Math.sqrt(2 * layers)),
+      [`bp_${i}`]: np.zeros([width]),
     });
   }
   return p;
@@ -40,7 +51,11 @@ function loss(p, x, y) {
     h = h.add(np.matmul(up, p[`wp_${i}`]).add(p[`bp_${i}`]));
   }
   const logits = np.matmul(norm(h, p.g, p.b), np.transpose(p.wte));
-  return nn.logSoftmax(logits, -1).mul(y).sum().mul(-1 / (batch * (context - 1)));
+  return nn
+    .logSoftmax(logits, -1)
+    .mul(y)
+    .sum()
+    .mul(-1 / (batch * (context - 1)));
 }
 
 const LR = 1e-3;

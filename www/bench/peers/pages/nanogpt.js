@@ -4,14 +4,25 @@ import { GPT, row } from './gpt.js';
 
 let model;
 /** The same symbols as characters. */
-const text = () => Array.from({ length: 64 }, (_, r) => row(r).map((s) => String.fromCharCode(32 + s)).join('')).join('');
+const text = () =>
+  Array.from({ length: 64 }, (_, r) =>
+    row(r)
+      .map((s) => String.fromCharCode(32 + s))
+      .join(''),
+  ).join('');
 
 window.peer = {
   async load() {
     await TeachableLLM.selectBackend('webgpu');
     model = TeachableLLM.create('char', {
-      modelType: 'GenAI_NanoGPT_v1', useRope: false, vocabSize: GPT.symbols + 4, blockSize: GPT.context, nLayer: GPT.layers, nHead: GPT.heads,
-      nEmbed: GPT.width, mlpFactor: 4,
+      modelType: 'GenAI_NanoGPT_v1',
+      useRope: false,
+      vocabSize: GPT.symbols + 4,
+      blockSize: GPT.context,
+      nLayer: GPT.layers,
+      nHead: GPT.heads,
+      nEmbed: GPT.width,
+      mlpFactor: 4,
     });
     const stream = await data.loadTextData(new File([text()], 'rows.txt', { type: 'text/plain' }));
     await model.trainTokeniser([stream]);
@@ -19,7 +30,15 @@ window.peer = {
   },
   async gpt({ steps }) {
     const stream = await data.loadTextData(new File([text()], 'rows.txt', { type: 'text/plain' }));
-    const options = { method: { type: 'pretraining' }, batchSize: GPT.batch, logInterval: 1, maxEpochs: 1000, learningRate: 1e-3, beta2: 0.999, weightDecay: 0.1 };
+    const options = {
+      method: { type: 'pretraining' },
+      batchSize: GPT.batch,
+      logInterval: 1,
+      maxEpochs: 1000,
+      learningRate: 1e-3,
+      beta2: 0.999,
+      weightDecay: 0.1,
+    };
     const times = [];
     let loss;
     await new Promise((resolve, reject) => {

@@ -16,9 +16,12 @@ async function wasm() {
 
 /** An English text of exactly `tokens` tokens that begins with another word each round, so that nobody's cache helps. */
 async function text(tokens, round) {
-  const words = 'the sea was calm and the keeper of the light wrote down what the wind had told him about ships that never came home'.split(' ');
+  const words = 'the sea was calm and the keeper of the light wrote down what the wind had told him about ships that never came home'.split(
+    ' ',
+  );
   let out = `Round ${round}:`;
-  for (let i = 0; (await model.countTokens(`${out} ${words[(i + round * 5) % words.length]}`)) <= tokens; i++) out += ` ${words[(i + round * 5) % words.length]}`;
+  for (let i = 0; (await model.countTokens(`${out} ${words[(i + round * 5) % words.length]}`)) <= tokens; i++)
+    out += ` ${words[(i + round * 5) % words.length]}`;
   return out;
 }
 

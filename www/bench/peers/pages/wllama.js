@@ -7,7 +7,14 @@ const n_threads = Number(asked.get('threads') ?? 1);
 let llama;
 
 async function complete(prompt, tokens) {
-  const r = await llama.createCompletion({ prompt, max_tokens: tokens, temperature: 0, ignore_eos: true, cache_prompt: false, stream: false });
+  const r = await llama.createCompletion({
+    prompt,
+    max_tokens: tokens,
+    temperature: 0,
+    ignore_eos: true,
+    cache_prompt: false,
+    stream: false,
+  });
   return r.timings;
 }
 
@@ -17,7 +24,9 @@ const layersWanted = device === 'webgpu' ? 999 : 0;
 /** Layers that it puts on the GPU: only its log says so, and logging would slow it down, so that a first instance is asked. */
 async function layersOnGpu(gguf) {
   const log = [];
-  const logger = Object.fromEntries(['debug', 'log', 'warn', 'error'].map((level) => [level, (...words) => void log.push(words.join(' '))]));
+  const logger = Object.fromEntries(
+    ['debug', 'log', 'warn', 'error'].map((level) => [level, (...words) => void log.push(words.join(' '))]),
+  );
   const first = new Wllama(WASM, { logger });
   await first.loadModel([gguf], { n_ctx: 1024, n_gpu_layers: layersWanted, log_level: 1 });
   await first.exit();
@@ -29,7 +38,8 @@ window.peer = {
     const gguf = await (await fetch('/model.gguf')).blob();
     const layers = layersWanted ? await layersOnGpu(gguf) : 0;
     // Without an adapter to its taste it goes on in wasm, silently: that would be the other line of the table under this one's name.
-    if (layersWanted && layers === 0) throw new Error('llama.cpp put every layer on the processor: this adapter lacks something that it needs (shader-f16, perhaps)');
+    if (layersWanted && layers === 0)
+      throw new Error('llama.cpp put every layer on the processor: this adapter lacks something that it needs (shader-f16, perhaps)');
     llama = new Wllama(WASM, { suppressNativeLog: true });
     await llama.loadModel([gguf], { n_ctx: 1024, n_gpu_layers: layersWanted, n_threads });
     await complete('Once', 2);

@@ -22,7 +22,8 @@ export const HEADER_POLICY = [...POLICY, "frame-ancestors 'none'"].join('; ');
 export const META_POLICY = POLICY.join('; ');
 
 /** The same policy with model hosts added to connect-src. */
-export const withHosts = (policy: string, hosts: string[]): string => (hosts.length ? policy.replace(CONNECT, `${CONNECT} ${hosts.join(' ')}`) : policy);
+export const withHosts = (policy: string, hosts: string[]): string =>
+  hosts.length ? policy.replace(CONNECT, `${CONNECT} ${hosts.join(' ')}`) : policy;
 
 /** Headers beside the policy: isolation for SharedArrayBuffer and exact timers, no referrer, no sniffing. */
 export const HEADERS: Record<string, string> = {

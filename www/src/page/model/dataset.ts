@@ -6,7 +6,8 @@ import type { FeedbackRow, IdealRow, PreferenceRow, TextOrMessages } from './typ
 
 export const newId = (): string => crypto.randomUUID();
 
-export const textOf = (t: TextOrMessages): string => (typeof t === 'string' ? t : t.map((m) => (t.length > 1 ? `${m.role}: ${m.content}` : m.content)).join('\n'));
+export const textOf = (t: TextOrMessages): string =>
+  typeof t === 'string' ? t : t.map((m) => (t.length > 1 ? `${m.role}: ${m.content}` : m.content)).join('\n');
 
 /** TRL wants all columns of a row in one style: with a conversational prompt, answers are messages too. */
 const answerLike = (prompt: TextOrMessages, answer: TextOrMessages): TextOrMessages =>
@@ -69,8 +70,15 @@ export async function dpoRows(feedback: FeedbackRow[], tied = 0): Promise<Traini
   }
   if (out.rows.length > 0) return out;
   const all = preferences + tied;
-  if (all === 0) throw new PageError('empty-dataset', 'The dataset holds no ranked answers; DPO needs at least one ranking with a better and a worse answer.');
-  throw new PageError('no-pairs', `All answers are tied in ${all === 1 ? 'the one ranking' : `each of the ${all} rankings`}, which gives no pair of a better and a worse answer.`);
+  if (all === 0)
+    throw new PageError(
+      'empty-dataset',
+      'The dataset holds no ranked answers; DPO needs at least one ranking with a better and a worse answer.',
+    );
+  throw new PageError(
+    'no-pairs',
+    `All answers are tied in ${all === 1 ? 'the one ranking' : `each of the ${all} rankings`}, which gives no pair of a better and a worse answer.`,
+  );
 }
 
 const sftRow = ({ row }: IdealRow): SFTRow => {
@@ -89,7 +97,11 @@ export async function sftRows(feedback: FeedbackRow[]): Promise<TrainingRows<SFT
     out.from.push(row.id);
     await rest();
   }
-  if (out.rows.length === 0) throw new PageError('empty-dataset', 'The dataset holds no ideal answers; SFT needs at least one answer edited into the ideal one, or imported rows.');
+  if (out.rows.length === 0)
+    throw new PageError(
+      'empty-dataset',
+      'The dataset holds no ideal answers; SFT needs at least one answer edited into the ideal one, or imported rows.',
+    );
   return out;
 }
 
@@ -118,11 +130,16 @@ export async function gather(feedback: FeedbackRow[], linesOf: (row: FeedbackRow
 }
 
 /** One JSONL line for each pair: prompt, chosen, rejected. */
-export const exportPreferences = (feedback: FeedbackRow[]): Promise<string[]> => gather(feedback, (r) => (r.kind === 'preference' ? pairsOf(r).map(line) : []));
+export const exportPreferences = (feedback: FeedbackRow[]): Promise<string[]> =>
+  gather(feedback, (r) => (r.kind === 'preference' ? pairsOf(r).map(line) : []));
 
 /** One JSONL line for each example: prompt, completion · messages · input_ids, labels. */
 export const exportIdeals = (feedback: FeedbackRow[]): Promise<string[]> =>
-  gather(feedback, (r) => (r.kind !== 'ideal' ? [] : [line('completion' in r.row ? { prompt: r.row.prompt, completion: answerLike(r.row.prompt, r.row.completion) } : r.row)]));
+  gather(feedback, (r) =>
+    r.kind !== 'ideal'
+      ? []
+      : [line('completion' in r.row ? { prompt: r.row.prompt, completion: answerLike(r.row.prompt, r.row.completion) } : r.row)],
+  );
 
 /** A line of an imported file that cannot be used: where, which column, what was expected. */
 export interface RefusedLine {
@@ -145,14 +162,27 @@ class Refusal extends Error {
   }
 }
 
-const kindOf = (v: unknown): string => (v === null ? 'null' : Array.isArray(v) ? (v.length ? 'a list' : 'an empty list') : typeof v === 'object' ? 'an object' : v === '' ? 'an empty text' : `a ${typeof v}`);
+const kindOf = (v: unknown): string =>
+  v === null
+    ? 'null'
+    : Array.isArray(v)
+      ? v.length
+        ? 'a list'
+        : 'an empty list'
+      : typeof v === 'object'
+        ? 'an object'
+        : v === ''
+          ? 'an empty text'
+          : `a ${typeof v}`;
 
 function messages(value: unknown, column: string): Message[] {
   if (!Array.isArray(value) || value.length === 0) throw new Refusal(column, `expected a list of {role, content}, found ${kindOf(value)}`);
   return value.map((m: unknown, i) => {
     const { role, content } = (m ?? {}) as Record<string, unknown>;
-    if (role !== 'system' && role !== 'user' && role !== 'assistant') throw new Refusal(`${column}[${i}].role`, `expected "system", "user" or "assistant", found ${JSON.stringify(role) ?? 'nothing'}`);
-    if (typeof content !== 'string') throw new Refusal(`${column}[${i}].content`, `expected a text, found ${content === undefined ? 'nothing' : kindOf(content)}`);
+    if (role !== 'system' && role !== 'user' && role !== 'assistant')
+      throw new Refusal(`${column}[${i}].role`, `expected "system", "user" or "assistant", found ${JSON.stringify(role) ?? 'nothing'}`);
+    if (typeof content !== 'string')
+      throw new Refusal(`${column}[${i}].content`, `expected a text, found ${content === undefined ? 'nothing' : kindOf(content)}`);
     return { role, content };
   });
 }
@@ -168,23 +198,27 @@ function textOrMessages(record: Record<string, unknown>, column: string): TextOr
 /** An answer to learn from: not without words. */
 function answer(record: Record<string, unknown>, column: string): TextOrMessages {
   const value = textOrMessages(record, column);
-  if (textOf(value).trim() === '' || (typeof value !== 'string' && value.every((m) => m.content.trim() === ''))) throw new Refusal(column, 'expected an answer, found one without words');
+  if (textOf(value).trim() === '' || (typeof value !== 'string' && value.every((m) => m.content.trim() === '')))
+    throw new Refusal(column, 'expected an answer, found one without words');
   return value;
 }
 
 function ids(value: unknown, column: string, lowest: number): number[] {
   if (!Array.isArray(value) || value.length === 0) throw new Refusal(column, `expected a list of token ids, found ${kindOf(value)}`);
   value.forEach((v: unknown, i) => {
-    if (!Number.isInteger(v) || (v as number) < lowest) throw new Refusal(`${column}[${i}]`, `expected a whole number ≥ ${lowest}, found ${JSON.stringify(v)}`);
+    if (!Number.isInteger(v) || (v as number) < lowest)
+      throw new Refusal(`${column}[${i}]`, `expected a whole number ≥ ${lowest}, found ${JSON.stringify(v)}`);
   });
   return value as number[];
 }
 
 /** TRL's "implicit prompt": chosen and rejected are whole conversations that begin alike. */
 function splitImplicit(chosen: TextOrMessages, rejected: TextOrMessages): [TextOrMessages, TextOrMessages, TextOrMessages] {
-  if (typeof chosen === 'string' || typeof rejected === 'string') throw new Refusal('prompt', 'this column is missing, and chosen and rejected are not conversations that could begin with it');
+  if (typeof chosen === 'string' || typeof rejected === 'string')
+    throw new Refusal('prompt', 'this column is missing, and chosen and rejected are not conversations that could begin with it');
   let common = 0;
-  while (common < Math.min(chosen.length, rejected.length) - 1 && JSON.stringify(chosen[common]) === JSON.stringify(rejected[common])) common++;
+  while (common < Math.min(chosen.length, rejected.length) - 1 && JSON.stringify(chosen[common]) === JSON.stringify(rejected[common]))
+    common++;
   if (common === 0) throw new Refusal('prompt', 'this column is missing, and chosen and rejected do not begin with the same messages');
   return [chosen.slice(0, common), chosen.slice(common), rejected.slice(common)];
 }
@@ -197,27 +231,45 @@ function rowOf(record: Record<string, unknown>, base: { id: string; created: num
     if ('prompt' in record) prompt = textOrMessages(record, 'prompt');
     else [prompt, chosen, rejected] = splitImplicit(chosen, rejected);
     const weight = record['weight'];
-    if (weight !== undefined && !(typeof weight === 'number' && weight >= 0 && Number.isFinite(weight))) throw new Refusal('weight', `expected a number ≥ 0, found ${kindOf(weight)}`);
-    return { kind: 'preference', ...base, prompt, answers: [chosen, rejected], ranks: [1, 2], ...(weight === undefined ? {} : { weight: weight as number }) };
+    if (weight !== undefined && !(typeof weight === 'number' && weight >= 0 && Number.isFinite(weight)))
+      throw new Refusal('weight', `expected a number ≥ 0, found ${kindOf(weight)}`);
+    return {
+      kind: 'preference',
+      ...base,
+      prompt,
+      answers: [chosen, rejected],
+      ranks: [1, 2],
+      ...(weight === undefined ? {} : { weight: weight as number }),
+    };
   }
-  if ('label' in record && 'completion' in record) throw new Refusal('label', 'unpaired rows (prompt, completion, label) train KTO, which is not offered; pair them as prompt, chosen, rejected');
+  if ('label' in record && 'completion' in record)
+    throw new Refusal(
+      'label',
+      'unpaired rows (prompt, completion, label) train KTO, which is not offered; pair them as prompt, chosen, rejected',
+    );
   if ('completion' in record || 'prompt' in record) {
     return { kind: 'ideal', ...base, row: { prompt: textOrMessages(record, 'prompt'), completion: answer(record, 'completion') } };
   }
   if ('messages' in record) {
     const list = messages(record['messages'], 'messages');
-    if (!list.some((m) => m.role === 'assistant')) throw new Refusal('messages', 'expected at least one message with the role "assistant" to learn from, found none');
-    if (list.every((m) => m.role !== 'assistant' || m.content.trim() === '')) throw new Refusal('messages', 'expected words in a message with the role "assistant", found none');
+    if (!list.some((m) => m.role === 'assistant'))
+      throw new Refusal('messages', 'expected at least one message with the role "assistant" to learn from, found none');
+    if (list.every((m) => m.role !== 'assistant' || m.content.trim() === ''))
+      throw new Refusal('messages', 'expected words in a message with the role "assistant", found none');
     return { kind: 'ideal', ...base, row: { messages: list } };
   }
   if ('input_ids' in record) {
     const input_ids = ids(record['input_ids'], 'input_ids', 0);
     if (record['labels'] === undefined) return { kind: 'ideal', ...base, row: { input_ids } };
     const labels = ids(record['labels'], 'labels', -100);
-    if (labels.length !== input_ids.length) throw new Refusal('labels', `expected ${input_ids.length} numbers, as many as input_ids, found ${labels.length}`);
+    if (labels.length !== input_ids.length)
+      throw new Refusal('labels', `expected ${input_ids.length} numbers, as many as input_ids, found ${labels.length}`);
     return { kind: 'ideal', ...base, row: { input_ids, labels } };
   }
-  throw new Refusal(null, `expected the columns prompt, chosen, rejected · prompt, completion · messages · input_ids, found ${Object.keys(record).slice(0, 6).join(', ') || 'none'}`);
+  throw new Refusal(
+    null,
+    `expected the columns prompt, chosen, rejected · prompt, completion · messages · input_ids, found ${Object.keys(record).slice(0, 6).join(', ') || 'none'}`,
+  );
 }
 
 /** Lines longer than this are refused unread: 8 Mi characters is far beyond any context. */
@@ -233,7 +285,8 @@ export function parseLine(text: string, number: number, source: FeedbackRow['sou
     } catch (e) {
       throw new Refusal(null, `not JSON: ${(e as Error).message}`);
     }
-    if (value === null || typeof value !== 'object' || Array.isArray(value)) throw new Refusal(null, `expected a JSON object, found ${kindOf(value)}`);
+    if (value === null || typeof value !== 'object' || Array.isArray(value))
+      throw new Refusal(null, `expected a JSON object, found ${kindOf(value)}`);
     return rowOf(value as Record<string, unknown>, { id: newId(), created, source });
   } catch (e) {
     if (e instanceof Refusal) return { line: number, column: e.column, reason: e.message };
@@ -256,6 +309,7 @@ export async function parseJsonl(lines: AsyncIterable<string>, fileName: string)
     else result.refused.push(parsed);
     await rest();
   }
-  if (result.rows.length === 0 && result.refused.length === 0) throw new PageError('empty-dataset', `${fileName} holds no rows: expected JSONL, one JSON object on each line.`);
+  if (result.rows.length === 0 && result.refused.length === 0)
+    throw new PageError('empty-dataset', `${fileName} holds no rows: expected JSONL, one JSON object on each line.`);
   return result;
 }

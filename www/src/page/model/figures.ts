@@ -21,7 +21,12 @@ export interface Column {
 export const DEVICE_COLUMNS: readonly Column[] = [
   { key: 'matmulGflops', title: 'Matmul 512³', unit: 'GFLOP/s', say: 'A square f32 matrix product, as the layers run it' },
   { key: 'gptStepMs', title: 'GPT step', unit: 'ms', say: 'One step of training a GPT with 0.80 M parameters on 8 × 128 tokens' },
-  { key: 'fmaGflops', title: 'Multiply-adds', unit: 'GFLOP/s', say: 'Fused multiply-adds in registers: the most that arithmetic can reach here' },
+  {
+    key: 'fmaGflops',
+    title: 'Multiply-adds',
+    unit: 'GFLOP/s',
+    say: 'Fused multiply-adds in registers: the most that arithmetic can reach here',
+  },
   { key: 'copyGBps', title: 'Copy', unit: 'GB/s', say: 'Bytes read and written by a large copy: the most that memory can reach here' },
 ];
 export const MODEL_COLUMNS: readonly Column[] = [
@@ -36,7 +41,11 @@ export function figure(v: number | undefined): string {
   return v >= 100 ? v.toFixed(0) : v.toPrecision(3);
 }
 
-const cells = (columns: readonly Column[], r: FigureRow): string[] => [r.name, ...columns.map((c) => figure(r.figures[c.key])), r.error ?? r.on];
+const cells = (columns: readonly Column[], r: FigureRow): string[] => [
+  r.name,
+  ...columns.map((c) => figure(r.figures[c.key])),
+  r.error ?? r.on,
+];
 const heads = (columns: readonly Column[]): string[] => ['', ...columns.map((c) => `${c.title} (${c.unit})`), 'on'];
 
 type Table = readonly [readonly Column[], readonly FigureRow[]];
@@ -52,9 +61,17 @@ export function asText(about: string, tables: readonly Table[]): string {
   const one = ([columns, rows]: Table): string => {
     const all = [heads(columns), ...rows.map((r) => cells(columns, r))];
     const width = all[0]!.map((_, i) => Math.max(...all.map((c) => c[i]!.length)));
-    return all.map((c) => c.map((t, i) => (i === 0 || i === c.length - 1 ? t.padEnd(width[i]!) : t.padStart(width[i]!))).join('  ').trimEnd()).join('\n');
+    return all
+      .map((c) =>
+        c
+          .map((t, i) => (i === 0 || i === c.length - 1 ? t.padEnd(width[i]!) : t.padStart(width[i]!)))
+          .join('  ')
+          .trimEnd(),
+      )
+      .join('\n');
   };
   return [about, ...tables.filter((t) => t[1].length).map(one)].join('\n\n') + '\n';
 }
 
-export const asJson = (about: string, tables: readonly Table[]): string => `${JSON.stringify({ about, rows: tables.flatMap((t) => t[1]) }, null, 2)}\n`;
+export const asJson = (about: string, tables: readonly Table[]): string =>
+  `${JSON.stringify({ about, rows: tables.flatMap((t) => t[1]) }, null, 2)}\n`;

@@ -17,7 +17,8 @@ export function hostSource(typed: string): string | null {
 }
 
 /** Keeps what is well-formed; a damaged settings file must not be able to loosen the policy. */
-export const cleanHosts = (hosts: unknown[]): string[] => [...new Set(hosts.filter((h): h is string => typeof h === 'string' && SOURCE.test(h)))].slice(0, 32);
+export const cleanHosts = (hosts: unknown[]): string[] =>
+  [...new Set(hosts.filter((h): h is string => typeof h === 'string' && SOURCE.test(h)))].slice(0, 32);
 
 /** Whether a list of host sources covers an address, by the rules of CSP. */
 export function covers(hosts: string[], url: URL): boolean {

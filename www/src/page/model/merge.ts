@@ -31,7 +31,12 @@ interface Named {
 }
 
 /** Lists by id: what either side added stays, what either side removed untouched goes. Their order, then what is only mine. */
-export function mergeById<T extends Named>(base: readonly T[], mine: readonly T[], theirs: readonly T[], one: (base: T | undefined, mine: T, theirs: T) => T): T[] {
+export function mergeById<T extends Named>(
+  base: readonly T[],
+  mine: readonly T[],
+  theirs: readonly T[],
+  one: (base: T | undefined, mine: T, theirs: T) => T,
+): T[] {
   const was = new Map(base.map((x) => [x.id, x]));
   const own = new Map(mine.map((x) => [x.id, x]));
   const out: T[] = [];
@@ -61,7 +66,8 @@ function mergeTurn(base: Turn | undefined, mine: Turn, theirs: Turn): Turn {
   else out.rest = from.rest;
   // An answer that is still being written here is known better here, and the other way round.
   const written = (t: Turn): number => t.answers.reduce((n, a) => n + a.text.length, 0);
-  if (out.answers.length !== out.places.length || written(theirs) > written(mine)) out.answers = theirs.answers.length === out.places.length ? theirs.answers : mine.answers;
+  if (out.answers.length !== out.places.length || written(theirs) > written(mine))
+    out.answers = theirs.answers.length === out.places.length ? theirs.answers : mine.answers;
   return out;
 }
 

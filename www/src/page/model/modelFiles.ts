@@ -6,7 +6,8 @@ const BESIDE = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'gener
 const isWeights = (name: string): boolean => /\.safetensors$/i.test(name) && name !== 'adapter_model.safetensors';
 
 /** "SmolLM2-135M-Instruct.Q4_1" from a path or an address. */
-export const modelName = (path: string): string => decodeURIComponent(path.split(/[?#]/)[0]!.replace(/\/+$/, '').split('/').pop() || path).replace(/\.(gguf|safetensors)$/i, '');
+export const modelName = (path: string): string =>
+  decodeURIComponent(path.split(/[?#]/)[0]!.replace(/\/+$/, '').split('/').pop() || path).replace(/\.(gguf|safetensors)$/i, '');
 
 export interface Chosen {
   name: string;
@@ -16,22 +17,39 @@ export interface Chosen {
 /** One GGUF file, or the weights of a folder with what lies beside them. */
 export function chosenModel(given: readonly File[], folder?: string): Chosen {
   const ggufs = given.filter((f) => /\.gguf$/i.test(f.name));
-  if (ggufs.length > 1) throw new PageError('bad-file', `${ggufs.length} GGUF files were chosen (${ggufs.slice(0, 3).map((f) => f.name).join(', ')}…); expected one.`);
+  if (ggufs.length > 1)
+    throw new PageError(
+      'bad-file',
+      `${ggufs.length} GGUF files were chosen (${ggufs
+        .slice(0, 3)
+        .map((f) => f.name)
+        .join(', ')}…); expected one.`,
+    );
   if (ggufs[0]) return { name: modelName(ggufs[0].name), files: ggufs };
   const weights = given.filter((f) => isWeights(f.name));
   const at = folder ?? given.map((f) => f.webkitRelativePath.split('/').at(-2)).find((n) => n);
   if (weights.length === 0) {
     // One file of any name may be a model; the engine looks inside.
     if (given.length === 1 && !BESIDE.includes(given[0]!.name)) return { name: modelName(given[0]!.name), files: [...given] };
-    throw new PageError('bad-file', `${at ? `The folder ${at} holds` : 'The chosen files hold'} no weights: expected a .gguf file, or model.safetensors with config.json and tokenizer.json; found ${given.slice(0, 6).map((f) => f.name).join(', ') || 'nothing'}.`);
+    throw new PageError(
+      'bad-file',
+      `${at ? `The folder ${at} holds` : 'The chosen files hold'} no weights: expected a .gguf file, or model.safetensors with config.json and tokenizer.json; found ${
+        given
+          .slice(0, 6)
+          .map((f) => f.name)
+          .join(', ') || 'nothing'
+      }.`,
+    );
   }
   const files = [...BESIDE.flatMap((name) => given.find((f) => f.name === name) ?? []), ...weights];
   const missing = ['config.json', 'tokenizer.json'].filter((name) => !files.some((f) => f.name === name));
-  if (missing.length > 0) throw new PageError('bad-file', `${weights[0]!.name} comes without ${missing.join(' and ')}: choose all files of the folder together.`);
+  if (missing.length > 0)
+    throw new PageError('bad-file', `${weights[0]!.name} comes without ${missing.join(' and ')}: choose all files of the folder together.`);
   return { name: at ?? modelName(weights[0]!.name), files };
 }
 
-const readEntries = (reader: FileSystemDirectoryReader): Promise<FileSystemEntry[]> => new Promise((done, fail) => reader.readEntries(done, fail));
+const readEntries = (reader: FileSystemDirectoryReader): Promise<FileSystemEntry[]> =>
+  new Promise((done, fail) => reader.readEntries(done, fail));
 const fileOf = (entry: FileSystemFileEntry): Promise<File> => new Promise((done, fail) => entry.file(done, fail));
 /** Models have a dozen files; whoever drops a home folder by mistake should not wait for it. */
 const MOST = 200;

@@ -77,7 +77,8 @@ export const allTied = (ranks: Places): boolean => ranks.every((r) => r !== null
 /** Number of strict pairs (better, worse) among the ranked answers. */
 export function pairCount(ranks: Places): number {
   let pairs = 0;
-  for (let i = 0; i < ranks.length; i++) for (let j = i + 1; j < ranks.length; j++) if (ranks[i] !== null && ranks[j] !== null && ranks[i] !== ranks[j]) pairs++;
+  for (let i = 0; i < ranks.length; i++)
+    for (let j = i + 1; j < ranks.length; j++) if (ranks[i] !== null && ranks[j] !== null && ranks[i] !== ranks[j]) pairs++;
   return pairs;
 }
 
@@ -150,7 +151,15 @@ export function toggleSeparator(order: Order, k: number): Order {
 }
 
 /** What can be done to one answer in an order. */
-export type Step = 'better' | 'worse' | 'best' | 'worst' | 'tie' | 'unplace' | { beside: number; side: 'before' | 'after' } | { with: number };
+export type Step =
+  | 'better'
+  | 'worse'
+  | 'best'
+  | 'worst'
+  | 'tie'
+  | 'unplace'
+  | { beside: number; side: 'before' | 'after' }
+  | { with: number };
 
 /** Places by counting who is better, so that they say again what is seen. */
 function judgement(groups: Order, free: ReadonlySet<number>, n: number): Judgement {
@@ -192,7 +201,11 @@ export function step(j: Judgement, answer: number, how: Step): Judgement | null 
       const at = groupOf(groups, how.with);
       const kept = groups.map((g) => g.filter((i) => i !== answer && i !== how.with && !loose.has(i)));
       const pair = [answer, how.with].sort((a, b) => a - b);
-      return judgement(kept.toSpliced(at < 0 ? kept.length : at, 0, pair).filter((g) => g.length > 0), loose, n);
+      return judgement(
+        kept.toSpliced(at < 0 ? kept.length : at, 0, pair).filter((g) => g.length > 0),
+        loose,
+        n,
+      );
     }
     next = tieWith(order, answer, how.with);
   } else if (typeof how === 'object') {
@@ -256,10 +269,13 @@ export const formatOrder = (ranks: Places): string =>
     .map((g) => g.map(circled).join(' = '))
     .join(' > ');
 
-const say = (answers: number[]): string => (answers.length > 1 ? `answers ${answers.map((i) => i + 1).join(' and ')}` : `answer ${answers[0]! + 1}`);
+const say = (answers: number[]): string =>
+  answers.length > 1 ? `answers ${answers.map((i) => i + 1).join(' and ')}` : `answer ${answers[0]! + 1}`;
 
 /** How the answers stand in words, for a screen reader. */
 export function sayStanding({ groups, free, aside }: Standing): string {
-  const said = groups.map((g) => (free.includes(g[0]!) ? `${say(g)} without a place of ${g.length > 1 ? 'their' : 'its'} own` : g.length > 1 ? `${say(g)} tied` : say(g)));
+  const said = groups.map((g) =>
+    free.includes(g[0]!) ? `${say(g)} without a place of ${g.length > 1 ? 'their' : 'its'} own` : g.length > 1 ? `${say(g)} tied` : say(g),
+  );
   return [said.join(', then '), aside.length ? `${say(aside)} not placed` : ''].filter(Boolean).join('; ');
 }

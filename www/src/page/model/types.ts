@@ -84,10 +84,7 @@ export interface IdealRow {
   kind: 'ideal';
   id: string;
   created: number;
-  row:
-    | { messages: Message[] }
-    | { prompt: TextOrMessages; completion: TextOrMessages }
-    | { input_ids: number[]; labels?: number[] };
+  row: { messages: Message[] } | { prompt: TextOrMessages; completion: TextOrMessages } | { input_ids: number[]; labels?: number[] };
   source: Source;
 }
 

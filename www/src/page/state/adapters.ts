@@ -36,7 +36,11 @@ export const active = computed(() => {
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 /** Names become folder names here and in PEFT, so they keep to letters that are safe everywhere. */
 export function checkName(name: string): string {
-  if (!NAME.test(name)) throw new PageError('bad-config', `“${name}” cannot name an adapter: expected 1 to 64 letters (a–z), digits, dots, hyphens or underscores, beginning with a letter or digit.`);
+  if (!NAME.test(name))
+    throw new PageError(
+      'bad-config',
+      `“${name}” cannot name an adapter: expected 1 to 64 letters (a–z), digits, dots, hyphens or underscores, beginning with a letter or digit.`,
+    );
   return name;
 }
 
@@ -72,7 +76,8 @@ function summary(name: string, config: string, bytes: number, at: number): Store
 /** Other tabs hear under this name that adapters were added or removed. */
 export const ADAPTERS_CHANGED = FOLDER;
 
-const set = (name: string, part: Partial<StoredAdapter>): void => void (adapters.value = adapters.value.map((a) => (a.name === name ? { ...a, ...part } : a)));
+const set = (name: string, part: Partial<StoredAdapter>): void =>
+  void (adapters.value = adapters.value.map((a) => (a.name === name ? { ...a, ...part } : a)));
 
 export async function loadAdapters(): Promise<void> {
   const found: StoredAdapter[] = [];
@@ -106,7 +111,8 @@ export async function adaptersChanged(): Promise<void> {
     if (b.loaded && !now?.loaded) await engine.removeAdapter(b.name).catch((e: unknown) => void gone(e));
   }
   for (const a of adapters.value) if (!a.loaded && !a.error) await hand(engine, a.name);
-  if (wasActive !== active.value || wasActive !== null) await (active.value === null ? engine.disableAdapter() : engine.setAdapter(active.value)).catch((e: unknown) => complain(e));
+  if (wasActive !== active.value || wasActive !== null)
+    await (active.value === null ? engine.disableAdapter() : engine.setAdapter(active.value)).catch((e: unknown) => complain(e));
   await refreshMemory();
 }
 
@@ -131,7 +137,11 @@ async function store(name: string, files: AdapterFiles): Promise<void> {
   const weights = files[WEIGHTS] as Uint8Array<ArrayBuffer>;
   // Asked beforehand, so that an adapter is never half replaced for want of room.
   const { used, quota } = await usage();
-  if (quota > 0 && used + weights.byteLength > quota) throw new PageError('quota-exceeded', `No room to save the adapter ${name}: it needs ${weights.byteLength} bytes, ${Math.max(0, quota - used)} are left.`);
+  if (quota > 0 && used + weights.byteLength > quota)
+    throw new PageError(
+      'quota-exceeded',
+      `No room to save the adapter ${name}: it needs ${weights.byteLength} bytes, ${Math.max(0, quota - used)} are left.`,
+    );
   await tracked(
     (async () => {
       await writeFile(`${FOLDER}/${name}/${WEIGHTS}`, weights);
@@ -158,7 +168,8 @@ onLoaded(async (engine) => {
   for (const a of adapters.value) await hand(engine, a.name);
   const wanted = settings.value.activeAdapter;
   if (active.value !== null) await engine.setAdapter(active.value);
-  else if (wanted !== null && adapters.value.some((a) => a.name === wanted)) toast(`${wanted} does not fit this model: the base model answers`);
+  else if (wanted !== null && adapters.value.some((a) => a.name === wanted))
+    toast(`${wanted} does not fit this model: the base model answers`);
 });
 
 /** Switches to an adapter, or to the base model. */
@@ -209,7 +220,8 @@ export async function keepTrained(name: string, stored: () => Promise<void>): Pr
 }
 
 /** The files of an adapter for a download, from disk or, where there was no room, from memory. */
-export const exportFiles = (name: string): Promise<AdapterFiles> => (unsaved.has(name) ? Promise.resolve(unsaved.get(name)!) : filesOf(name));
+export const exportFiles = (name: string): Promise<AdapterFiles> =>
+  unsaved.has(name) ? Promise.resolve(unsaved.get(name)!) : filesOf(name);
 
 /** Undoes a training run that was given up: the adapter is as it was before, or gone. */
 export async function restoreBefore(name: string): Promise<void> {

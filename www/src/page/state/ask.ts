@@ -44,8 +44,20 @@ function options(seed: number, part: Partial<GenerateOptions>): GenerateOptions 
   };
 }
 
-const answerOf = (c: Candidate): Answer => ({ text: c.text, adapter: c.adapter, finishReason: c.finishReason, tokens: c.tokenIds.length, seconds: c.seconds.decode });
-const cutShort = (text: string, adapter: string | null, why: 'abort' | 'error'): Answer => ({ text, adapter, finishReason: why, tokens: 0, seconds: 0 });
+const answerOf = (c: Candidate): Answer => ({
+  text: c.text,
+  adapter: c.adapter,
+  finishReason: c.finishReason,
+  tokens: c.tokenIds.length,
+  seconds: c.seconds.decode,
+});
+const cutShort = (text: string, adapter: string | null, why: 'abort' | 'error'): Answer => ({
+  text,
+  adapter,
+  finishReason: why,
+  tokens: 0,
+  seconds: 0,
+});
 
 /** Gathers pieces and shows them once a frame, however fast they come. */
 function painter(texts: Signal<string>[]): { add(i: number, piece: string): void; flush(): void } {
@@ -108,7 +120,10 @@ export async function ask(prompt: string): Promise<void> {
   const messages = promptOf(current.value, { ask: prompt });
   const was = activity.value;
   const labels = compare ? [null, adapter] : Array<string | null>(s.n).fill(adapter);
-  const turn = addTurn(prompt, labels.map((l) => cutShort('', l, 'abort')));
+  const turn = addTurn(
+    prompt,
+    labels.map((l) => cutShort('', l, 'abort')),
+  );
   const now = begin(turn.id, 'answers', labels);
   const paint = painter(now.texts);
   const stop = controller!.signal;

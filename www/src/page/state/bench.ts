@@ -21,12 +21,20 @@ export const about = computed(() => {
 let controller: AbortController | null = null;
 export const stopMeasuring = (): void => controller?.abort();
 
-const DEVICES: readonly (readonly [Device, string])[] = [['auto', 'Auto'], ['gpu', 'Graphics'], ['cpu', 'Processor']];
+const DEVICES: readonly (readonly [Device, string])[] = [
+  ['auto', 'Auto'],
+  ['gpu', 'Graphics'],
+  ['cpu', 'Processor'],
+];
 const PROMPT = 'The keeper of the light wrote down what the wind had told him about the sea. '.repeat(8);
 const ADAPTER = 'measurement';
 
 /** Runs `body` for a row and puts what it finds, or why it found nothing, into the list. */
-async function measure(rows: typeof deviceRows, name: string, body: (show: (row: Partial<FigureRow>) => void) => Promise<void>): Promise<void> {
+async function measure(
+  rows: typeof deviceRows,
+  name: string,
+  body: (show: (row: Partial<FigureRow>) => void) => Promise<void>,
+): Promise<void> {
   measuring.value = name;
   const show = (row: Partial<FigureRow>): void => {
     const before = rows.value.find((r) => r.name === name) ?? { name, on: '', figures: {} };
@@ -54,7 +62,13 @@ async function measureModel(m: Model, signal: AbortSignal, show: (row: Partial<F
   const said = await answer(`Then. ${PROMPT}`, 32);
   add({ decodeTokensPerSecond: (said.tokenIds.length - 1) / said.seconds.decode });
   const was = active.value;
-  const trainer = new SFTTrainer(m, { learningRate: 1e-4, maxSteps: 3, adapterName: ADAPTER, maxLength: 128, peftConfig: { r: 8, loraAlpha: 16 } });
+  const trainer = new SFTTrainer(m, {
+    learningRate: 1e-4,
+    maxSteps: 3,
+    adapterName: ADAPTER,
+    maxLength: 128,
+    peftConfig: { r: 8, loraAlpha: 16 },
+  });
   const times: number[] = [];
   let last = performance.now();
   try {
@@ -87,7 +101,9 @@ export async function measureAll(): Promise<void> {
       if (device === 'gpu' && capable.value?.webgpu === false) continue;
       await measure(deviceRows, name, async (show) => {
         const all = await measureDevice({ device, signal, onFigure: (figures) => show({ figures }) });
-        const on = [all.adapter.name, all.adapter.isSoftware ? 'software' : '', device === 'auto' ? all.adapter.reason : ''].filter(Boolean).join(', ');
+        const on = [all.adapter.name, all.adapter.isSoftware ? 'software' : '', device === 'auto' ? all.adapter.reason : '']
+          .filter(Boolean)
+          .join(', ');
         show({ figures: all, on });
       });
     }

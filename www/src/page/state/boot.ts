@@ -21,7 +21,9 @@ export const loadAfterReload = (source: string, name: string): void => sessionSt
 async function registerServiceWorker(): Promise<void> {
   // In development the server sends the policy itself.
   if (!import.meta.env.PROD || !('serviceWorker' in navigator)) return;
-  await navigator.serviceWorker.register(new URL('sw.js', document.baseURI)).catch((e: unknown) => console.warn('No service worker: model hosts cannot be allowed on this server.', e));
+  await navigator.serviceWorker
+    .register(new URL('sw.js', document.baseURI))
+    .catch((e: unknown) => console.warn('No service worker: model hosts cannot be allowed on this server.', e));
 }
 
 export async function boot(): Promise<void> {
@@ -43,11 +45,15 @@ export async function boot(): Promise<void> {
     }
     if (heardOfRows(path)) return;
     const again =
-      path === SETTINGS_FILE ? settingsChanged
-      : path === FEEDBACK_FILE ? feedbackChanged
-      : path === RUN_FILE ? runChanged
-      : path.startsWith('chats/') ? () => chatChanged(path)
-      : null;
+      path === SETTINGS_FILE
+        ? settingsChanged
+        : path === FEEDBACK_FILE
+          ? feedbackChanged
+          : path === RUN_FILE
+            ? runChanged
+            : path.startsWith('chats/')
+              ? () => chatChanged(path)
+              : null;
     // These wait until the model has nothing to do.
     if (path === ADAPTERS_CHANGED) adapters = adapters.then(adaptersChanged).catch((e: unknown) => void report(e));
     // One after another, in the order in which they were told.
@@ -60,4 +66,3 @@ export async function boot(): Promise<void> {
   const next = wish ? (JSON.parse(wish) as { source: string; name: string }) : openLast ? lastModel : null;
   if (next && !model.value) await load(next.source, next.name);
 }
-

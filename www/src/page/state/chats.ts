@@ -23,7 +23,8 @@ export const current = computed(() => chats.value.find((c) => c.id === currentId
 
 /** A question whose answers have not begun. What is read of one is of a tab that was closed over it, or of one that still waits. */
 const unanswered = (t: Turn): boolean => t.answers.every((a) => a.text === '' && a.finishReason === 'abort');
-const answeredOf = (chat: Chat): Chat => (chat.turns.some(unanswered) ? { ...chat, turns: chat.turns.filter((t) => !unanswered(t)) } : chat);
+const answeredOf = (chat: Chat): Chat =>
+  chat.turns.some(unanswered) ? { ...chat, turns: chat.turns.filter((t) => !unanswered(t)) } : chat;
 
 /** Each chat as this tab last knew it to be on disk, without such questions: so they are always this tab's own addition. */
 const base = new Map<string, Chat>();
@@ -56,7 +57,8 @@ export async function loadChats(): Promise<string | null> {
   return newest?.turns.findLast(unanswered)?.prompt ?? null;
 }
 
-const show = (chat: Chat): void => void (chats.value = [chat, ...chats.value.filter((c) => c.id !== chat.id)].sort((a, b) => b.updated - a.updated));
+const show = (chat: Chat): void =>
+  void (chats.value = [chat, ...chats.value.filter((c) => c.id !== chat.id)].sort((a, b) => b.updated - a.updated));
 
 /** Takes over what another tab has written; this tab's own changes since then stay. */
 async function take(id: string, from: File | null): Promise<void> {
@@ -155,7 +157,14 @@ export function addTurn(prompt: string, answers: Answer[]): Turn {
     comparisons: [],
   };
   const now = Date.now();
-  const chat: Chat = current.value ?? { id: newId(), title: prompt.replace(/\s+/g, ' ').slice(0, 60), created: now, updated: now, system: settings.value.system, turns: [] };
+  const chat: Chat = current.value ?? {
+    id: newId(),
+    title: prompt.replace(/\s+/g, ' ').slice(0, 60),
+    created: now,
+    updated: now,
+    system: settings.value.system,
+    turns: [],
+  };
   const turns = chat.turns.map((t) => (t.continued === null ? { ...t, continued: continuing(t) } : t));
   currentId.value = chat.id;
   put({ ...chat, updated: now, turns: [...turns, turn] });
@@ -179,7 +188,10 @@ export function removeTurn(turnId: string): void {
 // ---- how the answers of a turn stand ----
 
 /** What was said about them. Ratings rank what is rated and nothing else; places by hand may also tell of the others. */
-export const judgementOf = (t: Turn): Judgement => ({ places: t.places, rest: t.orderBy === 'criteria' ? null : t.rest === undefined ? inferRest(t.places) : t.rest });
+export const judgementOf = (t: Turn): Judgement => ({
+  places: t.places,
+  rest: t.orderBy === 'criteria' ? null : t.rest === undefined ? inferRest(t.places) : t.rest,
+});
 
 /** True once a person has said anything about the order, even "all the same". */
 export const judged = (turn: Turn): boolean => turn.places.some((p) => p !== null);
@@ -190,7 +202,8 @@ export function pickOf(turn: Turn): number {
   const ranks = ranksOf(judgementOf(turn));
   return pairCount(ranks) > 0 ? (orderOf(ranks)[0]?.[0] ?? 0) : 0;
 }
-export const continuing = (turn: Turn): string => turn.continued ?? (turn.picked === null && turn.ideal ? turn.ideal.text : (turn.answers[pickOf(turn)]?.text ?? ''));
+export const continuing = (turn: Turn): string =>
+  turn.continued ?? (turn.picked === null && turn.ideal ? turn.ideal.text : (turn.answers[pickOf(turn)]?.text ?? ''));
 
 /** The conversation up to and including the prompt of one turn (or a new prompt at the end). */
 export function promptOf(chat: Chat | null, upTo: { turn: string } | { ask: string }): Message[] {
@@ -229,7 +242,16 @@ function preferenceOf(chat: Chat, turn: Turn): PreferenceRow | null {
 }
 
 /** Pairs that a turn gives for DPO. */
-export const pairsOfTurn = (turn: Turn): number => pairsIn({ kind: 'preference', id: '', created: 0, prompt: '', answers: turn.answers.map((a) => a.text), ranks: ranksOf(judgementOf(turn)), source: { from: 'file', name: '' } });
+export const pairsOfTurn = (turn: Turn): number =>
+  pairsIn({
+    kind: 'preference',
+    id: '',
+    created: 0,
+    prompt: '',
+    answers: turn.answers.map((a) => a.text),
+    ranks: ranksOf(judgementOf(turn)),
+    source: { from: 'file', name: '' },
+  });
 
 function syncPreference(turnId: string): void {
   const chat = chatOf(turnId);
@@ -240,7 +262,12 @@ function syncPreference(turnId: string): void {
   else removeRows([preferenceId(turnId)]);
 }
 
-const byCriteria = (t: Turn): Turn => ({ ...t, orderBy: 'criteria', rest: null, places: placesFromRatings(t.ratings, settings.value.weights, t.answers.length) });
+const byCriteria = (t: Turn): Turn => ({
+  ...t,
+  orderBy: 'criteria',
+  rest: null,
+  places: placesFromRatings(t.ratings, settings.value.weights, t.answers.length),
+});
 
 /** Sets the order by hand; it stays as it is when ratings change later. Without any place left, the ratings speak again. */
 export function judge(turnId: string, { places, rest }: Judgement): void {
@@ -299,7 +326,8 @@ export async function reweigh(): Promise<void> {
 }
 
 /** Rankings in chats in which all answers are equal: they are no rows, but a person may wonder where they went. */
-export const tiedTurns = (): number => chats.value.reduce((n, c) => n + c.turns.filter((t) => judged(t) && allTied(ranksOf(judgementOf(t)))).length, 0);
+export const tiedTurns = (): number =>
+  chats.value.reduce((n, c) => n + c.turns.filter((t) => judged(t) && allTied(ranksOf(judgementOf(t)))).length, 0);
 
 export function setIdeal(turnId: string, ideal: Turn['ideal']): void {
   updateTurn(turnId, (t) => ({ ...t, ideal }));

@@ -43,7 +43,9 @@ export const keeping = signal<{ name: string; share: number } | null>(null);
 /** What the model is doing; the page offers only what fits. */
 export const activity = signal<'idle' | 'answering' | 'learning' | 'paused'>('idle');
 export const info = computed<ModelInfo | null>(() => model.value?.info ?? null);
-export const canAsk = computed(() => model.value !== null && loading.value === null && (activity.value === 'idle' || activity.value === 'paused'));
+export const canAsk = computed(
+  () => model.value !== null && loading.value === null && (activity.value === 'idle' || activity.value === 'paused'),
+);
 /** Whether the model may be changed for another. */
 export const canLoad = computed(() => loading.value === null && activity.value === 'idle');
 
@@ -73,7 +75,9 @@ export async function fetchOffers(): Promise<void> {
     const response = await fetch(at);
     if (!response.ok || !response.headers.get('Content-Type')?.includes('json')) return;
     const list = (await response.json()) as { file: string; bytes: number }[];
-    offers.value = list.filter((m) => typeof m.file === 'string').map((m) => ({ name: modelName(m.file), url: new URL(encodeURIComponent(m.file), at).href, bytes: m.bytes }));
+    offers.value = list
+      .filter((m) => typeof m.file === 'string')
+      .map((m) => ({ name: modelName(m.file), url: new URL(encodeURIComponent(m.file), at).href, bytes: m.bytes }));
   } catch {
     // A static host may offer nothing; an address or a local file still works.
     offers.value = [];
@@ -128,7 +132,11 @@ interface Opened {
 }
 
 async function open(given: Source): Promise<Opened> {
-  const ofFiles = (files: readonly File[], sha256: string | null): Opened => ({ source: files.length === 1 ? files[0]! : [...files], bytes: files.reduce((n, f) => n + f.size, 0), sha256 });
+  const ofFiles = (files: readonly File[], sha256: string | null): Opened => ({
+    source: files.length === 1 ? files[0]! : [...files],
+    bytes: files.reduce((n, f) => n + f.size, 0),
+    sha256,
+  });
   if (typeof given !== 'string') return ofFiles(given, null);
   if (isKept(given)) {
     const { about, files } = await keptFiles(given);
@@ -140,7 +148,8 @@ async function open(given: Source): Promise<Opened> {
   } catch {
     throw new PageError('bad-config', `“${given}” is not an address. Expected https://… or a path on this server.`);
   }
-  if (url.origin !== location.origin && !covers(hostsInForce(), url)) throw new PageError('host-not-allowed', `${url.origin} is not among the hosts this page may fetch from.`);
+  if (url.origin !== location.origin && !covers(hostsInForce(), url))
+    throw new PageError('host-not-allowed', `${url.origin} is not among the hosts this page may fetch from.`);
   return { source: url.href, bytes: 0, sha256: null };
 }
 
@@ -164,14 +173,25 @@ async function fetchModel({ source, name }: InUse, stop?: AbortSignal): Promise<
         since = now;
         before = p.loaded;
       }
-      if (loading.value) loading.value = { name, status: p.status, loaded: p.loaded, total: p.total || loading.value.total, fromCache: p.fromCache ?? false, rate };
+      if (loading.value)
+        loading.value = {
+          name,
+          status: p.status,
+          loaded: p.loaded,
+          total: p.total || loading.value.total,
+          fromCache: p.fromCache ?? false,
+          rate,
+        };
     },
   });
   if (opened.sha256 && loaded.info.sha256 && loaded.info.sha256 !== opened.sha256) {
     await loaded.dispose().catch(() => {});
     await removeKept(source as string).catch(() => {});
     void refreshKept();
-    throw new PageError('hash-mismatch', `${name}: the copy kept in this browser has SHA-256 ${loaded.info.sha256}, expected ${opened.sha256}. It was deleted; choose your own file again.`);
+    throw new PageError(
+      'hash-mismatch',
+      `${name}: the copy kept in this browser has SHA-256 ${loaded.info.sha256}, expected ${opened.sha256}. It was deleted; choose your own file again.`,
+    );
   }
   return loaded;
 }
@@ -203,7 +223,8 @@ export async function load(given: Source, name: string): Promise<boolean> {
   loadError.value = null;
   controller = new AbortController();
   const { signal: stop } = controller;
-  const source = typeof given === 'string' && !isKept(given) && URL.canParse(given, document.baseURI) ? new URL(given, document.baseURI).href : given;
+  const source =
+    typeof given === 'string' && !isKept(given) && URL.canParse(given, document.baseURI) ? new URL(given, document.baseURI).href : given;
   const wanted: InUse = { source, name };
   const before = model.value ? inUse : null;
   loading.value = { name, status: 'initiate', loaded: 0, total: 0, fromCache: false, rate: 0 };
@@ -250,7 +271,9 @@ async function keep(files: readonly File[], name: string, sha256: string): Promi
   if (!sha256) return;
   keeping.value = { name, share: 0 };
   try {
-    const about = await keepModel(name, sha256, files, { onProgress: (done, total) => void (keeping.value = { name, share: total > 0 ? done / total : 1 }) });
+    const about = await keepModel(name, sha256, files, {
+      onProgress: (done, total) => void (keeping.value = { name, share: total > 0 ? done / total : 1 }),
+    });
     clearError('keep-model');
     await refreshKept();
     if (inUse?.source === files) {
@@ -259,7 +282,11 @@ async function keep(files: readonly File[], name: string, sha256: string): Promi
     }
   } catch (e) {
     const { code, detail } = describe(e);
-    report(new PageError(code, `${name} is in use, but cannot be kept: ${detail} After a reload it has to be chosen again.`, { cause: e }), [{ label: 'Try again', run: () => void keep(files, name, sha256) }], 'keep-model');
+    report(
+      new PageError(code, `${name} is in use, but cannot be kept: ${detail} After a reload it has to be chosen again.`, { cause: e }),
+      [{ label: 'Try again', run: () => void keep(files, name, sha256) }],
+      'keep-model',
+    );
   } finally {
     keeping.value = null;
   }

@@ -82,10 +82,18 @@ async function parse(file: File): Promise<Read> {
 /** Damaged lines go into a file of their own before anything is written over them. */
 async function setAside(damaged: Read['damaged']): Promise<void> {
   if (damaged.length === 0) return;
-  const which = `${damaged.length === 1 ? 'line' : 'lines'} ${damaged.slice(0, 5).map((d) => d.number).join(', ')}${damaged.length > 5 ? ' …' : ''}`;
+  const which = `${damaged.length === 1 ? 'line' : 'lines'} ${damaged
+    .slice(0, 5)
+    .map((d) => d.number)
+    .join(', ')}${damaged.length > 5 ? ' …' : ''}`;
   try {
     await appendFile(BROKEN, damaged.map((d) => d.text + '\n').join(''));
-    report(new PageError('storage-corrupt', `${FEEDBACK_FILE}: ${which} could not be read and ${damaged.length === 1 ? 'was' : 'were'} put into ${BROKEN}.`));
+    report(
+      new PageError(
+        'storage-corrupt',
+        `${FEEDBACK_FILE}: ${which} could not be read and ${damaged.length === 1 ? 'was' : 'were'} put into ${BROKEN}.`,
+      ),
+    );
     write();
   } catch (e) {
     unreadable = damaged.map((d) => d.text + '\n');

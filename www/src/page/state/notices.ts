@@ -34,7 +34,10 @@ export function dismiss(id: number): void {
 /** A short message that leaves by itself (with an action it stays a little longer). */
 export function toast(title: string, action?: Action): void {
   const id = next++;
-  notices.value = [...notices.value.slice(-3), { id, tone: 'info', title, detail: '', code: null, key: null, actions: action ? [action] : [] }];
+  notices.value = [
+    ...notices.value.slice(-3),
+    { id, tone: 'info', title, detail: '', code: null, key: null, actions: action ? [action] : [] },
+  ];
   setTimeout(() => dismiss(id), action ? 9000 : 3500);
 }
 
@@ -46,7 +49,15 @@ export function report(error: unknown, actions: Action[] = [], kind?: string): D
   const key = kind ?? said.code;
   notices.value = [
     ...notices.value.filter((n) => n.key !== key),
-    { id: next++, tone: 'error', title: said.title, detail: [sentence(said.detail), said.hint].filter(Boolean).join(' '), code: said.code, key, actions },
+    {
+      id: next++,
+      tone: 'error',
+      title: said.title,
+      detail: [sentence(said.detail), said.hint].filter(Boolean).join(' '),
+      code: said.code,
+      key,
+      actions,
+    },
   ];
   return said;
 }

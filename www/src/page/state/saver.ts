@@ -59,10 +59,13 @@ export function save(path: string, produce: Job['produce'], wrote?: Job['wrote']
   const now = performance.now();
   if (timer === undefined) due = now + 1000;
   clearTimeout(timer);
-  timer = setTimeout(() => {
-    timer = undefined;
-    void flush();
-  }, Math.max(0, Math.min(200, due - now)));
+  timer = setTimeout(
+    () => {
+      timer = undefined;
+      void flush();
+    },
+    Math.max(0, Math.min(200, due - now)),
+  );
 }
 
 /** Keeps something in mind that could not be written, until `retry` succeeds. */
@@ -135,11 +138,13 @@ export async function flush(again = false): Promise<void> {
   if (pending.size === 0 && !(again && held.size > 0)) return;
   failed = false;
   tell();
-  writing = writeAll().then(() => (again ? retryHeld() : undefined)).finally(() => {
-    writing = null;
-    tell();
-    if (saveState.value === 'saved') clearError('quota-exceeded');
-  });
+  writing = writeAll()
+    .then(() => (again ? retryHeld() : undefined))
+    .finally(() => {
+      writing = null;
+      tell();
+      if (saveState.value === 'saved') clearError('quota-exceeded');
+    });
   await writing;
   // What was queued meanwhile; what failed waits for the person.
   if (pending.size > 0 && !hasFailed()) await flush();

@@ -62,7 +62,8 @@ export const DEFAULTS: Settings = {
 
 export const settings = signal<Settings>(DEFAULTS);
 
-const inRange = (v: unknown, lo: number, hi: number, otherwise: number): number => (typeof v === 'number' && v >= lo && v <= hi ? v : otherwise);
+const inRange = (v: unknown, lo: number, hi: number, otherwise: number): number =>
+  typeof v === 'number' && v >= lo && v <= hi ? v : otherwise;
 
 /** Settings from a file of any age: unknown fields fall away, wrong ones take their default. */
 export function repaired(raw: Partial<Settings> | null): Settings {

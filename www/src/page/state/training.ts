@@ -5,7 +5,20 @@ import { dpoRows, newId, sftRows } from '../model/dataset.ts';
 import { codeOf, describe, isAbort, PageError } from '../model/errors.ts';
 import { checkArgs } from '../model/learnArgs.ts';
 import type { LearnArgs, Method, Run } from '../model/types.ts';
-import { aboutRun, addMetrics, clearMetrics, hasState, readRows, readRun, readState, removeCheckpoint, RUN_FILE, writeRows, writeState, type KeptRows } from '../storage/runs.ts';
+import {
+  aboutRun,
+  addMetrics,
+  clearMetrics,
+  hasState,
+  readRows,
+  readRun,
+  readState,
+  removeCheckpoint,
+  RUN_FILE,
+  writeRows,
+  writeState,
+  type KeptRows,
+} from '../storage/runs.ts';
 import { checkName, keepTrained, restoreBefore } from './adapters.ts';
 import { tiedTurns } from './chats.ts';
 import { activity, complain, gone, loading, model, refreshMemory } from './engine.ts';
@@ -45,7 +58,8 @@ const LOCK = 'fledgling-run';
 /** Runs `work` as the only tab that learns. */
 async function alone(work: () => Promise<void>): Promise<void> {
   if (!navigator.locks) return work();
-  const attempt = (): Promise<boolean> => navigator.locks.request(LOCK, { ifAvailable: true }, async (lock) => lock !== null && (await work(), true)) as Promise<boolean>;
+  const attempt = (): Promise<boolean> =>
+    navigator.locks.request(LOCK, { ifAvailable: true }, async (lock) => lock !== null && (await work(), true)) as Promise<boolean>;
   if (await attempt()) return;
   // A tab that only waits for the end of a run holds the lock for a moment.
   await new Promise((done) => setTimeout(done, 200));
@@ -60,11 +74,13 @@ function watch(): void {
   elsewhere.value = true;
   if (watching) return;
   watching = true;
-  void navigator.locks.request(LOCK, async () => {}).then(async () => {
-    watching = false;
-    elsewhere.value = false;
-    if (activity.value === 'idle') await loadRun();
-  });
+  void navigator.locks
+    .request(LOCK, async () => {})
+    .then(async () => {
+      watching = false;
+      elsewhere.value = false;
+      if (activity.value === 'idle') await loadRun();
+    });
 }
 
 async function heldElsewhere(): Promise<boolean> {
@@ -103,7 +119,13 @@ function trainArgs(args: LearnArgs, method: Method, adapterName: string, resumeF
   return {
     ...rest,
     adapterName,
-    peftConfig: { r, loraAlpha, loraDropout, useRslora, targetModules: modules.length === 0 || modules[0] === 'all-linear' ? 'all-linear' : modules },
+    peftConfig: {
+      r,
+      loraAlpha,
+      loraDropout,
+      useRslora,
+      targetModules: modules.length === 0 || modules[0] === 'all-linear' ? 'all-linear' : modules,
+    },
     ...(method === 'dpo' ? { beta, labelSmoothing, lossType: 'sigmoid' as const } : {}),
     ...(resumeFrom ? { resumeFrom } : {}),
   };
@@ -256,7 +278,11 @@ async function giveUp(adapterName: string): Promise<void> {
 /** A run that failed keeps its metrics and its checkpoint: from there it can go on. */
 async function failed(cause: unknown, from: string[], adapterName: string): Promise<void> {
   const { error, row } = inRows(cause, from);
-  setRun({ status: 'failed', ended: Date.now(), error: isAbort(error) ? 'The model was taken away in the middle of the run.' : describe(error).detail });
+  setRun({
+    status: 'failed',
+    ended: Date.now(),
+    error: isAbort(error) ? 'The model was taken away in the middle of the run.' : describe(error).detail,
+  });
   await writing;
   resumable.value = await hasState().catch(() => false);
   if (gone(error)) return;
@@ -285,7 +311,20 @@ export async function start(): Promise<void> {
     await alone(async () => {
       await dropCheckpoint();
       const { name, sha256 } = model.value!.info;
-      run.value = { id: newId(), method, adapterName, args, rows: data.rows.length, model: name, modelSha: sha256, status: 'starting', started: Date.now(), ended: null, metrics: [], error: null };
+      run.value = {
+        id: newId(),
+        method,
+        adapterName,
+        args,
+        rows: data.rows.length,
+        model: name,
+        modelSha: sha256,
+        status: 'starting',
+        started: Date.now(),
+        ended: null,
+        metrics: [],
+        error: null,
+      };
       stored = 0;
       writing = writing.then(clearMetrics).catch((e: unknown) => void report(e));
       keepRun();

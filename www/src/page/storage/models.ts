@@ -41,7 +41,8 @@ export async function keptFiles(source: string): Promise<{ about: KeptModel; fil
   const files: File[] = [];
   for (const { name, bytes } of about.files) {
     const file = await readFile(`${folderOf(about.sha256)}/${name}`);
-    if (file?.size !== bytes) throw new PageError('storage-corrupt', `${about.name}: the kept copy of ${name} has ${file?.size ?? 0} bytes, expected ${bytes}.`);
+    if (file?.size !== bytes)
+      throw new PageError('storage-corrupt', `${about.name}: the kept copy of ${name} has ${file?.size ?? 0} bytes, expected ${bytes}.`);
     files.push(file);
   }
   return { about, files };
@@ -50,8 +51,19 @@ export async function keptFiles(source: string): Promise<{ about: KeptModel; fil
 export const removeKept = (source: string): Promise<void> => removeEntry(folderOf(shaOf(source)));
 
 /** Copies a model's files; without room for all of them nothing is kept. */
-export async function keepModel(name: string, sha256: string, files: readonly File[], o: { signal?: AbortSignal; onProgress?(bytes: number, total: number): void }): Promise<KeptModel> {
-  const about: KeptModel = { source: SCHEME + sha256, name, sha256, bytes: files.reduce((n, f) => n + f.size, 0), files: files.map((f) => ({ name: f.name, bytes: f.size })) };
+export async function keepModel(
+  name: string,
+  sha256: string,
+  files: readonly File[],
+  o: { signal?: AbortSignal; onProgress?(bytes: number, total: number): void },
+): Promise<KeptModel> {
+  const about: KeptModel = {
+    source: SCHEME + sha256,
+    name,
+    sha256,
+    bytes: files.reduce((n, f) => n + f.size, 0),
+    files: files.map((f) => ({ name: f.name, bytes: f.size })),
+  };
   const folder = folderOf(sha256);
   const there = await keptModel(about.source).catch(() => null);
   if (there?.files.length === about.files.length && there.bytes === about.bytes) return there;

@@ -10,15 +10,20 @@ function failure(error: unknown, path: string, doing: string): PageError {
   if (error instanceof PageError) return error;
   const name = (error as { name?: string } | null)?.name ?? '';
   const message = (error as Error | null)?.message ?? String(error);
-  if (name === 'QuotaExceededError') return new PageError('quota-exceeded', `No room to save ${path}: ${message || 'the browser’s quota for this page is used up'}.`, { cause: error });
-  if (name === 'SecurityError' || name === 'TypeError') return new PageError('storage-unavailable', `The browser refused to ${doing} ${path}: ${message}`, { cause: error });
+  if (name === 'QuotaExceededError')
+    return new PageError('quota-exceeded', `No room to save ${path}: ${message || 'the browser’s quota for this page is used up'}.`, {
+      cause: error,
+    });
+  if (name === 'SecurityError' || name === 'TypeError')
+    return new PageError('storage-unavailable', `The browser refused to ${doing} ${path}: ${message}`, { cause: error });
   return new PageError('storage-failed', `Could not ${doing} ${path}: ${message}`, { cause: error });
 }
 
 const missing = (error: unknown): boolean => (error as { name?: string } | null)?.name === 'NotFoundError';
 
 async function directory(path: string[], create: boolean): Promise<FileSystemDirectoryHandle> {
-  if (!navigator.storage?.getDirectory) throw new PageError('storage-unavailable', 'The browser has no origin private file system for this page.');
+  if (!navigator.storage?.getDirectory)
+    throw new PageError('storage-unavailable', 'The browser has no origin private file system for this page.');
   let dir = await navigator.storage.getDirectory();
   for (const name of [ROOT, ...path]) dir = await dir.getDirectoryHandle(name, { create });
   return dir;
@@ -76,12 +81,17 @@ export async function appendFile(path: string, data: string): Promise<void> {
 const PIECE = 16 << 20;
 
 /** Copies a file of the person's into the page's storage: whole under its name, or not at all. */
-export async function copyFile(path: string, from: Blob, o: { signal?: AbortSignal; onProgress?(bytes: number): void } = {}): Promise<void> {
+export async function copyFile(
+  path: string,
+  from: Blob,
+  o: { signal?: AbortSignal; onProgress?(bytes: number): void } = {},
+): Promise<void> {
   const parts = names(path);
   let stream: FileSystemWritableFileStream | undefined;
   try {
     const { used, quota } = await usage();
-    if (quota > 0 && used + from.size > quota) throw new PageError('quota-exceeded', `No room to save ${path}: it needs ${from.size} bytes, ${Math.max(0, quota - used)} are left.`);
+    if (quota > 0 && used + from.size > quota)
+      throw new PageError('quota-exceeded', `No room to save ${path}: it needs ${from.size} bytes, ${Math.max(0, quota - used)} are left.`);
     const dir = await directory(parts.slice(0, -1), true);
     stream = await (await dir.getFileHandle(parts.at(-1)!, { create: true })).createWritable();
     for (let at = 0; at < from.size; at += PIECE) {
@@ -121,7 +131,10 @@ export async function list(path: string): Promise<string[]> {
 
 /** The lines of a text file, read piece by piece and without their ends; nothing is held up, however large the file. */
 export async function* linesOf(file: Blob): AsyncGenerator<string> {
-  const reader = file.stream().pipeThrough(new TextDecoderStream() as unknown as ReadableWritablePair<string, Uint8Array<ArrayBuffer>>).getReader();
+  const reader = file
+    .stream()
+    .pipeThrough(new TextDecoderStream() as unknown as ReadableWritablePair<string, Uint8Array<ArrayBuffer>>)
+    .getReader();
   // Pieces of a line that is not complete: joined once, so that one endless line costs no more than its length.
   let open: string[] = [];
   for (;;) {
@@ -149,7 +162,9 @@ export async function parseJson<T>(path: string, file: File): Promise<T | null> 
   } catch (e) {
     await writeFile(`${path}.broken`, text);
     await removeEntry(path);
-    throw new PageError('storage-corrupt', `${path} is not readable (${(e as Error).message}); it was kept as ${path}.broken.`, { cause: e });
+    throw new PageError('storage-corrupt', `${path} is not readable (${(e as Error).message}); it was kept as ${path}.broken.`, {
+      cause: e,
+    });
   }
 }
 

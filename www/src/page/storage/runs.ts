@@ -44,7 +44,8 @@ export async function readRun(): Promise<Run | null> {
 export const aboutRun = ({ metrics: _, ...about }: Run): string => JSON.stringify(about);
 
 export const clearMetrics = (): Promise<void> => removeEntry(METRICS);
-export const addMetrics = (metrics: StepMetrics[]): Promise<void> => (metrics.length ? appendFile(METRICS, metrics.map((m) => JSON.stringify(m) + '\n').join('')) : Promise.resolve());
+export const addMetrics = (metrics: StepMetrics[]): Promise<void> =>
+  metrics.length ? appendFile(METRICS, metrics.map((m) => JSON.stringify(m) + '\n').join('')) : Promise.resolve();
 
 export const writeState = (bytes: Uint8Array): Promise<void> => writeFile(STATE, bytes as Uint8Array<ArrayBuffer>);
 export async function hasState(): Promise<boolean> {

@@ -41,7 +41,12 @@ export function Chart({ title, x, series, range }: { title: string; x: number[];
   const draw = (host: HTMLDivElement): (() => void) => {
     const css = getComputedStyle(host);
     const color = (name: string): string => css.getPropertyValue(name).trim();
-    const axis: uPlot.Axis = { stroke: color('--muted'), grid: { stroke: color('--line'), width: 1 }, ticks: { show: false }, font: '11px system-ui, sans-serif' };
+    const axis: uPlot.Axis = {
+      stroke: color('--muted'),
+      grid: { stroke: color('--line'), width: 1 },
+      ticks: { show: false },
+      font: '11px system-ui, sans-serif',
+    };
     const chart = new uPlot(
       {
         width: Math.max(120, host.clientWidth),
@@ -49,12 +54,23 @@ export function Chart({ title, x, series, range }: { title: string; x: number[];
         padding: [8, 10, 0, 0],
         legend: { show: false },
         cursor: { show: true, drag: { x: false, y: false }, points: { show: false } },
-        scales: { x: { time: false }, y: range ? { range: typeof range === 'function' ? (_, least, most) => range(least, most) : range } : {} },
+        scales: {
+          x: { time: false },
+          y: range ? { range: typeof range === 'function' ? (_, least, most) => range(least, most) : range } : {},
+        },
         axes: [
           { ...axis, size: 24, space: 60, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] },
           { ...axis, size: 46, space: 34, values: (_, ticks) => ticks.map((v) => value(v)) },
         ],
-        series: [{}, ...series.map((s) => ({ label: s.label, stroke: color(s.color), width: 2, points: { show: x.length < 3, size: 5, fill: color(s.color) } }))],
+        series: [
+          {},
+          ...series.map((s) => ({
+            label: s.label,
+            stroke: color(s.color),
+            width: 2,
+            points: { show: x.length < 3, size: 5, fill: color(s.color) },
+          })),
+        ],
       },
       latest.current(),
       host,
@@ -71,7 +87,12 @@ export function Chart({ title, x, series, range }: { title: string; x: number[];
 
   useEffect(() => inTurn(() => plot.current?.setData(latest.current())), [x, ...series.map((s) => s.values)]);
 
-  const said = series.map((s) => `${series.length > 1 ? `${s.label} ` : ''}from ${value(s.values.find((v) => v !== undefined))} to ${value(s.values.findLast((v) => v !== undefined))}`).join(', ');
+  const said = series
+    .map(
+      (s) =>
+        `${series.length > 1 ? `${s.label} ` : ''}from ${value(s.values.find((v) => v !== undefined))} to ${value(s.values.findLast((v) => v !== undefined))}`,
+    )
+    .join(', ');
   return (
     <figure class="chart">
       <figcaption>

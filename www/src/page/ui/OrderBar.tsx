@@ -26,10 +26,29 @@ function targetAt(bar: HTMLElement, dragged: number, px: number, py: number): Ta
 }
 
 const KEYS: Record<string, Step> = {
-  ArrowLeft: 'better', ArrowUp: 'better', ArrowRight: 'worse', ArrowDown: 'worse', Home: 'best', End: 'worst', '=': 'tie', t: 'tie', Delete: 'unplace', Backspace: 'unplace',
+  ArrowLeft: 'better',
+  ArrowUp: 'better',
+  ArrowRight: 'worse',
+  ArrowDown: 'worse',
+  Home: 'best',
+  End: 'worst',
+  '=': 'tie',
+  t: 'tie',
+  Delete: 'unplace',
+  Backspace: 'unplace',
 };
 
-export function OrderBar({ said, judged, onChange, describedBy }: { said: Judgement; judged: boolean; onChange(j: Judgement): void; describedBy: string }) {
+export function OrderBar({
+  said,
+  judged,
+  onChange,
+  describedBy,
+}: {
+  said: Judgement;
+  judged: boolean;
+  onChange(j: Judgement): void;
+  describedBy: string;
+}) {
   const { groups, free, aside } = standing(said);
   const bar = useRef<HTMLDivElement>(null);
   const refocus = useRef<number | null>(null);
@@ -116,7 +135,12 @@ export function OrderBar({ said, judged, onChange, describedBy }: { said: Judgem
   for (const g of groups) groupEnd.add((seen += g.length) - 1);
 
   return (
-    <div class={`order ${judged ? '' : 'unjudged'} ${drag ? 'dragging' : ''}`} ref={bar} role="group" aria-label={`Overall order, best first: ${judged ? sayStanding({ groups, free, aside }) : 'not judged yet'}`}>
+    <div
+      class={`order ${judged ? '' : 'unjudged'} ${drag ? 'dragging' : ''}`}
+      ref={bar}
+      role="group"
+      aria-label={`Overall order, best first: ${judged ? sayStanding({ groups, free, aside }) : 'not judged yet'}`}
+    >
       {flat.map((answer, k) => {
         const next = flat[k + 1];
         const better = groupEnd.has(k);
@@ -132,7 +156,11 @@ export function OrderBar({ said, judged, onChange, describedBy }: { said: Judgem
               key={`sign-${k}`}
               type="button"
               class="sign"
-              aria-label={better ? `Answer ${answer + 1} is better than answer ${next + 1}. Make them equal` : `Answer ${answer + 1} equals answer ${next + 1}. Make answer ${answer + 1} better`}
+              aria-label={
+                better
+                  ? `Answer ${answer + 1} is better than answer ${next + 1}. Make them equal`
+                  : `Answer ${answer + 1} equals answer ${next + 1}. Make answer ${answer + 1} better`
+              }
               title={better ? 'better than (click to make equal)' : 'equal (click to make better)'}
               onClick={() => tell(toggleSign(said, k))}
             >

@@ -2,11 +2,20 @@ import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { Icon, type IconName } from './icons.tsx';
 
-type ButtonProps = Omit<JSX.IntrinsicElements['button'], 'icon'> & { icon?: IconName; tone?: 'plain' | 'primary' | 'quiet' | 'danger'; small?: boolean; children?: ComponentChildren };
+type ButtonProps = Omit<JSX.IntrinsicElements['button'], 'icon'> & {
+  icon?: IconName;
+  tone?: 'plain' | 'primary' | 'quiet' | 'danger';
+  small?: boolean;
+  children?: ComponentChildren;
+};
 
 export function Button({ icon, tone = 'plain', small, children, class: extra, ...rest }: ButtonProps) {
   return (
-    <button type="button" {...rest} class={`button ${tone} ${small ? 'small' : ''} ${children ? '' : 'only-icon'} ${(extra as string | undefined) ?? ''}`}>
+    <button
+      type="button"
+      {...rest}
+      class={`button ${tone} ${small ? 'small' : ''} ${children ? '' : 'only-icon'} ${(extra as string | undefined) ?? ''}`}
+    >
       {icon && <Icon name={icon} size={small ? 16 : 18} />}
       {children && <span>{children}</span>}
     </button>
@@ -23,7 +32,25 @@ interface Choice<T> {
 }
 
 /** A row of radio buttons drawn as one control: one tab stop, arrow keys choose; with `onClear`, a click on the choice (or Delete) takes it back. */
-export function Segments<T extends string | number>({ legend, sayLegend, value, choices, onPick, onClear, showLegend = false, small = false }: { legend: string; /** More of the legend, for a screen reader only. */ sayLegend?: string; value: T | null; choices: Choice<T>[]; onPick(v: T): void; onClear?(): void; showLegend?: boolean; small?: boolean }) {
+export function Segments<T extends string | number>({
+  legend,
+  sayLegend,
+  value,
+  choices,
+  onPick,
+  onClear,
+  showLegend = false,
+  small = false,
+}: {
+  legend: string /** More of the legend, for a screen reader only. */;
+  sayLegend?: string;
+  value: T | null;
+  choices: Choice<T>[];
+  onPick(v: T): void;
+  onClear?(): void;
+  showLegend?: boolean;
+  small?: boolean;
+}) {
   const name = useId();
   return (
     <fieldset
@@ -41,7 +68,15 @@ export function Segments<T extends string | number>({ legend, sayLegend, value, 
       <div class="segments-row">
         {choices.map((c) => (
           <label key={c.value} class={value === c.value ? 'on' : ''} title={c.say}>
-            <input type="radio" name={name} checked={value === c.value} disabled={c.disabled ?? false} aria-label={c.say} onChange={() => onPick(c.value)} onClick={() => value === c.value && onClear?.()} />
+            <input
+              type="radio"
+              name={name}
+              checked={value === c.value}
+              disabled={c.disabled ?? false}
+              aria-label={c.say}
+              onChange={() => onPick(c.value)}
+              onClick={() => value === c.value && onClear?.()}
+            />
             {c.icon && <Icon name={c.icon} size={16} />}
             {c.label && <span>{c.label}</span>}
           </label>
@@ -55,7 +90,13 @@ export function Switch({ label, checked, onChange, help }: { label: string; chec
   const id = useId();
   return (
     <label class="switch">
-      <input type="checkbox" role="switch" checked={checked} aria-describedby={help ? id : undefined} onChange={(e) => onChange(e.currentTarget.checked)} />
+      <input
+        type="checkbox"
+        role="switch"
+        checked={checked}
+        aria-describedby={help ? id : undefined}
+        onChange={(e) => onChange(e.currentTarget.checked)}
+      />
       <span class="switch-track" aria-hidden="true" />
       <span class="switch-label">
         {label}
@@ -66,7 +107,23 @@ export function Switch({ label, checked, onChange, help }: { label: string; chec
 }
 
 /** A slider with its value beside it. */
-export function Slider({ label, value, min, max, step, onInput, format = String }: { label: string; value: number; min: number; max: number; step: number; onInput(v: number): void; format?(v: number): string }) {
+export function Slider({
+  label,
+  value,
+  min,
+  max,
+  step,
+  onInput,
+  format = String,
+}: {
+  label: string;
+  value: number;
+  min: number;
+  max: number;
+  step: number;
+  onInput(v: number): void;
+  format?(v: number): string;
+}) {
   const id = useId();
   return (
     <div class="slider">
@@ -87,7 +144,12 @@ export function Dialog({ title, onClose, children }: { title: string; onClose():
     return () => dialog.close();
   }, []);
   return (
-    <dialog ref={ref} aria-labelledby={id} onCancel={(e) => (e.preventDefault(), onClose())} onClick={(e) => e.target === ref.current && onClose()}>
+    <dialog
+      ref={ref}
+      aria-labelledby={id}
+      onCancel={(e) => (e.preventDefault(), onClose())}
+      onClick={(e) => e.target === ref.current && onClose()}
+    >
       <div class="dialog-body">
         <header>
           <h2 id={id}>{title}</h2>
@@ -100,7 +162,25 @@ export function Dialog({ title, onClose, children }: { title: string; onClose():
 }
 
 /** Opens the browser's file picker. Files given by drop come through `onFiles` as well, see dropzone(). */
-export function FilePick({ label, accept, multiple = false, folder = false, icon = 'upload', tone, onFiles, disabled = false }: { label: string; accept: string; multiple?: boolean; /** A whole folder is chosen. */ folder?: boolean; icon?: IconName; tone?: ButtonProps['tone']; onFiles(f: File[]): void; disabled?: boolean }) {
+export function FilePick({
+  label,
+  accept,
+  multiple = false,
+  folder = false,
+  icon = 'upload',
+  tone,
+  onFiles,
+  disabled = false,
+}: {
+  label: string;
+  accept: string;
+  multiple?: boolean /** A whole folder is chosen. */;
+  folder?: boolean;
+  icon?: IconName;
+  tone?: ButtonProps['tone'];
+  onFiles(f: File[]): void;
+  disabled?: boolean;
+}) {
   const input = useRef<HTMLInputElement>(null);
   return (
     <>
@@ -128,7 +208,9 @@ export function FilePick({ label, accept, multiple = false, folder = false, icon
 }
 
 /** Handlers that let an element take dropped files. */
-export function dropzone(onFiles: (f: File[], data: DataTransfer) => void): Pick<JSX.IntrinsicElements['div'], 'onDragOver' | 'onDragLeave' | 'onDrop'> {
+export function dropzone(
+  onFiles: (f: File[], data: DataTransfer) => void,
+): Pick<JSX.IntrinsicElements['div'], 'onDragOver' | 'onDragLeave' | 'onDrop'> {
   return {
     onDragOver(e) {
       if (!e.dataTransfer?.types.includes('Files')) return;
@@ -159,7 +241,19 @@ export function Empty({ icon, title, children }: { icon: IconName; title: string
 }
 
 /** Asks for a name; what `onSave` throws is shown below the field. */
-export function NameDialog({ title, label, value, onSave, onClose }: { title: string; label: string; value: string; onSave(name: string): void | Promise<void>; onClose(): void }) {
+export function NameDialog({
+  title,
+  label,
+  value,
+  onSave,
+  onClose,
+}: {
+  title: string;
+  label: string;
+  value: string;
+  onSave(name: string): void | Promise<void>;
+  onClose(): void;
+}) {
   const [name, setName] = useState(value);
   const [wrong, setWrong] = useState('');
   const id = useId();
@@ -180,7 +274,16 @@ export function NameDialog({ title, label, value, onSave, onClose }: { title: st
         }}
       >
         <label for={id}>{label}</label>
-        <input id={id} type="text" value={name} autofocus spellcheck={false} onInput={(e) => (setName(e.currentTarget.value), setWrong(''))} aria-invalid={wrong !== ''} aria-describedby={`${id}-wrong`} />
+        <input
+          id={id}
+          type="text"
+          value={name}
+          autofocus
+          spellcheck={false}
+          onInput={(e) => (setName(e.currentTarget.value), setWrong(''))}
+          aria-invalid={wrong !== ''}
+          aria-describedby={`${id}-wrong`}
+        />
         <p id={`${id}-wrong`} class="field-error" role="alert">
           {wrong}
         </p>

@@ -32,7 +32,10 @@ export function value(v: number | undefined): string {
   if (v === undefined || !Number.isFinite(v)) return '–';
   const a = Math.abs(v);
   if (a !== 0 && (a < 1e-3 || a >= 1e5)) return v.toExponential(1);
-  return v.toFixed(a < 1 ? 4 : a < 100 ? 2 : 0).replace(/(\.\d*?)0+$/, '$1').replace(/\.$/, '');
+  return v
+    .toFixed(a < 1 ? 4 : a < 100 ? 2 : 0)
+    .replace(/(\.\d*?)0+$/, '$1')
+    .replace(/\.$/, '');
 }
 
 export const when = (at: number): string => new Date(at).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });

@@ -2,7 +2,17 @@ import { useState } from 'preact/hooks';
 import type { AdapterFiles } from '../api.ts';
 import { PageError } from '../model/errors.ts';
 import { unzipNamed, zipFolder } from '../model/zip.ts';
-import { activate, active, adapters, addAdapter, exportFiles, freeName, removeAdapter, renameAdapter, type StoredAdapter } from '../state/adapters.ts';
+import {
+  activate,
+  active,
+  adapters,
+  addAdapter,
+  exportFiles,
+  freeName,
+  removeAdapter,
+  renameAdapter,
+  type StoredAdapter,
+} from '../state/adapters.ts';
 import { activity, info, model } from '../state/engine.ts';
 import { live } from '../state/ask.ts';
 import { report, toast } from '../state/notices.ts';
@@ -22,12 +32,20 @@ async function peftFolder(files: File[]): Promise<{ name: string; files: Adapter
     const found = await unzipNamed(zip, [CONFIG, WEIGHTS], LARGEST);
     const config = found.get(CONFIG);
     const weights = found.get(WEIGHTS);
-    if (!config || !weights) throw new PageError('bad-adapter', `${zip.name} holds no PEFT folder: expected ${CONFIG} and ${WEIGHTS}${config || weights ? `, found only ${config ? CONFIG : WEIGHTS}` : ''}.`);
+    if (!config || !weights)
+      throw new PageError(
+        'bad-adapter',
+        `${zip.name} holds no PEFT folder: expected ${CONFIG} and ${WEIGHTS}${config || weights ? `, found only ${config ? CONFIG : WEIGHTS}` : ''}.`,
+      );
     return { name: zip.name.replace(/\.zip$/i, ''), files: { [CONFIG]: new TextDecoder().decode(config), [WEIGHTS]: weights } };
   }
   const config = files.find((f) => f.name === CONFIG);
   const weights = files.find((f) => f.name === WEIGHTS);
-  if (!config || !weights) throw new PageError('bad-adapter', `Expected both ${CONFIG} and ${WEIGHTS} (or a .zip with them), found ${files.map((f) => f.name).join(', ')}.`);
+  if (!config || !weights)
+    throw new PageError(
+      'bad-adapter',
+      `Expected both ${CONFIG} and ${WEIGHTS} (or a .zip with them), found ${files.map((f) => f.name).join(', ')}.`,
+    );
   if (weights.size > LARGEST) throw new PageError('bad-adapter', `${weights.name} has ${weights.size} bytes; at most ${LARGEST} are read.`);
   return { name: 'adapter', files: { [CONFIG]: await config.text(), [WEIGHTS]: new Uint8Array(await weights.arrayBuffer()) } };
 }
@@ -35,7 +53,11 @@ async function peftFolder(files: File[]): Promise<{ name: string; files: Adapter
 /** Downloads a PEFT folder as one zip. */
 async function download(name: string): Promise<void> {
   const files = await exportFiles(name);
-  offerFile(`${name}.zip`, await zipFolder(name, { [CONFIG]: new TextEncoder().encode(files[CONFIG]), [WEIGHTS]: files[WEIGHTS] }), 'application/zip');
+  offerFile(
+    `${name}.zip`,
+    await zipFolder(name, { [CONFIG]: new TextEncoder().encode(files[CONFIG]), [WEIGHTS]: files[WEIGHTS] }),
+    'application/zip',
+  );
 }
 
 function Row({ a, locked }: { a: StoredAdapter; locked: boolean }) {
@@ -49,7 +71,9 @@ function Row({ a, locked }: { a: StoredAdapter; locked: boolean }) {
         <span>
           <b>{a.name}</b>
           <small class="muted">
-            LoRA r {a.r}, alpha {a.loraAlpha} · {a.targetModules.length > 4 ? `${a.targetModules.length} modules` : a.targetModules.join(', ') || 'no modules'} · {bytes(a.bytes)}
+            LoRA r {a.r}, alpha {a.loraAlpha} ·{' '}
+            {a.targetModules.length > 4 ? `${a.targetModules.length} modules` : a.targetModules.join(', ') || 'no modules'} ·{' '}
+            {bytes(a.bytes)}
           </small>
           {a.at === 0 && <small class="field-error">not saved: it found no room on disk</small>}
           {a.error && <small class="field-error">{a.error}</small>}
@@ -57,11 +81,42 @@ function Row({ a, locked }: { a: StoredAdapter; locked: boolean }) {
         </span>
       </label>
       <div class="row">
-        <Button small tone="quiet" icon="edit" aria-label={`Rename ${a.name}`} title="Rename" disabled={locked} onClick={() => setRenaming(true)} />
-        <Button small tone="quiet" icon="download" aria-label={`Download ${a.name}`} title="Download as a PEFT folder (.zip)" onClick={() => void download(a.name).catch((e: unknown) => report(e))} />
-        <Button small tone="quiet" icon="trash" aria-label={`Delete ${a.name}`} title="Delete" disabled={locked} onClick={() => setDeleting(true)} />
+        <Button
+          small
+          tone="quiet"
+          icon="edit"
+          aria-label={`Rename ${a.name}`}
+          title="Rename"
+          disabled={locked}
+          onClick={() => setRenaming(true)}
+        />
+        <Button
+          small
+          tone="quiet"
+          icon="download"
+          aria-label={`Download ${a.name}`}
+          title="Download as a PEFT folder (.zip)"
+          onClick={() => void download(a.name).catch((e: unknown) => report(e))}
+        />
+        <Button
+          small
+          tone="quiet"
+          icon="trash"
+          aria-label={`Delete ${a.name}`}
+          title="Delete"
+          disabled={locked}
+          onClick={() => setDeleting(true)}
+        />
       </div>
-      {renaming && <NameDialog title="Rename this adapter" label="Name" value={a.name} onSave={(n) => renameAdapter(a.name, n)} onClose={() => setRenaming(false)} />}
+      {renaming && (
+        <NameDialog
+          title="Rename this adapter"
+          label="Name"
+          value={a.name}
+          onSave={(n) => renameAdapter(a.name, n)}
+          onClose={() => setRenaming(false)}
+        />
+      )}
       {deleting && (
         <Dialog title={`Delete ${a.name}?`} onClose={() => setDeleting(false)}>
           <p>What this adapter has learnt is gone for good. Download it first to keep a copy.</p>
@@ -118,14 +173,19 @@ export function AdaptersView() {
           <Row key={a.name} a={a} locked={locked} />
         ))}
       </ul>
-      {adapters.value.length === 0 && <p class="muted none">No adapter yet. Learn from your feedback, or load a PEFT folder: {CONFIG} and {WEIGHTS}.</p>}
+      {adapters.value.length === 0 && (
+        <p class="muted none">
+          No adapter yet. Learn from your feedback, or load a PEFT folder: {CONFIG} and {WEIGHTS}.
+        </p>
+      )}
       {incoming && (
         <NameDialog
           title="Load an adapter"
           label="Name"
           value={freeName(incoming.name)}
           onSave={async (name) => {
-            if (adapters.value.some((a) => a.name === name)) throw new PageError('bad-config', `There is already an adapter called ${name}.`);
+            if (adapters.value.some((a) => a.name === name))
+              throw new PageError('bad-config', `There is already an adapter called ${name}.`);
             await addAdapter(name, incoming.files);
             toast(`${name} loaded`);
           }}

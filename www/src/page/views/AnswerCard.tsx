@@ -11,7 +11,17 @@ const ORDINAL = ['1st', '2nd', '3rd', '4th', '5th', '6th'];
 const WORDS = ['poor', 'weak', 'fair', 'good', 'excellent'];
 
 /** Five dots to rate one answer by one criterion; clicking the present rating, or Delete, takes it back. */
-function Rating({ criterion, answer, value, onRate }: { criterion: Criterion; answer: number; value: number | null; onRate(v: number | null): void }) {
+function Rating({
+  criterion,
+  answer,
+  value,
+  onRate,
+}: {
+  criterion: Criterion;
+  answer: number;
+  value: number | null;
+  onRate(v: number | null): void;
+}) {
   const name = useId();
   return (
     <fieldset
@@ -83,7 +93,25 @@ export const speed = (a: Answer): string => (a.seconds > 0 && a.tokens > 0 ? `${
 const ENDED: Partial<Record<Answer['finishReason'], string>> = { length: 'cut at max_new_tokens', abort: 'stopped', error: 'broke off' };
 
 /** One answer among several: its text, its place, its ratings, and what can be made of it. */
-export function AnswerCard({ turn, index, text, streaming, done, label, continues, open }: { turn: Turn; index: number; text: string; streaming: boolean; done: boolean; label: string | null; continues: boolean; open: boolean }) {
+export function AnswerCard({
+  turn,
+  index,
+  text,
+  streaming,
+  done,
+  label,
+  continues,
+  open,
+}: {
+  turn: Turn;
+  index: number;
+  text: string;
+  streaming: boolean;
+  done: boolean;
+  label: string | null;
+  continues: boolean;
+  open: boolean;
+}) {
   const [editing, setEditing] = useState(false);
   const edit = useRef<HTMLButtonElement>(null);
   const answer = turn.answers[index]!;
@@ -149,11 +177,26 @@ export function AnswerCard({ turn, index, text, streaming, done, label, continue
 
       {open && !streaming && !editing && (
         <footer>
-          <Segments<number> legend="place" sayLegend={` of answer ${index + 1}`} small value={place} choices={ORDINAL.slice(0, n).map((o, i) => ({ value: i + 1, label: String(i + 1), say: `${o} place` }))} onPick={put} onClear={() => put(null)} showLegend />
+          <Segments<number>
+            legend="place"
+            sayLegend={` of answer ${index + 1}`}
+            small
+            value={place}
+            choices={ORDINAL.slice(0, n).map((o, i) => ({ value: i + 1, label: String(i + 1), say: `${o} place` }))}
+            onPick={put}
+            onClear={() => put(null)}
+            showLegend
+          />
           {settings.value.showCriteria && (
             <div class="ratings">
               {CRITERIA.map((c) => (
-                <Rating key={c} criterion={c} answer={index} value={turn.ratings[c][index] ?? null} onRate={(v) => setRating(turn.id, c, index, v)} />
+                <Rating
+                  key={c}
+                  criterion={c}
+                  answer={index}
+                  value={turn.ratings[c][index] ?? null}
+                  onRate={(v) => setRating(turn.id, c, index, v)}
+                />
               ))}
             </div>
           )}
@@ -162,7 +205,14 @@ export function AnswerCard({ turn, index, text, streaming, done, label, continue
               <Icon name="edit" size={16} />
               <span>Edit into ideal</span>
             </button>
-            <Button tone="quiet" small icon="copy" aria-label={`Copy answer ${index + 1}`} title="Copy" onClick={() => void navigator.clipboard.writeText(text).then(() => toast('Copied'))} />
+            <Button
+              tone="quiet"
+              small
+              icon="copy"
+              aria-label={`Copy answer ${index + 1}`}
+              title="Copy"
+              onClick={() => void navigator.clipboard.writeText(text).then(() => toast('Copied'))}
+            />
             <span class="grow" />
             {turn.continued === null &&
               (continues ? (
@@ -170,7 +220,14 @@ export function AnswerCard({ turn, index, text, streaming, done, label, continue
                   <Icon name="check" size={14} /> continues
                 </span>
               ) : (
-                <Button tone="quiet" small icon="next" title="Let the next question follow this answer" aria-label={`Continue the chat with answer ${index + 1}`} onClick={() => updateTurn(turn.id, (t) => ({ ...t, picked: index }))}>
+                <Button
+                  tone="quiet"
+                  small
+                  icon="next"
+                  title="Let the next question follow this answer"
+                  aria-label={`Continue the chat with answer ${index + 1}`}
+                  onClick={() => updateTurn(turn.id, (t) => ({ ...t, picked: index }))}
+                >
                   Continue
                 </Button>
               ))}

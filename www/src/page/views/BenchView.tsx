@@ -54,17 +54,32 @@ const Where = ({ rows }: { rows: readonly FigureRow[] }) => (
 export function BenchView() {
   const [devices, models] = [deviceRows.value, modelRows.value];
   const running = measuring.value;
-  const tables = [[DEVICE_COLUMNS, devices], [MODEL_COLUMNS, models]] as const;
-  const copy = (text: string, what: string): void => void navigator.clipboard.writeText(text).then(() => toast(`Copied as ${what}`), (e: unknown) => report(e));
+  const tables = [
+    [DEVICE_COLUMNS, devices],
+    [MODEL_COLUMNS, models],
+  ] as const;
+  const copy = (text: string, what: string): void =>
+    void navigator.clipboard.writeText(text).then(
+      () => toast(`Copied as ${what}`),
+      (e: unknown) => report(e),
+    );
   return (
     <div class="page">
       <header class="view-head">
         <h1 tabIndex={-1}>Measure</h1>
       </header>
-      <p class="lede">How fast this device is, on the graphics card and on the processor, measured here and now. It takes a few seconds on a real graphics card and minutes on a software one. Nothing is sent anywhere.</p>
+      <p class="lede">
+        How fast this device is, on the graphics card and on the processor, measured here and now. It takes a few seconds on a real graphics
+        card and minutes on a software one. Nothing is sent anywhere.
+      </p>
       <div class="row wrap">
         {running === null ? (
-          <Button tone="primary" icon="play" disabled={activity.value !== 'idle'} onClick={() => void measureAll().catch((e: unknown) => report(e))}>
+          <Button
+            tone="primary"
+            icon="play"
+            disabled={activity.value !== 'idle'}
+            onClick={() => void measureAll().catch((e: unknown) => report(e))}
+          >
             Run
           </Button>
         ) : (
@@ -73,7 +88,11 @@ export function BenchView() {
           </Button>
         )}
         <span class="muted" role="status">
-          {running !== null ? `Measuring: ${running}…` : info.value ? '' : 'Load a model first to have its prefill, decode and LoRA step measured, too.'}
+          {running !== null
+            ? `Measuring: ${running}…`
+            : info.value
+              ? ''
+              : 'Load a model first to have its prefill, decode and LoRA step measured, too.'}
         </span>
       </div>
       {devices.length > 0 && (

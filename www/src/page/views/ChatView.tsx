@@ -10,14 +10,34 @@ import { Icon, Mark } from '../ui/icons.tsx';
 import { ChatList } from './ChatList.tsx';
 import { TurnView } from './TurnView.tsx';
 
-const STARTERS = ['Explain in one sentence why the sky is blue.', 'Write a two-line poem about a bird leaving its nest.', 'How do I keep a houseplant alive?'];
+const STARTERS = [
+  'Explain in one sentence why the sky is blue.',
+  'Write a two-line poem about a bird leaving its nest.',
+  'How do I keep a houseplant alive?',
+];
 
 function Sampling() {
   const s = settings.value;
   return (
     <div class="sampling" role="group" aria-label="Sampling">
-      <Slider label="temperature" min={0} max={2} step={0.05} value={s.temperature} onInput={(v) => change({ temperature: v })} format={(v) => (v === 0 ? 'greedy' : v.toFixed(2))} />
-      <Slider label="top_p" min={0.05} max={1} step={0.05} value={s.topP} onInput={(v) => change({ topP: v })} format={(v) => v.toFixed(2)} />
+      <Slider
+        label="temperature"
+        min={0}
+        max={2}
+        step={0.05}
+        value={s.temperature}
+        onInput={(v) => change({ temperature: v })}
+        format={(v) => (v === 0 ? 'greedy' : v.toFixed(2))}
+      />
+      <Slider
+        label="top_p"
+        min={0.05}
+        max={1}
+        step={0.05}
+        value={s.topP}
+        onInput={(v) => change({ topP: v })}
+        format={(v) => v.toFixed(2)}
+      />
       <Slider label="max_new_tokens" min={8} max={1024} step={8} value={s.maxNewTokens} onInput={(v) => change({ maxNewTokens: v })} />
       <a href="#/settings" class="more">
         All sampling settings
@@ -31,7 +51,13 @@ function Composer() {
   const busy = live.value !== null;
   const s = settings.value;
   const compare = s.compare && active.value !== null;
-  const why = loading.value ? 'A model is being loaded' : !model.value ? 'Load a model first' : activity.value === 'learning' ? 'The model is learning; pause it to ask something' : null;
+  const why = loading.value
+    ? 'A model is being loaded'
+    : !model.value
+      ? 'Load a model first'
+      : activity.value === 'learning'
+        ? 'The model is learning; pause it to ask something'
+        : null;
   const grow = (): void => {
     const a = area.current;
     if (!a) return;
@@ -79,14 +105,29 @@ function Composer() {
         {busy ? (
           <Button icon="stop" tone="primary" class="round" aria-label="Stop answering" onClick={stopAnswering} />
         ) : (
-          <Button icon="send" tone="primary" class="round" type="submit" aria-label="Ask" title={why ?? 'Ask (Enter)'} disabled={!canAsk.value || !draft.value.trim()} />
+          <Button
+            icon="send"
+            tone="primary"
+            class="round"
+            type="submit"
+            aria-label="Ask"
+            title={why ?? 'Ask (Enter)'}
+            disabled={!canAsk.value || !draft.value.trim()}
+          />
         )}
       </div>
       <div class="row wrap composer-options">
         {compare ? (
           <small class="muted">base and {active.value}, side by side</small>
         ) : (
-          <Segments legend="Answers" showLegend small value={s.n} choices={[2, 3, 4, 5, 6].map((v) => ({ value: v, label: String(v), say: `${v} answers` }))} onPick={(n) => change({ n })} />
+          <Segments
+            legend="Answers"
+            showLegend
+            small
+            value={s.n}
+            choices={[2, 3, 4, 5, 6].map((v) => ({ value: v, label: String(v), say: `${v} answers` }))}
+            onPick={(n) => change({ n })}
+          />
         )}
         {active.value !== null && <Switch label="Compare with base" checked={s.compare} onChange={(v) => change({ compare: v })} />}
         <span class="grow" />
@@ -143,15 +184,7 @@ export function ChatView() {
       <header class="view-head">
         <h1 tabIndex={-1}>{chat ? chat.title : 'New chat'}</h1>
         <span class="grow" />
-        {chat && (
-          <Button
-            small
-            tone="quiet"
-            icon="edit"
-            aria-label="Rename this chat"
-            onClick={() => setRenaming(true)}
-          />
-        )}
+        {chat && <Button small tone="quiet" icon="edit" aria-label="Rename this chat" onClick={() => setRenaming(true)} />}
         <Button small tone="quiet" icon="list" class="narrow-only shrinks" aria-label="Chats" onClick={() => setListing(true)}>
           Chats
         </Button>
@@ -164,7 +197,15 @@ export function ChatView() {
         <div ref={end} />
       </div>
       <Composer />
-      {renaming && chat && <NameDialog title="Rename this chat" label="Name" value={chat.title} onSave={(t) => renameChat(chat.id, t)} onClose={() => setRenaming(false)} />}
+      {renaming && chat && (
+        <NameDialog
+          title="Rename this chat"
+          label="Name"
+          value={chat.title}
+          onSave={(t) => renameChat(chat.id, t)}
+          onClose={() => setRenaming(false)}
+        />
+      )}
       {listing && (
         <Dialog title="Chats" onClose={() => setListing(false)}>
           <ChatList onPick={() => setListing(false)} />

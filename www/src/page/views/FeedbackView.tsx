@@ -19,9 +19,14 @@ const promptText = (row: FeedbackRow): string => {
   return lastWords(row.row.prompt);
 };
 /** The last question of a conversation says most about it. */
-const lastWords = (t: TextOrMessages): string => (typeof t === 'string' ? t : (t.findLast((m) => m.role === 'user') ?? t.at(-1))?.content ?? '');
+const lastWords = (t: TextOrMessages): string =>
+  typeof t === 'string' ? t : ((t.findLast((m) => m.role === 'user') ?? t.at(-1))?.content ?? '');
 const answerText = (row: FeedbackRow): string => {
-  if (row.kind === 'preference') return allTied(row.ranks) ? 'all equal' : formatOrder(row.ranks) + (row.ranks.includes(null) ? `, ${row.ranks.flatMap((r, i) => (r === null ? [circled(i)] : [])).join(' ')} not placed` : '');
+  if (row.kind === 'preference')
+    return allTied(row.ranks)
+      ? 'all equal'
+      : formatOrder(row.ranks) +
+          (row.ranks.includes(null) ? `, ${row.ranks.flatMap((r, i) => (r === null ? [circled(i)] : [])).join(' ')} not placed` : '');
   if ('input_ids' in row.row) return row.row.labels ? 'with labels' : 'no labels';
   return 'messages' in row.row ? (row.row.messages.findLast((m) => m.role === 'assistant')?.content ?? '') : textOf(row.row.completion);
 };
@@ -91,7 +96,8 @@ function Review({ name, result, onDone }: { name: string; result: ImportResult; 
   return (
     <Dialog title={`Import ${name}`} onClose={() => onDone(false)}>
       <p role="alert">
-        {refused.length === 1 ? 'One line' : `${refused.length} lines`} of {name} cannot be used{good.length ? `; ${good.length === 1 ? 'one is' : `${good.length} are`} fine` : ''}. Nothing has been imported yet.
+        {refused.length === 1 ? 'One line' : `${refused.length} lines`} of {name} cannot be used
+        {good.length ? `; ${good.length === 1 ? 'one is' : `${good.length} are`} fine` : ''}. Nothing has been imported yet.
       </p>
       <ul class="refused">
         {refused.slice(0, 20).map((r) => (
@@ -132,7 +138,11 @@ function useFound(all: FeedbackRow[], filter: Filter, search: string): FeedbackR
       const rest = breathe();
       for (let i = all.length - 1; i >= 0; i--) {
         const r = all[i]!;
-        if ((filter === 'all' || r.kind === filter) && (words === '' || `${promptText(r)} ${answerText(r)} ${sourceText(r)}`.toLowerCase().includes(words))) hits.push(r);
+        if (
+          (filter === 'all' || r.kind === filter) &&
+          (words === '' || `${promptText(r)} ${answerText(r)} ${sourceText(r)}`.toLowerCase().includes(words))
+        )
+          hits.push(r);
         const pause = rest();
         if (pause) await pause;
         if (over) return;
@@ -200,7 +210,8 @@ export function FeedbackView() {
         <FilePick label="Import" accept=".jsonl,.json,.ndjson" multiple onFiles={(f) => void importFiles(f)} />
       </header>
       <p class="lede">
-        {rankings} {rankings === 1 ? 'ranking' : 'rankings'} ({pairs} {pairs === 1 ? 'pair' : 'pairs'}) and {ideals} ideal {ideals === 1 ? 'answer' : 'answers'}, as JSONL in the columns that TRL reads.
+        {rankings} {rankings === 1 ? 'ranking' : 'rankings'} ({pairs} {pairs === 1 ? 'pair' : 'pairs'}) and {ideals} ideal{' '}
+        {ideals === 1 ? 'answer' : 'answers'}, as JSONL in the columns that TRL reads.
       </p>
       {all.length === 0 ? (
         <Empty icon="feedback" title="No feedback yet">
@@ -223,12 +234,30 @@ export function FeedbackView() {
               ]}
               onPick={(f) => (setFilter(f), setPage(0))}
             />
-            <input type="search" placeholder="Search" aria-label="Search the feedback" value={search} onInput={(e) => (setSearch(e.currentTarget.value), setPage(0))} />
+            <input
+              type="search"
+              placeholder="Search"
+              aria-label="Search the feedback"
+              value={search}
+              onInput={(e) => (setSearch(e.currentTarget.value), setPage(0))}
+            />
             <span class="grow" />
-            <Button small icon="download" disabled={pairs === 0} title="prompt, chosen, rejected: one line for each pair" onClick={() => exported('preferences.jsonl', exportPreferences)}>
+            <Button
+              small
+              icon="download"
+              disabled={pairs === 0}
+              title="prompt, chosen, rejected: one line for each pair"
+              onClick={() => exported('preferences.jsonl', exportPreferences)}
+            >
               Export pairs
             </Button>
-            <Button small icon="download" disabled={ideals === 0} title="prompt, completion: one line for each ideal answer" onClick={() => exported('ideal-answers.jsonl', exportIdeals)}>
+            <Button
+              small
+              icon="download"
+              disabled={ideals === 0}
+              title="prompt, completion: one line for each ideal answer"
+              onClick={() => exported('ideal-answers.jsonl', exportIdeals)}
+            >
               Export ideal answers
             </Button>
           </div>
@@ -247,13 +276,28 @@ export function FeedbackView() {
             <thead role="rowgroup">
               <tr role="row">
                 <th role="columnheader" scope="col" class="pick">
-                  <input type="checkbox" aria-label="Choose all on this page" checked={whole} onChange={(e) => setChosen(new Set(e.currentTarget.checked ? shown.map((r) => r.id) : []))} />
+                  <input
+                    type="checkbox"
+                    aria-label="Choose all on this page"
+                    checked={whole}
+                    onChange={(e) => setChosen(new Set(e.currentTarget.checked ? shown.map((r) => r.id) : []))}
+                  />
                 </th>
-                <th role="columnheader" scope="col">Kind</th>
-                <th role="columnheader" scope="col">Prompt</th>
-                <th role="columnheader" scope="col">Order or answer</th>
-                <th role="columnheader" scope="col" class="num">Pairs</th>
-                <th role="columnheader" scope="col">From</th>
+                <th role="columnheader" scope="col">
+                  Kind
+                </th>
+                <th role="columnheader" scope="col">
+                  Prompt
+                </th>
+                <th role="columnheader" scope="col">
+                  Order or answer
+                </th>
+                <th role="columnheader" scope="col" class="num">
+                  Pairs
+                </th>
+                <th role="columnheader" scope="col">
+                  From
+                </th>
                 <th role="columnheader" scope="col">
                   <span class="sr-only">Actions</span>
                 </th>
@@ -263,7 +307,12 @@ export function FeedbackView() {
               {shown.map((r) => (
                 <tr role="row" key={r.id} class={chosen.has(r.id) ? 'on' : ''}>
                   <td role="cell" class="pick">
-                    <input type="checkbox" aria-label={`Choose: ${promptText(r).slice(0, 60)}`} checked={chosen.has(r.id)} onChange={(e) => select(r.id, e.currentTarget.checked)} />
+                    <input
+                      type="checkbox"
+                      aria-label={`Choose: ${promptText(r).slice(0, 60)}`}
+                      checked={chosen.has(r.id)}
+                      onChange={(e) => select(r.id, e.currentTarget.checked)}
+                    />
                   </td>
                   <td role="cell" class="kind">
                     <span class={`tag tag-${r.kind}`}>{r.kind === 'preference' ? 'ranking' : 'ideal'}</span>
@@ -273,11 +322,23 @@ export function FeedbackView() {
                       {promptText(r).slice(0, 160) || '(empty)'}
                     </button>
                   </td>
-                  <td role="cell" class="long what">{answerText(r).slice(0, 160)}</td>
-                  <td role="cell" class="num">{r.kind === 'preference' ? pairsIn(r) : '–'}</td>
-                  <td role="cell" class="from muted">{sourceText(r)}</td>
+                  <td role="cell" class="long what">
+                    {answerText(r).slice(0, 160)}
+                  </td>
+                  <td role="cell" class="num">
+                    {r.kind === 'preference' ? pairsIn(r) : '–'}
+                  </td>
+                  <td role="cell" class="from muted">
+                    {sourceText(r)}
+                  </td>
                   <td role="cell" class="act">
-                    <Button small tone="quiet" icon="trash" aria-label={`Delete: ${promptText(r).slice(0, 60)}`} onClick={() => remove([r.id])} />
+                    <Button
+                      small
+                      tone="quiet"
+                      icon="trash"
+                      aria-label={`Delete: ${promptText(r).slice(0, 60)}`}
+                      onClick={() => remove([r.id])}
+                    />
                   </td>
                 </tr>
               ))}
@@ -299,7 +360,9 @@ export function FeedbackView() {
           )}
         </>
       )}
-      {seen && <Inspect row={seen} onClose={() => (inspected.value = null)} onDelete={() => ((inspected.value = null), remove([seen.id]))} />}
+      {seen && (
+        <Inspect row={seen} onClose={() => (inspected.value = null)} onDelete={() => ((inspected.value = null), remove([seen.id]))} />
+      )}
       {review && (
         <Review
           name={review.name}

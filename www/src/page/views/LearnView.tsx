@@ -75,11 +75,16 @@ function AskFirst({ onClose }: { onClose(): void }) {
   return (
     <Dialog title="An earlier run can still go on" onClose={onClose}>
       <p>
-        {r?.adapterName} stopped{last ? ` at step ${last.step} of ${last.totalSteps}` : ''} and has a checkpoint. Beginning a new run deletes it.
+        {r?.adapterName} stopped{last ? ` at step ${last.step} of ${last.totalSteps}` : ''} and has a checkpoint. Beginning a new run
+        deletes it.
       </p>
       <div class="row end wrap">
         <Button onClick={onClose}>Cancel</Button>
-        {!misfit.value && <Button icon="play" onClick={() => then(resumeInterrupted)}>Go on with it</Button>}
+        {!misfit.value && (
+          <Button icon="play" onClick={() => then(resumeInterrupted)}>
+            Go on with it
+          </Button>
+        )}
         <Button tone="danger" icon="learn" onClick={() => then(start)}>
           Delete it and learn anew
         </Button>
@@ -134,7 +139,15 @@ function Setup() {
       <div class="fields">
         <div class="field">
           <label for={name}>Adapter</label>
-          <input id={name} type="text" list={`${name}-list`} spellcheck={false} value={adapterName} onInput={(e) => change({ adapterName: e.currentTarget.value })} aria-describedby={`${name}-help`} />
+          <input
+            id={name}
+            type="text"
+            list={`${name}-list`}
+            spellcheck={false}
+            value={adapterName}
+            onInput={(e) => change({ adapterName: e.currentTarget.value })}
+            aria-describedby={`${name}-help`}
+          />
           <datalist id={`${name}-list`}>
             {adapters.value.map((a) => (
               <option key={a.name} value={a.name} />
@@ -151,9 +164,7 @@ function Setup() {
           ))}
       </div>
       <details class="advanced">
-        <summary>
-          Advanced {changed && <small class="muted">· changed</small>}
-        </summary>
+        <summary>Advanced {changed && <small class="muted">· changed</small>}</summary>
         {(['DPO', 'Training', 'Optimizer', 'LoRA'] as const).map((group) => {
           const own = fields.filter((f) => f.group === group && !basic.includes(f.key));
           return (
@@ -174,7 +185,12 @@ function Setup() {
         </Button>
       </details>
       <div class="row wrap">
-        <Button tone="primary" icon="learn" disabled={!model.value || loading.value !== null || activity.value !== 'idle' || elsewhere.value} onClick={begin}>
+        <Button
+          tone="primary"
+          icon="learn"
+          disabled={!model.value || loading.value !== null || activity.value !== 'idle' || elsewhere.value}
+          onClick={begin}
+        >
           Learn
         </Button>
         {elsewhere.value && <small class="muted">Another tab of this page is learning. One run at a time.</small>}
@@ -185,7 +201,8 @@ function Setup() {
         )}
         {model.value && rows === 0 && (
           <small class="muted">
-            {method === 'dpo' ? 'Rank some answers in a chat' : 'Edit an answer into the ideal one'}, or <a href="#/feedback">import a dataset</a>.
+            {method === 'dpo' ? 'Rank some answers in a chat' : 'Edit an answer into the ideal one'}, or{' '}
+            <a href="#/feedback">import a dataset</a>.
           </small>
         )}
       </div>
@@ -194,7 +211,16 @@ function Setup() {
   );
 }
 
-const STATUS: Record<string, string> = { starting: 'Preparing', running: 'Learning', paused: 'Paused', done: 'Learnt', unsaved: 'Learnt, not saved', cancelled: 'Cancelled', failed: 'Failed', interrupted: 'Interrupted' };
+const STATUS: Record<string, string> = {
+  starting: 'Preparing',
+  running: 'Learning',
+  paused: 'Paused',
+  done: 'Learnt',
+  unsaved: 'Learnt, not saved',
+  cancelled: 'Cancelled',
+  failed: 'Failed',
+  interrupted: 'Interrupted',
+};
 
 /** A run that was cut off: by closing the page, or by an error. */
 function Unfinished() {
@@ -215,7 +241,13 @@ function Unfinished() {
         </p>
         <div class="row wrap">
           {resumable.value && (
-            <Button tone="primary" small icon="play" disabled={!model.value || misfit.value !== null || activity.value !== 'idle'} onClick={() => void resumeInterrupted()}>
+            <Button
+              tone="primary"
+              small
+              icon="play"
+              disabled={!model.value || misfit.value !== null || activity.value !== 'idle'}
+              onClick={() => void resumeInterrupted()}
+            >
               Go on
             </Button>
           )}
@@ -238,7 +270,9 @@ function Running() {
   return (
     <section class={`card run ${r.status}`} aria-label="Training run">
       <header>
-        <span class={`dot ${r.status === 'running' || r.status === 'starting' ? 'busy' : r.status === 'done' ? 'on' : r.status === 'failed' || r.status === 'unsaved' ? 'bad' : ''}`} />
+        <span
+          class={`dot ${r.status === 'running' || r.status === 'starting' ? 'busy' : r.status === 'done' ? 'on' : r.status === 'failed' || r.status === 'unsaved' ? 'bad' : ''}`}
+        />
         <b>{STATUS[r.status]}</b>
         <span class="muted">
           {r.method.toUpperCase()} → {r.adapterName}
@@ -255,7 +289,13 @@ function Running() {
                 Pause
               </Button>
             )}
-            <Button small icon="check" disabled={r.metrics.length === 0} title="End here and keep the adapter as it is now" onClick={() => stop('keep')}>
+            <Button
+              small
+              icon="check"
+              disabled={r.metrics.length === 0}
+              title="End here and keep the adapter as it is now"
+              onClick={() => stop('keep')}
+            >
               Finish now
             </Button>
             <Button small tone="danger" icon="close" title="End and put the adapter back to what it was" onClick={() => stop('discard')}>

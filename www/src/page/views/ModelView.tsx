@@ -1,7 +1,25 @@
 import { useState } from 'preact/hooks';
 import { chosenModel, dropped } from '../model/modelFiles.ts';
 import { loadAfterReload } from '../state/boot.ts';
-import { activity, cancelLoad, canLoad, capable, info, keeping, kept, load, loadError, loading, memory, model, modelName, offers, refreshKept, unload, type Source } from '../state/engine.ts';
+import {
+  activity,
+  cancelLoad,
+  canLoad,
+  capable,
+  info,
+  keeping,
+  kept,
+  load,
+  loadError,
+  loading,
+  memory,
+  model,
+  modelName,
+  offers,
+  refreshKept,
+  unload,
+  type Source,
+} from '../state/engine.ts';
 import { describe, PageError } from '../model/errors.ts';
 import { go } from '../state/router.ts';
 import { allowHosts } from '../state/hosts.ts';
@@ -47,7 +65,15 @@ function Progress() {
           {l.total > 0 && ` of ${bytes(l.total)} (${Math.floor(share * 100)} %)`}
         </span>
         <span class="grow" />
-        <span>{l.status === 'done' ? 'preparing kernels…' : l.fromCache ? 'from this browser’s storage' : l.rate > 0 ? `${bytes(l.rate)}/s${Number.isFinite(left) ? `, ${duration(left)} left` : ''}` : 'starting…'}</span>
+        <span>
+          {l.status === 'done'
+            ? 'preparing kernels…'
+            : l.fromCache
+              ? 'from this browser’s storage'
+              : l.rate > 0
+                ? `${bytes(l.rate)}/s${Number.isFinite(left) ? `, ${duration(left)} left` : ''}`
+                : 'starting…'}
+        </span>
       </div>
     </div>
   );
@@ -62,7 +88,12 @@ function Loaded() {
     ['Parameters', count(i.parameters)],
     ['Weights', `${i.quantization}, ${bytes(i.fileBytes)}`],
     ['Context', `${i.contextLength} tokens, ${count(i.vocabSize)} symbols`],
-    ['Computes on', [i.adapter.name || i.adapter.vendor || 'unnamed adapter', cpu ? '' : i.adapter.isSoftware ? 'software' : i.adapter.backend].filter(Boolean).join(' · ')],
+    [
+      'Computes on',
+      [i.adapter.name || i.adapter.vendor || 'unnamed adapter', cpu ? '' : i.adapter.isSoftware ? 'software' : i.adapter.backend]
+        .filter(Boolean)
+        .join(' · '),
+    ],
     [cpu ? 'Model memory' : 'Graphics memory', bytes(m?.gpuBytes ?? i.gpuBytes)],
     ['wasm memory', bytes(m?.wasmBytes ?? i.wasmBytes)],
     ['SHA-256', i.sha256 ? `${i.sha256.slice(0, 16)}…` : '–'],
@@ -111,11 +142,22 @@ export function ModelView() {
     }
   })();
   return (
-    <div class="page" {...dropzone((_, data) => void dropped(data).then(({ files, folder }) => useFiles(files, folder)).catch((e: unknown) => report(e)))}>
+    <div
+      class="page"
+      {...dropzone(
+        (_, data) =>
+          void dropped(data)
+            .then(({ files, folder }) => useFiles(files, folder))
+            .catch((e: unknown) => report(e)),
+      )}
+    >
       <header class="view-head">
         <h1 tabIndex={-1}>Model</h1>
       </header>
-      <p class="lede">A language model runs and learns on your own machine. Weights are fetched once and kept in this browser; what you write never leaves it.</p>
+      <p class="lede">
+        A language model runs and learns on your own machine. Weights are fetched once and kept in this browser; what you write never leaves
+        it.
+      </p>
       {error && (
         <div class="notice error block" role="alert" data-code={error.code}>
           <Icon name="warn" />
@@ -156,7 +198,13 @@ export function ModelView() {
                   <b>{o.name}</b>
                   <small class="muted">{bytes(o.bytes)}</small>
                 </div>
-                <Button tone={model.value ? 'plain' : 'primary'} icon="download" disabled={off} aria-label={`Load ${o.name}`} onClick={() => void use(o.url, o.name)}>
+                <Button
+                  tone={model.value ? 'plain' : 'primary'}
+                  icon="download"
+                  disabled={off}
+                  aria-label={`Load ${o.name}`}
+                  onClick={() => void use(o.url, o.name)}
+                >
                   Load
                 </Button>
               </li>
@@ -207,7 +255,13 @@ export function ModelView() {
             Drop a <b>.gguf</b> file, or a folder with <b>model.safetensors</b>, anywhere on this page
           </p>
           <div class="row wrap">
-            <FilePick label="Choose files" accept=".gguf,.safetensors,.json,.jinja" multiple disabled={off} onFiles={(f) => void useFiles(f)} />
+            <FilePick
+              label="Choose files"
+              accept=".gguf,.safetensors,.json,.jinja"
+              multiple
+              disabled={off}
+              onFiles={(f) => void useFiles(f)}
+            />
             <FilePick label="Choose a folder" accept="" folder icon="list" tone="quiet" disabled={off} onFiles={(f) => void useFiles(f)} />
           </div>
           <small>A copy is kept in this browser, so that it is there after a reload.</small>
@@ -223,13 +277,22 @@ export function ModelView() {
             if (address.trim()) void use(address.trim(), modelName(address.trim()));
           }}
         >
-          <input type="text" inputMode="url" aria-label="Address of a model file" placeholder="https://…/model.gguf" value={address} spellcheck={false} onInput={(e) => setAddress(e.currentTarget.value)} />
+          <input
+            type="text"
+            inputMode="url"
+            aria-label="Address of a model file"
+            placeholder="https://…/model.gguf"
+            value={address}
+            spellcheck={false}
+            onInput={(e) => setAddress(e.currentTarget.value)}
+          />
           <Button type="submit" icon="download" disabled={off || !address.trim()}>
             Load
           </Button>
         </form>
         <p class="hint">
-          <Icon name="lock" size={14} /> Besides this server, the page may fetch from {settings.value.modelHosts.length ? settings.value.modelHosts.join(', ') : 'no other host'}. <a href="#/settings">Change</a>
+          <Icon name="lock" size={14} /> Besides this server, the page may fetch from{' '}
+          {settings.value.modelHosts.length ? settings.value.modelHosts.join(', ') : 'no other host'}. <a href="#/settings">Change</a>
         </p>
       </section>
 

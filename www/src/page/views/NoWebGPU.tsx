@@ -10,12 +10,15 @@ export function NoWebGPU() {
       <Icon name="warn" />
       <div>
         <b>This browser offers no WebGPU</b>
-        <p>{sentence(able.reason ?? 'No suitable graphics adapter was found')} Models compute on the processor instead: small ones work, slowly. Your chats and feedback are there either way.</p>
+        <p>
+          {sentence(able.reason ?? 'No suitable graphics adapter was found')} Models compute on the processor instead: small ones work,
+          slowly. Your chats and feedback are there either way.
+        </p>
         <details>
           <summary>What helps</summary>
           <p>
-            A current Chrome or Edge has WebGPU; so do Safari 26 and Firefox on most systems. The page must come from <code>https://</code> or <code>localhost</code>. On Linux, Chrome may need{' '}
-            <code>chrome://flags/#enable-unsafe-webgpu</code>.
+            A current Chrome or Edge has WebGPU; so do Safari 26 and Firefox on most systems. The page must come from <code>https://</code>{' '}
+            or <code>localhost</code>. On Linux, Chrome may need <code>chrome://flags/#enable-unsafe-webgpu</code>.
           </p>
         </details>
       </div>

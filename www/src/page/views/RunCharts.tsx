@@ -12,7 +12,11 @@ interface Plot {
 }
 
 /** How far the answers have moved from the base model's: nothing at first, and drawn from 0. */
-const KL: Plot = { title: 'KL to the base', keys: [['kl', 'kl', '--warm']], range: (least, most) => [Math.min(0, least), Math.max(most * 1.05, 1e-4)] };
+const KL: Plot = {
+  title: 'KL to the base',
+  keys: [['kl', 'kl', '--warm']],
+  range: (least, most) => [Math.min(0, least), Math.max(most * 1.05, 1e-4)],
+};
 
 /** What each method is watched by, under TRL's names. */
 const PLOTS: Record<Run['method'], Plot[]> = {

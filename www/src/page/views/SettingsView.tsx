@@ -22,7 +22,8 @@ function Hosts() {
     <section class="card" aria-labelledby="hosts">
       <h2 id="hosts">Hosts for models</h2>
       <p class="muted">
-        The browser lets this page talk to its own server and to the hosts listed here, and to nobody else: the list is part of the page’s Content-Security-Policy. Changing it reloads the page.
+        The browser lets this page talk to its own server and to the hosts listed here, and to nobody else: the list is part of the page’s
+        Content-Security-Policy. Changing it reloads the page.
       </p>
       {!inForce && (
         <p class="notice block" role="status">
@@ -33,7 +34,13 @@ function Hosts() {
         {hosts.map((h) => (
           <li key={h}>
             <code>{h}</code>
-            <Button small tone="quiet" icon="trash" aria-label={`No longer allow ${h}`} onClick={() => void allowHosts(hosts.filter((x) => x !== h)).catch((e: unknown) => report(e))} />
+            <Button
+              small
+              tone="quiet"
+              icon="trash"
+              aria-label={`No longer allow ${h}`}
+              onClick={() => void allowHosts(hosts.filter((x) => x !== h)).catch((e: unknown) => report(e))}
+            />
           </li>
         ))}
         {hosts.length === 0 && <li class="muted">none: this server only</li>}
@@ -47,7 +54,16 @@ function Hosts() {
           else setWrong(`“${typed}” is not a host that can be allowed: expected https://example.org, or http://localhost with a port.`);
         }}
       >
-        <input type="text" inputMode="url" aria-label="Host to allow" placeholder="https://example.org" spellcheck={false} value={typed} aria-invalid={wrong !== ''} onInput={(e) => (setTyped(e.currentTarget.value), setWrong(''))} />
+        <input
+          type="text"
+          inputMode="url"
+          aria-label="Host to allow"
+          placeholder="https://example.org"
+          spellcheck={false}
+          value={typed}
+          aria-invalid={wrong !== ''}
+          onInput={(e) => (setTyped(e.currentTarget.value), setWrong(''))}
+        />
         <Button type="submit" icon="plus" disabled={!typed.trim()}>
           Allow
         </Button>
@@ -82,18 +98,29 @@ function Storage() {
       {used && (
         <>
           <p class="muted">
-            {bytes(used.used)} used of {bytes(used.quota)} that the browser grants. {used.persistent ? 'The browser keeps it until you delete it.' : 'The browser may clear it when it runs short of space.'}
+            {bytes(used.used)} used of {bytes(used.quota)} that the browser grants.{' '}
+            {used.persistent ? 'The browser keeps it until you delete it.' : 'The browser may clear it when it runs short of space.'}
           </p>
           <meter aria-label="Storage in use" min={0} max={used.quota || 1} high={(used.quota || 1) * 0.9} value={used.used} />
         </>
       )}
-      <p class="muted">{saveState.value === 'saved' ? 'Everything is saved.' : saveState.value === 'saving' ? 'Saving…' : 'Some changes are not saved yet.'}</p>
+      <p class="muted">
+        {saveState.value === 'saved'
+          ? 'Everything is saved.'
+          : saveState.value === 'saving'
+            ? 'Saving…'
+            : 'Some changes are not saved yet.'}
+      </p>
       <h3>Models</h3>
       <ul class="hosts">
         {cached.map((m) => (
           <li key={m.address}>
             <span>
-              {modelName(m.address)} <small class="muted">{bytes(m.bytes)}{m.complete ? '' : ', incomplete'}</small>
+              {modelName(m.address)}{' '}
+              <small class="muted">
+                {bytes(m.bytes)}
+                {m.complete ? '' : ', incomplete'}
+              </small>
             </span>
             <Button
               small
@@ -210,15 +237,67 @@ export function SettingsView() {
         <div class="stack">
           <label class="stacked">
             System prompt of new chats
-            <textarea rows={3} value={s.system} placeholder="none: the model’s own default" onInput={(e) => change({ system: e.currentTarget.value })} />
+            <textarea
+              rows={3}
+              value={s.system}
+              placeholder="none: the model’s own default"
+              onInput={(e) => change({ system: e.currentTarget.value })}
+            />
           </label>
           <div class="weights">
-            <Slider label="temperature" min={0} max={2} step={0.05} value={s.temperature} onInput={(v) => change({ temperature: v })} format={(v) => (v === 0 ? 'greedy' : v.toFixed(2))} />
-            <Slider label="top_p" min={0.05} max={1} step={0.05} value={s.topP} onInput={(v) => change({ topP: v })} format={(v) => v.toFixed(2)} />
-            <Slider label="top_k" min={0} max={200} step={1} value={s.topK} onInput={(v) => change({ topK: v })} format={(v) => (v === 0 ? 'off' : String(v))} />
-            <Slider label="min_p" min={0} max={0.5} step={0.01} value={s.minP} onInput={(v) => change({ minP: v })} format={(v) => (v === 0 ? 'off' : v.toFixed(2))} />
-            <Slider label="repetition_penalty" min={1} max={2} step={0.05} value={s.repetitionPenalty} onInput={(v) => change({ repetitionPenalty: v })} format={(v) => (v === 1 ? 'off' : v.toFixed(2))} />
-            <Slider label="max_new_tokens" min={8} max={1024} step={8} value={s.maxNewTokens} onInput={(v) => change({ maxNewTokens: v })} />
+            <Slider
+              label="temperature"
+              min={0}
+              max={2}
+              step={0.05}
+              value={s.temperature}
+              onInput={(v) => change({ temperature: v })}
+              format={(v) => (v === 0 ? 'greedy' : v.toFixed(2))}
+            />
+            <Slider
+              label="top_p"
+              min={0.05}
+              max={1}
+              step={0.05}
+              value={s.topP}
+              onInput={(v) => change({ topP: v })}
+              format={(v) => v.toFixed(2)}
+            />
+            <Slider
+              label="top_k"
+              min={0}
+              max={200}
+              step={1}
+              value={s.topK}
+              onInput={(v) => change({ topK: v })}
+              format={(v) => (v === 0 ? 'off' : String(v))}
+            />
+            <Slider
+              label="min_p"
+              min={0}
+              max={0.5}
+              step={0.01}
+              value={s.minP}
+              onInput={(v) => change({ minP: v })}
+              format={(v) => (v === 0 ? 'off' : v.toFixed(2))}
+            />
+            <Slider
+              label="repetition_penalty"
+              min={1}
+              max={2}
+              step={0.05}
+              value={s.repetitionPenalty}
+              onInput={(v) => change({ repetitionPenalty: v })}
+              format={(v) => (v === 1 ? 'off' : v.toFixed(2))}
+            />
+            <Slider
+              label="max_new_tokens"
+              min={8}
+              max={1024}
+              step={8}
+              value={s.maxNewTokens}
+              onInput={(v) => change({ maxNewTokens: v })}
+            />
           </div>
           <label class="stacked">
             Seed

@@ -49,7 +49,8 @@ function OrderPanel({ turn }: { turn: Turn }) {
       )}
       {/* One line at a time: where something is open, that; the keys are told to screen readers all the same. */}
       <p id={hint} class={any && free.length > 0 ? 'sr-only' : 'hint'}>
-        Drag a number, or focus it and press <kbd>←</kbd> <kbd>→</kbd>; <kbd>=</kbd> ties, <kbd>Del</kbd> takes it out. On an answer, <kbd>1</kbd>…<kbd>{turn.answers.length}</kbd> sets its place.
+        Drag a number, or focus it and press <kbd>←</kbd> <kbd>→</kbd>; <kbd>=</kbd> ties, <kbd>Del</kbd> takes it out. On an answer,{' '}
+        <kbd>1</kbd>…<kbd>{turn.answers.length}</kbd> sets its place.
       </p>
       <div class="row wrap">
         <Switch label="Judge by criteria" checked={settings.value.showCriteria} onChange={(v) => change({ showCriteria: v })} />
@@ -76,9 +77,26 @@ function OrderPanel({ turn }: { turn: Turn }) {
   );
 }
 
-function Side({ title, kind, text, answer, busy }: { title: string; kind: 'base' | 'tuned'; text: string; answer?: Answer; busy: boolean }) {
+function Side({
+  title,
+  kind,
+  text,
+  answer,
+  busy,
+}: {
+  title: string;
+  kind: 'base' | 'tuned';
+  text: string;
+  answer?: Answer;
+  busy: boolean;
+}) {
   return (
-    <article class={`card side ${kind} ${busy ? 'streaming' : ''}`} aria-label={`${kind === 'base' ? 'Base model' : `Adapter ${title}`}`} aria-busy={busy} tabIndex={0}>
+    <article
+      class={`card side ${kind} ${busy ? 'streaming' : ''}`}
+      aria-label={`${kind === 'base' ? 'Base model' : `Adapter ${title}`}`}
+      aria-busy={busy}
+      tabIndex={0}
+    >
       <header>
         <span class={`who ${kind}`}>{title}</span>
         <span class="grow" />
@@ -158,7 +176,9 @@ export function TurnView({ turn, last }: { turn: Turn; last: boolean }) {
             <Button small tone="quiet" icon="list" aria-expanded="false" onClick={() => setUnfolded(true)}>
               {`Show all ${n} answers`}
             </Button>
-            {judged(turn) && <small class="muted">{((ranks) => (allTied(ranks) ? 'all equal' : formatOrder(ranks)))(ranksOf(judgementOf(turn)))}</small>}
+            {judged(turn) && (
+              <small class="muted">{((ranks) => (allTied(ranks) ? 'all equal' : formatOrder(ranks)))(ranksOf(judgementOf(turn)))}</small>
+            )}
             {turn.ideal && <small class="muted">· ideal answer saved</small>}
           </div>
         </div>
@@ -183,7 +203,8 @@ export function TurnView({ turn, last }: { turn: Turn; last: boolean }) {
           {turn.ideal && (
             <section class="ideal" aria-label="Ideal answer">
               <header>
-                <Icon name="edit" size={16} /> <b>Ideal answer</b> <small class="muted">from {circled(turn.ideal.from)} · an example for SFT</small>
+                <Icon name="edit" size={16} /> <b>Ideal answer</b>{' '}
+                <small class="muted">from {circled(turn.ideal.from)} · an example for SFT</small>
                 <span class="grow" />
                 <Button small tone="quiet" icon="trash" aria-label="Remove the ideal answer" onClick={() => setIdeal(turn.id, null)} />
               </header>
