@@ -47,8 +47,9 @@ bench-gpu: ## on a machine with a real GPU: peaks, matmul, SmolLM2, a 3B model, 
 bench-peers: ## the same work on other people's engines, in headless Chromium: a table with ratios, one line of JSON
 	@scripts/bench-peers.sh
 
-fmt: ## format the Rust sources
+fmt: ## format the sources: Rust, TypeScript, styles
 	@cargo fmt
+	@scripts/setup.sh npm >/dev/null && cd www && npm run --silent fmt
 
 clean: ## what builds leave behind (not the model, not shared tools)
 	rm -rf target www/dist www/pkg www/*.tgz

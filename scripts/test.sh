@@ -84,7 +84,7 @@ run() {
     native) stage native "Native: units, kernels, gradients, models, training" tests native --lib --bins --test suite --test cli -- --skip shaders:: ;;
     real) stage real "Native: the real model against its oracle" tests native --test real -- ;;
     browser) stage browser "The same suite in headless Chromium" tests browser ;;
-    types) stage types "TypeScript" plain in_www check ;;
+    types) stage types "TypeScript: types, formatting, lints" plain in_www check ;;
     package) stage package "The packed npm package in fresh projects" tests in_www test:package ;;
     page) stage page "The page, driven by Playwright" tests in_www test:page ;;
     page-engine) stage page-engine "The page that ships, on the real engine and a tiny model" tests in_www test:page:engine ;;

@@ -31,14 +31,17 @@ function table(title, p) {
       ? `${rate.toFixed(rate < 10 ? 2 : 1).padStart(10)} ${(of === null ? '' : `(${(100 * of).toFixed(1)} %)`).padEnd(9)}`
       : ' '.repeat(20);
   console.log(
-    `\n${title}: ${p.wall_ms.toFixed(3)} ms, ${p.kernels_ms.toFixed(3)} ms of it in kernels\n         ms      %  count    GFLOP/s (of peak)      GB/s (of copy)`,
+    `\n${title}: ${p.wall_ms.toFixed(3)} ms, ${p.kernels_ms.toFixed(3)} ms of it in kernels\n` +
+      `         ms      %  count    GFLOP/s (of peak)      GB/s (of copy)`,
   );
   for (const k of p.kernels)
     console.log(
-      `${k.ms.toFixed(3).padStart(11)}${((100 * k.ms) / p.kernels_ms).toFixed(1).padStart(7)}${String(k.count).padStart(7)} ${share(k.gflops, k.fma_fraction)}${share(k.gbps, k.copy_fraction)}  ${k.kernel}`,
+      `${k.ms.toFixed(3).padStart(11)}${((100 * k.ms) / p.kernels_ms).toFixed(1).padStart(7)}${String(k.count).padStart(7)} ` +
+        `${share(k.gflops, k.fma_fraction)}${share(k.gbps, k.copy_fraction)}  ${k.kernel}`,
     );
   console.log(
-    `between kernels ${p.between_ms.toFixed(3)} ms; ${p.dispatches} dispatches, ${p.submits} submits, ${p.allocations} buffers allocated; activations ${mib(p.slot_bytes)} MiB in ${p.slots} slots (${mib(p.slot_bytes_without_reuse)} without reuse)`,
+    `between kernels ${p.between_ms.toFixed(3)} ms; ${p.dispatches} dispatches, ${p.submits} submits, ${p.allocations} buffers allocated; ` +
+      `activations ${mib(p.slot_bytes)} MiB in ${p.slots} slots (${mib(p.slot_bytes_without_reuse)} without reuse)`,
   );
 }
 const mib = (n) => (n / 2 ** 20).toFixed(1);
@@ -66,9 +69,9 @@ try {
   console.log(`${before.cpu}, ${before.cores} cores, load average ${before.load_average} before`);
   const load = await run('load', { ...(device ? { device } : {}), threads });
   const { adapter } = load.info;
-  console.log(
-    `Chromium ${browser.context.browser()?.version() ?? ''}, adapter ${adapter.name} (${adapter.backend}${adapter.isSoftware ? ', software' : ''})${adapter.reason ? `: ${adapter.reason}` : ''}`,
-  );
+  const kind = `${adapter.backend}${adapter.isSoftware ? ', software' : ''}`;
+  const why = adapter.reason ? `: ${adapter.reason}` : '';
+  console.log(`Chromium ${browser.context.browser()?.version() ?? ''}, adapter ${adapter.name} (${kind})${why}`);
   const peaks = await run('peaks', adapter.device ?? 'auto');
   line('copy, read and written', (peaks.copy / 1e9).toFixed(1), 'GB/s');
   line('fused multiply-adds in registers', (peaks.fma / 1e9).toFixed(1), 'GFLOP/s');

@@ -47,7 +47,8 @@ load.push(loadavg()[0]);
 const { torch, transformers, peft, threads } = runs.torch[0];
 const adapter = runs.ours[0].adapter;
 console.log(
-  `${adapter}; PyTorch ${torch}, Transformers ${transformers}, PEFT ${peft}, ${threads} threads; load average ${load.map((v) => v.toFixed(2)).join(' before, ')} after`,
+  `${adapter}; PyTorch ${torch}, Transformers ${transformers}, PEFT ${peft}, ${threads} threads; ` +
+    `load average ${load.map((v) => v.toFixed(2)).join(' before, ')} after`,
 );
 console.log(`${''.padEnd(28)}${'ours'.padStart(12)}${'PyTorch'.padStart(12)}   ours is … times as fast`);
 const rows = Object.entries(WORK).map(([key, [name, unit]]) => {

@@ -134,7 +134,8 @@ async function main() {
     await probe.close();
     const label = process.env.ADAPTER_LABEL;
     console.log(
-      `${before.cpu}, ${before.cores} cores, load average ${before.load_average}; Chromium ${browser.context.browser()?.version() ?? ''}, adapter ${label ?? adapter}`,
+      `${before.cpu}, ${before.cores} cores, load average ${before.load_average}; ` +
+        `Chromium ${browser.context.browser()?.version() ?? ''}, adapter ${label ?? adapter}`,
     );
     for (const group of [ANSWERS, ['gpt'], ['matmul']]) {
       const works = group.filter((w) => !onlyWork || onlyWork.includes(w));

@@ -229,7 +229,8 @@ class Run {
           await this.#entry.remove();
           throw new FledglingError(
             'hash-mismatch',
-            `${this.#part.name}: the copy in the browser's storage has SHA-256 ${fed.sha256}, expected ${meta.sha256}; it was deleted, load again to download it`,
+            `${this.#part.name}: the copy in the browser's storage has SHA-256 ${fed.sha256}, ` +
+              `expected ${meta.sha256}; it was deleted, load again to download it`,
           );
         }
         return fed;

@@ -227,6 +227,7 @@ export function App() {
   }, [route.value, View === undefined]);
   return (
     <div class="app" data-save={saveState.value}>
+      {/* biome-ignore lint/a11y/useValidAnchor: a link within the page; the address holds the view, so the focus is moved by hand */}
       <a class="skip" href="#main" onClick={(e) => (e.preventDefault(), main.current?.focus())}>
         Skip to the content
       </a>

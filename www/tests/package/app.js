@@ -1,3 +1,4 @@
+// biome-ignore lint/correctness/noUnusedVariables: each project appends its own call
 async function start({ Model, SFTTrainer }, device = 'auto') {
   const seconds = {};
   try {

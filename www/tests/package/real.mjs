@@ -162,7 +162,8 @@ export async function realTests({ page, address, files, device }) {
     for (const [i, { loss, norm, seconds }] of losses.entries()) {
       const error = Math.abs(loss - lora.losses[i]) / lora.losses[i];
       console.log(
-        `      step ${i + 1}: loss ${loss.toFixed(6)} (PyTorch ${lora.losses[i].toFixed(6)}), gradient norm ${norm.toFixed(5)} (${lora.grad_norms[i].toFixed(5)}), ${seconds.toFixed(1)} s`,
+        `      step ${i + 1}: loss ${loss.toFixed(6)} (PyTorch ${lora.losses[i].toFixed(6)}), ` +
+          `gradient norm ${norm.toFixed(5)} (${lora.grad_norms[i].toFixed(5)}), ${seconds.toFixed(1)} s`,
       );
       ok(error <= 1e-3, `step ${i + 1}: loss ${loss} instead of ${lora.losses[i]}`);
       ok(

@@ -117,7 +117,8 @@ async function visit(name, url) {
       ok(Number.isFinite(r.loss) && r.loss > 0, `loss ${r.loss}`);
       ok(r.adapterBytes > 1000, `adapter of ${r.adapterBytes} bytes`);
       console.log(
-        `      ${JSON.stringify(r.text)} in ${r.pieces.length} pieces over ${apart.toFixed(0)} ms, loss ${r.loss.toFixed(4)}, load ${r.seconds.load.toFixed(1)} s, step ${r.seconds.step.toFixed(1)} s, wasm ${(r.wasmBytes / 2 ** 20).toFixed(0)} MiB, ${r.adapter}`,
+        `      ${JSON.stringify(r.text)} in ${r.pieces.length} pieces over ${apart.toFixed(0)} ms, loss ${r.loss.toFixed(4)}, ` +
+          `load ${r.seconds.load.toFixed(1)} s, step ${r.seconds.step.toFixed(1)} s, wasm ${(r.wasmBytes / 2 ** 20).toFixed(0)} MiB, ${r.adapter}`,
       );
       // On the GPU the heap never holds the model; on the processor it is where the model lives.
       const most = 64 * 2 ** 20 + r.wasmBytesBefore + (r.device === 'cpu' ? 2.5 * r.fileBytes : 0);
@@ -181,7 +182,7 @@ export async function f(): Promise<number> {
       );
       // What the READMEs show must compile as it stands (only a role needs a type that JavaScript does not write).
       const shown = ['../README.md', 'README.md'].flatMap((f) =>
-        [...readFileSync(join(www, f), 'utf8').matchAll(/```js\n([^]*?)```/g)].map((m) => m[1]),
+        [...readFileSync(join(www, f), 'utf8').matchAll(/```js\n([\s\S]*?)```/g)].map((m) => m[1]),
       );
       ok(shown.length >= 2, `${shown.length} examples`);
       const sources = ['types.ts', ...shown.map((_, i) => `shown${i}.ts`)];

@@ -41,7 +41,8 @@ async function work(page, address, options) {
 }
 
 /**
- * @param {{isolated: import('playwright-core').Page, plain: import('playwright-core').Page, files: Map<string, Buffer>, address: string, real: string | undefined, built: boolean}} o
+ * @typedef {import('playwright-core').Page} Page
+ * @param {{isolated: Page, plain: Page, files: Map<string, Buffer>, address: string, real: string | undefined, built: boolean}} o
  *   `address` of a tiny model, `real` of one whose kernels are worth sharing; `built`: the package has the second module
  */
 export async function threadTests({ isolated, plain, files, address, real, built }) {

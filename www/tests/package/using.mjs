@@ -531,7 +531,7 @@ export async function usingTests({ page, address, device }) {
   await test('refused: a token id outside the vocabulary', () =>
     refuses('bad-row', (m, { SFTTrainer }) => new SFTTrainer(m, {}).train([{ inputIds: [1, 2, 99999999] }])));
   await test('refused: a ranking of all ties', () =>
-    refuses('no-pairs', async (m, { rankingToPairs }) => rankingToPairs('a', ['x', 'y', 'z'], [2, 2, 2])));
+    refuses('no-pairs', async (_, { rankingToPairs }) => rankingToPairs('a', ['x', 'y', 'z'], [2, 2, 2])));
   await test('refused: a prompt longer than the context', async () => {
     const r = await refuses(
       'context-overflow',

@@ -45,8 +45,9 @@ export async function capabilities(): Promise<Api.Capabilities> {
 }
 
 const VOICES = ['Certainly. ', 'In short: ', 'Well, ', 'Here is one way to see it. ', 'Put simply, ', 'Let me think. '];
+const SAYING = 'Small birds learn to fly by trying, resting and trying again. ';
 const tail = (prompt: string, i: number): string =>
-  `${VOICES[i % VOICES.length]}you asked “${prompt.slice(0, 60)}”. ${'Small birds learn to fly by trying, resting and trying again. '.repeat(1 + ((i * 7) % 3))}`.trim();
+  `${VOICES[i % VOICES.length]}you asked “${prompt.slice(0, 60)}”. ${SAYING.repeat(1 + ((i * 7) % 3))}`.trim();
 
 export async function measureDevice(o: Api.MeasureOptions = {}): Promise<Api.DeviceFigures> {
   const device = o.device === 'cpu' || options.webgpu === false ? 'cpu' : 'gpu';

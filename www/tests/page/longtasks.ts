@@ -90,9 +90,9 @@ export async function slowness(browser: Browser): Promise<number> {
 }
 
 /**
- * Tasks in which the main thread worked for more than 50 ms (more on a slower machine: see `slowness`), out of several tries the best: what else runs on the machine slows
- * down even the work of the thread itself (shared caches, shared cores). What `prepare` does is not looked at: while a page is
- * opened the browser starts a process and reads the document, in which no script has a say.
+ * Tasks in which the main thread worked for more than 50 ms (more on a slower machine: see `slowness`), out of several tries the
+ * best: what else runs on the machine slows down even the work of the thread itself (shared caches, shared cores). What `prepare`
+ * does is not looked at: while a page is opened the browser starts a process and reads the document, in which no script has a say.
  */
 export async function heavyTasks<T>(
   browser: Browser,

@@ -97,7 +97,8 @@ test('pictures for the README', async ({ browser }) => {
   await both.setViewportSize({ width: 1280, height: 200 });
   const data = (b: Buffer): string => `data:image/png;base64,${b.toString('base64')}`;
   await both.setContent(
-    `<body style="margin:0;background:#f6f4ee"><img style="display:block;width:1280px" src="${data(chat)}"><div style="padding:28px 0 32px;border-top:1px solid #e2ddd0"><img style="display:block;margin:0 auto" src="${data(learnt)}"></div></body>`,
+    `<body style="margin:0;background:#f6f4ee"><img style="display:block;width:1280px" src="${data(chat)}">` +
+      `<div style="padding:28px 0 32px;border-top:1px solid #e2ddd0"><img style="display:block;margin:0 auto" src="${data(learnt)}"></div></body>`,
   );
   await both
     .locator('img')

@@ -98,7 +98,8 @@ test('a real model is ranked, learns and changes', async ({ page, browser }) => 
   });
   for (const m of metrics)
     step(
-      `step ${m['step']}: loss ${m['loss']!.toFixed(4)}, margin ${m['rewards/margins']!.toFixed(3)}, accuracy ${m['rewards/accuracies']}, ${m['tokens_per_second']!.toFixed(1)} tok/s`,
+      `step ${m['step']}: loss ${m['loss']!.toFixed(4)}, margin ${m['rewards/margins']!.toFixed(3)}, ` +
+        `accuracy ${m['rewards/accuracies']}, ${m['tokens_per_second']!.toFixed(1)} tok/s`,
     );
   expect(metrics).toHaveLength(24);
   expect(Math.abs(metrics[0]!['loss']! - Math.LN2)).toBeLessThan(1e-4);

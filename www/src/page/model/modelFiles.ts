@@ -33,12 +33,13 @@ export function chosenModel(given: readonly File[], folder?: string): Chosen {
     if (given.length === 1 && !BESIDE.includes(given[0]!.name)) return { name: modelName(given[0]!.name), files: [...given] };
     throw new PageError(
       'bad-file',
-      `${at ? `The folder ${at} holds` : 'The chosen files hold'} no weights: expected a .gguf file, or model.safetensors with config.json and tokenizer.json; found ${
-        given
-          .slice(0, 6)
-          .map((f) => f.name)
-          .join(', ') || 'nothing'
-      }.`,
+      `${at ? `The folder ${at} holds` : 'The chosen files hold'} no weights: ` +
+        `expected a .gguf file, or model.safetensors with config.json and tokenizer.json; found ${
+          given
+            .slice(0, 6)
+            .map((f) => f.name)
+            .join(', ') || 'nothing'
+        }.`,
     );
   }
   const files = [...BESIDE.flatMap((name) => given.find((f) => f.name === name) ?? []), ...weights];

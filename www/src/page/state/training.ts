@@ -190,7 +190,8 @@ function inRows(error: unknown, from: string[]): { error: unknown; row: string |
   const number = feedback.value.findIndex((r) => r.id === row);
   if (!at || row === null || number < 0) return { error, row: null };
   const { kind, source } = feedback.value[number]!;
-  const which = `Row ${number + 1} of the feedback (${kind === 'preference' ? 'a ranking' : 'an ideal answer'} from ${source.from === 'chat' ? 'a chat' : source.name})`;
+  const origin = source.from === 'chat' ? 'a chat' : source.name;
+  const which = `Row ${number + 1} of the feedback (${kind === 'preference' ? 'a ranking' : 'an ideal answer'} from ${origin})`;
   return { error: new PageError('bad-row', `${which}: ${describe(error).detail.slice(at[0].length)}`, { cause: error }), row };
 }
 

@@ -92,6 +92,7 @@ export function Switch({ label, checked, onChange, help }: { label: string; chec
     <label class="switch">
       <input
         type="checkbox"
+        // biome-ignore lint/a11y/useAriaPropsForRole: a checkbox's own state is what aria-checked would say
         role="switch"
         checked={checked}
         aria-describedby={help ? id : undefined}
@@ -144,6 +145,7 @@ export function Dialog({ title, onClose, children }: { title: string; onClose():
     return () => dialog.close();
   }, []);
   return (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: a click beside the dialog closes it; for keys there is Escape, by onCancel
     <dialog
       ref={ref}
       aria-labelledby={id}

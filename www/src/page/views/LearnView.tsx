@@ -222,6 +222,9 @@ const STATUS: Record<string, string> = {
   interrupted: 'Interrupted',
 };
 
+/** The dot beside it; grey for what is not listed. */
+const LAMP: Record<string, string> = { starting: 'busy', running: 'busy', done: 'on', failed: 'bad', unsaved: 'bad' };
+
 /** A run that was cut off: by closing the page, or by an error. */
 function Unfinished() {
   const r = run.value!;
@@ -270,9 +273,7 @@ function Running() {
   return (
     <section class={`card run ${r.status}`} aria-label="Training run">
       <header>
-        <span
-          class={`dot ${r.status === 'running' || r.status === 'starting' ? 'busy' : r.status === 'done' ? 'on' : r.status === 'failed' || r.status === 'unsaved' ? 'bad' : ''}`}
-        />
+        <span class={`dot ${LAMP[r.status] ?? ''}`} />
         <b>{STATUS[r.status]}</b>
         <span class="muted">
           {r.method.toUpperCase()} → {r.adapterName}

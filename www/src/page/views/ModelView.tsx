@@ -1,4 +1,5 @@
 import { useState } from 'preact/hooks';
+import type { AdapterDescription } from '../api.ts';
 import { chosenModel, dropped } from '../model/modelFiles.ts';
 import { loadAfterReload } from '../state/boot.ts';
 import {
@@ -44,6 +45,9 @@ async function useFiles(files: readonly File[], folder?: string): Promise<void> 
     loadError.value = describe(e);
   }
 }
+
+const described = (a: AdapterDescription): string =>
+  [a.name || a.vendor, a.isSoftware ? 'a software one: everything works, slowly' : a.backend].filter(Boolean).join(' · ');
 
 function Progress() {
   const l = loading.value!;
@@ -300,7 +304,7 @@ export function ModelView() {
         {able === null
           ? 'Looking for a graphics adapter…'
           : able.webgpu && able.adapter
-            ? `Graphics adapter: ${[able.adapter.name || able.adapter.vendor, able.adapter.isSoftware ? 'a software one: everything works, slowly' : able.adapter.backend].filter(Boolean).join(' · ')}`
+            ? `Graphics adapter: ${described(able.adapter)}`
             : 'No graphics adapter: models compute on the processor.'}
       </p>
     </div>

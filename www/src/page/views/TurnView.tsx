@@ -32,6 +32,7 @@ function OrderPanel({ turn }: { turn: Turn }) {
           : `${rated && turn.orderBy === 'criteria' ? 'Rate' : 'Place'} one more to compare`;
   const many = free.length > 1;
   const names = free.map(circled).join(' ');
+  const middle = groups[0] === free ? 'better' : groups.at(-1) === free ? 'worse' : 'in between';
   return (
     <section class="order-panel" aria-label="Overall order">
       <div class="order-line">
@@ -44,7 +45,9 @@ function OrderPanel({ turn }: { turn: Turn }) {
         <p class="hint unplaced">
           {aside.length > 0
             ? `${names} ${many ? 'have' : 'has'} no place yet and ${many ? 'are' : 'is'} in no pair.`
-            : `${names} ${many ? 'have' : 'has'} no place ${many ? 'of their own: they count' : 'of its own: it counts'} as ${groups[0] === free ? 'better' : groups.at(-1) === free ? 'worse' : 'in between'}${many ? ', not against each other' : ''}.`}
+            : many
+              ? `${names} have no place of their own: they count as ${middle}, not against each other.`
+              : `${names} has no place of its own: it counts as ${middle}.`}
         </p>
       )}
       {/* One line at a time: where something is open, that; the keys are told to screen readers all the same. */}
