@@ -1,6 +1,5 @@
 //! The tokenizer in a GGUF's metadata.
-use super::bpe::{MAX_TOKENS, Merges, Unspell, Vocab};
-use super::spm::{self, Chars, Kind, Prefix};
+use super::model::{self as spm, Chars, Kind, MAX_TOKENS, Merges, Prefix, Unspell, Vocab};
 use super::{Added, Parts, Splitter, Tokenizer};
 use crate::error::{Error, Result};
 

@@ -2,27 +2,23 @@
 //!
 //! Byte-level and SentencePiece BPE written here: the `tokenizers` crate costs more than half of the size budget of wasm and
 //! JavaScript together (figures in `docs/decisions.md`).
-mod bpe;
+mod decode;
 mod gguf;
-mod guard;
 mod json;
-mod python;
-mod split;
-mod spm;
-mod stream;
+mod model;
+mod pretokenize;
 mod template;
 mod unicode;
 
-pub use bpe::MAX_TOKENS;
+pub use decode::{DecodeStream, StopMatcher};
 pub use gguf::GgufVocab;
-pub use split::Splitter;
-pub use stream::{DecodeStream, StopMatcher};
+pub use model::MAX_TOKENS;
+pub use pretokenize::Splitter;
 pub use template::ChatTemplate;
 
-use bpe::{Merges, Vocab};
+use model::{Chars, Merges, Vocab, text_of};
 use serde::Serialize;
 use serde_json::Map;
-use spm::Chars;
 
 use crate::error::{Error, Result};
 
@@ -241,7 +237,7 @@ impl Tokenizer {
     pub fn token_id(&self, text: &str) -> Option<u32> {
         let added = self.added.iter().find(|a| a.text == text).map(|a| a.id);
         added.or_else(|| match &self.chars {
-            Some(chars) => chars.find(spm::text_of(text).as_bytes()),
+            Some(chars) => chars.find(text_of(text).as_bytes()),
             None => self.vocab.find(text.as_bytes()),
         })
     }

@@ -2,7 +2,7 @@
 //!
 //! They are written out by hand instead of interpreted from their regular expressions: those need look-ahead and
 //! Unicode tables that would weigh more than the rest of the tokenizer.
-use super::unicode::{is_letter, is_number};
+use crate::tokenizer::unicode::{is_letter, is_number};
 
 /// How texts are split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

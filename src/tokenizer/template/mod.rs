@@ -4,8 +4,10 @@ use minijinja::{Environment, ErrorKind, State, filters, functions, tests};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
-use super::guard;
-use super::python::{civil, method, strftime};
+mod guard;
+mod python;
+
+use self::python::{civil, method, strftime};
 use crate::clock;
 use crate::error::{Error, Result};
 

@@ -1,5 +1,5 @@
 //! Text as it is generated: whole characters only, and no part of a stop string.
-use super::Tokenizer;
+use crate::tokenizer::Tokenizer;
 
 /// Decodes ids one by one and never splits a UTF-8 character.
 #[derive(Clone, Debug, Default)]

@@ -9,7 +9,7 @@ pub const MAX_TOKENS: usize = 4_000_000;
 
 /// The bytes of all tokens in one allocation, with a sorted index.
 #[derive(Debug, Default)]
-pub(super) struct Vocab {
+pub(in crate::tokenizer) struct Vocab {
     bytes: Vec<u8>,
     ends: Vec<u32>,
     /// Ids in the order of their bytes.
@@ -50,7 +50,7 @@ impl Vocab {
 
 /// Ranked merges over a vocabulary.
 #[derive(Debug)]
-pub(super) struct Merges {
+pub(in crate::tokenizer) struct Merges {
     /// (left id, right id) → (rank, id of both together).
     table: HashMap<(u32, u32), (u32, u32)>,
     /// The token of a single byte.
@@ -146,7 +146,7 @@ fn char_of(b: u8) -> char {
 }
 
 /// Turns a vocabulary's spelling of a token into its bytes.
-pub(super) struct Unspell(HashMap<char, u8>);
+pub(in crate::tokenizer) struct Unspell(HashMap<char, u8>);
 
 impl Unspell {
     pub fn new() -> Self {

@@ -12,7 +12,7 @@ const SPACE: char = '▁';
 
 /// Where a space is put before a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Prefix {
+pub(in crate::tokenizer) enum Prefix {
     Never,
     /// Only at the very beginning.
     First,
@@ -22,7 +22,7 @@ pub(super) enum Prefix {
 
 /// What a tokenizer of characters has besides its merges.
 #[derive(Debug)]
-pub(super) struct Chars {
+pub(in crate::tokenizer) struct Chars {
     pub prefix: Prefix,
     /// No second space where the text already begins with one.
     pub once: bool,
@@ -36,13 +36,13 @@ pub(super) struct Chars {
 }
 
 /// The byte of a token `<0x41>`.
-pub(super) fn byte_of(token: &str) -> Option<u8> {
+pub(in crate::tokenizer) fn byte_of(token: &str) -> Option<u8> {
     let hex = token.strip_prefix("<0x")?.strip_suffix('>')?;
     (hex.len() == 2).then(|| u8::from_str_radix(hex, 16).ok()).flatten()
 }
 
 /// The text that a piece stands for.
-pub(super) fn text_of(piece: &str) -> String {
+pub(in crate::tokenizer) fn text_of(piece: &str) -> String {
     piece.replace(SPACE, " ")
 }
 
@@ -124,7 +124,7 @@ impl Chars {
 }
 
 /// The bytes of all tokens: text with spaces, single bytes, control tokens as they are written.
-pub(super) fn vocab<'a>(tokens: impl Iterator<Item = (&'a str, Kind)>) -> Vocab {
+pub(in crate::tokenizer) fn vocab<'a>(tokens: impl Iterator<Item = (&'a str, Kind)>) -> Vocab {
     let mut vocab = Vocab::default();
     for (text, kind) in tokens {
         match kind {
@@ -139,7 +139,7 @@ pub(super) fn vocab<'a>(tokens: impl Iterator<Item = (&'a str, Kind)>) -> Vocab 
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::tokenizer) enum Kind {
     Text,
     Byte(u8),
     Control,
