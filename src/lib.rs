@@ -2,6 +2,7 @@
 pub mod clock;
 pub mod counters;
 pub mod cpu;
+pub mod device;
 pub mod error;
 pub mod feedback;
 pub mod formats;

@@ -12,8 +12,6 @@ mod pace;
 mod plan;
 mod profile;
 mod program;
-mod program_cpu;
-mod program_gpu;
 mod step;
 mod tape;
 mod tensor;

@@ -55,7 +55,7 @@ pub struct CachedInputs {
     pub spans: Val,
     /// The same for windowed layers, where the model has some.
     pub window_spans: Option<Val>,
-    /// The rows are one token of each of M answers: see `ops::attention_append::AttentionAppend`.
+    /// The rows are one token of each of M answers: see `ops::attention::AttentionAppend`.
     pub apart: bool,
 }
 

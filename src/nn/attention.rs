@@ -3,8 +3,8 @@
 use super::{Extra, Forward, Linear, Norm};
 use crate::Result;
 use crate::graph::{Desc, Tape, Tensor, Val};
+use crate::ops::attention::AttentionAppend;
 use crate::ops::attention::{Attention as FullOp, AttentionCached};
-use crate::ops::attention_append::AttentionAppend;
 use crate::ops::rope::{RopeAppend, RopeSplit};
 
 /// q, k and v: one tensor where their types are equal.

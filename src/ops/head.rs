@@ -1,7 +1,7 @@
 //! The vocabulary head fused with the log-probability of the targets, in chunks of rows: logits are the largest activation
 //! of a language model (rows × vocabulary) and are never kept.
 
-use super::matmul::{self, Extras};
+use super::linear::select::{self, Extras};
 use super::{row_grid, serial_rows};
 use crate::cpu::kernels::{Packed, gemm, head};
 use crate::cpu::{Pool, scratch};
@@ -62,7 +62,7 @@ fn in_chunks(pool: &Pool, h: &[f32], w: Packed<'_>, mut each: impl FnMut(usize, 
 fn chunks_cost(io: &CpuIo<'_>, products: usize) -> Cost {
     let (h, w) = (io.desc(0), io.desc(1));
     let chunks = h.rows().div_ceil(chunk_rows(h.rows(), w.rows(), LOGITS_BYTES).max(1));
-    matmul::product([h.rows(), w.rows(), h.cols()], chunks as u64 * w.file_bytes()) * products as f64
+    select::product([h.rows(), w.rows(), h.cols()], chunks as u64 * w.file_bytes()) * products as f64
 }
 
 fn rows_of(buf: &Buf, first: usize, rows: usize, cols: usize) -> Buf {
@@ -76,7 +76,7 @@ impl Op for LinearLogps {
 
     fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
         let (h, w, t) = (inputs[0], inputs[1], inputs[2]);
-        super::linear::check_weight("linear_logps", h, w)?;
+        select::check_weight("linear_logps", h, w)?;
         if t.len() != h.rows() {
             return Err(Error::shape("linear_logps", format!("{} targets for {} rows", t.len(), h.rows())));
         }
@@ -96,13 +96,13 @@ impl Op for LinearLogps {
         let key = KernelKey::new("logps").flag("SERIAL", serial_rows(cx.gpu())).flag("GRAD", self.saved);
         for first in (0..rows).step_by(step.max(1)) {
             let n = step.min(rows - first);
-            matmul::forward(cx, n, &rows_of(&h, first, n, c), &w, &logits, &Extras::default())?;
+            select::forward(cx, n, &rows_of(&h, first, n, c), &w, &logits, &Extras::default())?;
             let grid = row_grid(cx.gpu(), n);
             let bufs = [&rows_of(&t, first, n, 1), &rows_of(&logp, first, n, 1), &logits];
             cx.dispatch(key.clone(), &[n as u32, v as u32], &bufs, grid);
             if self.saved {
                 let dh = rows_of(&cx.output(1), first, n, c);
-                matmul::dx(cx, n, &logits, &w, &dh, false, None)?;
+                select::dx(cx, n, &logits, &w, &dh, false, None)?;
             }
         }
         Ok(())
@@ -217,13 +217,13 @@ impl Op for LinearLogpsBwd {
         for first in (0..rows).step_by(step.max(1)) {
             let n = step.min(rows - first);
             let hr = rows_of(&h, first, n, c);
-            matmul::forward(cx, n, &hr, &w, &logits, &Extras::default())?;
+            select::forward(cx, n, &hr, &w, &logits, &Extras::default())?;
             let grid = row_grid(cx.gpu(), n);
             cx.dispatch(key.clone(), &[n as u32, v as u32], &[&rows_of(&t, first, n, 1), &rows_of(&dlogp, first, n, 1), &logits], grid);
-            matmul::dx(cx, n, &logits, &w, &rows_of(&dh, first, n, c), acc[0], None)?;
+            select::dx(cx, n, &logits, &w, &rows_of(&dh, first, n, c), acc[0], None)?;
             if self.dw {
                 let dw = cx.output(1);
-                matmul::dw(cx, [n, v, c], &logits, &hr, &dw, acc[1] || first > 0);
+                select::dw(cx, [n, v, c], &logits, &hr, &dw, acc[1] || first > 0);
             }
         }
         Ok(())

@@ -2,29 +2,19 @@
 
 pub mod activation;
 pub mod attention;
-pub mod attention_append;
-mod attention_cost;
-pub mod calibrate;
-pub mod device;
 pub mod elementwise;
 pub mod embedding;
 pub mod half;
 pub mod head;
 mod kv;
 pub mod linear;
-mod linear_bwd;
-mod linear_cpu;
 pub mod loss;
-pub mod matmul;
-pub mod measure;
 pub mod norm;
 pub mod optim;
-pub mod peak;
 pub mod reduce;
 pub mod rng;
 pub mod rope;
 pub mod sample;
-pub mod variants;
 
 use crate::cpu::kernels::activation::Curve;
 use crate::gpu::Gpu;

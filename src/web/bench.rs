@@ -9,9 +9,9 @@ use super::convert::{js_error, to_js};
 use super::model::{WasmModel, future};
 use super::session::take_or_new;
 use crate::Result;
+use crate::device::measure;
+use crate::device::{self, DeviceOptions};
 use crate::graph::{Cost, Exec};
-use crate::ops::device::{self, DeviceOptions};
-use crate::ops::measure;
 
 /// An opened device, to be measured.
 #[wasm_bindgen(js_name = DeviceBench)]

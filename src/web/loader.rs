@@ -7,10 +7,10 @@ use wasm_bindgen::prelude::*;
 
 use super::convert::{from_js, js_error};
 use super::model::{WasmModel, future};
+use crate::device::{self, Chosen, DeviceOptions};
 use crate::gpu::GpuOptions;
 use crate::models::{LoadOptions, ModelLoader};
 use crate::nn::KvCacheDtype;
-use crate::ops::device::{self, Chosen, DeviceOptions};
 use crate::{Error, Result};
 
 /// Side files are kept on the host: no honest tokenizer is larger.

@@ -9,8 +9,8 @@ use wasm_bindgen::prelude::*;
 use super::bench::peaks;
 use super::convert::{from_js, js_error, to_js};
 use super::model::{Shared, WasmModel, future, set};
+use crate::device::{self, DeviceOptions};
 use crate::graph::Exec;
-use crate::ops::device::{self, DeviceOptions};
 use crate::tune::{AnyTrainer, GptBench};
 use crate::{Error, Result};
 

@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use fledgling::gpu::{Gpu, GpuOptions};
-use fledgling::ops::matmul::quads;
+use fledgling::ops::linear::quads;
 #[cfg(target_arch = "wasm32")]
 use js_sys::{Function, Promise, Reflect};
 #[cfg(target_arch = "wasm32")]

@@ -22,12 +22,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("feedback", &[]),
     ("graph", &["tensor", "gpu", "cpu"]),
     ("ops", &["tensor", "gpu", "cpu", "graph"]),
+    ("device", &["tensor", "gpu", "cpu", "graph", "ops"]),
     ("nn", &["tensor", "gpu", "cpu", "graph", "ops", "formats"]),
-    ("models", &["tensor", "gpu", "cpu", "graph", "ops", "nn", "formats", "tokenizer"]),
-    ("generate", &["tensor", "gpu", "cpu", "graph", "ops", "nn", "models", "formats", "tokenizer"]),
-    ("tune", &["tensor", "gpu", "cpu", "graph", "ops", "nn", "models", "formats", "tokenizer", "feedback"]),
-    ("web", &["tensor", "gpu", "cpu", "graph", "ops", "nn", "models", "formats", "tokenizer", "feedback", "generate", "tune"]),
-    ("bin", &["tensor", "gpu", "cpu", "graph", "ops", "nn", "models", "formats", "tokenizer", "feedback", "generate", "tune"]),
+    ("models", &["tensor", "gpu", "cpu", "graph", "ops", "device", "nn", "formats", "tokenizer"]),
+    ("generate", &["tensor", "gpu", "cpu", "graph", "ops", "device", "nn", "models", "formats", "tokenizer"]),
+    ("tune", &["tensor", "gpu", "cpu", "graph", "ops", "device", "nn", "models", "formats", "tokenizer", "feedback"]),
+    ("web", &["tensor", "gpu", "cpu", "graph", "ops", "device", "nn", "models", "formats", "tokenizer", "feedback", "generate", "tune"]),
+    ("bin", &["tensor", "gpu", "cpu", "graph", "ops", "device", "nn", "models", "formats", "tokenizer", "feedback", "generate", "tune"]),
 ];
 
 /// Crates and the modules that may name them: `graph` encodes the plan into command buffers, `clock` needs one function of the browser.

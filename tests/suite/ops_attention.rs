@@ -6,8 +6,8 @@ use crate::opcase::{In, Rng, check, close, frozen, halves, ints, rand, run, tens
 use fledgling::Result;
 use fledgling::gpu::Gpu;
 use fledgling::graph::{Desc, Exec, HostProgram, Program, ProgramOptions, StepParams, Tape, Val};
+use fledgling::ops::attention::AttentionAppend;
 use fledgling::ops::attention::{Attention, AttentionCached};
-use fledgling::ops::attention_append::AttentionAppend;
 use fledgling::ops::rope::RopeSplit;
 use fledgling::tensor::DType;
 

@@ -3,12 +3,12 @@
 use crate::fixture;
 use crate::harness::{gpu, gpu_with};
 use crate::opcase::{In, Rng, check, frozen, packed, rand};
+use fledgling::device::variants::CLASSES;
 use fledgling::gpu::{Gpu, GpuOptions};
 use fledgling::graph::{Exec, Tape, Tensor, Val};
 use fledgling::ops::Act;
+use fledgling::ops::linear::quads;
 use fledgling::ops::linear::{Linear, LoraSeg, Low};
-use fledgling::ops::matmul::quads;
-use fledgling::ops::variants::CLASSES;
 use fledgling::tensor::DType;
 
 /// A random weight of any file type with values of order `scale`.
@@ -405,14 +405,14 @@ fl_test!(
 fl_test!(
     async fn variants_are_measured_and_remembered() {
         let gpu = gpu_with(&GpuOptions::default()).await;
-        fledgling::ops::calibrate::calibrate(&gpu).await.expect("measures");
+        fledgling::device::calibrate::calibrate(&gpu).await.expect("measures");
         let measured = gpu.tuning().borrow().measured().clone();
         report!("chosen on {}: {measured:?}", gpu.caps().name);
         assert!(measured.keys().all(|c| CLASSES.contains(&c.as_str())) && measured.len() == CLASSES.len(), "{measured:?}");
         let again = gpu_with(&GpuOptions::default()).await;
         again.tuning().borrow_mut().restore(measured);
         let before = again.counters().pipelines.get();
-        fledgling::ops::calibrate::calibrate(&again).await.expect("nothing to do");
+        fledgling::device::calibrate::calibrate(&again).await.expect("nothing to do");
         assert_eq!(again.counters().pipelines.get(), before, "what is remembered is not measured again");
     }
 );
@@ -422,9 +422,9 @@ fl_test!(
 fl_test!(
     /// Where there is a GPU every class has several variants; one that is forced is left alone, the others are measured all the same.
     async fn a_gpu_measures_what_is_not_forced() {
-        use fledgling::ops::variants::variants;
+        use fledgling::device::variants::variants;
         let gpu = gpu_with(&GpuOptions { as_hardware: true, kernels: Some("attention=tile".into()), ..Default::default() }).await;
-        fledgling::ops::calibrate::calibrate(&gpu).await.expect("measures");
+        fledgling::device::calibrate::calibrate(&gpu).await.expect("measures");
         let measured = gpu.tuning().borrow().measured().clone();
         report!("as if it were hardware: {measured:?}");
         for class in CLASSES {

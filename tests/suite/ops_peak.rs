@@ -2,8 +2,8 @@
 
 use crate::harness::gpu;
 use crate::opcase::{Rng, check, frozen};
+use fledgling::device::peak::{PeakCopy, PeakFma};
 use fledgling::graph::{Exec, StepParams, Tape};
-use fledgling::ops::peak::{PeakCopy, PeakFma};
 
 fl_test!(
     async fn peak_copy() {

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use fledgling::device::DeviceChoice;
 use fledgling::nn::KvCacheDtype;
-use fledgling::ops::device::DeviceChoice;
 
 /// Runs and trains small language models on the GPU at hand, or on the processor.
 #[derive(Parser)]

@@ -9,11 +9,11 @@ use super::args::Cli;
 use super::files;
 use fledgling::clock;
 use fledgling::cpu::CpuOptions;
+use fledgling::device::{self, DeviceChoice, DeviceOptions};
 use fledgling::formats::peft::{CONFIG_NAME, LoraAdapter, WEIGHTS_NAME};
 use fledgling::gpu::{Gpu, GpuOptions};
 use fledgling::graph::Exec;
 use fledgling::models::{LoadOptions, LoadedModel, load_path};
-use fledgling::ops::device::{self, DeviceChoice, DeviceOptions};
 use fledgling::{Error, Result};
 
 /// A model, its device, and how long loading took.

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::machine::card;
 use super::report::Report;
 use fledgling::Result;
+use fledgling::device::measure;
 use fledgling::graph::Exec;
-use fledgling::ops::measure;
 
 /// Rows and columns: by default what keeps this device busy for a moment.
 pub fn size(exec: &Exec, asked: Option<usize>) -> usize {

@@ -3,8 +3,8 @@
 use super::machine::card;
 use super::report::Report;
 use fledgling::Result;
+use fledgling::device::measure;
 use fledgling::graph::Exec;
-use fledgling::ops::measure;
 
 /// Both peaks.
 pub async fn run(t: &mut Report, exec: &Exec) -> Result<()> {

@@ -90,8 +90,8 @@ impl Op for PeakFma {
     }
 
     fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
-        if self.rounds > super::ROUNDS {
-            return Err(Error::shape("peak_fma", format!("{} rounds, a thread makes {} at most", self.rounds, super::ROUNDS)));
+        if self.rounds > crate::ops::ROUNDS {
+            return Err(Error::shape("peak_fma", format!("{} rounds, a thread makes {} at most", self.rounds, crate::ops::ROUNDS)));
         }
         fours("peak_fma", inputs[0])
     }

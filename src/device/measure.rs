@@ -1,9 +1,9 @@
 //! What a device reaches, in a second or two: a copy, fused multiply-adds, a matmul. Everything else is judged by it, on the command
 //! line and in the page.
 
-use super::linear::Linear;
 use super::peak::{PeakCopy, PeakFma};
 use crate::graph::{Desc, Exec, Program, ProgramOptions, StepParams, Tape, Tensor};
+use crate::ops::linear::Linear;
 use crate::{Result, clock};
 
 /// Shorter runs measure the submit.

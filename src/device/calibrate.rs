@@ -1,17 +1,15 @@
 //! A short measurement on the adapter at hand: which kernel variant is fastest for each class of work. The result is kept in
 //! [`crate::gpu::Tuning`], and callers store it under the adapter's name.
 
-use super::attention::Attention;
-use super::attention_append::AttentionAppend;
-use super::linear::Linear;
-use super::linear_bwd::LinearDx;
-use super::norm::RmsNorm;
-use super::rope::RopeSplit;
 use super::variants::{CLASSES, variants};
 use crate::Result;
 use crate::clock::seconds;
 use crate::gpu::Gpu;
 use crate::graph::{Desc, Exec, Program, ProgramOptions, StepParams, Tape, Tensor, Val};
+use crate::ops::attention::{Attention, AttentionAppend};
+use crate::ops::linear::{Linear, LinearDx};
+use crate::ops::norm::RmsNorm;
+use crate::ops::rope::RopeSplit;
 use crate::tensor::DType;
 
 /// Measures every class that is neither forced nor remembered. Takes a few seconds on a software adapter, well under one on a GPU.

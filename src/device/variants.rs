@@ -1,7 +1,7 @@
 //! The kernel variants that are worth measuring on an adapter, by class of work (`Tuning`'s classes; `docs/engine.md` says what they mean).
 
-use super::matmul::quads;
 use crate::gpu::Gpu;
+use crate::ops::linear::quads;
 
 /// Classes, in the order they are measured: a norm before a product is measured with the product chosen by then. The two that are left out have one
 /// form per kind of adapter (`linear_dw`) or are part of a training of all weights alone (`embedding_dw`).

@@ -1,11 +1,11 @@
 //! Attention over a key/value cache together with what comes before it: the rotation of queries and keys, and the write into the cache.
 
-use super::attention::AttentionCached;
-use super::rope::{RopeAppend, RopeSplit};
+use super::cached::AttentionCached;
 use crate::cpu::kernels::attention::Keys;
 use crate::cpu::scratch;
 use crate::gpu::Buf;
 use crate::graph::{Cost, CpuIo, Desc, HostIo, Lower, Op};
+use crate::ops::rope::{RopeAppend, RopeSplit};
 use crate::tensor::DType;
 use crate::{Error, Result};
 

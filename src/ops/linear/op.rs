@@ -2,41 +2,17 @@
 
 use std::rc::Rc;
 
-use super::activation::{GatedBwd, Part};
-use super::linear_bwd::{ColSum, LinearDw, LinearDx, LinearDxDa, LoraGrads};
-use super::norm::{host_rms, rms, rms_cost};
-use super::{Act, linear_cpu as cpu, matmul};
+use super::gradients::{ColSum, LinearDw, LinearDx, LinearDxDa, LoraGrads};
+use super::lora::{LoraSeg, Low, MAX_SEGS};
+use super::{cpu, select};
 use crate::cpu::kernels::{gemm, norm};
 use crate::cpu::scratch;
 use crate::graph::{Back, Cost, CpuIo, Desc, HostIo, Lower, Op, Val};
+use crate::ops::Act;
+use crate::ops::activation::{GatedBwd, Part};
+use crate::ops::norm::{host_rms, rms, rms_cost};
 use crate::tensor::DType;
 use crate::{Error, Result};
-
-/// The LoRA product of one group of output rows of a (possibly fused) weight:
-/// `y[:, row0..row1] += step.lora · scale · h[:, h_off..h_off + r] · Bᵀ`, B (row1 − row0, r) row-major at `b_off` of the flat B tensor.
-/// Every column of h belongs to one segment.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LoraSeg {
-    pub row0: usize,
-    pub row1: usize,
-    pub h_off: usize,
-    pub r: usize,
-    pub b_off: usize,
-    /// `lora_alpha / r`, or `lora_alpha / √r` with `use_rslora`.
-    pub scale: f32,
-}
-
-/// Most segments one linear may have (q, k, v and one to spare).
-pub const MAX_SEGS: usize = 4;
-
-/// Where the h = x·Aᵀ of a LoRA product comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Low {
-    /// It is an input: what is multiplied by A is not x itself (a dropout lies between).
-    Given,
-    /// The op multiplies x by A, an input (R, K), and gives h as its second output. Its backward pass is two dispatches in place of five.
-    Made,
-}
 
 /// `y = x·Wᵀ (+ bias) (+ LoRA) (+ residual)`; with `glu`, `y = act(gate)·up` where W holds the gate rows and then the up rows.
 ///
@@ -101,17 +77,6 @@ impl Linear {
     }
 }
 
-/// Checks that a weight's rows can be read in groups of eight, or element by element.
-pub(super) fn check_weight(op: &str, x: &Desc, w: &Desc) -> Result<()> {
-    if w.shape.len() != 2 || w.cols() != x.cols() {
-        return Err(Error::shape(op, format!("x {:?} and weight {:?}: rows must be equally long", x.shape, w.shape)));
-    }
-    if w.dtype != DType::F32 && !w.cols().is_multiple_of(8) {
-        return Err(Error::shape(op, format!("{} weight {:?}: rows must be a multiple of 8 long", w.dtype.name(), w.shape)));
-    }
-    Ok(())
-}
-
 impl Op for Linear {
     fn name(&self) -> &'static str {
         "linear"
@@ -123,7 +88,7 @@ impl Op for Linear {
             return Err(Error::shape("linear", format!("{want} inputs expected, {} given", inputs.len())));
         }
         let (x, w) = (inputs[0], inputs[1]);
-        check_weight("linear", x, w)?;
+        select::check_weight("linear", x, w)?;
         let n = w.shape[0];
         if let Some(b) = self.bias_at().map(|i| inputs[i])
             && b.len() != n
@@ -189,7 +154,7 @@ impl Op for Linear {
         let (m, k) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols());
         let gain = self.norm_at().map(|(i, eps)| (cx.input(i), eps));
         let mut norm = gain.as_ref().map(|(gain, eps)| (gain, *eps));
-        if let Some((gain, eps)) = norm.filter(|_| !matmul::takes_norm(cx.gpu(), m)) {
+        if let Some((gain, eps)) = norm.filter(|_| !select::takes_norm(cx.gpu(), m)) {
             let (normed, r) = (cx.temp(0), cx.temp(1));
             rms(cx, (m, k), eps, [&x, gain, &normed, &r]);
             (x, norm) = (normed, None);
@@ -197,14 +162,14 @@ impl Op for Linear {
         let h = match self.lora_at() {
             Some(i) if self.made() => {
                 let (a, h) = (cx.inputs[i].clone(), cx.output(1));
-                matmul::forward(cx, m, &x, &a, &h, &matmul::Extras { norm, ..Default::default() })?;
+                select::forward(cx, m, &x, &a, &h, &select::Extras { norm, ..Default::default() })?;
                 Some((h, cx.input(i + 1), a.desc.rows()))
             }
             at => at.map(|i| (cx.input(i), cx.input(i + 1), cx.inputs[i].desc.cols())),
         };
         let [bias, residual] = [self.bias_at(), self.residual_at()].map(|at| at.map(|i| cx.input(i)));
         let kept = self.kept_at().map(|i| cx.output(i));
-        let extras = matmul::Extras {
+        let extras = select::Extras {
             bias: bias.as_ref(),
             lora: h.as_ref().map(|(h, b, ldh)| (h, b, *ldh)),
             segs: &self.segs,
@@ -213,7 +178,7 @@ impl Op for Linear {
             kept: kept.as_ref(),
             norm,
         };
-        matmul::forward(cx, m, &x, &w, &y, &extras)
+        select::forward(cx, m, &x, &w, &y, &extras)
     }
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
@@ -287,9 +252,9 @@ impl Op for Linear {
     fn cost(&self, io: &CpuIo<'_>) -> Cost {
         let (x, w) = (io.desc(0), io.desc(1));
         let (m, n, k) = (x.rows(), w.shape[0], x.cols());
-        let mut cost = matmul::product_with([m, 0, n, k], w.file_bytes(), &self.segs, self.glu.is_some(), self.keep);
+        let mut cost = select::product_with([m, 0, n, k], w.file_bytes(), &self.segs, self.glu.is_some(), self.keep);
         if let Some(a) = self.lora_at().filter(|_| self.made()).map(|i| io.desc(i)) {
-            cost = cost + matmul::product([m, a.rows(), k], a.file_bytes());
+            cost = cost + select::product([m, a.rows(), k], a.file_bytes());
         }
         if self.norm.is_some() {
             cost = cost + rms_cost(x.len());

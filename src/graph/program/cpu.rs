@@ -2,13 +2,13 @@
 
 use std::cell::Cell;
 
-use super::cpu_io::{CpuIo, CpuNode, View};
-use super::profile::Timed;
-use super::program::Memory;
-use super::{StepParams, Tape};
+use super::memory::Memory;
 use crate::clock;
 use crate::counters::Counters;
 use crate::cpu::Cpu;
+use crate::graph::cpu_io::{CpuIo, CpuNode, View};
+use crate::graph::profile::Timed;
+use crate::graph::{StepParams, Tape, Val};
 use crate::{Error, Result};
 
 pub(super) struct CpuProgram {
@@ -20,7 +20,7 @@ pub(super) struct CpuProgram {
 
 impl CpuProgram {
     pub fn build(cpu: &Cpu, tape: &Tape, memory: &Memory) -> CpuProgram {
-        let view = |v: &super::Val| View { desc: tape.desc(*v).clone(), buf: memory.of(*v).cpu().clone() };
+        let view = |v: &Val| View { desc: tape.desc(*v).clone(), buf: memory.of(*v).cpu().clone() };
         let nodes = tape
             .nodes()
             .iter()

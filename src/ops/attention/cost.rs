@@ -1,6 +1,6 @@
 //! What attention costs: spans are data, so that is known only where they are read.
 
-use super::attention::Sizes;
+use super::sizes::Sizes;
 use crate::graph::Cost;
 use crate::tensor::DType;
 

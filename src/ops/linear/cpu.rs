@@ -1,12 +1,12 @@
 //! `linear` on the processor: the product, then everything that is added to it.
 
-use super::Act;
-use super::linear::LoraSeg;
+use super::lora::LoraSeg;
 use crate::cpu::kernels::activation::{self, Halves};
 use crate::cpu::kernels::{Packed, gemm, lora};
 use crate::cpu::{Pool, scratch};
+use crate::ops::Act;
 
-/// What is added to a plain product, as in `matmul::Extras`.
+/// What is added to a plain product, as in `select::Extras`.
 #[derive(Clone, Copy)]
 pub(super) struct Extras<'a> {
     pub bias: Option<&'a [f32]>,

@@ -1,13 +1,14 @@
-//! The backward passes of [`super::linear`].
+//! The backward passes of [`super::Linear`].
 
 use std::rc::Rc;
 
-use super::linear::LoraSeg;
-use super::{linear_cpu as cpu, matmul, pieces};
+use super::lora::LoraSeg;
+use super::{cpu, select};
 use crate::Result;
 use crate::cpu::kernels::{gemm, lora};
 use crate::gpu::KernelKey;
 use crate::graph::{Cost, CpuIo, Desc, HostIo, Lower, Op};
+use crate::ops::{pieces, serial_rows};
 
 /// Adds `dy·W` of [m, n, k] to output 0.
 fn host_dx(io: &mut HostIo<'_>, (dy, w): (&[f64], &[f64]), [m, n, k]: [usize; 3]) {
@@ -34,11 +35,11 @@ fn host_dw(io: &mut HostIo<'_>, to: usize, (dy, x): (&[f64], &[f64]), [m, n, k]:
 /// Of `dx = dy·W`, with dy and W in front.
 fn dx_cost(io: &CpuIo<'_>) -> Cost {
     let (dy, w) = (io.desc(0), io.desc(1));
-    matmul::product([dy.rows(), dy.cols(), w.cols()], w.file_bytes())
+    select::product([dy.rows(), dy.cols(), w.cols()], w.file_bytes())
 }
 
 /// `dx = dy·W`. Inputs: dy (M, N), W (N, K). Output: dx (M, K).
-pub(super) struct LinearDx;
+pub(crate) struct LinearDx;
 
 impl Op for LinearDx {
     fn name(&self) -> &'static str {
@@ -52,7 +53,7 @@ impl Op for LinearDx {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let (dy, w, dx, acc) = (cx.input(0), cx.inputs[1].clone(), cx.output(0), cx.acc[0]);
         let m = cx.inputs[0].desc.rows();
-        matmul::dx(cx, m, &dy, &w, &dx, acc, None)
+        select::dx(cx, m, &dy, &w, &dx, acc, None)
     }
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
@@ -87,7 +88,7 @@ impl Op for LinearDw {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let (dy, x, dw, acc) = (cx.input(0), cx.input(1), cx.output(0), cx.acc[0]);
         let (m, n, k) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols(), cx.inputs[1].desc.cols());
-        matmul::dw(cx, [m, n, k], &dy, &x, &dw, acc);
+        select::dw(cx, [m, n, k], &dy, &x, &dw, acc);
         Ok(())
     }
 
@@ -105,7 +106,7 @@ impl Op for LinearDw {
     }
 
     fn cost(&self, io: &CpuIo<'_>) -> Cost {
-        matmul::product([io.desc(0).rows(), io.desc(0).cols(), io.desc(1).cols()], io.out_desc(0).file_bytes())
+        select::product([io.desc(0).rows(), io.desc(0).cols(), io.desc(1).cols()], io.out_desc(0).file_bytes())
     }
 }
 
@@ -125,9 +126,9 @@ impl Op for LinearDxDa {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let (dy, w, dx, da) = (cx.input(0), cx.inputs[1].clone(), cx.output(0), cx.output(1));
         let (dh, a, x) = (cx.input(2), cx.input(3), cx.input(4));
-        let low = matmul::LowDx { dh: &dh, a: &a, x: &x, da: &da, r: cx.inputs[3].desc.rows(), acc: cx.acc[1] };
+        let low = select::LowDx { dh: &dh, a: &a, x: &x, da: &da, r: cx.inputs[3].desc.rows(), acc: cx.acc[1] };
         let (m, acc) = (cx.inputs[0].desc.rows(), cx.acc[0]);
-        matmul::dx(cx, m, &dy, &w, &dx, acc, Some(&low))
+        select::dx(cx, m, &dy, &w, &dx, acc, Some(&low))
     }
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
@@ -149,7 +150,7 @@ impl Op for LinearDxDa {
     }
 
     fn cost(&self, io: &CpuIo<'_>) -> Cost {
-        dx_cost(io) + matmul::low_product([io.desc(0).rows(), io.desc(3).rows(), io.desc(1).cols()])
+        dx_cost(io) + select::low_product([io.desc(0).rows(), io.desc(3).rows(), io.desc(1).cols()])
     }
 }
 
@@ -179,7 +180,7 @@ impl Op for LoraGrads {
         let (m, n, ldh) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols(), cx.inputs[2].desc.cols());
         let rows = self.segs.iter().map(|s| s.row1 - s.row0).max().unwrap_or(0);
         let eights = self.segs.iter().map(|s| s.r.div_ceil(8)).max().unwrap_or(1);
-        let group = !super::serial_rows(cx.gpu());
+        let group = !serial_rows(cx.gpu());
         let nseg = self.segs.len();
         // Workgroups for B and, behind them, for h.
         let (for_b, for_h) =
@@ -190,7 +191,7 @@ impl Op for LoraGrads {
             let groups = for_b + if first == 0 { for_h } else { 0 };
             let mut params = [end, n, ldh, nseg, first, for_b, m].map(|v| v as u32).to_vec();
             params.push(0);
-            matmul::seg_words(&self.segs, &mut params);
+            select::seg_words(&self.segs, &mut params);
             let key = KernelKey::new("lora_grads").flag("ACC_H", cx.acc[0]).flag("ACC_B", cx.acc[1] || first > 0).flag("GROUP", group);
             cx.dispatch(key, &params, &bufs, cx.gpu().grid(groups, 1));
             let all = self.work(&cx.inputs[0].desc, &cx.inputs[1].desc, &cx.inputs[2].desc);

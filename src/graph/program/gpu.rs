@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::lower::{Bound, Costs, Lower, Spec};
-use super::pace::{Belief, Beliefs, Pace};
-use super::profile::Timed;
-use super::program::{Memory, ProgramOptions};
-use super::tensor::Chunk;
-use super::{Cost, Desc, Mem, Place, StepParams, Tape, Transfer, Val};
+use super::memory::{Memory, ProgramOptions};
 use crate::counters::Counters;
 use crate::gpu::preprocess::Binding;
 use crate::gpu::{Buf, Gpu, Kernel, Mark};
+use crate::graph::lower::{Bound, Costs, Lower, Spec};
+use crate::graph::pace::{Belief, Beliefs, Pace};
+use crate::graph::profile::Timed;
+use crate::graph::tensor::Chunk;
+use crate::graph::{Cost, Desc, Mem, Place, StepParams, Tape, Transfer, Val};
 use crate::{Error, Result, clock};
 
 struct Dispatch {

@@ -1,16 +1,16 @@
 //! The three products training needs, `x·Wᵀ`, `dy·W` and `dyᵀ·x`, as dispatches: which kernel variant, which grid.
 //! Used by `linear` and by the fused vocabulary head.
 
-use super::linear::LoraSeg;
-use super::{Act, pieces};
+use super::lora::{LoraSeg, MAX_SEGS};
 use crate::gpu::{Buf, Gpu, KernelKey};
-use crate::graph::{Bound, Cost, Lower};
+use crate::graph::{Bound, Cost, Desc, Lower};
+use crate::ops::{Act, pieces, serial_rows};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
 /// What is added to a plain product.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Extras<'a> {
+pub(in crate::ops) struct Extras<'a> {
     pub bias: Option<&'a Buf>,
     /// h, flat B, and the columns of h.
     pub lora: Option<(&'a Buf, &'a Buf, usize)>,
@@ -23,8 +23,19 @@ pub(super) struct Extras<'a> {
     pub norm: Option<(&'a Buf, f32)>,
 }
 
+/// Checks that a weight's rows can be read in groups of eight, or element by element.
+pub(in crate::ops) fn check_weight(op: &str, x: &Desc, w: &Desc) -> Result<()> {
+    if w.shape.len() != 2 || w.cols() != x.cols() {
+        return Err(Error::shape(op, format!("x {:?} and weight {:?}: rows must be equally long", x.shape, w.shape)));
+    }
+    if w.dtype != DType::F32 && !w.cols().is_multiple_of(8) {
+        return Err(Error::shape(op, format!("{} weight {:?}: rows must be a multiple of 8 long", w.dtype.name(), w.shape)));
+    }
+    Ok(())
+}
+
 /// The define WT of a file type (Q4_0 is stored in the form of Q4_1).
-pub(super) fn weight_type(dtype: DType) -> &'static str {
+pub(in crate::ops) fn weight_type(dtype: DType) -> &'static str {
     match dtype {
         DType::F32 | DType::U32 => "F32",
         DType::F16 => "F16",
@@ -35,7 +46,7 @@ pub(super) fn weight_type(dtype: DType) -> &'static str {
 }
 
 /// First word of the scale plane of a chunk of `rows` rows.
-pub(super) fn scale_offset(dtype: DType, rows: usize, cols: usize) -> usize {
+pub(in crate::ops) fn scale_offset(dtype: DType, rows: usize, cols: usize) -> usize {
     match dtype {
         DType::Q4_0 | DType::Q4_1 => rows * cols / 8,
         DType::Q8_0 => rows * cols / 4,
@@ -104,14 +115,14 @@ fn forward_variant(gpu: &Gpu, m: usize) -> String {
 
 /// True where the kernel for `m` rows of x norms them itself: those for few rows, but where a GPU has been measured to be faster with a dispatch of
 /// its own in front.
-pub(super) fn takes_norm(gpu: &Gpu, m: usize) -> bool {
+pub(in crate::ops) fn takes_norm(gpu: &Gpu, m: usize) -> bool {
     let variant = forward_variant(gpu, m);
     ["reg", "block", "vec"].iter().any(|v| variant.starts_with(v)) && gpu.tuning().borrow().pick("linear_norm", "fused", "fused") == "fused"
 }
 
 /// Adds the array of segments that ends a kernel's parameters.
-pub(super) fn seg_words(segs: &[LoraSeg], out: &mut Vec<u32>) {
-    for i in 0..super::linear::MAX_SEGS {
+pub(in crate::ops) fn seg_words(segs: &[LoraSeg], out: &mut Vec<u32>) {
+    for i in 0..MAX_SEGS {
         match segs.get(i) {
             Some(s) => {
                 out.extend_from_slice(&[s.row0 as u32, s.row1 as u32, s.h_off as u32, s.r as u32, s.b_off as u32, s.scale.to_bits(), 0, 0])
@@ -140,12 +151,12 @@ fn shared_row(k: usize, slices: usize) -> (usize, usize) {
 }
 
 /// What `x·Wᵀ` of [m, n, k] costs, or another product of the same three sides; `own` bytes of W or of dW.
-pub(super) fn product([m, n, k]: [usize; 3], own: u64) -> Cost {
+pub(in crate::ops) fn product([m, n, k]: [usize; 3], own: u64) -> Cost {
     Cost { flops: 2.0 * (m * n * k) as f64, bytes: own as f64 + 4.0 * (m * (k + n)) as f64 }
 }
 
 /// What `m` rows through rows `first..first + n` of W cost ([m, first, n, k]), with everything that comes in the same pass.
-pub(super) fn product_with([m, first, n, k]: [usize; 4], own: u64, segs: &[LoraSeg], glu: bool, keep: bool) -> Cost {
+pub(in crate::ops) fn product_with([m, first, n, k]: [usize; 4], own: u64, segs: &[LoraSeg], glu: bool, keep: bool) -> Cost {
     let lora = |s: &LoraSeg| s.row1.min(first + n).saturating_sub(s.row0.max(first)) * s.r;
     let added: usize = segs.iter().map(lora).sum();
     // With a gate there are half as many outputs; gate and up are more.
@@ -155,7 +166,7 @@ pub(super) fn product_with([m, first, n, k]: [usize; 4], own: u64, segs: &[LoraS
 }
 
 /// What [`LowDx`] adds to a `dx` of m rows of k: `dh·A` and `dhᵀ·x` with r rows of A.
-pub(super) fn low_product([m, r, k]: [usize; 3]) -> Cost {
+pub(in crate::ops) fn low_product([m, r, k]: [usize; 3]) -> Cost {
     Cost { flops: 4.0 * (m * r * k) as f64, bytes: 4.0 * (m * (r + k) + 2 * r * k) as f64 }
 }
 
@@ -180,7 +191,7 @@ fn thin(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf) {
 }
 
 /// `y = x·Wᵀ` and the extras, one dispatch per chunk of W.
-pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf, extras: &Extras<'_>) -> Result<()> {
+pub(in crate::ops) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf, extras: &Extras<'_>) -> Result<()> {
     let (n_all, k) = (w.desc.shape[0], w.desc.cols());
     let ldy = if extras.glu.is_some() { n_all / 2 } else { n_all };
     if extras.glu.is_some() && w.chunks.len() > 1 {
@@ -275,7 +286,7 @@ pub(super) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf,
 }
 
 /// The way through LoRA's A that a `dx` takes along: `dx += dh·A`, `dA = dhᵀ·x` (or `+=`).
-pub(super) struct LowDx<'a> {
+pub(in crate::ops) struct LowDx<'a> {
     pub dh: &'a Buf,
     pub a: &'a Buf,
     pub x: &'a Buf,
@@ -286,7 +297,7 @@ pub(super) struct LowDx<'a> {
 }
 
 /// `dx = dy·W` (or `+=`), one dispatch per chunk of W; the first one does what `low` asks for, too.
-pub(super) fn dx(cx: &mut Lower<'_>, m: usize, dy: &Buf, w: &Bound, dx: &Buf, acc: bool, low: Option<&LowDx<'_>>) -> Result<()> {
+pub(in crate::ops) fn dx(cx: &mut Lower<'_>, m: usize, dy: &Buf, w: &Bound, dx: &Buf, acc: bool, low: Option<&LowDx<'_>>) -> Result<()> {
     let (n_all, k) = (w.desc.shape[0], w.desc.cols());
     let scalar = !k.is_multiple_of(8);
     let variant = backward_variant(cx.gpu(), "linear_dx", "tile");
@@ -342,10 +353,10 @@ pub(super) fn dx(cx: &mut Lower<'_>, m: usize, dy: &Buf, w: &Bound, dx: &Buf, ac
 }
 
 /// `dw = dyᵀ·x` (or `+=`) for [m, n, k].
-pub(super) fn dw(cx: &mut Lower<'_>, [m, n, k]: [usize; 3], dy: &Buf, x: &Buf, dw: &Buf, acc: bool) {
+pub(in crate::ops) fn dw(cx: &mut Lower<'_>, [m, n, k]: [usize; 3], dy: &Buf, x: &Buf, dw: &Buf, acc: bool) {
     let scalar = !k.is_multiple_of(8);
     let tn = 8.min(n);
-    let group = !scalar && !super::serial_rows(cx.gpu());
+    let group = !scalar && !serial_rows(cx.gpu());
     let variant = backward_variant(cx.gpu(), "linear_dw", "reg8");
     let quad = quad_of(&variant, cx.gpu(), n).filter(|_| !scalar && !group);
     let grid = if let Some(tq) = quad {
