@@ -2,9 +2,9 @@
 pub mod clock;
 pub mod counters;
 pub mod cpu;
+pub mod data;
 pub mod device;
 pub mod error;
-pub mod feedback;
 pub mod formats;
 pub mod generate;
 pub mod gpu;

@@ -278,7 +278,7 @@ impl<O: Objective> Trainer<O> {
             self.objective.restore_references(references);
         }
         self.base = base;
-        self.sampler = super::Sampler::at(want.rows, self.args.shuffle, want.data_seed, have.epoch, have.rows_taken);
+        self.sampler = crate::data::Sampler::at(want.rows, self.args.shuffle, want.data_seed, have.epoch, have.rows_taken);
         (self.step, self.micros, self.tokens) = (have.step, have.micros, have.tokens);
         Ok(())
     }

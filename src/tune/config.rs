@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::schedule::{Schedule, SchedulerType};
+use crate::data::RowOptions;
 use crate::{Error, Result};
 
 /// What `TrainingArguments` calls these; defaults are TRL's, except where a comment says so.
@@ -75,6 +76,13 @@ impl Default for TrainingArguments {
     }
 }
 
+impl TrainingArguments {
+    /// What of it rows are read by.
+    pub fn row_options(&self) -> RowOptions {
+        RowOptions { max_length: self.max_length, ..RowOptions::default() }
+    }
+}
+
 /// Supervised fine-tuning.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SftConfig {
@@ -84,6 +92,14 @@ pub struct SftConfig {
     pub completion_only_loss: Option<bool>,
     /// Of rows with `messages`: only the assistant's messages count.
     pub assistant_only_loss: bool,
+}
+
+impl SftConfig {
+    /// What of it rows are read by.
+    pub fn row_options(&self) -> RowOptions {
+        let completion_only = self.completion_only_loss.unwrap_or(true);
+        RowOptions { completion_only, assistant_only: self.assistant_only_loss, ..self.args.row_options() }
+    }
 }
 
 /// Direct preference optimization (Rafailov et al. 2023), `sigmoid` loss.

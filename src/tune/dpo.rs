@@ -1,12 +1,11 @@
 //! Direct preference optimization (Rafailov et al. 2023): −log σ(β·((π_chosen − ref_chosen) − (π_rejected − ref_rejected))), with label
 //! smoothing. Mean over the pairs of a micro-batch, then over the micro-batches of an update; so are the metrics.
 
-use super::batch::BatchShape;
 use super::config::DpoConfig;
-use super::data::{Example, IGNORE, Pair};
 use super::kl::RowCache;
 use super::objective::{Metrics, Micro, Objective, PreferenceMetrics, digest};
 use crate::Result;
+use crate::data::{BatchShape, Example, IGNORE, Pair};
 use crate::graph::{Desc, Program, StepParams, Tape, Val};
 use crate::ops::loss::DpoLoss;
 

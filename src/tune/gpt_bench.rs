@@ -5,9 +5,9 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use super::config::TrainingArguments;
-use super::data::Example;
 use super::sft::Sft;
 use super::trainer::{Target, Trainer};
+use crate::data::Example;
 use crate::graph::{Exec, Profile};
 use crate::models::{Gpt2Config, Model};
 use crate::{Error, Result};

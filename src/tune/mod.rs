@@ -1,9 +1,7 @@
 //! Learning: datasets, schedules, losses, trainers, checkpoints. Names are TRL's and PEFT's.
 
-pub mod batch;
 pub mod checkpoint;
 pub mod config;
-pub mod data;
 mod dpo;
 mod gpt_bench;
 pub mod kl;
@@ -13,10 +11,8 @@ mod sft;
 mod start;
 mod trainer;
 
-pub use batch::{Batch, BatchShape, Sampler};
 pub use checkpoint::Checkpoint;
 pub use config::{DpoConfig, SftConfig, TrainingArguments};
-pub use data::{Example, IGNORE, Pair, TextSource, dpo_pairs, parse_jsonl, sft_examples};
 pub use dpo::Dpo;
 pub use gpt_bench::{GptBench, GptStep};
 pub use objective::{Metrics, Objective, PreferenceMetrics, StepMetrics};

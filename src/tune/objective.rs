@@ -2,10 +2,9 @@
 
 use serde::Serialize;
 
-use super::batch::{Batch, BatchShape};
-use super::data::Example;
 use super::kl::RowCache;
 use crate::Result;
+use crate::data::{Batch, BatchShape, Example};
 use crate::graph::{Program, StepParams, Tape, Val};
 
 /// A micro-batch that is about to run or has run.

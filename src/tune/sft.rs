@@ -1,9 +1,8 @@
 //! Supervised fine-tuning: the mean negative log-likelihood of the counted tokens of an update, over all its micro-batches together.
 
-use super::batch::BatchShape;
-use super::data::Example;
 use super::objective::{Metrics, Micro, Objective, digest};
 use crate::Result;
+use crate::data::{BatchShape, Example};
 use crate::graph::{Desc, Program, StepParams, Tape, Val};
 use crate::ops::loss::SftLoss;
 

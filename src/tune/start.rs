@@ -6,11 +6,11 @@ use serde_json::{Map, Value, json};
 
 use super::checkpoint::Checkpoint;
 use super::config::{DpoConfig, SftConfig};
-use super::data::{TextSource, dpo_pairs, sft_examples};
 use super::dpo::Dpo;
 use super::objective::{Objective, StepMetrics};
 use super::sft::Sft;
 use super::trainer::{Target, Trainer};
+use crate::data::{TextSource, preference_pairs, sft_examples};
 use crate::formats::peft::LoraConfig;
 use crate::graph::Profile;
 use crate::models::{Adapters, LoadedModel};
@@ -207,13 +207,13 @@ impl AnyTrainer {
         match method {
             "sft" => {
                 let config = SftConfig::from_json(&own)?;
-                let examples = sft_examples(&text, &config, rows)?;
+                let examples = sft_examples(&text, &config.row_options(), rows)?;
                 let start = start(model, false, peft, name, config.args.seed, checkpoint).await?;
                 Ok(AnyTrainer::Sft(Box::new(Training::new(model, start, config.args, Sft::new(examples))?)))
             }
             "dpo" => {
                 let config = DpoConfig::from_json(&own)?;
-                let pairs = dpo_pairs(&text, &config, rows)?;
+                let pairs = preference_pairs(&text, &config.args.row_options(), rows)?;
                 let start = start(model, true, peft, name, config.args.seed, checkpoint).await?;
                 let objective = Dpo::new(pairs, &config);
                 Ok(AnyTrainer::Dpo(Box::new(Training::new(model, start, config.args, objective)?)))

@@ -6,12 +6,12 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::batch::{Batch, BatchShape, Sampler};
 use super::config::TrainingArguments;
 use super::kl::RowCache;
 use super::objective::{Metrics, Micro, Objective, StepMetrics};
 use super::schedule::Schedule;
 use crate::clock;
+use crate::data::{Batch, BatchShape, Sampler};
 use crate::graph::{Desc, Exec, Mark, Mem, Pace, Plan, Profile, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Transfer};
 use crate::lru::Lru;
 use crate::models::{Model, TrainInputs};

@@ -4,11 +4,12 @@
 //! be committed.
 
 use fledgling::cpu::{Cpu, CpuOptions};
+use fledgling::data::sft_examples;
 use fledgling::formats::Container;
 use fledgling::formats::peft::{LoraAdapter, LoraConfig, LoraPair, Target};
 use fledgling::graph::Exec;
 use fledgling::tensor::dequantize;
-use fledgling::tune::{ModelText, Sft, SftConfig, Target as TuneTarget, Trainer, sft_examples};
+use fledgling::tune::{ModelText, Sft, SftConfig, Target as TuneTarget, Trainer};
 use serde_json::{Value, json};
 
 use crate::load;
@@ -142,7 +143,7 @@ async fn ten_steps(exec: &Exec, fp16: bool) {
     });
     let config = SftConfig::from_json(&config).unwrap();
     let rows = [json!({"input_ids": oracle["ids"]})];
-    let examples = sft_examples(&ModelText::of(&model), &config, &rows).unwrap();
+    let examples = sft_examples(&ModelText::of(&model), &config.row_options(), &rows).unwrap();
     let set = model.adapters.copy_of("start").unwrap();
     let target = TuneTarget::Adapter { set: set.clone(), name: "start".into() };
     let mut trainer = Trainer::new(model.model.clone(), target, None, config.args, Sft::new(examples)).unwrap();

@@ -1,5 +1,5 @@
 //! The arrows of the design, checked against the sources: `web, bin → tune, generate → models → nn → ops → graph →
-//! {tensor, gpu}`, with `formats`, `tokenizer` and `feedback` as leaves. Also: which crates may be named where, and how long a
+//! {tensor, gpu}`, with `formats`, `tokenizer` and `data` as leaves. Also: which crates may be named where, and how long a
 //! file may grow.
 
 use std::{
@@ -19,16 +19,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("gpu", &[]),
     ("formats", &["tensor"]),
     ("tokenizer", &[]),
-    ("feedback", &[]),
+    ("data", &[]),
     ("graph", &["tensor", "gpu", "cpu"]),
     ("ops", &["tensor", "gpu", "cpu", "graph"]),
     ("device", &["tensor", "gpu", "cpu", "graph", "ops"]),
     ("nn", &["tensor", "gpu", "cpu", "graph", "ops", "formats"]),
     ("models", &["tensor", "gpu", "cpu", "graph", "ops", "device", "nn", "formats", "tokenizer"]),
     ("generate", &["tensor", "gpu", "cpu", "graph", "ops", "device", "nn", "models", "formats", "tokenizer"]),
-    ("tune", &["tensor", "gpu", "cpu", "graph", "ops", "device", "nn", "models", "formats", "tokenizer", "feedback"]),
-    ("web", &["tensor", "gpu", "cpu", "graph", "ops", "device", "nn", "models", "formats", "tokenizer", "feedback", "generate", "tune"]),
-    ("bin", &["tensor", "gpu", "cpu", "graph", "ops", "device", "nn", "models", "formats", "tokenizer", "feedback", "generate", "tune"]),
+    ("tune", &["tensor", "gpu", "cpu", "graph", "ops", "device", "nn", "models", "formats", "tokenizer", "data"]),
+    ("web", &["tensor", "gpu", "cpu", "graph", "ops", "device", "nn", "models", "formats", "tokenizer", "data", "generate", "tune"]),
+    ("bin", &["tensor", "gpu", "cpu", "graph", "ops", "device", "nn", "models", "formats", "tokenizer", "data", "generate", "tune"]),
 ];
 
 /// Crates and the modules that may name them: `graph` encodes the plan into command buffers, `clock` needs one function of the browser.

@@ -4,7 +4,6 @@
 mod harness;
 
 // The leaves.
-mod feedback;
 mod formats;
 mod peft;
 mod tokenizer;
@@ -12,6 +11,7 @@ mod tokenizer_spm;
 
 mod adapter;
 mod context;
+mod data;
 mod declared;
 mod fixture;
 mod generate;

@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
+use fledgling::data::Example;
 use fledgling::graph::{Exec, Pace, Program, ProgramOptions, StepParams, Tape, Tensor};
 use fledgling::ops::linear::Linear;
-use fledgling::tune::{AnyTrainer, Checkpoint, Example, Sft, StepMetrics, Target, Trainer, TrainingArguments};
+use fledgling::tune::{AnyTrainer, Checkpoint, Sft, StepMetrics, Target, Trainer, TrainingArguments};
 use fledgling::{Result, clock};
 use serde_json::json;
 

@@ -3,13 +3,14 @@
 use std::rc::Rc;
 
 use fledgling::Result;
+use fledgling::data::{preference_pairs, sft_examples};
 use fledgling::formats::Container;
 use fledgling::formats::peft::LoraAdapter;
 use fledgling::graph::Exec;
 use fledgling::models::{LoadOptions, LoadedModel, ModelLoader};
 use fledgling::nn::LoraSet;
 use fledgling::tensor::dequantize;
-use fledgling::tune::{Dpo, DpoConfig, ModelText, Sft, SftConfig, StepMetrics, Target, Trainer, dpo_pairs, sft_examples};
+use fledgling::tune::{Dpo, DpoConfig, ModelText, Sft, SftConfig, StepMetrics, Target, Trainer};
 use serde_json::{Value, json};
 
 use crate::harness::gpu;
@@ -74,13 +75,13 @@ fn compare(name: &str, got: &StepMetrics, want: &Value, tolerance: f64) -> f64 {
 
 fn sft(model: &LoadedModel, set: &Rc<LoraSet>, config: &Value, rows: &[Value]) -> Result<Trainer<Sft>> {
     let config = SftConfig::from_json(config)?;
-    let examples = sft_examples(&ModelText::of(model), &config, rows)?;
+    let examples = sft_examples(&ModelText::of(model), &config.row_options(), rows)?;
     Trainer::new(model.model.clone(), target(set), None, config.args, Sft::new(examples))
 }
 
 fn dpo(model: &LoadedModel, set: &Rc<LoraSet>, config: &Value, rows: &[Value]) -> Result<Trainer<Dpo>> {
     let config = DpoConfig::from_json(config)?;
-    let pairs = dpo_pairs(&ModelText::of(model), &config, rows)?;
+    let pairs = preference_pairs(&ModelText::of(model), &config.args.row_options(), rows)?;
     Trainer::new(model.model.clone(), target(set), None, config.args.clone(), Dpo::new(pairs, &config))
 }
 

@@ -1,12 +1,13 @@
 //! Trainings as a whole: adapters PEFT wrote, all weights, checkpoints, references, memory, refusals.
 
 use fledgling::Result;
+use fledgling::data::{Example, IGNORE};
 use fledgling::formats::Container;
 use fledgling::formats::peft::LoraAdapter;
 use fledgling::graph::Exec;
 use fledgling::models::{AdapterChoice, LoadOptions, LoadedModel, ModelLoader};
 use fledgling::tensor::dequantize;
-use fledgling::tune::{AnyTrainer, Checkpoint, Example, GptBench, IGNORE, Sft, StepMetrics, Target, Trainer, TrainingArguments};
+use fledgling::tune::{AnyTrainer, Checkpoint, GptBench, Sft, StepMetrics, Target, Trainer, TrainingArguments};
 use serde_json::{Value, json};
 
 use crate::harness::{cpu, gpu};

@@ -4,10 +4,10 @@ use serde_json::json;
 
 use super::args::{Cli, LogitsArgs, PromptArgs};
 use super::load;
+use fledgling::data::{Batch, Example, IGNORE};
 use fledgling::graph::{Desc, Program, ProgramOptions, StepParams, Tape};
 use fledgling::models::{AdapterChoice, LoadOptions, LoadedModel, TrainInputs};
 use fledgling::ops::embedding::GatherRows;
-use fledgling::tune::{Batch, Example, IGNORE};
 use fledgling::{Error, Result};
 
 /// How many of the likeliest are shown without --json.

@@ -9,9 +9,10 @@ use serde_json::{Map, Value, json};
 use super::args::{Cli, Method, TuneArgs};
 use super::files;
 use super::load;
+use fledgling::data::parse_jsonl;
 use fledgling::formats::peft::{CONFIG_NAME, WEIGHTS_NAME};
 use fledgling::models::LoadOptions;
-use fledgling::tune::{AnyTrainer, StepMetrics, parse_jsonl};
+use fledgling::tune::{AnyTrainer, StepMetrics};
 use fledgling::{Error, Result};
 
 /// Name of the adapter while it is trained.

@@ -1,8 +1,8 @@
 //! What a person said about the answers to one prompt, and the training rows that follow from it.
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
-use super::dataset::{DpoRow, Message, SftRow, TextOrMessages, parse_jsonl, write_jsonl};
+use super::jsonl::{parse_jsonl, write_jsonl};
+use super::rows::{DpoRow, Message, SftRow, TextOrMessages};
 use super::{Criteria, Ranking, overall};
 use crate::error::{Error, Result};
 
@@ -125,9 +125,9 @@ pub fn ideal_rows(records: &[Feedback]) -> Result<Vec<SftRow>> {
 /// Reads records, one JSON object per line; `name` is the file's name for messages.
 pub fn read_feedback(name: &str, text: &str) -> Result<Vec<Feedback>> {
     let rows = parse_jsonl(name, text)?.into_iter().enumerate();
-    rows.map(|(row, map)| {
+    rows.map(|(row, value)| {
         let bad = |message: String| Error::BadRow { row, message };
-        let record: Feedback = serde_json::from_value(Json::Object(map)).map_err(|e| bad(format!("is no feedback: {e}")))?;
+        let record: Feedback = serde_json::from_value(value).map_err(|e| bad(format!("is no feedback: {e}")))?;
         record.check().map_err(bad)?;
         Ok(record)
     })

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use super::config::{DpoConfig, SftConfig, TrainingArguments};
 use crate::{Error, Result};
 
 /// Label and index that mean "not judged": −100 in files, this on the GPU.
@@ -43,6 +42,23 @@ pub struct Pair {
     pub weight: f32,
 }
 
+/// How rows become examples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowOptions {
+    /// Longer rows are cut at their end; `None` = never, and rows longer than the model's context are refused.
+    pub max_length: Option<usize>,
+    /// Of rows with `prompt` and `completion`: only the completion counts.
+    pub completion_only: bool,
+    /// Of rows with `messages`: only the assistant's messages count.
+    pub assistant_only: bool,
+}
+
+impl Default for RowOptions {
+    fn default() -> RowOptions {
+        RowOptions { max_length: None, completion_only: true, assistant_only: false }
+    }
+}
+
 /// Text → ids, as the model's own tokenizer and chat template do it.
 pub trait TextSource {
     /// As the tokenizer is called on a text: special tokens in it are read as such, one at the beginning is added where the tokenizer does so.
@@ -77,25 +93,6 @@ fn of_row<T>(row: usize, r: Result<T>) -> Result<T> {
         Error::Template(m) => bad(row, format!("chat template: {m}")),
         other => other,
     })
-}
-
-/// Reads a JSONL text; blank lines are skipped, so an error's row counts the rows that are there.
-///
-/// # Errors
-/// [`Error::BadRow`] for a line that is no JSON object, [`Error::EmptyDataset`] without any.
-pub fn parse_jsonl(name: &str, text: &str) -> Result<Vec<Value>> {
-    let mut rows = Vec::new();
-    for (line, s) in text.lines().enumerate().filter(|(_, s)| !s.trim().is_empty()) {
-        let value: Value = serde_json::from_str(s).map_err(|e| bad(rows.len(), format!("line {} of {name} is not JSON: {e}", line + 1)))?;
-        if !value.is_object() {
-            return Err(bad(rows.len(), format!("line {} of {name} is not a JSON object", line + 1)));
-        }
-        rows.push(value);
-    }
-    if rows.is_empty() {
-        return Err(Error::EmptyDataset(format!("{name} has no rows")));
-    }
-    Ok(rows)
 }
 
 /// A text, or messages.
@@ -241,8 +238,8 @@ struct Limit {
 }
 
 impl Limit {
-    fn new(args: &TrainingArguments, text: &dyn TextSource) -> Limit {
-        Limit { cut: args.max_length.map(|n| n.min(text.context())), context: text.context() }
+    fn new(options: &RowOptions, text: &dyn TextSource) -> Limit {
+        Limit { cut: options.max_length.map(|n| n.min(text.context())), context: text.context() }
     }
 
     /// Cuts, refuses what does not fit, and refuses what nothing is left of.
@@ -268,7 +265,7 @@ impl Limit {
 }
 
 /// One row of supervised fine-tuning: `input_ids` (with `labels`), `messages`, `prompt` with `completion`, or `text`.
-fn sft_row(text: &dyn TextSource, config: &SftConfig, row: usize, value: &Value) -> Result<Example> {
+fn sft_row(text: &dyn TextSource, options: &RowOptions, row: usize, value: &Value) -> Result<Example> {
     if !value.is_object() {
         return Err(bad(row, format!("expected an object, found {}", short(value))));
     }
@@ -285,7 +282,7 @@ fn sft_row(text: &dyn TextSource, config: &SftConfig, row: usize, value: &Value)
                 return Err(bad(row, "messages holds no answer of the assistant"));
             }
             let all = of_row(row, text.chat(&chat, false))?;
-            let labels = if config.assistant_only_loss { assistant_labels(text, row, &chat, &all)? } else { all.clone() };
+            let labels = if options.assistant_only { assistant_labels(text, row, &chat, &all)? } else { all.clone() };
             return Ok(Example { ids: all, labels });
         }
         Some(other) => return Err(bad(row, format!("messages is not a list: {}", short(other)))),
@@ -296,7 +293,7 @@ fn sft_row(text: &dyn TextSource, config: &SftConfig, row: usize, value: &Value)
                 return Err(bad(row, "completion is empty"));
             }
             let (all, start) = joined(text, row, &prompt, &completion)?;
-            let from = if config.completion_only_loss.unwrap_or(true) { start } else { 0 };
+            let from = if options.completion_only { start } else { 0 };
             return Ok(Example::from_parts(all, from));
         }
         (Some(_), None) => return Err(bad(row, "has a prompt but no completion")),
@@ -323,15 +320,15 @@ fn sft_row(text: &dyn TextSource, config: &SftConfig, row: usize, value: &Value)
 ///
 /// # Errors
 /// [`Error::BadRow`] with the row's number, [`Error::ContextOverflow`], [`Error::EmptyDataset`].
-pub fn sft_examples(text: &dyn TextSource, config: &SftConfig, rows: &[Value]) -> Result<Vec<Example>> {
+pub fn sft_examples(text: &dyn TextSource, options: &RowOptions, rows: &[Value]) -> Result<Vec<Example>> {
     if rows.is_empty() {
         return Err(Error::EmptyDataset("there are no rows to train on".into()));
     }
-    let limit = Limit::new(&config.args, text);
+    let limit = Limit::new(options, text);
     rows.iter()
         .enumerate()
         .map(|(i, value)| {
-            let mut e = sft_row(text, config, i, value)?;
+            let mut e = sft_row(text, options, i, value)?;
             limit.apply(i, "the row", &mut e)?;
             Ok(e)
         })
@@ -391,15 +388,15 @@ fn pair_row(text: &dyn TextSource, row: usize, value: &Value) -> Result<Pair> {
     Ok(Pair { chosen: example(&chosen)?, rejected: example(&rejected)?, weight })
 }
 
-/// All rows for DPO: `prompt, chosen, rejected` (texts or messages; `weight` optional), or `prompt_ids, chosen_ids, rejected_ids`.
+/// All rows of preferences: `prompt, chosen, rejected` (texts or messages; `weight` optional), or `prompt_ids, chosen_ids, rejected_ids`.
 ///
 /// # Errors
 /// [`Error::BadRow`] with the row's number, [`Error::ContextOverflow`], [`Error::EmptyDataset`].
-pub fn dpo_pairs(text: &dyn TextSource, config: &DpoConfig, rows: &[Value]) -> Result<Vec<Pair>> {
+pub fn preference_pairs(text: &dyn TextSource, options: &RowOptions, rows: &[Value]) -> Result<Vec<Pair>> {
     if rows.is_empty() {
         return Err(Error::EmptyDataset("there are no preferences to train on".into()));
     }
-    let limit = Limit::new(&config.args, text);
+    let limit = Limit::new(options, text);
     rows.iter()
         .enumerate()
         .map(|(i, value)| {
@@ -451,8 +448,8 @@ mod tests {
         }
     }
 
-    fn sft(row: Value, config: &SftConfig) -> Result<Example> {
-        Ok(sft_examples(&Letters, config, &[json!({"text": "fine"}), row])?.remove(1))
+    fn sft(row: Value, options: &RowOptions) -> Result<Example> {
+        Ok(sft_examples(&Letters, options, &[json!({"text": "fine"}), row])?.remove(1))
     }
 
     fn learned(e: &Example) -> String {
@@ -461,27 +458,27 @@ mod tests {
 
     #[test]
     fn columns() {
-        let c = SftConfig::default();
+        let c = RowOptions { max_length: Some(1024), ..RowOptions::default() };
         assert_eq!(learned(&sft(json!({"prompt": "ab", "completion": "cd"}), &c).unwrap()), "cd$");
         assert_eq!(learned(&sft(json!({"text": "abc"}), &c).unwrap()), "abc$");
-        let all = SftConfig { completion_only_loss: Some(false), ..SftConfig::default() };
+        let all = RowOptions { completion_only: false, ..c };
         assert_eq!(learned(&sft(json!({"prompt": "ab", "completion": "cd"}), &all).unwrap()), "abcd$");
         let chat = json!({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}, {"role": "user", "content": "m"}, {"role": "assistant", "content": "k"}]});
         assert_eq!(learned(&sft(chat.clone(), &c).unwrap()), "<uhi><ayo><um><ak>");
-        let only = SftConfig { assistant_only_loss: true, ..SftConfig::default() };
+        let only = RowOptions { assistant_only: true, ..c };
         assert_eq!(learned(&sft(chat, &only).unwrap()), "yo>k>");
         let mixed = json!({"prompt": [{"role": "user", "content": "hi"}], "completion": "yo"});
         assert_eq!(learned(&sft(mixed, &c).unwrap()), "yo>");
         let ids = sft(json!({"input_ids": [3, 4, 5], "labels": [-100, 4, -100]}), &c).unwrap();
         assert_eq!((ids.ids, ids.labels), (vec![3, 4, 5], vec![IGNORE, 4, IGNORE]));
         // Cut at the end, and the end token is not put back.
-        let short = SftConfig { args: TrainingArguments { max_length: Some(3), ..TrainingArguments::default() }, ..SftConfig::default() };
+        let short = RowOptions { max_length: Some(3), ..RowOptions::default() };
         assert_eq!(learned(&sft(json!({"prompt": "ab", "completion": "cd"}), &short).unwrap()), "c");
     }
 
     #[test]
     fn rows_that_cannot_be_used_are_named() {
-        let cut = SftConfig { args: TrainingArguments { max_length: Some(4), ..TrainingArguments::default() }, ..SftConfig::default() };
+        let cut = RowOptions { max_length: Some(4), ..RowOptions::default() };
         for row in [
             json!(3),
             json!({}),
@@ -507,7 +504,7 @@ mod tests {
             }
         }
         assert_eq!(sft_examples(&Letters, &cut, &[]).unwrap_err().code(), "empty-dataset");
-        let uncut = SftConfig { args: TrainingArguments { max_length: None, ..TrainingArguments::default() }, ..SftConfig::default() };
+        let uncut = RowOptions { max_length: None, ..RowOptions::default() };
         match sft(json!({"text": "a".repeat(30)}), &uncut) {
             Err(Error::ContextOverflow { needed: 31, available: 24 }) => {}
             other => panic!("{other:?}"),
@@ -516,8 +513,8 @@ mod tests {
 
     #[test]
     fn preferences() {
-        let c = DpoConfig::default();
-        let one = |row: Value| dpo_pairs(&Letters, &c, &[row]).map(|mut p| p.remove(0));
+        let c = RowOptions { max_length: Some(1024), ..RowOptions::default() };
+        let one = |row: Value| preference_pairs(&Letters, &c, &[row]).map(|mut p| p.remove(0));
         let p = one(json!({"prompt": "ab", "chosen": "c", "rejected": "dd", "weight": 0.5})).unwrap();
         assert_eq!((learned(&p.chosen), learned(&p.rejected), p.weight), ("c$".into(), "dd$".into(), 0.5));
         let p =
@@ -539,13 +536,5 @@ mod tests {
         ] {
             assert_eq!(one(row.clone()).unwrap_err().code(), "bad-row", "{row}");
         }
-    }
-
-    #[test]
-    fn lines() {
-        assert_eq!(parse_jsonl("x", "{\"a\": 1}\n\n{}\n").unwrap().len(), 2);
-        assert!(parse_jsonl("x", "{}\n\n{\"a\"").unwrap_err().to_string().contains("line 3"));
-        assert_eq!(parse_jsonl("x", "\n [1]").unwrap_err().code(), "bad-row");
-        assert_eq!(parse_jsonl("x", " \n").unwrap_err().code(), "empty-dataset");
     }
 }

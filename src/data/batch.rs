@@ -2,7 +2,7 @@
 //!
 //! Only the rows that are judged go through the vocabulary head: their hidden states are gathered first.
 
-use super::data::{Example, IGNORE};
+use super::examples::{Example, IGNORE};
 
 /// The shape a plan is recorded for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -120,81 +120,6 @@ impl Batch {
     }
 }
 
-/// The order of rows: a new permutation every epoch from a seed, or as they come. Its whole state is a position.
-#[derive(Clone, Debug)]
-pub struct Sampler {
-    rows: usize,
-    shuffle: bool,
-    seed: u32,
-    epoch: u64,
-    order: Vec<u32>,
-    /// Rows of this epoch already taken.
-    at: usize,
-}
-
-impl Sampler {
-    /// At the beginning.
-    pub fn new(rows: usize, shuffle: bool, seed: u32) -> Sampler {
-        Sampler::at(rows, shuffle, seed, 0, 0)
-    }
-
-    /// At a position that [`Sampler::position`] gave.
-    pub fn at(rows: usize, shuffle: bool, seed: u32, epoch: u64, at: usize) -> Sampler {
-        let mut s = Sampler { rows, shuffle, seed, epoch, order: Vec::new(), at: at.min(rows) };
-        s.reorder();
-        s
-    }
-
-    fn reorder(&mut self) {
-        self.order = (0..self.rows as u32).collect();
-        if self.shuffle {
-            let mut state = u64::from(self.seed) << 32 ^ self.epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            for i in (1..self.rows).rev() {
-                // Multiply-shift: the bias is below 2⁻³² per draw.
-                let j = ((splitmix(&mut state) >> 32) * (i as u64 + 1)) >> 32;
-                self.order.swap(i, j as usize);
-            }
-        }
-    }
-
-    /// The next at most `n` rows of this epoch; at its end, the first of the next.
-    pub fn take(&mut self, n: usize) -> Vec<u32> {
-        if self.at >= self.rows {
-            self.epoch += 1;
-            self.at = 0;
-            self.reorder();
-        }
-        let end = (self.at + n).min(self.rows);
-        let rows = self.order[self.at..end].to_vec();
-        self.at = end;
-        rows
-    }
-
-    /// True when the epoch's last row has been taken.
-    pub fn epoch_done(&self) -> bool {
-        self.at >= self.rows
-    }
-
-    /// (epoch, rows taken of it).
-    pub fn position(&self) -> (u64, usize) {
-        (self.epoch, self.at)
-    }
-
-    /// Passes over the data so far, with the fraction of the present one.
-    pub fn epochs(&self) -> f64 {
-        self.epoch as f64 + self.at as f64 / self.rows.max(1) as f64
-    }
-}
-
-/// SplitMix64 (Steele et al. 2014).
-fn splitmix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,25 +161,5 @@ mod tests {
         // Labels of the first token judge nothing: 14 of each are counted.
         assert_eq!(batch.counted, 28);
         assert_eq!(batch.gather[14], 16);
-    }
-
-    #[test]
-    fn every_row_once_an_epoch_and_the_same_from_any_position() {
-        let mut s = Sampler::new(5, true, 7);
-        let mut first: Vec<u32> = Vec::new();
-        while !s.epoch_done() {
-            first.extend(s.take(2));
-        }
-        let second: Vec<u32> = (0..3).flat_map(|_| s.take(2)).collect();
-        let sorted = |v: &[u32]| {
-            let mut v = v.to_vec();
-            v.sort_unstable();
-            v
-        };
-        assert_eq!((sorted(&first), sorted(&second)), (vec![0, 1, 2, 3, 4], vec![0, 1, 2, 3, 4]));
-        assert_ne!(first, second);
-        let mut again = Sampler::at(5, true, 7, 1, 2);
-        assert_eq!(again.take(2), second[2..4]);
-        assert_eq!(Sampler::new(3, false, 7).take(9), [0, 1, 2]);
     }
 }

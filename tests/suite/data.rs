@@ -1,5 +1,5 @@
 //! Rankings and datasets: every strict pair and no other, rows in TRL's columns, errors that name the row.
-use fledgling::feedback::{
+use fledgling::data::{
     Candidate, Criteria, DpoRow, Feedback, Message, Ranking, Row, SftRow, StrictPair, TextOrMessages, ideal_rows, overall, parse_dpo,
     parse_jsonl, parse_sft, preference_rows, read_feedback, write_feedback, write_jsonl,
 };
@@ -140,7 +140,7 @@ fl_test! {
         ]);
         assert_eq!(parse_dpo("f", &write_jsonl(&rows)).unwrap(), rows);
         let either: Vec<Row> =
-            parse_jsonl("f", lines).unwrap().iter().enumerate().map(|(i, m)| Row::from_columns(i, m).unwrap()).collect();
+            parse_jsonl("f", lines).unwrap().iter().enumerate().map(|(i, v)| Row::from_columns(i, v.as_object().unwrap()).unwrap()).collect();
         assert_eq!(either, rows.into_iter().map(Row::Dpo).collect::<Vec<_>>());
     }
 

@@ -2,10 +2,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use super::jsonl::{kind, parse_jsonl};
 use crate::error::{Error, Result};
 
-/// Longest line, in bytes: far beyond any context.
-const MAX_LINE_BYTES: usize = 8 << 20;
 /// Most messages of a conversation.
 const MAX_MESSAGES: usize = 10_000;
 
@@ -86,20 +85,6 @@ pub enum Row {
 struct Columns<'a> {
     row: usize,
     map: &'a Map<String, Json>,
-}
-
-fn kind(v: Option<&Json>) -> String {
-    match v {
-        None => "nothing".into(),
-        Some(Json::Null) => "null".into(),
-        Some(Json::Bool(_)) => "a bool".into(),
-        Some(Json::Number(n)) => n.to_string(),
-        Some(Json::String(s)) if s.is_empty() => "an empty text".into(),
-        Some(Json::String(_)) => "a text".into(),
-        Some(Json::Array(a)) if a.is_empty() => "an empty list".into(),
-        Some(Json::Array(_)) => "a list".into(),
-        Some(Json::Object(_)) => "an object".into(),
-    }
 }
 
 impl Columns<'_> {
@@ -240,29 +225,9 @@ fn split_prompt(chosen: TextOrMessages, rejected: TextOrMessages) -> Option<(Tex
     }
 }
 
-/// The rows of a JSONL text; `name` is its name for messages.
-pub fn parse_jsonl(name: &str, text: &str) -> Result<Vec<Map<String, Json>>> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut rows = Vec::new();
-    for (number, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
-        let bad = |what: String| Error::BadRow { row: rows.len(), message: format!("line {} of {name} {what}", number + 1) };
-        if line.len() > MAX_LINE_BYTES {
-            return Err(bad(format!("has {} bytes, at most {MAX_LINE_BYTES} are supported", line.len())));
-        }
-        match serde_json::from_str(line) {
-            Ok(Json::Object(map)) => rows.push(map),
-            Ok(other) => return Err(bad(format!("is {}, expected a JSON object", kind(Some(&other))))),
-            Err(e) => return Err(bad(format!("is not JSON: {e}"))),
-        }
-    }
-    match rows.is_empty() {
-        true => Err(Error::EmptyDataset(format!("{name} has no rows; expected one JSON object per line"))),
-        false => Ok(rows),
-    }
-}
-
 fn each<T>(name: &str, text: &str, read: impl Fn(&Columns) -> Result<T>) -> Result<Vec<T>> {
-    parse_jsonl(name, text)?.iter().enumerate().map(|(row, map)| read(&Columns { row, map })).collect()
+    let columns = |(row, value): (usize, &Json)| read(&Columns { row, map: value.as_object().expect("rows are objects") });
+    parse_jsonl(name, text)?.iter().enumerate().map(columns).collect()
 }
 
 /// Rows for supervised fine-tuning: `messages` · `prompt, completion` · `text` · `input_ids` (`labels`).
@@ -287,9 +252,4 @@ impl Row {
         }
         columns.sft().map(Row::Sft)
     }
-}
-
-/// One JSON object per line.
-pub fn write_jsonl<T: Serialize>(rows: &[T]) -> String {
-    rows.iter().map(|row| serde_json::to_string(row).expect("rows are plain JSON") + "\n").collect()
 }
