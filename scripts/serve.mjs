@@ -42,14 +42,18 @@ const HEADERS = {
 };
 
 /** What a model's folder may hold for a visitor. */
-const OF_A_MODEL = /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|[^/\\]*\.safetensors\.index)\.json$|^[^/\\]+\.safetensors$|^chat_template\.jinja$/;
+const OF_A_MODEL = [
+  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|[^/\\]*\.safetensors\.index)\.json$/,
+  /^[^/\\]+\.safetensors$/,
+  /^chat_template\.jinja$/,
+];
 
 /** {start, end} of a `Range` header, null for the whole file, 'bad' for a range outside it. */
 export function parseRange(header, size) {
   const match = /^bytes=(\d*)-(\d*)$/.exec(header ?? '');
   if (!match || (match[1] === '' && match[2] === '')) return null; // several ranges or another unit: the whole file is a right answer
-  let start = match[1] === '' ? Math.max(0, size - Number(match[2])) : Number(match[1]);
-  let end = match[1] === '' || match[2] === '' ? size - 1 : Math.min(Number(match[2]), size - 1);
+  const start = match[1] === '' ? Math.max(0, size - Number(match[2])) : Number(match[1]);
+  const end = match[1] === '' || match[2] === '' ? size - 1 : Math.min(Number(match[2]), size - 1);
   return start >= size || start > end ? 'bad' : { start, end };
 }
 
@@ -65,17 +69,25 @@ export function makeServer({ root, models = [], headers }) {
     byName.set(name, resolve(path));
   }
   const size = (path) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-  const weights = (dir) => size(join(dir, 'model.safetensors')) || readdirSync(dir).filter((f) => /-of-\d+\.safetensors$/.test(f)).reduce((n, f) => n + size(join(dir, f)), 0);
+  const weights = (dir) =>
+    size(join(dir, 'model.safetensors')) ||
+    readdirSync(dir)
+      .filter((f) => /-of-\d+\.safetensors$/.test(f))
+      .reduce((n, f) => n + size(join(dir, f)), 0);
   /** The file behind /models/<name>. */
   const modelFile = (name) => {
     const [, dir, file] = /^([^/]+\/)(.+)$/.exec(name) ?? [];
     if (dir === undefined) return name.endsWith('/') ? undefined : byName.get(name);
-    return byName.has(dir) && OF_A_MODEL.test(file) ? join(byName.get(dir), file) : undefined;
+    return byName.has(dir) && OF_A_MODEL.some((name) => name.test(file)) ? join(byName.get(dir), file) : undefined;
   };
 
   return createServer((request, response) => {
     const answer = (status, extra = {}, body = '') => {
-      response.writeHead(status, { ...common, ...(body ? { 'Content-Type': 'text/plain; charset=utf-8', 'Content-Length': Buffer.byteLength(body) } : {}), ...extra });
+      response.writeHead(status, {
+        ...common,
+        ...(body ? { 'Content-Type': 'text/plain; charset=utf-8', 'Content-Length': Buffer.byteLength(body) } : {}),
+        ...extra,
+      });
       response.end(request.method === 'HEAD' ? undefined : body);
     };
     if (request.method !== 'GET' && request.method !== 'HEAD') return answer(405, { Allow: 'GET, HEAD' }, 'only GET and HEAD\n');
@@ -109,9 +121,17 @@ export function makeServer({ root, models = [], headers }) {
       'Cache-Control': path.startsWith('/assets/') ? 'public, max-age=31536000, immutable' : 'no-cache',
     };
     if (request.headers['if-none-match'] === etag) return answer(304, about);
-    const stale = request.headers['if-range'] !== undefined && request.headers['if-range'] !== etag && request.headers['if-range'] !== about['Last-Modified'];
+    const stale =
+      request.headers['if-range'] !== undefined &&
+      request.headers['if-range'] !== etag &&
+      request.headers['if-range'] !== about['Last-Modified'];
     const range = stale ? null : parseRange(request.headers.range, stat.size);
-    if (range === 'bad') return answer(416, { ...about, 'Content-Type': 'text/plain; charset=utf-8', 'Content-Range': `bytes */${stat.size}` }, 'no such range\n');
+    if (range === 'bad')
+      return answer(
+        416,
+        { ...about, 'Content-Type': 'text/plain; charset=utf-8', 'Content-Range': `bytes */${stat.size}` },
+        'no such range\n',
+      );
     const { start, end } = range ?? { start: 0, end: stat.size - 1 };
     response.writeHead(range ? 206 : 200, {
       ...common,
@@ -148,14 +168,17 @@ if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.ur
     const { root, models, host, port } = options(process.argv.slice(2));
     const server = makeServer({ root, models });
     server.on('error', (e) => {
-      console.error(e.code === 'EADDRINUSE' ? `error: port ${port} is taken: choose another, as in PORT=${port + 1} make demo` : `error: ${e.message}`);
+      console.error(
+        e.code === 'EADDRINUSE' ? `error: port ${port} is taken: choose another, as in PORT=${port + 1} make demo` : `error: ${e.message}`,
+      );
       process.exit(1);
     });
     server.listen(port, host, () => {
       const shown = host.includes(':') ? `[${host}]` : host === '0.0.0.0' ? 'localhost' : host;
       console.log(`\n   fledgling is at  http://${shown}:${server.address().port}/\n   (Ctrl+C stops it)`);
       // Browsers give WebGPU to secure contexts only, and plain http is one on this machine alone.
-      if (!['127.0.0.1', 'localhost', '::1', '0.0.0.0', '::'].includes(host)) console.log('   From other machines WebGPU needs https: put a TLS proxy in front.');
+      if (!['127.0.0.1', 'localhost', '::1', '0.0.0.0', '::'].includes(host))
+        console.log('   From other machines WebGPU needs https: put a TLS proxy in front.');
     });
     for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(0));
   } catch (e) {

@@ -463,7 +463,8 @@ mod tests {
         assert_eq!(learned(&sft(json!({"text": "abc"}), &c).unwrap()), "abc$");
         let all = RowOptions { completion_only: false, ..c };
         assert_eq!(learned(&sft(json!({"prompt": "ab", "completion": "cd"}), &all).unwrap()), "abcd$");
-        let chat = json!({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}, {"role": "user", "content": "m"}, {"role": "assistant", "content": "k"}]});
+        let turn = |role: &str, content: &str| json!({"role": role, "content": content});
+        let chat = json!({"messages": [turn("user", "hi"), turn("assistant", "yo"), turn("user", "m"), turn("assistant", "k")]});
         assert_eq!(learned(&sft(chat.clone(), &c).unwrap()), "<uhi><ayo><um><ak>");
         let only = RowOptions { assistant_only: true, ..c };
         assert_eq!(learned(&sft(chat, &only).unwrap()), "yo>k>");

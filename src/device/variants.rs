@@ -1,4 +1,4 @@
-//! The kernel variants that are worth measuring on an adapter, by class of work (`Tuning`'s classes; `docs/engine.md` says what they mean).
+//! The kernel variants that are worth measuring on an adapter, by class of work (`Tuning`'s classes; `docs/engine/kernels.md` says what they mean).
 
 use crate::gpu::Gpu;
 use crate::ops::linear::quads;

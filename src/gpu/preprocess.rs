@@ -271,7 +271,8 @@ mod tests {
     fn bindings_are_numbered_in_order() {
         let e = number_bindings(
             "t",
-            "@group(0) @binding(auto) var<uniform> p: P;\n@group(0) @binding(auto) var<storage, read> x: array<f32>;\n@group(0) @binding(auto) var<storage, read_write> y: array<f32>;",
+            "@group(0) @binding(auto) var<uniform> p: P;\n@group(0) @binding(auto) var<storage, read> x: array<f32>;\n\
+             @group(0) @binding(auto) var<storage, read_write> y: array<f32>;",
         );
         assert_eq!(e.bindings, [Binding::Params, Binding::Read, Binding::Write]);
         assert!(e.text.contains("@binding(2) var<storage, read_write>"));

@@ -7,7 +7,7 @@ use super::Caps;
 use crate::{Error, Result};
 
 /// Every class of work that the ops ask about, and the forms of its variants (`#` stands for a number from 1 to 16). What they mean is said in
-/// `docs/engine.md` ("Kernel variants") and where they are picked, in `src/ops/`.
+/// `docs/engine/kernels.md` and where they are picked, in `src/ops/`.
 const CLASSES: &[(&str, &[&str])] = &[
     ("linear.m1", &["reg#x#", "block8", "block16", "vec", "vec#x#", "vecsub", "vecsub#x#", "tile", "tile#x#"]),
     ("linear.m8", &["reg#x#", "block8", "block16", "vec", "vec#x#", "vecsub", "vecsub#x#", "tile", "tile#x#"]),

@@ -25,7 +25,10 @@ from peft_parity import LAYER, TOP, load_gguf
 
 BASE, OUT = FIXTURES / "models" / "llama", FIXTURES / "models" / "llama_gguf"
 HEADS, KV_HEADS = 4, 2
-TEMPLATE = "{% for m in messages %}{{ '<s>' + m['role'] + '|' + m['content'] + '</s>' }}{% endfor %}{% if add_generation_prompt %}{{ '<s>assistant|' }}{% endif %}"
+TEMPLATE = (
+    "{% for m in messages %}{{ '<s>' + m['role'] + '|' + m['content'] + '</s>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<s>assistant|' }}{% endif %}"
+)
 
 
 def interleaved_rows(w: np.ndarray, heads: int) -> np.ndarray:

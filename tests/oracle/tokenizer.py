@@ -289,7 +289,8 @@ TOOLS = """{%- macro block(role, text, sep='\n') -%}
   {%- endif %}
   {%- if m.role == 'stop' %}{% break %}{% endif %}
 {%- endfor %}
-{{ messages | length }} {{ messages | selectattr('role', 'equalto', 'user') | map(attribute='content') | list | length }} {{ ns.n }} {{ true }} {{ none }} {{ undefined_thing }}|{{ 7 // 2 }} {{ 2 ** 3 }} {{ 'ab' * 2 }} {{ messages[::-1][0].role }}
+{{ messages | length }} {{ messages | selectattr('role', 'equalto', 'user') | map(attribute='content') | list | length }} {{ ns.n }} \
+{{ true }} {{ none }} {{ undefined_thing }}|{{ 7 // 2 }} {{ 2 ** 3 }} {{ 'ab' * 2 }} {{ messages[::-1][0].role }}
 {%- generation %}{{ 'x' in ['x', 'y'] }}{% endgeneration %}
 {{- range(3) | join('') }} {{ strftime_now('%d') | length }}
 """

@@ -20,7 +20,10 @@ fl_test!(
         let adapter = instance
             .request_adapter(&wgpu::RequestAdapterOptions::default())
             .await
-            .unwrap_or_else(|e| panic!("no GPU adapter, and the suite does not run without one: {e}. Natively a Vulkan driver is needed (Debian: mesa-vulkan-drivers), in Chromium the flags of webdriver.json."));
+            .unwrap_or_else(|e| panic!(
+                "no GPU adapter, and the suite does not run without one: {e}. Natively a Vulkan driver is needed (Debian: mesa-vulkan-drivers), \
+                 in Chromium the flags of webdriver.json."
+            ));
         let info = adapter.get_info();
         report!("adapter: {} ({:?}, {:?}, driver {} {})", info.name, info.backend, info.device_type, info.driver, info.driver_info);
         assert_ne!(info.backend, wgpu::Backend::Noop);

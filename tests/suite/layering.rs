@@ -46,6 +46,9 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Longer lines want to be cut, in code and in prose. Not lists that a program reads: variants of a shader, rows of data.
+const MAX_COLUMNS: usize = 160;
+
 fn files(folder: &Path, extensions: &[&str], found: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries {
@@ -184,9 +187,31 @@ fn files_stay_short() {
 }
 
 #[test]
+fn lines_stay_short() {
+    let mut found: Vec<PathBuf> = Vec::new();
+    let kinds = [".rs", ".wgsl", ".md", ".toml", ".sh", ".py", ".ts", ".tsx", ".js", ".mjs", ".css", ".html", ".yml"];
+    for folder in ["src", "shaders", "docs", "scripts", "tests", "www"] {
+        files(&root().join(folder), &kinds, &mut found);
+    }
+    found.extend(["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Cargo.toml", "build.rs"].iter().map(|f| root().join(f)));
+    assert!(found.len() > 300, "found only {} files", found.len());
+    let long: Vec<String> = found
+        .iter()
+        .flat_map(|path| {
+            let text = fs::read_to_string(path).unwrap();
+            let at = path.strip_prefix(root()).unwrap().display().to_string();
+            let lines = text.lines().enumerate().filter(|(_, l)| l.chars().count() > MAX_COLUMNS && !l.starts_with("// Variants:"));
+            lines.map(|(i, l)| format!("{at}:{}: {} columns", i + 1, l.chars().count())).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(long.is_empty(), "lines of more than {MAX_COLUMNS} columns:\n{}", long.join("\n"));
+}
+
+#[test]
 fn the_reader_of_use_lines_reads_both_forms() {
     let text = code(
-        "use crate::{error::Result, gpu::{Gpu, x}, ops};\nlet a = crate::nn::Linear; // crate::web::y\nuse $crate::tune;\n#[cfg(test)]\nmod tests { use crate::bin; }",
+        "use crate::{error::Result, gpu::{Gpu, x}, ops};\nlet a = crate::nn::Linear; // crate::web::y\nuse $crate::tune;\n\
+         #[cfg(test)]\nmod tests { use crate::bin; }",
     );
     let named: Vec<_> = named_modules(&text).into_iter().collect();
     assert_eq!(named, ["error", "gpu", "nn", "ops", "tune"]);

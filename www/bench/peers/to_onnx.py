@@ -3,12 +3,12 @@
     python -m venv VENV && VENV/bin/pip install numpy gguf==0.19.0 onnx==1.23.2
     VENV/bin/python www/bench/peers/to_onnx.py FILE.gguf FOLDER
 
-The folder is laid out as on Hugging Face: config.json, generation_config.json, tokenizer.json, tokenizer_config.json, onnx/model.onnx (weights
-dequantized to f32) and onnx/model_q4.onnx (linears and head in 4 bits, symmetric, blocks of 32: the format that transformers.js' own
-script for quantizing writes by default, with better scales; embeddings stay f32). Both have the operators that models published for transformers.js have, which ONNX
-Runtime has kernels for on WebGPU and in wasm: GroupQueryAttention with rotation inside and q, k, v from one product, norms together with
-the sums before them, MatMulNBits. Inputs and outputs: input_ids, attention_mask, num_logits_to_keep (transformers.js asks for
-the last position's alone), past_key_values.N.key|value → logits, present.N.key|value.
+The folder is laid out as on Hugging Face: config.json, generation_config.json, tokenizer.json, tokenizer_config.json, onnx/model.onnx
+(weights dequantized to f32) and onnx/model_q4.onnx (linears and head in 4 bits, symmetric, blocks of 32: the format that transformers.js'
+own script for quantizing writes by default, with better scales; embeddings stay f32). Both have the operators that models published for
+transformers.js have, which ONNX Runtime has kernels for on WebGPU and in wasm: GroupQueryAttention with rotation inside and q, k, v from
+one product, norms together with the sums before them, MatMulNBits. Inputs and outputs: input_ids, attention_mask, num_logits_to_keep
+(transformers.js asks for the last position's alone), past_key_values.N.key|value → logits, present.N.key|value.
 
 Only the llama architecture with tied embeddings, unscaled RoPE and SmolLM2's tokenizer: whatever else a file holds is refused.
 """
@@ -55,7 +55,8 @@ class Model:
 
 
 def quantized(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Blocks as w = (q - 8) · scale, q in 0…15. The value of a block that is farthest from zero becomes -8 or 7, or is cut a little: whichever loses least."""
+    """Blocks as w = (q - 8) · scale, q in 0…15. The value of a block that is farthest from zero becomes -8 or 7, or is cut a little:
+    whichever loses least."""
     b = w.reshape(w.shape[0], -1, BLOCK)
     top = np.take_along_axis(b, np.abs(b).argmax(-1, keepdims=True), -1)
     best = None
@@ -138,7 +139,13 @@ def graph(m: Model, bits4: bool) -> onnx.ModelProto:
     inputs = [value("input_ids", i64, ["batch_size", "sequence_length"]), value("attention_mask", i64, ["batch_size", "total_sequence_length"])]
     inputs += [value("num_logits_to_keep", i64, [])]
     outputs = [value("logits", f32, ["batch_size", "num_logits", m.vocab])]
-    made = helper.make_graph(g.nodes, "smollm2", inputs + cache("past_key_values", "past_sequence_length"), outputs + cache("present", "total_sequence_length"), g.weights)
+    made = helper.make_graph(
+        g.nodes,
+        "smollm2",
+        inputs + cache("past_key_values", "past_sequence_length"),
+        outputs + cache("present", "total_sequence_length"),
+        g.weights,
+    )
     return helper.make_model(made, ir_version=8, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid(MS, 1)], producer_name="fledgling")
 
 

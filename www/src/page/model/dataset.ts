@@ -268,7 +268,8 @@ function rowOf(record: Record<string, unknown>, base: { id: string; created: num
   }
   throw new Refusal(
     null,
-    `expected the columns prompt, chosen, rejected · prompt, completion · messages · input_ids, found ${Object.keys(record).slice(0, 6).join(', ') || 'none'}`,
+    'expected the columns prompt, chosen, rejected · prompt, completion · messages · input_ids, ' +
+      `found ${Object.keys(record).slice(0, 6).join(', ') || 'none'}`,
   );
 }
 
