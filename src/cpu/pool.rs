@@ -36,7 +36,7 @@ impl<T> Shared<T> {
     /// A pointer to element `i`.
     ///
     /// # Safety
-    /// There is one, and what the pointer is used for stays inside the slice and apart from other tasks.
+    /// There is one, and what the pointer is used for stays inside the slice and touches no other task's part.
     pub unsafe fn at(self, i: usize) -> *mut T {
         // SAFETY: the caller's promise.
         unsafe { self.0.add(i) }

@@ -113,7 +113,7 @@ mod imp {
         unsafe { _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v)) }
     }
 
-    /// What every x86-64 processor has: four lanes, multiplication and addition apart.
+    /// What every x86-64 processor has: four lanes, multiplication and addition in two steps.
     pub type Base = __m128;
 
     // SAFETY: SSE2 is part of x86-64.

@@ -9,7 +9,7 @@ pub type Eight = imp::Eight;
 /// A register of four sums.
 pub type Four = imp::Four;
 
-/// Which weight of a block stands where in four registers of eight: bytes, and halves of bytes, are taken apart where they stand.
+/// Which weight of a block stands where in four registers of eight: bytes, and halves of bytes, are unpacked where they stand.
 pub const ORDER: [usize; 32] = {
     let mut order = [0; 32];
     let mut i = 0;

@@ -87,7 +87,7 @@ mod web {
             }
             let prototype = Reflect::get(&class, &"prototype".into())?;
             let original = Reflect::get(&prototype, &REQUEST.into())?;
-            // A proxy, because a closure is not told which adapter it is called on.
+            // A proxy, because a closure does not know which adapter it is called on.
             let apply = Apply::new(|request: Function, adapter: JsValue, given: Array| {
                 if let Err(e) = add(&adapter, &given.get(0)) {
                     log::warn!("asking for subgroups: {e:?}");

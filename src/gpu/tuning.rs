@@ -1,5 +1,5 @@
 //! Which kernel variant to use for which class of work: measured on the adapter at hand and remembered (`device::calibrate`); where there is nothing to
-//! choose from, told by its kind, software or hardware.
+//! choose from, by its kind, software or hardware.
 
 use std::collections::BTreeMap;
 

@@ -36,7 +36,7 @@ pub struct Transfer {
     pub bytes: u64,
 }
 
-/// What a person is told about a device.
+/// What is shown to a person of a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct DeviceInfo {
     pub name: String,
@@ -147,7 +147,7 @@ impl Exec {
         }
     }
 
-    /// What a person is told about it.
+    /// What is shown to a person of it.
     pub fn info(&self) -> DeviceInfo {
         match self {
             Exec::Gpu(g) => {

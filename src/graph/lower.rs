@@ -118,8 +118,8 @@ impl Lower<'_> {
                 let writes = storage[i] == Binding::Write || storage[j] == Binding::Write;
                 // Disjoint ranges may both be written (weight and bias gradients of one arena).
                 let both = storage[i] == Binding::Write && storage[j] == Binding::Write;
-                let apart = a.offset() + a.bytes() <= b.offset() || b.offset() + b.bytes() <= a.offset();
-                let clash = writes && a.same_buffer(b) && !(both && apart);
+                let disjoint = a.offset() + a.bytes() <= b.offset() || b.offset() + b.bytes() <= a.offset();
+                let clash = writes && a.same_buffer(b) && !(both && disjoint);
                 assert!(!clash, "{}: bindings {i} and {j} share a buffer and one writes it", kernel.label());
             }
         }

@@ -112,15 +112,15 @@ impl Pace {
         cut(costs, self.scale.get(), most, self.target)
     }
 
-    /// What `range` has been submitted of a program, up to now; short submits make one flight, so that a fast device reports few. True
-    /// when it is on its way, false when it waits for more.
-    pub(super) fn fly(&self, gpu: &Gpu, costs: &Beliefs, range: Range<usize>, begun: f64, last: bool) -> bool {
-        let flies = last || sum(&costs.borrow()[range.clone()], self.scale.get()) >= self.target / 2.0;
-        if flies {
+    /// What `range` has been submitted of a program, up to now; short submits are measured together, so that a fast device reports few.
+    /// True when they make one measurement, false when it waits for more.
+    pub(super) fn submitted(&self, gpu: &Gpu, costs: &Beliefs, range: Range<usize>, begun: f64, last: bool) -> bool {
+        let whole = last || sum(&costs.borrow()[range.clone()], self.scale.get()) >= self.target / 2.0;
+        if whole {
             let flight = Flight { passed: gpu.passed(), begun, costs: costs.clone(), range };
             self.flights.borrow_mut().push_back(flight);
         }
-        flies
+        whole
     }
 
     /// Waits until the device has no more than one submit before it. Where all that is under way is short, nothing is waited for.

@@ -85,7 +85,7 @@ impl Layout {
     }
 }
 
-/// A replay taken apart.
+/// A replay, kernel by kernel.
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
     pub timed: Vec<Timed>,

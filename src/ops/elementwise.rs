@@ -188,7 +188,7 @@ impl Op for Scale {
 #[derive(Clone, Copy, Debug)]
 pub struct Dropout {
     pub p: f32,
-    /// Tells the dropout ops of one tape apart.
+    /// Distinguishes the dropout ops of one tape.
     pub salt: u32,
 }
 

@@ -34,7 +34,7 @@ impl WasmDeviceBench {
         open.await.map_err(js_error)
     }
 
-    /// What a person is told about it, and why it was chosen.
+    /// What is shown to a person of it, and why it was chosen.
     pub fn info(&self) -> std::result::Result<JsValue, JsValue> {
         to_js(&super::describe(&self.exec, &self.why)).map_err(js_error)
     }
@@ -60,7 +60,7 @@ impl WasmDeviceBench {
     }
 }
 
-/// The most that the device reaches, in operations and bytes per second, where both were measured: shares of a profile are told of that.
+/// The most that the device reaches, in operations and bytes per second, where both were measured: shares of a profile are of that.
 pub(super) fn peaks(fma: Option<f64>, copy: Option<f64>) -> Option<Cost> {
     fma.zip(copy).map(|(flops, bytes)| Cost { flops, bytes })
 }

@@ -43,7 +43,7 @@ fn adapter_of(request: &JsValue) -> AdapterChoice {
     }
 }
 
-/// A request in the names of Transformers' GenerationConfig; `adapter` is read apart, because `null` and absence differ.
+/// A request in the names of Transformers' GenerationConfig; `adapter` is read separately, because `null` and absence differ.
 #[derive(Debug, Deserialize)]
 struct Request {
     n: usize,

@@ -53,7 +53,7 @@ impl WasmTrainer {
         })
     }
 
-    /// The earliest numbers that have not been told; `undefined` where there are none, or, without `all`, where the device is better kept busy.
+    /// The earliest numbers that have not been reported; `undefined` where there are none, or, without `all`, where the device is better kept busy.
     pub fn report(&self, all: bool) -> js_sys::Promise {
         let (shared, cell) = (self.shared.clone(), self.trainer.clone());
         future(async move {

@@ -142,7 +142,7 @@ async fn is_the_oracles(exec: &Exec) {
     assert_eq!(text, got.text);
     assert_eq!(got.finish_reason, FinishReason::Stop);
     eprintln!("prefill {:.2} s, decode {:.2} s for {} tokens", got.seconds.prefill, got.seconds.decode, got.token_ids.len());
-    // Six dispatches per layer and four around them, and with an adapter x·Aᵀ of four products; but where norms are told to stay outside.
+    // Six dispatches per layer and four around them, and with an adapter x·Aᵀ of four products; but where norms stay outside.
     let apart = std::env::var("FLEDGLING_KERNELS").is_ok_and(|k| k.contains("apart"));
     for (adapter, each) in [(base, 6), (AdapterChoice::Named("nothing".into()), 10)] {
         let per_token = g.dispatches_per_token(1, &adapter).unwrap();

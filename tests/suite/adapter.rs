@@ -30,7 +30,7 @@ fl_test!(
     }
 );
 
-/// Sizes of the adapter's subgroups, least and most, as the browser itself tells them; nothing where it has none.
+/// Sizes of the adapter's subgroups, least and most, as the browser itself gives them; nothing where it has none.
 #[cfg(target_arch = "wasm32")]
 async fn offered(_: &Gpu) -> Option<(u32, u32)> {
     let get = |of: &JsValue, name: &str| Reflect::get(of, &name.into()).expect("readable");

@@ -137,7 +137,7 @@ fl_test!(
         Ok(())
     }
 
-    /// Gate and up rows in different buffers: the two steps are recorded apart, and nothing changes.
+    /// Gate and up rows in different buffers: the two steps are recorded separately, and nothing changes.
     async fn a_gated_weight_in_several_buffers() -> Result<()> {
         let whole = Exec::Gpu(gpu_with(&GpuOptions::default()).await);
         let split = Exec::Gpu(gpu_with(&GpuOptions { max_binding: Some(8192), ..GpuOptions::default() }).await);
@@ -182,20 +182,20 @@ fl_test!(
             assert_eq!((&after[0].token_ids, &after[0].logprobs), (&before[0].token_ids, &before[0].logprobs));
 
             // What lies in slots that nobody sees, because answers leave some free, does not reach anyone either: blocks of keys for many rows
-            // give them the weight 0. Neither where the run was told of nor where it was broken off before anybody looked.
+            // give them the weight 0. Neither where the run was reported nor where it was broken off before anybody looked.
             let many = || GenerateOptions { n: 12, ..base() };
             let before = g.run(&prompt, many(), &mut |_| ()).await?;
             let long: Vec<u32> = (0..120).map(|i| 3 + i * 7 % 80).collect();
-            for told in [true, false] {
+            for reported in [true, false] {
                 g.start(&long, GenerateOptions { adapter: wild.clone(), ..base() })?;
                 g.step().await.map(|_| ()).or_else(|e| if matches!(e, Error::NotFinite(_)) { Ok(()) } else { Err(e) })?;
-                if told {
+                if reported {
                     while let Ok(Some(_)) = g.step().await {}
                 }
                 g.reset();
                 let after = g.run(&prompt, many(), &mut |_| ()).await?;
                 for (a, b) in after.iter().zip(&before) {
-                    assert_eq!((&a.token_ids, &a.logprobs), (&b.token_ids, &b.logprobs), "told: {told}");
+                    assert_eq!((&a.token_ids, &a.logprobs), (&b.token_ids, &b.logprobs), "reported: {reported}");
                 }
             }
         }

@@ -137,11 +137,11 @@ async fn steps(exec: &Exec, steps: u64) -> Result<()> {
     });
     let mut g = Generator::new(model.clone())?;
     let mut t = AnyTrainer::new(&model, "sft", &args, &rows(), None).await?;
-    let (mut before, mut told, mut late) = (None, 0, 0);
+    let (mut before, mut reported, mut late) = (None, 0, 0);
     while t.submit().await? {
         while let Some(m) = t.report(false).await? {
-            told += 1;
-            assert_eq!(m.step, told, "reports in order");
+            reported += 1;
+            assert_eq!(m.step, reported, "reports in order");
             late += u64::from(m.step < t.steps());
         }
         let step = t.steps();
@@ -156,7 +156,7 @@ async fn steps(exec: &Exec, steps: u64) -> Result<()> {
         }
     }
     report!("{steps} steps, {late} reported while the next one was under way: {before:?}");
-    assert_eq!(told, steps, "every update is reported");
+    assert_eq!(reported, steps, "every update is reported");
     assert_eq!(Some(held(exec)), before, "after {steps} steps");
     drop((t, g));
 

@@ -267,7 +267,7 @@ fl_test!(
         Ok(())
     }
 
-    /// A model whose tokenizer is of another kind answers token ids; who asks for text is told why not.
+    /// A model whose tokenizer is of another kind answers token ids; who asks for text learns why not.
     async fn a_tokenizer_that_cannot_be_used_is_no_reason_to_refuse_the_model() -> Result<()> {
         let container = fledgling::formats::Container::parse("tiny.gguf", GGUF)?;
         let mut metadata = container.metadata.clone();

@@ -1,4 +1,4 @@
-//! Submits cut by time, and updates whose numbers are told while the next one is under way: neither changes a bit.
+//! Submits cut by time, and updates whose numbers are reported while the next one is under way: neither changes a bit.
 
 use std::rc::Rc;
 
@@ -28,7 +28,7 @@ fn chain(exec: &Exec, layers: usize, rows: usize, c: usize) -> Tape {
     tape
 }
 
-async fn told(t: &mut AnyTrainer, all: bool, into: &mut Vec<StepMetrics>) -> Result<()> {
+async fn reports(t: &mut AnyTrainer, all: bool, into: &mut Vec<StepMetrics>) -> Result<()> {
     while let Some(m) = t.report(all).await? {
         into.push(m);
     }
@@ -89,19 +89,19 @@ fl_test!(
                 let mut kept = None;
                 while t.submit().await? {
                     if t.steps() == 4 {
-                        // The update under way belongs to it, and is told all the same.
+                        // The update under way belongs to it, and is reported all the same.
                         let bytes = t.checkpoint().await?;
                         assert_eq!(Checkpoint::parse(&bytes)?.state.step, 4);
                         kept = Some(bytes);
-                        told(&mut t, true, &mut late).await?;
+                        reports(&mut t, true, &mut late).await?;
                         assert_eq!(late.len(), 4);
                     } else if t.steps() != 6 {
                         // Two may be under way; a third waits for the first.
-                        told(&mut t, false, &mut late).await?;
+                        reports(&mut t, false, &mut late).await?;
                     }
                     assert!(late.len() as u64 + 3 > t.steps());
                 }
-                told(&mut t, false, &mut late).await?;
+                reports(&mut t, false, &mut late).await?;
                 assert!(!t.submit().await? && t.report(true).await?.is_none() && t.step().await?.is_none());
                 assert_eq!(bits(&late), bits(&curve), "{method}");
                 assert!(model.adapters.save("default").await?.1 == weights, "{method}: the adapters differ");

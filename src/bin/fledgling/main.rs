@@ -20,7 +20,7 @@ use clap::Parser;
 use args::{Cli, Command};
 use fledgling::Error;
 
-/// What a script can tell apart; `--help` lists them.
+/// What a script can distinguish; `--help` lists them.
 fn exit_code(error: &Error) -> u8 {
     match error.code() {
         "bad-config" => 2,

@@ -43,7 +43,7 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
             Ok(true) => {}
             Ok(false) => break,
             Err(e) => {
-                // Updates before the one that failed have been made, and are told.
+                // Updates before the one that failed have been made, and are reported.
                 while let Ok(Some(m)) = trainer.report(true).await {
                     report(&m, a.json, bar.as_ref());
                 }

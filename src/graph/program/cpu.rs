@@ -14,7 +14,7 @@ use crate::{Error, Result};
 pub(super) struct CpuProgram {
     cpu: Cpu,
     nodes: Vec<CpuNode>,
-    /// An op refused its values in the last run: told at the next read.
+    /// An op refused its values in the last run: reported at the next read.
     failed: Cell<Option<Error>>,
 }
 

@@ -118,7 +118,7 @@ impl GpuProgram {
             }
             let end = at + pace.cut(&costs.borrow()[at..], self.per_submit);
             self.part(at..end, behind);
-            if pace.fly(&self.gpu, costs, flight..end, begun, end == self.len()) {
+            if pace.submitted(&self.gpu, costs, flight..end, begun, end == self.len()) {
                 flight = end;
             }
             at = end;

@@ -55,7 +55,7 @@ impl SlotPool {
     }
 
     /// True when programs built before hold slots that are worth having back, as far as they have been replaced: whoever keeps programs is to
-    /// forget them (and has been told). A few bytes are not worth recording again.
+    /// forget them (and knows it). A few bytes are not worth recording again.
     pub fn outgrown(&self) -> bool {
         let outgrown = self.stale.get() * 8 > self.bytes();
         if outgrown {

@@ -170,11 +170,11 @@ pub(in crate::ops) fn low_product([m, r, k]: [usize; 3]) -> Cost {
     Cost { flops: 4.0 * (m * r * k) as f64, bytes: 4.0 * (m * (r + k) + 2 * r * k) as f64 }
 }
 
-/// Most rows of W that [`thin`] takes.
-const THIN: usize = 32;
+/// Most rows of W that [`turned`] takes.
+const TURNED: usize = 32;
 
 /// `y = x·Wᵀ` for few rows of a plain W and many of x (LoRA's A): `linear_vec` with x and W in each other's place.
-fn thin(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf) {
+fn turned(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf) {
     let (n, k) = (w.desc.shape[0], w.desc.cols());
     let key = KernelKey::new("linear_vec")
         .def("WT", "F32")
@@ -195,15 +195,15 @@ pub(in crate::ops) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, 
     let (n_all, k) = (w.desc.shape[0], w.desc.cols());
     let ldy = if extras.glu.is_some() { n_all / 2 } else { n_all };
     if extras.glu.is_some() && w.chunks.len() > 1 {
-        // Gate and up rows of an output would be in different buffers: nn::mlp records the two steps apart then.
+        // Gate and up rows of an output would be in different buffers: nn::mlp records the two steps separately then.
         return Err(Error::shape("linear", format!("a gated weight {:?} in {} buffers", w.desc.shape, w.chunks.len())));
     }
     let scalar = !k.is_multiple_of(8);
     let variant = forward_variant(cx.gpu(), m);
     let plain =
         extras.norm.is_none() && extras.bias.is_none() && extras.lora.is_none() && extras.residual.is_none() && extras.glu.is_none();
-    if plain && m > 64 && n_all <= THIN && w.chunks.len() == 1 && w.desc.dtype == DType::F32 && !scalar && variant.starts_with("tile") {
-        thin(cx, m, x, w, y);
+    if plain && m > 64 && n_all <= TURNED && w.chunks.len() == 1 && w.desc.dtype == DType::F32 && !scalar && variant.starts_with("tile") {
+        turned(cx, m, x, w, y);
         return Ok(());
     }
     for chunk in &w.chunks {

@@ -93,7 +93,7 @@ export class Connection {
     }
   }
 
-  /** A long call that can be cancelled and tells what it is doing. */
+  /** A long call that can be cancelled and says what it is doing. */
   async job<T>(what: string, body: (engine: EngineCalls, job: number) => Promise<T>, o: JobOptions): Promise<T> {
     const job = this.#nextJob++;
     if (o.onEvent) this.#listeners.set(job, o.onEvent);

@@ -36,7 +36,7 @@ import {
   type WasmTrainer,
 } from './wasm.ts';
 
-/** What a running job tells the facade. */
+/** What a running job reports to the facade. */
 export type EngineEvent =
   | { type: 'progress'; progress: Progress }
   | { type: 'warning'; error: WireError }
@@ -103,7 +103,7 @@ function orAborted<T>(promise: Promise<T>, signal: AbortSignal, what: string): P
   });
 }
 
-/** The engine for a device, and what the browser tells of its adapter: JavaScript hears more than the engine does. */
+/** The engine for a device, and what the browser says of its adapter: JavaScript hears more than the engine does. */
 async function engineFor(
   device: Device = 'auto',
   threads: number | undefined,
@@ -339,7 +339,7 @@ export class Engine {
       let steps = 0;
       let taken = 0;
       let lossSum = 0;
-      let told = true;
+      let reported = true;
       /** Tells the metrics that are known, with `all` those of every update so far. */
       const tell = async (trainer: WasmTrainer, all: boolean): Promise<void> => {
         let last: unknown;
@@ -348,7 +348,7 @@ export class Engine {
           lossSum += metrics.loss;
           last = this.#emit(job, { type: 'step', metrics });
         }
-        told ||= all;
+        reported ||= all;
         await last;
       };
       try {
@@ -357,11 +357,11 @@ export class Engine {
         this.#freeIdleRuns();
         const trainer = (run.trainer = await model.trainer(t.method, t.args, t.rows, t.resumeFrom));
         for (;;) {
-          // Metrics are told one update late where that keeps the device busy, but not behind a checkpoint, a pause or an end. Whoever wakes this
+          // Metrics are reported one update late where that keeps the device busy, but not behind a checkpoint, a pause or an end. Whoever wakes this
           // run must find it asleep or not yet decided: between looking at `paused` and falling asleep nothing is awaited.
-          if (!told && (run.wanted.length > 0 || run.paused || signal.aborted)) await tell(trainer, true);
+          if (!reported && (run.wanted.length > 0 || run.paused || signal.aborted)) await tell(trainer, true);
           const answer = await this.#saveWanted(run);
-          if (!told && (run.paused || signal.aborted)) {
+          if (!reported && (run.paused || signal.aborted)) {
             answer();
             continue;
           }
@@ -379,7 +379,7 @@ export class Engine {
           if (signal.aborted) throw aborted(`training (after ${steps} steps; the adapter keeps them)`);
           const submitted = await trainer.submit();
           if (submitted === undefined) break;
-          told = false;
+          reported = false;
           await breathe();
           steps = submitted;
           const save = t.saveSteps !== undefined && t.saveSteps > 0 && steps % t.saveSteps === 0;
@@ -391,8 +391,8 @@ export class Engine {
         }
         return { steps, trainLoss: taken ? lossSum / taken : Number.NaN, seconds: (performance.now() - start) / 1000, adapter: t.adapter };
       } catch (e) {
-        // Updates before the one that failed are in the weights: they are told, too.
-        if (run.trainer && !told) await tell(run.trainer, true).catch(() => {});
+        // Updates before the one that failed are in the weights: they are reported, too.
+        if (run.trainer && !reported) await tell(run.trainer, true).catch(() => {});
         throw e;
       } finally {
         run.running = false;

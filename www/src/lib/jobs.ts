@@ -1,4 +1,4 @@
-// Who may use the model now, and how a running job is told to stop.
+// Who may use the model now, and how a running job is stopped.
 import { FledglingError } from './errors.ts';
 
 interface Job {

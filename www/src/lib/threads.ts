@@ -8,7 +8,7 @@ export interface Crewed {
   memory: WebAssembly.Memory;
 }
 
-/** Threads that are used unless told otherwise: beyond that, a small model's kernels are too short to be shared. */
+/** Threads that are used where nothing else is asked for: beyond that, a small model's kernels are too short to be shared. */
 const USUAL = 8;
 const MOST = 64;
 /** How long workers may take to start. */

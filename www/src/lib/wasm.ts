@@ -88,7 +88,7 @@ export interface WasmSession {
 export interface WasmTrainer {
   /** Hands the next update to the device: the updates so far; undefined after the last. */
   submit(): Promise<number | undefined>;
-  /** The earliest metrics not yet told; undefined where there are none, or, without `all`, where the device is better kept busy meanwhile. */
+  /** The earliest metrics not yet reported; undefined where there are none, or, without `all`, where the device is better kept busy meanwhile. */
   report(all: boolean): Promise<StepMetrics | undefined>;
   checkpoint(): Promise<Uint8Array>;
   /** Of a step: for the benchmark, not in the middle of a training. */
@@ -96,7 +96,7 @@ export interface WasmTrainer {
   free(): void;
 }
 
-/** A replay taken apart, in the words of `fledgling bench --profile`; kernels that take longest first. */
+/** A replay kernel by kernel, in the words of `fledgling bench --profile`; kernels that take longest first. */
 export interface WasmProfile {
   wall_ms: number;
   kernels_ms: number;

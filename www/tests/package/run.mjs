@@ -110,14 +110,14 @@ async function visit(name, url) {
       ok(!r.error, r.error);
       ok(r.pieces.length >= 2 && r.pieces.join('') === r.text, `pieces: ${JSON.stringify(r.pieces)}`);
       // Streamed while it was made, not handed over at its end: most of the answer's time lies between the first piece and the last.
-      const apart = r.times.at(-1) - r.times[0];
-      ok(apart > 1 && new Set(r.times).size > 1, `pieces came at ${r.times}`);
+      const streamed = r.times.at(-1) - r.times[0];
+      ok(streamed > 1 && new Set(r.times).size > 1, `pieces came at ${r.times}`);
       if (!fast) ok(r.text.includes('Paris'), r.text);
       equal(r.steps, 1, 'LoRA steps');
       ok(Number.isFinite(r.loss) && r.loss > 0, `loss ${r.loss}`);
       ok(r.adapterBytes > 1000, `adapter of ${r.adapterBytes} bytes`);
       console.log(
-        `      ${JSON.stringify(r.text)} in ${r.pieces.length} pieces over ${apart.toFixed(0)} ms, loss ${r.loss.toFixed(4)}, ` +
+        `      ${JSON.stringify(r.text)} in ${r.pieces.length} pieces over ${streamed.toFixed(0)} ms, loss ${r.loss.toFixed(4)}, ` +
           `load ${r.seconds.load.toFixed(1)} s, step ${r.seconds.step.toFixed(1)} s, wasm ${(r.wasmBytes / 2 ** 20).toFixed(0)} MiB, ${r.adapter}`,
       );
       // On the GPU the heap never holds the model; on the processor it is where the model lives.

@@ -263,9 +263,9 @@ export async function usingTests({ page, address, device }) {
       const trainer = new SFTTrainer(m, { maxSteps: 6, adapterName: 'p', peftConfig: { r: 2 } });
       let steps = 0;
       let paused;
-      const told = [];
+      const reported = [];
       const run = trainer.train([{ prompt: 'a', completion: 'b' }], {
-        onStep: (s) => told.push(s.step) && ++steps === 1 && (paused = trainer.pause()),
+        onStep: (s) => reported.push(s.step) && ++steps === 1 && (paused = trainer.pause()),
       });
       run.catch(() => (paused ??= run)); // an error must end the waiting
       while (!paused) await new Promise((r) => setTimeout(r, 5));
@@ -286,22 +286,22 @@ export async function usingTests({ page, address, device }) {
       await trainer.pause(); // nothing is left to pause
       const after = (await trainer.saveCheckpoint()).length;
       await m.removeAdapter('p');
-      return { at, still, one, answered: [answer, again, third].map((a) => a.tokenIds.length), bytes, after, end: result.steps, told };
+      return { at, still, one, answered: [answer, again, third].map((a) => a.tokenIds.length), bytes, after, end: result.steps, reported };
     });
     ok(r.at < 6 && r.still === r.at && r.one <= r.at + 1, `paused at ${r.at}, then ${r.still}, then ${r.one}`);
     ok(r.answered.every((n) => n > 0) && r.bytes > 100 && r.after > 100, JSON.stringify(r));
     equal(r.end, 6, 'steps');
-    equal(r.told, [1, 2, 3, 4, 5, 6], 'steps told');
+    equal(r.reported, [1, 2, 3, 4, 5, 6], 'steps reported');
   });
 
   await test('pause: taken back, or ended, before it was answered', async () => {
     const r = await value('m', async (m, { SFTTrainer }) => {
       const rows = [{ prompt: 'a', completion: 'b' }];
-      const told = [];
+      const reported = [];
       const first = new SFTTrainer(m, { maxSteps: 6, adapterName: 'p', peftConfig: { r: 2 } });
       // Whoever resumes while the pause is still on its way must find a run that goes on.
       const onStep = (s) => {
-        told.push(s.step);
+        reported.push(s.step);
         const paused = first.pause();
         const resumed = first.resume();
         void Promise.all([paused, resumed]);
@@ -316,9 +316,9 @@ export async function usingTests({ page, address, device }) {
           (e) => e.code,
         );
       await m.removeAdapter('p');
-      return { steps, told, code };
+      return { steps, reported, code };
     });
-    equal([r.steps, r.told], [6, [1, 2, 3, 4, 5, 6]], 'steps');
+    equal([r.steps, r.reported], [6, [1, 2, 3, 4, 5, 6]], 'steps');
     equal(r.code, 'aborted', 'code');
   });
 
@@ -379,9 +379,9 @@ export async function usingTests({ page, address, device }) {
       await m.mergeAdapter('default');
       return { base, tuned, merged: await logprobs(null), left: (await m.adapters()).length };
     });
-    const apart = (a, b) => a.reduce((most, v, i) => Math.max(most, Math.abs(v - b[i])), 0);
-    ok(apart(r.base, r.tuned) > 0.1, `the adapter changes little: ${apart(r.base, r.tuned)}`);
-    ok(apart(r.merged, r.tuned) < 1e-3, `merged and tuned differ by ${apart(r.merged, r.tuned)}`);
+    const furthest = (a, b) => a.reduce((most, v, i) => Math.max(most, Math.abs(v - b[i])), 0);
+    ok(furthest(r.base, r.tuned) > 0.1, `the adapter changes little: ${furthest(r.base, r.tuned)}`);
+    ok(furthest(r.merged, r.tuned) < 1e-3, `merged and tuned differ by ${furthest(r.merged, r.tuned)}`);
     equal(r.left, 0, 'adapters left');
     await page.evaluate(() => window.t.dispose('merge'));
   });
@@ -485,8 +485,8 @@ export async function usingTests({ page, address, device }) {
     ok(half.ok, `${half.code}: ${half.message}`);
     const score = async (m) => (await m.score('A word after another, and one more.')).logprobs;
     const [a, b] = [await value('m', score), await value('half', score)];
-    const apart = Math.max(...a.map((v, i) => Math.abs(v - b[i])));
-    ok(a.length === b.length && apart > 0 && apart < 0.01, `log-probabilities differ by ${apart}`);
+    const difference = Math.max(...a.map((v, i) => Math.abs(v - b[i])));
+    ok(a.length === b.length && difference > 0 && difference < 0.01, `log-probabilities differ by ${difference}`);
     await page.evaluate(() => window.t.dispose('half'));
     const bad = await load('bad', { kvCacheDtype: 'f8' });
     ok(!bad.ok && bad.code === 'bad-config' && bad.message.includes('kv_cache_dtype'), JSON.stringify(bad));

@@ -171,7 +171,7 @@ test('the main thread is never held up for more than 50 ms: in loading, answerin
     learning: [] as string[],
   };
   await brief(page);
-  // Each attempt is told apart from the one before.
+  // Each attempt is distinguished from the one before.
   let attempt = 0;
   found.answering = await heavyTasks(
     browser,

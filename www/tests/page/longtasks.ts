@@ -18,7 +18,7 @@ export async function observeLongTasks(page: Page): Promise<{ mark: () => Promis
   });
   return {
     mark: () => page.evaluate(() => performance.now()),
-    // By their beginning: a task is told to the observer some time after it ended, so that counting what was told by then would not do.
+    // By their beginning: the observer hears of a task some time after it ended, so that counting what it has heard by then would not do.
     since: (moment) =>
       page.evaluate((from) => (globalThis as unknown as { long: LongTask[] }).long.filter((t) => t.start >= from).map((t) => t.ms), moment),
   };

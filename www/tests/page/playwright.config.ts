@@ -9,7 +9,7 @@ export default defineConfig({
   globalSetup: './setup.ts',
   fullyParallel: true,
   workers: 2,
-  // Much here waits for a clock, and machines that test are busy: a second try is allowed, and told at the end of `make test`.
+  // Much here waits for a clock, and machines that test are busy: a second try is allowed, and named at the end of `make test`.
   retries: 1,
   timeout: 60_000,
   expect: { timeout: 10_000 },

@@ -1,4 +1,4 @@
-// Nothing leaves the page's own origin, apart from hosts that a setting allows, and it is the browser that sees to it.
+// Nothing leaves the page's own origin but to hosts that a setting allows, and it is the browser that sees to it.
 import type { Page } from '@playwright/test';
 import { address, ask, expect, go, loadModel, open, test } from './helpers.ts';
 import { serveForeign } from './server.ts';

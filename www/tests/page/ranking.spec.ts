@@ -73,7 +73,7 @@ test('a tie gives no pair, everything else does', () => {
   expect(allTied([1, null])).toBe(false);
 });
 
-test('steps in the order keep apart what has a place and what has none', () => {
+test('steps in the order separate what has a place from what has none', () => {
   const none = by([null, null, null]);
   const best = step(none, 2, 'best')!;
   expect(best).toEqual({ places: [null, null, 1], rest: 1 });

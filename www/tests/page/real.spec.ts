@@ -1,6 +1,6 @@
 // The whole way on the real engine and SmolLM2: load, ask, rank, learn by DPO from eight pairs of a stated rule ("one plain sentence is
 // a better answer than what the model says by itself", pairs.jsonl: the rejected answers are its own, greedy ones) until every pair is
-// told apart, ask again: the whole greedy answer to a question that is in none of them is less than half as long.
+// distinguished, ask again: the whole greedy answer to a question that is in none of them is less than half as long.
 import { resolve } from 'node:path';
 import { address, chip, expect, go, orderText, saved, test } from './helpers.ts';
 import { heavyTasks } from './longtasks.ts';
@@ -103,7 +103,7 @@ test('a real model is ranked, learns and changes', async ({ page, browser }) => 
     );
   expect(metrics).toHaveLength(24);
   expect(Math.abs(metrics[0]!['loss']! - Math.LN2)).toBeLessThan(1e-4);
-  // The last pass over the eight pairs: every one is told apart.
+  // The last pass over the eight pairs: every one is distinguished.
   for (const m of metrics.slice(-8)) expect(m['rewards/accuracies']).toBe(1);
   expect(metrics.at(-1)!['rewards/margins']).toBeGreaterThan(metrics[1]!['rewards/margins']!);
 

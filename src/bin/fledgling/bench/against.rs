@@ -106,7 +106,7 @@ struct Turns<'a> {
 }
 
 impl Turns<'_> {
-    /// One figure of both: medians of seconds, told as `figure` makes of them.
+    /// One figure of both: medians of seconds, as `figure` makes of them.
     async fn take(
         &mut self,
         t: &Report,

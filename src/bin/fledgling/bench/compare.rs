@@ -116,11 +116,11 @@ pub fn run(a: &Path, b: &Path) -> Result<()> {
     }
     if !(x.is_empty() && y.is_empty()) {
         say!("\n== outside the runs");
-        let told: Vec<&str> =
+        let named: Vec<&str> =
             x.iter().chain(&y).filter(|e| !e.1.is_number()).map(|e| e.0.as_str()).collect::<BTreeSet<_>>().into_iter().collect();
         figures(&Value::Object(x.clone()), &Value::Object(y.clone()));
-        if !told.is_empty() {
-            say!("not compared, no numbers: {}", told.join(", "));
+        if !named.is_empty() {
+            say!("not compared, no numbers: {}", named.join(", "));
         }
     }
     Ok(())

@@ -123,7 +123,7 @@ pub async fn gpt(t: &mut Report, exec: &Exec) -> Result<()> {
     let mut times = Samples::default();
     // The first step records and compiles.
     g.step().await?;
-    // The loss is told after six steps in all, so that machines can be compared.
+    // The loss is printed after six steps in all, so that machines can be compared.
     let (mut last, mut loss) = (None, f64::NAN);
     while times.len() < 5 || times.wanted() {
         let begin = clock::seconds();

@@ -28,7 +28,7 @@ pub fn card(adapter: &str) -> Option<Card> {
     CARDS.iter().find(|c| adapter.contains(c.0)).map(|c| Card { name: c.0, flops: c.1 * 1e12, bytes: c.2 * 1e12 })
 }
 
-/// Load average of the last minute; only Linux tells it this way.
+/// Load average of the last minute; only Linux gives it this way.
 pub fn load_average() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }

@@ -1,4 +1,4 @@
-// Two tabs may change the same document. Against what both once read, each side's own changes are told apart and both are
+// Two tabs may change the same document. Against what both once read, each side's own changes are found and both are
 // kept; only where both changed the very same thing does one side win, which is "mine". Pure functions.
 import type { Chat, Turn } from './types.ts';
 

@@ -56,7 +56,7 @@ export async function boot(): Promise<void> {
               : null;
     // These wait until the model has nothing to do.
     if (path === ADAPTERS_CHANGED) adapters = adapters.then(adaptersChanged).catch((e: unknown) => void report(e));
-    // One after another, in the order in which they were told.
+    // One after another, in the order in which they came.
     if (again) turn = turn.then(again).catch((e: unknown) => void report(e));
   });
   await Promise.all([probing, fetchOffers()]);

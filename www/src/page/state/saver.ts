@@ -38,7 +38,7 @@ export function onChangedElsewhere(listen: (path: string) => void): void {
   channel.addEventListener('message', (e: MessageEvent<string>) => listen(e.data));
 }
 
-/** What is told when everything was deleted: the others begin anew, too. */
+/** What is said when everything was deleted: the others begin anew, too. */
 export const ALL_DELETED = 'everything';
 /** Forgets what is waiting: it was to be deleted. */
 export function forgetAll(): void {

@@ -158,7 +158,7 @@ function writeCheckpoint(bytes: Uint8Array): void {
   writing = writing
     .then(() => tracked(writeState(bytes)))
     .then(() => void (resumable.value = true))
-    // Learning goes on without a checkpoint; the person is told that a reload would lose the run.
+    // Learning goes on without a checkpoint; a notice says that a reload would lose the run.
     .catch((e: unknown) => void report(e));
 }
 

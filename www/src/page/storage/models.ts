@@ -34,7 +34,7 @@ export async function keptModels(): Promise<KeptModel[]> {
   return found;
 }
 
-/** Its files, checked for being there and whole; the engine's hash tells whether they are still the same. */
+/** Its files, checked for being there and whole; the engine's hash says whether they are still the same. */
 export async function keptFiles(source: string): Promise<{ about: KeptModel; files: File[] }> {
   const about = await keptModel(source);
   if (!about) throw new PageError('io', 'The model that was kept in this browser is no longer there.');

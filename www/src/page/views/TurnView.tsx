@@ -50,7 +50,7 @@ function OrderPanel({ turn }: { turn: Turn }) {
               : `${names} has no place of its own: it counts as ${middle}.`}
         </p>
       )}
-      {/* One line at a time: where something is open, that; the keys are told to screen readers all the same. */}
+      {/* One line at a time: where something is open, that; the keys are read to screen readers all the same. */}
       <p id={hint} class={any && free.length > 0 ? 'sr-only' : 'hint'}>
         Drag a number, or focus it and press <kbd>←</kbd> <kbd>→</kbd>; <kbd>=</kbd> ties, <kbd>Del</kbd> takes it out. On an answer,{' '}
         <kbd>1</kbd>…<kbd>{turn.answers.length}</kbd> sets its place.
