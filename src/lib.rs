@@ -1,4 +1,5 @@
 //! fledgling: a Transformer that lives in a browser tab and learns from the person in front of it.
+pub mod adapters;
 pub mod clock;
 pub mod counters;
 pub mod cpu;

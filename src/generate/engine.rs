@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::adapters::{ActiveAdapter, AdapterChoice, LoadedModel};
 use crate::graph::{Desc, Exec, Program, ProgramOptions, SlotPool, Tape, Tensor};
 use crate::lru::Lru;
-use crate::models::{ActiveAdapter, AdapterChoice, CachedInputs, LoadedModel};
+use crate::models::CachedInputs;
 use crate::nn::{KvCache, Move};
 use crate::ops::embedding::GatherRows;
 use crate::ops::sample::Sample;
@@ -245,7 +246,7 @@ impl Engine {
             apart: end == End::Sample,
         };
         let cache = self.cache.as_ref().ok_or_else(|| Error::shape("generate", "no cache has been reserved"))?;
-        let mut x = model.record_cached(&mut tape, &inputs, cache, adapter.map(|a| a.set.as_ref()))?;
+        let mut x = model.record_cached(&mut tape, &inputs, cache, adapter.map(|a| a.recorded()))?;
         let chosen = match end {
             // Nothing reads the last block's output; it stays what it is, an unread slot.
             End::Nothing => return Ok(tape),
@@ -261,11 +262,11 @@ impl Engine {
         if end == End::Logps {
             let hidden = model.record_norm(&mut tape, x)?;
             let targets = tape.input("targets", Desc::u32(&[m]));
-            let logp = model.record_logps(&mut tape, hidden, targets, adapter.map(|a| a.set.as_ref()), false, false)?;
+            let logp = model.record_logps(&mut tape, hidden, targets, adapter.map(|a| a.recorded()), false, false)?;
             tape.output("logp", logp);
             return Ok(tape);
         }
-        let logits = model.record_next(&mut tape, x, adapter.map(|a| a.set.as_ref()))?;
+        let logits = model.record_next(&mut tape, x, adapter.map(|a| a.recorded()))?;
         if end == End::Logits {
             tape.output("logits", logits);
             return Ok(tape);

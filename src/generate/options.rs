@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
+use crate::adapters::AdapterChoice;
 use crate::graph::StepParams;
-use crate::models::AdapterChoice;
 use crate::{Error, Result};
 
 /// Names are those of Transformers' GenerationConfig.

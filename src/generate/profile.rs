@@ -3,8 +3,8 @@
 use super::engine::End;
 use super::options::GenerateOptions;
 use super::session::Generator;
+use crate::adapters::AdapterChoice;
 use crate::graph::Profile;
-use crate::models::AdapterChoice;
 use crate::{Error, Result};
 
 impl Generator {

@@ -6,9 +6,9 @@ use std::rc::Rc;
 
 use super::engine::{End, Engine, NONE};
 use super::options::{Candidate, Event, FinishReason, GenerateOptions, Seconds};
+use crate::adapters::{ActiveAdapter, AdapterChoice, LoadedModel};
 use crate::clock;
 use crate::graph::{Exec, Mark, Mem, Program, Transfer};
-use crate::models::{ActiveAdapter, AdapterChoice, LoadedModel};
 use crate::nn::Move;
 use crate::tokenizer::{DecodeStream, StopMatcher};
 use crate::{Error, Result};

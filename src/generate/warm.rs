@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use super::engine::{BUCKETS, End, NONE};
 use super::options::GenerateOptions;
 use super::session::Generator;
-use crate::models::ActiveAdapter;
+use crate::adapters::ActiveAdapter;
 use crate::{Error, Result};
 
 /// Tokens of a prompt that a cache is made for where none is known.

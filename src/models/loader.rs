@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::names::{from_gguf, from_safetensors};
-use super::{Adapters, Blueprint, Config, Model};
+use super::{Blueprint, Config, Model};
 use crate::formats::{Container, ContainerKind, Event, StreamReader};
 use crate::graph::Exec;
 use crate::nn::{KvCacheDtype, transpose};
@@ -51,22 +51,21 @@ pub struct ModelInfo {
     pub target_modules: Vec<String>,
 }
 
-/// A model with what came along with it.
-pub struct LoadedModel {
+/// A model with what came along with it. [`crate::adapters::LoadedModel`] is made from it.
+pub struct Loaded {
     pub model: Rc<Model>,
     /// With its chat template; `None` where the files have no tokenizer.
     pub tokenizer: Option<Rc<Tokenizer>>,
     /// Why there is none although the files have one: where and what. Token ids can still be used.
     pub tokenizer_error: Option<(String, String)>,
-    pub adapters: Rc<Adapters>,
     /// What generators keep keys and values as.
     pub kv_cache_dtype: KvCacheDtype,
     pub info: ModelInfo,
 }
 
-impl LoadedModel {
+impl Loaded {
     /// A model that came from no file.
-    pub fn of(model: Model, tokenizer: Option<Rc<Tokenizer>>, name: &str) -> LoadedModel {
+    pub fn of(model: Model, tokenizer: Option<Rc<Tokenizer>>, name: &str) -> Loaded {
         let model = Rc::new(model);
         let context = model.config().max_position_embeddings;
         let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
@@ -75,14 +74,7 @@ impl LoadedModel {
         }
         let most = bytes.into_iter().max_by_key(|b| b.1).map_or("F32", |b| b.0).to_string();
         let info = info(&model, name.to_string(), context, 0, None, most);
-        LoadedModel {
-            adapters: Rc::new(Adapters::new(model.clone())),
-            tokenizer,
-            tokenizer_error: None,
-            kv_cache_dtype: KvCacheDtype::default(),
-            info,
-            model,
-        }
+        Loaded { tokenizer, tokenizer_error: None, kv_cache_dtype: KvCacheDtype::default(), info, model }
     }
 
     /// The tokenizer.
@@ -243,7 +235,7 @@ impl ModelLoader {
     ///
     /// # Errors
     /// [`Error::BadFile`] with what is missing; what the device reported while weights were written.
-    pub async fn finish(self) -> Result<LoadedModel> {
+    pub async fn finish(self) -> Result<Loaded> {
         if self.reader.is_some() {
             return Err(Error::Busy("the last file has not ended".into()));
         }
@@ -286,9 +278,8 @@ impl ModelLoader {
         let most = state.types.iter().max_by_key(|t| t.1).map_or("F32", |t| t.0).to_string();
         let model = Rc::new(model);
         let info = info(&model, name, context, state.file_bytes, state.sha256, most);
-        let adapters = Rc::new(Adapters::new(model.clone()));
         let kv_cache_dtype = state.options.kv_cache_dtype;
-        Ok(LoadedModel { adapters, tokenizer: tokenizer.map(Rc::new), tokenizer_error, kv_cache_dtype, info, model })
+        Ok(Loaded { tokenizer: tokenizer.map(Rc::new), tokenizer_error, kv_cache_dtype, info, model })
     }
 }
 
@@ -540,12 +531,7 @@ fn tokenizer(texts: &HashMap<String, String>, gguf: Option<&Container>) -> Resul
 /// # Errors
 /// [`Error::Io`], and those of [`ModelLoader`].
 #[cfg(not(target_arch = "wasm32"))]
-pub async fn load_path(
-    exec: &Exec,
-    path: &std::path::Path,
-    options: LoadOptions,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<LoadedModel> {
+pub async fn load_path(exec: &Exec, path: &std::path::Path, options: LoadOptions, progress: &mut dyn FnMut(u64, u64)) -> Result<Loaded> {
     use std::io::Read as _;
     let io = |p: &std::path::Path, e: std::io::Error| Error::Io { path: p.display().to_string(), message: e.to_string() };
     let meta = std::fs::metadata(path).map_err(|e| io(path, e))?;

@@ -1,6 +1,5 @@
 //! Architectures: configuration, parameter layout, what is recorded, loading.
 
-mod adapters;
 mod blueprint;
 pub mod config;
 pub mod gpt2;
@@ -11,13 +10,12 @@ mod names;
 mod random;
 mod rope;
 
-pub use adapters::{ActiveAdapter, AdapterChoice, AdapterInfo, Adapters};
 pub use blueprint::{Blueprint, Footprint};
 pub use config::Config;
 pub use gpt2::Gpt2Config;
 #[cfg(not(target_arch = "wasm32"))]
 pub use loader::load_path;
-pub use loader::{LoadOptions, LoadedModel, ModelInfo, ModelLoader};
+pub use loader::{LoadOptions, Loaded, ModelInfo, ModelLoader};
 pub use merge::GgufMerge;
 pub use model::{CachedInputs, Model, TrainInputs};
 pub use rope::{Rope, RopeScaling};

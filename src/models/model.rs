@@ -5,8 +5,9 @@ use std::cell::Cell;
 use super::Config;
 use super::blueprint::{Block, Blueprint};
 use super::names::Names;
+use crate::formats::peft::LoraPair;
 use crate::graph::{Exec, Tape, Tensor, Val};
-use crate::nn::{Embedding, Extra, Forward, Keys, KvCache, KvCacheDtype, Linear, LoraSet, Norm, ParamStore, Part, RopeTable};
+use crate::nn::{Adapter, Embedding, Extra, Forward, Keys, KvCache, KvCacheDtype, Linear, Norm, ParamStore, Part, RopeTable};
 use crate::ops::elementwise::Add;
 use crate::ops::head::LinearLogps;
 use crate::ops::loss::GatherLogps;
@@ -196,8 +197,8 @@ impl Model {
         blocks.flat_map(|l| l.parts.iter().map(|p| p.path.as_str())).collect()
     }
 
-    fn forward<'a>(&'a self, lora: Option<&'a LoraSet>, train: bool) -> Forward<'a> {
-        Forward { params: &self.params, lora, train }
+    fn forward<'a>(&'a self, adapter: Option<&'a dyn Adapter>, train: bool) -> Forward<'a> {
+        Forward { params: &self.params, adapter, train }
     }
 
     fn embed(&self, tape: &mut Tape, cx: &Forward<'_>, ids: Val, positions: Val) -> Result<Val> {
@@ -221,7 +222,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Shape`].
-    pub fn record_hidden(&self, tape: &mut Tape, inputs: &TrainInputs, adapter: Option<&LoraSet>, train: bool) -> Result<Val> {
+    pub fn record_hidden(&self, tape: &mut Tape, inputs: &TrainInputs, adapter: Option<&dyn Adapter>, train: bool) -> Result<Val> {
         let cx = self.forward(adapter, train);
         let mut x = self.embed(tape, &cx, inputs.ids, inputs.positions)?;
         for block in &self.blocks {
@@ -238,7 +239,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Shape`].
-    pub fn record_cached(&self, tape: &mut Tape, inputs: &CachedInputs, cache: &KvCache, adapter: Option<&LoraSet>) -> Result<Val> {
+    pub fn record_cached(&self, tape: &mut Tape, inputs: &CachedInputs, cache: &KvCache, adapter: Option<&dyn Adapter>) -> Result<Val> {
         let cx = self.forward(adapter, false);
         let mut x = self.embed(tape, &cx, inputs.ids, inputs.positions)?;
         for (block, layer) in self.blocks.iter().zip(&cache.layers) {
@@ -261,7 +262,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Shape`].
-    pub fn record_logits(&self, tape: &mut Tape, hidden: Val, adapter: Option<&LoraSet>) -> Result<Val> {
+    pub fn record_logits(&self, tape: &mut Tape, hidden: Val, adapter: Option<&dyn Adapter>) -> Result<Val> {
         self.head.forward(tape, &self.forward(adapter, false), hidden, Extra::default())
     }
 
@@ -269,7 +270,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Shape`].
-    pub fn record_next(&self, tape: &mut Tape, x: Val, adapter: Option<&LoraSet>) -> Result<Val> {
+    pub fn record_next(&self, tape: &mut Tape, x: Val, adapter: Option<&dyn Adapter>) -> Result<Val> {
         self.head.forward(tape, &self.forward(adapter, false), x, Extra { norm: Some(&self.norm), ..Extra::default() })
     }
 
@@ -284,11 +285,11 @@ impl Model {
         tape: &mut Tape,
         hidden: Val,
         targets: Val,
-        adapter: Option<&LoraSet>,
+        adapter: Option<&dyn Adapter>,
         train: bool,
         saved: bool,
     ) -> Result<Val> {
-        if adapter.is_some_and(|a| a.linear(self.head.index).is_some()) {
+        if adapter.is_some_and(|a| a.low(self.head.index, train).is_some()) {
             let logits = self.head.forward(tape, &self.forward(adapter, train), hidden, Extra::default())?;
             return Ok(tape.push(GatherLogps, &[logits, targets])?[0]);
         }
@@ -310,11 +311,10 @@ impl Model {
     ///
     /// # Errors
     /// Whatever the device reports; [`Error::NotFinite`]; [`Error::BadAdapter`] for an adapter on an output layer that is the embedding too.
-    pub async fn merge(&self, set: &LoraSet) -> Result<()> {
-        let adapter = set.export().await?;
+    pub async fn merge(&self, adapter: &[LoraPair]) -> Result<()> {
         for l in self.linears() {
             let pairs: Vec<_> =
-                l.parts.iter().filter_map(|p| adapter.pairs.iter().find(|a| a.target.module == p.path).map(|a| (p.first, a))).collect();
+                l.parts.iter().filter_map(|p| adapter.iter().find(|a| a.target.module == p.path).map(|a| (p.first, a))).collect();
             if pairs.is_empty() {
                 continue;
             }

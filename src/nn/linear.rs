@@ -4,7 +4,6 @@ use super::{Forward, Norm, ParamId};
 use crate::Result;
 use crate::graph::{Tape, Val};
 use crate::ops::Act;
-use crate::ops::elementwise::Dropout;
 use crate::ops::linear::{Linear as Op, Low};
 
 /// A module of the checkpoint inside a fused linear: rows `first..first + rows`.
@@ -19,7 +18,7 @@ pub struct Part {
 /// y = x·Wᵀ (+ bias) (+ LoRA).
 #[derive(Clone, Debug)]
 pub struct Linear {
-    /// Number of this linear in its model: key of its adapter, salt of its dropout.
+    /// Number of this linear in its model: key of its adapter, salt of that one's dropout.
     pub index: usize,
     pub weight: ParamId,
     pub bias: Option<ParamId>,
@@ -48,9 +47,10 @@ impl Linear {
     /// # Errors
     /// [`crate::Error::Shape`].
     pub fn forward(&self, tape: &mut Tape, cx: &Forward<'_>, x: Val, extra: Extra<'_>) -> Result<Val> {
-        let lora = cx.lora.and_then(|set| Some((set, set.linear(self.index)?)));
+        let lora = cx.adapter.and_then(|adapter| Some((adapter, adapter.low(self.index, cx.train)?)));
+        let low = lora.map(|l| l.1);
         let (mut x, mut norm) = (x, extra.norm);
-        if let Some(n) = norm.filter(|n| n.bias.is_some() || cx.train || tape.desc(x).rows() > FEW) {
+        if let Some(n) = norm.filter(|n| n.bias.is_some() || cx.train || tape.desc(x).rows() > FEW || low == Some(Low::Given)) {
             x = n.forward(tape, cx, x)?;
             norm = None;
         }
@@ -59,19 +59,11 @@ impl Linear {
         if let Some(b) = self.bias {
             inputs.push(tape.tensor(&cx.params.tensor(b)));
         }
-        let (mut segs, mut low) = (Vec::new(), None);
-        if let Some((set, l)) = lora {
-            let a = tape.tensor(&l.a);
-            if cx.train && set.dropout() > 0.0 {
-                let dropped = tape.push1(Dropout { p: set.dropout(), salt: self.index as u32 + 1 }, &[x])?;
-                inputs.push(tape.push1(Op::plain(), &[dropped, a])?);
-                low = Some(Low::Given);
-            } else {
-                inputs.push(a);
-                low = Some(Low::Made);
-            }
-            inputs.push(tape.tensor(&l.b));
-            segs.clone_from(&l.segs);
+        let mut segs = Vec::new();
+        if let Some((adapter, _)) = lora {
+            let part = adapter.record(tape, self.index, x, cx.train)?;
+            inputs.extend([part.first, part.b]);
+            segs = part.segs;
         }
         inputs.extend(extra.residual);
         inputs.extend(norm.map(|n| tape.tensor(&cx.params.tensor(n.weight))));

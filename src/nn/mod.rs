@@ -1,19 +1,19 @@
 //! Layers: a parameter store, linear with its LoRA hook, norms, embedding, attention, mlp, key/value cache.
 
+mod adapter;
 mod attention;
 mod embedding;
 mod kv_cache;
 mod linear;
-pub mod lora;
 mod mlp;
 mod norm;
 mod params;
 
+pub use adapter::{Adapter, LowRank};
 pub use attention::{Attention, Keys, Projections, RopeTable};
 pub use embedding::Embedding;
 pub use kv_cache::{KvCache, KvCacheDtype, Move};
 pub use linear::{Extra, Linear, Part};
-pub use lora::{LoraLinear, LoraSet};
 pub use mlp::{Mlp, Up};
 pub use norm::Norm;
 pub use params::{Param, ParamId, ParamSpec, ParamStore, PartSpec, transpose};
@@ -22,8 +22,8 @@ pub use params::{Param, ParamId, ParamSpec, ParamStore, PartSpec, transpose};
 #[derive(Clone, Copy)]
 pub struct Forward<'a> {
     pub params: &'a ParamStore,
-    /// The adapter whose products are added (times `step.lora`).
-    pub lora: Option<&'a LoraSet>,
+    /// The adapter that changes it; low-rank products are added times `step.lora`.
+    pub adapter: Option<&'a dyn Adapter>,
     /// Training: dropout is on and nothing is fused that has no backward pass.
     pub train: bool,
 }

@@ -10,11 +10,11 @@ use super::dpo::Dpo;
 use super::objective::{Objective, StepMetrics};
 use super::sft::Sft;
 use super::trainer::{Target, Trainer};
+use crate::adapters::LoraSet;
+use crate::adapters::{Adapters, LoadedModel};
 use crate::data::{TextSource, preference_pairs, sft_examples};
 use crate::formats::peft::LoraConfig;
 use crate::graph::Profile;
-use crate::models::{Adapters, LoadedModel};
-use crate::nn::LoraSet;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 

@@ -10,12 +10,13 @@ use super::config::TrainingArguments;
 use super::kl::RowCache;
 use super::objective::{Metrics, Micro, Objective, StepMetrics};
 use super::schedule::Schedule;
+use crate::adapters::LoraSet;
 use crate::clock;
 use crate::data::{Batch, BatchShape, Sampler};
 use crate::graph::{Desc, Exec, Mark, Mem, Pace, Plan, Profile, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Transfer};
 use crate::lru::Lru;
 use crate::models::{Model, TrainInputs};
-use crate::nn::LoraSet;
+use crate::nn::Adapter;
 use crate::ops::embedding::GatherRows;
 use crate::ops::half;
 use crate::ops::optim::{AdamW, GradNorm};
@@ -284,6 +285,7 @@ impl<O: Objective> Trainer<O> {
         };
         let own = self.target.set().map(Rc::as_ref);
         let adapter = if pass == Pass::Reference { self.reference.as_deref().or(own) } else { own };
+        let adapter = adapter.map(|a| a as &dyn Adapter);
         // Dropout belongs to updates alone.
         let hidden = self.model.record_hidden(&mut tape, &inputs, adapter, pass == Pass::Update)?;
         let gather = tape.input("gather", Desc::u32(&[shape.rows]));

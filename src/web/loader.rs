@@ -97,7 +97,7 @@ impl WasmLoader {
         let taken = state.loader.take();
         future(async move {
             let (chosen, loader) = taken.ok_or_else(|| Error::Busy("loading failed or ended before".into()))?;
-            Ok(WasmModel::new(chosen, loader.finish().await?).into())
+            Ok(WasmModel::new(chosen, loader.finish().await?.into()).into())
         })
     }
 }

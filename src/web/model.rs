@@ -9,11 +9,11 @@ use wasm_bindgen::prelude::*;
 
 use super::convert::{from_js, js_error, to_js};
 use super::session::take_or_new;
+use crate::adapters::{AdapterInfo, LoadedModel};
 use crate::device::Chosen;
 use crate::formats::peft::LoraAdapter;
 use crate::generate::{GenerateOptions, Generator, MAX_CANDIDATES, Warming};
 use crate::graph::Exec;
-use crate::models::{AdapterInfo, LoadedModel};
 use crate::{Error, Result};
 
 /// Shared by the model and by whatever runs on it.

@@ -10,8 +10,8 @@ use wasm_bindgen::prelude::*;
 
 use super::convert::{from_js, js_error, to_js};
 use super::model::{Message, Shared, WasmModel, future, set};
+use crate::adapters::AdapterChoice;
 use crate::generate::{Candidate, Event, FinishReason, GenerateOptions, Generator};
-use crate::models::AdapterChoice;
 use crate::{Error, Result};
 
 /// What is to be read: exactly one of a chat, a text and token ids.

@@ -9,12 +9,13 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use fledgling::Result;
+use fledgling::adapters::{AdapterChoice, LoadedModel};
 use fledgling::cpu::{Cpu, CpuOptions};
 use fledgling::formats::Container;
 use fledgling::generate::{FinishReason, GenerateOptions, Generator};
 use fledgling::gpu::{Gpu, GpuOptions};
 use fledgling::graph::Exec;
-use fledgling::models::{AdapterChoice, LoadOptions, LoadedModel, load_path};
+use fledgling::models::{LoadOptions, load_path};
 use fledgling::nn::KvCacheDtype;
 use serde_json::Value;
 
@@ -49,7 +50,7 @@ async fn load_with(exec: &Exec, kv_cache_dtype: KvCacheDtype) -> Result<Rc<Loade
     let on = exec.info();
     eprintln!("on {} ({})", on.name, on.backend);
     let options = LoadOptions { context_length: Some(2048), kv_cache_dtype, ..LoadOptions::default() };
-    Ok(Rc::new(load_path(exec, &model_path(), options, &mut |_, _| ()).await?))
+    Ok(Rc::new(load_path(exec, &model_path(), options, &mut |_, _| ()).await?.into()))
 }
 
 fn ids(v: &Value) -> Vec<u32> {

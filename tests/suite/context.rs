@@ -4,9 +4,10 @@
 use std::rc::Rc;
 
 use fledgling::Result;
+use fledgling::adapters::{AdapterChoice, LoadedModel};
 use fledgling::generate::{Candidate, GenerateOptions, Generator};
 use fledgling::graph::Exec;
-use fledgling::models::{AdapterChoice, Config, LoadedModel, Model};
+use fledgling::models::{Config, Model};
 use fledgling::nn::KvCacheDtype;
 use fledgling::tensor::DType;
 use fledgling::tune::AnyTrainer;
@@ -34,7 +35,7 @@ fn model(exec: &Exec, kv_cache_dtype: KvCacheDtype) -> Result<Rc<LoadedModel>> {
         let values: Vec<f32> = (0..p.shape.iter().product()).map(|_| if matrix { 0.5 * rng.uniform() as f32 } else { 1.0 }).collect();
         model.params().set(path, &values)?;
     }
-    Ok(Rc::new(LoadedModel { kv_cache_dtype, ..LoadedModel::of(model, None, "noise") }))
+    Ok(Rc::new(LoadedModel::of(model, None, "noise").with_kv_cache_dtype(kv_cache_dtype)))
 }
 
 fn tokens(n: usize) -> Vec<u32> {

@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
+use fledgling::adapters::{AdapterChoice, LoadedModel};
 use fledgling::generate::{Candidate, Event, FinishReason, GenerateOptions, Generator};
 use fledgling::gpu::Gpu;
 use fledgling::graph::Exec;
-use fledgling::models::{AdapterChoice, LoadOptions, LoadedModel, ModelLoader};
+use fledgling::models::{LoadOptions, ModelLoader};
 use fledgling::nn::KvCacheDtype;
 use fledgling::{Error, Result};
 use serde_json::json;
@@ -19,7 +20,7 @@ async fn generator() -> Result<Generator> {
 
 /// The tiny packed llama with a cache of a type.
 async fn with_cache(exec: &Exec, kv_cache_dtype: KvCacheDtype) -> Result<Generator> {
-    Generator::new(Rc::new(LoadedModel { kv_cache_dtype, ..load_gguf(exec).await? }))
+    Generator::new(Rc::new(load_gguf(exec).await?.with_kv_cache_dtype(kv_cache_dtype)))
 }
 
 const BOTH: [KvCacheDtype; 2] = [KvCacheDtype::F32, KvCacheDtype::F16];
@@ -41,7 +42,7 @@ async fn long_context_on(exec: &Exec, window: Option<usize>, kv_cache_dtype: KvC
     loader.begin_file("model.safetensors", None)?;
     loader.push(weights)?;
     loader.end_file()?;
-    Ok(Rc::new(loader.finish().await?))
+    Ok(Rc::new(loader.finish().await?.into()))
 }
 
 /// The adapter at hand in both its forms: in one of them rotation, append and attention of a token are one kernel.

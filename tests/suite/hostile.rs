@@ -2,12 +2,13 @@
 
 use std::rc::Rc;
 
+use fledgling::adapters::{AdapterChoice, LoadedModel};
 use fledgling::formats::Container;
 use fledgling::formats::peft::LoraAdapter;
 use fledgling::generate::{FinishReason, GenerateOptions, Generator};
 use fledgling::gpu::GpuOptions;
 use fledgling::graph::{Desc, Exec, Tensor};
-use fledgling::models::{AdapterChoice, LoadOptions, LoadedModel, ModelLoader};
+use fledgling::models::{LoadOptions, ModelLoader};
 use fledgling::tensor::DType;
 use fledgling::{Error, Result};
 
@@ -29,7 +30,7 @@ async fn load(exec: &Exec, config: Option<&str>, file: &[u8]) -> Result<LoadedMo
     loader.begin_file("model.file", Some(file.len() as u64))?;
     loader.push(file)?;
     loader.end_file()?;
-    loader.finish().await
+    Ok(loader.finish().await?.into())
 }
 
 /// The tiny llama with a context of 4096.

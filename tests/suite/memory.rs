@@ -3,10 +3,11 @@
 use std::rc::Rc;
 
 use fledgling::Result;
+use fledgling::adapters::{AdapterChoice, LoadedModel};
 use fledgling::formats::peft::LoraAdapter;
 use fledgling::generate::{GenerateOptions, Generator};
 use fledgling::graph::Exec;
-use fledgling::models::{AdapterChoice, Config, LoadOptions, LoadedModel, Model, ModelLoader};
+use fledgling::models::{Config, LoadOptions, Model, ModelLoader};
 use fledgling::nn::{KvCache, KvCacheDtype};
 use fledgling::tensor::DType;
 use fledgling::tune::AnyTrainer;
@@ -26,7 +27,7 @@ async fn llama_with(exec: &Exec, kv_cache_dtype: KvCacheDtype) -> Result<Rc<Load
     loader.begin_file("model.safetensors", None)?;
     loader.push(include_bytes!("../fixtures/models/llama/model.safetensors"))?;
     loader.end_file()?;
-    let model = loader.finish().await?;
+    let model = LoadedModel::from(loader.finish().await?);
     let config = include_str!("../fixtures/training/adapters/default/adapter_config.json");
     let weights = include_bytes!("../fixtures/training/adapters/default/adapter_model.safetensors");
     model.adapters.add("peft", &LoraAdapter::read(config, weights)?)?;

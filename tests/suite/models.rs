@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use fledgling::adapters::{AdapterChoice, LoadedModel};
 use fledgling::formats::peft::LoraAdapter;
 use fledgling::graph::{Desc, Exec, Program, ProgramOptions, StepParams, Tape, Tensor};
-use fledgling::models::{AdapterChoice, Config, LoadOptions, LoadedModel, ModelLoader, TrainInputs};
-use fledgling::nn::LoraSet;
+use fledgling::models::{Config, LoadOptions, ModelLoader, TrainInputs};
+use fledgling::nn::Adapter;
 use fledgling::ops::optim::{AdamW, GradNorm};
 use fledgling::{Error, Result};
 use serde_json::Value;
@@ -101,7 +102,7 @@ async fn load(exec: &Exec, config: Option<&str>, weights: &[u8], piece: usize, o
         loader.push(bytes)?;
     }
     loader.end_file()?;
-    loader.finish().await
+    Ok(loader.finish().await?.into())
 }
 
 pub async fn load_gguf(exec: &Exec) -> Result<LoadedModel> {
@@ -109,7 +110,7 @@ pub async fn load_gguf(exec: &Exec) -> Result<LoadedModel> {
 }
 
 /// Records the whole batch; with `train`, backward from the mean loss over counted targets.
-fn record(loaded: &LoadedModel, e: &Expected, adapter: Option<&LoraSet>, train: bool, checkpoint: bool) -> Result<Tape> {
+fn record(loaded: &LoadedModel, e: &Expected, adapter: Option<&dyn Adapter>, train: bool, checkpoint: bool) -> Result<Tape> {
     let model = &loaded.model;
     let mut tape = Tape::new();
     let inputs = TrainInputs {
@@ -304,7 +305,7 @@ fl_test!(
             loaded.adapters.add("a", &adapter)?;
             let set = loaded.adapters.copy_of("a")?;
             set.train(exec)?;
-            let tape = record(&loaded, &e, Some(&set), true, piece > 4099)?;
+            let tape = record(&loaded, &e, Some(&*set), true, piece > 4099)?;
             let (loss, logits) = run(&tape, exec, &e, &StepParams::default()).await?;
             compare_logits("gguf with adapter", &e, "adapter/logits", &logits, 1e-5);
             assert!((loss - e.get("adapter/loss")[0]).abs() < 1e-5, "loss with adapter {loss}");

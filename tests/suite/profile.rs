@@ -3,9 +3,10 @@
 use std::rc::Rc;
 
 use fledgling::Result;
+use fledgling::adapters::LoadedModel;
 use fledgling::generate::{GenerateOptions, Generator};
 use fledgling::graph::{Exec, Profile};
-use fledgling::models::{Config, LoadedModel, Model};
+use fledgling::models::{Config, Model};
 use fledgling::tune::AnyTrainer;
 use serde_json::json;
 

@@ -1,11 +1,11 @@
 //! Long trainings: interrupted and continued on every device, finished ones continued, what a plan costs, how far the model has moved.
 
 use fledgling::Result;
+use fledgling::adapters::AdapterChoice;
 use fledgling::data::Example;
 use fledgling::generate::Generator;
 use fledgling::gpu::GpuOptions;
 use fledgling::graph::Exec;
-use fledgling::models::AdapterChoice;
 use fledgling::tune::{AnyTrainer, Sft, StepMetrics, Target, Trainer, TrainingArguments};
 use serde_json::{Value, json};
 

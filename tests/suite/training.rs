@@ -3,12 +3,13 @@
 use std::rc::Rc;
 
 use fledgling::Result;
+use fledgling::adapters::LoadedModel;
+use fledgling::adapters::LoraSet;
 use fledgling::data::{preference_pairs, sft_examples};
 use fledgling::formats::Container;
 use fledgling::formats::peft::LoraAdapter;
 use fledgling::graph::Exec;
-use fledgling::models::{LoadOptions, LoadedModel, ModelLoader};
-use fledgling::nn::LoraSet;
+use fledgling::models::{LoadOptions, ModelLoader};
 use fledgling::tensor::dequantize;
 use fledgling::tune::{Dpo, DpoConfig, ModelText, Sft, SftConfig, StepMetrics, Target, Trainer};
 use serde_json::{Value, json};
@@ -30,7 +31,7 @@ async fn tiny() -> Result<LoadedModel> {
     loader.begin_file("model.safetensors", Some(weights.len() as u64))?;
     loader.push(weights)?;
     loader.end_file()?;
-    loader.finish().await
+    Ok(loader.finish().await?.into())
 }
 
 /// The adapter every curve starts from: A random, B zero.

@@ -1,11 +1,12 @@
 //! Trainings as a whole: adapters PEFT wrote, all weights, checkpoints, references, memory, refusals.
 
 use fledgling::Result;
+use fledgling::adapters::{AdapterChoice, LoadedModel};
 use fledgling::data::{Example, IGNORE};
 use fledgling::formats::Container;
 use fledgling::formats::peft::LoraAdapter;
 use fledgling::graph::Exec;
-use fledgling::models::{AdapterChoice, LoadOptions, LoadedModel, ModelLoader};
+use fledgling::models::{LoadOptions, ModelLoader};
 use fledgling::tensor::dequantize;
 use fledgling::tune::{AnyTrainer, Checkpoint, GptBench, Sft, StepMetrics, Target, Trainer, TrainingArguments};
 use serde_json::{Value, json};
@@ -43,7 +44,7 @@ async fn load_on(exec: &Exec, (config, weights, _): (&str, &[u8], &[u8]), traina
     loader.begin_file("model.safetensors", Some(weights.len() as u64))?;
     loader.push(weights)?;
     loader.end_file()?;
-    loader.finish().await
+    Ok(loader.finish().await?.into())
 }
 
 /// The tiny llama on a device.

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::args::{Cli, GenerateArgs};
 use super::{load, logits};
+use fledgling::adapters::{AdapterChoice, LoadedModel};
 use fledgling::generate::{Candidate, Event, GenerateOptions, Generator};
-use fledgling::models::{AdapterChoice, LoadOptions, LoadedModel};
+use fledgling::models::LoadOptions;
 use fledgling::{Result, clock};
 
 pub async fn run(cli: &Cli, a: &GenerateArgs) -> Result<()> {

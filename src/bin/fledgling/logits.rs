@@ -4,9 +4,10 @@ use serde_json::json;
 
 use super::args::{Cli, LogitsArgs, PromptArgs};
 use super::load;
+use fledgling::adapters::{AdapterChoice, LoadedModel};
 use fledgling::data::{Batch, Example, IGNORE};
 use fledgling::graph::{Desc, Program, ProgramOptions, StepParams, Tape};
-use fledgling::models::{AdapterChoice, LoadOptions, LoadedModel, TrainInputs};
+use fledgling::models::{LoadOptions, TrainInputs};
 use fledgling::ops::embedding::GatherRows;
 use fledgling::{Error, Result};
 
@@ -48,10 +49,10 @@ pub async fn last_logits(model: &LoadedModel, ids: &[u32]) -> Result<Vec<f32>> {
         spans: tape.input("spans", Desc::u32(&[rows, 2])),
         window_spans: m.window().map(|_| tape.input("window_spans", Desc::u32(&[rows, 2]))),
     };
-    let hidden = m.record_hidden(&mut tape, &inputs, adapter.as_ref().map(|a| a.set.as_ref()), false)?;
+    let hidden = m.record_hidden(&mut tape, &inputs, adapter.as_ref().map(|a| a.recorded()), false)?;
     let (row, inverse) = (tape.input("row", Desc::u32(&[1])), tape.input("inverse", Desc::u32(&[rows])));
     let last = tape.push1(GatherRows, &[hidden, row, inverse])?;
-    let logits = m.record_logits(&mut tape, last, adapter.as_ref().map(|a| a.set.as_ref()))?;
+    let logits = m.record_logits(&mut tape, last, adapter.as_ref().map(|a| a.recorded()))?;
     tape.output("logits", logits);
     let program = Program::build(m.exec(), &tape, ProgramOptions::default())?;
     program.write("ids", &batch.ids);

@@ -9,11 +9,11 @@ use super::learn::Lora;
 use super::report::Report;
 use super::{Samples, answer, matmul};
 use crate::args::{BenchArgs, Part};
+use fledgling::adapters::LoadedModel;
 use fledgling::device::measure;
 use fledgling::generate::Generator;
 use fledgling::gpu::{Gpu, Tuning};
 use fledgling::graph::Exec;
-use fledgling::models::LoadedModel;
 use fledgling::tune::GptBench;
 use fledgling::{Error, Result, clock};
 

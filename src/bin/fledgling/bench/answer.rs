@@ -8,10 +8,10 @@ use super::machine::card;
 use super::report::Report;
 use super::{Counts, Samples, ids};
 use crate::args::{BenchArgs, Part};
+use fledgling::adapters::{AdapterChoice, LoadedModel};
 use fledgling::formats::peft::{LoraConfig, OneOrMany};
 use fledgling::generate::{Candidate, Event, GenerateOptions, Generator};
 use fledgling::graph::Exec;
-use fledgling::models::{AdapterChoice, LoadedModel};
 use fledgling::{Result, clock};
 
 /// A prompt, never the same twice: a cache that helped would be measured in place of the model.

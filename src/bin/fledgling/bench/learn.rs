@@ -5,8 +5,8 @@ use serde_json::json;
 use super::report::Report;
 use super::{Counts, Samples, ids};
 use crate::args::BenchArgs;
+use fledgling::adapters::LoadedModel;
 use fledgling::graph::Exec;
-use fledgling::models::LoadedModel;
 use fledgling::tune::{AnyTrainer, GptBench};
 use fledgling::{Error, Result, clock};
 

@@ -19,8 +19,9 @@ use serde_json::json;
 
 use super::args::{BenchArgs, Cli, Part};
 use super::{files, load};
+use fledgling::adapters::LoadedModel;
 use fledgling::graph::Exec;
-use fledgling::models::{LoadOptions, LoadedModel};
+use fledgling::models::LoadOptions;
 use fledgling::{Result, clock};
 use picture::Picture;
 use report::Report;
@@ -38,7 +39,7 @@ pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
     } else if let Some(shape) = a.random {
         let exec = load::device(cli).await?;
         let begin = clock::seconds();
-        let model = LoadedModel { kv_cache_dtype, ..shapes::model(&exec, shape)? };
+        let model = shapes::model(&exec, shape)?.with_kv_cache_dtype(kv_cache_dtype);
         exec.done().await?;
         (exec, Some(model), clock::seconds() - begin)
     } else {

@@ -11,9 +11,9 @@ use super::report::Report;
 use crate::args::{BenchArgs, Part};
 use crate::files::mib;
 use fledgling::Result;
+use fledgling::adapters::LoadedModel;
 use fledgling::generate::Generator;
 use fledgling::graph::{Cost, Exec, Profile};
-use fledgling::models::LoadedModel;
 use fledgling::tune::GptBench;
 
 /// Profiles what `wanted` asks for; `picture` collects what it shows.

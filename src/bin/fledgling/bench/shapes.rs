@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use crate::args::Shape;
 use fledgling::Result;
+use fledgling::adapters::LoadedModel;
 use fledgling::graph::Exec;
-use fledgling::models::{Config, LoadedModel, Model};
+use fledgling::models::{Config, Model};
 
 /// `config.json` of a shape.
 fn config(shape: Shape) -> Value {

@@ -6,12 +6,12 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use super::Model;
+use super::lora::{LoraSet, shape_key};
 use crate::formats::peft::{LoraAdapter, LoraConfig, OneOrMany};
 use crate::graph::Tensor;
 use crate::lru::Lru;
-use crate::nn::LoraSet;
-use crate::nn::lora::shape_key;
+use crate::models::Model;
+use crate::nn::Adapter;
 use crate::{Error, Result};
 
 /// Which adapter a call wants.
@@ -44,6 +44,13 @@ pub struct ActiveAdapter {
     pub set: Rc<LoraSet>,
     /// Changes with the values: caches computed with another stamp are void.
     pub stamp: u64,
+}
+
+impl ActiveAdapter {
+    /// As a pass is recorded with it.
+    pub fn recorded(&self) -> &dyn Adapter {
+        &*self.set
+    }
 }
 
 struct Entry {
@@ -250,7 +257,7 @@ impl Adapters {
     /// As [`Model::merge`]; [`Error::BadAdapter`] for an unknown name.
     pub async fn merge(&self, name: &str) -> Result<()> {
         let set = self.copy_of(name)?;
-        self.model.merge(&set).await?;
+        self.model.merge(&set.export().await?.pairs).await?;
         self.remove(name);
         Ok(())
     }

@@ -4,14 +4,15 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
-use super::Linear;
 use crate::formats::peft::{LoraAdapter, LoraConfig, LoraPair, Target};
-use crate::graph::{Arena, Exec, Tensor, Transfer};
-use crate::ops::linear::LoraSeg;
+use crate::graph::{Arena, Exec, Tape, Tensor, Transfer, Val};
+use crate::nn::{Adapter, Linear, LowRank};
+use crate::ops::elementwise::Dropout;
+use crate::ops::linear::{Linear as Product, LoraSeg, Low};
 use crate::{Error, Result};
 
 /// A and B of one (possibly fused) linear.
-pub struct LoraLinear {
+struct LoraLinear {
     /// (Σr, in): the rows of every module's A.
     pub a: Tensor,
     /// (1, Σ rows·r): every module's B, row by row.
@@ -30,6 +31,23 @@ pub struct LoraSet {
     linears: BTreeMap<usize, LoraLinear>,
     arena: Arena,
     grads: RefCell<Option<Arena>>,
+}
+
+impl Adapter for LoraSet {
+    fn low(&self, index: usize, train: bool) -> Option<Low> {
+        let kind = if train && self.dropout() > 0.0 { Low::Given } else { Low::Made };
+        self.linears.contains_key(&index).then_some(kind)
+    }
+
+    fn record(&self, tape: &mut Tape, index: usize, x: Val, train: bool) -> Result<LowRank> {
+        let l = self.linears.get(&index).ok_or_else(|| Error::BadAdapter(format!("has nothing for linear {index}")))?;
+        let mut first = tape.tensor(&l.a);
+        if self.low(index, train) == Some(Low::Given) {
+            let dropped = tape.push1(Dropout { p: self.dropout(), salt: index as u32 + 1 }, &[x])?;
+            first = tape.push1(Product::plain(), &[dropped, first])?;
+        }
+        Ok(LowRank { first, b: tape.tensor(&l.b), segs: l.segs.clone() })
+    }
 }
 
 /// SplitMix64: the same numbers on every machine.
@@ -116,13 +134,8 @@ impl LoraSet {
         &self.key
     }
 
-    pub fn dropout(&self) -> f32 {
+    fn dropout(&self) -> f32 {
         self.config.lora_dropout as f32
-    }
-
-    /// A and B of linear number `index` of the model.
-    pub fn linear(&self, index: usize) -> Option<&LoraLinear> {
-        self.linears.get(&index)
     }
 
     /// All of A and B in one flat (1, n) tensor (parts padded with zeros to 64 elements).
