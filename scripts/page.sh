@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Builds what www/ holds, from the wasm in www/pkg:  scripts/page.sh package | page
+# Builds what www/ holds, from the wasm in www/pkg.
+#   scripts/page.sh package
+#   scripts/page.sh page [over]    over: the old files stay beside the new ones, for whoever has the page open
 # Does nothing when the inputs are what they were.
 . "$(dirname "$0")/env.sh"
 
@@ -7,7 +9,10 @@ what=${1:-page}
 # Only what the part is made of: not what its own build leaves behind (www/LICENSE-*, www/dist), nor tests and benchmarks.
 common="www/package.json www/package-lock.json www/tsconfig.json www/pkg/fledgling.js www/pkg/fledgling_bg.wasm www/pkg/threads www/src/lib"
 case $what in
-  package) npm_script=build:lib; out=www/dist/lib; from="$common www/tsconfig.lib.json www/scripts/build-lib.mjs www/scripts/prepack.mjs www/README.md LICENSE-MIT LICENSE-APACHE" ;;
+  package)
+    npm_script=build:lib; out=www/dist/lib
+    from="$common www/tsconfig.lib.json www/scripts/build-lib.mjs www/scripts/prepack.mjs www/README.md LICENSE-MIT LICENSE-APACHE"
+    ;;
   page) npm_script=build:page; out=www/dist/page; from="$common www/vite.config.ts www/index.html www/public www/src" ;;
   *) die "page.sh: unknown part '$what' (package, page)" ;;
 esac
@@ -19,7 +24,12 @@ if [ -d "$out" ] && [ "$(cat "www/dist/.stamp-$what" 2>/dev/null)" = "$stamp" ];
   say "up to date"
 else
   rm -f "www/dist/.stamp-$what"
-  (cd www && npm run --silent "$npm_script")
+  if [ "${2:-}" = over ]; then
+    (cd www && npm run --silent "$npm_script" -- --outDir dist/page-next)
+    mkdir -p "$out" && cp -R www/dist/page-next/. "$out/" && rm -rf www/dist/page-next
+  else
+    (cd www && npm run --silent "$npm_script")
+  fi
   [ -d "$out" ] || die "npm run $npm_script left no $out"
   mkdir -p www/dist && echo "$stamp" >"www/dist/.stamp-$what"
 fi

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Brings a machine to the state in which everything builds and every test runs.
 #   scripts/setup.sh            all of it
-#   scripts/setup.sh demo       what the page needs: no browser, no Vulkan driver
-#   scripts/setup.sh check      what formatting, lints and types need: neither of those, no WebAssembly tools
+#   scripts/setup.sh check      what formatting, lints and types need: no browser, no Vulkan driver, no WebAssembly tools
 #   scripts/setup.sh system     operating system packages (Debian and its kin; elsewhere: says what is missing)
 #   scripts/setup.sh wasm       the Rust target wasm32-unknown-unknown, and the sources of std
-#   scripts/setup.sh tools      wasm-bindgen, wasm-pack, wasm-opt
+#   scripts/setup.sh build      operating system packages that building needs, and the wasm32 target
+#   scripts/setup.sh tools      wasm-bindgen, wasm-opt
 #   scripts/setup.sh npm        the npm packages of www/
 # Safe to repeat: every step looks first and does only what is missing.
 . "$(dirname "$0")/env.sh"
@@ -50,7 +50,9 @@ has_vulkan() {
 # "20.19" of `"node": ">=20.19"`
 node_wanted() { sed -n 's/.*"node": *">=\([0-9.]*\)".*/\1/p' www/package.json; }
 node_is_new() {
-  [ "$(node -p "const [a, b = 0] = '$(node_wanted)'.split('.').map(Number), [x, y] = process.versions.node.split('.').map(Number); x > a || (x === a && y >= b)")" = true ]
+  [ "$(node -p "
+    const [a, b = 0] = '$(node_wanted)'.split('.').map(Number), [x, y] = process.versions.node.split('.').map(Number);
+    x > a || (x === a && y >= b)")" = true ]
 }
 
 # system [build]: with `build`, only what building needs
@@ -82,7 +84,9 @@ system() {
   has_vulkan || need "a Vulkan driver, for the native tests (Debian, Ubuntu: mesa-vulkan-drivers; Fedora: mesa-vulkan-drivers; Arch: vulkan-swrast)"
   local chrome
   if chrome=$(find_chrome); then say "browser for tests: $chrome"; else need "Chrome or Chromium, for the browser tests (or set CHROME=/path/to/it)"; fi
-  have chromedriver && say "driver: $(command -v chromedriver)" || say "no chromedriver on PATH: wasm-pack will fetch one of its own"
+  if have chromedriver; then say "driver: $(command -v chromedriver)"
+  else need "chromedriver, for the browser tests (Debian: chromium-driver; Mac: brew install chromedriver)"
+  fi
 }
 
 # --- the wasm32 target ----------------------------------------------------------------------------------------------
@@ -143,7 +147,7 @@ std_sources() {
   else warn "no sources of std: no threads in the browser (rustup component add rust-src; Debian: rust-web-src)"; fi
 }
 
-# --- wasm-bindgen, wasm-pack, wasm-opt ------------------------------------------------------------------------------
+# --- wasm-bindgen, wasm-opt -----------------------------------------------------------------------------------------
 tools() {
   head1 "WebAssembly tools"
   have cargo || { need "Rust 1.90 or newer: https://rustup.rs"; return 0; }
@@ -152,12 +156,10 @@ tools() {
   version=$(wasm_bindgen_version)
   # No --locked: a registry mirror may lag behind a lock file.
   if [ "$(wasm-bindgen --version 2>/dev/null | awk '{print $2}')" != "$version" ] || ! have wasm-bindgen-test-runner; then
-    say "cargo install wasm-bindgen-cli $version (a few minutes, once)"
-    cargo install --quiet --force --root "$TOOLS" wasm-bindgen-cli --version "$version" >"$log" 2>&1 || { tail -n 10 "$log" >&2; need "wasm-bindgen-cli $version: cargo install wasm-bindgen-cli --version $version"; }
-  fi
-  if ! have wasm-pack; then
-    say "cargo install wasm-pack (a few minutes, once)"
-    cargo install --quiet --root "$TOOLS" wasm-pack >"$log" 2>&1 || { tail -n 10 "$log" >&2; need "wasm-pack: cargo install wasm-pack"; }
+    say "cargo install wasm-bindgen-cli $version (two or three minutes, once)"
+    # It works for a second or two at a time: compiling it well would take longer than it ever saves.
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install --quiet --force --root "$TOOLS" wasm-bindgen-cli --version "$version" >"$log" 2>&1 \
+      || { tail -n 10 "$log" >&2; need "wasm-bindgen-cli $version: cargo install wasm-bindgen-cli --version $version"; }
   fi
   if ! have wasm-opt; then
     have npm || { need "npm (comes with Node)"; return 0; }
@@ -165,7 +167,7 @@ tools() {
     npm install --silent --no-fund --no-audit --prefix "$TOOLS" binaryen@^132 >"$log" 2>&1 || { tail -n 10 "$log" >&2; need "wasm-opt: npm install binaryen"; }
   fi
   local t
-  for t in wasm-bindgen wasm-pack wasm-opt; do have $t && say "$($t --version 2>&1 | head -n 1)"; done
+  for t in wasm-bindgen wasm-opt; do have $t && say "$($t --version 2>&1 | head -n 1)"; done
   return 0
 }
 
@@ -196,14 +198,14 @@ npm_packages() {
 }
 
 case "${1:-all}" in
-  demo) system build; wasm; std_sources; tools; npm_packages ;;
+  build) system build; wasm; std_sources ;;
   check) system build; rust_components; wasm; npm_packages ;;
   all) system; rust_components; wasm; std_sources; tools; npm_packages ;;
   system) system ;;
   wasm) wasm; std_sources ;;
   tools) tools ;;
   npm) npm_packages ;;
-  *) die "setup.sh: unknown part '$1' (all, demo, check, system, wasm, tools, npm)" ;;
+  *) die "setup.sh: unknown part '$1' (all, check, build, system, wasm, tools, npm)" ;;
 esac
 
 if [ ${#missing[@]} -gt 0 ]; then

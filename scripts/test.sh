@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # The suites, stage by stage.
 #   scripts/test.sh all                 setup, model, every stage
-#   scripts/test.sh check               what they need, then formatting, lints, types
-#   scripts/test.sh native browser …    single stages (see STAGES)
-# A stage fails when its command fails, and also when it ran no test. All stages run even if one fails; the last line sums up.
+#   scripts/test.sh check               what they need, then formatting, lints, docs, types
+#   scripts/test.sh native browser …    single stages (see STAGES), one after another; FILTER=ops_norm:: for some tests of native and browser
+# A stage fails when its command fails, and also when it ran no test. All stages run even if one fails; the end says how long each took, and sums up.
+# `all` and `check` keep LANES stages (2) under way: what compiles ends on one core, and a test often waits for one thread. A stage's output comes when
+# it ends; until then it is in target/test-logs.
 . "$(dirname "$0")/env.sh"
 
-STAGES="format clippy clippy-wasm shaders native real browser types package page page-engine page-real"
+# In the order in which they begin: long ones first, and beside a build that uses the machine little what computes much.
+STAGES="wasm clippy native format types clippy-wasm doc browser package page-real page-engine shaders real page"
 LOGS=target/test-logs
 mkdir -p "$LOGS"
 
@@ -15,12 +18,88 @@ export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}
 # Real-model tests in a software-adapter browser take minutes each.
 export WASM_BINDGEN_TEST_TIMEOUT=${WASM_BINDGEN_TEST_TIMEOUT:-1800}
 
-passed=0
-failed=0
-failures=()
-seconds=()
+# title STAGE
+title() {
+  case $1 in
+    format) echo "Formatting" ;;
+    clippy) echo "Lints, native" ;;
+    clippy-wasm) echo "Lints, wasm32" ;;
+    doc) echo "Documentation of the crate" ;;
+    wasm) echo "The engine as it ships, the package and the page" ;;
+    shaders) echo "Every shader in every declared variant, without a GPU" ;;
+    native) echo "Native: units, kernels, gradients, models, training" ;;
+    real) echo "Native: the real model against its oracle" ;;
+    browser) echo "The same suite in headless Chromium" ;;
+    types) echo "TypeScript: types, formatting, lints" ;;
+    package) echo "The packed npm package in fresh projects" ;;
+    page) echo "The page, driven by Playwright" ;;
+    page-engine) echo "The page that ships, on the real engine and a tiny model" ;;
+    page-real) echo "The page, SmolLM2: load, ask, rank, learn, ask again" ;;
+    *) return 1 ;;
+  esac
+}
 
-# Sums what the runners print: libtest and wasm-bindgen-test, Playwright, node:test, and a plain "N passed, M failed".
+# Stages that run tests; the others pass or fail as a whole.
+is_tests() { case $1 in shaders | native | real | browser | package | page | page-engine | page-real) true ;; *) false ;; esac; }
+# What a stage needs to have passed, where that is among what was asked for.
+needs() { case $1 in package | page-engine | page-real) echo wasm ;; esac; }
+# Stages that look at the clock: nothing else runs beside them.
+is_alone() { [ "$1" = page ]; }
+
+command_of() {
+  case $1 in
+    format) cargo fmt --check ;;
+    clippy) cargo clippy --quiet --all-targets -- -D warnings ;;
+    clippy-wasm) lint_wasm ;;
+    doc) RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --document-private-items ;;
+    wasm) scripts/wasm.sh && scripts/page.sh package && scripts/page.sh page ;;
+    shaders) native --test suite -- shaders:: ;;
+    native) native --lib --bins --test suite --test cli -- --skip shaders:: ${FILTER:+"$FILTER"} ;;
+    real) native --test real -- ;;
+    browser) browser ;;
+    types) in_www check ;;
+    package) in_www test:package ;;
+    page) in_www test:page ;;
+    page-engine) in_www test:page:engine ;;
+    page-real) in_www test:page:real ;;
+  esac
+}
+
+native() { cargo test "$@" --test-threads="$TEST_NATIVE_THREADS"; }
+
+browser() {
+  local driver chrome
+  driver=$(command -v chromedriver) || { warn "no chromedriver found"; return 1; }
+  chrome=$(find_chrome) || { warn "no Chrome or Chromium found"; return 1; }
+  say "$("$chrome" --version 2>/dev/null)"
+  # The flags of the browser are in webdriver.json.
+  CHROMEDRIVER=$driver WASM_BINDGEN_TEST_ONLY_WEB=1 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner \
+    for_wasm cargo test --target "$WASM_TARGET" --no-default-features --test suite ${FILTER:+-- "$FILTER"}
+}
+
+in_www() { (cd www && npm run --silent "$@"); }
+
+lint_wasm() {
+  if for_wasm cargo clippy --version >/dev/null 2>&1; then
+    for_wasm cargo clippy --quiet --target "$WASM_TARGET" --no-default-features --lib --test suite -- -D warnings
+  else # Debian's toolchain has no clippy: the compiler's own warnings, then
+    RUSTFLAGS="-D warnings -C target-feature=+simd128" for_wasm cargo check --quiet --target "$WASM_TARGET" --no-default-features --lib --test suite
+  fi
+}
+
+# --- one stage, in a process of its own: what it took is what its children took ------------------------------------
+if [ "${1:-}" = --stage ]; then
+  head1 "$(title "$2")"
+  begin=$(date +%s) status=0
+  (command_of "$2") || status=$?
+  times >"$LOGS/$2.times" # in this process: a pipe would have its own
+  cpu=$(awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, t, /[ms]/); s += t[1] * 60 + t[2] } printf "%d", s }' "$LOGS/$2.times")
+  echo "$status $(($(date +%s) - begin)) $cpu" >"$LOGS/$2.end"
+  exit 0
+fi
+
+# --- what the runners print -----------------------------------------------------------------------------------------
+# Sums up: libtest and wasm-bindgen-test, Playwright, node:test, and a plain "N passed, M failed".
 count() { # log
   sed $'s/\033\\[[0-9;]*m//g' "$1" | awk '
     /^test result:/ { for (i = 1; i <= NF; i++) { if ($i ~ /^passed/) p += $(i-1); if ($i ~ /^failed/) f += $(i-1) } next }
@@ -34,100 +113,130 @@ count() { # log
 
 # What failed, for the end of the output: the tests' names and the first line of what they said.
 excerpt() { # log
-  sed $'s/\033\\[[0-9;]*m//g' "$1" | grep -E '^(test .* \.\.\. FAILED|FAIL |not ok |error)|✘|^ +[0-9]+\) |panicked at|Error: ' | cut -c1-300 | awk '!seen[$0]++' | head -n 16
+  sed $'s/\033\\[[0-9;]*m//g' "$1" | grep -E '^(test .* \.\.\. FAILED|FAIL |not ok |error)|✘|^ +[0-9]+\) |panicked at|Error: ' | cut -c1-300 |
+    awk '!seen[$0]++' | head -n 16
 }
 
 # Tests that passed only at their second try, one a line.
 second_tries() { # log
-  sed $'s/\033\\[[0-9;]*m//g' "$1" | awk '/^ +[0-9]+ flaky( |$)/ { on = 1; next } /^ +[0-9]+ [a-z]/ { on = 0 } on && NF { sub(/^ +/, ""); sub(/ ─+$/, ""); print }'
+  sed $'s/\033\\[[0-9;]*m//g' "$1" |
+    awk '/^ +[0-9]+ flaky( |$)/ { on = 1; next } /^ +[0-9]+ [a-z]/ { on = 0 } on && NF { sub(/^ +/, ""); sub(/ ─+$/, ""); print }'
 }
 
-# stage NAME TITLE tests|plain command…
-stage() {
-  local name=$1 title=$2 kind=$3 log status=0 p f start
-  shift 3
-  log=$LOGS/$name.log
-  start=$(date +%s)
-  head1 "$title"
-  "$@" 2>&1 | tee "$log" || status=$?
-  read -r p f <<<"$(count "$log")"
-  [ "$kind" = plain ] && { p=0; f=0; }
-  if [ "$kind" = tests ] && [ "$p" = 0 ] && [ "$f" = 0 ]; then
-    warn "$name: no test ran"
-    status=1
-  fi
-  if [ "$status" != 0 ] && [ "$f" = 0 ]; then f=1; fi
-  passed=$((passed + p)); failed=$((failed + f))
-  if [ "$f" != 0 ]; then failures+=("$name"); fi
-  while read -r t; do seconds+=("$name: $t"); done < <(second_tries "$log")
-  if [ "$kind" = tests ]; then say "$name: $p passed, $f failed, $(( $(date +%s) - start )) s"; else say "$name: $([ "$status" = 0 ] && echo ok || echo FAILED), $(( $(date +%s) - start )) s"; fi
-}
-
-native() { cargo test "$@" --test-threads="$TEST_NATIVE_THREADS"; }
-
-browser() {
-  local driver chrome
-  driver=$(command -v chromedriver || true)
-  chrome=$(find_chrome) || { warn "no Chrome or Chromium found"; return 1; }
-  say "$("$chrome" --version 2>/dev/null)"
-  for_wasm wasm-pack test --headless --chrome ${driver:+--chromedriver "$driver"} --no-default-features --test suite
-}
-
-in_www() { (cd www && npm run --silent "$@"); }
-
-run() {
-  case $1 in
-    format) stage format "Formatting" plain cargo fmt --check ;;
-    clippy) stage clippy "Lints, native" plain cargo clippy --quiet --all-targets -- -D warnings ;;
-    clippy-wasm) stage clippy-wasm "Lints, wasm32" plain lint_wasm ;;
-    shaders) stage shaders "Every shader in every declared variant, without a GPU" tests native --test suite -- shaders:: ;;
-    native) stage native "Native: units, kernels, gradients, models, training" tests native --lib --bins --test suite --test cli -- --skip shaders:: ;;
-    real) stage real "Native: the real model against its oracle" tests native --test real -- ;;
-    browser) stage browser "The same suite in headless Chromium" tests browser ;;
-    types) stage types "TypeScript: types, formatting, lints" plain in_www check ;;
-    package) stage package "The packed npm package in fresh projects" tests in_www test:package ;;
-    page) stage page "The page, driven by Playwright" tests in_www test:page ;;
-    page-engine) stage page-engine "The page that ships, on the real engine and a tiny model" tests in_www test:page:engine ;;
-    page-real) stage page-real "The page, SmolLM2: load, ask, rank, learn, ask again" tests in_www test:page:real ;;
-    *) die "unknown stage '$1' (one of: all check $STAGES)" ;;
-  esac
-}
-
-lint_wasm() {
-  if for_wasm cargo clippy --version >/dev/null 2>&1; then
-    for_wasm cargo clippy --quiet --target "$WASM_TARGET" --no-default-features --lib --test suite -- -D warnings
-  else # Debian's toolchain has no clippy: the compiler's own warnings, then
-    RUSTFLAGS="-D warnings -C target-feature=+simd128" for_wasm cargo check --quiet --target "$WASM_TARGET" --no-default-features --lib --test suite
-  fi
-}
-
+# --- the stages that are wanted -------------------------------------------------------------------------------------
+begin=$(date +%s)
+lanes=1
 wanted=()
 for arg in "${@:-all}"; do
   case $arg in
     all)
       scripts/setup.sh
       head1 "Model"; MODEL='' scripts/fetch-model.sh
-      scripts/wasm.sh
-      scripts/page.sh package
-      scripts/page.sh page
       # shellcheck disable=SC2206
-      wanted+=($STAGES) ;;
+      wanted+=($STAGES)
+      lanes=${LANES:-2} ;;
     check)
       scripts/setup.sh check
-      wanted+=(format clippy clippy-wasm types) ;;
-    *) wanted+=("$arg") ;;
+      wanted+=(clippy clippy-wasm doc format types)
+      lanes=${LANES:-2} ;;
+    *)
+      title "$arg" >/dev/null || die "unknown stage '$arg' (one of: all check $STAGES)"
+      wanted+=("$arg") ;;
   esac
 done
-for s in "${wanted[@]}"; do run "$s"; done
+[ "$(cores)" -gt 1 ] || lanes=1
+setup_seconds=$(($(date +%s) - begin))
+begin=$(date +%s)
 
-printf '\n'
+passed=0 failed=0
+failures=() seconds=() table=() running=() bad=()
+
+has() { # word list…
+  local w=$1 x
+  shift
+  for x in "$@"; do [ "$x" != "$w" ] || return 0; done
+  return 1
+}
+
+# ended STAGE: counts what its log says
+ended() {
+  local s=$1 log=$LOGS/$1.log status=1 took=0 cpu=0 p=0 f=0 verdict
+  [ ! -f "$LOGS/$s.end" ] || read -r status took cpu <"$LOGS/$s.end"
+  [ "$lanes" = 1 ] || cat "$log"
+  if is_tests "$s"; then
+    read -r p f <<<"$(count "$log")"
+    if [ "$p" = 0 ] && [ "$f" = 0 ]; then
+      warn "$s: no test ran"
+      status=1
+    fi
+    while read -r t; do seconds+=("$s: $t"); done < <(second_tries "$log")
+  fi
+  if [ "$status" != 0 ] && [ "$f" = 0 ]; then f=1; fi
+  passed=$((passed + p)); failed=$((failed + f))
+  if [ "$f" != 0 ]; then failures+=("$s"); bad+=("$s"); fi
+  if is_tests "$s"; then verdict="$p passed, $f failed"; elif [ "$f" = 0 ]; then verdict=ok; else verdict=FAILED; fi
+  table+=("$(printf '%-12s %6d s %6d s   %s' "$s" "$took" "$cpu" "$verdict")")
+  say "$s: $verdict, $took s"
+}
+
+begun() {
+  rm -f "$LOGS/$1.end"
+  if [ "$lanes" = 1 ]; then
+    bash "$0" --stage "$1" 2>&1 | tee "$LOGS/$1.log" || true
+    ended "$1"
+  else
+    say "$1: begun ($LOGS/$1.log)"
+    bash "$0" --stage "$1" >"$LOGS/$1.log" 2>&1 </dev/null &
+    running+=("$1:$!")
+  fi
+}
+
+# may_begin STAGE: nothing that it waits for is still to come, and nobody who wants to be alone is disturbed
+may_begin() {
+  local r n
+  n=$(needs "$1")
+  for r in ${running[@]+"${running[@]}"}; do
+    [ "${r%%:*}" != "$n" ] || return 1
+    ! is_alone "${r%%:*}" || return 1
+  done
+  ! has "${n:-none}" ${wanted[@]+"${wanted[@]}"} || return 1
+  ! is_alone "$1" || [ ${#running[@]} = 0 ]
+}
+
+while [ ${#wanted[@]} -gt 0 ] || [ ${#running[@]} -gt 0 ]; do
+  still=()
+  for r in ${running[@]+"${running[@]}"}; do
+    if [ ! -f "$LOGS/${r%%:*}.end" ] && kill -0 "${r##*:}" 2>/dev/null; then still+=("$r")
+    else
+      wait "${r##*:}" 2>/dev/null || true
+      ended "${r%%:*}"
+    fi
+  done
+  running=(${still[@]+"${still[@]}"})
+  rest=()
+  for s in ${wanted[@]+"${wanted[@]}"}; do
+    if has "$(needs "$s")" ${bad[@]+"${bad[@]}"}; then
+      warn "$s: not run, because $(needs "$s") failed"
+      failed=$((failed + 1))
+      bad+=("$s")
+      table+=("$(printf '%-12s %8s %8s   not run' "$s" - -)")
+    elif [ ${#running[@]} -lt "$lanes" ] && may_begin "$s"; then begun "$s"
+    else rest+=("$s"); fi
+  done
+  wanted=(${rest[@]+"${rest[@]}"})
+  [ ${#running[@]} = 0 ] || sleep 0.5
+done
+
+head1 "What each stage took: by the clock, and of all cores together"
+printf '   %s\n' "${table[@]}"
+say "$(printf '%-12s %6d s            %s' together $(($(date +%s) - begin)) "behind $setup_seconds s of set-up, $lanes at a time, $(cores) cores")"
 for t in ${seconds[@]+"${seconds[@]}"}; do warn "passed only at the second try: $t"; done
 if [ "$failed" != 0 ]; then
-  for s in "${failures[@]}"; do
+  for s in ${failures[@]+"${failures[@]}"}; do
     say "$s:"
     excerpt "$LOGS/$s.log" || true
   done
-  say "failed: ${failures[*]} (logs in $LOGS)"
+  say "failed: ${failures[*]+${failures[*]}} (logs in $LOGS)"
 fi
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

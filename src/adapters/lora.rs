@@ -129,7 +129,7 @@ impl LoraSet {
         &self.config
     }
 
-    /// See [`shape_key`].
+    /// See `shape_key`.
     pub fn key(&self) -> &str {
         &self.key
     }

@@ -221,7 +221,7 @@ impl Adapters {
         Ok(Some(ActiveAdapter { name, set: live.set.clone(), stamp: entry.stamp }))
     }
 
-    /// An adapter's key of shape (see [`shape_key`]) if a configuration fits this model.
+    /// An adapter's key of shape (see `shape_key`) if a configuration fits this model.
     ///
     /// # Errors
     /// [`Error::BadConfig`], [`Error::BadAdapter`].

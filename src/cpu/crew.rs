@@ -1,7 +1,7 @@
 //! Threads that take the tasks of a [`super::Pool`]. They wait a moment spinning, because kernels follow each other closely, and then asleep.
 //!
 //! Natively a crew starts its threads. In a browser only JavaScript can (`www/src/lib/threads.ts`): each of its workers enters the crew of the
-//! module's memory by [`work`]. Where that memory is not shared, none does, and the crew is the thread that drives it.
+//! module's memory by `work`. Where that memory is not shared, none does, and the crew is the thread that drives it.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

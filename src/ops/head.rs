@@ -15,7 +15,7 @@ const LOGITS_BYTES: usize = 32 << 20;
 const LOGITS_BYTES_GPU: u64 = 128 << 20;
 
 /// `logp[r] = log softmax(h·Wᵀ)[r, target_r]`. Inputs: h (R, C), W (V, C) of any type, targets (R) u32 (0xffffffff = ignored:
-/// logp 0, no gradient). Outputs: logp (R) and, with `saved`, ∂logp[r]/∂h[r] (R, C).
+/// logp 0, no gradient). Outputs: logp (R) and, with `saved`, `∂logp[r]/∂h[r]` (R, C).
 ///
 /// The gradient of a row's log-probability is computed while its logits are at hand; the backward pass only scales it, whatever
 /// the loss turns out to be (in DPO it is not known before all sequences are scored). `saved` is for a frozen W; with a

@@ -65,9 +65,6 @@ const lib = sum(
 let over = 0;
 // A page loads one of the two.
 for (const pair of ['pkg', 'pkg/threads']) {
-  // wasm-pack writes an ignore file that would keep npm from packing the wasm.
-  for (const f of ['.gitignore', 'package.json', 'README.md', 'LICENSE-MIT', 'LICENSE-APACHE'])
-    rmSync(`${www}${pair}/${f}`, { force: true });
   if (!existsSync(`${www}${pair}/fledgling_bg.wasm`)) {
     console.log(`${pair}/ has no wasm${pair === 'pkg' ? ' yet: build it with `make wasm`' : ': no threads in the browser'}`);
     continue;

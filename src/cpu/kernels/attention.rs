@@ -2,7 +2,7 @@
 //!
 //! The blocks are worked *lanes across*: queries (or, for the gradients of keys and values, keys) stand side by side in the vector lanes and
 //! everything else is a number broadcast to them. So any head width and any mask runs at full width, softmax needs no sums across lanes, and one
-//! small matrix kernel ([`mul`]) serves the forward pass and all gradients. One or a few queries, as while decoding, would leave most lanes empty:
+//! small matrix kernel (`mul`) serves the forward pass and all gradients. One or a few queries, as while decoding, would leave most lanes empty:
 //! they take the other road, dot products along the head.
 //!
 //! What a query's result is made of, and in which order, depends neither on the block it stands in nor on the number of threads.

@@ -1,7 +1,7 @@
 //! The three products of training, `y = x·Wᵀ`, `dx = dy·W` and `dw = dyᵀ·x`, over f32 activations and weights of any type.
 //!
 //! A task takes a block of W small enough for the cache, turns it into f32 once, and passes all rows of x over it. Two register tiles do the
-//! arithmetic: [`dot_tile`] for sums along the rows of both operands, [`axpy_tile`] for sums across the rows of one. What a tile reads again and
+//! arithmetic: `dot_tile` for sums along the rows of both operands, `axpy_tile` for sums across the rows of one. What a tile reads again and
 //! again is copied together first, in the order in which it is read: rows a power of two apart share a few lines of the cache, and
 //! one pointer in place of six is what a browser's compiler needs. Every output is summed in an order that depends on its own shape alone, not on
 //! the number of threads or of other rows; where a few rows are computed in whole numbers, their last bits are others than those of many.

@@ -11,7 +11,7 @@ use crate::graph::{Exec, Mem, Pace, Val};
 pub struct ProgramOptions {
     /// Dispatches per submit, at most: few keep the page painting, many cost less.
     pub per_submit: usize,
-    /// Where submits are to be cut by time as well, by what several programs have learned together: see [`Program::replay`].
+    /// Where submits are to be cut by time as well, by what several programs have learned together: see [`super::Program::replay`].
     pub pace: Option<Rc<Pace>>,
 }
 

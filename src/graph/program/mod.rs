@@ -168,7 +168,7 @@ impl Program {
         }
     }
 
-    /// As [`Program::submit_then`], at the program's [`Pace`] where it has one: in submits of about as many seconds as that aims at, of which no more
+    /// As [`Program::submit_then`], at the program's [`super::Pace`] where it has one: in submits of about as many seconds as that aims at, of which no more
     /// than two wait for the device. Natively the thread waits, in a browser the event loop turns meanwhile.
     pub async fn replay(&self, step: &StepParams, behind: &[Transfer]) {
         match &self.runner {

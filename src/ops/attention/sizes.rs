@@ -242,7 +242,7 @@ impl Sizes {
     }
 
     /// Calls `each(io, index of q's head, index of k's head, weight, ds)` for every visible (query, head, key); inputs as in
-    /// [`AttentionDq`], delta per query and head.
+    /// [`super::gradients::AttentionDq`], delta per query and head.
     pub(super) fn host_gradients(&self, io: &mut HostIo<'_>, delta: &[f64], mut each: impl FnMut(&mut HostIo<'_>, usize, usize, f64, f64)) {
         let [q, k, v, spans, dout] = [0, 1, 2, 3, 4].map(|i| io.input(i));
         for i in 0..self.batch * self.t {

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 
 /// `y = x·Wᵀ (+ bias) (+ LoRA) (+ residual)`; with `glu`, `y = act(gate)·up` where W holds the gate rows and then the up rows.
 ///
-/// With `norm`, x is normed first, as by [`super::norm::RmsNorm`], for W and for A (inference only; not joined with a residual). Where the
+/// With `norm`, x is normed first, as by [`crate::ops::norm::RmsNorm`], for W and for A (inference only; not joined with a residual). Where the
 /// kernel for M rows cannot do that itself, it is a dispatch of its own.
 ///
 /// Inputs in this order: x (M, K), W (N, K) of any type, then if present bias (N), h (M, R) or A (R, K), B (flat), residual (M, N), the norm's
