@@ -54,7 +54,7 @@ command_of() {
     doc) RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --document-private-items ;;
     wasm) scripts/wasm.sh && scripts/page.sh package && scripts/page.sh page ;;
     shaders) native --test suite -- shaders:: ;;
-    native) native --lib --bins --test suite --test cli -- --skip shaders:: ${FILTER:+"$FILTER"} ;;
+    native) native --lib --test suite --test cli -- --skip shaders:: ${FILTER:+"$FILTER"} ;;
     real) native --test real -- ;;
     browser) browser ;;
     types) in_www check ;;

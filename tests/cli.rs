@@ -6,8 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use fledgling::Error;
 use fledgling::formats::Container;
 use serde_json::{Value, json};
+
+#[path = "../src/bin/fledgling/exit.rs"]
+mod exit;
 
 fn fixture(path: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path).display().to_string()
@@ -475,6 +479,33 @@ fn a_loss_that_is_no_number_is_6() {
 }
 
 /// A benchmark of next to nothing: what it measures is not the point, that it measures what was asked for is.
+/// What no test can provoke on every machine is at least what `--help` says.
+#[test]
+fn exit_codes_are_as_documented() {
+    let of = |e: Error| exit::code(&e);
+    let text = String::new;
+    assert_eq!(of(Error::config("field", "x")), 2);
+    for e in [
+        Error::file("f", "x"),
+        Error::BadAdapter(text()),
+        Error::BadRow { row: 1, message: text() },
+        Error::EmptyDataset(text()),
+        Error::ContextOverflow { needed: 2, available: 1 },
+        Error::Template(text()),
+        Error::Io { path: text(), message: text() },
+        Error::UnsupportedArchitecture { found: text(), supported: text() },
+    ] {
+        assert_eq!(of(e), 3);
+    }
+    assert_eq!(of(Error::NoAdapter(text())), 4);
+    for e in [Error::DeviceLost(text()), Error::OutOfMemory(text()), Error::Gpu { what: text(), message: text() }] {
+        assert_eq!(of(e), 5);
+    }
+    assert_eq!(of(Error::NotFinite(text())), 6);
+    assert_eq!(of(Error::Busy(text())), 1);
+    assert_eq!(of(Error::Aborted), 130);
+}
+
 #[test]
 fn bench_measures_what_is_asked_for() {
     let folder = temp("bench");
