@@ -17,6 +17,8 @@ mkdir -p "$LOGS"
 export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}
 # Real-model tests in a software-adapter browser take minutes each.
 export WASM_BINDGEN_TEST_TIMEOUT=${WASM_BINDGEN_TEST_TIMEOUT:-1800}
+# Beside another stage a driver takes longer to answer than the five seconds that it has by default.
+export WASM_BINDGEN_TEST_DRIVER_TIMEOUT=${WASM_BINDGEN_TEST_DRIVER_TIMEOUT:-60}
 
 # title STAGE
 title() {
