@@ -67,7 +67,12 @@ command_of() {
   esac
 }
 
-native() { cargo test "$@" --test-threads="$TEST_NATIVE_THREADS"; }
+# With what each test took, which libtest gives only where it is called an unstable one: at run time, so that nothing is compiled differently.
+native() {
+  local runner
+  runner=CARGO_TARGET_$(rustc -vV | awk '/^host:/ { print toupper($2) }' | tr - _)_RUNNER
+  env "$runner=env RUSTC_BOOTSTRAP=1" cargo test "$@" --test-threads="$TEST_NATIVE_THREADS" -Zunstable-options --report-time
+}
 
 browser() {
   local driver chrome
@@ -125,6 +130,16 @@ second_tries() { # log
     awk '/^ +[0-9]+ flaky( |$)/ { on = 1; next } /^ +[0-9]+ [a-z]/ { on = 0 } on && NF { sub(/^ +/, ""); sub(/ ─+$/, ""); print }'
 }
 
+# "seconds stage: test" of each test whose runner says how long it took: libtest, Playwright, the package's own.
+times_of() { # stage
+  sed $'s/\033\\[[0-9;]*m//g' "$LOGS/$1.log" | awk -v stage="$1" '
+    function took(t) { return t ~ /ms$/ ? t / 1000 : t ~ /m$/ ? t * 60 : t + 0 }
+    function print_one(t) { printf "%.1f %s: %s\n", took(t), stage, $0 }
+    /^test .* <[0-9.]+s>$/ { t = $NF; gsub(/[<>]/, "", t); $0 = $2; print_one(t); next }
+    /^ +(✓|✘) +[0-9]+ .*\([0-9.]+m?s?\)$/ { t = $NF; gsub(/[()]/, "", t); sub(/^ +[^ ]+ +[0-9]+ /, ""); sub(/ \([^(]*\)$/, ""); print_one(t); next }
+    /^(ok|FAIL) .* \([0-9.]+ s\)$/ { t = $(NF - 1); sub(/\(/, "", t); sub(/^[A-Za-z]+ +/, ""); sub(/ +\([^(]*\)$/, ""); print_one(t) }'
+}
+
 # --- the stages that are wanted -------------------------------------------------------------------------------------
 begin=$(date +%s)
 lanes=1
@@ -150,7 +165,7 @@ done
 setup_seconds=$(($(date +%s) - begin))
 begin=$(date +%s)
 
-passed=0 failed=0
+passed=0 failed=0 slow=
 failures=() seconds=() table=() running=() bad=()
 
 has() { # word list…
@@ -172,6 +187,7 @@ ended() {
       status=1
     fi
     while read -r t; do seconds+=("$s: $t"); done < <(second_tries "$log")
+    slow=$slow$(times_of "$s" | sort -rn | head -n 12)$'\n'
   fi
   if [ "$status" != 0 ] && [ "$f" = 0 ]; then f=1; fi
   passed=$((passed + p)); failed=$((failed + f))
@@ -232,6 +248,10 @@ done
 head1 "What each stage took: by the clock, and of all cores together"
 printf '   %s\n' "${table[@]}"
 say "$(printf '%-12s %6d s            %s' together $(($(date +%s) - begin)) "behind $setup_seconds s of set-up, $lanes at a time, $(cores) cores")"
+if [ -n "${slow//[[:space:]]/}" ]; then
+  head1 "The slowest tests, in seconds"
+  printf '%s' "$slow" | sort -rn | head -n 12 | cut -c1-150 | while read -r t; do [ -z "$t" ] || say "$t"; done
+fi
 for t in ${seconds[@]+"${seconds[@]}"}; do warn "passed only at the second try: $t"; done
 if [ "$failed" != 0 ]; then
   for s in ${failures[@]+"${failures[@]}"}; do
