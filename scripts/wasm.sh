@@ -2,7 +2,7 @@
 # Builds the engine for the browser into www/pkg (wasm-bindgen's "web" target), and once more for a shared memory into www/pkg/threads, where the
 # sources of std can be had (FLEDGLING_NO_WASM_THREADS=1: not); shrinks both and prints their sizes.
 #   scripts/wasm.sh              both, side by side: each is one long link-time optimization on one core
-#   scripts/wasm.sh first        what a page needs to begin: the one without threads, shrunk once; the rest is left to a later call
+#   scripts/wasm.sh first        what a page needs to begin: the one without threads, as large as the compiler left it; the rest is for a later call
 #   scripts/wasm.sh is-complete  says by its status whether there is nothing left to do
 #   scripts/wasm.sh compile      the compiler's part of `first`, for which wasm-bindgen and wasm-opt need not be there yet
 # Does nothing when the sources are what they were.
@@ -42,22 +42,26 @@ compile_with_threads() {
   RUSTC_BOOTSTRAP=1 RUSTFLAGS="$flags" compile "$TARGET/wasm-threads" -Zbuild-std=std,panic_abort
 }
 
-# finish TARGET_DIR DIR STAMP [option of wasm-opt…]: glue, shrinking, stamp
-finish() {
-  local target=$1 dir=$2 stamp=$3
-  shift 3
-  rm -f "$dir/.stamp"
-  wasm-bindgen --target web --out-dir "$dir" --out-name fledgling "$target/$WASM_TARGET/release/fledgling.wasm" || return 1
-  # With the features that rustc's output uses.
-  wasm-opt -Os --strip-debug --strip-producers --enable-bulk-memory --enable-bulk-memory-opt --enable-nontrapping-float-to-int --enable-sign-ext \
-    --enable-simd --enable-mutable-globals --enable-reference-types --enable-multivalue "$@" \
-    "$dir/fledgling_bg.wasm" -o "$dir/fledgling_bg.wasm.opt" || return 1
-  mv "$dir/fledgling_bg.wasm.opt" "$dir/fledgling_bg.wasm"
-  echo "$stamp" >"$dir/.stamp"
+# glue TARGET_DIR DIR: the module and the JavaScript around it
+glue() {
+  rm -f "$2/.stamp"
+  wasm-bindgen --target web --out-dir "$2" --out-name fledgling "$1/$WASM_TARGET/release/fledgling.wasm"
 }
 
-one() { compile "$TARGET" && finish "$TARGET" "$OUT" "$1" --converge; }
-many() { compile_with_threads && finish "$TARGET/wasm-threads" "$OUT/threads" "$1" --converge --enable-threads; }
+# shrink DIR [option of wasm-opt…], with the features that rustc's output uses
+shrink() {
+  local dir=$1
+  shift
+  wasm-opt -Os --converge --strip-debug --strip-producers --enable-bulk-memory --enable-bulk-memory-opt --enable-nontrapping-float-to-int \
+    --enable-sign-ext --enable-simd --enable-mutable-globals --enable-reference-types --enable-multivalue "$@" \
+    "$dir/fledgling_bg.wasm" -o "$dir/fledgling_bg.wasm.opt" && mv "$dir/fledgling_bg.wasm.opt" "$dir/fledgling_bg.wasm"
+}
+
+# The stamp is written when everything before it went well.
+one() { compile "$TARGET" && glue "$TARGET" "$OUT" && shrink "$OUT" && echo "$1" >"$OUT/.stamp"; }
+many() {
+  compile_with_threads && glue "$TARGET/wasm-threads" "$OUT/threads" && shrink "$OUT/threads" --enable-threads && echo "$1" >"$OUT/threads/.stamp"
+}
 
 # Whoever imports it finds that there are no threads; bundlers want a file.
 no_threads() {
@@ -98,7 +102,9 @@ case $what in
     else
       need_tools
       say "cargo build --release (link-time optimization: a few minutes the first time)"
-      compile "$TARGET" && finish "$TARGET" "$OUT" "first $stamp"
+      compile "$TARGET" || die "the engine could not be compiled"
+      glue "$TARGET" "$OUT" || die "wasm-bindgen failed"
+      echo "first $stamp" >"$OUT/.stamp"
     fi
     # One of other sources would not fit this one's glue.
     fresh "$OUT/threads" "$stamp_threads" || no_threads
