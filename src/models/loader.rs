@@ -8,12 +8,13 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::names::{from_gguf, from_safetensors};
+use super::tokenizer::{folder_tokenizer, gguf_tokenizer};
 use super::{Blueprint, Config, Model};
 use crate::formats::{Container, ContainerKind, Event, StreamReader};
 use crate::graph::Exec;
 use crate::nn::{KvCacheDtype, transpose};
 use crate::tensor::{DType, dequantize, quantize};
-use crate::tokenizer::{GgufVocab, Tokenizer};
+use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
 /// How to load.
@@ -185,9 +186,13 @@ impl ModelLoader {
     }
 
     /// Side files of a Hugging Face folder: `config.json` (before any weights), `generation_config.json`, `tokenizer.json`,
-    /// `tokenizer_config.json`, `chat_template.jinja`. Other names are kept and not used.
+    /// `tokenizer_config.json`, `chat_template.jinja`. Other names are kept and not used. A byte order mark is left out.
     pub fn add_text(&mut self, name: &str, text: impl Into<String>) {
-        self.state.texts.insert(name.to_string(), text.into());
+        let mut text = text.into();
+        if text.starts_with('\u{feff}') {
+            text.remove(0);
+        }
+        self.state.texts.insert(name.to_string(), text);
     }
 
     /// Begins a weight file; `total` is its size where known.
@@ -493,36 +498,12 @@ fn check_values(name: &str, values: &[f32]) -> Result<()> {
     if values.iter().all(|v| v.is_finite()) { Ok(()) } else { Err(Error::NotFinite(format!("a weight of tensor {name:?}"))) }
 }
 
-/// The tokenizer of a GGUF's metadata or of `tokenizer.json`.
+/// The tokenizer of `tokenizer.json` or of a GGUF's metadata.
 fn tokenizer(texts: &HashMap<String, String>, gguf: Option<&Container>) -> Result<Option<Tokenizer>> {
-    if let Some(text) = texts.get("tokenizer.json") {
-        let mut t = Tokenizer::from_json("tokenizer.json", text, texts.get("tokenizer_config.json").map(String::as_str))?;
-        if let Some(template) = texts.get("chat_template.jinja") {
-            t.set_chat_template(template);
-        }
-        return Ok(Some(t));
+    match (folder_tokenizer(texts)?, gguf) {
+        (None, Some(c)) => gguf_tokenizer(c),
+        (found, _) => Ok(found),
     }
-    let Some(c) = gguf else { return Ok(None) };
-    let m = &c.metadata;
-    let Some(model) = m.opt_str("tokenizer.ggml.model")? else { return Ok(None) };
-    let vocab = GgufVocab {
-        file: &c.file,
-        model,
-        pre: m.opt_str("tokenizer.ggml.pre")?,
-        scores: m.opt_f32s("tokenizer.ggml.scores")?.unwrap_or_default().to_vec(),
-        unknown: m.opt_u32("tokenizer.ggml.unknown_token_id")?,
-        tokens: m.strs("tokenizer.ggml.tokens")?.iter().collect(),
-        token_types: m.opt_i32s("tokenizer.ggml.token_type")?.unwrap_or_default(),
-        merges: m.opt_strs("tokenizer.ggml.merges")?.map(|a| a.iter().collect()).unwrap_or_default(),
-        bos: m.opt_u32("tokenizer.ggml.bos_token_id")?,
-        eos: m.opt_u32("tokenizer.ggml.eos_token_id")?,
-        pad: m.opt_u32("tokenizer.ggml.padding_token_id")?,
-        add_bos: m.opt_bool("tokenizer.ggml.add_bos_token")?,
-        add_eos: m.opt_bool("tokenizer.ggml.add_eos_token")?,
-        add_space_prefix: m.opt_bool("tokenizer.ggml.add_space_prefix")?,
-        chat_template: m.opt_str("tokenizer.chat_template")?,
-    };
-    Ok(Some(Tokenizer::from_gguf(vocab)?))
 }
 
 /// Loads a GGUF file, or a Hugging Face folder (`config.json`, `tokenizer.json`, `model.safetensors` or its index), or a safetensors

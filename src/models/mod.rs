@@ -9,6 +9,7 @@ mod model;
 mod names;
 mod random;
 mod rope;
+mod tokenizer;
 
 pub use blueprint::{Blueprint, Footprint};
 pub use config::Config;
@@ -19,3 +20,4 @@ pub use loader::{LoadOptions, Loaded, ModelInfo, ModelLoader};
 pub use merge::GgufMerge;
 pub use model::{CachedInputs, Model, TrainInputs};
 pub use rope::{Rope, RopeScaling};
+pub use tokenizer::{TOKENIZER_FILES, folder_tokenizer, gguf_tokenizer};

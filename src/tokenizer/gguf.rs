@@ -1,6 +1,13 @@
 //! The tokenizer in a GGUF's metadata.
-use super::model::{self as spm, Chars, Kind, MAX_TOKENS, Merges, Prefix, Unspell, Vocab};
-use super::{Added, Parts, Splitter, Tokenizer};
+use super::added::AddedToken;
+use super::byte_level;
+use super::decode::{self, Decoder};
+use super::model::{Bpe, MAX_TOKENS, Model, Pairs, Ranks, Vocab, byte_token};
+use super::normalize::Normalizer;
+use super::pattern::Pattern;
+use super::postprocess::Post;
+use super::pretokenize::{Step, known, named};
+use super::tokenizer::{Parts, Tokenizer};
 use crate::error::{Error, Result};
 
 /// GGUF's `tokenizer.*` keys. The caller takes them from the file's metadata, which this module does not know.
@@ -10,7 +17,7 @@ pub struct GgufVocab<'a> {
     pub file: &'a str,
     /// `tokenizer.ggml.model`: `gpt2` (byte-level BPE) or `llama` (SentencePiece BPE).
     pub model: &'a str,
-    /// `tokenizer.ggml.pre`; files without it are taken for GPT-2's.
+    /// `tokenizer.ggml.pre`; a file without it is taken for `default`, as llama.cpp does.
     pub pre: Option<&'a str>,
     /// `tokenizer.ggml.tokens`, in the byte-level spelling.
     pub tokens: Vec<&'a str>,
@@ -34,129 +41,225 @@ pub struct GgufVocab<'a> {
     pub add_eos: Option<bool>,
     /// `tokenizer.ggml.add_space_prefix`
     pub add_space_prefix: Option<bool>,
+    /// True where the file has a `tokenizer.ggml.precompiled_charsmap` that is not empty.
+    pub has_charsmap: bool,
     /// `tokenizer.chat_template`
     pub chat_template: Option<&'a str>,
 }
 
+/// What a token is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Byte,
+    /// Looked for in texts: unknown, control and user defined tokens.
+    Added {
+        special: bool,
+    },
+}
+
 impl Tokenizer {
     /// A tokenizer from a GGUF's metadata.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] with the key that cannot be used.
     pub fn from_gguf(v: GgufVocab) -> Result<Self> {
         let bad = |message: String| Error::file(v.file, message);
-        if v.model == "llama" {
-            return Self::sentencepiece(v);
-        }
-        if v.model != "gpt2" {
-            let message = "supported are \"gpt2\" (byte-level BPE) and \"llama\" (SentencePiece BPE)";
-            return Err(bad(format!("tokenizer.ggml.model is {:?}, {message}", v.model)));
-        }
-        let pre = v.pre.unwrap_or("gpt-2");
-        let splitter = Splitter::from_gguf(pre)
-            .ok_or_else(|| bad(format!("tokenizer.ggml.pre is {pre:?}, supported are {}", Splitter::GGUF_NAMES)))?;
-        v.check_lengths()?;
-        let unspell = Unspell::new();
-        let mut vocab = Vocab::default();
-        let mut added = Vec::new();
-        for (id, text) in v.tokens.iter().enumerate() {
-            let ty = v.token_types.get(id).copied().unwrap_or(1);
-            if matches!(ty, 2..=4) {
-                vocab.push(text.as_bytes());
-                let special = ty != 4;
-                added.push(Added { id: id as u32, text: text.to_string(), special, lstrip: false, rstrip: false });
-            } else {
-                // What is not in the byte-level spelling is meant as it stands.
-                vocab.push(&unspell.bytes(text).unwrap_or_else(|| text.as_bytes().to_vec()));
+        v.check()?;
+        match v.model {
+            "llama" => v.sentencepiece(),
+            "gpt2" => v.byte_level(),
+            other => {
+                let message = "supported are \"gpt2\" (byte-level BPE) and \"llama\" (SentencePiece BPE)";
+                Err(bad(format!("tokenizer.ggml.model is {other:?}, {message}")))
             }
         }
-        vocab.index();
-        let merges = v.merges.iter().enumerate().map(|(rank, merge)| {
-            // The separator is the first space after the first character: a spelled token contains none.
-            let pair = merge.split_once(' ').and_then(|(a, b)| Some((unspell.bytes(a)?, unspell.bytes(b)?)));
-            pair.ok_or_else(|| bad(format!("tokenizer.ggml.merges[{rank}] is {merge:?}, expected two tokens")))
-        });
-        let merges = Merges::new(v.file, &vocab, merges)?;
-        let llama3 = splitter == Splitter::Llama3;
-        Tokenizer::build(Parts {
-            file: v.file.to_string(),
-            vocab,
-            merges,
-            chars: None,
-            splitter,
-            ignore_merges: llama3,
-            add_prefix_space: v.add_space_prefix.unwrap_or(false),
-            added,
-            bos: v.bos,
-            eos: v.eos,
-            pad: v.pad,
-            unknown: None,
-            add_bos: v.add_bos.unwrap_or(llama3 && v.bos.is_some()),
-            add_eos: v.add_eos.unwrap_or(false) && v.eos.is_some(),
-            template: v.chat_template.map(str::to_string),
-        })
-    }
-
-    /// The kind that Llama 2 and Mistral have.
-    fn sentencepiece(v: GgufVocab) -> Result<Self> {
-        v.check_lengths()?;
-        let kinds: Vec<Kind> = (v.tokens.iter().enumerate())
-            .map(|(id, text)| match v.token_types.get(id).copied().unwrap_or(if spm::byte_of(text).is_some() { 6 } else { 1 }) {
-                6 => spm::byte_of(text).map_or(Kind::Text, Kind::Byte),
-                2..=4 => Kind::Control,
-                _ => Kind::Text,
-            })
-            .collect();
-        let added = (v.tokens.iter().zip(&kinds).enumerate())
-            .filter(|(_, (_, kind))| **kind == Kind::Control)
-            .map(|(id, (text, _))| {
-                let special = v.token_types.get(id) != Some(&4);
-                Added { id: id as u32, text: text.to_string(), special, lstrip: false, rstrip: false }
-            })
-            .collect();
-        let ids = || v.tokens.iter().zip(&kinds).zip(0u32..);
-        let mut chars = Chars::new(
-            ids().filter(|((_, kind), _)| **kind == Kind::Text).map(|((text, _), id)| (spm::text_of(text), id)),
-            ids().filter_map(|((_, kind), id)| if let Kind::Byte(b) = kind { Some((*b, id)) } else { None }),
-        );
-        let prefix = v.add_space_prefix.unwrap_or(true);
-        chars.prefix = if prefix { Prefix::Always } else { Prefix::Never };
-        chars.strip = prefix;
-        let merges = chars.merges(&v.scores);
-        let unknown = v.unknown.or_else(|| v.token_types.iter().position(|t| *t == 2).map(|i| i as u32));
-        Tokenizer::build(Parts {
-            file: v.file.to_string(),
-            vocab: spm::vocab(v.tokens.iter().copied().zip(kinds.iter().copied())),
-            merges,
-            chars: Some(chars),
-            splitter: Splitter::Whole,
-            ignore_merges: false,
-            add_prefix_space: false,
-            added,
-            bos: v.bos,
-            eos: v.eos,
-            pad: v.pad,
-            unknown,
-            add_bos: v.add_bos.unwrap_or(true) && v.bos.is_some(),
-            add_eos: v.add_eos.unwrap_or(false) && v.eos.is_some(),
-            template: v.chat_template.map(str::to_string),
-        })
     }
 }
 
 impl GgufVocab<'_> {
-    fn check_lengths(&self) -> Result<()> {
-        let bad = |message: String| Error::file(self.file, message);
+    fn check(&self) -> Result<()> {
+        let bad = |message: String| Err(Error::file(self.file, message));
         let n = self.tokens.len();
         if n == 0 || n > MAX_TOKENS {
-            return Err(bad(format!("tokenizer.ggml.tokens has {n} entries, expected 1 to {MAX_TOKENS}")));
+            return bad(format!("tokenizer.ggml.tokens has {n} entries, expected 1 to {MAX_TOKENS}"));
         }
         if !self.token_types.is_empty() && self.token_types.len() != n {
-            return Err(bad(format!("tokenizer.ggml.token_type has {} entries for {n} tokens", self.token_types.len())));
+            return bad(format!("tokenizer.ggml.token_type has {} entries for {n} tokens", self.token_types.len()));
         }
         if self.model == "llama" && self.scores.len() != n {
-            return Err(bad(format!("tokenizer.ggml.scores has {} entries for {n} tokens", self.scores.len())));
+            return bad(format!("tokenizer.ggml.scores has {} entries for {n} tokens", self.scores.len()));
         }
         if self.scores.iter().any(|s| !s.is_finite()) {
-            return Err(bad("tokenizer.ggml.scores holds what is no number".into()));
+            return bad("tokenizer.ggml.scores holds what is no number".into());
+        }
+        if self.has_charsmap {
+            return bad("tokenizer.ggml.precompiled_charsmap is not supported".into());
         }
         Ok(())
     }
+
+    fn kind(&self, id: usize) -> Kind {
+        match self.token_types.get(id) {
+            None if self.model == "llama" && is_byte(self.tokens[id]) => Kind::Byte,
+            Some(6) if is_byte(self.tokens[id]) => Kind::Byte,
+            Some(2 | 3) => Kind::Added { special: true },
+            Some(4) => Kind::Added { special: false },
+            _ => Kind::Text,
+        }
+    }
+
+    /// Tokens that are looked for in texts.
+    fn added(&self) -> Vec<AddedToken> {
+        let all = self.tokens.iter().zip(0u32..).filter(|(t, _)| !t.is_empty());
+        all.filter_map(|(t, id)| match self.kind(id as usize) {
+            Kind::Added { special } => Some(AddedToken::plain(id, t, special)),
+            _ => None,
+        })
+        .collect()
+    }
+
+    /// What goes around a text.
+    fn around(&self, add_bos: bool) -> Result<Vec<Post>> {
+        let bos = self.add_bos.unwrap_or(add_bos && self.bos.is_some());
+        if bos && self.bos.is_none() {
+            return Err(Error::file(self.file, "tokenizer.ggml.add_bos_token is true, but there is no bos_token_id"));
+        }
+        let eos = self.add_eos.unwrap_or(false);
+        if eos && self.eos.is_none() {
+            return Err(Error::file(self.file, "tokenizer.ggml.add_eos_token is true, but there is no eos_token_id"));
+        }
+        let one = |id: Option<u32>, wanted: bool| id.filter(|_| wanted).into_iter().collect();
+        Ok(vec![Post::Around { before: one(self.bos, bos), after: one(self.eos, eos) }])
+    }
+
+    /// Byte-level BPE.
+    fn byte_level(self) -> Result<Tokenizer> {
+        let bad = |message: String| Error::file(self.file, message);
+        if self.pre.is_none() {
+            log::warn!(
+                "{}: tokenizer.ggml.pre is missing: texts are split as llama.cpp's \"default\" does, maybe not as in training",
+                self.file
+            );
+        }
+        let pre = self.pre.filter(|p| !p.is_empty()).unwrap_or("default");
+        let named = named(pre).ok_or_else(|| bad(format!("tokenizer.ggml.pre is {pre:?}, known are {}", known())))?;
+        let vocab = Vocab::new(self.tokens.iter().copied()).map_err(bad)?;
+        let long = |id: usize| self.kind(id) == Kind::Text && byte_level::bytes_of(self.tokens[id]).is_some_and(|b| b.len() > 1);
+        if self.merges.is_empty()
+            && let Some(id) = (0..self.tokens.len()).find(|id| long(*id))
+        {
+            let token = self.tokens[id];
+            return Err(bad(format!(
+                "tokenizer.ggml.merges is missing or empty: nothing makes the token {token:?}, texts would fall into single bytes"
+            )));
+        }
+        let mut merges = Vec::with_capacity(self.merges.len());
+        let mut both = String::new();
+        for (rank, merge) in self.merges.iter().enumerate() {
+            // The separator is the first space after the first character: a spelled token contains none.
+            let first = merge.chars().next().map_or(0, char::len_utf8);
+            let at = merge[first..].find(' ').map(|at| first + at).filter(|at| at + 1 < merge.len());
+            let at = at.ok_or_else(|| bad(format!("tokenizer.ggml.merges[{rank}] is {merge:?}, expected two tokens")))?;
+            let (a, b) = (&merge[..at], &merge[at + 1..]);
+            let lacks = |t: &str| bad(format!("tokenizer.ggml.merges[{rank}] needs the token {t:?}, which the vocabulary lacks"));
+            let find = |t: &str| vocab.find(t).ok_or_else(|| lacks(t));
+            both.clear();
+            both.push_str(a);
+            both.push_str(b);
+            merges.push((find(a)?, find(b)?, find(&both)?));
+        }
+        let mut steps = named.steps();
+        if self.add_space_prefix == Some(true) {
+            steps.insert(0, Step::Space);
+        }
+        let model = Bpe {
+            ranks: Ranks::Pairs(Pairs::new(vocab.len(), merges)),
+            unknown: None,
+            fuse_unknown: false,
+            bytes: None,
+            prefix: String::new(),
+            suffix: String::new(),
+            ignore_merges: named.ignore_merges,
+            vocab,
+        };
+        self.finish(model, Vec::new(), steps, vec![decode::Step::ByteLevel], named.add_bos)
+    }
+
+    /// SentencePiece's BPE, as Llama 2, Mistral and Gemma have it: pieces of characters in place of bytes, a space written `▁`, one put before
+    /// the text, and characters that are no piece spelled out in byte tokens. There are scores and no merges.
+    fn sentencepiece(self) -> Result<Tokenizer> {
+        let bad = |message: String| Error::file(self.file, message);
+        let vocab = Vocab::new(self.tokens.iter().copied()).map_err(bad)?;
+        // Pieces of one score are merged from left to right.
+        let mut order: Vec<u32> = (0..vocab.len() as u32).filter(|id| self.kind(*id as usize) == Kind::Text).collect();
+        let score = |id: u32| self.scores[id as usize];
+        order.sort_by(|a, b| score(*b).total_cmp(&score(*a)));
+        let mut ranks = vec![u32::MAX; vocab.len()];
+        let mut rank = 0;
+        for (i, id) in order.iter().enumerate() {
+            rank += u32::from(i > 0 && score(order[i - 1]) != score(*id));
+            ranks[*id as usize] = rank;
+        }
+        let unknown = self.unknown.or_else(|| self.token_types.iter().position(|t| *t == 2).map(|i| i as u32));
+        if let Some(id) = unknown.filter(|id| *id as usize >= vocab.len()) {
+            return Err(bad(format!("the unknown token is {id}, the vocabulary has {} tokens", vocab.len())));
+        }
+        let byte = |b: usize| vocab.find(&byte_token(b as u8)).filter(|id| self.kind(*id as usize) == Kind::Byte);
+        let bytes = Box::new(std::array::from_fn(byte));
+        let space = |from: &str, to: &str| (Pattern::literal(from), to.to_string());
+        let prefix = self.add_space_prefix.unwrap_or(true);
+        let mut normalizers = Vec::new();
+        if prefix {
+            normalizers.push(Normalizer::Prepend("▁".into()));
+        }
+        let (pattern, content) = space(" ", "▁");
+        normalizers.push(Normalizer::Replace { pattern, content });
+        let (pattern, content) = space("▁", " ");
+        let mut decoder = vec![decode::Step::Replace { pattern, literal: Some("▁".into()), content }];
+        decoder.extend([decode::Step::ByteFallback, decode::Step::Fuse]);
+        if prefix {
+            decoder.push(decode::Step::Strip { content: ' ', start: 1, stop: 0 });
+        }
+        let model = Bpe {
+            ranks: Ranks::Scores(ranks),
+            unknown,
+            fuse_unknown: true,
+            bytes: Some(bytes),
+            prefix: String::new(),
+            suffix: String::new(),
+            ignore_merges: false,
+            vocab,
+        };
+        self.finish(model, normalizers, Vec::new(), decoder, true)
+    }
+
+    fn finish(
+        self,
+        model: Bpe,
+        normalizers: Vec<Normalizer>,
+        pre: Vec<Step>,
+        decoder: Vec<decode::Step>,
+        add_bos: bool,
+    ) -> Result<Tokenizer> {
+        Tokenizer::build(Parts {
+            file: self.file.to_string(),
+            added: self.added(),
+            normalizers,
+            pre,
+            model: Model::Bpe(model),
+            post: self.around(add_bos)?,
+            decoder: Decoder::new(decoder).map_err(|e| Error::file(self.file, e))?,
+            bos: self.bos,
+            eos: self.eos,
+            pad: self.pad,
+            template: self.chat_template.map(str::to_string),
+        })
+    }
+}
+
+/// True for a token `<0x41>`.
+fn is_byte(token: &str) -> bool {
+    let hex = token.strip_prefix("<0x").and_then(|t| t.strip_suffix('>'));
+    hex.is_some_and(|h| h.len() == 2 && h.bytes().all(|b| b.is_ascii_hexdigit()))
 }

@@ -17,6 +17,8 @@ from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from tokenizer_shapes import shapes
+
 OUT = Path(__file__).resolve().parent.parent / "fixtures" / "tokenizer"
 
 WORDS = "'s|'t|'re|'ve|'m|'ll|'d"
@@ -362,6 +364,7 @@ def main():
     args = parser.parse_args()
     write("tiny.json", tiny())
     write("spm.json", spm())
+    write("shapes.json", shapes(tiny_model(), *spm_model()))
     write("templates.json", templates())
     if args.model:
         write("smollm2.json", smollm2(args.model))

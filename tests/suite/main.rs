@@ -7,6 +7,7 @@ mod harness;
 mod formats;
 mod peft;
 mod tokenizer;
+mod tokenizer_shapes;
 mod tokenizer_spm;
 
 mod adapter;

@@ -1,7 +1,7 @@
 //! Text to ids and back against the `tokenizers` package, chat templates against Jinja2 (`tests/oracle/tokenizer.py`).
 use std::collections::BTreeMap;
 
-use fledgling::tokenizer::{ChatTemplate, DecodeStream, GgufVocab, Splitter, StopMatcher, Tokenizer};
+use fledgling::tokenizer::{ChatTemplate, DecodeStream, GgufVocab, StopMatcher, Tokenizer};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
@@ -119,16 +119,16 @@ fl_test! {
     async fn a_stream_never_splits_a_character() {
         let tiny = tiny();
         let tokenizer = load(&tiny, "gpt-2");
-        let byte = |b: u8| (0..256).find(|&id| tokenizer.token_bytes(id) == [b]).unwrap();
         let mut stream = DecodeStream::new(true);
-        let mut push = |b: u8| stream.push(&tokenizer, byte(b));
-        let emoji = "😀".as_bytes();
+        let mut push = |spelled: &str| stream.push(&tokenizer, tokenizer.token_id(spelled).unwrap());
+        // The bytes of 😀, as the vocabulary spells them.
+        let emoji = ["ð", "Ł", "ĺ", "Ģ"];
         assert_eq!((push(emoji[0]), push(emoji[1]), push(emoji[2])), (String::new(), String::new(), String::new()));
         assert_eq!(push(emoji[3]), "😀");
         // A beginning that no end follows is replaced as soon as that is certain.
         assert_eq!(push(emoji[0]), "");
-        assert_eq!(push(b'x'), "\u{fffd}x");
-        assert_eq!(push(0xff), "\u{fffd}");
+        assert_eq!(push("x"), "\u{fffd}x");
+        assert_eq!(push("ÿ"), "\u{fffd}");
         assert_eq!(push(emoji[0]), "");
         assert_eq!(stream.finish(), "\u{fffd}");
         assert_eq!(stream.finish(), "");
@@ -152,20 +152,6 @@ fl_test! {
         assert_eq!(run(&["é!"], &["caf", "é", "?", "é", "!"]).0, "café?");
         assert_eq!(run(&["", "x"], &["abc"]).0, "abc");
         assert_eq!(run(&[], &["abc", "d"]).1, ["abc", "d", ""]);
-    }
-
-    async fn pieces_are_the_text() {
-        let tiny = tiny();
-        for splitter in [Splitter::Gpt2, Splitter::DigitsGpt2, Splitter::Llama3, Splitter::Qwen2, Splitter::Whole] {
-            for (text, _) in &tiny.tokenizers["gpt-2"].cases {
-                let mut all = String::new();
-                splitter.split(text, &mut |piece| {
-                    assert!(!piece.is_empty());
-                    all += piece;
-                });
-                assert_eq!(&all, text, "{splitter:?}");
-            }
-        }
     }
 
     async fn a_long_word_takes_no_quadratic_time() {
@@ -276,16 +262,28 @@ fl_test! {
             (String::new(), "not a BPE tokenizer"),
             ("{}".to_string(), "model"),
             (changed("/model/type", json!("Unigram")), "BPE"),
-            (changed("/model/byte_fallback", json!(true)), "byte_fallback"),
+            (changed("/model/dropout", json!(0.1)), "dropout"),
+            (changed("/model/unk_token", json!("<none>")), "<none>"),
             (changed("/model/vocab", json!({"a": 4_000_000_000u32})), "highest id"),
             (changed("/model/vocab", json!({"a": 1, "b": 1})), "given twice"),
             (changed("/model/vocab", json!({"a": -1})), "BPE"),
-            (changed("/model/merges", json!(["a b c d"])), "merge number 0"),
+            (changed("/model/merges", json!(["a b c d"])), "not two tokens"),
             (changed("/model/merges", json!(["qqq zzz"])), "qqq"),
-            (changed("/normalizer", json!({"type": "Lowercase"})), "Lowercase"),
-            (changed("/pre_tokenizer", json!({"type": "Whitespace"})), "Whitespace"),
-            (changed("/pre_tokenizer", Json::Null), "byte-level"),
-            (changed("/pre_tokenizer/pretokenizers/0/pattern/Regex", json!("\\w+")), "\\w+"),
+            (changed("/normalizer", json!({"type": "Precompiled", "precompiled_charsmap": ""})), "the normalizer: Precompiled"),
+            (changed("/normalizer", json!({"type": "Replace", "pattern": {"Regex": "(a*)*"}, "content": ""})), "empty"),
+            (changed("/normalizer", json!({"type": "Prepend"})), "prepend is null"),
+            (changed("/pre_tokenizer", json!({"type": "UnicodeScripts"})), "the pre-tokenizer: UnicodeScripts"),
+            (changed("/pre_tokenizer", json!({"type": "Sequence", "pretokenizers": {}})), "Sequence: pretokenizers"),
+            (changed("/pre_tokenizer", json!({"type": "Metaspace", "replacement": "__"})), "one character"),
+            (changed("/pre_tokenizer/pretokenizers/0/behavior", json!("Lost")), "Split: behavior is \"Lost\""),
+            (changed("/pre_tokenizer/pretokenizers/0/pattern/Regex", json!("\\p{Klingon}")), "Klingon"),
+            (changed("/post_processor", json!({"type": "Other"})), "the post-processor: Other"),
+            (changed("/post_processor", json!({"type": "BertProcessing", "sep": ["a", 64], "cls": ["b", 100_000]})), "100000"),
+            (changed("/decoder", json!({"type": "CTC"})), "the decoder: CTC"),
+            (changed("/decoder", json!({"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "ByteFallback"}]})), "ByteFallback after"),
+            (changed("/added_tokens/0/id", json!("x")), "no id"),
+            (changed("/added_tokens/0/lstrip", json!(1)), "lstrip"),
+            (changed("/added_tokens/0/content", json!("a")), "in the vocabulary"),
         ] {
             let e = Tokenizer::from_json("tokenizer.json", &text, None).unwrap_err();
             assert!(e.code() == "bad-file" && e.to_string().contains(words), "{words}: {e}");
@@ -299,6 +297,9 @@ fl_test! {
             (GgufVocab { token_types: vec![1], ..base.clone() }, "token_type"),
             (GgufVocab { merges: vec!["ab"], ..base.clone() }, "merges[0]"),
             (GgufVocab { merges: vec!["b a"], ..base.clone() }, "\"ba\""),
+            (GgufVocab { merges: vec![], ..base.clone() }, "\"ab\""),
+            (GgufVocab { has_charsmap: true, ..base.clone() }, "precompiled_charsmap"),
+            (GgufVocab { add_eos: Some(true), ..base.clone() }, "eos"),
             (GgufVocab { bos: Some(3), ..base.clone() }, "bos"),
             (GgufVocab { add_bos: Some(true), ..base.clone() }, "bos"),
         ] {

@@ -77,7 +77,7 @@ fl_test!(
         let t = Tokenizer::from_gguf(gguf(&spm)).unwrap();
         check(&t, "GGUF", &spm.tokenizers["llama"]);
         assert_eq!(t.encode("Hello")[0], 1, "bos is added unless the file says no");
-        assert_eq!(t.token_id("▁the"), t.token_id(" the"));
+        assert_eq!(t.id_to_token(t.token_id("▁▁").unwrap()), Some("▁▁"));
         assert_eq!(t.token_id("</s>"), Some(2));
         // Control tokens are text where the caller does not parse them.
         assert!(!t.encode_plain("a<s>b", false).contains(&1));
@@ -97,20 +97,6 @@ fl_test!(
         for (vocab, part) in broken {
             let e = Tokenizer::from_gguf(vocab).expect_err(part);
             assert!(e.code() == "bad-file" && e.to_string().contains(part), "{e}");
-        }
-        for (field, value, part) in [
-            ("pre_tokenizer", serde_json::json!({"type": "Whitespace"}), "pre-tokenizer"),
-            (
-                "normalizer",
-                serde_json::json!({"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, {"type": "Lowercase"}]}),
-                "Lowercase",
-            ),
-            ("normalizer", Json::Null, "byte_fallback"),
-        ] {
-            let mut file = json(&spm, "llama");
-            file[field] = value;
-            let e = Tokenizer::from_json("tokenizer.json", &file.to_string(), None).expect_err(part);
-            assert!(e.to_string().contains(part), "{e}");
         }
     }
 );

@@ -56,6 +56,8 @@ pub enum Command {
     Logits(LogitsArgs),
     /// Writes a GGUF with an adapter added to its weights.
     Merge(MergeArgs),
+    /// Shows the tokens of texts, or the text of token ids. Reads no weights.
+    Tokenize(TokenizeArgs),
 }
 
 /// What is to be continued.
@@ -295,6 +297,36 @@ pub struct MergeArgs {
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
     /// Prints one JSON object: {"out", "bytes", "merged": [modules], "widened_to_f16"}
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+#[command(group(ArgGroup::new("from").required(true).args(["model", "tokenizer"])))]
+#[command(group(ArgGroup::new("input").required(true).multiple(true).args(["text", "data", "decode"])))]
+pub struct TokenizeArgs {
+    /// A GGUF, or a folder as Transformers writes it.
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// A tokenizer.json by itself, or a folder with its tokenizer_config.json and chat_template.jinja.
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+    /// A text (may be given several times).
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub text: Vec<String>,
+    /// JSON lines: objects with a text, or plain strings.
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+    /// Token ids to decode: 1,2,3 (may be given several times).
+    #[arg(long, value_name = "IDS")]
+    pub decode: Vec<String>,
+    /// Adds the tokens that belong around every text, such as bos.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub add_special_tokens: bool,
+    /// Leaves special tokens out of the decoded text.
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set)]
+    pub skip_special_tokens: bool,
+    /// Prints one JSON object per text: {"text", "ids", "tokens", "offsets", "decoded"}; offsets count characters.
     #[arg(long)]
     pub json: bool,
 }

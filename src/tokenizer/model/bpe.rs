@@ -1,160 +1,224 @@
-//! The vocabulary and the merging of byte pairs.
+//! Byte pair encoding.
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 
-use crate::error::{Error, Result};
+use super::vocab::Vocab;
 
-/// More tokens than any vocabulary has.
-pub const MAX_TOKENS: usize = 4_000_000;
-
-/// The bytes of all tokens in one allocation, with a sorted index.
-#[derive(Debug, Default)]
-pub(in crate::tokenizer) struct Vocab {
-    bytes: Vec<u8>,
-    ends: Vec<u32>,
-    /// Ids in the order of their bytes.
-    sorted: Vec<u32>,
-}
-
-impl Vocab {
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-        self.ends.push(self.bytes.len() as u32);
-    }
-
-    /// Call when all tokens are there.
-    pub fn index(&mut self) {
-        let mut sorted: Vec<u32> = (0..self.ends.len() as u32).collect();
-        sorted.sort_unstable_by(|&a, &b| self.get(a).cmp(self.get(b)).then(a.cmp(&b)));
-        self.sorted = sorted;
-    }
-
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// The bytes of a token; none for an id outside the vocabulary.
-    pub fn get(&self, id: u32) -> &[u8] {
-        let i = id as usize;
-        let Some(&end) = self.ends.get(i) else { return &[] };
-        let start = if i == 0 { 0 } else { self.ends[i - 1] };
-        &self.bytes[start as usize..end as usize]
-    }
-
-    /// The (lowest) id of a token.
-    pub fn find(&self, bytes: &[u8]) -> Option<u32> {
-        let i = self.sorted.partition_point(|&id| self.get(id) < bytes);
-        self.sorted.get(i).copied().filter(|&id| self.get(id) == bytes)
-    }
-}
-
-/// Ranked merges over a vocabulary.
+/// Which two tokens become one, and in which order.
 #[derive(Debug)]
-pub(in crate::tokenizer) struct Merges {
-    /// (left id, right id) → (rank, id of both together).
-    table: HashMap<(u32, u32), (u32, u32)>,
-    /// The token of a single byte.
-    byte_ids: Box<[Option<u32>; 256]>,
+pub enum Ranks {
+    /// A list of merges.
+    Pairs(Pairs),
+    /// SentencePiece's scores: any two that are a token together, those of a higher score first. Per id the place of its score from the highest
+    /// on; `u32::MAX` for what is never merged into.
+    Scores(Vec<u32>),
 }
 
-impl Merges {
-    /// `merges` are pairs of raw bytes in the order of their rank.
-    pub fn new(file: &str, vocab: &Vocab, merges: impl Iterator<Item = Result<(Vec<u8>, Vec<u8>)>>) -> Result<Self> {
-        let mut table = HashMap::new();
-        let mut both = Vec::new();
-        for (rank, merge) in merges.enumerate() {
-            let (left, right) = merge?;
-            both.clear();
-            both.extend_from_slice(&left);
-            both.extend_from_slice(&right);
-            let find = |bytes: &[u8]| {
-                vocab.find(bytes).ok_or_else(|| {
-                    let text = String::from_utf8_lossy(bytes);
-                    Error::file(file, format!("merge number {rank} needs the token {text:?}, which the vocabulary lacks"))
-                })
-            };
-            table.entry((find(&left)?, find(&right)?)).or_insert((rank as u32, find(&both)?));
-        }
-        let byte_ids = Box::new(std::array::from_fn(|b| vocab.find(&[b as u8])));
-        Ok(Merges { table, byte_ids })
-    }
+/// Merges, sorted by their left token.
+#[derive(Debug)]
+pub struct Pairs {
+    /// Where each left id's merges begin.
+    starts: Vec<u32>,
+    /// Right ids, sorted within one left id.
+    rights: Vec<u32>,
+    /// Rank, and the id of both together.
+    values: Vec<(u32, u32)>,
+}
 
-    /// Merges of ids, for a tokenizer that does not begin with bytes: (left, right) → (rank, both together).
-    pub fn of_table(table: HashMap<(u32, u32), (u32, u32)>) -> Self {
-        Merges { table, byte_ids: Box::new([None; 256]) }
-    }
-
-    /// Merges one piece: always the pair of lowest rank, the leftmost of equal ones. O(n log n), whatever the text.
-    pub fn encode(&self, piece: &[u8], unknown: Option<u32>, out: &mut Vec<u32>) {
-        self.merge(piece.iter().filter_map(|&b| self.byte_ids[b as usize].or(unknown)).collect(), out);
-    }
-
-    /// The same for symbols that are ids already.
-    pub fn merge(&self, ids: Vec<u32>, out: &mut Vec<u32>) {
-        if ids.len() < 2 {
-            out.extend(ids);
-            return;
-        }
-        // A doubly linked list of symbols; a merged-away symbol has id NONE.
-        const NONE: u32 = u32::MAX;
-        let n = ids.len();
-        let mut ids = ids;
-        let mut next: Vec<u32> = (1..=n as u32).collect();
-        let mut prev: Vec<u32> = (0..n as u32).map(|i| i.wrapping_sub(1)).collect();
-        let mut heap = BinaryHeap::new();
-        let rank = |a: u32, b: u32| self.table.get(&(a, b)).copied();
-        for i in 0..n - 1 {
-            if let Some((r, id)) = rank(ids[i], ids[i + 1]) {
-                heap.push(Reverse((r, i as u32, ids[i], ids[i + 1], id)));
+impl Pairs {
+    /// Merges `(left, right, both)` in the order of their rank. Of a pair that comes twice, the last counts.
+    pub fn new(ids: usize, merges: Vec<(u32, u32, u32)>) -> Pairs {
+        let mut order: Vec<u32> = (0..merges.len() as u32).collect();
+        let key = |i: &u32| (merges[*i as usize].0, merges[*i as usize].1);
+        order.sort_by_key(|i| (key(i), Reverse(*i)));
+        order.dedup_by_key(|i| key(i));
+        let mut out = Pairs { starts: Vec::with_capacity(ids + 1), rights: Vec::new(), values: Vec::new() };
+        for i in order {
+            let (left, right, both) = merges[i as usize];
+            while out.starts.len() <= left as usize {
+                out.starts.push(out.rights.len() as u32);
             }
+            out.rights.push(right);
+            out.values.push((i, both));
         }
-        while let Some(Reverse((_, at, left, right, id))) = heap.pop() {
-            let (i, j) = (at as usize, next[at as usize] as usize);
-            // Stale when either side has changed since it was queued.
-            if ids[i] != left || j >= n || ids[j] != right {
+        out.starts.resize(ids.max(out.starts.len()) + 1, out.rights.len() as u32);
+        out
+    }
+
+    fn find(&self, left: u32, right: u32) -> Option<(u32, u32)> {
+        let (from, to) = (*self.starts.get(left as usize)? as usize, *self.starts.get(left as usize + 1)? as usize);
+        self.rights[from..to].binary_search(&right).ok().map(|i| self.values[from + i])
+    }
+}
+
+/// The token that stands for a single byte in a vocabulary of characters.
+pub fn byte_token(b: u8) -> String {
+    format!("<0x{b:02X}>")
+}
+
+/// A BPE model.
+#[derive(Debug)]
+pub struct Bpe {
+    pub vocab: Vocab,
+    pub ranks: Ranks,
+    /// Stands for characters that are no token.
+    pub unknown: Option<u32>,
+    /// Several of them in a row are one.
+    pub fuse_unknown: bool,
+    /// Tokens of bytes, for characters that are no token.
+    pub bytes: Option<Box<[Option<u32>; 256]>>,
+    /// Written before each token of a piece but the first.
+    pub prefix: String,
+    /// Written behind the last token of a piece.
+    pub suffix: String,
+    /// A piece that is a token as a whole is that token, whatever the merges say.
+    pub ignore_merges: bool,
+}
+
+/// One token of a piece so far.
+#[derive(Clone, Copy, Debug)]
+struct Symbol {
+    /// `NONE` once it is merged into the one before.
+    id: u32,
+    prev: u32,
+    next: u32,
+    /// Bytes of the piece.
+    len: u32,
+}
+
+const NONE: u32 = u32::MAX;
+
+/// Two neighbours that may be merged: rank, place of the left one, its id, the id of the right one, both together.
+type Candidate = (u32, u32, u32, u32, u32);
+
+/// Room that is used again from piece to piece.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    symbols: Vec<Symbol>,
+    /// Lowest first.
+    queue: BinaryHeap<Reverse<Candidate>>,
+    both: String,
+}
+
+impl Bpe {
+    /// Calls `on` for each token of a piece with its id and the bytes of the piece that it stands for.
+    ///
+    /// Always merges the pair of lowest rank, the leftmost of equal ones. O(n log n), whatever the text.
+    pub fn tokenize(&self, piece: &str, scratch: &mut Scratch, on: &mut dyn FnMut(u32, usize, usize)) {
+        if self.ignore_merges
+            && let Some(id) = self.vocab.find(piece)
+        {
+            return on(id, 0, piece.len());
+        }
+        self.characters(piece, scratch);
+        self.merge(scratch);
+        let mut at = 0;
+        for s in scratch.symbols.iter().filter(|s| s.id != NONE) {
+            on(s.id, at, at + s.len as usize);
+            at += s.len as usize;
+        }
+    }
+
+    /// The tokens of single characters.
+    fn characters(&self, piece: &str, scratch: &mut Scratch) {
+        scratch.symbols.clear();
+        let mut add = |id, len| {
+            let i = scratch.symbols.len() as u32;
+            scratch.symbols.push(Symbol { id, prev: i.wrapping_sub(1), next: i + 1, len });
+        };
+        let mut unknown: Option<u32> = None;
+        let mut spelled = String::new();
+        for (start, c) in piece.char_indices() {
+            let end = start + c.len_utf8();
+            let (before, after) = (start > 0 && !self.prefix.is_empty(), end == piece.len() && !self.suffix.is_empty());
+            let written = if before || after {
+                spelled.clear();
+                spelled.push_str(if before { &self.prefix } else { "" });
+                spelled.push(c);
+                spelled.push_str(if after { &self.suffix } else { "" });
+                &spelled
+            } else {
+                &piece[start..end]
+            };
+            if let Some(id) = self.vocab.find(written) {
+                if let (Some(len), Some(unknown)) = (unknown.take(), self.unknown) {
+                    add(unknown, len);
+                }
+                add(id, c.len_utf8() as u32);
                 continue;
             }
-            ids[i] = id;
-            ids[j] = NONE;
-            next[i] = next[j];
-            if (next[i] as usize) < n {
-                let k = next[i] as usize;
-                prev[k] = at;
-                if let Some((r, id2)) = rank(id, ids[k]) {
-                    heap.push(Reverse((r, at, id, ids[k], id2)));
-                }
-            }
-            let h = prev[i];
-            if h != u32::MAX
-                && let Some((r, id2)) = rank(ids[h as usize], id)
+            if let Some(table) = &self.bytes
+                && written.bytes().all(|b| table[b as usize].is_some())
             {
-                heap.push(Reverse((r, h, ids[h as usize], id, id2)));
+                written.bytes().filter_map(|b| table[b as usize]).for_each(|id| add(id, 1));
+                continue;
+            }
+            if let Some(id) = self.unknown {
+                let len = c.len_utf8() as u32;
+                unknown = Some(match unknown {
+                    Some(before) if self.fuse_unknown => before + len,
+                    Some(before) => {
+                        add(id, before);
+                        len
+                    }
+                    None => len,
+                });
             }
         }
-        out.extend(ids.into_iter().filter(|&id| id != NONE));
-    }
-}
-
-/// The characters that byte-level vocabularies write for bytes: printable Latin-1 for itself, the rest from U+0100 on.
-fn char_of(b: u8) -> char {
-    let plain = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-    if plain(b) {
-        return b as char;
-    }
-    let before = (0..b).filter(|&x| !plain(x)).count() as u32;
-    char::from_u32(0x100 + before).expect("below U+0200")
-}
-
-/// Turns a vocabulary's spelling of a token into its bytes.
-pub(in crate::tokenizer) struct Unspell(HashMap<char, u8>);
-
-impl Unspell {
-    pub fn new() -> Self {
-        Unspell((0..=255).map(|b| (char_of(b), b)).collect())
+        if let (Some(len), Some(unknown)) = (unknown, self.unknown) {
+            add(unknown, len);
+        }
     }
 
-    /// The bytes, or none where a character stands for no byte.
-    pub fn bytes(&self, spelled: &str) -> Option<Vec<u8>> {
-        spelled.chars().map(|c| self.0.get(&c).copied()).collect()
+    fn rank(&self, left: u32, right: u32, both: &mut String) -> Option<(u32, u32)> {
+        match &self.ranks {
+            Ranks::Pairs(pairs) => pairs.find(left, right),
+            Ranks::Scores(ranks) => {
+                if ranks[left as usize] == u32::MAX || ranks[right as usize] == u32::MAX {
+                    return None;
+                }
+                both.clear();
+                both.push_str(self.vocab.get(left));
+                both.push_str(self.vocab.get(right));
+                let id = self.vocab.find(both)?;
+                Some((ranks[id as usize], id)).filter(|r| r.0 != u32::MAX)
+            }
+        }
+    }
+
+    fn merge(&self, scratch: &mut Scratch) {
+        let Scratch { symbols, queue, both } = scratch;
+        let n = symbols.len();
+        queue.clear();
+        for i in 1..n {
+            let (left, right) = (symbols[i - 1].id, symbols[i].id);
+            if let Some((rank, id)) = self.rank(left, right, both) {
+                queue.push(Reverse((rank, i as u32 - 1, left, right, id)));
+            }
+        }
+        while let Some(Reverse((_, at, left, right, id))) = queue.pop() {
+            let (i, j) = (at as usize, symbols[at as usize].next as usize);
+            // Stale when either side has changed since it was queued.
+            if symbols[i].id != left || j >= n || symbols[j].id != right {
+                continue;
+            }
+            let Symbol { next, len, .. } = symbols[j];
+            symbols[j].id = NONE;
+            symbols[i] = Symbol { id, next, len: symbols[i].len + len, ..symbols[i] };
+            if (next as usize) < n {
+                let k = next as usize;
+                symbols[k].prev = at;
+                if let Some((rank, more)) = self.rank(id, symbols[k].id, both) {
+                    queue.push(Reverse((rank, at, id, symbols[k].id, more)));
+                }
+            }
+            let before = symbols[i].prev;
+            if before != NONE {
+                let left = symbols[before as usize].id;
+                if let Some((rank, more)) = self.rank(left, id, both) {
+                    queue.push(Reverse((rank, before, left, id, more)));
+                }
+            }
+        }
     }
 }

@@ -1,0 +1,102 @@
+//! `fledgling tokenize`: the tokens of texts, and the text of ids. Reads no weights.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use serde_json::{Value as Json, json};
+
+use super::args::TokenizeArgs;
+use super::files;
+use fledgling::models::{TOKENIZER_FILES, folder_tokenizer, gguf_tokenizer};
+use fledgling::tokenizer::Tokenizer;
+use fledgling::{Error, Result};
+
+/// The tokenizer of a GGUF, of a folder (or of a safetensors file in one), or of a `tokenizer.json` by itself.
+fn open(path: &Path) -> Result<Tokenizer> {
+    let is = |extension: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(extension));
+    let shown = path.display().to_string();
+    if !path.is_dir() && is("json") {
+        return Tokenizer::from_json(&shown, &files::read_text(path)?, None);
+    }
+    if !path.is_dir() && !is("safetensors") {
+        let found = gguf_tokenizer(&files::header_of_any(path)?)?;
+        return found.ok_or_else(|| Error::file(&shown, "has no tokenizer: there is no tokenizer.ggml.model"));
+    }
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
+    let mut texts = HashMap::new();
+    for name in TOKENIZER_FILES {
+        let file = folder.join(name);
+        if file.exists() {
+            texts.insert(name.to_string(), files::read_text(&file)?);
+        }
+    }
+    folder_tokenizer(&texts)?.ok_or_else(|| Error::file(folder.display().to_string(), "holds no tokenizer.json"))
+}
+
+/// The texts of JSON lines: objects with a `text`, or plain strings.
+fn rows(path: &Path) -> Result<Vec<String>> {
+    let text = files::read_text(path)?;
+    let name = path.display();
+    let mut out = Vec::new();
+    for (line, s) in text.trim_start_matches('\u{feff}').lines().enumerate().filter(|(_, s)| !s.trim().is_empty()) {
+        let bad = |what: String| Error::BadRow { row: out.len(), message: format!("line {} of {name} {what}", line + 1) };
+        let value: Json = serde_json::from_str(s).map_err(|e| bad(format!("is not JSON: {e}")))?;
+        let found = match &value {
+            Json::String(text) => Some(text.clone()),
+            Json::Object(row) => row.get("text").and_then(Json::as_str).map(str::to_string),
+            _ => None,
+        };
+        out.push(found.ok_or_else(|| bad("is neither a text nor an object whose text is one".into()))?);
+    }
+    if out.is_empty() {
+        return Err(Error::EmptyDataset(format!("{name} has no rows")));
+    }
+    Ok(out)
+}
+
+/// Ids with commas or white space between them.
+fn ids(list: &str, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
+    let parts = list.split([',', ' ', '\t', '\n']).filter(|p| !p.is_empty());
+    let one = |part: &str| {
+        let id = part.parse::<u32>().map_err(|_| Error::config("decode", format!("{part:?} is no token id")))?;
+        match tokenizer.id_to_token(id) {
+            Some(_) => Ok(id),
+            None => Err(Error::config("decode", format!("{id} is no token, the vocabulary has {}", tokenizer.vocab_size()))),
+        }
+    };
+    parts.map(one).collect()
+}
+
+pub fn run(a: &TokenizeArgs) -> Result<()> {
+    let tokenizer = open(a.model.as_ref().or(a.tokenizer.as_ref()).expect("clap asks for one"))?;
+    let mut texts = a.text.clone();
+    if let Some(path) = &a.data {
+        texts.extend(rows(path)?);
+    }
+    let lists = a.decode.iter().map(|list| ids(list, &tokenizer)).collect::<Result<Vec<_>>>()?;
+    let quoted = |s: &str| Json::from(s).to_string();
+    for text in &texts {
+        let e = tokenizer.encode_with_offsets(text, a.add_special_tokens);
+        let decoded = tokenizer.decode(&e.ids, a.skip_special_tokens);
+        if a.json {
+            say!("{}", json!({"text": text, "ids": e.ids, "tokens": e.tokens, "offsets": e.offsets, "decoded": decoded}));
+            continue;
+        }
+        say!("{}: {} tokens", quoted(text), e.ids.len());
+        for ((id, token), (from, to)) in e.ids.iter().zip(&e.tokens).zip(&e.offsets) {
+            say!("{id:>8}  {:<24}  {from}..{to}", quoted(token));
+        }
+        say!("decoded: {}", quoted(&decoded));
+    }
+    for list in &lists {
+        let decoded = tokenizer.decode(list, a.skip_special_tokens);
+        let tokens: Vec<&str> = list.iter().filter_map(|id| tokenizer.id_to_token(*id)).collect();
+        if a.json {
+            say!("{}", json!({"ids": list, "tokens": tokens, "decoded": decoded}));
+        } else {
+            list.iter().zip(&tokens).for_each(|(id, token)| say!("{id:>8}  {}", quoted(token)));
+            say!("decoded: {}", quoted(&decoded));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,267 @@
+//! The tokenizer: what the rooms beside this file do, one after the other.
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Map;
+
+use super::added::{AddedToken, AddedTokens};
+use super::decode::Decoder;
+use super::model::{Model, Scratch};
+use super::normalize::Normalizer;
+use super::postprocess::{Placed, Post};
+use super::pretokenize;
+use super::template::ChatTemplate;
+use super::text::Text;
+use crate::error::{Error, Result};
+
+/// A tokenizer with its chat template.
+#[derive(Debug)]
+pub struct Tokenizer {
+    added: AddedTokens,
+    normalizers: Vec<Normalizer>,
+    pre: Vec<pretokenize::Step>,
+    model: Model,
+    post: Vec<Post>,
+    decoder: Arc<Decoder>,
+    /// One more than the highest id.
+    ids: usize,
+    bos: Option<u32>,
+    eos: Option<u32>,
+    pad: Option<u32>,
+    template: Option<Result<ChatTemplate, String>>,
+}
+
+/// What the file formats deliver.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub file: String,
+    pub added: Vec<AddedToken>,
+    pub normalizers: Vec<Normalizer>,
+    pub pre: Vec<pretokenize::Step>,
+    pub model: Model,
+    pub post: Vec<Post>,
+    pub decoder: Decoder,
+    pub bos: Option<u32>,
+    pub eos: Option<u32>,
+    pub pad: Option<u32>,
+    pub template: Option<String>,
+}
+
+/// A text as tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Encoding {
+    pub ids: Vec<u32>,
+    /// The tokens as the vocabulary writes them (`Ġthe`, `▁the`, `<0x0A>`); an added token as it stands in the text.
+    pub tokens: Vec<String>,
+    /// The part of the text that each token stands for: from and to, counted in characters (Unicode scalar values, as Python counts them).
+    /// Tokens that are not in the text have (0, 0).
+    pub offsets: Vec<(usize, usize)>,
+}
+
+impl Tokenizer {
+    pub(super) fn build(p: Parts) -> Result<Self> {
+        let highest = p.added.iter().map(|a| a.id as usize + 1).max().unwrap_or(0);
+        let ids = p.model.vocab().len().max(highest);
+        let around = p.post.iter().flat_map(|post| match post {
+            Post::Around { before, after } => before.iter().chain(after).copied().collect(),
+            Post::TrimOffsets { .. } => Vec::new(),
+        });
+        let named = [("bos", p.bos), ("eos", p.eos), ("pad", p.pad)].into_iter().filter_map(|(what, id)| Some((what, id?)));
+        for (what, id) in named.chain(around.map(|id| ("added special", id))) {
+            if id as usize >= ids {
+                return Err(Error::file(&p.file, format!("the {what} token is {id}, the vocabulary has {ids} tokens")));
+            }
+        }
+        let mut out = Tokenizer {
+            added: AddedTokens::new(p.added, &p.normalizers),
+            normalizers: p.normalizers,
+            pre: p.pre,
+            model: p.model,
+            post: p.post,
+            decoder: Arc::new(p.decoder),
+            ids,
+            bos: p.bos,
+            eos: p.eos,
+            pad: p.pad,
+            template: None,
+        };
+        if let Some(source) = p.template {
+            out.set_chat_template(&source);
+        }
+        Ok(out)
+    }
+
+    /// Replaces the chat template. One that cannot be parsed is an error when it is used, not before: texts can be
+    /// tokenized without it.
+    pub fn set_chat_template(&mut self, source: &str) {
+        let text = |id: Option<u32>| id.and_then(|id| self.id_to_token(id));
+        let template = ChatTemplate::new(source, text(self.bos), text(self.eos));
+        self.template = Some(template.map_err(|e| match e {
+            Error::Template(message) => message,
+            other => other.to_string(),
+        }));
+    }
+
+    /// The chat template; an error without one or if it does not parse.
+    pub fn chat_template(&self) -> Result<&ChatTemplate> {
+        match &self.template {
+            Some(Ok(t)) => Ok(t),
+            Some(Err(message)) => Err(Error::Template(message.clone())),
+            None => Err(Error::Template("the model's file has none".into())),
+        }
+    }
+
+    /// Renders messages (objects with `role` and `content`) through the chat template.
+    pub fn render_chat<M: Serialize>(&self, messages: &[M], add_generation_prompt: bool) -> Result<String> {
+        self.chat_template()?.render(messages, add_generation_prompt, &Map::new())
+    }
+
+    /// The ids of a chat; with `add_generation_prompt` it ends in the opening of an answer.
+    pub fn encode_chat<M: Serialize>(&self, messages: &[M], add_generation_prompt: bool) -> Result<Vec<u32>> {
+        Ok(self.encode_plain(&self.render_chat(messages, add_generation_prompt)?, true))
+    }
+
+    /// The ids of a text as the tokenizer is usually called: special tokens in it are read as such, and those that
+    /// belong around every text are added.
+    pub fn encode(&self, text: &str) -> Vec<u32> {
+        let (before, after) = self.around();
+        let mut out = before;
+        self.each(text, true, |_, _, id, _, _| out.push(id));
+        if let (Some(bos), [first, second, ..]) = (self.bos, out.as_slice())
+            && *first == bos
+            && *second == bos
+        {
+            log::warn!("the text begins with the bos token, and the tokenizer adds one: there are two now");
+        }
+        out.extend(after);
+        out
+    }
+
+    /// The ids of a text and of nothing else. Without `parse_special`, control tokens are spelled out like any text.
+    pub fn encode_plain(&self, text: &str, parse_special: bool) -> Vec<u32> {
+        let mut out = Vec::new();
+        self.each(text, parse_special, |_, _, id, _, _| out.push(id));
+        out
+    }
+
+    /// The ids of a text with their tokens and offsets. With `add_special_tokens`, as [`encode`](Self::encode).
+    pub fn encode_with_offsets(&self, text: &str, add_special_tokens: bool) -> Encoding {
+        // The number of characters before each byte.
+        let mut place = vec![0; text.len() + 1];
+        let mut n = 0;
+        for (at, c) in text.char_indices() {
+            place[at..at + c.len_utf8()].fill(n);
+            n += 1;
+        }
+        place[text.len()] = n;
+        let mut out = Encoding::default();
+        self.each(text, true, |text, is_added, id, start, end| {
+            let token = if is_added { text.between(start, end) } else { self.model.vocab().get(id) };
+            let (start, end) = text.original(start, end);
+            // The last byte decides: a part of a character counts as the whole.
+            let last = if end > start { place[end as usize - 1] + 1 } else { place[end as usize] };
+            let mut placed = Placed { token, start: place[start as usize], end: last };
+            self.post.iter().for_each(|p| p.trim(out.ids.len(), &mut placed));
+            out.ids.push(id);
+            out.tokens.push(token.to_string());
+            out.offsets.push((placed.start, placed.end));
+        });
+        if add_special_tokens {
+            let (before, after) = self.around();
+            let text = |id: &u32| self.id_to_token(*id).unwrap_or_default().to_string();
+            out.tokens.splice(0..0, before.iter().map(text));
+            out.offsets.splice(0..0, before.iter().map(|_| (0, 0)));
+            out.ids.splice(0..0, before);
+            out.tokens.extend(after.iter().map(text));
+            out.offsets.extend(after.iter().map(|_| (0, 0)));
+            out.ids.extend(after);
+        }
+        out
+    }
+
+    /// The ids before and after every text.
+    fn around(&self) -> (Vec<u32>, Vec<u32>) {
+        let (mut all_before, mut all_after) = (Vec::new(), Vec::new());
+        for post in &self.post {
+            if let Post::Around { before, after } = post {
+                all_before.splice(0..0, before.iter().copied());
+                all_after.extend(after);
+            }
+        }
+        (all_before, all_after)
+    }
+
+    /// Calls `on` for each token: with the text as it was split, whether the token is an added one, its id, and the bytes of that text.
+    fn each(&self, text: &str, parse_special: bool, mut on: impl FnMut(&Text, bool, u32, usize, usize)) {
+        if text.is_empty() {
+            return;
+        }
+        let mut text = Text::new(text);
+        self.added.split_before(&mut text, parse_special);
+        self.normalizers.iter().for_each(|n| n.apply(&mut text));
+        self.added.split_after(&mut text, parse_special);
+        self.pre.iter().for_each(|p| p.apply(&mut text));
+        let mut scratch = Scratch::default();
+        for span in text.spans() {
+            match span.id {
+                Some(id) => on(&text, true, id, span.start, span.end),
+                None => self.model.tokenize(text.of(*span), &mut scratch, &mut |id, start, end| {
+                    on(&text, false, id, (span.start + start).min(span.end), (span.start + end).min(span.end));
+                }),
+            }
+        }
+    }
+
+    /// The text of ids; bytes that are no UTF-8 become U+FFFD, ids outside the vocabulary give nothing.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
+        self.decoder.decode(ids.iter().filter_map(|id| self.shown_token(*id, skip_special)))
+    }
+
+    /// The token of an id; none where it gives no text.
+    pub(super) fn shown_token(&self, id: u32, skip_special: bool) -> Option<&str> {
+        match self.added.shown(id) {
+            Some((text, special)) => (!(skip_special && special)).then_some(text),
+            None => Some(self.model.vocab().get(id)).filter(|t| !t.is_empty()),
+        }
+    }
+
+    pub(super) fn decoder(&self) -> &Arc<Decoder> {
+        &self.decoder
+    }
+
+    /// A token as the vocabulary writes it; none for an id without one.
+    pub fn id_to_token(&self, id: u32) -> Option<&str> {
+        let added = self.added.by_id(id).map(|a| a.content.as_str());
+        added.or_else(|| Some(self.model.vocab().get(id)).filter(|t| !t.is_empty()))
+    }
+
+    /// The id of a token as the vocabulary writes it.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.added.by_content(token).map(|a| a.id).or_else(|| self.model.vocab().find(token))
+    }
+
+    /// True for control tokens, which are no text.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.added.by_id(id).is_some_and(|a| a.special)
+    }
+
+    /// Number of tokens.
+    pub fn vocab_size(&self) -> usize {
+        self.ids
+    }
+
+    /// The token before every text.
+    pub fn bos_token_id(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// The token that ends a text.
+    pub fn eos_token_id(&self) -> Option<u32> {
+        self.eos
+    }
+
+    /// The token that fills up short rows.
+    pub fn pad_token_id(&self) -> Option<u32> {
+        self.pad
+    }
+}
