@@ -12,7 +12,7 @@ use crate::ops::linear::{Linear as Product, LoraSeg, Low};
 use crate::{Error, Result};
 
 /// A and B of one (possibly fused) linear.
-struct LoraLinear {
+pub(super) struct LoraLinear {
     /// (Σr, in): the rows of every module's A.
     pub a: Tensor,
     /// (1, Σ rows·r): every module's B, row by row.
@@ -40,7 +40,7 @@ impl Adapter for LoraSet {
     }
 
     fn record(&self, tape: &mut Tape, index: usize, x: Val, train: bool) -> Result<LowRank> {
-        let l = self.linears.get(&index).ok_or_else(|| Error::BadAdapter(format!("has nothing for linear {index}")))?;
+        let l = self.linears.get(&index).ok_or_else(|| nothing_for(index))?;
         let mut first = tape.tensor(&l.a);
         if self.low(index, train) == Some(Low::Given) {
             let dropped = tape.push1(Dropout { p: self.dropout(), salt: index as u32 + 1 }, &[x])?;
@@ -48,6 +48,11 @@ impl Adapter for LoraSet {
         }
         Ok(LowRank { first, b: tape.tensor(&l.b), segs: l.segs.clone() })
     }
+}
+
+/// Asked to record what [`Adapter::low`] did not promise.
+pub(super) fn nothing_for(index: usize) -> Error {
+    Error::BadAdapter(format!("it has nothing for linear {index}"))
 }
 
 /// SplitMix64: the same numbers on every machine.
@@ -134,7 +139,18 @@ impl LoraSet {
         &self.key
     }
 
-    fn dropout(&self) -> f32 {
+    /// A and B of linear number `index` of the model.
+    pub(super) fn part(&self, index: usize) -> Option<&LoraLinear> {
+        self.linears.get(&index)
+    }
+
+    /// The linears that it changes.
+    pub(super) fn indices(&self) -> impl Iterator<Item = usize> {
+        self.linears.keys().copied()
+    }
+
+    /// The share of x that a training drops before A.
+    pub(super) fn dropout(&self) -> f32 {
         self.config.lora_dropout as f32
     }
 

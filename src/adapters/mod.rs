@@ -2,8 +2,14 @@
 
 mod loaded;
 mod lora;
+mod prefix;
+mod prompt;
 mod registry;
+mod stack;
 
 pub use loaded::LoadedModel;
 pub use lora::LoraSet;
+pub use prefix::{ChosenPrefix, PrefixKeys};
+pub use prompt::{ChosenPrompt, PromptEmbeddings};
 pub use registry::{ActiveAdapter, AdapterChoice, AdapterInfo, Adapters};
+pub use stack::{AdapterStack, ChosenAdapters};

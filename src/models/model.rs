@@ -202,7 +202,10 @@ impl Model {
     }
 
     fn embed(&self, tape: &mut Tape, cx: &Forward<'_>, ids: Val, positions: Val) -> Result<Val> {
-        let x = self.embed.forward(tape, cx, ids)?;
+        let mut x = self.embed.forward(tape, cx, ids)?;
+        if let Some(prompt) = cx.adapter.and_then(|a| a.prompt(tape)) {
+            x = prompt.join(tape, x)?;
+        }
         match &self.positions {
             None => Ok(x),
             Some(table) => {
@@ -225,10 +228,11 @@ impl Model {
     pub fn record_hidden(&self, tape: &mut Tape, inputs: &TrainInputs, adapter: Option<&dyn Adapter>, train: bool) -> Result<Val> {
         let cx = self.forward(adapter, train);
         let mut x = self.embed(tape, &cx, inputs.ids, inputs.positions)?;
-        for block in &self.blocks {
+        for (i, block) in self.blocks.iter().enumerate() {
+            let prefix = adapter.and_then(|a| a.prefix(tape, i));
             tape.begin_segment();
             let spans = if block.attention.windowed { inputs.window_spans.unwrap_or(inputs.spans) } else { inputs.spans };
-            x = self.block(tape, &cx, block, x, inputs.positions, Keys::Sequence { batch: inputs.batch, spans })?;
+            x = self.block(tape, &cx, block, x, inputs.positions, Keys::Sequence { batch: inputs.batch, spans, prefix })?;
             tape.end_segment();
         }
         self.norm.forward(tape, &cx, x)

@@ -1,6 +1,6 @@
 //! Self-attention of a block: projections, rotation, keys and values, output projection with the residual added.
 
-use super::{Extra, Forward, Linear, Norm};
+use super::{Extra, Forward, Linear, Norm, Prefix};
 use crate::Result;
 use crate::graph::{Desc, Tape, Tensor, Val};
 use crate::ops::attention::AttentionAppend;
@@ -31,8 +31,8 @@ pub enum Keys<'a> {
     /// In a cache (2, S, Hkv·D) f32 or f16: new ones go to `slots` (M), queries see `spans` (M, 4). `apart`: one token of
     /// each of M answers, as in [`AttentionAppend`].
     Cached { cache: &'a Tensor, slots: Val, spans: Val, apart: bool },
-    /// In the pass itself, `batch` sequences: queries see `spans` (B·T, 2).
-    Sequence { batch: usize, spans: Val },
+    /// In the pass itself, `batch` sequences: queries see `spans` (B·T, 2), of which an adapter's `prefix` are the first keys.
+    Sequence { batch: usize, spans: Val, prefix: Option<Prefix> },
 }
 
 /// See the module.
@@ -102,9 +102,13 @@ impl Attention {
                     tape.push1(AttentionCached { heads, kv_heads, dim, scale }, &[fresh, cache, spans])?
                 }
             }
-            Keys::Sequence { batch, spans } => {
+            Keys::Sequence { batch, spans, prefix } => {
                 let qkv = tape.push(split, &inputs)?;
-                tape.push(FullOp { heads, kv_heads, dim, scale, batch }, &[qkv[0], qkv[1], qkv[2], spans])?[0]
+                let (k, v) = match prefix {
+                    Some(p) => p.join(tape, batch, (qkv[1], qkv[2]))?,
+                    None => (qkv[1], qkv[2]),
+                };
+                tape.push(FullOp { heads, kv_heads, dim, scale, batch }, &[qkv[0], k, v, spans])?[0]
             }
         };
         self.out.forward(tape, cx, o, Extra { residual: Some(x), ..Extra::default() })

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use crate::graph::{Desc, Exec, Tensor, Transfer};
-use crate::tensor::DType;
+use crate::tensor::{DType, quantize};
 use crate::{Error, Result};
 
 /// `kv_cache_dtype: "f32" | "f16"`: what keys and values are stored as. Everything computed with them is f32.
@@ -81,6 +81,25 @@ impl KvCache {
     /// Bytes on the GPU.
     pub fn bytes(&self) -> u64 {
         (self.layers.len() * 2 * self.capacity) as u64 * slot_bytes(self.width, self.dtype)
+    }
+
+    /// Writes keys and values (n, Hkv·D) of one layer into the slots from `slot` on, in the form in which attention reads them: rotated, if they are
+    /// those of tokens.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when they do not fit.
+    pub fn write(&self, exec: &Exec, layer: usize, slot: usize, keys: &[f32], values: &[f32]) -> Result<()> {
+        let n = keys.len() / self.width.max(1);
+        let fits = keys.len() == values.len() && keys.len() == n * self.width && slot + n <= self.capacity;
+        let Some(cache) = self.layers.get(layer).filter(|_| fits) else {
+            let (k, v, c, w) = (keys.len(), values.len(), self.capacity, self.width);
+            return Err(Error::shape(
+                "kv_cache",
+                format!("{k} and {v} values at slot {slot} of layer {layer}, into {} layers of {c} slots of {w}", self.layers.len()),
+            ));
+        };
+        cache.write_rows(exec, slot, &quantize(self.dtype.dtype(), keys))?;
+        cache.write_rows(exec, self.capacity + slot, &quantize(self.dtype.dtype(), values))
     }
 
     /// A cache of another capacity with the given slots carried over on the device.

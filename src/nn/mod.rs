@@ -9,7 +9,7 @@ mod mlp;
 mod norm;
 mod params;
 
-pub use adapter::{Adapter, LowRank};
+pub use adapter::{Adapter, LowRank, Prefix, Prompt};
 pub use attention::{Attention, Keys, Projections, RopeTable};
 pub use embedding::Embedding;
 pub use kv_cache::{KvCache, KvCacheDtype, Move};

@@ -1,6 +1,7 @@
 //! One file per op family: shape rule, kernels, backward and f64 host reference.
 
 pub mod activation;
+pub mod adapter;
 pub mod attention;
 pub mod elementwise;
 pub mod embedding;

@@ -136,6 +136,20 @@ def lora_linear():
         c.finish({"y": x @ w.T + s * (x @ a.T) @ b.T})
 
 
+def several_adapters():
+    """The choice of an adapter for every row (-1: none), and A or B of several side by side."""
+    for m, ranks in [(1, (1,)), (5, (2, 3)), (9, (4, 1, 8))]:
+        c = Case("adapter_rows", f"{m}_r{'_'.join(map(str, ranks))}")
+        h = c.leaf("h", m, sum(ranks))
+        rows = c.const("rows", torch.randint(-1, len(ranks), (m,), generator=c.g))
+        owners = c.const("owners", torch.cat([torch.full((r,), i) for i, r in enumerate(ranks)]))
+        scales = c.const("scales", c.randn(sum(ranks)))
+        c.finish({"y": torch.where(rows[:, None] == owners[None, :], scales * h, 0.0)})
+    for n, ranks in [(1, (1, 2)), (7, (4, 1)), (3, (8, 3, 5))]:
+        c = Case("stack", f"{n}_r{'_'.join(map(str, ranks))}", rows=n, ranks=list(ranks))
+        c.finish({"y": torch.cat([c.leaf(f"x{i}", n, r) for i, r in enumerate(ranks)], dim=1)})
+
+
 def embedding():
     for v, d, n in [(1, 1, 3), (5, 3, 33), (33, 9, 5)]:
         c = Case("embedding", f"f32_{v}x{d}_{n}", dtype="f32", vocab=v, dim=d)
@@ -433,7 +447,7 @@ def optimizer():
 
 
 def main():
-    for f in (matmul, linear, lora_linear, embedding, norms, softmax, activations, elementwise, attention, rope, losses, optimizer):
+    for f in (matmul, linear, lora_linear, several_adapters, embedding, norms, softmax, activations, elementwise, attention, rope, losses, optimizer):
         f()
     write_tensors(FIXTURES / "ops.safetensors", tensors)
     write_json_rows(FIXTURES / "ops.json", {"file": "ops.safetensors", "naming": "op/case/tensor"}, "cases", cases)

@@ -16,6 +16,7 @@ use Judged::{By, Instead};
 /// By the name of the type that implements `Op`.
 const PUBLIC: &[(&str, Judged)] = &[
     ("Activation", By(&["gelu_erf", "gelu_tanh", "relu", "silu"])),
+    ("AdapterRows", By(&["adapter_rows"])),
     ("AdamW", By(&["adamw"])),
     ("Add", By(&["add"])),
     ("Attention", By(&["attention"])),
@@ -44,20 +45,28 @@ const PUBLIC: &[(&str, Judged)] = &[
     ("Scale", By(&["scale"])),
     ("SftLoss", Instead("a weighted sum of log-probabilities; training curves are TRL's in tuning.rs")),
     ("Softmax", By(&["softmax"])),
+    ("Stack", By(&["stack"])),
     ("Widen", Instead("exact: as Narrow")),
 ];
 
 /// Fixtures of what is no op but a table made from a configuration.
 const NOT_OPS: &[&str] = &["rope_table"];
 
+/// The sources in a folder and in those inside it: (file name, text).
 fn read_all(folder: &str, wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let mut files: Vec<(String, String)> = fs::read_dir(folder)
-        .expect("a folder of the repository")
-        .map(|e| e.expect("readable").path())
-        .filter(|p| p.extension().is_some_and(|e| e == "rs") && wanted(&p.file_name().unwrap().to_string_lossy()))
-        .map(|p| (p.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(&p).expect("UTF-8")))
-        .collect();
+    fn walk(folder: &Path, wanted: &impl Fn(&str) -> bool, files: &mut Vec<(String, String)>) {
+        for entry in fs::read_dir(folder).expect("a folder of the repository") {
+            let path = entry.expect("readable").path();
+            let name = path.file_name().expect("an entry has a name").to_string_lossy().into_owned();
+            if path.is_dir() {
+                walk(&path, wanted, files);
+            } else if path.extension().is_some_and(|e| e == "rs") && wanted(&name) {
+                files.push((name, fs::read_to_string(&path).expect("UTF-8")));
+            }
+        }
+    }
+    let mut files = Vec::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &wanted, &mut files);
     files.sort();
     files
 }
@@ -77,13 +86,20 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|l| !l.trim_start().starts_with("//") && !l.trim_start().starts_with("use "))
 }
 
-/// Every `impl Op for X` in `src/ops`: (X, public, file).
+/// Where ops are: the families, and the instruments that measure a device.
+fn sources() -> Vec<(String, String)> {
+    ["src/ops", "src/device"].into_iter().flat_map(|folder| read_all(folder, |_| true)).collect()
+}
+
+/// Every `impl Op for X` in them: (X, public, file).
 fn ops() -> Vec<(String, bool, String)> {
+    let sources = sources();
+    let public = |name: &str| sources.iter().any(|(_, text)| text.lines().any(|l| l.starts_with("pub struct ") && has_word(l, name)));
     let mut found = Vec::new();
-    for (file, text) in read_all("src/ops", |_| true) {
+    for (file, text) in &sources {
         for line in text.lines() {
             let Some(name) = line.strip_prefix("impl Op for ").and_then(|l| l.split([' ', '{']).next()) else { continue };
-            found.push((name.to_string(), text.contains(&format!("pub struct {name}")), file.clone()));
+            found.push((name.to_string(), public(name), file.clone()));
         }
     }
     found
@@ -91,7 +107,7 @@ fn ops() -> Vec<(String, bool, String)> {
 
 #[test]
 fn every_op_is_exercised() {
-    let (sources, tests) = (read_all("src/ops", |_| true), read_all("tests/suite", |f| f.starts_with("ops_")));
+    let (sources, tests) = (sources(), read_all("tests/suite", |f| f.starts_with("ops_")));
     let ops = ops();
     assert!(ops.len() >= 40, "only {} ops found: has the way they are written changed?", ops.len());
     for (name, public, file) in &ops {

@@ -11,6 +11,7 @@ mod tokenizer_shapes;
 mod tokenizer_spm;
 
 mod adapter;
+mod adapters;
 mod context;
 mod data;
 mod declared;
@@ -21,6 +22,7 @@ mod long;
 mod memory;
 mod models;
 mod opcase;
+mod ops_adapter;
 mod ops_attention;
 mod ops_elementwise;
 mod ops_embedding;

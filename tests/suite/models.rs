@@ -105,6 +105,12 @@ async fn load(exec: &Exec, config: Option<&str>, weights: &[u8], piece: usize, o
     Ok(loader.finish().await?.into())
 }
 
+/// A fixture by name.
+pub async fn load_named(exec: &Exec, name: &str, options: LoadOptions) -> Result<LoadedModel> {
+    let f = fixtures().into_iter().find(|f| f.name == name).expect("a fixture");
+    load(exec, Some(f.config), f.weights, 1 << 20, options).await
+}
+
 pub async fn load_gguf(exec: &Exec) -> Result<LoadedModel> {
     load(exec, None, GGUF, 4099, LoadOptions::default()).await
 }

@@ -3,6 +3,7 @@
 use super::Packed;
 use super::lanes::put;
 use crate::cpu::Pool;
+use crate::cpu::pool::Shared;
 
 /// Elements worth a piece of work.
 const LEAST: usize = 16_384;
@@ -52,3 +53,47 @@ pub fn scatter(pool: &Pool, w: &mut [f32], x: &[f32], ids: &[u32], cols: usize, 
         }
     });
 }
+
+/// The adapter that each column belongs to, and the factor of the column.
+#[derive(Clone, Copy)]
+pub struct Columns<'a> {
+    pub owners: &'a [u32],
+    pub scales: &'a [f32],
+}
+
+/// `y[m, c] = scales[c]·x[m, c]` where column c belongs to `rows[m]`, otherwise 0.
+pub fn owned(pool: &Pool, y: &mut [f32], x: &[f32], rows: &[u32], columns: Columns<'_>, acc: bool) {
+    if y.is_empty() {
+        return;
+    }
+    let cols = columns.owners.len();
+    pool.rows(y, cols, LEAST / cols + 1, |first, y| {
+        for (i, y) in y.chunks_exact_mut(cols).enumerate() {
+            let (row, x) = (rows[first + i], &x[(first + i) * cols..]);
+            for (((y, x), owner), scale) in y.iter_mut().zip(x).zip(columns.owners).zip(columns.scales) {
+                put(y, if *owner == row && row != u32::MAX { scale * x } else { 0.0 }, acc);
+            }
+        }
+    });
+}
+
+/// Copies `rows` × `cols` values between two tensors: each with its first value and the distance of its rows.
+///
+/// # Panics
+/// When the slices are too short.
+pub fn copy_block(pool: &Pool, [rows, cols]: [usize; 2], (x, from): (&[f32], Place), (y, to): (&mut [f32], Place), acc: bool) {
+    let end = |(at, stride): Place| at + rows.saturating_sub(1) * stride + cols;
+    assert!(rows == 0 || (end(from) <= x.len() && end(to) <= y.len() && (rows == 1 || to.1 >= cols)), "a block outside its tensors");
+    let out = Shared::new(y);
+    pool.ranges(rows, LEAST / cols.max(1) + 1, |range| {
+        for r in range {
+            let x = &x[from.0 + r * from.1..][..cols];
+            // SAFETY: inside y (checked above); rows are disjoint, and each belongs to one task.
+            let y = unsafe { std::slice::from_raw_parts_mut(out.at(to.0 + r * to.1), cols) };
+            if acc { y.iter_mut().zip(x).for_each(|(y, x)| *y += x) } else { y.copy_from_slice(x) }
+        }
+    });
+}
+
+/// First value of a block and the distance from one of its rows to the next.
+pub type Place = (usize, usize);
