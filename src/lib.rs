@@ -1,7 +1,14 @@
 //! fledgling: a Transformer that lives in a browser tab and learns from the person in front of it.
+//!
+//! [`prelude`] has what answering and training take. The modules behind it, from the top: [`tune`] (trainers), [`generate`] (answers), [`adapters`],
+//! [`models`] (families, loading), [`nn`] (layers) and [`device`] (which device, measured), [`ops`], [`graph`] (the tape and its executors), [`gpu`] and
+//! [`cpu`], and the files, texts and data sets of [`formats`], [`tokenizer`] and [`data`]. Each knows those below it alone.
+
 pub mod adapters;
+/// Seconds, natively and in a browser: for the command line's measurements.
+#[doc(hidden)]
 pub mod clock;
-pub mod counters;
+pub(crate) mod counters;
 pub mod cpu;
 pub mod data;
 pub mod device;
@@ -10,10 +17,11 @@ pub mod formats;
 pub mod generate;
 pub mod gpu;
 pub mod graph;
-pub mod lru;
+pub(crate) mod lru;
 pub mod models;
 pub mod nn;
 pub mod ops;
+pub mod prelude;
 pub mod tensor;
 pub mod tokenizer;
 pub mod tune;

@@ -1,12 +1,20 @@
 //! A loaded model with its adapters.
 
 use std::ops::Deref;
+#[cfg(not(target_arch = "wasm32"))]
+use std::path::Path;
 use std::rc::Rc;
 
 use super::Adapters;
 use crate::models::{Loaded, Model};
 use crate::nn::KvCacheDtype;
 use crate::tokenizer::Tokenizer;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::{
+    Result,
+    graph::Exec,
+    models::{LoadOptions, load_path},
+};
 
 /// What is generated with and trained: a loaded model and the adapters that have been put on it.
 pub struct LoadedModel {
@@ -32,6 +40,20 @@ impl LoadedModel {
     /// A model that came from no file.
     pub fn of(model: Model, tokenizer: Option<Rc<Tokenizer>>, name: &str) -> LoadedModel {
         Loaded::of(model, tokenizer, name).into()
+    }
+
+    /// Loads a model file (GGUF), or a folder with safetensors and what lies beside them. `progress` hears of bytes read and of all of them.
+    ///
+    /// # Errors
+    /// As [`ModelLoader`](crate::models::ModelLoader); [`Error::BadFile`](crate::Error::BadFile) for what cannot be read.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub async fn load(
+        exec: &Exec,
+        path: impl AsRef<Path>,
+        options: LoadOptions,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<LoadedModel> {
+        Ok(load_path(exec, path.as_ref(), options, progress).await?.into())
     }
 
     /// The same with keys and values kept as `dtype`.

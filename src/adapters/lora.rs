@@ -79,7 +79,7 @@ fn choose(config: &LoraConfig, linears: &[&Linear], head: &str) -> Result<HashMa
 
 /// What tells apart the shapes of two sets: equal keys mean that one's values fit into the other and that recorded programs serve
 /// both. Scales are part of it, being constants of the programs; dropout too.
-pub fn shape_key(config: &LoraConfig, linears: &[&Linear], head: &str) -> Result<String> {
+fn shape_key(config: &LoraConfig, linears: &[&Linear], head: &str) -> Result<String> {
     use std::fmt::Write as _;
     let targets = choose(config, linears, head)?;
     let mut key = format!("dropout {}", config.lora_dropout);
@@ -307,15 +307,5 @@ impl LoraSet {
         self.exec.need_device("switching adapters")?;
         self.exec.copy(&[Transfer::new(&from.mem(), &to.mem(), 0, from.desc().gpu_bytes())]);
         Ok(())
-    }
-
-    /// A second set with the same shape and values: the frozen reference of a training that goes on from this one.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`].
-    pub fn duplicate(&self, linears: &[&Linear], head: &str) -> Result<LoraSet> {
-        let copy = LoraSet::new(&self.exec, &self.config, linears, head)?;
-        self.copy(&self.arena.flat, &copy.arena.flat)?;
-        Ok(copy)
     }
 }

@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use super::lora::{LoraSet, shape_key};
+use super::lora::LoraSet;
+use super::stack::AdapterStack;
 use crate::formats::peft::{LoraAdapter, LoraConfig, OneOrMany};
 use crate::graph::Tensor;
 use crate::lru::Lru;
@@ -221,14 +222,6 @@ impl Adapters {
         Ok(Some(ActiveAdapter { name, set: live.set.clone(), stamp: entry.stamp }))
     }
 
-    /// An adapter's key of shape (see `shape_key`) if a configuration fits this model.
-    ///
-    /// # Errors
-    /// [`Error::BadConfig`], [`Error::BadAdapter`].
-    pub fn key_of(&self, config: &LoraConfig) -> Result<String> {
-        shape_key(config, &self.model.linears(), &self.model.head_path())
-    }
-
     /// The values of an adapter.
     ///
     /// # Errors
@@ -249,6 +242,15 @@ impl Adapters {
     /// As [`Adapters::export`].
     pub async fn save(&self, name: &str) -> Result<(String, Vec<u8>)> {
         self.export(name).await?.write()
+    }
+
+    /// Several adapters live at once, as they are now: number i of the stack is `names[i]`. For passes that train nothing.
+    ///
+    /// # Errors
+    /// [`Error::BadAdapter`] for an unknown name, [`Error::OutOfMemory`].
+    pub fn together(&self, names: &[&str]) -> Result<AdapterStack> {
+        let sets = names.iter().map(|name| self.copy_of(name)).collect::<Result<_>>()?;
+        AdapterStack::kept(self.model.exec(), sets)
     }
 
     /// Adds an adapter to the weights for good (see [`Model::merge`]) and forgets it.

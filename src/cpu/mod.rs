@@ -7,12 +7,12 @@
 mod buffer;
 pub(crate) mod crew;
 mod device;
-pub mod kernels;
+pub(crate) mod kernels;
 mod pool;
-pub mod scratch;
-pub mod simd;
-pub mod vector;
-pub mod whole;
+pub(crate) mod scratch;
+pub(crate) mod simd;
+pub(crate) mod vector;
+pub(crate) mod whole;
 
 pub use buffer::Buf;
 pub use device::{Cpu, CpuOptions};

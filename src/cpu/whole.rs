@@ -10,6 +10,7 @@ pub type Eight = imp::Eight;
 pub type Four = imp::Four;
 
 /// Which weight of a block stands where in four registers of eight: bytes, and halves of bytes, are unpacked where they stand.
+#[allow(dead_code)] // where there are registers for it, the order is in the instructions
 pub const ORDER: [usize; 32] = {
     let mut order = [0; 32];
     let mut i = 0;

@@ -16,7 +16,7 @@ impl Gpu {
         }
         let ahead = if fresh.len() > 1 { side_by_side(self, &fresh).await } else { 0 };
         for k in fresh {
-            k.pipeline(self);
+            k.pipeline(self.device(), self.counters());
         }
         ahead
     }
@@ -50,7 +50,7 @@ async fn side_by_side(gpu: &Gpu, kernels: &[&Rc<Kernel>]) -> usize {
     let done = done.into_inner().unwrap_or_else(|e| e.into_inner());
     let count = done.len();
     for (i, pipeline) in done {
-        kernels[i].set_pipeline(gpu, pipeline);
+        kernels[i].set_pipeline(gpu.counters(), pipeline);
     }
     count
 }
@@ -72,7 +72,7 @@ async fn side_by_side(gpu: &Gpu, kernels: &[&Rc<Kernel>]) -> usize {
     for (k, pipeline) in kernels.iter().zip(pipelines.iter()) {
         // Somebody else may have compiled it meanwhile.
         if !pipeline.is_undefined() && !k.is_compiled() {
-            match web::handing_over(device, pipeline, || _ = k.pipeline(gpu)) {
+            match web::handing_over(device, pipeline, || _ = k.pipeline(gpu.device(), gpu.counters())) {
                 Ok(()) => count += 1,
                 Err(e) => log::warn!("compiling ahead: {e:?}"),
             }
@@ -82,30 +82,17 @@ async fn side_by_side(gpu: &Gpu, kernels: &[&Rc<Kernel>]) -> usize {
 }
 
 #[cfg(target_arch = "wasm32")]
-pub(super) mod web {
+mod web {
     use std::rc::Rc;
 
-    use js_sys::{Array, Function, Object, Promise, Reflect};
+    use js_sys::{Array, Object, Promise, Reflect};
     use wasm_bindgen::closure::Closure;
     use wasm_bindgen::{JsCast, JsValue};
     use wasm_bindgen_futures::JsFuture;
 
     use crate::gpu::Kernel;
+    use crate::gpu::js::{call, object};
     use crate::gpu::preprocess::Binding;
-
-    /// A plain object.
-    pub fn object(of: &[(&str, JsValue)]) -> Result<JsValue, JsValue> {
-        let o = Object::new();
-        for (key, value) in of {
-            Reflect::set(&o, &(*key).into(), value)?;
-        }
-        Ok(o.into())
-    }
-
-    /// Calls a method with one argument.
-    pub fn call(of: &JsValue, name: &str, with: &JsValue) -> Result<JsValue, JsValue> {
-        Reflect::get(of, &name.into())?.dyn_into::<Function>()?.call1(of, with)
-    }
 
     /// Runs `f`, in which the device gives `pipeline` to whoever creates one.
     pub fn handing_over(device: &JsValue, pipeline: JsValue, f: impl FnOnce()) -> Result<(), JsValue> {

@@ -40,7 +40,7 @@ impl Buf {
     }
 
     /// The wgpu buffer, whole.
-    pub fn raw(&self) -> &wgpu::Buffer {
+    pub(crate) fn raw(&self) -> &wgpu::Buffer {
         &self.inner.raw
     }
 
@@ -56,7 +56,7 @@ impl Buf {
     }
 
     /// As a binding of a bind group.
-    pub fn binding(&self) -> wgpu::BindingResource<'_> {
+    pub(crate) fn binding(&self) -> wgpu::BindingResource<'_> {
         wgpu::BindingResource::Buffer(wgpu::BufferBinding {
             buffer: &self.inner.raw,
             offset: self.offset,

@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex};
 use futures_channel::oneshot;
 use sha2::{Digest, Sha256};
 
-use super::{KernelKey, Tuning, kernel::KernelCache, subgroups};
+use super::caps::Caps;
+use super::kernel::{Kernel, KernelCache, KernelKey};
+use super::subgroups;
+use super::tuning::Tuning;
 use crate::counters::Counters;
 use crate::{Error, Result, clock};
 
@@ -24,48 +27,6 @@ pub struct GpuOptions {
     pub max_binding: Option<u64>,
     /// Pretend that a software adapter is a GPU: for tests of what is measured and chosen on those.
     pub as_hardware: bool,
-}
-
-/// What the adapter offers, read at run time.
-#[derive(Clone, Debug)]
-pub struct Caps {
-    pub name: String,
-    pub vendor: String,
-    pub backend: String,
-    pub driver: String,
-    /// A processor pretends to be a GPU: barriers are ruinous there.
-    pub is_software: bool,
-    /// A card with memory of its own, as far as the platform says so (browsers do not).
-    pub is_discrete: bool,
-    pub subgroups: bool,
-    pub subgroup_min: u32,
-    pub subgroup_max: u32,
-    pub timestamps: bool,
-    /// Bytes of the largest storage binding.
-    pub max_binding: u64,
-    /// Bytes of the largest buffer.
-    pub max_buffer: u64,
-    /// Bytes of workgroup memory.
-    pub workgroup_memory: u32,
-    /// Threads in a workgroup.
-    pub max_threads: u32,
-    pub max_storage_buffers: u32,
-    /// Workgroups in one dimension of a dispatch.
-    pub max_groups: u32,
-}
-
-impl Caps {
-    /// The features in use, by name.
-    pub fn features(&self) -> Vec<String> {
-        let mut f = Vec::new();
-        if self.subgroups {
-            f.push(format!("subgroups ({}–{})", self.subgroup_min, self.subgroup_max));
-        }
-        if self.timestamps {
-            f.push("timestamp-query".into());
-        }
-        f
-    }
 }
 
 /// A point in what has been submitted to a device; the default is all of it.
@@ -205,11 +166,13 @@ impl Gpu {
         })))
     }
 
+    /// wgpu's device: for tests of what compiles on it.
+    #[doc(hidden)]
     pub fn device(&self) -> &wgpu::Device {
         &self.0.device
     }
 
-    pub fn queue(&self) -> &wgpu::Queue {
+    pub(crate) fn queue(&self) -> &wgpu::Queue {
         &self.0.queue
     }
 
@@ -240,8 +203,8 @@ impl Gpu {
     }
 
     /// A kernel variant; its pipeline is compiled by [`Gpu::compile`], or at its first use.
-    pub fn kernel(&self, key: &KernelKey) -> Rc<super::Kernel> {
-        self.0.kernels.get(self, key)
+    pub fn kernel(&self, key: &KernelKey) -> Rc<Kernel> {
+        self.0.kernels.get(&self.0.device, key)
     }
 
     /// The labels of the kernels that anything has asked for so far, in order.
@@ -250,7 +213,7 @@ impl Gpu {
     }
 
     /// Ends and submits an encoder.
-    pub fn submit(&self, encoder: wgpu::CommandEncoder) {
+    pub(crate) fn submit(&self, encoder: wgpu::CommandEncoder) {
         Counters::add(&self.0.counters.submits, 1);
         let index = self.0.queue.submit([encoder.finish()]);
         *self.0.last.borrow_mut() = Some(index);

@@ -4,7 +4,6 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::Gpu;
 use super::preprocess::{Binding, Defines, expand};
 use crate::counters::Counters;
 
@@ -95,7 +94,7 @@ impl Recipe {
 
 /// A kernel, compiled or to be compiled.
 pub struct Kernel {
-    pub layout: wgpu::BindGroupLayout,
+    pub(crate) layout: wgpu::BindGroupLayout,
     pub bindings: Vec<Binding>,
     recipe: Recipe,
     pipeline: OnceCell<wgpu::ComputePipeline>,
@@ -104,10 +103,9 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    fn new(gpu: &Gpu, key: &KernelKey) -> Kernel {
+    fn new(device: &wgpu::Device, key: &KernelKey) -> Kernel {
         let label = key.label();
         let expanded = expand(key.name, &key.defines);
-        let device = gpu.device();
         // Browsers want the extension named; naga knows it without, and does not know the directive.
         let mut text = expanded.text;
         if cfg!(target_arch = "wasm32") && key.defines.contains_key("SUBGROUPS") {
@@ -157,11 +155,11 @@ impl Kernel {
         &self.recipe
     }
 
-    /// The pipeline; compiled now unless [`Gpu::compile`] has done it.
-    pub fn pipeline(&self, gpu: &Gpu) -> &wgpu::ComputePipeline {
+    /// The pipeline; compiled now, and counted, unless [`super::Gpu::compile`] has done it.
+    pub(crate) fn pipeline(&self, device: &wgpu::Device, counters: &Counters) -> &wgpu::ComputePipeline {
         self.pipeline.get_or_init(|| {
-            Counters::add(&gpu.counters().pipelines, 1);
-            self.recipe.compile(gpu.device())
+            Counters::add(&counters.pipelines, 1);
+            self.recipe.compile(device)
         })
     }
 
@@ -170,9 +168,9 @@ impl Kernel {
     }
 
     #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn set_pipeline(&self, gpu: &Gpu, pipeline: wgpu::ComputePipeline) {
+    pub(super) fn set_pipeline(&self, counters: &Counters, pipeline: wgpu::ComputePipeline) {
         if self.pipeline.set(pipeline).is_ok() {
-            Counters::add(&gpu.counters().pipelines, 1);
+            Counters::add(&counters.pipelines, 1);
         }
     }
 
@@ -192,11 +190,11 @@ impl KernelCache {
         labels
     }
 
-    pub fn get(&self, gpu: &Gpu, key: &KernelKey) -> Rc<Kernel> {
+    pub fn get(&self, device: &wgpu::Device, key: &KernelKey) -> Rc<Kernel> {
         if let Some(k) = self.0.borrow().get(key) {
             return k.clone();
         }
-        let kernel = Rc::new(Kernel::new(gpu, key));
+        let kernel = Rc::new(Kernel::new(device, key));
         self.0.borrow_mut().insert(key.clone(), kernel.clone());
         kernel
     }

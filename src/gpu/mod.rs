@@ -2,13 +2,17 @@
 
 mod ahead;
 mod buffer;
+mod caps;
 mod device;
+#[cfg(target_arch = "wasm32")]
+mod js;
 mod kernel;
 pub mod preprocess;
 mod subgroups;
 mod tuning;
 
 pub use buffer::Buf;
-pub use device::{Caps, Gpu, GpuOptions, Mark, Passed};
+pub use caps::Caps;
+pub use device::{Gpu, GpuOptions, Mark, Passed};
 pub use kernel::{Kernel, KernelKey};
 pub use tuning::Tuning;

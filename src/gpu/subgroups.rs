@@ -46,7 +46,7 @@ mod web {
     use wasm_bindgen::closure::Closure;
     use wasm_bindgen::{JsCast, JsValue};
 
-    use crate::gpu::ahead::web::{call, object};
+    use crate::gpu::js::{call, object};
 
     const REQUEST: &str = "requestDevice";
     const FEATURE: &str = "subgroups";

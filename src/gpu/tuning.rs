@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Caps;
+use super::caps::Caps;
 use crate::{Error, Result};
 
 /// Every class of work that the ops ask about, and the forms of its variants (`#` stands for a number from 1 to 16). What they mean is said in

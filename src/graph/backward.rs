@@ -1,29 +1,10 @@
 //! The reverse loop: asks each node's op to record more ops and skips what needs no gradient.
 
-use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
+use std::collections::HashSet;
 
-use super::{Desc, Node, Op, Place, Tape, Val};
+use super::Val;
+use super::tape::{Back, State, Tape};
 use crate::{Error, Result};
-
-/// What an op sees while it records its backward pass.
-pub struct Back<'t> {
-    tape: &'t mut Tape,
-    node: Node,
-    state: &'t mut State,
-}
-
-#[derive(Default)]
-struct State {
-    /// Gradient of each value, once something has flowed into it.
-    grads: HashMap<Val, Val>,
-    /// Forward value → the value that holds it now (its recomputation, under checkpointing).
-    remap: HashMap<Val, Val>,
-    /// Node that produced a value and has not been differentiated yet: its gradient is still to be read.
-    pending: HashMap<Val, usize>,
-    /// Nodes recorded before the reverse loop began.
-    forward_nodes: usize,
-}
 
 impl Tape {
     /// Records the backward pass from `seeds`: values and their gradients (same shape).
@@ -101,107 +82,5 @@ impl Tape {
             }
         }
         Ok(())
-    }
-}
-
-impl Back<'_> {
-    /// Forward input `i` (recomputed where its segment is).
-    pub fn input(&self, i: usize) -> Val {
-        let v = self.node.inputs[i];
-        self.state.remap.get(&v).copied().unwrap_or(v)
-    }
-
-    /// Number of forward inputs.
-    pub fn inputs(&self) -> usize {
-        self.node.inputs.len()
-    }
-
-    /// Forward output `i`.
-    pub fn output(&self, i: usize) -> Val {
-        let v = self.node.outputs[i];
-        self.state.remap.get(&v).copied().unwrap_or(v)
-    }
-
-    /// Gradient of output `i`, if anything flowed into it.
-    pub fn dout(&self, i: usize) -> Option<Val> {
-        self.state.grads.get(&self.node.outputs[i]).copied()
-    }
-
-    /// True when input `i` needs a gradient.
-    pub fn wants(&self, i: usize) -> bool {
-        self.tape.needs_grad(self.node.inputs[i])
-    }
-
-    /// Shape and type of any value.
-    pub fn desc(&self, v: Val) -> Desc {
-        self.tape.desc(v).clone()
-    }
-
-    /// A fresh temporary.
-    pub fn temp(&mut self, desc: Desc) -> Val {
-        self.tape.temp(desc)
-    }
-
-    /// Where the gradient of input `i` goes, and whether it adds to what is there.
-    pub fn sink(&mut self, i: usize) -> (Val, bool) {
-        let v = self.node.inputs[i];
-        if let Place::Tensor(t) = &self.tape.vals[v.index()].place {
-            let grad = t.grad().expect("needs_grad is set from grad()");
-            return (self.tape.tensor(&grad), true);
-        }
-        if let Some(g) = self.state.grads.get(&v).copied() {
-            // The same buffer may stand for the gradient of another value that is still to be read (also by this node: it may not
-            // read and write one buffer), or be the caller's seed, which the next replay reads again: leave those alone.
-            let read = |(other, og): (&Val, &Val)| *og == g && *other != v && self.state.pending.contains_key(other);
-            let shared = !matches!(self.tape.vals[g.index()].place, Place::Slot) || self.state.grads.iter().any(read);
-            if !shared {
-                return (g, true);
-            }
-            let copy = self.tape.temp(self.tape.desc(g).clone());
-            self.tape.push_into(super::host::Copy, &[g], &[(copy, false)]).expect("a copy of the same shape");
-            self.state.grads.insert(v, copy);
-            return (copy, true);
-        }
-        let desc = self.tape.desc(v).clone();
-        let g = self.tape.temp(desc);
-        self.state.grads.insert(v, g);
-        (g, false)
-    }
-
-    /// As [`Back::sink`], or a temporary nobody reads where input `i` needs no gradient: for ops that give several at once.
-    pub fn sink_or_temp(&mut self, i: usize) -> (Val, bool) {
-        if self.wants(i) {
-            return self.sink(i);
-        }
-        let desc = self.desc(self.input(i));
-        (self.temp(desc), false)
-    }
-
-    /// Says that the gradient of input `i` is `grad` itself (an addition passes its gradient through). Falls back to
-    /// recording an addition where something has flowed into it already.
-    ///
-    /// # Errors
-    /// Never in practice: shapes are equal by construction.
-    pub fn alias(&mut self, i: usize, grad: Val) -> Result<()> {
-        let v = self.node.inputs[i];
-        if matches!(self.tape.vals[v.index()].place, Place::Tensor(_)) || self.state.grads.contains_key(&v) {
-            let sink = self.sink(i);
-            return self.tape.push_into(super::host::Copy, &[grad], &[sink]);
-        }
-        self.state.grads.insert(v, grad);
-        Ok(())
-    }
-
-    /// Records an op of the backward pass.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] from the op's own rule.
-    pub fn emit(&mut self, op: impl Op, inputs: &[Val], outputs: &[(Val, bool)]) -> Result<()> {
-        self.tape.push_into(op, inputs, outputs)
-    }
-
-    /// The op of the node, for ops that hand themselves on.
-    pub fn op(&self) -> Rc<dyn Op> {
-        self.node.op.clone()
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use half::f16;
 
-use super::{Cost, Desc, HostIo, Op, StepParams};
+use super::{Cost, Desc, HostIo, StepParams};
 use crate::Result;
 use crate::cpu::{Buf, Cpu, Pool, kernels::Packed};
 use crate::tensor::DType;
@@ -17,9 +17,10 @@ pub(super) struct View {
     pub buf: Buf,
 }
 
-/// One operation of a program, ready to run.
-pub(super) struct CpuNode {
-    pub op: Rc<dyn Op>,
+/// What one operation of a program works on.
+pub(super) struct Operands {
+    /// The operation's name.
+    pub op: &'static str,
     pub inputs: Vec<View>,
     pub outputs: Vec<View>,
     /// Per output: it already holds a value that is to be added to or changed.
@@ -31,7 +32,7 @@ pub(super) struct CpuNode {
 /// The planner gives no output the memory of an input, so slices of both may be alive together. Outputs that are not `acc` hold what an
 /// earlier value left there: write all of it.
 pub struct CpuIo<'p> {
-    pub(super) node: &'p CpuNode,
+    pub(super) node: &'p Operands,
     pub(super) step: &'p StepParams,
     pub(super) cpu: &'p Cpu,
     /// Outputs handed out: each once.
@@ -100,7 +101,7 @@ impl<'p> CpuIo<'p> {
 
     fn slice<T: bytemuck::Pod>(&self, i: usize, dtype: DType) -> &'p [T] {
         let v = &self.node.inputs[i];
-        assert_eq!(v.desc.dtype, dtype, "{}: input {i}", self.node.op.name());
+        assert_eq!(v.desc.dtype, dtype, "{}: input {i}", self.node.op);
         // SAFETY: only outputs are written while an op runs, and no output shares memory with an input.
         unsafe { v.buf.slice(v.desc.len()) }
     }
@@ -139,9 +140,9 @@ impl<'p> CpuIo<'p> {
 
     fn take<T: bytemuck::Pod>(&self, i: usize, dtype: DType) -> &'p mut [T] {
         let v = &self.node.outputs[i];
-        assert_eq!(v.desc.dtype, dtype, "{}: output {i}", self.node.op.name());
+        assert_eq!(v.desc.dtype, dtype, "{}: output {i}", self.node.op);
         let bit = 1u64 << i;
-        assert_eq!(self.taken.get() & bit, 0, "{}: output {i} was taken before", self.node.op.name());
+        assert_eq!(self.taken.get() & bit, 0, "{}: output {i} was taken before", self.node.op);
         self.taken.set(self.taken.get() | bit);
         // SAFETY: taken once, and no other value of this op has its memory.
         unsafe { v.buf.slice_mut(v.desc.len()) }

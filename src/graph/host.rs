@@ -3,38 +3,10 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::{Back, CpuIo, Desc, Lower, Op, Place, StepParams, Tape, Tensor};
-use crate::cpu::kernels::elementwise;
-use crate::gpu::KernelKey;
+use super::host_io::HostIo;
+use super::tape::Copy;
+use super::{Place, StepParams, Tape, Tensor};
 use crate::{Error, Result};
-
-/// What an op sees when it runs on the host. Values are row-major f64; integers are exact.
-pub struct HostIo<'s> {
-    pub descs: Vec<Desc>,
-    pub inputs: Vec<Rc<Vec<f64>>>,
-    pub out_descs: Vec<Desc>,
-    /// Zeroed, unless `acc`: then they hold what is to be added to or changed.
-    pub outputs: Vec<Vec<f64>>,
-    pub acc: Vec<bool>,
-    pub step: &'s StepParams,
-}
-
-impl HostIo<'_> {
-    /// Input `i`.
-    pub fn input(&self, i: usize) -> Rc<Vec<f64>> {
-        self.inputs[i].clone()
-    }
-
-    /// Shape of input `i`.
-    pub fn shape(&self, i: usize) -> Vec<usize> {
-        self.descs[i].shape.clone()
-    }
-
-    /// Adds `value` to element `at` of output `i` (outputs that are not accumulated start at zero).
-    pub fn add(&mut self, i: usize, at: usize, value: f64) {
-        self.outputs[i][at] += value;
-    }
-}
 
 /// A tape made ready to run on the host.
 pub struct HostProgram<'t> {
@@ -121,51 +93,6 @@ impl<'t> HostProgram<'t> {
     /// A tensor's values.
     pub fn tensor(t: &Tensor) -> Rc<Vec<f64>> {
         t.reference()
-    }
-}
-
-/// `y = x`, or `y += x`: the only op the reverse loop itself needs.
-pub(super) struct Copy;
-
-impl Op for Copy {
-    fn name(&self) -> &'static str {
-        "copy"
-    }
-
-    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
-        Ok(vec![inputs[0].clone()])
-    }
-
-    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let n = cx.inputs[0].desc.len();
-        let grid = cx.gpu().grid(n, 64);
-        let key = KernelKey::new("copy").flag("ACC", cx.acc[0]);
-        cx.dispatch(key, &[n as u32], &[&cx.input(0), &cx.output(0)], grid);
-        Ok(())
-    }
-
-    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
-        let x = io.input(0);
-        for (i, v) in x.iter().enumerate() {
-            io.add(0, i, *v);
-        }
-        Ok(())
-    }
-
-    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
-        elementwise::copy(io.pool(), io.out(0), io.f32(0), io.acc(0));
-        Ok(())
-    }
-
-    fn differentiable(&self) -> bool {
-        true
-    }
-
-    fn backward(&self, b: &mut Back<'_>) -> Result<()> {
-        if let Some(dy) = b.dout(0) {
-            b.alias(0, dy)?;
-        }
-        Ok(())
     }
 }
 

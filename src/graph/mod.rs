@@ -2,12 +2,13 @@
 //! processor, and the f64 reference of the tests.
 
 mod backward;
+mod cost;
 mod cpu_io;
 mod exec;
 mod halves;
 mod host;
+mod host_io;
 mod lower;
-mod op;
 mod pace;
 mod plan;
 mod profile;
@@ -17,16 +18,16 @@ mod tape;
 mod tensor;
 
 pub use crate::gpu::Mark;
-pub use backward::Back;
+pub use cost::Cost;
 pub use cpu_io::CpuIo;
 pub use exec::{DeviceInfo, Exec, Mem, Transfer};
-pub use host::{HostIo, HostProgram, identity};
+pub use host::{HostProgram, identity};
+pub use host_io::HostIo;
 pub use lower::{Bound, Lower};
-pub use op::Op;
 pub use pace::Pace;
 pub use plan::{Plan, Slot};
-pub use profile::{Cost, KernelSum, Layout, Life, Profile, Timed};
+pub use profile::{KernelSum, Layout, Life, Profile, Timed};
 pub use program::{Program, ProgramOptions, SlotPool};
 pub use step::StepParams;
-pub use tape::{Node, Place, Tape, Val};
+pub use tape::{Back, Node, Op, Place, Tape, Val};
 pub use tensor::{Arena, Chunk, Desc, Tensor, gpu_row_bytes, pack_rows};

@@ -1,10 +1,85 @@
-//! The tape: what is computed, recorded once per key and then planned.
+//! What an operation is, the tape on which operations are recorded, and what one sees while it records its backward pass: they are made of each
+//! other, so they stand in one file.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::{Desc, Op, Tensor};
+use super::{Cost, CpuIo, Desc, HostIo, Lower, Tensor};
+use crate::cpu::kernels::elementwise;
+use crate::gpu::KernelKey;
 use crate::{Error, Result};
+
+/// One coarse operation of the tape. An op is a small value that holds its constants (eps, heads, scale, …).
+pub trait Op: 'static {
+    /// Kernel file = op = pipeline label = test name.
+    fn name(&self) -> &'static str;
+
+    /// Shapes and types of the outputs, or a typed error that names what does not fit.
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>>;
+
+    /// As [`Op::infer`], for [`super::Tape::push_into`]: an op that changes a tensor in place may take shapes from it.
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
+    fn infer_into(&self, inputs: &[&Desc], _outputs: &[&Desc]) -> Result<Vec<Desc>> {
+        self.infer(inputs)
+    }
+
+    /// Temporaries that live only while this node runs.
+    fn scratch(&self, _inputs: &[&Desc], _outputs: &[&Desc]) -> Vec<Desc> {
+        Vec::new()
+    }
+
+    /// Whether output `i` may wait for the backward pass in half precision ([`super::Tape::keep_halves`]): so where it is a factor of gradients.
+    /// Statistics of rows and log-probabilities may not. The forward pass is not concerned.
+    fn halves(&self, _i: usize) -> bool {
+        false
+    }
+
+    /// Emits the dispatches. Outputs marked `acc` already hold a value that is to be added to (or, for in-place
+    /// ops, changed).
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] or [`Error::Shape`] where this device cannot run these shapes.
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()>;
+
+    /// The same in f64 on the host: the reference of the tests.
+    ///
+    /// # Errors
+    /// As [`Op::lower`].
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()>;
+
+    /// The same in f32 on the processor: the second executor. An op without kernels of its own is computed by [`Op::host`], which is
+    /// right and slow.
+    ///
+    /// # Errors
+    /// As [`Op::lower`].
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        io.by_reference(|host| self.host(host))
+    }
+
+    /// What a run on the processor costs, for the benchmarks; [`Op::lower`] says the same of each dispatch ([`Lower::cost`]). Left out, it is
+    /// all that goes in and comes out, and no arithmetic.
+    fn cost(&self, io: &CpuIo<'_>) -> Cost {
+        io.moved()
+    }
+
+    /// True when [`Op::backward`] is implemented.
+    fn differentiable(&self) -> bool {
+        false
+    }
+
+    /// Records the ops that turn the gradients of the outputs into gradients of the inputs.
+    ///
+    /// # Errors
+    /// When the op has no backward, or the recorded ops do not fit.
+    fn backward(&self, _back: &mut Back<'_>) -> Result<()> {
+        Err(Error::shape(self.name(), "has no backward pass"))
+    }
+}
 
 /// A value of a tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -174,5 +249,172 @@ impl Tape {
         if let Some(start) = self.open_segment.take() {
             self.segments.push((start, self.nodes.len()));
         }
+    }
+}
+
+/// What an op sees while it records its backward pass.
+pub struct Back<'t> {
+    pub(super) tape: &'t mut Tape,
+    pub(super) node: Node,
+    pub(super) state: &'t mut State,
+}
+
+/// What the reverse loop knows so far.
+#[derive(Default)]
+pub(super) struct State {
+    /// Gradient of each value, once something has flowed into it.
+    pub(super) grads: HashMap<Val, Val>,
+    /// Forward value → the value that holds it now (its recomputation, under checkpointing).
+    pub(super) remap: HashMap<Val, Val>,
+    /// Node that produced a value and has not been differentiated yet: its gradient is still to be read.
+    pub(super) pending: HashMap<Val, usize>,
+    /// Nodes recorded before the reverse loop began.
+    pub(super) forward_nodes: usize,
+}
+
+impl Back<'_> {
+    /// Forward input `i` (recomputed where its segment is).
+    pub fn input(&self, i: usize) -> Val {
+        let v = self.node.inputs[i];
+        self.state.remap.get(&v).copied().unwrap_or(v)
+    }
+
+    /// Number of forward inputs.
+    pub fn inputs(&self) -> usize {
+        self.node.inputs.len()
+    }
+
+    /// Forward output `i`.
+    pub fn output(&self, i: usize) -> Val {
+        let v = self.node.outputs[i];
+        self.state.remap.get(&v).copied().unwrap_or(v)
+    }
+
+    /// Gradient of output `i`, if anything flowed into it.
+    pub fn dout(&self, i: usize) -> Option<Val> {
+        self.state.grads.get(&self.node.outputs[i]).copied()
+    }
+
+    /// True when input `i` needs a gradient.
+    pub fn wants(&self, i: usize) -> bool {
+        self.tape.needs_grad(self.node.inputs[i])
+    }
+
+    /// Shape and type of any value.
+    pub fn desc(&self, v: Val) -> Desc {
+        self.tape.desc(v).clone()
+    }
+
+    /// A fresh temporary.
+    pub fn temp(&mut self, desc: Desc) -> Val {
+        self.tape.temp(desc)
+    }
+
+    /// Where the gradient of input `i` goes, and whether it adds to what is there.
+    pub fn sink(&mut self, i: usize) -> (Val, bool) {
+        let v = self.node.inputs[i];
+        if let Place::Tensor(t) = &self.tape.vals[v.index()].place {
+            let grad = t.grad().expect("needs_grad is set from grad()");
+            return (self.tape.tensor(&grad), true);
+        }
+        if let Some(g) = self.state.grads.get(&v).copied() {
+            // The same buffer may stand for the gradient of another value that is still to be read (also by this node: it may not
+            // read and write one buffer), or be the caller's seed, which the next replay reads again: leave those alone.
+            let read = |(other, og): (&Val, &Val)| *og == g && *other != v && self.state.pending.contains_key(other);
+            let shared = !matches!(self.tape.vals[g.index()].place, Place::Slot) || self.state.grads.iter().any(read);
+            if !shared {
+                return (g, true);
+            }
+            let copy = self.tape.temp(self.tape.desc(g).clone());
+            self.tape.push_into(Copy, &[g], &[(copy, false)]).expect("a copy of the same shape");
+            self.state.grads.insert(v, copy);
+            return (copy, true);
+        }
+        let desc = self.tape.desc(v).clone();
+        let g = self.tape.temp(desc);
+        self.state.grads.insert(v, g);
+        (g, false)
+    }
+
+    /// As [`Back::sink`], or a temporary nobody reads where input `i` needs no gradient: for ops that give several at once.
+    pub fn sink_or_temp(&mut self, i: usize) -> (Val, bool) {
+        if self.wants(i) {
+            return self.sink(i);
+        }
+        let desc = self.desc(self.input(i));
+        (self.temp(desc), false)
+    }
+
+    /// Says that the gradient of input `i` is `grad` itself (an addition passes its gradient through). Falls back to
+    /// recording an addition where something has flowed into it already.
+    ///
+    /// # Errors
+    /// Never in practice: shapes are equal by construction.
+    pub fn alias(&mut self, i: usize, grad: Val) -> Result<()> {
+        let v = self.node.inputs[i];
+        if matches!(self.tape.vals[v.index()].place, Place::Tensor(_)) || self.state.grads.contains_key(&v) {
+            let sink = self.sink(i);
+            return self.tape.push_into(Copy, &[grad], &[sink]);
+        }
+        self.state.grads.insert(v, grad);
+        Ok(())
+    }
+
+    /// Records an op of the backward pass.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] from the op's own rule.
+    pub fn emit(&mut self, op: impl Op, inputs: &[Val], outputs: &[(Val, bool)]) -> Result<()> {
+        self.tape.push_into(op, inputs, outputs)
+    }
+
+    /// The op of the node, for ops that hand themselves on.
+    pub fn op(&self) -> Rc<dyn Op> {
+        self.node.op.clone()
+    }
+}
+
+/// `y = x`, or `y += x`: the only op the reverse loop itself needs.
+pub(super) struct Copy;
+
+impl Op for Copy {
+    fn name(&self) -> &'static str {
+        "copy"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        Ok(vec![inputs[0].clone()])
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let n = cx.inputs[0].desc.len();
+        let grid = cx.gpu().grid(n, 64);
+        let key = KernelKey::new("copy").flag("ACC", cx.acc[0]);
+        cx.dispatch(key, &[n as u32], &[&cx.input(0), &cx.output(0)], grid);
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let x = io.input(0);
+        for (i, v) in x.iter().enumerate() {
+            io.add(0, i, *v);
+        }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        elementwise::copy(io.pool(), io.out(0), io.f32(0), io.acc(0));
+        Ok(())
+    }
+
+    fn differentiable(&self) -> bool {
+        true
+    }
+
+    fn backward(&self, b: &mut Back<'_>) -> Result<()> {
+        if let Some(dy) = b.dout(0) {
+            b.alias(0, dy)?;
+        }
+        Ok(())
     }
 }

@@ -7,7 +7,6 @@ use wasm_bindgen::prelude::*;
 
 use super::convert::{js_error, to_js};
 use super::model::{WasmModel, future};
-use super::session::take_or_new;
 use crate::Result;
 use crate::device::measure;
 use crate::device::{self, DeviceOptions};
@@ -79,7 +78,7 @@ impl WasmModel {
         let shared = self.0.clone();
         future(async move {
             let _turn = shared.turn("a profile")?;
-            let mut generator = take_or_new(&shared)?;
+            let mut generator = shared.take_or_new()?;
             let found = generator.profile(&ids, 1).await;
             shared.generator.replace(Some(generator));
             let (prefill, decode) = found?;

@@ -8,7 +8,6 @@ use serde_json::json;
 use wasm_bindgen::prelude::*;
 
 use super::convert::{from_js, js_error, to_js};
-use super::session::take_or_new;
 use crate::adapters::{AdapterInfo, LoadedModel};
 use crate::device::Chosen;
 use crate::formats::peft::LoraAdapter;
@@ -49,6 +48,14 @@ impl Shared {
         self.exec.check()?;
         self.running.set(Some(what));
         Ok(Turn(&self.running))
+    }
+
+    /// Takes the generator, a new one where there has been no generation: nothing runs while the turn is held, so that is what an empty place means.
+    ///
+    /// # Errors
+    /// As [`Generator::new`].
+    pub fn take_or_new(&self) -> Result<Generator> {
+        self.generator.take().map_or_else(|| Generator::new(self.loaded.clone()), Ok)
     }
 }
 
@@ -167,7 +174,7 @@ impl WasmModel {
             let options = GenerateOptions { n: n as usize, ..GenerateOptions::default() };
             let shared = self.0.clone();
             let _turn = shared.turn("warming up")?;
-            let mut generator = take_or_new(&shared)?;
+            let mut generator = shared.take_or_new()?;
             let warming = generator.warming(None, &options);
             shared.generator.replace(Some(generator));
             Ok(WasmWarming { shared: shared.clone(), left: Rc::new(RefCell::new(Some(warming?))) })
@@ -211,7 +218,7 @@ impl WasmWarming {
         future(async move {
             let _turn = shared.turn("warming up")?;
             let Some(mut warming) = left.take() else { return Ok(false.into()) };
-            let mut generator = take_or_new(&shared)?;
+            let mut generator = shared.take_or_new()?;
             let more = generator.warm_next(&mut warming).await;
             shared.generator.replace(Some(generator));
             let more = more?;

@@ -118,7 +118,7 @@ impl WasmModel {
             ignore_eos: r.ignore_eos,
             adapter,
         };
-        let mut generator = take_or_new(&shared)?;
+        let mut generator = shared.take_or_new()?;
         let abort = generator.abort_flag();
         let started = generator.start(&prompt, options);
         shared.generator.replace(Some(generator));
@@ -145,7 +145,7 @@ impl WasmModel {
             let adapter = adapter_of(&request);
             let ids = from_js::<Input>("request", request.clone())?.ids(&shared, false)?;
             let r: ScoreRequest = from_js("request", request)?;
-            let mut generator = take_or_new(&shared)?;
+            let mut generator = shared.take_or_new()?;
             let scores = scores(&mut generator, &ids, &r.positions, &adapter).await;
             shared.generator.replace(Some(generator));
             let (nll, logits) = scores?;
@@ -201,12 +201,6 @@ impl WasmSession {
 fn take(shared: &Shared) -> Result<Generator> {
     let slot: &RefCell<Option<Generator>> = &shared.generator;
     slot.take().ok_or_else(|| Error::Busy("a step of it is still running".into()))
-}
-
-/// As [`take`], where none has been made before.
-pub(super) fn take_or_new(shared: &Shared) -> Result<Generator> {
-    // Nothing runs while the turn is held, so an empty slot means that there has been no generation.
-    shared.generator.take().map_or_else(|| Generator::new(shared.loaded.clone()), Ok)
 }
 
 fn event_json(event: &Event) -> Option<serde_json::Value> {

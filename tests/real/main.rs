@@ -15,7 +15,7 @@ use fledgling::formats::Container;
 use fledgling::generate::{FinishReason, GenerateOptions, Generator};
 use fledgling::gpu::{Gpu, GpuOptions};
 use fledgling::graph::Exec;
-use fledgling::models::{LoadOptions, load_path};
+use fledgling::models::LoadOptions;
 use fledgling::nn::KvCacheDtype;
 use serde_json::Value;
 
@@ -50,7 +50,7 @@ async fn load_with(exec: &Exec, kv_cache_dtype: KvCacheDtype) -> Result<Rc<Loade
     let on = exec.info();
     eprintln!("on {} ({})", on.name, on.backend);
     let options = LoadOptions { context_length: Some(2048), kv_cache_dtype, ..LoadOptions::default() };
-    Ok(Rc::new(load_path(exec, &model_path(), options, &mut |_, _| ()).await?.into()))
+    Ok(Rc::new(LoadedModel::load(exec, model_path(), options, &mut |_, _| ()).await?))
 }
 
 fn ids(v: &Value) -> Vec<u32> {

@@ -275,7 +275,9 @@ fl_test!(
             let sets = adapters(&loaded, 0.0)?;
             let want = expected(model, &sets, &ids, T + 1).await?;
             let v = want.len() / (B * (T + 1));
-            for stack in [AdapterStack::new(&exec, sets.clone())?, AdapterStack::kept(&exec, sets.clone())?] {
+            loaded.adapters.put("first", &sets[0])?;
+            loaded.adapters.put("second", &sets[1])?;
+            for stack in [AdapterStack::new(&exec, sets.clone())?, loaded.adapters.together(&["first", "second"])?] {
                 let cache = model.cache(32, KvCacheDtype::F32)?;
                 // Sequence b has slots b·T…, its last token slot B·T + b.
                 for last in [false, true] {

@@ -10,7 +10,7 @@ use std::{
 
 /// The modules of `src/` from the top: each may name those of the rows below its own.
 const ORDER: &[&[&str]] = &[
-    &["web", "bin"],
+    &["web", "bin", "prelude"],
     &["tune"],
     &["generate"],
     &["adapters"],

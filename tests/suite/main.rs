@@ -47,9 +47,13 @@ mod tuning;
 #[cfg(not(target_arch = "wasm32"))]
 mod coverage;
 #[cfg(not(target_arch = "wasm32"))]
+mod cycles;
+#[cfg(not(target_arch = "wasm32"))]
 mod layering;
 #[cfg(all(not(target_arch = "wasm32"), feature = "cli"))]
 mod pipe;
+#[cfg(not(target_arch = "wasm32"))]
+mod readme;
 #[cfg(not(target_arch = "wasm32"))]
 mod shaders;
 

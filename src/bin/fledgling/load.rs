@@ -14,7 +14,7 @@ use fledgling::device::{self, DeviceChoice, DeviceOptions};
 use fledgling::formats::peft::{CONFIG_NAME, LoraAdapter, WEIGHTS_NAME};
 use fledgling::gpu::{Gpu, GpuOptions};
 use fledgling::graph::Exec;
-use fledgling::models::{LoadOptions, load_path};
+use fledgling::models::LoadOptions;
 use fledgling::{Error, Result};
 
 /// A model, its device, and how long loading took.
@@ -64,7 +64,7 @@ pub async fn model(cli: &Cli, path: &Path, options: LoadOptions, quiet: bool) ->
             bar.set_position(done);
         }
     };
-    let model = load_path(&exec, path, options, &mut progress).await?.into();
+    let model = LoadedModel::load(&exec, path, options, &mut progress).await?;
     // Written bytes are on the device when the queue is empty.
     exec.flush();
     exec.done().await?;

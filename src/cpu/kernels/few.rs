@@ -5,7 +5,8 @@
 //! browser [`few_whole`] takes over, whose last bits are others.
 
 use super::dequant::{Block, Q4_0, Q4_1, Q8_0};
-use super::gemm::DEPTH;
+use super::few_whole::ROWS;
+use super::packed::DEPTH;
 use super::{Packed, few_whole};
 use crate::cpu::Pool;
 use crate::cpu::pool::Shared;
@@ -24,9 +25,6 @@ pub(super) fn most() -> usize {
         Level::Base => 4,
     }
 }
-
-/// Weight rows of a task.
-pub(super) const ROWS: usize = 32;
 
 /// Bytes from what is worked on to what is fetched: weights are read once and in order, but in rows too short for the processor to see that.
 const AHEAD: usize = 4096;

@@ -8,12 +8,14 @@
 
 use super::Packed;
 use super::dequant::{Block, Q4_0, Q4_1, Q8_0};
-use super::few::ROWS;
 use crate::cpu::pool::Shared;
 use crate::cpu::vector::{Base, Vector};
 use crate::cpu::whole::{self, Eight, Four};
 use crate::cpu::{Pool, scratch};
 use crate::tensor::DType;
+
+/// Weight rows of a task.
+pub(super) const ROWS: usize = 32;
 
 /// A block of 32 values of x: `scale·(high·2¹² + low)`. Both parts in the [order](whole::ORDER) of weights.
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]

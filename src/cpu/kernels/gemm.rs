@@ -6,14 +6,14 @@
 //! one pointer in place of six is what a browser's compiler needs. Every output is summed in an order that depends on its own shape alone, not on
 //! the number of threads or of other rows; where a few rows are computed in whole numbers, their last bits are others than those of many.
 
+use super::packed::DEPTH;
 use super::{Packed, few};
 use crate::cpu::pool::Shared;
 use crate::cpu::vector::{Base, Vector};
 use crate::cpu::{Pool, scratch};
 
-/// Weight rows and columns of a block: 64 KiB of f32.
+/// Weight rows of a block; with [`DEPTH`] columns 64 KiB of f32.
 const ROWS: usize = 32;
-pub(super) const DEPTH: usize = 512;
 /// Columns and weight rows of a block where sums run across rows.
 const WIDTH: usize = 64;
 const STRIPE: usize = 256;

@@ -1,19 +1,20 @@
 //! A program on the processor: the recorded ops, bound to memory, one after another. Each uses all threads by itself.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use super::memory::Memory;
 use crate::clock;
 use crate::counters::Counters;
 use crate::cpu::Cpu;
-use crate::graph::cpu_io::{CpuIo, CpuNode, View};
+use crate::graph::cpu_io::{CpuIo, Operands, View};
 use crate::graph::profile::Timed;
-use crate::graph::{StepParams, Tape, Val};
+use crate::graph::{Op, StepParams, Tape, Val};
 use crate::{Error, Result};
 
 pub(super) struct CpuProgram {
     cpu: Cpu,
-    nodes: Vec<CpuNode>,
+    nodes: Vec<(Rc<dyn Op>, Operands)>,
     /// An op refused its values in the last run: reported at the next read.
     failed: Cell<Option<Error>>,
 }
@@ -24,11 +25,9 @@ impl CpuProgram {
         let nodes = tape
             .nodes()
             .iter()
-            .map(|n| CpuNode {
-                op: n.op.clone(),
-                inputs: n.inputs.iter().map(view).collect(),
-                outputs: n.outputs.iter().map(view).collect(),
-                acc: n.acc.clone(),
+            .map(|n| {
+                let (inputs, outputs) = (n.inputs.iter().map(view).collect(), n.outputs.iter().map(view).collect());
+                (n.op.clone(), Operands { op: n.op.name(), inputs, outputs, acc: n.acc.clone() })
             })
             .collect();
         CpuProgram { cpu: cpu.clone(), nodes, failed: Cell::new(None) }
@@ -41,20 +40,16 @@ impl CpuProgram {
     pub fn run(&self, step: &StepParams) {
         Counters::add(&self.cpu.counters().dispatches, self.nodes.len() as u64);
         Counters::add(&self.cpu.counters().submits, 1);
-        for node in &self.nodes {
-            if let Err(e) = self.one(node, step) {
+        for (op, node) in &self.nodes {
+            if let Err(e) = op.cpu(&mut self.io(node, step)) {
                 self.failed.set(Some(e));
                 return;
             }
         }
     }
 
-    fn io<'a>(&'a self, node: &'a CpuNode, step: &'a StepParams) -> CpuIo<'a> {
+    fn io<'a>(&'a self, node: &'a Operands, step: &'a StepParams) -> CpuIo<'a> {
         CpuIo { node, step, cpu: &self.cpu, taken: Cell::new(0) }
-    }
-
-    fn one(&self, node: &CpuNode, step: &StepParams) -> Result<()> {
-        node.op.cpu(&mut self.io(node, step))
     }
 
     /// What the last run failed with.
@@ -65,16 +60,16 @@ impl CpuProgram {
     pub fn profile(&self, step: &StepParams) -> Result<Vec<Timed>> {
         let mut out = Vec::with_capacity(self.nodes.len());
         let start = clock::seconds();
-        for node in &self.nodes {
+        for (op, node) in &self.nodes {
             let begin = clock::seconds();
-            self.one(node, step)?;
+            op.cpu(&mut self.io(node, step))?;
             let seconds = clock::seconds() - begin;
             out.push(Timed {
-                op: node.op.name(),
-                kernel: node.op.name().to_string(),
+                op: op.name(),
+                kernel: op.name().to_string(),
                 begin: begin - start,
                 seconds,
-                cost: node.op.cost(&self.io(node, step)),
+                cost: op.cost(&self.io(node, step)),
             });
         }
         Ok(out)

@@ -88,7 +88,7 @@ impl GpuProgram {
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             for d in &self.dispatches[range.clone()] {
-                pass.set_pipeline(d.kernel.pipeline(&self.gpu));
+                pass.set_pipeline(d.kernel.pipeline(self.gpu.device(), self.gpu.counters()));
                 pass.set_bind_group(0, &d.group, &[]);
                 pass.dispatch_workgroups(d.grid[0], d.grid[1], d.grid[2]);
             }
@@ -136,7 +136,7 @@ impl GpuProgram {
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             for d in fresh {
-                pass.set_pipeline(d.kernel.pipeline(&self.gpu));
+                pass.set_pipeline(d.kernel.pipeline(self.gpu.device(), self.gpu.counters()));
                 pass.set_bind_group(0, &d.group, &[]);
                 pass.dispatch_workgroups(d.grid[0], d.grid[1], d.grid[2]);
             }
@@ -174,7 +174,7 @@ impl GpuProgram {
                         end_of_pass_write_index: Some(i as u32 * 2 + 1),
                     }),
                 });
-                pass.set_pipeline(d.kernel.pipeline(&self.gpu));
+                pass.set_pipeline(d.kernel.pipeline(self.gpu.device(), self.gpu.counters()));
                 pass.set_bind_group(0, &d.group, &[]);
                 pass.dispatch_workgroups(d.grid[0], d.grid[1], d.grid[2]);
             }

@@ -10,8 +10,6 @@ mod search;
 use parse::Node;
 use search::{Inst, Program};
 
-/// Instructions that a pattern may come to: the memory of failures takes two bits for each and for each byte of the text.
-const MAX_INSTRUCTIONS: usize = 1024;
 /// No pattern may be longer, in bytes.
 const MAX_PATTERN: usize = 16 << 10;
 

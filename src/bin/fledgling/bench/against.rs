@@ -7,7 +7,8 @@ use serde_json::{Map, json};
 
 use super::learn::Lora;
 use super::report::Report;
-use super::{Samples, answer, matmul};
+use super::samples::Samples;
+use super::{answer, matmul};
 use crate::args::{BenchArgs, Part};
 use fledgling::adapters::LoadedModel;
 use fledgling::device::measure;

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::machine::card;
 use super::report::Report;
-use super::{Counts, Samples, ids};
+use super::samples::{Counts, Samples, ids};
 use crate::args::{BenchArgs, Part};
 use fledgling::adapters::{AdapterChoice, LoadedModel};
 use fledgling::formats::peft::{LoraConfig, OneOrMany};

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::report::Report;
-use super::{Counts, Samples, ids};
+use super::samples::{Counts, Samples, ids};
 use crate::args::BenchArgs;
 use fledgling::adapters::LoadedModel;
 use fledgling::graph::Exec;

@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
-use super::ids;
 use super::learn::Lora;
 use super::picture::Picture;
 use super::report::Report;
+use super::samples::ids;
 use crate::args::{BenchArgs, Part};
 use crate::files::mib;
 use fledgling::Result;
