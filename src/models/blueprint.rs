@@ -1,19 +1,10 @@
 //! From a configuration to tensors and layers: which checkpoint keys there are, their shapes, and which share a tensor.
 
-use super::Config;
-use super::names::Names;
+use super::config::{Config, NormKind, QkNorm};
+use super::names::Role;
 use crate::graph::Desc;
-use crate::nn::{Attention, Embedding, KvCacheDtype, Linear, Mlp, Norm, ParamId, ParamSpec, Part, PartSpec, Projections, Up};
+use crate::nn::{Attention, Block, Embedding, KvCacheDtype, Linear, Mlp, Norm, ParamId, ParamSpec, Part, PartSpec, Projections, Up};
 use crate::tensor::DType;
-
-/// One Transformer block.
-#[derive(Clone, Debug)]
-pub(super) struct Block {
-    pub norm1: Norm,
-    pub attention: Attention,
-    pub norm2: Norm,
-    pub mlp: Mlp,
-}
 
 /// Everything that is known before memory is allocated.
 #[derive(Clone, Debug)]
@@ -62,7 +53,7 @@ impl Builder<'_> {
 
     fn norm(&mut self, config: &Config, path: &str, len: usize) -> Norm {
         let weight = self.vector(format!("{path}.weight"), len);
-        let bias = (!config.rms_norm).then(|| self.vector(format!("{path}.bias"), len));
+        let bias = (config.norm == NormKind::Layer { bias: true }).then(|| self.vector(format!("{path}.bias"), len));
         Norm { weight, bias, eps: config.norm_eps }
     }
 
@@ -94,6 +85,86 @@ impl Builder<'_> {
     fn linear(&mut self, module: String, outputs: usize, inputs: usize, bias: bool) -> Linear {
         self.linears(&[(module, outputs)], inputs, bias, true).remove(0)
     }
+
+    /// Block `i` by its family's recipe.
+    fn block(&mut self, config: &Config, i: usize) -> Block {
+        let (recipe, names, width) = (config.recipe, config.names, config.hidden_size);
+        let norm = |b: &mut Self, wanted: bool, role: Role| wanted.then(|| b.norm(config, &names.module(i, role), width));
+        let pre_attention = norm(self, recipe.pre_attention, Role::PreAttention);
+        let attention = self.attention(config, i);
+        let post_attention = norm(self, recipe.post_attention, Role::PostAttention);
+        let pre_mlp = norm(self, recipe.pre_mlp, Role::PreMlp);
+        let mlp = self.mlp(config, i);
+        let post_mlp = norm(self, recipe.post_mlp, Role::PostMlp);
+        let (parallel, residual_scale) = (recipe.parallel, config.residual_multiplier);
+        Block { pre_attention, attention, post_attention, pre_mlp, mlp, post_mlp, parallel, residual_scale }
+    }
+
+    fn attention(&mut self, config: &Config, i: usize) -> Attention {
+        let (names, width) = (config.names, config.hidden_size);
+        let (q, kv) = (config.q_width(), config.kv_width());
+        let modules = match names.has(Role::Qkv) {
+            true => vec![(names.module(i, Role::Qkv), q + 2 * kv)],
+            false => [(Role::Q, q), (Role::K, kv), (Role::V, kv)].map(|(r, n)| (names.module(i, r), n)).to_vec(),
+        };
+        // Norms on q and k need them apart.
+        let mut qkv = self.linears(&modules, width, config.attention_bias, config.qk_norm == QkNorm::None);
+        let qkv = match qkv.len() {
+            1 => Projections::Fused(qkv.remove(0)),
+            _ => {
+                let v = qkv.remove(2);
+                let k = qkv.remove(1);
+                Projections::Split(qkv.remove(0), k, v)
+            }
+        };
+        let mut head_norm = |role: Role, whole: usize| {
+            let len = match config.qk_norm {
+                QkNorm::None => return None,
+                QkNorm::Head => config.head_dim,
+                QkNorm::Whole | QkNorm::EachHead => whole,
+            };
+            let weight = self.vector(format!("{}.weight", names.module(i, role)), len);
+            Some(Norm { weight, bias: None, eps: config.norm_eps })
+        };
+        let (q_norm, k_norm) = (head_norm(Role::QNorm, q), head_norm(Role::KNorm, kv));
+        let out = self.linear(names.module(i, Role::Out), width, q, config.attention_out_bias);
+        let at = |flags: &[bool]| flags.get(i).copied().unwrap_or(false);
+        let windowed = at(&config.windowed);
+        Attention {
+            qkv,
+            q_norm,
+            k_norm,
+            out,
+            heads: config.num_attention_heads,
+            kv_heads: config.num_key_value_heads,
+            dim: config.head_dim,
+            scale: config.attention_scale,
+            windowed,
+            rope: config.rope_of(at(&config.rotated), windowed),
+            interleaved: config.interleaved,
+        }
+    }
+
+    fn mlp(&mut self, config: &Config, i: usize) -> Mlp {
+        let (names, width, inner) = (config.names, config.hidden_size, config.intermediate_size);
+        let gated = config.gated_mlp();
+        let modules = match (names.has(Role::GateUp), gated) {
+            (true, _) => vec![(names.module(i, Role::GateUp), 2 * inner)],
+            (false, true) => [Role::Gate, Role::Up].map(|r| (names.module(i, r), inner)).to_vec(),
+            (false, false) => vec![(names.module(i, Role::Up), inner)],
+        };
+        let mut up = self.linears(&modules, width, config.mlp_bias, true);
+        let up = match (up.len(), gated) {
+            (2, _) => {
+                let u = up.remove(1);
+                Up::Split(up.remove(0), u)
+            }
+            (_, true) => Up::Fused(up.remove(0)),
+            (_, false) => Up::Plain(up.remove(0)),
+        };
+        let down = self.linear(names.module(i, Role::Down), width, inner, config.mlp_bias);
+        Mlp { up, down, act: config.hidden_act }
+    }
 }
 
 /// Kernels read packed rows in groups of eight: other 16-bit rows are kept as F32.
@@ -104,69 +175,19 @@ fn fit(dtype: DType, cols: usize) -> DType {
 impl Blueprint {
     /// `dtype` gives the type a matrix is kept in on the device, by checkpoint key; vectors are F32.
     pub fn new(config: &Config, dtype: &dyn Fn(&str) -> DType) -> Blueprint {
-        let names = Names::of(config);
-        let gpt2 = config.model_type == "gpt2";
-        let mut b = Builder { specs: Vec::new(), dtype, transposed: gpt2, linears: 0 };
-        let (width, inner) = (config.hidden_size, config.intermediate_size);
-        let embed = Embedding { weight: b.matrix(format!("{}.weight", names.embed()), config.vocab_size, width) };
-        let positions = config
-            .rope
-            .is_none()
-            .then(|| Embedding { weight: b.matrix(format!("{}.weight", names.positions()), config.max_position_embeddings, width) });
-        let mut blocks = Vec::with_capacity(config.num_hidden_layers);
-        for i in 0..config.num_hidden_layers {
-            let norm1 = b.norm(config, &names.norm1(i), width);
-            let (q, kv) = (config.q_width(), config.kv_width());
-            let modules: Vec<_> = match names.qkv(i) {
-                one if one.len() == 1 => vec![(one[0].clone(), q + 2 * kv)],
-                three => three.into_iter().zip([q, kv, kv]).collect(),
-            };
-            // Norms on q and k need them apart.
-            let mut qkv = b.linears(&modules, width, config.attention_bias, !config.qk_norm);
-            let qkv = match qkv.len() {
-                1 => Projections::Fused(qkv.remove(0)),
-                _ => {
-                    let v = qkv.remove(2);
-                    let k = qkv.remove(1);
-                    Projections::Split(qkv.remove(0), k, v)
-                }
-            };
-            let mut head_norm = |which: &str| {
-                config.qk_norm.then(|| Norm {
-                    weight: b.vector(format!("{}.weight", names.head_norm(i, which)), config.head_dim),
-                    bias: None,
-                    eps: config.norm_eps,
-                })
-            };
-            let (q_norm, k_norm) = (head_norm("q"), head_norm("k"));
-            let out = b.linear(names.out(i), width, q, config.attention_out_bias);
-            let attention = Attention {
-                qkv,
-                q_norm,
-                k_norm,
-                out,
-                heads: config.num_attention_heads,
-                kv_heads: config.num_key_value_heads,
-                dim: config.head_dim,
-                windowed: config.windowed.get(i).copied().unwrap_or(false),
-            };
-            let norm2 = b.norm(config, &names.norm2(i), width);
-            let modules: Vec<_> = names.up(i).into_iter().map(|m| (m, inner)).collect();
-            let mut up = b.linears(&modules, width, config.mlp_bias, true);
-            let up = match (up.len(), config.gated_mlp) {
-                (2, _) => {
-                    let u = up.remove(1);
-                    Up::Split(up.remove(0), u)
-                }
-                (_, true) => Up::Fused(up.remove(0)),
-                (_, false) => Up::Plain(up.remove(0)),
-            };
-            let down = b.linear(names.down(i), width, inner, config.mlp_bias);
-            blocks.push(Block { norm1, attention, norm2, mlp: Mlp { up, down, act: config.hidden_act } });
-        }
-        let norm = b.norm(config, &names.norm(), width);
-        let head =
-            if config.tie_word_embeddings { embed.weight } else { b.matrix(format!("{}.weight", names.head()), config.vocab_size, width) };
+        let names = config.names;
+        let mut b = Builder { specs: Vec::new(), dtype, transposed: names.transposed, linears: 0 };
+        let width = config.hidden_size;
+        let embed = Embedding { weight: b.matrix(format!("{}.weight", names.end(Role::Embed)), config.vocab_size, width) };
+        let positions = config.rope.is_none().then(|| Embedding {
+            weight: b.matrix(format!("{}.weight", names.end(Role::Positions)), config.max_position_embeddings, width),
+        });
+        let blocks = (0..config.num_hidden_layers).map(|i| b.block(config, i)).collect();
+        let norm = b.norm(config, &names.end(Role::FinalNorm), width);
+        let head = match config.tie_word_embeddings {
+            true => embed.weight,
+            false => b.matrix(format!("{}.weight", names.end(Role::Head)), config.vocab_size, width),
+        };
         Blueprint { specs: b.specs, embed, positions, blocks, norm, head }
     }
 

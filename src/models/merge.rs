@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::Config;
 use super::model::add_product;
-use super::names::from_gguf;
+use super::names::{Role, Rows};
 use crate::formats::peft::{LoraAdapter, LoraPair};
 use crate::formats::{Container, ContainerKind, TensorInfo};
 use crate::tensor::{DType, dequantize, quantize};
@@ -28,21 +28,19 @@ impl<'a> GgufMerge<'a> {
             return Err(Error::file(&file.file, "is not a GGUF: only those can be merged from file to file"));
         }
         let config = Config::from_gguf(file)?;
-        let by_key: HashMap<String, usize> = file.tensors.iter().enumerate().filter_map(|(i, t)| Some((from_gguf(&t.name)?, i))).collect();
+        let by_key: HashMap<String, usize> =
+            file.tensors.iter().enumerate().filter_map(|(i, t)| Some((config.names.from_gguf(&t.name)?, i))).collect();
         let find = |module: &str| by_key.get(&format!("{module}.weight")).copied();
         adapter.check(|module| {
             let shape = &file.tensors[find(module)?].shape;
-            (shape.len() == 2 && module != "model.embed_tokens").then(|| (shape[0], shape[1]))
+            (shape.len() == 2 && config.names.role(module) != Some(Role::Embed)).then(|| (shape[0], shape[1]))
         })?;
         let mut pairs = HashMap::new();
         for pair in &adapter.pairs {
             let module = &pair.target.module;
             let index = find(module).ok_or_else(|| Error::BadAdapter(format!("module {module:?} has no weights in {}", file.file)))?;
             let mut pair = pair.clone();
-            // Files of the llama architecture have rows 2i and 2i + 1 of a head where Transformers has i and i + D/2.
-            if config.model_type == "llama" && (module.ends_with(".q_proj") || module.ends_with(".k_proj")) {
-                pair.b = in_file_order(&pair.b, config.head_dim, pair.target.r);
-            }
+            pair.b = in_file_order(&pair.b, config.names.rows_in_gguf(module), config.head_dim, pair.target.r);
             pairs.insert(index, pair);
         }
         Ok(GgufMerge { file, pairs })
@@ -79,9 +77,12 @@ impl<'a> GgufMerge<'a> {
     }
 }
 
-/// Rows (each of `r` values) from Transformers' order into that of a llama GGUF, head by head of `dim` rows.
-fn in_file_order(b: &[f32], dim: usize, r: usize) -> Vec<f32> {
-    let rows = b.len() / r.max(1);
-    let from = |row: usize| row / dim * dim + row % dim / 2 + row % 2 * (dim / 2);
-    (0..rows).flat_map(|row| b[from(row) * r..(from(row) + 1) * r].iter().copied()).collect()
+/// Rows (each of `r` values) from Transformers' order into that of a GGUF, for heads of `dim` rows.
+fn in_file_order(b: &[f32], order: Rows, dim: usize, r: usize) -> Vec<f32> {
+    let (rows, mut out) = (b.len() / r.max(1), vec![0.0; b.len()]);
+    for row in 0..rows {
+        let to = order.in_file(row, rows, dim);
+        out[to * r..(to + 1) * r].copy_from_slice(&b[row * r..(row + 1) * r]);
+    }
+    out
 }

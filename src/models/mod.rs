@@ -1,23 +1,28 @@
-//! Architectures: configuration, parameter layout, what is recorded, loading.
+//! Models: families and their configurations, parameter layout, what is recorded, loading.
 
 mod blueprint;
-pub mod config;
-pub mod gpt2;
-mod loader;
+mod config;
+mod families;
+mod family;
+mod loading;
 mod merge;
 mod model;
 mod names;
 mod random;
+mod reading;
+mod registry;
 mod rope;
 mod tokenizer;
 
 pub use blueprint::{Blueprint, Footprint};
-pub use config::Config;
-pub use gpt2::Gpt2Config;
+pub use config::{Config, NormKind, QkNorm, Recipe};
+pub use families::gpt2::Gpt2Config;
+pub use family::Family;
 #[cfg(not(target_arch = "wasm32"))]
-pub use loader::load_path;
-pub use loader::{LoadOptions, Loaded, ModelInfo, ModelLoader};
+pub use loading::load_path;
+pub use loading::{LoadOptions, Loaded, ModelInfo, ModelLoader};
 pub use merge::GgufMerge;
 pub use model::{CachedInputs, Model, TrainInputs};
+pub use registry::{FAMILIES, supported};
 pub use rope::{Rope, RopeScaling};
 pub use tokenizer::{TOKENIZER_FILES, folder_tokenizer, gguf_tokenizer};

@@ -3,12 +3,13 @@
 use std::cell::Cell;
 
 use super::Config;
-use super::blueprint::{Block, Blueprint};
-use super::names::Names;
+use super::blueprint::Blueprint;
+use super::names::Role;
+use super::rope::Rope;
 use crate::formats::peft::LoraPair;
 use crate::graph::{Exec, Tape, Tensor, Val};
-use crate::nn::{Adapter, Embedding, Extra, Forward, Keys, KvCache, KvCacheDtype, Linear, Norm, ParamStore, Part, RopeTable};
-use crate::ops::elementwise::Add;
+use crate::nn::{Adapter, Block, Embedding, Extra, Forward, Keys, KvCache, KvCacheDtype, Linear, Norm, ParamStore, Part, Pass, RopeTable};
+use crate::ops::elementwise::{Add, Scale};
 use crate::ops::head::LinearLogps;
 use crate::ops::loss::GatherLogps;
 use crate::tensor::DType;
@@ -24,7 +25,8 @@ pub struct Model {
     norm: Norm,
     /// The output layer: the embedding itself where they are tied.
     head: Linear,
-    rope: RopeTable,
+    /// As [`Config::ropes`].
+    ropes: Vec<RopeTable>,
     /// Grows whenever weights change (merging): recorded programs and caches of before are void.
     version: Cell<u64>,
 }
@@ -69,21 +71,12 @@ impl Model {
         let plain = |_: &str| DType::F32;
         let Blueprint { specs, embed, positions, blocks, norm, head } = Blueprint::new(&config, if trainable { &plain } else { dtype });
         let params = ParamStore::allocate(exec, &specs, trainable)?;
-        let (freq, mscale, rotary) = match &config.rope {
-            Some(r) => {
-                let (freq, mscale) = r.table()?;
-                (freq, mscale, r.rotary)
-            }
-            None => (vec![0.0], 1.0, 0),
-        };
-        let freq: Vec<f64> = freq.into_iter().map(f64::from).collect();
-        let inv_freq = Tensor::from_f64(exec, "inv_freq", &[freq.len()], &freq)?;
-        let rope = RopeTable { inv_freq, rotary, mscale };
+        let ropes = config.ropes().into_iter().map(|r| table(exec, r)).collect::<Result<_>>()?;
         let (inputs, outputs) = (config.hidden_size, config.vocab_size);
-        let index = blocks.iter().map(|b| b.attention.linears().len() + b.mlp.linears().len()).sum();
-        let parts = vec![Part { path: Names::of(&config).head(), first: 0, rows: outputs }];
+        let index = blocks.iter().map(|b| b.linears().len()).sum();
+        let parts = vec![Part { path: config.names.end(Role::Head), first: 0, rows: outputs }];
         let head = Linear { index, weight: head, bias: None, parts, inputs, outputs };
-        Ok(Model { config, params, embed, positions, blocks, norm, head, rope, version: Cell::new(0) })
+        Ok(Model { config, params, embed, positions, blocks, norm, head, ropes, version: Cell::new(0) })
     }
 
     /// A model with random weights to be trained from nothing: normal with σ 0.02, the two projections that end in the residual
@@ -106,7 +99,7 @@ impl Model {
         for path in paths {
             let shape = model.params.find(&path).map(|p| p.shape.clone()).unwrap_or_default();
             let count: usize = shape.iter().product();
-            let scale = if path.contains("c_proj") || path.contains("o_proj") || path.contains("down_proj") { 0.02 * ends } else { 0.02 };
+            let scale = if model.config.names.role(&path).is_some_and(Role::ends_branch) { 0.02 * ends } else { 0.02 };
             let values: Vec<f32> = match (shape.len(), path.ends_with(".bias")) {
                 (1, true) => vec![0.0; count],
                 (1, false) => vec![1.0; count],
@@ -137,13 +130,7 @@ impl Model {
 
     /// Bytes of weights that decoding one token reads: all but the rows of an embedding that is not the head, too.
     pub fn token_bytes(&self) -> u64 {
-        let embedding = if self.config.tie_word_embeddings {
-            0
-        } else {
-            let looked_up = |p: &&str| p.contains("embed_tokens") || p.ends_with("wte.weight");
-            let found = self.params.paths().find(looked_up).and_then(|p| self.params.find(p));
-            found.map_or(0, |p| self.params.tensor(p.id).desc().gpu_bytes())
-        };
+        let embedding = if self.config.tie_word_embeddings { 0 } else { self.params.tensor(self.embed.weight).desc().gpu_bytes() };
         self.params.bytes() - embedding
     }
 
@@ -168,7 +155,7 @@ impl Model {
 
     /// Module path of the output layer.
     pub fn head_path(&self) -> String {
-        Names::of(&self.config).head()
+        self.config.names.end(Role::Head)
     }
 
     /// Divides the rotary frequencies: the table a GGUF of Llama 3.1 carries in place of `rope_scaling`.
@@ -182,13 +169,13 @@ impl Model {
             ));
         }
         let freq: Vec<f64> = freq.iter().zip(factors).map(|(f, d)| f64::from(f / d)).collect();
-        self.rope.inv_freq.set_f64(self.exec(), &freq);
+        self.ropes[0].inv_freq.set_f64(self.exec(), &freq);
         Ok(())
     }
 
     /// All linears that an adapter may be put on, in order of their index: those of the blocks, and the output layer.
     pub fn linears(&self) -> Vec<&Linear> {
-        self.blocks.iter().flat_map(|b| b.attention.linears().into_iter().chain(b.mlp.linears())).chain([&self.head]).collect()
+        self.blocks.iter().flat_map(Block::linears).chain([&self.head]).collect()
     }
 
     /// Module paths of the blocks' linears, as `target_modules` matches them: what an adapter is put on unless it names the output layer.
@@ -203,6 +190,9 @@ impl Model {
 
     fn embed(&self, tape: &mut Tape, cx: &Forward<'_>, ids: Val, positions: Val) -> Result<Val> {
         let mut x = self.embed.forward(tape, cx, ids)?;
+        if self.config.embedding_multiplier != 1.0 {
+            x = tape.push1(Scale { factor: self.config.embedding_multiplier }, &[x])?;
+        }
         if let Some(prompt) = cx.adapter.and_then(|a| a.prompt(tape)) {
             x = prompt.join(tape, x)?;
         }
@@ -213,11 +203,6 @@ impl Model {
                 tape.push1(Add, &[x, p])
             }
         }
-    }
-
-    fn block(&self, tape: &mut Tape, cx: &Forward<'_>, block: &Block, x: Val, positions: Val, keys: Keys<'_>) -> Result<Val> {
-        let x = block.attention.forward(tape, cx, x, &block.norm1, positions, &self.rope, keys)?;
-        block.mlp.forward(tape, cx, x, &block.norm2)
     }
 
     /// Records a pass over whole sequences: hidden states (B·T, C) after the last norm, ready for the head. Every block is a segment,
@@ -232,7 +217,8 @@ impl Model {
             let prefix = adapter.and_then(|a| a.prefix(tape, i));
             tape.begin_segment();
             let spans = if block.attention.windowed { inputs.window_spans.unwrap_or(inputs.spans) } else { inputs.spans };
-            x = self.block(tape, &cx, block, x, inputs.positions, Keys::Sequence { batch: inputs.batch, spans, prefix })?;
+            let keys = Keys::Sequence { batch: inputs.batch, spans, prefix };
+            x = block.forward(tape, &cx, x, &Pass { positions: inputs.positions, ropes: &self.ropes, keys })?;
             tape.end_segment();
         }
         self.norm.forward(tape, &cx, x)
@@ -249,7 +235,7 @@ impl Model {
         for (block, layer) in self.blocks.iter().zip(&cache.layers) {
             let spans = if block.attention.windowed { inputs.window_spans.unwrap_or(inputs.spans) } else { inputs.spans };
             let keys = Keys::Cached { cache: layer, slots: inputs.slots, spans, apart: inputs.apart };
-            x = self.block(tape, &cx, block, x, inputs.positions, keys)?;
+            x = block.forward(tape, &cx, x, &Pass { positions: inputs.positions, ropes: &self.ropes, keys })?;
         }
         Ok(x)
     }
@@ -347,6 +333,19 @@ impl Model {
         self.changed();
         Ok(())
     }
+}
+
+/// Rotary frequencies on the device; without any, nothing turns.
+fn table(exec: &Exec, rope: Option<&Rope>) -> Result<RopeTable> {
+    let (freq, mscale, rotary) = match rope {
+        Some(r) => {
+            let (freq, mscale) = r.table()?;
+            (freq, mscale, r.rotary)
+        }
+        None => (vec![0.0], 1.0, 0),
+    };
+    let freq: Vec<f64> = freq.into_iter().map(f64::from).collect();
+    Ok(RopeTable { inv_freq: Tensor::from_f64(exec, "inv_freq", &[freq.len()], &freq)?, rotary, mscale })
 }
 
 /// rows (n, k) += scale · B (n, r) · A (r, k).

@@ -1,126 +1,171 @@
-//! What checkpoints call things.
+//! What checkpoints call things: the keys of a Hugging Face checkpoint and the names in a GGUF, by what a parameter is for.
 
-use super::Config;
+/// What a module is for. Those of a block come once per layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Embed,
+    /// A learned table of positions.
+    Positions,
+    FinalNorm,
+    Head,
+    PreAttention,
+    PostAttention,
+    PreMlp,
+    PostMlp,
+    Q,
+    K,
+    V,
+    /// q, k and v in one module.
+    Qkv,
+    QNorm,
+    KNorm,
+    Out,
+    Gate,
+    Up,
+    /// Gate rows, then up rows, in one module.
+    GateUp,
+    Down,
+}
 
-/// Module paths of one block and of the model's ends, by family.
-pub(super) struct Names {
-    gpt2: bool,
+impl Role {
+    /// Is it a norm of the residual stream, of q or of k?
+    pub fn is_norm(self) -> bool {
+        use Role::{FinalNorm, KNorm, PostAttention, PostMlp, PreAttention, PreMlp, QNorm};
+        matches!(self, FinalNorm | PreAttention | PostAttention | PreMlp | PostMlp | QNorm | KNorm)
+    }
+
+    /// Does it end in the residual stream?
+    pub fn ends_branch(self) -> bool {
+        matches!(self, Role::Out | Role::Down)
+    }
+}
+
+/// (what it is for, module of the checkpoint, name in a GGUF); inside a block without what comes before.
+pub type Entry = (Role, &'static str, &'static str);
+
+/// Order of a tensor's rows in a GGUF, where it is not the checkpoint's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    Same,
+    /// Rows 2i and 2i + 1 of a head are the checkpoint's i and i + D/2 (llama.cpp turns neighbours).
+    Paired,
+    /// All of q, then k, then v, where the checkpoint has q, k and v of one head after the other.
+    ByHead,
+}
+
+impl Rows {
+    /// Row of the file that is row `row` of `rows` in the checkpoint, for heads of `dim` rows.
+    pub fn in_file(self, row: usize, rows: usize, dim: usize) -> usize {
+        match self {
+            Rows::Same => row,
+            Rows::Paired => {
+                let (head, r, half) = (row / dim * dim, row % dim, dim / 2);
+                head + if r < half { 2 * r } else { 2 * (r - half) + 1 }
+            }
+            Rows::ByHead => {
+                let (head, part, c) = (row / (3 * dim), row / dim % 3, row % dim);
+                part * (rows / 3) + head * dim + c
+            }
+        }
+    }
+
+    /// Rows that are reordered among themselves.
+    pub fn group(self, rows: usize, dim: usize) -> usize {
+        match self {
+            Rows::Same => 1,
+            Rows::Paired => dim,
+            Rows::ByHead => rows,
+        }
+    }
+}
+
+/// The names of one family.
+#[derive(Debug, PartialEq)]
+pub struct Names {
+    /// What every key but the head's begins with; checkpoints of the base model leave it out.
+    pub root: &'static str,
+    /// Outside the blocks.
+    pub ends: &'static [Entry],
+    /// What keys of block i begin with, without "i.".
+    pub blocks: &'static str,
+    pub block: &'static [Entry],
+    /// Orders of rows in a GGUF.
+    pub gguf_rows: &'static [(Role, Rows)],
+    /// Added to the weights of norms in a GGUF (Gemma's are 1 + w there).
+    pub gguf_norm_offset: f32,
+    /// Matrices of the blocks are (in, out) in the checkpoint: GPT-2's Conv1D.
+    pub transposed: bool,
+    /// Rows of the fused projection are q, k and v of one head after the other (GPT-NeoX).
+    pub qkv_by_head: bool,
 }
 
 impl Names {
-    pub fn of(config: &Config) -> Names {
-        Names { gpt2: config.model_type == "gpt2" }
+    fn entry(&self, role: Role) -> Option<&'static Entry> {
+        self.ends.iter().chain(self.block).find(|e| e.0 == role)
     }
 
-    fn pick(&self, llama: &str, gpt2: &str) -> String {
-        if self.gpt2 { gpt2.to_string() } else { llama.to_string() }
+    /// Has the family such a module?
+    pub fn has(&self, role: Role) -> bool {
+        self.entry(role).is_some()
     }
 
-    fn block(&self, i: usize, llama: &str, gpt2: &str) -> String {
-        if self.gpt2 { format!("transformer.h.{i}.{gpt2}") } else { format!("model.layers.{i}.{llama}") }
+    /// Name in a GGUF, without what comes before it in a block.
+    pub fn in_gguf(&self, role: Role) -> Option<&'static str> {
+        self.entry(role).map(|e| e.2)
     }
 
-    pub fn embed(&self) -> String {
-        self.pick("model.embed_tokens", "transformer.wte")
+    /// Module path of what comes once.
+    ///
+    /// # Panics
+    /// Where the family has none: its recipe asks only for what it names.
+    pub fn end(&self, role: Role) -> String {
+        self.entry(role).unwrap_or_else(|| panic!("the family names no {role:?}")).1.to_string()
     }
 
-    pub fn positions(&self) -> String {
-        "transformer.wpe".into()
+    /// Module path of a part of block `i`.
+    ///
+    /// # Panics
+    /// As [`Names::end`].
+    pub fn module(&self, i: usize, role: Role) -> String {
+        format!("{}{i}.{}", self.blocks, self.end(role))
     }
 
-    pub fn norm(&self) -> String {
-        self.pick("model.norm", "transformer.ln_f")
-    }
-
-    pub fn head(&self) -> String {
-        "lm_head".into()
-    }
-
-    pub fn norm1(&self, i: usize) -> String {
-        self.block(i, "input_layernorm", "ln_1")
-    }
-
-    pub fn norm2(&self, i: usize) -> String {
-        self.block(i, "post_attention_layernorm", "ln_2")
-    }
-
-    /// q, k, v; one fused module in GPT-2.
-    pub fn qkv(&self, i: usize) -> Vec<String> {
-        if self.gpt2 {
-            return vec![self.block(i, "", "attn.c_attn")];
+    /// What a checkpoint key is for.
+    pub fn role(&self, path: &str) -> Option<Role> {
+        let module = path.rsplit_once('.').filter(|(_, end)| matches!(*end, "weight" | "bias")).map_or(path, |(m, _)| m);
+        if let Some(e) = self.ends.iter().find(|e| e.1 == module) {
+            return Some(e.0);
         }
-        ["q_proj", "k_proj", "v_proj"].iter().map(|n| self.block(i, &format!("self_attn.{n}"), "")).collect()
+        let (i, part) = module.strip_prefix(self.blocks)?.split_once('.')?;
+        i.parse::<usize>().ok()?;
+        self.block.iter().find(|e| e.1 == part).map(|e| e.0)
     }
 
-    pub fn head_norm(&self, i: usize, which: &str) -> String {
-        self.block(i, &format!("self_attn.{which}_norm"), "")
-    }
-
-    pub fn out(&self, i: usize) -> String {
-        self.block(i, "self_attn.o_proj", "attn.c_proj")
-    }
-
-    /// Gate and up, or the one layer before the activation.
-    pub fn up(&self, i: usize) -> Vec<String> {
-        if self.gpt2 {
-            return vec![self.block(i, "", "mlp.c_fc")];
+    /// The checkpoint key that a GGUF's tensor name stands for.
+    pub fn from_gguf(&self, name: &str) -> Option<String> {
+        let (stem, end) = name.rsplit_once('.')?;
+        if end != "weight" && end != "bias" {
+            return None;
         }
-        ["gate_proj", "up_proj"].iter().map(|n| self.block(i, &format!("mlp.{n}"), "")).collect()
-    }
-
-    pub fn down(&self, i: usize) -> String {
-        self.block(i, "mlp.down_proj", "mlp.c_proj")
-    }
-}
-
-/// The checkpoint key that a GGUF's tensor name stands for.
-pub(super) fn from_gguf(name: &str) -> Option<String> {
-    let (stem, end) = name.rsplit_once('.')?;
-    if end != "weight" && end != "bias" {
-        return None;
-    }
-    let module = match stem {
-        "token_embd" => "model.embed_tokens".to_string(),
-        "output_norm" => "model.norm".to_string(),
-        "output" => "lm_head".to_string(),
-        _ => {
-            let (i, part) = stem.strip_prefix("blk.")?.split_once('.')?;
-            let part = match part {
-                "attn_norm" => "input_layernorm",
-                "ffn_norm" => "post_attention_layernorm",
-                "attn_q" => "self_attn.q_proj",
-                "attn_k" => "self_attn.k_proj",
-                "attn_v" => "self_attn.v_proj",
-                "attn_output" => "self_attn.o_proj",
-                "attn_q_norm" => "self_attn.q_norm",
-                "attn_k_norm" => "self_attn.k_norm",
-                "ffn_gate" => "mlp.gate_proj",
-                "ffn_up" => "mlp.up_proj",
-                "ffn_down" => "mlp.down_proj",
-                _ => return None,
-            };
-            i.parse::<usize>().ok()?;
-            format!("model.layers.{i}.{part}")
+        if let Some(e) = self.ends.iter().find(|e| e.2 == stem) {
+            return Some(format!("{}.{end}", e.1));
         }
-    };
-    Some(format!("{module}.{end}"))
-}
+        let (i, part) = stem.strip_prefix("blk.")?.split_once('.')?;
+        let i: usize = i.parse().ok()?;
+        let e = self.block.iter().find(|e| e.2 == part)?;
+        Some(format!("{}{i}.{}.{end}", self.blocks, e.1))
+    }
 
-/// The key as this crate spells it: base-model checkpoints leave the first part out.
-pub(super) fn from_safetensors(config: &Config, name: &str) -> String {
-    let root = if config.model_type == "gpt2" { "transformer." } else { "model." };
-    if name.starts_with(root) || name.starts_with("lm_head.") { name.to_string() } else { format!("{root}{name}") }
-}
+    /// The key as this crate spells it: base-model checkpoints leave the first part out.
+    pub fn from_safetensors(&self, name: &str) -> String {
+        let whole = name.starts_with(self.root)
+            || self.ends.iter().any(|e| e.0 == Role::Head && name.strip_prefix(e.1).is_some_and(|r| r.starts_with('.')));
+        if whole { name.to_string() } else { format!("{}{name}", self.root) }
+    }
 
-#[cfg(test)]
-mod tests {
-    use super::from_gguf;
-
-    #[test]
-    fn gguf_names() {
-        assert_eq!(from_gguf("blk.11.attn_q.weight").as_deref(), Some("model.layers.11.self_attn.q_proj.weight"));
-        assert_eq!(from_gguf("token_embd.weight").as_deref(), Some("model.embed_tokens.weight"));
-        assert_eq!(from_gguf("blk.x.attn_q.weight"), None);
-        assert_eq!(from_gguf("rope_freqs.weight"), None);
+    /// Order of the rows of a checkpoint key in a GGUF.
+    pub fn rows_in_gguf(&self, path: &str) -> Rows {
+        let role = self.role(path);
+        self.gguf_rows.iter().find(|r| Some(r.0) == role).map_or(Rows::Same, |r| r.1)
     }
 }

@@ -52,12 +52,12 @@ pub enum RopeScaling {
 }
 
 /// The attention factor that yarn recommends for stretching by `scale`.
-pub(super) fn yarn_mscale(scale: f64, mscale: f64) -> f64 {
+pub fn yarn_mscale(scale: f64, mscale: f64) -> f64 {
     if scale <= 1.0 { 1.0 } else { 0.1 * mscale * scale.ln() + 1.0 }
 }
 
 /// The attention factor of longrope for a context stretched by `scale`.
-pub(super) fn longrope_mscale(scale: f64, original: f64) -> f64 {
+pub fn longrope_mscale(scale: f64, original: f64) -> f64 {
     if scale <= 1.0 { 1.0 } else { (1.0 + scale.ln() / original.ln()).sqrt() }
 }
 

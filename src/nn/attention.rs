@@ -1,6 +1,6 @@
-//! Self-attention of a block: projections, rotation, keys and values, output projection with the residual added.
+//! Self-attention: projections, rotation, keys and values, output projection.
 
-use super::{Extra, Forward, Linear, Norm, Prefix};
+use super::{Branch, Extra, Forward, Linear, Norm, Prefix};
 use crate::Result;
 use crate::graph::{Desc, Tape, Tensor, Val};
 use crate::ops::attention::AttentionAppend;
@@ -35,42 +35,48 @@ pub enum Keys<'a> {
     Sequence { batch: usize, spans: Val, prefix: Option<Prefix> },
 }
 
+/// Where the tokens of a pass stand and what they see.
+#[derive(Clone, Copy)]
+pub struct Pass<'a> {
+    /// (M) u32
+    pub positions: Val,
+    /// Frequencies; a layer names one of them.
+    pub ropes: &'a [RopeTable],
+    pub keys: Keys<'a>,
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Attention {
     pub qkv: Projections,
-    /// Per head, before the rotation (Qwen3).
+    /// Before the rotation, of each head or of the whole row.
     pub q_norm: Option<Norm>,
     pub k_norm: Option<Norm>,
     pub out: Linear,
     pub heads: usize,
     pub kv_heads: usize,
     pub dim: usize,
+    /// Multiplies q·k.
+    pub scale: f32,
     /// Its queries see the window's spans.
     pub windowed: bool,
+    /// Number of its frequencies among [`Pass::ropes`].
+    pub rope: usize,
+    /// Pairs of channels that turn are neighbours, not halves of the head.
+    pub interleaved: bool,
 }
 
 impl Attention {
-    /// x (M, C) → x + attention of normed x, (M, C).
+    /// What it reads (M, C) → its output (M, C), with `residual` (M, C) added where one is given.
     ///
     /// # Errors
     /// [`crate::Error::Shape`].
-    #[allow(clippy::too_many_arguments)]
-    pub fn forward(
-        &self,
-        tape: &mut Tape,
-        cx: &Forward<'_>,
-        x: Val,
-        norm: &Norm,
-        positions: Val,
-        rope: &RopeTable,
-        keys: Keys<'_>,
-    ) -> Result<Val> {
+    pub fn forward(&self, tape: &mut Tape, cx: &Forward<'_>, from: Branch<'_>, pass: &Pass<'_>, residual: Option<Val>) -> Result<Val> {
         let (heads, kv_heads, dim) = (self.heads, self.kv_heads, self.dim);
         let mut inputs = match &self.qkv {
-            Projections::Fused(l) => vec![l.forward(tape, cx, x, Extra { norm: Some(norm), ..Extra::default() })?],
+            Projections::Fused(l) => vec![l.forward(tape, cx, from.x, Extra { norm: from.norm, ..Extra::default() })?],
             Projections::Split(q, k, v) => {
-                let normed = norm.forward(tape, cx, x)?;
+                let normed = from.value(tape, cx)?;
                 let mut q = q.forward(tape, cx, normed, Extra::default())?;
                 let mut k = k.forward(tape, cx, normed, Extra::default())?;
                 if let Some(n) = &self.q_norm {
@@ -82,12 +88,13 @@ impl Attention {
                 vec![q, k, v.forward(tape, cx, normed, Extra::default())?]
             }
         };
-        let rows = tape.desc(x).rows();
-        inputs.push(positions);
+        let rows = tape.desc(from.x).rows();
+        let rope = &pass.ropes[self.rope];
+        inputs.push(pass.positions);
         inputs.push(tape.tensor(&rope.inv_freq));
-        let split = RopeSplit { heads, kv_heads, dim, rotary: rope.rotary, interleaved: false, mscale: rope.mscale };
-        let scale = 1.0 / (dim as f32).sqrt();
-        let o = match keys {
+        let split = RopeSplit { heads, kv_heads, dim, rotary: rope.rotary, interleaved: self.interleaved, mscale: rope.mscale };
+        let scale = self.scale;
+        let o = match pass.keys {
             Keys::Cached { cache, slots, spans, apart } => {
                 inputs.push(slots);
                 let fresh = tape.temp(Desc::f32(&[rows, heads * dim]));
@@ -111,7 +118,7 @@ impl Attention {
                 tape.push(FullOp { heads, kv_heads, dim, scale, batch }, &[qkv[0], k, v, spans])?[0]
             }
         };
-        self.out.forward(tape, cx, o, Extra { residual: Some(x), ..Extra::default() })
+        self.out.forward(tape, cx, o, Extra { residual, ..Extra::default() })
     }
 
     /// Its linears.

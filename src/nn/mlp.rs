@@ -1,6 +1,6 @@
 //! The feed-forward part of a block.
 
-use super::{Extra, Forward, Linear, Norm};
+use super::{Branch, Extra, Forward, Linear};
 use crate::Result;
 use crate::graph::{Tape, Val};
 use crate::ops::Act;
@@ -26,13 +26,14 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// x (M, C) → x + the feed-forward part of normed x, (M, C).
+    /// What it reads (M, C) → its output (M, C), with `residual` (M, C) added where one is given.
     ///
     /// # Errors
     /// [`crate::Error::Shape`].
-    pub fn forward(&self, tape: &mut Tape, cx: &Forward<'_>, x: Val, norm: &Norm) -> Result<Val> {
+    pub fn forward(&self, tape: &mut Tape, cx: &Forward<'_>, from: Branch<'_>, residual: Option<Val>) -> Result<Val> {
         let kind = self.act;
-        let normed = Extra { norm: Some(norm), ..Extra::default() };
+        let x = from.x;
+        let normed = Extra { norm: from.norm, ..Extra::default() };
         let hidden = match &self.up {
             Up::Fused(l) if !cx.params.tensor(l.weight).is_split() => l.forward(tape, cx, x, Extra { glu: Some(kind), ..normed })?,
             Up::Fused(l) => {
@@ -40,7 +41,7 @@ impl Mlp {
                 tape.push1(Gated { kind }, &[both])?
             }
             Up::Split(gate, up) => {
-                let x = norm.forward(tape, cx, x)?;
+                let x = from.value(tape, cx)?;
                 let g = gate.forward(tape, cx, x, Extra::default())?;
                 let u = up.forward(tape, cx, x, Extra::default())?;
                 tape.push1(Gated { kind }, &[g, u])?
@@ -50,7 +51,7 @@ impl Mlp {
                 tape.push1(Activation { kind }, &[h])?
             }
         };
-        self.down.forward(tape, cx, hidden, Extra { residual: Some(x), ..Extra::default() })
+        self.down.forward(tape, cx, hidden, Extra { residual, ..Extra::default() })
     }
 
     /// Its linears.

@@ -1,7 +1,8 @@
-//! Layers: a parameter store, linear with its LoRA hook, norms, embedding, attention, mlp, key/value cache.
+//! Layers: a parameter store, linear with its LoRA hook, norms, embedding, attention, mlp, block, key/value cache.
 
 mod adapter;
 mod attention;
+mod block;
 mod embedding;
 mod kv_cache;
 mod linear;
@@ -10,12 +11,13 @@ mod norm;
 mod params;
 
 pub use adapter::{Adapter, LowRank, Prefix, Prompt};
-pub use attention::{Attention, Keys, Projections, RopeTable};
+pub use attention::{Attention, Keys, Pass, Projections, RopeTable};
+pub use block::Block;
 pub use embedding::Embedding;
 pub use kv_cache::{KvCache, KvCacheDtype, Move};
 pub use linear::{Extra, Linear, Part};
 pub use mlp::{Mlp, Up};
-pub use norm::Norm;
+pub use norm::{Branch, Norm};
 pub use params::{Param, ParamId, ParamSpec, ParamStore, PartSpec, transpose};
 
 /// What a forward pass is recorded with.

@@ -28,3 +28,20 @@ impl Norm {
         }
     }
 }
+
+/// What a branch reads: x, or x normed first. A linear that reads it alone may norm it itself.
+#[derive(Clone, Copy)]
+pub struct Branch<'a> {
+    pub x: Val,
+    pub norm: Option<&'a Norm>,
+}
+
+impl Branch<'_> {
+    /// The value, with the norm in a dispatch of its own: for several readers.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`].
+    pub fn value(&self, tape: &mut Tape, cx: &Forward<'_>) -> Result<Val> {
+        self.norm.map_or(Ok(self.x), |n| n.forward(tape, cx, self.x))
+    }
+}

@@ -191,7 +191,7 @@ fn describe(path: &Path, containers: &[Container], c: &Config) -> Json {
     let context = CONTEXT.min(c.max_position_embeddings);
     // A (r, in) and B (out, r) on every linear of a layer.
     let (q, kv, h, f) = (c.q_width() as u64, c.kv_width() as u64, c.hidden_size as u64, c.intermediate_size as u64);
-    let gates = if c.gated_mlp { 2 } else { 1 };
+    let gates = if c.gated_mlp() { 2 } else { 1 };
     let per_rank = (h + q) + 2 * (h + kv) + (q + h) + gates * (h + f) + (f + h);
     let lora = per_rank * RANK * c.num_hidden_layers as u64;
     // What the backward pass of one layer reads, in floats per token: the residual stream and its norms twice over, q, k and v before and

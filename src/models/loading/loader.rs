@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use serde::Serialize;
-
-use super::names::{from_gguf, from_safetensors};
-use super::tokenizer::{folder_tokenizer, gguf_tokenizer};
-use super::{Blueprint, Config, Model};
-use crate::formats::{Container, ContainerKind, Event, StreamReader};
+use super::loaded::{Loaded, info};
+use crate::formats::{Container, ContainerKind, Event, StreamReader, TensorInfo};
 use crate::graph::Exec;
+use crate::models::names::{Role, Rows};
+use crate::models::tokenizer::{folder_tokenizer, gguf_tokenizer};
+use crate::models::{Blueprint, Config, Model};
 use crate::nn::{KvCacheDtype, transpose};
 use crate::tensor::{DType, dequantize, quantize};
 use crate::tokenizer::Tokenizer;
@@ -32,100 +31,18 @@ pub struct LoadOptions {
     pub kv_cache_dtype: KvCacheDtype,
 }
 
-/// What is known of a loaded model.
-#[derive(Clone, Debug, Serialize)]
-pub struct ModelInfo {
-    pub name: String,
-    pub architecture: String,
-    pub parameters: u64,
-    pub layers: usize,
-    pub hidden_size: usize,
-    pub context_length: usize,
-    pub vocab_size: usize,
-    /// Type of most of the weights.
-    pub quantization: String,
-    pub file_bytes: u64,
-    /// Bytes of the weights on the device.
-    pub gpu_bytes: u64,
-    pub sha256: Option<String>,
-    /// Last parts of the paths of all linears.
-    pub target_modules: Vec<String>,
-}
-
-/// A model with what came along with it. [`crate::adapters::LoadedModel`] is made from it.
-pub struct Loaded {
-    pub model: Rc<Model>,
-    /// With its chat template; `None` where the files have no tokenizer.
-    pub tokenizer: Option<Rc<Tokenizer>>,
-    /// Why there is none although the files have one: where and what. Token ids can still be used.
-    pub tokenizer_error: Option<(String, String)>,
-    /// What generators keep keys and values as.
-    pub kv_cache_dtype: KvCacheDtype,
-    pub info: ModelInfo,
-}
-
-impl Loaded {
-    /// A model that came from no file.
-    pub fn of(model: Model, tokenizer: Option<Rc<Tokenizer>>, name: &str) -> Loaded {
-        let model = Rc::new(model);
-        let context = model.config().max_position_embeddings;
-        let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
-        for desc in model.params().paths().filter_map(|p| Some(model.params().tensor(model.params().find(p)?.id).desc().clone())) {
-            *bytes.entry(desc.dtype.name()).or_default() += desc.gpu_bytes();
-        }
-        let most = bytes.into_iter().max_by_key(|b| b.1).map_or("F32", |b| b.0).to_string();
-        let info = info(&model, name.to_string(), context, 0, None, most);
-        Loaded { tokenizer, tokenizer_error: None, kv_cache_dtype: KvCacheDtype::default(), info, model }
-    }
-
-    /// The tokenizer.
-    ///
-    /// # Errors
-    /// [`Error::BadConfig`] where the files have none, [`Error::BadFile`] where they have one that cannot be used.
-    pub fn tokenizer(&self) -> Result<&Rc<Tokenizer>> {
-        if let Some((file, message)) = &self.tokenizer_error {
-            return Err(Error::file(file, message));
-        }
-        self.tokenizer.as_ref().ok_or_else(|| Error::config("tokenizer", "the model's files have none: only token ids can be used"))
-    }
-}
-
-fn info(model: &Model, name: String, context: usize, file_bytes: u64, sha256: Option<String>, quantization: String) -> ModelInfo {
-    let c = model.config();
-    let mut target_modules: Vec<String> = Vec::new();
-    for path in model.linear_paths() {
-        let last = path.rsplit('.').next().unwrap_or(path);
-        if !target_modules.iter().any(|t| t == last) {
-            target_modules.push(last.to_string());
-        }
-    }
-    ModelInfo {
-        name,
-        architecture: c.model_type.clone(),
-        parameters: model.params().parameters(),
-        layers: c.num_hidden_layers,
-        hidden_size: c.hidden_size,
-        context_length: context,
-        vocab_size: c.vocab_size,
-        quantization,
-        file_bytes,
-        gpu_bytes: model.params().bytes(),
-        sha256,
-        target_modules,
-    }
-}
-
 /// Where the bytes of a file's tensor go.
 #[derive(Clone, Debug)]
 enum Destination {
     Nowhere,
     /// Divisors of the rotary frequencies.
     RopeFactors,
-    /// A checkpoint key; `group` rows are reordered together (heads of q and k in a llama GGUF; 1 = in order; 0 = all at once).
+    /// A checkpoint key, whose rows are ordered so in the file; `group` of them come together. `offset` is in every value of the file.
     Key {
         path: String,
+        order: Rows,
         group: usize,
-        interleaved: bool,
+        offset: f32,
     },
 }
 
@@ -193,6 +110,12 @@ impl ModelLoader {
             text.remove(0);
         }
         self.state.texts.insert(name.to_string(), text);
+    }
+
+    /// A side file that was given.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.state.texts.get(name).map(String::as_str)
     }
 
     /// Begins a weight file; `total` is its size where known.
@@ -290,7 +213,7 @@ impl ModelLoader {
 
 impl State {
     fn header(&mut self, c: &Arc<Container>) -> Result<()> {
-        let gguf = matches!(c.kind, ContainerKind::Gguf { .. });
+        let gguf = is_gguf(c);
         if self.filling.is_none() {
             let mut config = if gguf {
                 Config::from_gguf(c)?
@@ -358,10 +281,10 @@ impl State {
     }
 
     fn path_of(&self, c: &Container, config: &Config, name: &str) -> Option<String> {
-        if matches!(c.kind, ContainerKind::Gguf { .. }) { from_gguf(name) } else { Some(from_safetensors(config, name)) }
+        if is_gguf(c) { config.names.from_gguf(name) } else { Some(config.names.from_safetensors(name)) }
     }
 
-    fn destination(&self, c: &Container, t: &crate::formats::TensorInfo) -> Result<Destination> {
+    fn destination(&self, c: &Container, t: &TensorInfo) -> Result<Destination> {
         let model = &self.filling.as_ref().expect("made by header()").model;
         if t.name == "rope_freqs.weight" {
             return Ok(if t.elements() <= 4096 { Destination::RopeFactors } else { Destination::Nowhere });
@@ -379,17 +302,11 @@ impl State {
             let ty = t.dtype.name();
             return Err(Error::file(&c.file, format!("tensor {:?} is a vector of {ty} blocks, expected F32, F16 or BF16", t.name)));
         }
-        // A GGUF of the llama architecture has the rows of q and k in pairs (2i, 2i+1) within a head; ours are (i, i + D/2).
-        let gguf_llama = matches!(c.kind, ContainerKind::Gguf { .. }) && model.config().model_type == "llama";
-        let interleaved = gguf_llama && (path.contains(".q_proj.") || path.contains(".k_proj."));
-        let group = if p.transposed {
-            0
-        } else if interleaved {
-            model.config().head_dim
-        } else {
-            1
-        };
-        Ok(Destination::Key { path, group, interleaved })
+        let (config, gguf) = (model.config(), is_gguf(c));
+        let order = if gguf { config.names.rows_in_gguf(&path) } else { Rows::Same };
+        let group = if p.transposed { t.shape[0] } else { order.group(t.shape[0], config.head_dim) };
+        let norm = gguf && config.names.role(&path).is_some_and(Role::is_norm);
+        Ok(Destination::Key { path, order, group, offset: if norm { config.names.gguf_norm_offset } else { 0.0 } })
     }
 
     fn chunk(&mut self, tensor: usize, offset: u64, bytes: &[u8]) -> Result<()> {
@@ -397,7 +314,7 @@ impl State {
         let t = &c.tensors[tensor];
         let destination = self.destinations[tensor].clone();
         let last = offset + bytes.len() as u64 == t.bytes;
-        let Destination::Key { path, group, interleaved } = destination else {
+        let Destination::Key { path, order, group, offset } = destination else {
             if matches!(destination, Destination::RopeFactors) {
                 self.carry.extend_from_slice(bytes);
                 if last {
@@ -409,7 +326,7 @@ impl State {
         };
         let rows = t.shape[0].max(1);
         let row_bytes = (t.bytes / rows as u64) as usize;
-        let unit = if group == 0 { t.bytes as usize } else { row_bytes * group };
+        let unit = row_bytes * group;
         // Whole groups straight from the chunk, the rest is kept.
         let mut rest = bytes;
         if !self.carry.is_empty() {
@@ -418,14 +335,14 @@ impl State {
             rest = &rest[n..];
             if self.carry.len() == unit {
                 let carry = std::mem::take(&mut self.carry);
-                self.rows(t, &path, interleaved, group, &carry)?;
+                self.rows(t, &path, (order, group), offset, &carry)?;
                 self.carry = carry;
                 self.carry.clear();
             }
         }
         let whole = rest.len() / unit * unit;
         if whole > 0 {
-            self.rows(t, &path, interleaved, group, &rest[..whole])?;
+            self.rows(t, &path, (order, group), offset, &rest[..whole])?;
         }
         self.carry.extend_from_slice(&rest[whole..]);
         if last && !self.carry.is_empty() {
@@ -434,8 +351,8 @@ impl State {
         Ok(())
     }
 
-    /// Whole groups of rows of a checkpoint key, in order.
-    fn rows(&mut self, t: &crate::formats::TensorInfo, path: &str, interleaved: bool, group: usize, bytes: &[u8]) -> Result<()> {
+    /// Whole groups of rows of a checkpoint key.
+    fn rows(&mut self, t: &TensorInfo, path: &str, (order, group): (Rows, usize), offset: f32, bytes: &[u8]) -> Result<()> {
         let filling = self.filling.as_mut().expect("made by header()");
         let store = filling.model.params();
         let p = store.find(path).expect("looked up by destination()").clone();
@@ -444,13 +361,13 @@ impl State {
         let count = bytes.len() / row_bytes.max(1);
         let reordered;
         let mut bytes = bytes;
-        if interleaved {
-            let half = group / 2;
+        if order != Rows::Same {
+            let dim = filling.model.config().head_dim;
             let mut out = Vec::with_capacity(bytes.len());
-            for head in bytes.chunks_exact(group * row_bytes) {
+            for rows in bytes.chunks_exact(group * row_bytes) {
                 for r in 0..group {
-                    let from = if r < half { 2 * r } else { 2 * (r - half) + 1 };
-                    out.extend_from_slice(&head[from * row_bytes..(from + 1) * row_bytes]);
+                    let from = order.in_file(r, group, dim);
+                    out.extend_from_slice(&rows[from * row_bytes..(from + 1) * row_bytes]);
                 }
             }
             reordered = out;
@@ -462,10 +379,11 @@ impl State {
             let values = transpose(&dequantize(t.dtype, bytes), t.shape[0], t.shape[1]);
             check_values(&t.name, &values)?;
             store.write_rows(&p, 0, &quantize(dtype, &values))?;
-        } else if t.dtype == dtype {
+        } else if t.dtype == dtype && offset == 0.0 {
             store.write_rows(&p, first, bytes)?;
         } else {
-            let values = dequantize(t.dtype, bytes);
+            let mut values = dequantize(t.dtype, bytes);
+            values.iter_mut().for_each(|v| *v -= offset);
             check_values(&t.name, &values)?;
             store.write_rows(&p, first, &quantize(dtype, &values))?;
         }
@@ -478,6 +396,10 @@ impl State {
         }
         Ok(())
     }
+}
+
+fn is_gguf(c: &Container) -> bool {
+    matches!(c.kind, ContainerKind::Gguf { .. })
 }
 
 /// Exponents of all ones are NaN or infinity. Scales of quantized blocks are checked where blocks are packed.
@@ -505,67 +427,3 @@ fn tokenizer(texts: &HashMap<String, String>, gguf: Option<&Container>) -> Resul
         (found, _) => Ok(found),
     }
 }
-
-/// Loads a GGUF file, or a Hugging Face folder (`config.json`, `tokenizer.json`, `model.safetensors` or its index), or a safetensors
-/// file inside one. `progress` is told bytes done and bytes in all.
-///
-/// # Errors
-/// [`Error::Io`], and those of [`ModelLoader`].
-#[cfg(not(target_arch = "wasm32"))]
-pub async fn load_path(exec: &Exec, path: &std::path::Path, options: LoadOptions, progress: &mut dyn FnMut(u64, u64)) -> Result<Loaded> {
-    use std::io::Read as _;
-    let io = |p: &std::path::Path, e: std::io::Error| Error::Io { path: p.display().to_string(), message: e.to_string() };
-    let meta = std::fs::metadata(path).map_err(|e| io(path, e))?;
-    let mut loader = ModelLoader::new(exec, options);
-    let safetensors = path.extension().is_some_and(|e| e == "safetensors");
-    let folder = if meta.is_dir() { Some(path) } else { path.parent().filter(|_| safetensors) };
-    let mut files = vec![path.to_path_buf()];
-    if let Some(folder) = folder {
-        for name in SIDE_FILES {
-            let side = folder.join(name);
-            match std::fs::read_to_string(&side) {
-                Ok(text) => loader.add_text(name, text),
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => return Err(io(&side, e)),
-            }
-        }
-        if meta.is_dir() {
-            const INDEX: &str = "model.safetensors.index.json";
-            files = match loader.state.texts.get(INDEX) {
-                Some(text) => crate::formats::ShardIndex::parse(INDEX, text)?.files().iter().map(|f| folder.join(f)).collect(),
-                None => vec![folder.join("model.safetensors")],
-            };
-        }
-    }
-    let size = |p: &std::path::PathBuf| std::fs::metadata(p).map(|m| m.len()).map_err(|e| io(p, e));
-    let total = files.iter().map(size).sum::<Result<u64>>()?;
-    let mut done = 0;
-    let mut buffer = vec![0; 1 << 20];
-    for f in &files {
-        let mut input = std::fs::File::open(f).map_err(|e| io(f, e))?;
-        let name = f.file_name().map_or_else(|| f.display().to_string(), |n| n.to_string_lossy().into_owned());
-        loader.begin_file(&name, Some(size(f)?))?;
-        loop {
-            let n = input.read(&mut buffer).map_err(|e| io(f, e))?;
-            if n == 0 {
-                break;
-            }
-            loader.push(&buffer[..n])?;
-            done += n as u64;
-            progress(done, total);
-        }
-        loader.end_file()?;
-    }
-    loader.finish().await
-}
-
-/// What a Hugging Face folder has beside its weights.
-#[cfg(not(target_arch = "wasm32"))]
-const SIDE_FILES: [&str; 6] = [
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "model.safetensors.index.json",
-];

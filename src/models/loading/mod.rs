@@ -1,0 +1,11 @@
+//! From the bytes of files to a model on a device.
+
+mod loaded;
+mod loader;
+#[cfg(not(target_arch = "wasm32"))]
+mod path;
+
+pub use loaded::{Loaded, ModelInfo};
+pub use loader::{LoadOptions, ModelLoader};
+#[cfg(not(target_arch = "wasm32"))]
+pub use path::load_path;

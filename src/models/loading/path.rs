@@ -1,0 +1,70 @@
+//! Loading from a disk.
+
+use std::io::{ErrorKind, Read as _};
+use std::path::{Path, PathBuf};
+
+use super::loaded::Loaded;
+use super::loader::{LoadOptions, ModelLoader};
+use crate::graph::Exec;
+use crate::{Error, Result};
+
+/// Loads a GGUF file, or a Hugging Face folder (`config.json`, `tokenizer.json`, `model.safetensors` or its index), or a safetensors
+/// file inside one. `progress` is told bytes done and bytes in all.
+///
+/// # Errors
+/// [`Error::Io`], and those of [`ModelLoader`].
+pub async fn load_path(exec: &Exec, path: &Path, options: LoadOptions, progress: &mut dyn FnMut(u64, u64)) -> Result<Loaded> {
+    let io = |p: &Path, e: std::io::Error| Error::Io { path: p.display().to_string(), message: e.to_string() };
+    let meta = std::fs::metadata(path).map_err(|e| io(path, e))?;
+    let mut loader = ModelLoader::new(exec, options);
+    let safetensors = path.extension().is_some_and(|e| e == "safetensors");
+    let folder = if meta.is_dir() { Some(path) } else { path.parent().filter(|_| safetensors) };
+    let mut files = vec![path.to_path_buf()];
+    if let Some(folder) = folder {
+        for name in SIDE_FILES {
+            let side = folder.join(name);
+            match std::fs::read_to_string(&side) {
+                Ok(text) => loader.add_text(name, text),
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) => return Err(io(&side, e)),
+            }
+        }
+        if meta.is_dir() {
+            const INDEX: &str = "model.safetensors.index.json";
+            files = match loader.text(INDEX) {
+                Some(text) => crate::formats::ShardIndex::parse(INDEX, text)?.files().iter().map(|f| folder.join(f)).collect(),
+                None => vec![folder.join("model.safetensors")],
+            };
+        }
+    }
+    let size = |p: &PathBuf| std::fs::metadata(p).map(|m| m.len()).map_err(|e| io(p, e));
+    let total = files.iter().map(size).sum::<Result<u64>>()?;
+    let mut done = 0;
+    let mut buffer = vec![0; 1 << 20];
+    for f in &files {
+        let mut input = std::fs::File::open(f).map_err(|e| io(f, e))?;
+        let name = f.file_name().map_or_else(|| f.display().to_string(), |n| n.to_string_lossy().into_owned());
+        loader.begin_file(&name, Some(size(f)?))?;
+        loop {
+            let n = input.read(&mut buffer).map_err(|e| io(f, e))?;
+            if n == 0 {
+                break;
+            }
+            loader.push(&buffer[..n])?;
+            done += n as u64;
+            progress(done, total);
+        }
+        loader.end_file()?;
+    }
+    loader.finish().await
+}
+
+/// What a Hugging Face folder has beside its weights.
+const SIDE_FILES: [&str; 6] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "model.safetensors.index.json",
+];

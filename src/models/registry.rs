@@ -1,0 +1,65 @@
+//! All families, one line each. What can be run, and how a file says which family it is of, is read from here.
+
+use serde_json::Value;
+
+use super::config::Config;
+use super::families;
+use super::family::Family;
+use super::reading::gguf::Gguf;
+use super::reading::json::Json;
+use crate::formats::Container;
+use crate::{Error, Result};
+
+/// Every family.
+pub const FAMILIES: &[&Family] =
+    &[&families::llama::FAMILY, &families::mistral::FAMILY, &families::qwen2::FAMILY, &families::qwen3::FAMILY, &families::gpt2::FAMILY];
+
+/// What the loader can run, in a `config.json`'s words.
+pub fn supported() -> String {
+    FAMILIES.iter().flat_map(|f| f.model_types).copied().collect::<Vec<_>>().join(", ")
+}
+
+/// The same in a GGUF's.
+fn supported_gguf() -> String {
+    format!("in a GGUF: {}", FAMILIES.iter().flat_map(|f| f.gguf).copied().collect::<Vec<_>>().join(", "))
+}
+
+impl Config {
+    /// From the text of a `config.json`.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] when it is not JSON, [`Error::UnsupportedArchitecture`], [`Error::BadConfig`] with the field's name.
+    pub fn from_json(file: &str, text: &str) -> Result<Config> {
+        let value: Value = serde_json::from_str(text).map_err(|e| Error::file(file, format!("is not JSON: {e}")))?;
+        let j = Json { map: &value };
+        let found = j.text("model_type").ok_or_else(|| Error::config("model_type", format!("is missing in {file}")))?;
+        let family = (FAMILIES.iter().find(|f| f.model_types.contains(&found)))
+            .ok_or_else(|| Error::UnsupportedArchitecture { found: found.to_string(), supported: supported() })?;
+        (family.from_json)(&j)?.checked()
+    }
+
+    /// From the metadata of a GGUF and the names of its tensors (biases and an untied head are known by their presence).
+    ///
+    /// # Errors
+    /// As [`Config::from_json`].
+    pub fn from_gguf(file: &Container) -> Result<Config> {
+        let arch = file.metadata.str("general.architecture")?;
+        let family = (FAMILIES.iter().find(|f| f.gguf.contains(&arch)))
+            .ok_or_else(|| Error::UnsupportedArchitecture { found: arch.to_string(), supported: supported_gguf() })?;
+        (family.from_gguf)(&Gguf { file, arch })?.checked()
+    }
+
+    /// Adds the end-of-answer ids of a `generation_config.json`, which knows more of them than `config.json`.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] or [`Error::BadConfig`].
+    pub fn add_generation_config(&mut self, file: &str, text: &str) -> Result<()> {
+        let value: Value = serde_json::from_str(text).map_err(|e| Error::file(file, format!("is not JSON: {e}")))?;
+        for id in (Json { map: &value }).ids("eos_token_id")? {
+            if !self.eos_token_ids.contains(&id) {
+                self.eos_token_ids.push(id);
+            }
+        }
+        Ok(())
+    }
+}
