@@ -7,7 +7,7 @@
 // CARRY: one of several dispatches over the keys, each going on from what the one before has left, o over its keys and lse (in units of ln 2,
 // NEG for nothing seen): that is what a single key of score lse and value o would have left.
 // Grid: ⌈t·G / (WG·QB)⌉ workgroups per (batch row, key head), folded into (x, y). Overwrites.
-// Variants: {|CACHED|CACHED,KV=F16} {|CARRY} {|SCALAR} {WG=8|WG=32} {QB=1,KB=8|QB=8,KB=8}
+// Variants: {|CACHED|CACHED,KV=F16} {|CARRY} {|SCALAR} {|CAP} {WG=8|WG=32} {QB=1,KB=8|QB=8,KB=8}
 #include "common/attention_io.wgsl"
 #include "common/attention_kv.wgsl"
 @group(0) @binding(auto) var<storage, read_write> o: array<T>;     // (batch, t, heads, dim)
@@ -74,7 +74,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
 #repeat I QB
       var top$I = m$I;
 #repeat J KB
-      s$I_$J = select(NEG, s$I_$J * (p.scale * LOG2E), j + $Ju - sp$I.x < sp$I.y);
+      s$I_$J = select(NEG, binary(s$I_$J), j + $Ju - sp$I.x < sp$I.y);
       top$I = max(top$I, s$I_$J);
 #endrepeat
       let keep$I = exp2(m$I - top$I);

@@ -4,7 +4,7 @@
 // see none of its keys are skipped. Sums are kept in dk and dv. Only rows row0…row1 − 1 of each batch row are added up: many rows are
 // several dispatches, all but the first with ACC_K and ACC_V. row0 and all but the last row1 are multiples of QB.
 // Grid: ⌈s / (WG·KB)⌉ workgroups per (batch row, key head), folded into (x, y). Overwrites, or adds with ACC_K and ACC_V.
-// Variants: {|ACC_K} {|ACC_V} {|SCALAR} {WG=8|WG=32} {QB=8,KB=1|QB=8,KB=8}
+// Variants: {|ACC_K} {|ACC_V} {|SCALAR} {|CAP} {WG=8|WG=32} {QB=8,KB=1|QB=8,KB=8}
 #include "common/attention_io.wgsl"
 @group(0) @binding(auto) var<storage, read> q: array<T>;             // (batch, t, heads, dim)
 @group(0) @binding(auto) var<storage, read> k: array<T>;             // (batch, s, kv_heads, dim)
@@ -73,9 +73,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
 #repeat J KB
     {
       let live = base + $Ju - sp$I.x < sp$I.y;
-      let w = select(0.0, exp2((s$I_$J * p.scale - st$I.x) * LOG2E), live);
+      let w = select(0.0, exp2((natural(s$I_$J) - st$I.x) * LOG2E), live);
+      dp$I_$J = w * (dp$I_$J - st$I.y) * slope(s$I_$J);
       s$I_$J = w;
-      dp$I_$J = w * (dp$I_$J - st$I.y) * p.scale;
     }
 #endrepeat
 #endrepeat

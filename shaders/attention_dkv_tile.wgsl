@@ -1,7 +1,7 @@
 // dk and dv of real GPUs. See attention_dkv.wgsl for what is computed and common/attention_tile.wgsl for how: a workgroup owns 32 keys and
 // walks over all rows of its batch row (queries × the heads of one key head), 16 at a time; tiles that see none of its keys cost little.
 // Grid: ⌈s / 32⌉ workgroups per (batch row, key head), folded. Overwrites, or adds with ACC_K and ACC_V.
-// Variants: {|ACC_K} {|ACC_V} {UNITS=8,EACH=2|UNITS=16,EACH=4|UNITS=32,EACH=8}
+// Variants: {|ACC_K} {|ACC_V} {|CAP} {UNITS=8,EACH=2|UNITS=16,EACH=4|UNITS=32,EACH=8}
 #include "common/attention_io.wgsl"
 @group(0) @binding(auto) var<storage, read> q: array<T>;             // (batch, t, heads, dim)
 @group(0) @binding(auto) var<storage, read> k: array<T>;             // (batch, s, kv_heads, dim)
@@ -76,9 +76,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
       {
         let st = vec2<f32>(stats[h$R], stats[delta_at(h$R)]);
         let sp = ranges[lane + $Ru * 4u];
-        let w = select(0.0, exp2((s$R * p.scale - st.x) * LOG2E), base + key - sp.x < sp.y);
+        let w = select(0.0, exp2((natural(s$R) - st.x) * LOG2E), base + key - sp.x < sp.y);
         ws[(lane + $Ru * 4u) * 32u + key] = w;
-        ds[(lane + $Ru * 4u) * 32u + key] = w * (dp$R - st.y) * p.scale;
+        ds[(lane + $Ru * 4u) * 32u + key] = w * (dp$R - st.y) * slope(s$R);
       }
 #endrepeat
     }

@@ -2,7 +2,7 @@
 // Without barriers: a thread owns QB rows (see common/attention_io.wgsl) and takes the keys that any of them sees KB at a time. Sums are kept in dq.
 // Keys may be cut into several dispatches, all but the first with ACC.
 // Grid: ⌈t·G / (WG·QB)⌉ workgroups per (batch row, key head), folded into (x, y). Overwrites dq, or adds to it with ACC.
-// Variants: {|ACC} {|SCALAR} {WG=8|WG=32} {QB=1,KB=8|QB=8,KB=8}
+// Variants: {|ACC} {|SCALAR} {|CAP} {WG=8|WG=32} {QB=1,KB=8|QB=8,KB=8}
 #include "common/attention_io.wgsl"
 @group(0) @binding(auto) var<storage, read> q: array<T>;             // (batch, t, heads, dim)
 @group(0) @binding(auto) var<storage, read> k: array<T>;             // (batch, s, kv_heads, dim)
@@ -70,8 +70,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
 #repeat I QB
 #repeat J KB
     {
-      let w = exp2(s$I_$J * (p.scale * LOG2E) - lse$I);
-      s$I_$J = select(0.0, w * (dp$I_$J - delta$I) * p.scale, j + $Ju - sp$I.x < sp$I.y);
+      let w = exp2(binary(s$I_$J) - lse$I);
+      s$I_$J = select(0.0, w * (dp$I_$J - delta$I) * slope(s$I_$J), j + $Ju - sp$I.x < sp$I.y);
     }
 #endrepeat
 #endrepeat

@@ -1,7 +1,7 @@
 // dq of real GPUs. See attention_dq.wgsl for what is computed and common/attention_tile.wgsl for how: a workgroup owns 32 rows (queries ×
 // the heads of one key head) and walks over the keys that any of them sees, 16 at a time.
 // Grid: ⌈t·G / 32⌉ workgroups per (batch row, key head), folded. Overwrites dq, or adds to it with ACC.
-// Variants: {|ACC} {UNITS=8,EACH=2|UNITS=16,EACH=4|UNITS=32,EACH=8}
+// Variants: {|ACC} {|CAP} {UNITS=8,EACH=2|UNITS=16,EACH=4|UNITS=32,EACH=8}
 #include "common/attention_io.wgsl"
 @group(0) @binding(auto) var<storage, read> q: array<T>;             // (batch, t, heads, dim)
 @group(0) @binding(auto) var<storage, read> k: array<T>;             // (batch, s, kv_heads, dim)
@@ -64,8 +64,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     }
 #repeat K 4
     {
-      let w = exp2((s$K * p.scale - lse) * LOG2E);
-      ds[(lane + $Ku * 4u) * 32u + row] = select(0.0, w * (dp$K - delta) * p.scale, j0 + lane + $Ku * 4u - sp.x < sp.y);
+      let w = exp2((natural(s$K) - lse) * LOG2E);
+      ds[(lane + $Ku * 4u) * 32u + row] = select(0.0, w * (dp$K - delta) * slope(s$K), j0 + lane + $Ku * 4u - sp.x < sp.y);
     }
 #endrepeat
     workgroupBarrier();

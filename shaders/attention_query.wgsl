@@ -5,7 +5,7 @@
 // APPEND: q, and a row's own key and value, come from its projections; the row is turned by its position here, and the first query head of
 // each key head writes the key and the value into the cache. No other row of the dispatch may see them: nothing orders them.
 // Grid: queries × heads workgroups, folded. Overwrites o.
-// Variants: {|CACHED|CACHED,KV=F16|CACHED,APPEND|CACHED,APPEND,KV=F16} {WG=128,PER=8|WG=512,PER=4}
+// Variants: {|CACHED|CACHED,KV=F16|CACHED,APPEND|CACHED,APPEND,KV=F16} {|CAP} {WG=128,PER=8|WG=512,PER=4}
 #include "common/attention_io.wgsl"
 #include "common/attention_kv.wgsl"
 @group(0) @binding(auto) var<storage, read_write> o: array<T>;     // (batch, t, heads, dim)
@@ -40,12 +40,12 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   if (lid < p.dim) {
     let width = p.dim * 4u;
     let first = row * (p.heads + 2u * p.kv_heads) * width;
-    let x = turned_at(first + head * width, lid * 4u);
+    let x = turned_at(first + place(head) * width, lid * 4u);
     let slot = slots[row];
     let write = slot < p.s && head % (p.heads / p.kv_heads) == 0u;
     let at = (slot * p.kv_heads + kvh) * p.dim + lid;
-    let own_k = stored(at, turned_at(first + (p.heads + kvh) * width, lid * 4u), write);
-    own_v = stored(p.plane + at, copied_at(first + (p.heads + p.kv_heads + kvh) * width, lid * 4u), write);
+    let own_k = stored(at, turned_at(first + place(p.heads + kvh) * width, lid * 4u), write);
+    own_v = stored(p.plane + at, copied_at(first + place(p.heads + p.kv_heads + kvh) * width, lid * 4u), write);
     query[lid] = x;
     own[lid] = dot(x, own_k);
   }
@@ -89,7 +89,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
 #repeat K 8
         mine += parts[lid * 8u + $Ku];
 #endrepeat
-        weights[lid] = select(NEG, mine * (p.scale * LOG2E), lid < count);
+        weights[lid] = select(NEG, binary(mine), lid < count);
       }
       workgroupBarrier();
       if (lid < 16u) {
@@ -133,7 +133,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     if (sees_own(row)) {
       var score = 0.0;
       for (var i = 0u; i < p.dim; i++) { score += own[i]; }
-      score *= p.scale * LOG2E;
+      score = binary(score);
       let top = max(m, score);
       let keep = exp2(m - top);
       let w = exp2(score - top);

@@ -1,7 +1,7 @@
 // Attention of real GPUs for many queries. See attention.wgsl for what is computed and common/attention_tile.wgsl for how: a workgroup owns
 // 32 rows (queries × the heads of one key head) and walks over the keys that any of them sees, 32 at a time.
 // Grid: ⌈t·G / 32⌉ workgroups per (batch row, key head), folded. Overwrites.
-// Variants: {|CACHED|CACHED,KV=F16} {UNITS=8,EACH=2|UNITS=16,EACH=4|UNITS=32,EACH=8}
+// Variants: {|CACHED|CACHED,KV=F16} {|CAP} {UNITS=8,EACH=2|UNITS=16,EACH=4|UNITS=32,EACH=8}
 #include "common/attention_io.wgsl"
 #include "common/attention_kv.wgsl"
 @group(0) @binding(auto) var<storage, read_write> o: array<T>;     // (batch, t, heads, dim)
@@ -53,7 +53,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
 #endrepeat
       }
 #repeat K 8
-      s$K = select(NEG, s$K * (p.scale * LOG2E), j0 + lane + $Ku * 4u - sp.x < sp.y);
+      s$K = select(NEG, binary(s$K), j0 + lane + $Ku * 4u - sp.x < sp.y);
       ps[(lane + $Ku * 4u) * 32u + row] = s$K;
 #endrepeat
       workgroupBarrier();

@@ -1,12 +1,14 @@
-// y = (x − mean) / sqrt(var + eps) · w + b, per row, var biased. Saves mean and r = 1 / sqrt(var + eps) for the backward pass.
+// y = (x − mean) / sqrt(var + eps) · w (BIAS: + b), per row, var biased; row r takes weights r mod heads. Saves mean and r = 1 / sqrt(var + eps) for the backward pass.
 // Two passes over the row: the variance of large values with a small spread would cancel in one.
 // Grid: one workgroup per row (SERIAL: one thread per row). Overwrites y and stats.
-// Variants: {|SERIAL}
-struct Params { rows: u32, cols: u32, eps: f32 }
+// Variants: {|SERIAL} {|BIAS}
+struct Params { rows: u32, cols: u32, eps: f32, heads: u32 }
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<storage, read> x: array<f32>;            // (rows, cols)
-@group(0) @binding(auto) var<storage, read> w: array<f32>;            // (cols)
-@group(0) @binding(auto) var<storage, read> b: array<f32>;            // (cols)
+@group(0) @binding(auto) var<storage, read> w: array<f32>;            // (heads, cols)
+#if BIAS
+@group(0) @binding(auto) var<storage, read> b: array<f32>;            // (heads, cols)
+#endif
 @group(0) @binding(auto) var<storage, read_write> y: array<f32>;      // (rows, cols)
 @group(0) @binding(auto) var<storage, read_write> stats: array<f32>;  // (rows, 2): mean, r
 #include "common/reduce.wgsl"
@@ -22,6 +24,13 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   acc = 0.0;
   for (var i = row_first(lid); i < p.cols; i += ROW_STEP) { let d = x[at + i] - mean; acc += d * d; }
   let scale = inverseSqrt(row_sum(acc, lid) / f32(p.cols) + p.eps);
-  for (var i = row_first(lid); i < p.cols; i += ROW_STEP) { y[at + i] = (x[at + i] - mean) * scale * w[i] + b[i]; }
+  let own = row % p.heads * p.cols;
+  for (var i = row_first(lid); i < p.cols; i += ROW_STEP) {
+    var v = (x[at + i] - mean) * scale * w[own + i];
+#if BIAS
+    v += b[own + i];
+#endif
+    y[at + i] = v;
+  }
   if (row_leader(lid)) { stats[2u * row] = mean; stats[2u * row + 1u] = scale; }
 }

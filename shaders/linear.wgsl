@@ -36,7 +36,7 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
 #if NORM
     let raw$I = x[mr$I + k];
     squares$I += raw$I * raw$I;
-    let x$I = raw$I * gain[k];
+    let x$I = raw$I * (gain[k] + p.offset);
 #else
     let x$I = x[mr$I + k];
 #endif
@@ -68,8 +68,8 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
     let stop = min(g0 + 4u, groups);
     for (var g = g0; g < stop; g++) {
 #if NORM
-      let ga = gain[2u * g];
-      let gb = gain[2u * g + 1u];
+      let ga = gain[2u * g] + p.offset;
+      let gb = gain[2u * g + 1u] + p.offset;
 #endif
 #repeat I TM
 #if NORM

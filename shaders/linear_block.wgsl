@@ -49,8 +49,8 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
   for (var b = 0u; b < blocks; b++) {
 #if NORM
 #repeat C 4
-    let gl$C = gain[b * 8u + 2u * $Cu];
-    let gh$C = gain[b * 8u + 2u * $Cu + 1u];
+    let gl$C = gain[b * 8u + 2u * $Cu] + p.offset;
+    let gh$C = gain[b * 8u + 2u * $Cu + 1u] + p.offset;
 #endrepeat
 #endif
 #repeat I TM

@@ -110,8 +110,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
       let xa = select(vec4<f32>(0.0), x[$Iu * XSTRIDE + 2u * g$D], live);
       let xb = select(vec4<f32>(0.0), x[$Iu * XSTRIDE + 2u * g$D + 1u], live);
       squares$I += dot(xa, xa) + dot(xb, xb);
-      let lo = xa * gain[2u * g$D];
-      let hi = xb * gain[2u * g$D + 1u];
+      let lo = xa * (gain[2u * g$D] + p.offset);
+      let hi = xb * (gain[2u * g$D + 1u] + p.offset);
 #else
       let lo = select(vec4<f32>(0.0), x[$Iu * XSTRIDE + 2u * g$D], live);
       let hi = select(vec4<f32>(0.0), x[$Iu * XSTRIDE + 2u * g$D + 1u], live);

@@ -3,8 +3,9 @@
 // A target of 0xffffffff is ignored: logp = 0 and a gradient of zero.
 // LSE: also lse = log Σ exp z, which is what the backward pass of gather_logps needs of a row.
 // Grid: one workgroup per row (SERIAL: one thread per row). Overwrites logp (unless SCALED) and lse.
-// Variants: {|SERIAL} {|GRAD|GRAD,SCALED|LSE}
-struct Params { rows: u32, cols: u32 }
+// CAP: logits become cap·tanh(logit / cap) first; the gradient is that of what came in.
+// Variants: {|SERIAL} {|GRAD|GRAD,SCALED|LSE} {|CAP}
+struct Params { rows: u32, cols: u32, cap: f32 }
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<storage, read> targets: array<u32>;      // (rows)
 #if SCALED
@@ -24,6 +25,15 @@ struct Params { rows: u32, cols: u32 }
 // Sixteen elements per round: llvmpipe ends all loops of a thread after 65,535 rounds in total, without a word.
 const STRIDE: u32 = 16u;
 
+#if CAP
+// tanh of ±15 is ±1 in f32, and exp inside tanh overflows on some drivers.
+fn logit(z: f32) -> f32 { return p.cap * tanh(clamp(z / p.cap, -15.0, 15.0)); }
+fn slope(logit: f32) -> f32 { return 1.0 - (logit / p.cap) * (logit / p.cap); }
+#else
+fn logit(z: f32) -> f32 { return z; }
+fn slope(logit: f32) -> f32 { return 1.0; }
+#endif
+
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
   let row = row_index(wid, nwg, lid);
@@ -35,21 +45,21 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   var top = -3.4e38;
   for (var i = row_first(lid) * STRIDE; i < p.cols; i += ROW_STEP * STRIDE) {
 #repeat U 16
-    top = max(top, z[at + min(i + $Uu, last)]);
+    top = max(top, logit(z[at + min(i + $Uu, last)]));
 #endrepeat
   }
   top = row_max(top, lid);
   var acc = 0.0;
   for (var i = row_first(lid) * STRIDE; i < p.cols; i += ROW_STEP * STRIDE) {
 #repeat U 16
-    acc += select(0.0, exp(z[at + min(i + $Uu, last)] - top), i + $Uu < p.cols);
+    acc += select(0.0, exp(logit(z[at + min(i + $Uu, last)]) - top), i + $Uu < p.cols);
 #endrepeat
   }
   let sum = row_sum(acc, lid);
 #if !SCALED
   if (row_leader(lid)) {
     var v = 0.0;
-    if (used) { v = z[at + target_id] - top - log(sum); }
+    if (used) { v = logit(z[at + target_id]) - top - log(sum); }
     logp[row] = v;
 #if LSE
     lse[row] = top + log(sum);
@@ -57,6 +67,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   }
 #endif
 #if GRAD
+  var turn = 1.0;
+#if CAP
+  if (used) { turn = slope(logit(z[at + target_id])); }
+#endif
   // Every thread has read what the leader needs before the row is overwritten.
 #if !SERIAL
   workgroupBarrier();
@@ -69,12 +83,15 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   let inv = k / sum;
   for (var i = row_first(lid) * STRIDE; i < p.cols; i += ROW_STEP * STRIDE) {
 #repeat U 16
-    if (i + $Uu < p.cols) { z[at + i + $Uu] = -exp(z[at + i + $Uu] - top) * inv; }
+    if (i + $Uu < p.cols) {
+      let c = logit(z[at + i + $Uu]);
+      z[at + i + $Uu] = -exp(c - top) * inv * slope(c);
+    }
 #endrepeat
   }
 #if !SERIAL
   storageBarrier();
 #endif
-  if (row_leader(lid) && used) { z[at + target_id] += k; }
+  if (row_leader(lid) && used) { z[at + target_id] += k * turn; }
 #endif
 }

@@ -1,7 +1,7 @@
-// dx = r·(dy·w) − x·r³/cols · Σ(dy·w·x), per row; overwrites dx, or adds to it with ACC.
+// dx = r·(dy·g) − x·r³/cols · Σ(dy·g·x) with g = offset + w, per row; overwrites dx, or adds to it with ACC.
 // Grid: one workgroup per row (SERIAL: one thread per row).
 // Variants: {|SERIAL} {|ACC}
-struct Params { rows: u32, cols: u32 }
+struct Params { rows: u32, cols: u32, offset: f32 }
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<storage, read> x: array<f32>;         // (rows, cols)
 @group(0) @binding(auto) var<storage, read> w: array<f32>;         // (cols)
@@ -16,12 +16,12 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   if (row >= p.rows) { return; }
   let at = row * p.cols;
   var acc = 0.0;
-  for (var i = row_first(lid); i < p.cols; i += ROW_STEP) { acc += dy[at + i] * w[i] * x[at + i]; }
+  for (var i = row_first(lid); i < p.cols; i += ROW_STEP) { acc += dy[at + i] * (w[i] + p.offset) * x[at + i]; }
   let dot = row_sum(acc, lid);
   let s = r[row];
   let k = s * s * s * dot / f32(p.cols);
   for (var i = row_first(lid); i < p.cols; i += ROW_STEP) {
-    let v = s * dy[at + i] * w[i] - x[at + i] * k;
+    let v = s * dy[at + i] * (w[i] + p.offset) - x[at + i] * k;
 #if ACC
     dx[at + i] += v;
 #else

@@ -36,7 +36,7 @@ fn keep(at: u32, value: f32) { cache[at] = value; }
 
 fn load(row: u32, head: u32, c: u32) -> f32 {
 #if FUSED
-  return qkv[(row * (p.heads + 2u * p.kv_heads) + head) * p.dim + c];
+  return qkv[(row * (p.heads + 2u * p.kv_heads) + place(head)) * p.dim + c];
 #else
   if (head < p.heads) { return q_in[(row * p.heads + head) * p.dim + c]; }
   if (head < p.heads + p.kv_heads) { return k_in[(row * p.kv_heads + head - p.heads) * p.dim + c]; }

@@ -28,7 +28,7 @@ fn load(row: u32, head: u32, c: u32) -> f32 {
   return 0.0;
 }
 fn store(row: u32, head: u32, c: u32, value: f32) {
-  let at = (row * (p.heads + 2u * p.kv_heads) + head) * p.dim + c;
+  let at = (row * (p.heads + 2u * p.kv_heads) + place(head)) * p.dim + c;
 #if ACC
   dx[at] += value;
 #else

@@ -20,8 +20,9 @@ struct Params {
   groups: u32,              // workgroups per (batch row, key head)
   row0: u32, row1: u32,     // attention_dkv: the rows r it adds up
   key0: u32, key1: u32,     // keys (CACHED: slots) that are seen by anybody: sums over many of them are several dispatches
+  cap: f32,                 // CAP: scores become cap·tanh(score / cap)
 #if APPEND
-  rotary: u32, interleaved: u32, mscale: f32,  // see rope_io.wgsl
+  rotary: u32, interleaved: u32, mscale: f32, by_head: u32,  // see rope_io.wgsl
 #endif
 }
 @group(0) @binding(auto) var<uniform> p: Params;
@@ -29,6 +30,20 @@ struct Params {
 #define NEG -1e30
 #define LOG2E 1.4426950408889634
 #define LN2 0.6931471805599453
+// A score from q·k, the same in units of ln 2, and the score's slope by q·k. tanh of ±15 is ±1 in f32, and exp inside tanh overflows on some drivers.
+#if CAP
+fn bent(product: f32) -> f32 { return tanh(clamp(product * p.scale / p.cap, -15.0, 15.0)); }
+fn natural(product: f32) -> f32 { return p.cap * bent(product); }
+fn binary(product: f32) -> f32 { return p.cap * bent(product) * LOG2E; }
+fn slope(product: f32) -> f32 {
+  let t = bent(product);
+  return p.scale * (1.0 - t * t);
+}
+#else
+fn natural(product: f32) -> f32 { return product * p.scale; }
+fn binary(product: f32) -> f32 { return product * (p.scale * LOG2E); }
+fn slope(product: f32) -> f32 { return p.scale; }
+#endif
 // [first, end) moved by `shift`: what of it lies in key0…key1 − 1.
 fn counted(first: u32, end: u32, shift: u32) -> vec2<u32> {
   let a = clamp(first + shift, p.key0, p.key1);

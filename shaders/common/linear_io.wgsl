@@ -1,6 +1,6 @@
 // Parameters and bindings shared by the forward variants of `linear`, and what happens to a finished sum:
 //   y[m, y0 + n] = Σ_k x[m, k]·w[n, k]  (+ bias[n])  (+ LoRA)  (+ residual)          (GLU: act(row n)·row n + F)
-// NORM: x is normed on the way in, x / sqrt(mean(x²) + eps) · gain. The gain is applied to each x that is read, the reciprocal root, which
+// NORM: x is normed on the way in, x / sqrt(mean(x²) + eps) · (offset + gain). The gain is applied to each x that is read, the reciprocal root, which
 // depends on the row alone, to the finished sum; every thread adds up the squares of its rows along with its products.
 // LoRA: rows of segment s get + step.lora · scale_s · Σ_j h[m, h_off + j] · b[b_off + (n − row0)·r + j].
 struct Seg { rows: vec4<u32>, b: vec4<u32> } // (row0, row1, h_off, r), (b_off, bits of scale, –, –)
@@ -9,7 +9,7 @@ struct Params {
   y0: u32,     // first column of y and first row of bias and segments (weights split over several buffers)
   s_off: u32, nseg: u32, ldh: u32,
   segs: array<Seg, 4>,
-  eps: f32,
+  eps: f32, offset: f32, // of the norm
 }
 @group(0) @binding(auto) var<uniform> p: Params;
 #if LORA

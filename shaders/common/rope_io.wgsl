@@ -7,6 +7,7 @@ struct Params {
   mscale: f32,  // multiplies cos and sin (yarn's attention factor)
   plane: u32,   // elements of the cache's key plane
   slots: u32,   // rows of the cache
+  by_head: u32, // a fused row is q, k and v of one head after the other
 }
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<storage, read> positions: array<u32>;  // (rows)

@@ -47,3 +47,5 @@ fn rotation(position: u32, freq: f32) -> vec2<f32> {
   if ((quarter & 2u) != 0u) { r = -r; }
   return vec2<f32>(r.x, select(r.y, -r.y, (bits >> 31u) != 0u));
 }
+// Where a head (of q, then k, then v) lies in a fused row.
+fn place(head: u32) -> u32 { return select(head, head % p.heads * 3u + head / p.heads, p.by_head != 0u); }

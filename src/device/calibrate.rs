@@ -139,7 +139,7 @@ fn few(exec: &Exec, tape: &mut Tape, m: usize, normed: bool) -> Result<()> {
     for _ in 0..2 {
         for (from, w) in [x, x, hidden].into_iter().zip(weights) {
             if normed && from == x {
-                tape.push(Linear { norm: Some(1e-5), ..Linear::plain() }, &[x, w, gain])?;
+                tape.push(Linear { norm: Some(RmsNorm::new(1e-5)), ..Linear::plain() }, &[x, w, gain])?;
             } else {
                 tape.push(Linear::plain(), &[from, w])?;
             }
@@ -157,7 +157,7 @@ fn many(exec: &Exec, tape: &mut Tape, class: &str) -> Result<()> {
     for _ in 0..2 {
         match class {
             "linear_dx" => tape.push(LinearDx, &[x, w])?,
-            "rows" => tape.push(RmsNorm { eps: 1e-5 }, &[x, gain])?,
+            "rows" => tape.push(RmsNorm::new(1e-5), &[x, gain])?,
             _ => tape.push(Linear::plain(), &[x, w])?,
         };
     }
@@ -185,7 +185,7 @@ fn attention(exec: &Exec, tape: &mut Tape, backward: bool) -> Result<()> {
         }
         qkv.push(tape.tensor(&x));
     }
-    let op = Attention { heads, kv_heads, dim, scale: 0.125, batch: 1 };
+    let op = Attention { heads, kv_heads, dim, scale: 0.125, cap: None, batch: 1 };
     let o = tape.push(op, &[qkv[0], qkv[1], qkv[2], spans])?[0];
     if backward {
         let seed = zeros(exec, tape, "do", Desc::f32(&[t, heads * dim]))?;
@@ -203,10 +203,10 @@ fn token(exec: &Exec, tape: &mut Tape) -> Result<()> {
     let last = slots as u32 - 1;
     let at = words(exec, tape, "at", &[1], &[last])?;
     let spans = words(exec, tape, "spans", &[1, 4], &[last, last, 0, slots as u32])?;
-    let rope = RopeSplit { heads, kv_heads, dim, rotary: dim, interleaved: false, mscale: 1.0 };
+    let rope = RopeSplit { heads, kv_heads, dim, rotary: dim, interleaved: false, mscale: 1.0, by_head: false };
     for _ in 0..3 {
         let o = tape.temp(Desc::f32(&[1, heads * dim]));
-        tape.push_into(AttentionAppend { rope, scale: 0.125 }, &[qkv, at, inv_freq, at, spans], &[(o, false), (cache, true)])?;
+        tape.push_into(AttentionAppend { rope, scale: 0.125, cap: None }, &[qkv, at, inv_freq, at, spans], &[(o, false), (cache, true)])?;
     }
     Ok(())
 }

@@ -3,7 +3,10 @@
 use super::config::{Config, NormKind, QkNorm};
 use super::names::Role;
 use crate::graph::Desc;
-use crate::nn::{Attention, Block, Embedding, KvCacheDtype, Linear, Mlp, Norm, ParamId, ParamSpec, Part, PartSpec, Projections, Up};
+use crate::nn::{
+    Attention, Block, Embedding, KvCacheDtype, Linear, Mlp, Norm, NormOp, ParamId, ParamSpec, Part, PartSpec, Projections, Up,
+};
+use crate::ops::norm::{LayerNorm, RmsNorm};
 use crate::tensor::DType;
 
 /// Everything that is known before memory is allocated.
@@ -54,7 +57,7 @@ impl Builder<'_> {
     fn norm(&mut self, config: &Config, path: &str, len: usize) -> Norm {
         let weight = self.vector(format!("{path}.weight"), len);
         let bias = (config.norm == NormKind::Layer { bias: true }).then(|| self.vector(format!("{path}.bias"), len));
-        Norm { weight, bias, eps: config.norm_eps }
+        Norm { op: norm_op(config, 1), weight, bias }
     }
 
     /// Linears over the same input: one, where their types are equal (and `fuse`), else one each.
@@ -117,16 +120,8 @@ impl Builder<'_> {
                 Projections::Split(qkv.remove(0), k, v)
             }
         };
-        let mut head_norm = |role: Role, whole: usize| {
-            let len = match config.qk_norm {
-                QkNorm::None => return None,
-                QkNorm::Head => config.head_dim,
-                QkNorm::Whole | QkNorm::EachHead => whole,
-            };
-            let weight = self.vector(format!("{}.weight", names.module(i, role)), len);
-            Some(Norm { weight, bias: None, eps: config.norm_eps })
-        };
-        let (q_norm, k_norm) = (head_norm(Role::QNorm, q), head_norm(Role::KNorm, kv));
+        let q_norm = self.head_norm(config, i, Role::QNorm, config.num_attention_heads);
+        let k_norm = self.head_norm(config, i, Role::KNorm, config.num_key_value_heads);
         let out = self.linear(names.module(i, Role::Out), width, q, config.attention_out_bias);
         let at = |flags: &[bool]| flags.get(i).copied().unwrap_or(false);
         let windowed = at(&config.windowed);
@@ -139,10 +134,34 @@ impl Builder<'_> {
             kv_heads: config.num_key_value_heads,
             dim: config.head_dim,
             scale: config.attention_scale,
+            cap: config.attn_logit_softcapping,
             windowed,
             rope: config.rope_of(at(&config.rotated), windowed),
             interleaved: config.interleaved,
+            by_head: names.qkv_by_head,
         }
+    }
+
+    /// The norm of `heads` heads of q or k.
+    fn head_norm(&mut self, config: &Config, i: usize, role: Role, heads: usize) -> Option<Norm> {
+        if config.qk_norm == QkNorm::None {
+            return None;
+        }
+        let (dim, path) = (config.head_dim, format!("{}.weight", config.names.module(i, role)));
+        let (weight, parts) = match config.qk_norm {
+            QkNorm::None | QkNorm::Head => (self.vector(path, dim), 1),
+            QkNorm::Whole => (self.vector(path, heads * dim), 1),
+            QkNorm::EachHead if config.names.split_head_norms => {
+                let of = |h| PartSpec { path: config.names.head_norm(&path, h).unwrap_or_default(), rows: dim, transposed: false };
+                let parts = (0..heads).map(of).collect();
+                (self.add(path.clone(), vec![heads * dim], DType::F32, parts), heads)
+            }
+            QkNorm::EachHead => {
+                let parts = vec![PartSpec { path: path.clone(), rows: heads, transposed: false }];
+                (self.add(path, vec![heads, dim], DType::F32, parts), heads)
+            }
+        };
+        Some(Norm { op: norm_op(config, parts), weight, bias: None })
     }
 
     fn mlp(&mut self, config: &Config, i: usize) -> Mlp {
@@ -164,6 +183,15 @@ impl Builder<'_> {
         };
         let down = self.linear(names.module(i, Role::Down), width, inner, config.mlp_bias);
         Mlp { up, down, act: config.hidden_act }
+    }
+}
+
+/// What a norm of the family computes, over `heads` parts with weights of their own.
+fn norm_op(config: &Config, heads: usize) -> NormOp {
+    let eps = config.norm_eps;
+    match config.norm {
+        NormKind::Rms { offset } => NormOp::Rms(RmsNorm { eps, offset }),
+        NormKind::Layer { .. } => NormOp::Layer(LayerNorm { eps, heads }),
     }
 }
 

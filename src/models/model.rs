@@ -8,10 +8,13 @@ use super::names::Role;
 use super::rope::Rope;
 use crate::formats::peft::LoraPair;
 use crate::graph::{Exec, Tape, Tensor, Val};
-use crate::nn::{Adapter, Block, Embedding, Extra, Forward, Keys, KvCache, KvCacheDtype, Linear, Norm, ParamStore, Part, Pass, RopeTable};
+use crate::nn::{
+    Adapter, Block, Branch, Embedding, Extra, Forward, Keys, KvCache, KvCacheDtype, Linear, Norm, ParamStore, Part, Pass, RopeTable,
+};
 use crate::ops::elementwise::{Add, Scale};
 use crate::ops::head::LinearLogps;
 use crate::ops::loss::GatherLogps;
+use crate::ops::softcap::SoftCap;
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -253,7 +256,29 @@ impl Model {
     /// # Errors
     /// [`Error::Shape`].
     pub fn record_logits(&self, tape: &mut Tape, hidden: Val, adapter: Option<&dyn Adapter>) -> Result<Val> {
-        self.head.forward(tape, &self.forward(adapter, false), hidden, Extra::default())
+        self.logits(tape, &self.forward(adapter, false), hidden, None)
+    }
+
+    /// Logits of rows, which pass `norm` first; scaled and capped as the family does.
+    fn logits(&self, tape: &mut Tape, cx: &Forward<'_>, mut x: Val, mut norm: Option<&Norm>) -> Result<Val> {
+        if self.config.logit_scale != 1.0 {
+            let hidden = Branch { x, norm }.value(tape, cx)?;
+            x = self.scaled(tape, hidden)?;
+            norm = None;
+        }
+        let logits = self.head.forward(tape, cx, x, Extra { norm, ..Extra::default() })?;
+        match self.config.final_logit_softcapping {
+            None => Ok(logits),
+            Some(cap) => tape.push1(SoftCap { cap }, &[logits]),
+        }
+    }
+
+    /// Hidden states that give scaled logits: cheaper than scaling those.
+    fn scaled(&self, tape: &mut Tape, hidden: Val) -> Result<Val> {
+        match self.config.logit_scale {
+            1.0 => Ok(hidden),
+            factor => tape.push1(Scale { factor }, &[hidden]),
+        }
     }
 
     /// Records the last norm and the head: rows (R, C) of [`Model::record_cached`] → logits (R, V).
@@ -261,7 +286,7 @@ impl Model {
     /// # Errors
     /// [`Error::Shape`].
     pub fn record_next(&self, tape: &mut Tape, x: Val, adapter: Option<&dyn Adapter>) -> Result<Val> {
-        self.head.forward(tape, &self.forward(adapter, false), x, Extra { norm: Some(&self.norm), ..Extra::default() })
+        self.logits(tape, &self.forward(adapter, false), x, Some(&self.norm))
     }
 
     /// Records log-probabilities (R) of `targets` (R) u32 from hidden (R, C) after the last norm. `saved`: the head is frozen and a backward
@@ -280,11 +305,12 @@ impl Model {
         saved: bool,
     ) -> Result<Val> {
         if adapter.is_some_and(|a| a.low(self.head.index, train).is_some()) {
-            let logits = self.head.forward(tape, &self.forward(adapter, train), hidden, Extra::default())?;
+            let logits = self.logits(tape, &self.forward(adapter, train), hidden, None)?;
             return Ok(tape.push(GatherLogps, &[logits, targets])?[0]);
         }
-        let head = tape.tensor(&self.head());
-        Ok(tape.push(LinearLogps::on(self.exec(), saved), &[hidden, head, targets])?[0])
+        let (hidden, head) = (self.scaled(tape, hidden)?, tape.tensor(&self.head()));
+        let op = LinearLogps::on(self.exec(), saved).capped(self.config.final_logit_softcapping);
+        Ok(tape.push(op, &[hidden, head, targets])?[0])
     }
 
     /// An empty key/value cache of `capacity` tokens.

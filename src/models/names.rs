@@ -95,6 +95,8 @@ pub struct Names {
     pub gguf_norm_offset: f32,
     /// Matrices of the blocks are (in, out) in the checkpoint: GPT-2's Conv1D.
     pub transposed: bool,
+    /// Norms of q and k are one module for each head, `<module>.norms.<head>`; a GGUF has them as one tensor (StableLM).
+    pub split_head_norms: bool,
     /// Rows of the fused projection are q, k and v of one head after the other (GPT-NeoX).
     pub qkv_by_head: bool,
 }
@@ -161,6 +163,13 @@ impl Names {
         let whole = name.starts_with(self.root)
             || self.ends.iter().any(|e| e.0 == Role::Head && name.strip_prefix(e.1).is_some_and(|r| r.starts_with('.')));
         if whole { name.to_string() } else { format!("{}{name}", self.root) }
+    }
+
+    /// Keys of the norms of heads that a GGUF has in one tensor, if `path` stands for such: that of head `head`.
+    pub fn head_norm(&self, path: &str, head: usize) -> Option<String> {
+        let split = self.split_head_norms && matches!(self.role(path), Some(Role::QNorm | Role::KNorm));
+        let module = path.strip_suffix(".weight").filter(|_| split)?;
+        Some(format!("{module}.norms.{head}.weight"))
     }
 
     /// Order of the rows of a checkpoint key in a GGUF.

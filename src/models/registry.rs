@@ -11,8 +11,26 @@ use crate::formats::Container;
 use crate::{Error, Result};
 
 /// Every family.
-pub const FAMILIES: &[&Family] =
-    &[&families::llama::FAMILY, &families::mistral::FAMILY, &families::qwen2::FAMILY, &families::qwen3::FAMILY, &families::gpt2::FAMILY];
+pub const FAMILIES: &[&Family] = &[
+    &families::llama::FAMILY,
+    &families::mistral::FAMILY,
+    &families::qwen2::FAMILY,
+    &families::qwen3::FAMILY,
+    &families::gpt2::FAMILY,
+    &families::gemma::FAMILY,
+    &families::gemma2::FAMILY,
+    &families::gemma3::FAMILY,
+    &families::phi3::FAMILY,
+    &families::gpt_neox::FAMILY,
+    &families::smollm3::FAMILY,
+    &families::olmo2::FAMILY,
+    &families::granite::FAMILY,
+    &families::stablelm::FAMILY,
+    &families::starcoder2::FAMILY,
+    &families::cohere::FAMILY,
+    &families::cohere2::FAMILY,
+    &families::glm4::FAMILY,
+];
 
 /// What the loader can run, in a `config.json`'s words.
 pub fn supported() -> String {

@@ -58,12 +58,16 @@ pub struct Attention {
     pub dim: usize,
     /// Multiplies q·k.
     pub scale: f32,
+    /// Scores become cap·tanh(score/cap).
+    pub cap: Option<f32>,
     /// Its queries see the window's spans.
     pub windowed: bool,
     /// Number of its frequencies among [`Pass::ropes`].
     pub rope: usize,
     /// Pairs of channels that turn are neighbours, not halves of the head.
     pub interleaved: bool,
+    /// The fused projection is q, k and v of one head after the other.
+    pub by_head: bool,
 }
 
 impl Attention {
@@ -92,8 +96,16 @@ impl Attention {
         let rope = &pass.ropes[self.rope];
         inputs.push(pass.positions);
         inputs.push(tape.tensor(&rope.inv_freq));
-        let split = RopeSplit { heads, kv_heads, dim, rotary: rope.rotary, interleaved: self.interleaved, mscale: rope.mscale };
-        let scale = self.scale;
+        let split = RopeSplit {
+            heads,
+            kv_heads,
+            dim,
+            rotary: rope.rotary,
+            interleaved: self.interleaved,
+            mscale: rope.mscale,
+            by_head: self.by_head,
+        };
+        let (scale, cap) = (self.scale, self.cap);
         let o = match pass.keys {
             Keys::Cached { cache, slots, spans, apart } => {
                 inputs.push(slots);
@@ -102,11 +114,11 @@ impl Attention {
                 let outputs = [(fresh, false), (cache, true)];
                 if apart {
                     inputs.push(spans);
-                    tape.push_into(AttentionAppend { rope: split, scale }, &inputs, &outputs)?;
+                    tape.push_into(AttentionAppend { rope: split, scale, cap }, &inputs, &outputs)?;
                     fresh
                 } else {
                     tape.push_into(RopeAppend { same: split }, &inputs, &outputs)?;
-                    tape.push1(AttentionCached { heads, kv_heads, dim, scale }, &[fresh, cache, spans])?
+                    tape.push1(AttentionCached { heads, kv_heads, dim, scale, cap }, &[fresh, cache, spans])?
                 }
             }
             Keys::Sequence { batch, spans, prefix } => {
@@ -115,7 +127,7 @@ impl Attention {
                     Some(p) => p.join(tape, batch, (qkv[1], qkv[2]))?,
                     None => (qkv[1], qkv[2]),
                 };
-                tape.push(FullOp { heads, kv_heads, dim, scale, batch }, &[qkv[0], k, v, spans])?[0]
+                tape.push(FullOp { heads, kv_heads, dim, scale, cap, batch }, &[qkv[0], k, v, spans])?[0]
             }
         };
         self.out.forward(tape, cx, o, Extra { residual, ..Extra::default() })

@@ -50,7 +50,7 @@ impl Linear {
         let lora = cx.adapter.and_then(|adapter| Some((adapter, adapter.low(self.index, cx.train)?)));
         let low = lora.map(|l| l.1);
         let (mut x, mut norm) = (x, extra.norm);
-        if let Some(n) = norm.filter(|n| n.bias.is_some() || cx.train || tape.desc(x).rows() > FEW || low == Some(Low::Given)) {
+        if let Some(n) = norm.filter(|n| n.rms().is_none() || cx.train || tape.desc(x).rows() > FEW || low == Some(Low::Given)) {
             x = n.forward(tape, cx, x)?;
             norm = None;
         }
@@ -74,7 +74,7 @@ impl Linear {
             residual: extra.residual.is_some(),
             glu: extra.glu,
             keep: cx.train && extra.glu.is_some(),
-            norm: norm.map(|n| n.eps),
+            norm: norm.and_then(Norm::rms),
         };
         Ok(tape.push(op, &inputs)?[0])
     }

@@ -17,7 +17,7 @@ pub use embedding::Embedding;
 pub use kv_cache::{KvCache, KvCacheDtype, Move};
 pub use linear::{Extra, Linear, Part};
 pub use mlp::{Mlp, Up};
-pub use norm::{Branch, Norm};
+pub use norm::{Branch, Norm, NormOp};
 pub use params::{Param, ParamId, ParamSpec, ParamStore, PartSpec, transpose};
 
 /// What a forward pass is recorded with.

@@ -5,26 +5,41 @@ use crate::Result;
 use crate::graph::{Tape, Val};
 use crate::ops::norm::{LayerNorm, RmsNorm};
 
-/// A norm over the last axis, or over groups of it as long as the weight (heads).
+/// What a norm computes.
+#[derive(Clone, Copy, Debug)]
+pub enum NormOp {
+    /// Over the last axis, or over groups of it as long as the weight (heads).
+    Rms(RmsNorm),
+    /// Over the last axis, or over heads with weights of their own.
+    Layer(LayerNorm),
+}
+
+/// A norm with its weights.
 #[derive(Clone, Debug)]
 pub struct Norm {
+    pub op: NormOp,
     pub weight: ParamId,
-    /// LayerNorm's bias; RMSNorm has none.
+    /// Some LayerNorms have one.
     pub bias: Option<ParamId>,
-    pub eps: f32,
 }
 
 impl Norm {
     /// # Errors
     /// [`crate::Error::Shape`].
     pub fn forward(&self, tape: &mut Tape, cx: &Forward<'_>, x: Val) -> Result<Val> {
-        let w = tape.tensor(&cx.params.tensor(self.weight));
-        match self.bias {
-            None => Ok(tape.push(RmsNorm { eps: self.eps }, &[x, w])?[0]),
-            Some(b) => {
-                let b = tape.tensor(&cx.params.tensor(b));
-                Ok(tape.push(LayerNorm { eps: self.eps }, &[x, w, b])?[0])
-            }
+        let mut inputs = vec![x, tape.tensor(&cx.params.tensor(self.weight))];
+        inputs.extend(self.bias.map(|b| tape.tensor(&cx.params.tensor(b))));
+        Ok(match self.op {
+            NormOp::Rms(op) => tape.push(op, &inputs)?[0],
+            NormOp::Layer(op) => tape.push(op, &inputs)?[0],
+        })
+    }
+
+    /// What a linear may do itself.
+    pub(super) fn rms(&self) -> Option<RmsNorm> {
+        match self.op {
+            NormOp::Rms(op) => Some(op),
+            NormOp::Layer(_) => None,
         }
     }
 }

@@ -23,19 +23,26 @@ const LOGITS_BYTES_GPU: u64 = 128 << 20;
 #[derive(Clone, Debug)]
 pub struct LinearLogps {
     pub saved: bool,
+    /// Logits become cap·tanh(logit / cap) (Gemma 2).
+    pub cap: Option<f32>,
     /// Bytes of logits to hold at a time, about.
     logits: usize,
 }
 
 impl LinearLogps {
     pub fn new(saved: bool) -> Self {
-        LinearLogps { saved, logits: LOGITS_BYTES }
+        LinearLogps { saved, cap: None, logits: LOGITS_BYTES }
     }
 
     /// With as many logits at a time as suit a device.
     pub fn on(exec: &Exec, saved: bool) -> Self {
         let logits = if exec.is_processor() { LOGITS_BYTES } else { LOGITS_BYTES_GPU.min(exec.max_binding()) as usize };
-        LinearLogps { saved, logits }
+        LinearLogps { saved, cap: None, logits }
+    }
+
+    /// With capped logits.
+    pub fn capped(self, cap: Option<f32>) -> Self {
+        LinearLogps { cap, ..self }
     }
 }
 
@@ -93,13 +100,13 @@ impl Op for LinearLogps {
         let (h, w, t, logp, logits) = (cx.input(0), cx.inputs[1].clone(), cx.input(2), cx.output(0), cx.temp(0));
         let (rows, c, v) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols(), w.desc.shape[0]);
         let step = chunk_rows(rows, v, self.logits);
-        let key = KernelKey::new("logps").flag("SERIAL", serial_rows(cx.gpu())).flag("GRAD", self.saved);
+        let key = KernelKey::new("logps").flag("SERIAL", serial_rows(cx.gpu())).flag("GRAD", self.saved).flag("CAP", self.cap.is_some());
         for first in (0..rows).step_by(step.max(1)) {
             let n = step.min(rows - first);
             select::forward(cx, n, &rows_of(&h, first, n, c), &w, &logits, &Extras::default())?;
             let grid = row_grid(cx.gpu(), n);
             let bufs = [&rows_of(&t, first, n, 1), &rows_of(&logp, first, n, 1), &logits];
-            cx.dispatch(key.clone(), &[n as u32, v as u32], &bufs, grid);
+            cx.dispatch(key.clone(), &[n as u32, v as u32, self.cap.unwrap_or(0.0).to_bits()], &bufs, grid);
             if self.saved {
                 let dh = rows_of(&cx.output(1), first, n, c);
                 select::dx(cx, n, &logits, &w, &dh, false, None)?;
@@ -112,7 +119,7 @@ impl Op for LinearLogps {
         let (h, w, t) = (io.input(0), io.input(1), io.input(2));
         let (c, v) = (io.descs[0].cols(), io.descs[1].shape[0]);
         for r in 0..io.descs[0].rows() {
-            let Some((logp, dz)) = row(&h[r * c..(r + 1) * c], &w, v, t[r]) else { continue };
+            let Some((logp, dz)) = row(&h[r * c..(r + 1) * c], &w, v, t[r], self.cap) else { continue };
             io.add(0, r, logp);
             if self.saved {
                 for (j, d) in dz.iter().enumerate() {
@@ -132,7 +139,7 @@ impl Op for LinearLogps {
         in_chunks(io.pool(), h, w, |first, logits| {
             let n = logits.len() / w.rows;
             let grad = self.saved.then_some(&[][..]);
-            head::logps(io.pool(), logits, &targets[first..first + n], Some(&mut logp[first..first + n]), grad);
+            head::logps(io.pool(), logits, &targets[first..first + n], Some(&mut logp[first..first + n]), grad, self.cap);
             if let Some(dh) = &mut dh {
                 gemm::dx(io.pool(), n, logits, w, &mut dh[first * c..(first + n) * c], false);
             }
@@ -167,30 +174,33 @@ impl Op for LinearLogps {
         };
         if b.wants(1) {
             let dw = b.sink(1);
-            b.emit(LinearLogpsBwd { dw: true, logits: self.logits }, &[h, w, t, dlogp], &[dh, dw])
+            b.emit(LinearLogpsBwd { dw: true, cap: self.cap, logits: self.logits }, &[h, w, t, dlogp], &[dh, dw])
         } else {
-            b.emit(LinearLogpsBwd { dw: false, logits: self.logits }, &[h, w, t, dlogp], &[dh])
+            b.emit(LinearLogpsBwd { dw: false, cap: self.cap, logits: self.logits }, &[h, w, t, dlogp], &[dh])
         }
     }
 }
 
 /// logp and its gradient with respect to the logits, for one row; `None` for an ignored target.
-fn row(h: &[f64], w: &[f64], v: usize, target: f64) -> Option<(f64, Vec<f64>)> {
+fn row(h: &[f64], w: &[f64], v: usize, target: f64, cap: Option<f32>) -> Option<(f64, Vec<f64>)> {
     if target >= v as f64 {
         return None;
     }
     let c = h.len();
-    let z: Vec<f64> = (0..v).map(|j| (0..c).map(|i| h[i] * w[j * c + i]).sum()).collect();
+    let capped = |z: f64| cap.map_or(z, |cap| f64::from(cap) * (z / f64::from(cap)).tanh());
+    let slope = |z: f64| cap.map_or(1.0, |cap| 1.0 - (z / f64::from(cap)).powi(2));
+    let z: Vec<f64> = (0..v).map(|j| capped((0..c).map(|i| h[i] * w[j * c + i]).sum())).collect();
     let top = z.iter().fold(f64::NEG_INFINITY, |m: f64, x| m.max(*x));
     let sum: f64 = z.iter().map(|x| (x - top).exp()).sum();
     let logp = z[target as usize] - top - sum.ln();
-    let dz = z.iter().enumerate().map(|(j, x)| f64::from(u8::from(j == target as usize)) - (x - top).exp() / sum).collect();
+    let dz = z.iter().enumerate().map(|(j, x)| (f64::from(u8::from(j == target as usize)) - (x - top).exp() / sum) * slope(*x)).collect();
     Some((logp, dz))
 }
 
 /// Backward of [`LinearLogps`] with the logits computed again. Inputs: h, W, targets, dlogp. Outputs: dh, and dW with `dw`.
 struct LinearLogpsBwd {
     dw: bool,
+    cap: Option<f32>,
     logits: usize,
 }
 
@@ -205,7 +215,7 @@ impl Op for LinearLogpsBwd {
     }
 
     fn scratch(&self, inputs: &[&Desc], outputs: &[&Desc]) -> Vec<Desc> {
-        LinearLogps { saved: false, logits: self.logits }.scratch(inputs, outputs)
+        LinearLogps { saved: false, cap: self.cap, logits: self.logits }.scratch(inputs, outputs)
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
@@ -213,13 +223,18 @@ impl Op for LinearLogpsBwd {
         let (rows, c, v) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols(), w.desc.shape[0]);
         let (dh, acc) = (cx.output(0), cx.acc.clone());
         let step = chunk_rows(rows, v, self.logits);
-        let key = KernelKey::new("logps").flag("SERIAL", serial_rows(cx.gpu())).flag("GRAD", true).flag("SCALED", true);
+        let key = KernelKey::new("logps")
+            .flag("SERIAL", serial_rows(cx.gpu()))
+            .flag("GRAD", true)
+            .flag("SCALED", true)
+            .flag("CAP", self.cap.is_some());
         for first in (0..rows).step_by(step.max(1)) {
             let n = step.min(rows - first);
             let hr = rows_of(&h, first, n, c);
             select::forward(cx, n, &hr, &w, &logits, &Extras::default())?;
             let grid = row_grid(cx.gpu(), n);
-            cx.dispatch(key.clone(), &[n as u32, v as u32], &[&rows_of(&t, first, n, 1), &rows_of(&dlogp, first, n, 1), &logits], grid);
+            let bufs = [&rows_of(&t, first, n, 1), &rows_of(&dlogp, first, n, 1), &logits];
+            cx.dispatch(key.clone(), &[n as u32, v as u32, self.cap.unwrap_or(0.0).to_bits()], &bufs, grid);
             select::dx(cx, n, &logits, &w, &rows_of(&dh, first, n, c), acc[0], None)?;
             if self.dw {
                 let dw = cx.output(1);
@@ -233,7 +248,7 @@ impl Op for LinearLogpsBwd {
         let (h, w, t, dlogp) = (io.input(0), io.input(1), io.input(2), io.input(3));
         let (c, v) = (io.descs[0].cols(), io.descs[1].shape[0]);
         for r in 0..io.descs[0].rows() {
-            let Some((_, dz)) = row(&h[r * c..(r + 1) * c], &w, v, t[r]) else { continue };
+            let Some((_, dz)) = row(&h[r * c..(r + 1) * c], &w, v, t[r], self.cap) else { continue };
             for (j, d) in dz.iter().enumerate() {
                 for i in 0..c {
                     io.add(0, r * c + i, dlogp[r] * d * w[j * c + i]);
@@ -252,7 +267,7 @@ impl Op for LinearLogpsBwd {
         let c = w.cols;
         in_chunks(io.pool(), h, w, |first, logits| {
             let n = logits.len() / w.rows;
-            head::logps(io.pool(), logits, &targets[first..first + n], None, Some(&dlogp[first..first + n]));
+            head::logps(io.pool(), logits, &targets[first..first + n], None, Some(&dlogp[first..first + n]), self.cap);
             gemm::dx(io.pool(), n, logits, w, &mut dh[first * c..(first + n) * c], io.acc(0));
             if let Some(dw) = &mut dw {
                 gemm::dw(io.pool(), [n, w.rows, c], logits, &h[first * c..(first + n) * c], dw, io.acc(1) || first > 0);

@@ -16,6 +16,7 @@ pub mod reduce;
 pub mod rng;
 pub mod rope;
 pub mod sample;
+pub mod softcap;
 
 use crate::cpu::kernels::activation::Curve;
 use crate::gpu::Gpu;

@@ -4,6 +4,7 @@
 use super::kv;
 use crate::cpu::kernels::rope as kernels;
 use crate::cpu::kernels::stored::Stored;
+use crate::cpu::scratch;
 use crate::gpu::{Buf, KernelKey};
 use crate::graph::{Back, Cost, CpuIo, Desc, HostIo, Lower, Op};
 use crate::tensor::DType;
@@ -25,6 +26,8 @@ pub struct RopeSplit {
     pub interleaved: bool,
     /// Multiplies cos and sin (yarn's attention factor; 1 otherwise).
     pub mscale: f32,
+    /// A fused row is q, k and v of one head after the other (GPT-NeoX), not all of q, of k and of v. As many key heads as heads.
+    pub by_head: bool,
 }
 
 impl RopeSplit {
@@ -38,6 +41,12 @@ impl RopeSplit {
         };
         if heads == 0 || dim == 0 || rotary > dim || rotary % 2 == 1 {
             return Err(Error::shape(op, format!("{heads} heads of {dim} channels, {rotary} of them rotary (must be even)")));
+        }
+        if self.by_head && !(fused && heads == kv_heads) {
+            return Err(Error::shape(
+                op,
+                format!("q, k and v by head want one input and as many key heads ({kv_heads}) as heads ({heads})"),
+            ));
         }
         let tensors = if fused { 1 } else { 3 };
         let (positions, inv_freq) = (inputs[tensors], inputs[tensors + 1]);
@@ -75,9 +84,10 @@ impl RopeSplit {
         self.dim - self.rotary / 2
     }
 
-    fn params(&self, rows: usize, slots: usize) -> [u32; 9] {
+    fn params(&self, rows: usize, slots: usize) -> [u32; 10] {
         let plane = slots * self.kv_heads * self.dim;
-        let words = [rows, self.heads, self.kv_heads, self.dim, self.rotary, usize::from(self.interleaved), 0, plane, slots];
+        let (pairs, by_head) = (usize::from(self.interleaved), usize::from(self.by_head));
+        let words = [rows, self.heads, self.kv_heads, self.dim, self.rotary, pairs, 0, plane, slots, by_head];
         let mut words = words.map(|w| w as u32);
         words[6] = self.mscale.to_bits();
         words
@@ -144,22 +154,51 @@ impl RopeSplit {
         }
     }
 
+    /// Where one of the joint heads (of q, then k, then v) lies in a fused row.
+    fn joint(&self, head: usize) -> usize {
+        if self.by_head { head % self.heads * 3 + head / self.heads } else { head }
+    }
+
+    /// Copies the heads of fused rows into the order q, k, v (`back`: into the order of the rows; `acc` adds).
+    fn reorder(&self, to: &mut [f32], from: &[f32], back: bool, acc: bool) {
+        let (all, dim) = (self.heads + 2 * self.kv_heads, self.dim);
+        for (to, from) in to.chunks_exact_mut(all * dim).zip(from.chunks_exact(all * dim)) {
+            for head in 0..all {
+                let (a, b) = if back { (self.joint(head), head) } else { (head, self.joint(head)) };
+                for (y, x) in to[a * dim..(a + 1) * dim].iter_mut().zip(&from[b * dim..(b + 1) * dim]) {
+                    *y = if acc { *y + x } else { *x };
+                }
+            }
+        }
+    }
+
     /// For the kernels of the processor; positions are input `at`, frequencies the next.
     fn kernel<'a>(&self, io: &CpuIo<'a>, at: usize, inverse: bool) -> kernels::Rope<'a> {
         let RopeSplit { dim, rotary, interleaved, mscale, .. } = *self;
         kernels::Rope { dim, rotary, interleaved, mscale, positions: io.u32(at), inv_freq: io.f32(at + 1), inverse }
     }
 
-    /// q, k and v as parts of one input or as inputs of their own.
-    fn columns<'a>(&self, io: &CpuIo<'a>, fused: bool) -> [kernels::Columns<'a>; 3] {
+    /// Runs `body` with q, k and v, as parts of one input or as inputs of their own.
+    fn with_columns(&self, io: &CpuIo<'_>, fused: bool, body: impl FnOnce([kernels::Columns<'_>; 3])) {
+        let x = io.f32(0);
+        if self.by_head {
+            return scratch::with(x.len(), |joint| {
+                self.reorder(joint, x, false, false);
+                body(self.columns(io, Some(joint)));
+            });
+        }
+        body(self.columns(io, fused.then_some(x)));
+    }
+
+    fn columns<'a>(&self, io: &CpuIo<'a>, joint: Option<&'a [f32]>) -> [kernels::Columns<'a>; 3] {
         let widths = [self.heads, self.kv_heads, self.kv_heads].map(|n| n * self.dim);
         let (stride, mut first) = (widths.iter().sum(), 0);
         [0, 1, 2].map(|i| {
             let width = widths[i];
             first += width;
-            match fused {
-                true => kernels::Columns { data: io.f32(0), first: first - width, width, stride },
-                false => kernels::Columns::all(io.f32(i), width),
+            match joint {
+                Some(data) => kernels::Columns { data, first: first - width, width, stride },
+                None => kernels::Columns::all(io.f32(i), width),
             }
         })
     }
@@ -173,7 +212,7 @@ impl RopeSplit {
         let all = self.heads + 2 * self.kv_heads;
         let get = |row: usize, head: usize, c: usize| {
             if fused {
-                x[0][(row * all + head) * self.dim + c]
+                x[0][(row * all + self.joint(head)) * self.dim + c]
             } else {
                 let (t, at) = self.place(row, head, c);
                 x[t][at]
@@ -222,9 +261,10 @@ impl Op for RopeSplit {
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
         let n = io.inputs();
         let rope = self.kernel(io, n - 2, false);
-        let [q, k, v] = self.columns(io, n == 3);
-        kernels::pair(io.pool(), &rope, (io.out(0), io.out(1)), q, k);
-        kernels::copy(io.pool(), io.out(2), v);
+        self.with_columns(io, n == 3, |[q, k, v]| {
+            kernels::pair(io.pool(), &rope, (io.out(0), io.out(1)), q, k);
+            kernels::copy(io.pool(), io.out(2), v);
+        });
         Ok(())
     }
 
@@ -252,7 +292,7 @@ impl Op for RopeSplit {
         for (i, heads) in [(0, self.heads), (1, self.kv_heads)] {
             if let Some(dy) = douts[i].filter(|_| b.wants(i)) {
                 let dx = b.sink(i);
-                let same = RopeSplit { heads, kv_heads: 0, ..*self };
+                let same = RopeSplit { heads, kv_heads: 0, by_head: false, ..*self };
                 b.emit(RopeBwd { same, has: [true, false, false] }, &[positions, inv_freq, dy], &[dx])?;
             }
         }
@@ -306,7 +346,7 @@ impl Op for RopeBwd {
             grads[t].as_ref().map_or(0.0, |g| g[at])
         };
         let all = s.heads + 2 * s.kv_heads;
-        s.turn(&positions, &inv_freq, -1.0, get, |row, head, c, v| io.add(0, (row * all + head) * s.dim + c, v));
+        s.turn(&positions, &inv_freq, -1.0, get, |row, head, c, v| io.add(0, (row * all + s.joint(head)) * s.dim + c, v));
         Ok(())
     }
 
@@ -318,7 +358,15 @@ impl Op for RopeBwd {
             next += usize::from(self.has[i]);
             (widths[i], self.has[i].then(|| io.f32(next - 1)))
         });
-        kernels::backward(io.pool(), &s.kernel(io, 0, true), io.out(0), parts, io.acc(0));
+        let (rope, dx) = (s.kernel(io, 0, true), io.out(0));
+        if s.by_head {
+            scratch::with(dx.len(), |joint| {
+                kernels::backward(io.pool(), &rope, joint, parts, false);
+                s.reorder(dx, joint, true, io.acc(0));
+            });
+        } else {
+            kernels::backward(io.pool(), &rope, dx, parts, io.acc(0));
+        }
         Ok(())
     }
 
@@ -419,8 +467,9 @@ impl RopeAppend {
     /// On the processor.
     pub(super) fn cpu_append<E: Stored>(&self, io: &CpuIo<'_>, slots: usize, q: &mut [f32], cache: &mut [E]) {
         let rope = self.same.kernel(io, slots - 2, false);
-        let [from_q, k, v] = self.same.columns(io, slots == 3);
-        kernels::heads(io.pool(), &rope, q, from_q);
-        kernels::append(io.pool(), &rope, cache, io.u32(slots), k, v);
+        self.same.with_columns(io, slots == 3, |[from_q, k, v]| {
+            kernels::heads(io.pool(), &rope, q, from_q);
+            kernels::append(io.pool(), &rope, cache, io.u32(slots), k, v);
+        });
     }
 }

@@ -57,8 +57,8 @@ fl_test!(
             same("linear", &ins, |t, v| Ok(vec![t.push1(Linear { bias: true, ..Linear::plain() }, v)?])).await?;
         }
         let ins = [rand(&mut rng, &[MANY, 4], 1.0), rand(&mut rng, &[4], 1.0), rand(&mut rng, &[4], 1.0)];
-        same("layer norm", &ins, |t, v| Ok(vec![t.push(LayerNorm { eps: 1e-5 }, v)?[0]])).await?;
-        same("rms norm", &ins[..2], |t, v| Ok(vec![t.push(RmsNorm { eps: 1e-5 }, v)?[0]])).await
+        same("layer norm", &ins, |t, v| Ok(vec![t.push(LayerNorm::new(1e-5), v)?[0]])).await?;
+        same("rms norm", &ins[..2], |t, v| Ok(vec![t.push(RmsNorm::new(1e-5), v)?[0]])).await
     }
 
     async fn long_embeddings() -> Result<()> {
@@ -87,7 +87,7 @@ fl_test!(
             let spans: Vec<u32> = (0..t as u32).flat_map(|i| [i % 3, 4 + i % 3]).collect();
             let ins =
                 [rand(&mut rng, &[t, dim], 1.0), rand(&mut rng, &[s, dim], 1.0), rand(&mut rng, &[s, dim], 1.0), ints(&[t, 2], &spans)];
-            let op = Attention { heads: 1, kv_heads: 1, dim, scale: 0.1, batch: 1 };
+            let op = Attention { heads: 1, kv_heads: 1, dim, scale: 0.1, cap: None, batch: 1 };
             same("attention", &ins, |tape, v| Ok(vec![tape.push(op, v)?[0]])).await?;
             if dim == 128 {
                 // Added to what is there: the keys are used twice.
@@ -123,7 +123,7 @@ fl_test!(
                 rand(&mut rng, &[s, width], 1.0),
                 ints(&[t, 2], &spans),
             ];
-            let op = Attention { heads, kv_heads, dim, scale: 0.5, batch: 1 };
+            let op = Attention { heads, kv_heads, dim, scale: 0.5, cap: None, batch: 1 };
             same(&format!("{s} keys of {dim} channels"), &ins, |tape, v| Ok(vec![tape.push(op, v)?[0]])).await?;
         }
         Ok(())
@@ -142,7 +142,7 @@ fl_test!(
             let shape = [2, s, kv_heads * dim];
             for cache in [frozen(&mut rng, &shape, 1.0), halves(&mut rng, &shape, 1.0)] {
                 let ins = [frozen(&mut rng, &[t, heads * dim], 1.0), cache, ints(&[t, 4], &spans)];
-                let op = AttentionCached { heads, kv_heads, dim, scale: 0.5 };
+                let op = AttentionCached { heads, kv_heads, dim, scale: 0.5, cap: None };
                 same(&format!("{s} slots of {dim} channels"), &ins, |tape, v| Ok(vec![tape.push1(op, v)?])).await?;
             }
         }

@@ -105,7 +105,7 @@ fn inputs(c: &Case, rng: &mut Rng) -> Vec<In> {
 }
 
 fn op(c: &Case) -> Attention {
-    Attention { heads: c.heads, kv_heads: c.kv_heads, dim: c.dim, scale: 1.0 / (c.dim as f32).sqrt(), batch: c.batch }
+    Attention { heads: c.heads, kv_heads: c.kv_heads, dim: c.dim, scale: 1.0 / (c.dim as f32).sqrt(), cap: None, batch: c.batch }
 }
 
 fn name(c: &Case) -> String {
@@ -164,7 +164,7 @@ async fn cached(gpu: &Gpu, dtype: DType) {
         }
         let rows = rows as usize;
         let ins = [frozen(&mut rng, &[rows, heads * dim], 2.0), cache(&mut rng, &[2, slots, kv_heads * dim]), ints(&[rows, 4], &spans)];
-        let op = AttentionCached { heads, kv_heads, dim, scale: 1.0 / (dim as f32).sqrt() };
+        let op = AttentionCached { heads, kv_heads, dim, scale: 1.0 / (dim as f32).sqrt(), cap: None };
         check(gpu, &format!("{op:?} {dtype:?} {rows} rows, prefix {prefix}"), &ins, 2e-5, |t, v| t.push(op, v)).await;
     }
     // A chunk of a prompt: one sequence, every row sees all before it. Small enough for the kernels of other adapters, tiles of all widths.
@@ -175,7 +175,7 @@ async fn cached(gpu: &Gpu, dtype: DType) {
         let slots = (rows + before) as usize + 1;
         let rows = rows as usize;
         let ins = [frozen(&mut rng, &[rows, heads * dim], 2.0), cache(&mut rng, &[2, slots, kv_heads * dim]), ints(&[rows, 4], &spans)];
-        let op = AttentionCached { heads, kv_heads, dim, scale: 0.2 };
+        let op = AttentionCached { heads, kv_heads, dim, scale: 0.2, cap: None };
         check(gpu, &format!("{op:?} {dtype:?} chunk of {rows}"), &ins, 2e-5, |t, v| t.push(op, v)).await;
     }
 }
@@ -253,7 +253,8 @@ async fn appends(dtype: DType) -> Result<()> {
         }
         let rows = rows as usize;
         for (fused, interleaved) in [(true, false), (true, true), (false, false)] {
-            let rope = RopeSplit { heads, kv_heads, dim, rotary, interleaved, mscale: if interleaved { 1.25 } else { 1.0 } };
+            let rope =
+                RopeSplit { heads, kv_heads, dim, rotary, interleaved, mscale: if interleaved { 1.25 } else { 1.0 }, by_head: false };
             let mut ins = if fused {
                 vec![frozen(&mut rng, &[rows, (heads + 2 * kv_heads) * dim], 1.0)]
             } else {
@@ -264,7 +265,7 @@ async fn appends(dtype: DType) -> Result<()> {
             ins.extend([ints(&[rows], &positions), values(&[freq.len()], &freq, false), ints(&[rows], &slots), ints(&[rows, 4], &spans)]);
             let shape = [2, count, kv_heads * dim];
             ins.push(if dtype == DType::F16 { halves(&mut rng, &shape, 1.0) } else { frozen(&mut rng, &shape, 1.0) });
-            append(AttentionAppend { rope, scale: 1.0 / (dim as f32).sqrt() }, &ins).await?;
+            append(AttentionAppend { rope, scale: 1.0 / (dim as f32).sqrt(), cap: None }, &ins).await?;
         }
     }
     Ok(())
@@ -296,13 +297,13 @@ fl_test!(
     }
 
     async fn attention_append_refuses_what_does_not_fit() {
-        let rope = RopeSplit { heads: 2, kv_heads: 1, dim: 8, rotary: 8, interleaved: false, mscale: 1.0 };
+        let rope = RopeSplit { heads: 2, kv_heads: 1, dim: 8, rotary: 8, interleaved: false, mscale: 1.0, by_head: false };
         let push = |qkv: &[usize], slots: usize, spans: &[usize], cache: &[usize]| {
             let mut t = Tape::new();
             let descs = [Desc::f32(qkv), Desc::u32(&[3]), Desc::f32(&[4]), Desc::u32(&[slots]), Desc::u32(spans)];
             let ins = descs.map(|d| t.temp(d));
             let (o, cache) = (t.temp(Desc::f32(&[3, 16])), t.temp(Desc::f32(cache)));
-            t.push_into(AttentionAppend { rope, scale: 1.0 }, &ins, &[(o, false), (cache, true)])
+            t.push_into(AttentionAppend { rope, scale: 1.0, cap: None }, &ins, &[(o, false), (cache, true)])
         };
         assert!(push(&[3, 32], 3, &[3, 4], &[2, 5, 8]).is_ok());
         for wrong in [
@@ -325,7 +326,7 @@ fl_test!(
             cache.bytes.as_mut().expect("halves")[2 * 2 * dim..][..2].copy_from_slice(&0x7e00u16.to_le_bytes());
             let spans: Vec<u32> = (0..rows as u32).flat_map(|m| [u32::MAX, 0, 0, m + 1]).collect();
             let ins = [frozen(&mut rng, &[rows, 2 * dim], 1.0), cache, ints(&[rows, 4], &spans)];
-            let op = AttentionCached { heads: 2, kv_heads: 1, dim, scale: 0.3 };
+            let op = AttentionCached { heads: 2, kv_heads: 1, dim, scale: 0.3, cap: None };
             for exec in [Exec::Gpu(gpu().await), Exec::Gpu(other_form().await), cpu()] {
                 let got = run(&exec, &ins, None, false, &StepParams::default(), &|t: &mut Tape, v: &[Val]| t.push(op, v)).await?;
                 for (row, o) in got.outputs[0].chunks(2 * dim).enumerate() {
@@ -340,8 +341,8 @@ fl_test!(
     /// Likewise what the row itself brings: a key, which all of its heads see, or one number of a value.
     async fn an_overflow_that_is_appended_is_seen() -> Result<()> {
         let (rows, dim) = (3, 8);
-        let rope = RopeSplit { heads: 2, kv_heads: 1, dim, rotary: 0, interleaved: false, mscale: 1.0 };
-        let op = AttentionAppend { rope, scale: 0.3 };
+        let rope = RopeSplit { heads: 2, kv_heads: 1, dim, rotary: 0, interleaved: false, mscale: 1.0, by_head: false };
+        let op = AttentionAppend { rope, scale: 0.3, cap: None };
         for (channel, wrong) in [(2 * dim, 2 * dim), (3 * dim, 2)] {
             let mut rng = Rng(32);
             let mut qkv = frozen(&mut rng, &[rows, 4 * dim], 1.0);
@@ -394,13 +395,13 @@ fl_test!(
                 case.input_as("v", &[b * s, kv_heads * dim]),
                 ints(&[b * t, 2], &spans),
             ];
-            let op = Attention { heads, kv_heads, dim, scale: case.f32_param("scale"), batch: b };
+            let op = Attention { heads, kv_heads, dim, scale: case.f32_param("scale"), cap: None, batch: b };
             case.check(&gpu, &ins, &["q", "k", "v", ""], &["y"], |t, v| Ok(vec![t.push(op, v)?[0]])).await;
         }
     }
 
     async fn attention_refuses_what_does_not_fit() {
-        let op = Attention { heads: 2, kv_heads: 1, dim: 8, scale: 1.0, batch: 2 };
+        let op = Attention { heads: 2, kv_heads: 1, dim: 8, scale: 1.0, cap: None, batch: 2 };
         let push = |op: Attention, q: &[usize], k: &[usize], v: &[usize], spans: &[usize]| {
             let mut t = Tape::new();
             let ins = [t.temp(Desc::f32(q)), t.temp(Desc::f32(k)), t.temp(Desc::f32(v)), t.temp(Desc::u32(spans))];
@@ -423,7 +424,7 @@ fl_test!(
             let mut t = Tape::new();
             let cache = Desc { shape: shape.to_vec(), dtype };
             let ins = [t.temp(Desc::f32(&[3, 2 * dim])), t.temp(cache), t.temp(Desc::u32(&[3, 4]))];
-            t.push(AttentionCached { heads: 2, kv_heads: 1, dim, scale: 1.0 }, &ins).map(drop)
+            t.push(AttentionCached { heads: 2, kv_heads: 1, dim, scale: 1.0, cap: None }, &ins).map(drop)
         };
         for dtype in [DType::F32, DType::F16] {
             assert!(cached(8, dtype, &[2, 5, 8]).is_ok());

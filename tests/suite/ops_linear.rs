@@ -9,6 +9,7 @@ use fledgling::graph::{Exec, Tape, Tensor, Val};
 use fledgling::ops::Act;
 use fledgling::ops::linear::quads;
 use fledgling::ops::linear::{Linear, LoraSeg, Low};
+use fledgling::ops::norm::RmsNorm;
 use fledgling::tensor::DType;
 
 /// A random weight of any file type with values of order `scale`.
@@ -270,7 +271,7 @@ async fn normed(gpu: &Gpu, what: &str) {
             bias: all,
             lora: all.then_some(Low::Given),
             glu,
-            norm: Some(1e-5),
+            norm: Some(RmsNorm::new(1e-5)),
             ..Linear::default()
         };
         let what = format!("{what}: normed {} of {m}×{n}×{k}, {glu:?}", dtype.name());

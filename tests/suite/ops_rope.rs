@@ -50,7 +50,8 @@ fl_test!(
         let mut rng = Rng(3);
         for (rows, heads, kv_heads, dim, rotary) in SHAPES {
             for interleaved in [false, true] {
-                let op = RopeSplit { heads, kv_heads, dim, rotary, interleaved, mscale: if interleaved { 1.25 } else { 1.0 } };
+                let op =
+                    RopeSplit { heads, kv_heads, dim, rotary, interleaved, mscale: if interleaved { 1.25 } else { 1.0 }, by_head: false };
                 let what = format!("{op:?} of {rows}");
                 let positions: Vec<u32> = (0..rows as u32).map(|i| i * 3 + 5).collect();
                 let (positions, freq) = (ints(&[rows], &positions), frequencies(rotary, 1e4));
@@ -73,7 +74,7 @@ fl_test!(
     /// An angle computed in f32 would be wrong by 1e-2 here.
     async fn rope_far_away() {
         let gpu = gpu().await;
-        let op = RopeSplit { heads: 1, kv_heads: 1, dim: 32, rotary: 32, interleaved: false, mscale: 1.0 };
+        let op = RopeSplit { heads: 1, kv_heads: 1, dim: 32, rotary: 32, interleaved: false, mscale: 1.0, by_head: false };
         let positions = [0, 1, 2, 63, 2047, 8191, 131_071, 1_000_003, 16_777_215, 4_000_000_007];
         let mut freq = frequencies(32, 5e5);
         // Frequencies that a table may also hold: none, denormal, above one, negative, exactly one half turn.
@@ -88,7 +89,7 @@ fl_test!(
         let gpu = gpu().await;
         let mut rng = Rng(4);
         for (rows, heads, kv_heads, dim, rotary) in SHAPES {
-            let same = RopeSplit { heads, kv_heads, dim, rotary, interleaved: rows == 3, mscale: 1.0 };
+            let same = RopeSplit { heads, kv_heads, dim, rotary, interleaved: rows == 3, mscale: 1.0, by_head: false };
             let count = rows + 4;
             // Every third token is padding and goes nowhere; the others are written backwards.
             let slots = backwards(rows);
@@ -118,7 +119,7 @@ fl_test!(
     /// neighbours share words.
     async fn rope_append_rounds_to_the_nearest() -> Result<()> {
         let (rows, heads, kv_heads, dim) = (29, 1, 2, 7);
-        let same = RopeSplit { heads, kv_heads, dim, rotary: 0, interleaved: false, mscale: 1.0 };
+        let same = RopeSplit { heads, kv_heads, dim, rotary: 0, interleaved: false, mscale: 1.0, by_head: false };
         let mut rng = Rng(8);
         let (own, width) = (heads * dim, kv_heads * dim);
         let mut qkv = frozen(&mut rng, &[rows, own + 2 * width], 3.0);
@@ -177,7 +178,7 @@ fl_test!(
             if kv_heads * dim % 2 == 1 {
                 continue;
             }
-            let same = RopeSplit { heads, kv_heads, dim, rotary, interleaved: rows == 9, mscale: 1.0 };
+            let same = RopeSplit { heads, kv_heads, dim, rotary, interleaved: rows == 9, mscale: 1.0, by_head: false };
             let positions: Vec<u32> = (0..rows as u32).map(|i| i * 7).collect();
             let cache = halves(&mut rng, &[2, rows + 4, kv_heads * dim], 1.0);
             for fused in [true, false] {
@@ -213,13 +214,13 @@ fl_test!(
             let interleaved = case.text_param("order") == "norm";
             let x = case.input_as("x", &[rows, heads * dim]);
             let ins = [x.clone(), x.clone(), In { grad: false, ..x }, case.ints("positions"), case.input("inv_freq")];
-            let op = RopeSplit { heads, kv_heads: heads, dim, rotary: dim, interleaved, mscale };
+            let op = RopeSplit { heads, kv_heads: heads, dim, rotary: dim, interleaved, mscale, by_head: false };
             case.check(&gpu, &ins, &["x", "x", "", "", ""], &["y", "y"], |t, v| Ok(t.push(op, v)?[..2].to_vec())).await;
         }
     }
 
     async fn rope_refuses_what_does_not_fit() {
-        let op = RopeSplit { heads: 2, kv_heads: 1, dim: 8, rotary: 8, interleaved: false, mscale: 1.0 };
+        let op = RopeSplit { heads: 2, kv_heads: 1, dim: 8, rotary: 8, interleaved: false, mscale: 1.0, by_head: false };
         let push = |op: RopeSplit, qkv: &[usize], freq: usize| {
             let mut t = Tape::new();
             let ins = [t.temp(Desc::f32(qkv)), t.temp(Desc::u32(&[3])), t.temp(Desc::f32(&[freq]))];

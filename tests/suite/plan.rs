@@ -49,7 +49,7 @@ fn net(exec: &Exec, layers: usize, rows: usize, wait: Wait) -> Net {
         let w = Tensor::from_f64(exec, "w", &[c, c], &random(c * c, 0.3)).expect("small");
         let (g, w) = (tape.tensor(&gain), tape.tensor(&w));
         let (a, b) = (tape.tensor(&params[2 * i]), tape.tensor(&params[2 * i + 1]));
-        let n = tape.push(RmsNorm { eps: 1e-5 }, &[v, g]).expect("fits")[0];
+        let n = tape.push(RmsNorm::new(1e-5), &[v, g]).expect("fits")[0];
         let h = tape.push1(Linear::plain(), &[n, a]).expect("fits");
         let segs = vec![LoraSeg { row0: 0, row1: c, h_off: 0, r: 4, b_off: 0, scale: 2.0 }];
         v = tape.push1(Linear { segs, lora: Some(Low::Given), residual: true, ..Default::default() }, &[n, w, h, b, v]).expect("fits");
@@ -212,7 +212,7 @@ fl_test!(
             let w = Tensor::from_f64(&exec, "w", &[4, 4], &eye).expect("small");
             let (x0, gain, w) = (tape.tensor(&x), tape.tensor(&gain), tape.tensor(&w));
             let a = fledgling::graph::identity(&mut tape, x0).expect("copies");
-            let b = tape.push(RmsNorm { eps: 1e-5 }, &[x0, gain]).expect("fits")[0];
+            let b = tape.push(RmsNorm::new(1e-5), &[x0, gain]).expect("fits")[0];
             let sum = tape.push1(Linear { residual: true, ..Default::default() }, &[a, w, b]).expect("fits");
             let again = tape.push1(Linear { residual: true, ..Default::default() }, &[b, w, sum]).expect("fits");
             let seed = Tensor::from_f64(&exec, "seed", &[2, 4], &[1.0, -1.0, 0.5, 0.25, 2.0, 1.0, -0.5, 0.75]).expect("small");

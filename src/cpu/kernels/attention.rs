@@ -11,6 +11,7 @@ use half::f16;
 
 use super::lanes;
 use super::math::exp;
+use super::softcap::bend;
 use super::stored::{Stored, widen};
 use crate::cpu::simd::fma;
 use crate::cpu::{Pool, scratch};
@@ -60,6 +61,8 @@ pub struct Attend<'a> {
     pub kv_heads: usize,
     pub dim: usize,
     pub scale: f32,
+    /// Scores become cap·tanh(score/cap).
+    pub cap: Option<f32>,
     /// Queries and keys per batch row.
     pub t: usize,
     pub s: usize,
@@ -247,6 +250,7 @@ impl Sees {
 /// A block of query rows of one key head on its way through the keys.
 struct Block<'s> {
     lanes: usize,
+    cap: Option<f32>,
     /// scale·q and o: (dim, lanes). Scores, then weights: (keys, lanes).
     q: &'s mut [f32],
     o: &'s mut [f32],
@@ -261,6 +265,9 @@ fn advance_body<const FMA: bool>(b: &mut Block<'_>, k: &[f32], v: &[f32], stride
     let lanes = b.lanes;
     mul::<FMA, false>(b.p, k, (stride, 1), b.q, n, dim, lanes);
     let p = &mut b.p[..n * lanes];
+    if let Some(cap) = b.cap {
+        bend::<FMA>(p, cap);
+    }
     let partial = sees.partial((first, first + n));
     for at in (0..lanes).step_by(W) {
         let mut top: [f32; W] = b.top[at..at + W].try_into().unwrap_or([0.0; W]);
@@ -350,7 +357,7 @@ fn queries(a: &Attend<'_>, first: usize, q: &[f32], kv: Keys<'_>, o: &mut [f32],
                 let lanes = lanes_for(n);
                 transpose(qt, q, dim, n, lanes, a.scale, |r| (first * heads + place(r0 + r)) * dim);
                 ot[..dim * lanes].fill(0.0);
-                let mut block = Block { lanes, q: qt, o: ot, p, top: [f32::NEG_INFINITY; LANES], sum: [0.0; LANES] };
+                let mut block = Block { lanes, cap: a.cap, q: qt, o: ot, p, top: [f32::NEG_INFINITY; LANES], sum: [0.0; LANES] };
                 for part in 0..2 {
                     let sees = Sees::new(lanes, n, |r| a.range(first + (r0 + r) / share, part));
                     for (j, z) in sees.blocks() {
@@ -401,6 +408,7 @@ fn few(pool: &Pool, a: &Attend<'_>, q: &[f32], kv: Keys<'_>, o: &mut [f32], lse:
                     stride: a.key_stride(),
                     dim,
                     scale: a.scale,
+                    cap: a.cap,
                 };
                 let q = &q[(first + at) * dim..(first + at + n) * dim];
                 let (o, lse) = (&mut o[at * dim..(at + n) * dim], &mut lse[at..at + n]);
@@ -421,6 +429,7 @@ struct Few {
     stride: usize,
     dim: usize,
     scale: f32,
+    cap: Option<f32>,
 }
 
 crate::simd_fn!(fn heads_of_one(job: &Few, q: &[f32], k: &[f32], v: &[f32], p: &mut [f32], o: &mut [f32], lse: &mut [f32]) = heads_body);
@@ -486,6 +495,9 @@ fn heads_n<const FMA: bool, const G: usize>(
     let mut inverse = [0.0; G];
     for g in 0..G {
         let p = &mut p[g * n..(g + 1) * n];
+        if let Some(cap) = job.cap {
+            bend::<FMA>(p, cap);
+        }
         let top = lanes::max(p);
         let sum = lanes::exp_in_place::<FMA>(p, if top == f32::NEG_INFINITY { 0.0 } else { top });
         inverse[g] = if sum > 0.0 || sum.is_nan() { 1.0 / sum } else { 0.0 };
@@ -538,7 +550,7 @@ mod tests {
     fn run(threads: usize, t: usize, heads: usize, kv_heads: usize, dim: usize) -> [Vec<f32>; 5] {
         let pool = Pool::new(Some(threads));
         let spans: Vec<u32> = (0..2 * t as u32).flat_map(|i| [(i % t as u32).saturating_sub(70), i % t as u32 + 1]).collect();
-        let a = Attend { heads, kv_heads, dim, scale: 0.3, t, s: t, spans: Spans::Rows(&spans) };
+        let a = Attend { heads, kv_heads, dim, scale: 0.3, cap: (dim == 16).then_some(0.4), t, s: t, spans: Spans::Rows(&spans) };
         let (q, g) = (values(2 * t * heads * dim, 1), values(2 * t * heads * dim, 2));
         let (k, v) = (values(2 * t * kv_heads * dim, 3), values(2 * t * kv_heads * dim, 4));
         let mut out = [q.len(), 4 * t * heads, q.len(), k.len(), v.len()].map(|n| vec![f32::NAN; n]);

@@ -3,6 +3,7 @@
 use super::attention::{Attend, KEYS, LANES, Sees, W, lanes_for, mul, transpose};
 use super::lanes::{self, put};
 use super::math::exp;
+use super::softcap::bend;
 use crate::cpu::{Pool, scratch};
 
 /// What the gradients read: q, k, v, the upstream gradient, and of every query and head lse and [`delta`].
@@ -42,6 +43,7 @@ pub fn delta(pool: &Pool, stats: &mut [f32], o: &[f32], dout: &[f32]) {
 /// A block of lanes: queries for dq, keys for dk and dv. `a` and `b` are what the rows meet, `p` and `ds` (rows, lanes).
 struct Block<'s> {
     lanes: usize,
+    cap: Option<f32>,
     a: &'s [f32],
     b: &'s [f32],
     p: &'s mut [f32],
@@ -66,6 +68,10 @@ fn dq_body<const FMA: bool>(
     let lanes = b.lanes;
     mul::<FMA, false>(b.p, k, (stride, 1), b.a, n, dim, lanes);
     mul::<FMA, false>(b.ds, v, (stride, 1), b.b, n, dim, lanes);
+    let inverse = b.cap.map_or(0.0, |cap| 1.0 / cap);
+    if let Some(cap) = b.cap {
+        bend::<FMA>(&mut b.p[..n * lanes], cap);
+    }
     for (j, (p, ds)) in b.p[..n * lanes].chunks_exact(lanes).zip(b.ds.chunks_exact_mut(lanes)).enumerate() {
         let key = (first + j) as u32;
         // W at a time, in one piece: see `activation`.
@@ -74,7 +80,8 @@ fn dq_body<const FMA: bool>(
         for (((p, ds), (lse, delta)), (begin, len)) in p.as_chunks::<W>().0.iter().zip(ds.as_chunks_mut::<W>().0).zip(queries).zip(spans) {
             for w in 0..W {
                 let weight = exp::<FMA>(p[w] - lse[w]);
-                let d = weight * (ds[w] - delta[w]);
+                let t = p[w] * inverse;
+                let d = weight * (ds[w] - delta[w]) * (1.0 - t * t);
                 ds[w] = if key.wrapping_sub(begin[w]) < len[w] { d } else { 0.0 };
             }
         }
@@ -138,7 +145,7 @@ fn queries(a: &Attend<'_>, first: usize, x: Reads<'_>, dq: &mut [f32], acc: bool
                     (lse[r], delta[r]) = (x.lse[i], x.delta[i]);
                 }
                 out[..dim * lanes].fill(0.0);
-                let mut block = Block { lanes, a: qt, b: dt, p, ds };
+                let mut block = Block { lanes, cap: a.cap, a: qt, b: dt, p, ds };
                 for (j, z) in sees.blocks() {
                     let at = (base + j) * stride + kv * dim;
                     dq_block(&mut block, out, (&x.k[at..], &x.v[at..]), stride, dim, j, z - j, &sees, &lse, &delta);
@@ -170,6 +177,10 @@ fn dkv_body<const FMA: bool>(
     let (lanes, n) = (b.lanes, ranges.len());
     mul::<FMA, false>(b.p, q, (width, 1), b.a, n, dim, lanes);
     mul::<FMA, false>(b.ds, dout, (width, 1), b.b, n, dim, lanes);
+    let inverse = b.cap.map_or(0.0, |cap| 1.0 / cap);
+    if let Some(cap) = b.cap {
+        bend::<FMA>(&mut b.p[..n * lanes], cap);
+    }
     for (r, (p, ds)) in b.p[..n * lanes].chunks_exact_mut(lanes).zip(b.ds.chunks_exact_mut(lanes)).enumerate() {
         let (lse, delta) = (lse[r * heads], delta[r * heads]);
         let (begin, end) = ranges[r];
@@ -179,7 +190,8 @@ fn dkv_body<const FMA: bool>(
             for w in 0..W {
                 let seen = (key + w as u32).wrapping_sub(begin) < len;
                 let weight = exp::<FMA>(p[w] - lse);
-                let d = weight * (ds[w] - delta);
+                let t = p[w] * inverse;
+                let d = weight * (ds[w] - delta) * (1.0 - t * t);
                 p[w] = if seen { weight } else { 0.0 };
                 ds[w] = if seen { d } else { 0.0 };
             }
@@ -235,7 +247,7 @@ fn keys(a: &Attend<'_>, first: usize, x: Reads<'_>, dk: (&mut [f32], bool), dv: 
             transpose(vt, x.v, dim, n, lanes, 1.0, |r| (first + r) * stride + kv * dim);
             dkt[..dim * lanes].fill(0.0);
             dvt[..dim * lanes].fill(0.0);
-            let mut block = Block { lanes, a: kt, b: vt, p, ds };
+            let mut block = Block { lanes, cap: a.cap, a: kt, b: vt, p, ds };
             for t0 in (0..t).step_by(KEYS) {
                 let mut ranges = [(0, 0); KEYS];
                 let m = KEYS.min(t - t0);

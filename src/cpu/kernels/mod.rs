@@ -21,6 +21,7 @@ pub mod reduce;
 pub mod rope;
 pub mod rows;
 pub mod sample;
+pub mod softcap;
 pub mod stored;
 
 pub use packed::Packed;

@@ -10,77 +10,111 @@ fn least(cols: usize) -> usize {
 }
 
 #[inline(always)]
-fn rms_body<const FMA: bool>(y: &mut [f32], r: &mut [f32], x: &[f32], w: &[f32], eps: f32) {
+fn rms_body<const FMA: bool>(y: &mut [f32], r: &mut [f32], x: &[f32], w: &[f32], (eps, offset): (f32, f32)) {
     let cols = w.len();
     for ((y, r), x) in y.chunks_exact_mut(cols).zip(r).zip(x.chunks_exact(cols)) {
         let root = 1.0 / (lanes::sum_squares::<FMA>(x, 0.0) / cols as f32 + eps).sqrt();
         *r = root;
         for ((y, x), w) in y.iter_mut().zip(x).zip(w) {
-            *y = x * root * w;
+            *y = x * root * (w + offset);
         }
     }
 }
 
-crate::simd_fn!(fn rms_rows(y: &mut [f32], r: &mut [f32], x: &[f32], w: &[f32], eps: f32) = rms_body);
+crate::simd_fn!(fn rms_rows(y: &mut [f32], r: &mut [f32], x: &[f32], w: &[f32], numbers: (f32, f32)) = rms_body);
 
-/// `y = x·r·w`, `r = 1/√(mean x² + eps)` of rows as long as `w`.
-pub fn rms(pool: &Pool, y: &mut [f32], r: &mut [f32], x: &[f32], w: &[f32], eps: f32) {
+/// `y = x·r·(offset + w)`, `r = 1/√(mean x² + eps)` of rows as long as `w`; `numbers` are eps and offset.
+pub fn rms(pool: &Pool, y: &mut [f32], r: &mut [f32], x: &[f32], w: &[f32], numbers: (f32, f32)) {
     let cols = w.len();
-    pool.rows2((y, cols), (r, 1), least(cols), |first, y, r| rms_rows(y, r, &x[first * cols..][..r.len() * cols], w, eps));
+    pool.rows2((y, cols), (r, 1), least(cols), |first, y, r| rms_rows(y, r, &x[first * cols..][..r.len() * cols], w, numbers));
 }
 
 #[inline(always)]
-fn rms_bwd_body<const FMA: bool>(dx: &mut [f32], x: &[f32], w: &[f32], r: &[f32], dy: &[f32], acc: bool) {
+fn rms_bwd_body<const FMA: bool>(dx: &mut [f32], x: &[f32], (w, offset): (&[f32], f32), r: &[f32], dy: &[f32], acc: bool) {
     let cols = w.len();
     for (((dx, r), x), dy) in dx.chunks_exact_mut(cols).zip(r).zip(x.chunks_exact(cols)).zip(dy.chunks_exact(cols)) {
-        let k = r * r * (r * lanes::dot3::<FMA>(dy, w, x, 0.0)) / cols as f32;
+        let mut dot = lanes::dot3::<FMA>(dy, w, x, 0.0);
+        if offset != 0.0 {
+            dot += offset * lanes::dot::<FMA>(dy, x);
+        }
+        let k = r * r * (r * dot) / cols as f32;
         for (((dx, x), w), dy) in dx.iter_mut().zip(x).zip(w).zip(dy) {
-            put(dx, fma::<FMA>(r * dy, *w, -(x * k)), acc);
+            put(dx, fma::<FMA>(r * dy, w + offset, -(x * k)), acc);
         }
     }
 }
 
-crate::simd_fn!(fn rms_bwd_rows(dx: &mut [f32], x: &[f32], w: &[f32], r: &[f32], dy: &[f32], acc: bool) = rms_bwd_body);
+crate::simd_fn!(fn rms_bwd_rows(dx: &mut [f32], x: &[f32], w: (&[f32], f32), r: &[f32], dy: &[f32], acc: bool) = rms_bwd_body);
 
-/// `dx = r·dy·w − x·r³·Σ dy·w·x / C`.
-pub fn rms_bwd(pool: &Pool, dx: &mut [f32], x: &[f32], w: &[f32], r: &[f32], dy: &[f32], acc: bool) {
-    let cols = w.len();
+/// `dx = r·dy·g − x·r³·Σ dy·g·x / C` with g = offset + w; `w` comes with the offset.
+pub fn rms_bwd(pool: &Pool, dx: &mut [f32], x: &[f32], w: (&[f32], f32), r: &[f32], dy: &[f32], acc: bool) {
+    let cols = w.0.len();
     pool.rows(dx, cols, least(cols), |first, dx| {
         let (at, end) = (first * cols, first * cols + dx.len());
         rms_bwd_rows(dx, &x[at..end], w, &r[first..end / cols], &dy[at..end], acc);
     });
 }
 
+/// Weights of a LayerNorm: w, b if any, and the number of heads, which take turns; `first` is the number of the first row.
+#[derive(Clone, Copy)]
+struct Gains<'a> {
+    w: &'a [f32],
+    b: Option<&'a [f32]>,
+    heads: usize,
+    first: usize,
+}
+
+impl<'a> Gains<'a> {
+    fn cols(&self) -> usize {
+        self.w.len() / self.heads
+    }
+
+    /// w of row `i` from the first.
+    #[inline(always)]
+    fn of(&self, x: &'a [f32], i: usize) -> &'a [f32] {
+        let cols = self.cols();
+        &x[(self.first + i) % self.heads * cols..][..cols]
+    }
+}
+
 #[inline(always)]
-fn layer_body<const FMA: bool>(y: &mut [f32], stats: &mut [f32], x: &[f32], w: &[f32], b: &[f32], eps: f32) {
-    let cols = w.len();
-    for ((y, stats), x) in y.chunks_exact_mut(cols).zip(stats.chunks_exact_mut(2)).zip(x.chunks_exact(cols)) {
+fn layer_body<const FMA: bool>(y: &mut [f32], stats: &mut [f32], x: &[f32], gains: Gains<'_>, eps: f32) {
+    let cols = gains.cols();
+    for (i, ((y, stats), x)) in y.chunks_exact_mut(cols).zip(stats.chunks_exact_mut(2)).zip(x.chunks_exact(cols)).enumerate() {
         let mean = lanes::sum(x) / cols as f32;
         let root = 1.0 / (lanes::sum_squares::<FMA>(x, mean) / cols as f32 + eps).sqrt();
         (stats[0], stats[1]) = (mean, root);
-        for (((y, x), w), b) in y.iter_mut().zip(x).zip(w).zip(b) {
-            *y = fma::<FMA>((x - mean) * root, *w, *b);
+        let w = gains.of(gains.w, i);
+        match gains.b {
+            Some(b) => {
+                for (((y, x), w), b) in y.iter_mut().zip(x).zip(w).zip(gains.of(b, i)) {
+                    *y = fma::<FMA>((x - mean) * root, *w, *b);
+                }
+            }
+            None => y.iter_mut().zip(x).zip(w).for_each(|((y, x), w)| *y = (x - mean) * root * w),
         }
     }
 }
 
-crate::simd_fn!(fn layer_rows(y: &mut [f32], stats: &mut [f32], x: &[f32], w: &[f32], b: &[f32], eps: f32) = layer_body);
+crate::simd_fn!(fn layer_rows(y: &mut [f32], stats: &mut [f32], x: &[f32], gains: Gains<'_>, eps: f32) = layer_body);
 
-/// `y = (x − mean)·r·w + b`; stats are mean and r of each row.
-pub fn layer(pool: &Pool, y: &mut [f32], stats: &mut [f32], x: &[f32], w: &[f32], b: &[f32], eps: f32) {
-    let cols = w.len();
+/// `y = (x − mean)·r·w (+ b)` of rows in `heads` parts; stats are mean and r of each.
+pub fn layer(pool: &Pool, y: &mut [f32], stats: &mut [f32], x: &[f32], (w, b): (&[f32], Option<&[f32]>), heads: usize, eps: f32) {
+    let cols = w.len() / heads;
     pool.rows2((y, cols), (stats, 2), least(cols), |first, y, stats| {
         let at = first * cols;
-        layer_rows(y, stats, &x[at..at + stats.len() / 2 * cols], w, b, eps);
+        layer_rows(y, stats, &x[at..at + stats.len() / 2 * cols], Gains { w, b, heads, first }, eps);
     });
 }
 
 #[inline(always)]
-fn layer_bwd_body<const FMA: bool>(dx: &mut [f32], x: &[f32], w: &[f32], stats: &[f32], dy: &[f32], acc: bool) {
-    let cols = w.len();
+fn layer_bwd_body<const FMA: bool>(dx: &mut [f32], x: &[f32], gains: Gains<'_>, stats: &[f32], dy: &[f32], acc: bool) {
+    let cols = gains.cols();
     let n = cols as f32;
-    for (((dx, s), x), dy) in dx.chunks_exact_mut(cols).zip(stats.chunks_exact(2)).zip(x.chunks_exact(cols)).zip(dy.chunks_exact(cols)) {
+    let rows = dx.chunks_exact_mut(cols).zip(stats.chunks_exact(2)).zip(x.chunks_exact(cols)).zip(dy.chunks_exact(cols));
+    for (i, (((dx, s), x), dy)) in rows.enumerate() {
         let (mean, r) = (s[0], s[1]);
+        let w = gains.of(gains.w, i);
         let a = lanes::dot::<FMA>(dy, w) / n;
         let b = lanes::dot3::<FMA>(dy, w, x, mean) * r / n;
         for (((dx, x), w), dy) in dx.iter_mut().zip(x).zip(w).zip(dy) {
@@ -90,14 +124,15 @@ fn layer_bwd_body<const FMA: bool>(dx: &mut [f32], x: &[f32], w: &[f32], stats: 
     }
 }
 
-crate::simd_fn!(fn layer_bwd_rows(dx: &mut [f32], x: &[f32], w: &[f32], stats: &[f32], dy: &[f32], acc: bool) = layer_bwd_body);
+crate::simd_fn!(fn layer_bwd_rows(dx: &mut [f32], x: &[f32], gains: Gains<'_>, stats: &[f32], dy: &[f32], acc: bool) = layer_bwd_body);
 
-/// Gradient of [`layer`] with respect to x.
-pub fn layer_bwd(pool: &Pool, dx: &mut [f32], x: &[f32], w: &[f32], stats: &[f32], dy: &[f32], acc: bool) {
-    let cols = w.len();
+/// Gradient of [`layer`] with respect to x; `w` comes with the number of heads.
+pub fn layer_bwd(pool: &Pool, dx: &mut [f32], x: &[f32], (w, heads): (&[f32], usize), stats: &[f32], dy: &[f32], acc: bool) {
+    let cols = w.len() / heads;
     pool.rows(dx, cols, least(cols), |first, dx| {
         let (at, end) = (first * cols, first * cols + dx.len());
-        layer_bwd_rows(dx, &x[at..end], w, &stats[2 * first..2 * (end / cols)], &dy[at..end], acc);
+        let gains = Gains { w, b: None, heads, first };
+        layer_bwd_rows(dx, &x[at..end], gains, &stats[2 * first..2 * (end / cols)], &dy[at..end], acc);
     });
 }
 
@@ -153,9 +188,25 @@ pub fn dw(pool: &Pool, dw: &mut [f32], acc: bool, x: &[f32], stats: &[f32], dy: 
     pool.rows(dw, 1, COLUMNS, |first, dw| dw_columns(dw, &rows, first, acc));
 }
 
-/// `dw = Σ dy·(x − mean)·r` and `db = Σ dy`; `stats` are (mean, r).
-pub fn dw_db(pool: &Pool, dw: (&mut [f32], bool), db: (&mut [f32], bool), x: &[f32], stats: &[f32], dy: &[f32]) {
-    let rows = Rows { x, stats, dy, cols: dw.0.len() };
+/// `dw = Σ dy·(x − mean)·r` and `db = Σ dy`; `stats` are (mean, r) of each of `heads` parts of a row.
+pub fn dw_db(pool: &Pool, dw: (&mut [f32], bool), db: (&mut [f32], bool), x: &[f32], stats: &[f32], dy: &[f32], heads: usize) {
+    let cols = dw.0.len();
+    let rows = Rows { x, stats, dy, cols };
     let acc = (dw.1, db.1);
-    pool.rows2((dw.0, 1), (db.0, 1), COLUMNS, |first, dw, db| dwb_columns(dw, db, &rows, first, acc));
+    pool.rows2((dw.0, 1), (db.0, 1), COLUMNS, |first, dw, db| {
+        if heads == 1 {
+            return dwb_columns(dw, db, &rows, first, acc);
+        }
+        // Only norms of heads while all weights are trained: not worth more.
+        for (c, (dw, db)) in (first..).zip(dw.iter_mut().zip(db)) {
+            let (mut w, mut b, head) = (0.0, 0.0, c / (cols / heads));
+            for (row, s) in stats.chunks_exact(2 * heads).enumerate() {
+                let (mean, r, g) = (s[2 * head], s[2 * head + 1], dy[row * cols + c]);
+                w += g * r * (x[row * cols + c] - mean);
+                b += g;
+            }
+            put(dw, w, acc.0);
+            put(db, b, acc.1);
+        }
+    });
 }

@@ -35,6 +35,7 @@ const NAMES: Names = Names {
     gguf_rows: &[],
     gguf_norm_offset: 0.0,
     transposed: true,
+    split_head_norms: false,
     qkv_by_head: false,
 };
 

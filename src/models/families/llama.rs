@@ -35,5 +35,6 @@ pub const NAMES: Names = Names {
     gguf_rows: &[(Role::Q, Rows::Paired), (Role::K, Rows::Paired)],
     gguf_norm_offset: 0.0,
     transposed: false,
+    split_head_norms: false,
     qkv_by_head: false,
 };

@@ -37,6 +37,8 @@ enum Destination {
     Nowhere,
     /// Divisors of the rotary frequencies.
     RopeFactors,
+    /// Checkpoint keys of the norms of heads, one for each row.
+    HeadNorms(Vec<String>),
     /// A checkpoint key, whose rows are ordered so in the file; `group` of them come together. `offset` is in every value of the file.
     Key {
         path: String,
@@ -266,6 +268,17 @@ impl State {
         let mut found = HashSet::new();
         for t in &c.tensors {
             let Some(path) = self.path_of(c, config, &t.name) else { continue };
+            if is_gguf(c) && config.names.head_norm(&path, 0).is_some_and(|p| shapes.contains_key(p.as_str())) {
+                let keys = head_norms(config, &path, t);
+                if keys.iter().any(|k| shapes.get(k.as_str()).is_none_or(|s| s[..] != t.shape[1..])) {
+                    return Err(Error::file(
+                        &c.file,
+                        format!("tensor {:?} has shape {:?}, expected heads by {}", t.name, t.shape, config.head_dim),
+                    ));
+                }
+                found.extend(keys);
+                continue;
+            }
             let Some(shape) = shapes.get(path.as_str()) else { continue };
             if t.shape != *shape {
                 return Err(Error::file(&c.file, format!("tensor {:?} has shape {:?}, expected {shape:?}", t.name, t.shape)));
@@ -286,10 +299,13 @@ impl State {
 
     fn destination(&self, c: &Container, t: &TensorInfo) -> Result<Destination> {
         let model = &self.filling.as_ref().expect("made by header()").model;
-        if t.name == "rope_freqs.weight" {
+        if matches!(t.name.as_str(), "rope_freqs.weight" | "rope_factors_short.weight") {
             return Ok(if t.elements() <= 4096 { Destination::RopeFactors } else { Destination::Nowhere });
         }
         let Some(path) = self.path_of(c, model.config(), &t.name) else { return Ok(Destination::Nowhere) };
+        if is_gguf(c) && model.config().names.head_norm(&path, 0).is_some_and(|p| model.params().find(&p).is_some()) {
+            return Ok(Destination::HeadNorms(head_norms(model.config(), &path, t)));
+        }
         let Some(p) = model.params().find(&path) else { return Ok(Destination::Nowhere) };
         if t.shape != p.shape {
             return Err(Error::file(&c.file, format!("tensor {:?} has shape {:?}, expected {:?}", t.name, t.shape, p.shape)));
@@ -315,11 +331,22 @@ impl State {
         let destination = self.destinations[tensor].clone();
         let last = offset + bytes.len() as u64 == t.bytes;
         let Destination::Key { path, order, group, offset } = destination else {
-            if matches!(destination, Destination::RopeFactors) {
-                self.carry.extend_from_slice(bytes);
-                if last {
-                    let carry = std::mem::take(&mut self.carry);
-                    self.filling.as_mut().expect("made by header()").rope_factors = Some(dequantize(t.dtype, &carry));
+            if matches!(destination, Destination::Nowhere) {
+                return Ok(());
+            }
+            // Small ones: taken when they are whole.
+            self.carry.extend_from_slice(bytes);
+            if last {
+                let values = dequantize(t.dtype, &std::mem::take(&mut self.carry));
+                check_values(&t.name, &values)?;
+                let filling = self.filling.as_mut().expect("made by header()");
+                if let Destination::HeadNorms(keys) = destination {
+                    for (key, row) in keys.into_iter().zip(values.chunks_exact(t.shape[1].max(1))) {
+                        filling.model.params().set(&key, row)?;
+                        filling.filled.insert(key, row.len());
+                    }
+                } else {
+                    filling.rope_factors = Some(values);
                 }
             }
             return Ok(());
@@ -396,6 +423,12 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// Keys of the norms of heads that are the rows of one tensor.
+fn head_norms(config: &Config, path: &str, t: &TensorInfo) -> Vec<String> {
+    let heads = if t.shape.len() == 2 { t.shape[0].min(config.num_attention_heads) } else { 0 };
+    (0..heads).filter_map(|h| config.names.head_norm(path, h)).collect()
 }
 
 fn is_gguf(c: &Container) -> bool {

@@ -15,8 +15,16 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::BadConfig`] with the field.
 pub fn json(j: &Json<'_>, names: &'static Names) -> Result<Config> {
+    json_with(j, names, &rope::Fields::default())
+}
+
+/// The same with rotary positions in fields of their own.
+///
+/// # Errors
+/// As [`json`].
+pub fn json_with(j: &Json<'_>, names: &'static Names, fields: &rope::Fields) -> Result<Config> {
     let mut c = sizes(j, names)?;
-    let rope = rope::json(j, None, c.head_dim, c.max_position_embeddings)?;
+    let rope = rope::json(j, fields, c.head_dim, c.max_position_embeddings)?;
     c.max_position_embeddings = rope.context().unwrap_or(c.max_position_embeddings).min(c.max_position_embeddings);
     c.rope = Some(rope);
     c.norm_eps = j.opt_number("rms_norm_eps")?.unwrap_or(1e-6) as f32;

@@ -37,6 +37,10 @@ impl<'a> Gguf<'a> {
         self.metadata().opt_f32(&self.key(field))
     }
 
+    pub fn opt_flag(&self, field: &str) -> Result<Option<bool>> {
+        self.metadata().opt_bool(&self.key(field))
+    }
+
     pub fn opt_text(&self, field: &str) -> Result<Option<&'a str>> {
         self.metadata().opt_str(&self.key(field))
     }

@@ -43,6 +43,18 @@ impl<'a> Json<'a> {
         self.get(key).and_then(Value::as_str)
     }
 
+    /// Refuses a field that says anything but what the engine does.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] with the field.
+    pub fn only(&self, key: &str, supported: impl Into<Value>) -> Result<()> {
+        let supported = supported.into();
+        match self.get(key) {
+            Some(found) if *found != supported => Err(Error::config(key, format!("{found} is not supported (only {supported})"))),
+            _ => Ok(()),
+        }
+    }
+
     /// One id or a list of ids.
     pub fn ids(&self, key: &str) -> Result<Vec<u32>> {
         let id = |v: &Value| {

@@ -6,23 +6,43 @@ use super::json::Json;
 use crate::models::rope::{Rope, RopeScaling, longrope_mscale, yarn_mscale};
 use crate::{Error, Result};
 
-/// Rotary positions of the layers of a type (`layer_types`), where a file has several, or of all.
+/// Where a family has its rotary positions, and what holds where a file says nothing.
+#[derive(Clone, Copy)]
+pub struct Fields {
+    /// Those of the layers of a type (`layer_types`), where a file has several.
+    pub layer_type: Option<&'static str>,
+    /// Key outside `rope_parameters`, and default, of the base.
+    pub theta: (&'static str, f64),
+    /// The same of the share of a head that turns.
+    pub partial: (&'static str, f64),
+    /// Does `rope_scaling`, as older files have it, hold for them?
+    pub scaled: bool,
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Fields { layer_type: None, theta: ("rope_theta", 10_000.0), partial: ("partial_rotary_factor", 1.0), scaled: true }
+    }
+}
+
+/// Rotary positions.
 ///
 /// # Errors
 /// [`Error::BadConfig`] with the field.
-pub fn json(j: &Json<'_>, layer_type: Option<&str>, head_dim: usize, max_positions: usize) -> Result<Rope> {
+pub fn json(j: &Json<'_>, fields: &Fields, head_dim: usize, max_positions: usize) -> Result<Rope> {
     // Transformers 5 writes rope_parameters with theta inside (by layer type where they differ), older files rope_theta and rope_scaling.
     let empty = Value::Object(Default::default());
     let parameters = j.get("rope_parameters");
-    let own = layer_type.and_then(|t| parameters?.get(t)).filter(|v| v.is_object());
-    let inner = Json { map: own.or(parameters).or_else(|| j.get("rope_scaling")).unwrap_or(&empty) };
+    let own = fields.layer_type.and_then(|t| parameters?.get(t)).filter(|v| v.is_object());
+    let old = if fields.scaled { j.get("rope_scaling") } else { None };
+    let inner = Json { map: own.or(parameters).or(old).unwrap_or(&empty) };
     let theta = match inner.opt_number("rope_theta")? {
         Some(t) => t,
-        None => j.opt_number("rope_theta")?.unwrap_or(10_000.0),
+        None => j.opt_number(fields.theta.0)?.unwrap_or(fields.theta.1),
     };
     let partial = match inner.opt_number("partial_rotary_factor")? {
         Some(p) => p,
-        None => j.opt_number("partial_rotary_factor")?.unwrap_or(1.0),
+        None => j.opt_number(fields.partial.0)?.unwrap_or(fields.partial.1),
     };
     if !(partial > 0.0 && partial <= 1.0) {
         return Err(Error::config("partial_rotary_factor", format!("is {partial}, expected above 0 up to 1")));
@@ -70,7 +90,8 @@ pub fn json(j: &Json<'_>, layer_type: Option<&str>, head_dim: usize, max_positio
                 truncate: inner.flag("truncate", true)?,
             }
         }
-        "longrope" => {
+        // Phi-3's first files call it su.
+        "longrope" | "su" => {
             let original = original()?;
             let short = (inner.get("short_factor").and_then(Value::as_array))
                 .ok_or_else(|| Error::config("rope_scaling.short_factor", "is missing"))?

@@ -21,12 +21,14 @@ pub struct AttentionAppend {
     pub rope: RopeSplit,
     /// Multiplies q·k; usually 1/√dim.
     pub scale: f32,
+    /// As in [`super::Attention`].
+    pub cap: Option<f32>,
 }
 
 impl AttentionAppend {
     fn attend(&self) -> AttentionCached {
         let RopeSplit { heads, kv_heads, dim, .. } = self.rope;
-        AttentionCached { heads, kv_heads, dim, scale: self.scale }
+        AttentionCached { heads, kv_heads, dim, scale: self.scale, cap: self.cap }
     }
 
     fn query(&self, rows: usize) -> Desc {

@@ -18,13 +18,15 @@ pub struct AttentionCached {
     pub kv_heads: usize,
     pub dim: usize,
     pub scale: f32,
+    /// As in [`super::Attention`].
+    pub cap: Option<f32>,
 }
 
 impl AttentionCached {
     fn sizes(&self, q: usize, cache: &Desc) -> Sizes {
-        let AttentionCached { heads, kv_heads, dim, scale } = *self;
+        let AttentionCached { heads, kv_heads, dim, scale, cap } = *self;
         let t = q.checked_div(heads * dim).unwrap_or(0);
-        Sizes { heads, kv_heads, dim, scale, batch: 1, t, s: cache.shape.get(1).copied().unwrap_or(0), cache: Some(cache.dtype) }
+        Sizes { heads, kv_heads, dim, scale, cap, batch: 1, t, s: cache.shape.get(1).copied().unwrap_or(0), cache: Some(cache.dtype) }
     }
 
     /// As [`Op::infer`] of the op that is called `op`.
@@ -44,7 +46,7 @@ impl AttentionCached {
     /// Emits that kernel; `bufs` in the order of its bindings.
     pub(super) fn append(&self, cx: &mut Lower<'_>, rope: &RopeSplit, bufs: &[&Buf]) {
         let s = self.sizes(cx.outputs[0].desc.len(), &cx.outputs[1].desc);
-        let turn = [rope.rotary as u32, u32::from(rope.interleaved), rope.mscale.to_bits()];
+        let turn = [rope.rotary as u32, u32::from(rope.interleaved), rope.mscale.to_bits(), u32::from(rope.by_head)];
         let params: Vec<u32> = s.params(1, (0, s.rows()), s.keys()).into_iter().chain(turn).collect();
         s.dispatch_by_query(cx, s.forward_key("attention_query").flag("APPEND", true), &params, bufs);
         let turning = rope.turning(s.t, cx.outputs[1].desc.dtype);

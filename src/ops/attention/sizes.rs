@@ -18,16 +18,18 @@ pub struct Attention {
     pub dim: usize,
     /// Multiplies q·k; usually 1/√dim.
     pub scale: f32,
+    /// Scores become cap·tanh(score/cap) (Gemma 2).
+    pub cap: Option<f32>,
     /// Batch rows B.
     pub batch: usize,
 }
 
 impl Attention {
     pub(super) fn sizes(&self, q: &Desc, k: &Desc) -> Sizes {
-        let Attention { heads, kv_heads, dim, scale, batch } = *self;
+        let Attention { heads, kv_heads, dim, scale, cap, batch } = *self;
         let per = |n: usize, width: usize| n.checked_div(width * batch).unwrap_or(0);
         let (t, s) = (per(q.len(), heads * dim), per(k.len(), kv_heads * dim));
-        Sizes { heads, kv_heads, dim, scale, batch, t, s, cache: None }
+        Sizes { heads, kv_heads, dim, scale, cap, batch, t, s, cache: None }
     }
 
     /// What a gradient costs on the processor.
@@ -44,6 +46,7 @@ pub(super) struct Sizes {
     pub kv_heads: usize,
     pub dim: usize,
     pub scale: f32,
+    pub cap: Option<f32>,
     pub batch: usize,
     /// Queries and keys per batch row.
     pub t: usize,
@@ -59,6 +62,9 @@ impl Sizes {
 
     pub(super) fn check(&self, op: &str, q: &Desc, spans: &Desc, rows: usize) -> Result<()> {
         let Sizes { heads, kv_heads, dim, .. } = *self;
+        if let Some(cap) = self.cap.filter(|c| !(c.is_finite() && *c > 0.0)) {
+            return Err(Error::shape(op, format!("scores capped at {cap}, expected a number above 0")));
+        }
         if heads == 0 || kv_heads == 0 || dim == 0 || !heads.is_multiple_of(kv_heads) {
             return Err(Error::shape(op, format!("{heads} query heads over {kv_heads} key heads of {dim} channels")));
         }
@@ -119,7 +125,7 @@ impl Sizes {
     }
 
     /// For `groups` workgroups per (batch row, key head) and ranges of rows and keys.
-    pub(super) fn params(&self, groups: usize, (row0, row1): (usize, usize), (key0, key1): (usize, usize)) -> [u32; 13] {
+    pub(super) fn params(&self, groups: usize, (row0, row1): (usize, usize), (key0, key1): (usize, usize)) -> [u32; 14] {
         let dim = self.units();
         [
             self.t as u32,
@@ -135,6 +141,7 @@ impl Sizes {
             row1 as u32,
             key0 as u32,
             key1 as u32,
+            self.cap.unwrap_or(0.0).to_bits(),
         ]
     }
 
@@ -145,8 +152,8 @@ impl Sizes {
 
     /// For the kernels of the processor.
     pub(super) fn attend<'a>(&self, spans: &'a [u32]) -> Attend<'a> {
-        let Sizes { heads, kv_heads, dim, scale, t, s, .. } = *self;
-        Attend { heads, kv_heads, dim, scale, t, s, spans: if self.cached() { Spans::Slots(spans) } else { Spans::Rows(spans) } }
+        let Sizes { heads, kv_heads, dim, scale, cap, t, s, .. } = *self;
+        Attend { heads, kv_heads, dim, scale, cap, t, s, spans: if self.cached() { Spans::Slots(spans) } else { Spans::Rows(spans) } }
     }
 
     /// Notes the cost of a dispatch that does `share` of a forward pass and whose first buffer holds the spans.
@@ -156,7 +163,7 @@ impl Sizes {
 
     /// A kernel of the forward pass.
     pub(super) fn forward_key(&self, name: &'static str) -> KernelKey {
-        kv::key(KernelKey::new(name).flag("CACHED", self.cached()), self.cache.unwrap_or(DType::F32))
+        kv::key(KernelKey::new(name).flag("CACHED", self.cached()).flag("CAP", self.cap.is_some()), self.cache.unwrap_or(DType::F32))
     }
 
     pub(super) fn forward(&self, cx: &mut Lower<'_>) -> Result<()> {
@@ -235,6 +242,7 @@ impl Sizes {
     pub(super) fn gradient(self, cx: &mut Lower<'_>, key: KernelKey, groups: usize, (rows, keys): Ranges, (work, share): (f64, f64)) {
         let mut bufs: Vec<Buf> = [3, 0, 1, 2, 4, 5].into_iter().map(|i| cx.input(i)).collect();
         bufs.extend((0..cx.outputs.len()).map(|i| cx.output(i)));
+        let key = key.flag("CAP", self.cap.is_some());
         cx.dispatch(key, &self.params(groups, rows, keys), &bufs.iter().collect::<Vec<_>>(), self.grid(cx.gpu(), groups));
         let values = cx.inputs.iter().chain(&cx.outputs).map(|b| b.desc.len()).sum();
         let most = self.most_of_gradient(work, values) * share;
@@ -252,7 +260,8 @@ impl Sizes {
                 for (row, w) in self.weights(&q, &k, &spans, i, h).0 {
                     let kat = (row * self.kv_heads + h / self.share()) * self.dim;
                     let dp: f64 = (0..self.dim).map(|d| dout[qat + d] * v[kat + d]).sum();
-                    each(io, qat, kat, w, w * (dp - delta) * f64::from(self.scale));
+                    let product: f64 = (0..self.dim).map(|d| q[qat + d] * k[kat + d]).sum();
+                    each(io, qat, kat, w, w * (dp - delta) * self.score(product).1);
                 }
             }
         }
@@ -271,6 +280,18 @@ impl Sizes {
         vec![clip(begin, end.min(prefix)), behind]
     }
 
+    /// The score of a product q·k, and its slope.
+    fn score(&self, product: f64) -> (f64, f64) {
+        let scale = f64::from(self.scale);
+        match self.cap.map(f64::from) {
+            None => (product * scale, scale),
+            Some(cap) => {
+                let t = (product * scale / cap).tanh();
+                (cap * t, scale * (1.0 - t * t))
+            }
+        }
+    }
+
     /// Softmax weights of query `i` (row of the batch) and head `h`: (key row, weight), and lse.
     pub(super) fn weights(&self, q: &[f64], k: &[f64], spans: &[f64], i: usize, h: usize) -> (Vec<(usize, f64)>, f64) {
         let base = i / self.t * self.s;
@@ -281,7 +302,7 @@ impl Sizes {
             for j in begin..end {
                 let kat = ((base + j) * self.kv_heads + kvh) * self.dim;
                 let dot: f64 = (0..self.dim).map(|d| q[qat + d] * k[kat + d]).sum();
-                scores.push((base + j, dot * f64::from(self.scale)));
+                scores.push((base + j, self.score(dot).0));
             }
         }
         let top = scores.iter().fold(f64::NEG_INFINITY, |m, s| m.max(s.1));

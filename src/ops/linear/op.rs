@@ -10,7 +10,7 @@ use crate::cpu::scratch;
 use crate::graph::{Back, Cost, CpuIo, Desc, HostIo, Lower, Op, Val};
 use crate::ops::Act;
 use crate::ops::activation::{GatedBwd, Part};
-use crate::ops::norm::{host_rms, rms, rms_cost};
+use crate::ops::norm::{RmsNorm, host_rms, rms, rms_cost};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -31,8 +31,8 @@ pub struct Linear {
     pub glu: Option<Act>,
     /// With `glu`: gate and up are an output, for the backward pass.
     pub keep: bool,
-    /// The norm's eps.
-    pub norm: Option<f32>,
+    /// What x passes first.
+    pub norm: Option<RmsNorm>,
 }
 
 impl Linear {
@@ -66,9 +66,9 @@ impl Linear {
         self.residual.then_some(self.behind_lora())
     }
 
-    /// (input that holds the norm's weight, eps)
-    fn norm_at(&self) -> Option<(usize, f32)> {
-        self.norm.map(|eps| (self.behind_lora() + usize::from(self.residual), eps))
+    /// (input that holds the norm's weight, the norm)
+    fn norm_at(&self) -> Option<(usize, RmsNorm)> {
+        self.norm.map(|norm| (self.behind_lora() + usize::from(self.residual), norm))
     }
 
     /// Output that holds gate and up.
@@ -152,11 +152,11 @@ impl Op for Linear {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let (mut x, w, y) = (cx.input(0), cx.inputs[1].clone(), cx.output(0));
         let (m, k) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols());
-        let gain = self.norm_at().map(|(i, eps)| (cx.input(i), eps));
-        let mut norm = gain.as_ref().map(|(gain, eps)| (gain, *eps));
-        if let Some((gain, eps)) = norm.filter(|_| !select::takes_norm(cx.gpu(), m)) {
+        let gain = self.norm_at().map(|(i, norm)| (cx.input(i), norm));
+        let mut norm = gain.as_ref().map(|(gain, norm)| (gain, *norm));
+        if let Some((gain, own)) = norm.filter(|_| !select::takes_norm(cx.gpu(), m)) {
             let (normed, r) = (cx.temp(0), cx.temp(1));
-            rms(cx, (m, k), eps, [&x, gain, &normed, &r]);
+            rms(cx, (m, k), own, [&x, gain, &normed, &r]);
             (x, norm) = (normed, None);
         }
         let h = match self.lora_at() {
@@ -184,9 +184,9 @@ impl Op for Linear {
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
         let (mut x, w) = (io.input(0), io.input(1));
         let (m, k, n) = (io.descs[0].rows(), io.descs[0].cols(), io.descs[1].shape[0]);
-        if let Some((i, eps)) = self.norm_at() {
+        if let Some((i, norm)) = self.norm_at() {
             let mut normed = Vec::with_capacity(x.len());
-            host_rms(&x, &io.input(i), eps, |_, _, row| normed.extend(row));
+            host_rms(&x, &io.input(i), norm, |_, _, row| normed.extend(row));
             x = Rc::new(normed);
         }
         let mut y = vec![0.0; m * n];
@@ -240,9 +240,9 @@ impl Op for Linear {
         let (x, m) = (io.f32(0), io.desc(0).rows());
         match self.norm_at() {
             None => self.cpu_over(io, m, x),
-            Some((i, eps)) => scratch::with(x.len() + m, |mem| {
+            Some((i, own)) => scratch::with(x.len() + m, |mem| {
                 let (normed, r) = mem.split_at_mut(x.len());
-                norm::rms(io.pool(), normed, r, x, io.f32(i), eps);
+                norm::rms(io.pool(), normed, r, x, io.f32(i), (own.eps, own.offset));
                 self.cpu_over(io, m, normed);
             }),
         }

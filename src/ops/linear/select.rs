@@ -4,6 +4,7 @@
 use super::lora::{LoraSeg, MAX_SEGS};
 use crate::gpu::{Buf, Gpu, KernelKey};
 use crate::graph::{Bound, Cost, Desc, Lower};
+use crate::ops::norm::RmsNorm;
 use crate::ops::{Act, pieces, serial_rows};
 use crate::tensor::DType;
 use crate::{Error, Result};
@@ -19,8 +20,8 @@ pub(in crate::ops) struct Extras<'a> {
     pub glu: Option<Act>,
     /// Where gate and up go besides, with `glu`.
     pub kept: Option<&'a Buf>,
-    /// Gain and eps of the norm that x passes first; only where [`takes_norm`].
-    pub norm: Option<(&'a Buf, f32)>,
+    /// Gain of the norm that x passes first, and the norm; only where [`takes_norm`].
+    pub norm: Option<(&'a Buf, RmsNorm)>,
 }
 
 /// Checks that a weight's rows can be read in groups of eight, or element by element.
@@ -133,10 +134,10 @@ pub(in crate::ops) fn seg_words(segs: &[LoraSeg], out: &mut Vec<u32>) {
 }
 
 /// `Params` of `common/linear_io.wgsl`, for every kernel that includes it.
-fn io_params(sizes: [usize; 8], segs: &[LoraSeg], eps: f32) -> Vec<u32> {
+fn io_params(sizes: [usize; 8], segs: &[LoraSeg], norm: Option<RmsNorm>) -> Vec<u32> {
     let mut p = sizes.map(|v| v as u32).to_vec();
     seg_words(segs, &mut p);
-    p.push(eps.to_bits());
+    p.extend(norm.map_or([0; 2], |n| [n.eps.to_bits(), n.offset.to_bits()]));
     p
 }
 
@@ -185,7 +186,7 @@ fn turned(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, y: &Buf) {
         .def("SLICES", 2)
         .def("DEEP", 1)
         .def("SHARE", 1);
-    let params = io_params([n, m, k, n, 0, 0, 0, 0], &[], 0.0);
+    let params = io_params([n, m, k, n, 0, 0, 0, 0], &[], None);
     cx.dispatch(key, &params, &[&w.chunks[0].buf, x, y], cx.gpu().grid(m.div_ceil(2), 1));
     cx.cost(product([m, n, k], 4 * (n * k) as u64));
 }
@@ -268,7 +269,7 @@ pub(in crate::ops) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, 
         let s_off = scale_offset(w.desc.dtype, chunk.rows, k);
         let ldh = extras.lora.map_or(0, |l| l.2);
         let sizes = [m, n, k, ldy, chunk.first, s_off, extras.segs.len(), ldh];
-        let params = io_params(sizes, extras.segs, extras.norm.map_or(0.0, |n| n.1));
+        let params = io_params(sizes, extras.segs, extras.norm.map(|n| n.1));
         let mut bufs = vec![x, &chunk.buf];
         bufs.extend(block.map(|_| &chunk.buf));
         bufs.extend(extras.norm.map(|n| n.0));

@@ -27,7 +27,7 @@ fn lower_logps(cx: &mut Lower<'_>, logp: &Buf, lse: &Buf) {
     let (rows, cols) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols());
     let key = KernelKey::new("logps").flag("SERIAL", serial_rows(cx.gpu())).flag("LSE", true);
     let grid = row_grid(cx.gpu(), rows);
-    cx.dispatch(key, &[rows as u32, cols as u32], &[&cx.input(1), logp, lse, &cx.input(0)], grid);
+    cx.dispatch(key, &[rows as u32, cols as u32, 0], &[&cx.input(1), logp, lse, &cx.input(0)], grid);
 }
 
 /// (logp, lse) of a row on the host; logp 0 where the target is no column.
