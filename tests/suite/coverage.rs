@@ -44,6 +44,7 @@ const PUBLIC: &[(&str, Judged)] = &[
     ("Sample", Instead("its random numbers are ours; frequencies and greedy choices are tested")),
     ("Scale", By(&["scale"])),
     ("SftLoss", Instead("a weighted sum of log-probabilities; training curves are TRL's in tuning.rs")),
+    ("SoftCap", Instead("Gemma 2's capped logits and all gradients are Transformers' in families.rs")),
     ("Softmax", By(&["softmax"])),
     ("Stack", By(&["stack"])),
     ("Widen", Instead("exact: as Narrow")),

@@ -15,6 +15,7 @@ mod adapters;
 mod context;
 mod data;
 mod declared;
+mod families;
 mod fixture;
 mod generate;
 mod hostile;

@@ -38,7 +38,7 @@ impl Expected {
         self.0.get(name).unwrap_or_else(|| panic!("no {name} in the fixture"))
     }
 
-    fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a [f64])> {
+    pub fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a [f64])> {
         self.0.iter().filter_map(move |(k, v)| Some((k.strip_prefix(prefix)?, v.as_slice())))
     }
 
@@ -47,7 +47,7 @@ impl Expected {
     }
 
     /// Real tokens of each row.
-    fn lengths(&self) -> Vec<usize> {
+    pub fn lengths(&self) -> Vec<usize> {
         self.get("attention_mask").chunks(T).map(|r| r.iter().filter(|v| **v > 0.0).count()).collect()
     }
 
@@ -59,8 +59,8 @@ impl Expected {
 }
 
 /// Rows and columns of the fixtures' batch.
-const B: usize = 2;
-const T: usize = 12;
+pub const B: usize = 2;
+pub const T: usize = 12;
 
 struct Fixture {
     name: &'static str,
@@ -92,7 +92,7 @@ static PLAIN_GGUFS: [(&str, &[u8]); 3] = [
 static GGUF_EXPECTED: &[u8] = include_bytes!("../fixtures/models/llama_gguf/expected.safetensors");
 
 /// Loads from pieces of `piece` bytes.
-async fn load(exec: &Exec, config: Option<&str>, weights: &[u8], piece: usize, options: LoadOptions) -> Result<LoadedModel> {
+pub async fn load(exec: &Exec, config: Option<&str>, weights: &[u8], piece: usize, options: LoadOptions) -> Result<LoadedModel> {
     let mut loader = ModelLoader::new(exec, options);
     if let Some(c) = config {
         loader.add_text("config.json", c);
@@ -116,7 +116,7 @@ pub async fn load_gguf(exec: &Exec) -> Result<LoadedModel> {
 }
 
 /// Records the whole batch; with `train`, backward from the mean loss over counted targets.
-fn record(loaded: &LoadedModel, e: &Expected, adapter: Option<&dyn Adapter>, train: bool, checkpoint: bool) -> Result<Tape> {
+pub fn record(loaded: &LoadedModel, e: &Expected, adapter: Option<&dyn Adapter>, train: bool, checkpoint: bool) -> Result<Tape> {
     let model = &loaded.model;
     let mut tape = Tape::new();
     let inputs = TrainInputs {
@@ -124,7 +124,7 @@ fn record(loaded: &LoadedModel, e: &Expected, adapter: Option<&dyn Adapter>, tra
         ids: tape.input("ids", Desc::u32(&[B * T])),
         positions: tape.input("positions", Desc::u32(&[B * T])),
         spans: tape.input("spans", Desc::u32(&[B * T, 2])),
-        window_spans: None,
+        window_spans: model.window().map(|_| tape.input("window_spans", Desc::u32(&[B * T, 2]))),
     };
     let hidden = model.record_hidden(&mut tape, &inputs, adapter, train)?;
     let targets = tape.input("targets", Desc::u32(&[B * T]));
@@ -143,12 +143,23 @@ fn record(loaded: &LoadedModel, e: &Expected, adapter: Option<&dyn Adapter>, tra
 }
 
 /// Runs it: (loss, logits).
-async fn run(tape: &Tape, exec: &Exec, e: &Expected, step: &StepParams) -> Result<(f64, Vec<f32>)> {
-    let program = Program::build(exec, tape, ProgramOptions::default())?;
+pub async fn run(tape: &Tape, exec: &Exec, e: &Expected, step: &StepParams) -> Result<(f64, Vec<f32>)> {
+    run_again(&Program::build(exec, tape, ProgramOptions::default())?, e, step, None).await
+}
+
+/// The same for a program that is there; `window` is the model's.
+pub async fn run_again(program: &Program, e: &Expected, step: &StepParams, window: Option<usize>) -> Result<(f64, Vec<f32>)> {
     program.write("ids", &e.ids());
     program.write("positions", &(0..B * T).map(|i| (i % T) as u32).collect::<Vec<_>>());
     let lengths = e.lengths();
-    program.write("spans", &(0..B * T).flat_map(|i| [0, (i % T + 1).min(lengths[i / T]) as u32]).collect::<Vec<_>>());
+    let spans = |window: Option<usize>| -> Vec<u32> {
+        let end = |i: usize| (i % T + 1).min(lengths[i / T]);
+        (0..B * T).flat_map(|i| [window.map_or(0, |w| end(i).saturating_sub(w)) as u32, end(i) as u32]).collect()
+    };
+    program.write("spans", &spans(None));
+    if program.has_input("window_spans") {
+        program.write("window_spans", &spans(window));
+    }
     program.write("targets", &e.targets());
     let out = program.run(step, &["logp", "logits"]).await?;
     let floats = |w: &[u32]| w.iter().map(|w| f32::from_bits(*w)).collect::<Vec<_>>();
@@ -158,13 +169,13 @@ async fn run(tape: &Tape, exec: &Exec, e: &Expected, step: &StepParams) -> Resul
 }
 
 /// Largest difference, relative to the largest expected value.
-fn difference(got: &[f32], want: &[f64]) -> f64 {
+pub fn difference(got: &[f32], want: &[f64]) -> f64 {
     assert_eq!(got.len(), want.len());
     let top = want.iter().fold(1e-3, |m: f64, v| m.max(v.abs()));
     got.iter().zip(want).fold(0f64, |m, (g, w)| m.max((f64::from(*g) - w).abs() / top))
 }
 
-fn compare_logits(what: &str, e: &Expected, name: &str, got: &[f32], tol: f64) {
+pub fn compare_logits(what: &str, e: &Expected, name: &str, got: &[f32], tol: f64) {
     let want = e.get(name);
     let v = want.len() / (B * T);
     for (row, len) in e.lengths().iter().enumerate() {

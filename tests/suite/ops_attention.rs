@@ -61,10 +61,12 @@ struct Case {
     mask: Mask,
     /// Inputs in −size…size: large ones make the softmax sharp.
     size: f64,
+    /// Of scores.
+    cap: Option<f32>,
 }
 
 const fn case(heads: usize, kv_heads: usize, dim: usize, batch: usize, t: usize, s: usize, mask: Mask) -> Case {
-    Case { heads, kv_heads, dim, batch, t, s, mask, size: 1.0 }
+    Case { heads, kv_heads, dim, batch, t, s, mask, size: 1.0, cap: None }
 }
 
 fn cases() -> Vec<Case> {
@@ -90,6 +92,10 @@ fn cases() -> Vec<Case> {
         case(1, 1, 260, 1, 3, 3, Causal),
         Case { size: 12.0, ..case(2, 1, 16, 1, 33, 33, Causal) },
         case(8, 2, 64, 1, 1, 130, Causal),
+        Case { cap: Some(0.5), ..case(4, 2, 32, 2, 65, 65, Causal) },
+        Case { cap: Some(2.0), size: 3.0, ..case(2, 1, 7, 2, 9, 9, Padded(4)) },
+        Case { cap: Some(0.3), ..case(8, 2, 64, 1, 1, 130, Causal) },
+        Case { cap: Some(50.0), ..case(1, 1, 256, 1, 5, 5, Causal) },
     ]
 }
 
@@ -105,11 +111,11 @@ fn inputs(c: &Case, rng: &mut Rng) -> Vec<In> {
 }
 
 fn op(c: &Case) -> Attention {
-    Attention { heads: c.heads, kv_heads: c.kv_heads, dim: c.dim, scale: 1.0 / (c.dim as f32).sqrt(), cap: None, batch: c.batch }
+    Attention { heads: c.heads, kv_heads: c.kv_heads, dim: c.dim, scale: 1.0 / (c.dim as f32).sqrt(), cap: c.cap, batch: c.batch }
 }
 
 fn name(c: &Case) -> String {
-    format!("attention {}/{} heads of {}, {} × {} over {} {:?}", c.heads, c.kv_heads, c.dim, c.batch, c.t, c.s, c.mask)
+    format!("attention {}/{} heads of {}, {} × {} over {} {:?}, cap {:?}", c.heads, c.kv_heads, c.dim, c.batch, c.t, c.s, c.mask, c.cap)
 }
 
 async fn forward(gpu: &Gpu) {
@@ -164,7 +170,7 @@ async fn cached(gpu: &Gpu, dtype: DType) {
         }
         let rows = rows as usize;
         let ins = [frozen(&mut rng, &[rows, heads * dim], 2.0), cache(&mut rng, &[2, slots, kv_heads * dim]), ints(&[rows, 4], &spans)];
-        let op = AttentionCached { heads, kv_heads, dim, scale: 1.0 / (dim as f32).sqrt(), cap: None };
+        let op = AttentionCached { heads, kv_heads, dim, scale: 1.0 / (dim as f32).sqrt(), cap: (rows % 2 == 1).then_some(0.5) };
         check(gpu, &format!("{op:?} {dtype:?} {rows} rows, prefix {prefix}"), &ins, 2e-5, |t, v| t.push(op, v)).await;
     }
     // A chunk of a prompt: one sequence, every row sees all before it. Small enough for the kernels of other adapters, tiles of all widths.
@@ -265,7 +271,10 @@ async fn appends(dtype: DType) -> Result<()> {
             ins.extend([ints(&[rows], &positions), values(&[freq.len()], &freq, false), ints(&[rows], &slots), ints(&[rows, 4], &spans)]);
             let shape = [2, count, kv_heads * dim];
             ins.push(if dtype == DType::F16 { halves(&mut rng, &shape, 1.0) } else { frozen(&mut rng, &shape, 1.0) });
-            append(AttentionAppend { rope, scale: 1.0 / (dim as f32).sqrt(), cap: None }, &ins).await?;
+            append(AttentionAppend { rope, scale: 1.0 / (dim as f32).sqrt(), cap: interleaved.then_some(0.5) }, &ins).await?;
+            if fused && heads == kv_heads {
+                append(AttentionAppend { rope: RopeSplit { by_head: true, ..rope }, scale: 0.3, cap: None }, &ins).await?;
+            }
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use fledgling::graph::{Exec, StepParams};
 use fledgling::ops::Act;
 use fledgling::ops::activation::{Activation, Gated};
 use fledgling::ops::elementwise::{Add, Dropout, Mul, Scale};
+use fledgling::ops::softcap::SoftCap;
 
 const ACTS: [Act; 4] = [Act::Gelu, Act::GeluTanh, Act::Relu, Act::Silu];
 /// Rows and columns: one, odd, four to a thread.
@@ -23,6 +24,18 @@ fl_test!(
                     .await;
             }
         }
+    }
+
+    async fn softcap() {
+        let gpu = gpu().await;
+        let mut rng = Rng(14);
+        for (cap, (rows, cols)) in [0.5, 30.0].into_iter().flat_map(|c| SIZES.map(|s| (c, s))) {
+            let ins = [rand(&mut rng, &[rows, cols], 4.0)];
+            check(&gpu, &format!("softcap {cap} {rows}×{cols}"), &ins, 2e-5, |t, v| Ok(vec![t.push1(SoftCap { cap }, &[v[0]])?])).await;
+        }
+        // Far beyond the cap.
+        let ins = [values(&[4], &[-1e19, -1e4, 1e4, 1e19], false)];
+        check(&gpu, "softcap of extremes", &ins, 2e-5, |t, v| Ok(vec![t.push1(SoftCap { cap: 50.0 }, &[v[0]])?])).await;
     }
 
     /// Where exp overflows and tanh saturates: finite values, exact limits.

@@ -32,6 +32,21 @@ fl_test!(
 );
 
 fl_test!(
+    /// Capped logits: far below the cap, around it and far beyond.
+    async fn linear_logps_capped() {
+        let gpu = gpu().await;
+        let mut rng = Rng(10);
+        for (rows, c, v, cap) in [(1, 8, 3, 30.0), (5, 32, 65, 2.0), (67, 32, 130, 0.5)] {
+            let targets: Vec<u32> = (0..rows).map(|i| if i % 4 == 3 { u32::MAX } else { rng.next() as u32 % v as u32 }).collect();
+            for saved in [true, false] {
+                let mut ins = [rand(&mut rng, &[rows, c], 1.0), rand(&mut rng, &[v, c], 1.0), ints(&[rows], &targets)];
+                ins[1].grad = !saved;
+                let op = LinearLogps::new(saved).capped(Some(cap));
+                check(&gpu, &format!("{op:?} {rows}×{c}×{v}"), &ins, 3e-5, |t, x| Ok(vec![t.push(op.clone(), x)?[0]])).await;
+            }
+        }
+    }
+
     async fn linear_logps_in_chunks() {
         // A vocabulary so large that 64 rows fill a chunk.
         let gpu = gpu().await;

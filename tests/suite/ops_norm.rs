@@ -29,6 +29,30 @@ fl_test!(
         }
     }
 
+    /// Weights that are told from one, as Gemma's are.
+    async fn rms_norm_with_an_offset() {
+        let gpu = gpu().await;
+        let mut rng = Rng(5);
+        for (rows, cols, dim) in [(1, 5, 5), (7, 24, 12), (33, 128, 128)] {
+            let ins = [rand(&mut rng, &[rows, cols], 2.0), rand(&mut rng, &[dim], 1.0)];
+            let op = RmsNorm { eps: 1e-6, offset: 1.0 };
+            check(&gpu, &format!("{op:?} {rows}×{cols}"), &ins, 2e-5, |t, v| Ok(vec![t.push(op, &[v[0], v[1]])?[0]])).await;
+        }
+    }
+
+    /// Without a bias, and over heads that have weights of their own.
+    async fn layer_norm_by_heads() {
+        let gpu = gpu().await;
+        let mut rng = Rng(6);
+        for (rows, heads, dim) in [(1, 1, 5), (7, 4, 12), (33, 2, 64), (3, 3, 2)] {
+            let op = LayerNorm { eps: 1e-5, heads };
+            let mut ins = vec![rand(&mut rng, &[rows, heads * dim], 2.0), rand(&mut rng, &[heads * dim], 1.0)];
+            check(&gpu, &format!("{op:?} {rows}×{dim}"), &ins, 2e-5, |t, v| Ok(vec![t.push(op, v)?[0]])).await;
+            ins.push(rand(&mut rng, &[heads * dim], 1.0));
+            check(&gpu, &format!("{op:?} {rows}×{dim}, bias"), &ins, 2e-5, |t, v| Ok(vec![t.push(op, v)?[0]])).await;
+        }
+    }
+
     async fn layer_norm() {
         let gpu = gpu().await;
         let mut rng = Rng(3);

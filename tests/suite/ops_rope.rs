@@ -71,6 +71,38 @@ fl_test!(
         }
     }
 
+    /// Fused rows that hold q, k and v of one head after the other.
+    async fn rope_by_head() {
+        let gpu = gpu().await;
+        let mut rng = Rng(13);
+        for (rows, heads, dim, rotary) in [(1, 1, 4, 4), (3, 3, 8, 4), (9, 4, 6, 2), (5, 2, 7, 0)] {
+            let op = RopeSplit { heads, kv_heads: heads, dim, rotary, interleaved: rows == 3, mscale: 1.0, by_head: true };
+            let positions: Vec<u32> = (0..rows as u32).map(|i| i * 3 + 5).collect();
+            let ins = [rand(&mut rng, &[rows, 3 * heads * dim], 1.0), ints(&[rows], &positions), frequencies(rotary, 1e4)];
+            check(&gpu, &format!("{op:?} of {rows}"), &ins, 2e-5, |t, v| t.push(op, v)).await;
+            // The same numbers as in the usual order.
+            let mut usual = ins.clone();
+            for row in 0..rows {
+                for (head, part, c) in (0..heads * 3 * dim).map(|i| (i / (3 * dim), i / dim % 3, i % dim)) {
+                    let at = row * 3 * heads * dim;
+                    usual[0].data[at + (part * heads + head) * dim + c] = ins[0].data[at + (head * 3 + part) * dim + c];
+                }
+            }
+            let (step, plain) = (StepParams::default(), RopeSplit { by_head: false, ..op });
+            let both = [(&ins, op), (&usual, plain)];
+            let mut outs = Vec::new();
+            for (ins, op) in both {
+                outs.push(
+                    crate::opcase::run(&Exec::Reference, ins, None, false, &step, &|t: &mut Tape, v: &[_]| t.push(op, v))
+                        .await
+                        .unwrap()
+                        .outputs,
+                );
+            }
+            assert_eq!(outs[0], outs[1], "{op:?}");
+        }
+    }
+
     /// An angle computed in f32 would be wrong by 1e-2 here.
     async fn rope_far_away() {
         let gpu = gpu().await;

@@ -61,7 +61,8 @@ fn module_of(name: &str) -> Option<(&str, bool)> {
     (plain && !module.is_empty()).then_some((module, is_a))
 }
 
-const HEAD_COPY: &str = "base_model.model.lm_head.base_layer.weight";
+/// Output layers, as families call them.
+const HEAD_COPIES: [&str; 2] = ["base_model.model.lm_head.base_layer.weight", "base_model.model.embed_out.base_layer.weight"];
 
 fn bad(message: impl Into<String>) -> Error {
     Error::BadAdapter(message.into())
@@ -95,7 +96,7 @@ impl LoraAdapter {
         let mut halves: BTreeMap<&str, [Option<usize>; 2]> = BTreeMap::new();
         for (i, t) in c.tensors.iter().enumerate() {
             // With the output layer among its modules, PEFT also stores a copy of that layer's own (frozen) weights; it is not needed.
-            if t.name == HEAD_COPY {
+            if HEAD_COPIES.contains(&t.name.as_str()) {
                 continue;
             }
             let (module, is_a) = module_of(&t.name).ok_or_else(|| {

@@ -41,7 +41,7 @@ const WORDS: Record<string, [title: string, hint: string]> = {
   'bad-template': ['The chat template of this model cannot be used', 'Another file of the same model may have a template that works.'],
   'unsupported-architecture': [
     'This kind of model is not supported yet',
-    'Llama-family models work: Llama 2 and 3, SmolLM2, Qwen2, Qwen2.5 and Qwen3.',
+    'Decoders work: Llama, Mistral, SmolLM, Qwen, Gemma, Phi-3 and -4, Pythia, OLMo 2, Granite, StableLM, StarCoder 2, Command R, GLM-4.',
   ],
   'wrong-model': ['Another model is loaded', 'A checkpoint fits only the very model that it was made with.'],
   'context-overflow': ['The prompt is longer than the model can read', 'Shorten it, or start a new chat.'],
