@@ -1,7 +1,7 @@
 // y[m] = w[ids[m]]; an id outside the table gives zeros. A table split over several buffers takes one dispatch per part, each writing
 // the rows whose id it holds; the first also writes the zeros. Overwrites y.
 // Grid: one thread per element of y, 64 per workgroup, folded into (x, y).
-// Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8}
+// Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8|WT=Q5|WT=Q2K|WT=Q3K|WT=Q4K|WT=Q5K|WT=Q6K|WT=IQ4|WT=IQ4X|WT=MX4}
 struct Params {
   n: u32,      // m·k
   k: u32, s_off: u32,

@@ -3,6 +3,7 @@
 // Grid: (⌈k/8⌉ / 4, da_rows + ⌈m/(4·TQ)⌉).
 // Variants: SUBGROUPS {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|ACC} {TQ=2|TQ=8}
 // Variants: SUBGROUPS {WT=F32|WT=Q4|WT=Q8} {|ACC} LORA {|ACC_A} {TQ=4|TQ=8}
+// Variants: SUBGROUPS {WT=Q5|WT=Q2K|WT=Q3K|WT=Q4K|WT=Q5K|WT=Q6K|WT=IQ4|WT=IQ4X|WT=MX4} TQ=8 {|LORA}
 struct Params { m: u32, n: u32, k: u32, ldy: u32, y0: u32, s_off: u32, r: u32, da_rows: u32 }
 @group(0) @binding(auto) var<uniform> p: Params;
 #include "common/weights.wgsl"

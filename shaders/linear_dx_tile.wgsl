@@ -7,6 +7,7 @@
 // Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|ACC} {|DY4} {TM=4,TN=4|TM=8,TN=8}
 // Variants: {WT=F32|WT=Q4} DY4 {|LORA} {TM=2,TN=4|TM=8,TN=4}
 // Variants: {WT=F32|WT=Q4|WT=Q8} {|ACC} {|DY4} LORA {|ACC_A} {TM=4,TN=4|TM=8,TN=8}
+// Variants: {WT=Q5|WT=Q2K|WT=Q3K|WT=Q4K|WT=Q5K|WT=Q6K|WT=IQ4|WT=IQ4X|WT=MX4} DY4 {TM=4,TN=4,LORA|TM=8,TN=8}
 struct Params { m: u32, n: u32, k: u32, ldy: u32, y0: u32, s_off: u32, r: u32, da_rows: u32 }
 @group(0) @binding(auto) var<uniform> p: Params;
 #include "common/weights.wgsl"

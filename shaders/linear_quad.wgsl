@@ -4,6 +4,7 @@
 // Grid: (⌈n/TN⌉ / 4, ⌈m/(4·TQ)⌉): one thread per tile, four along n per workgroup. GLU: n counts gate rows, the up row of n is n + p.n.
 // Variants: SUBGROUPS {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,RESIDUAL|EXTRA,BIAS,LORA,RESIDUAL} {TQ=8,TN=8|TQ=2,TN=8}
 // Variants: SUBGROUPS {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} GLU {ACT=RELU|ACT=SILU|ACT=GELU|ACT=GELU_TANH} {TQ=4,TN=4|TQ=2,TN=4}
+// Variants: SUBGROUPS {WT=Q5|WT=Q2K|WT=Q3K|WT=Q4K|WT=Q5K|WT=Q6K|WT=IQ4|WT=IQ4X|WT=MX4} {TQ=8,TN=8|TQ=4,TN=4,GLU,ACT=SILU|TQ=8,TN=4,GLU,KEEP,ACT=SILU}
 // Variants: SUBGROUPS {WT=F32|WT=Q4} {|EXTRA,BIAS|EXTRA,LORA} GLU,KEEP {ACT=SILU|ACT=GELU} {TQ=8,TN=4|TQ=2,TN=4}
 #include "common/linear_io.wgsl"
 

@@ -7,6 +7,7 @@
 // GLU: n counts gate rows, the up row of n is n + p.n, and the tile of w holds the gate rows and then the up rows.
 // Grid: (⌈n/(16·TN)⌉, ⌈m/(16·TM)⌉). Overwrites y.
 // Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,RESIDUAL|EXTRA,BIAS,LORA,RESIDUAL} {TM=4,TN=4|TM=8,TN=8}
+// Variants: {WT=Q5|WT=Q2K|WT=Q3K|WT=Q4K|WT=Q5K|WT=Q6K|WT=IQ4|WT=IQ4X|WT=MX4} {TM=4,TN=4,EXTRA,LORA|TM=8,TN=8|TM=4,TN=2,GLU,ACT=SILU|TM=8,TN=4,GLU,KEEP,ACT=SILU}
 // Variants: {WT=F32|WT=Q4} {TM=2,TN=2|TM=2,TN=4|TM=8,TN=4}
 // Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,BIAS,LORA} GLU,TM=4,TN=2 {ACT=RELU|ACT=SILU|ACT=GELU|ACT=GELU_TANH}
 // Variants: {WT=F32|WT=Q4} {|EXTRA,LORA} GLU,ACT=SILU {TM=2,TN=2|TM=8,TN=2|TM=8,TN=4}

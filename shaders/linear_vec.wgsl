@@ -9,6 +9,7 @@
 // Variants: {WT=F32|WT=F16|WT=BF16|WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,BIAS,LORA} GLU,TM=2,ROWS=2,SLICES=4,DEEP=2,SHARE=1 {ACT=RELU|ACT=SILU|ACT=GELU|ACT=GELU_TANH}
 // Variants: {WT=F32|WT=Q4} {|GLU,ACT=SILU} SUBGROUPS,TM=2 {ROWS=1,SLICES=4,DEEP=1,SHARE=1|ROWS=2,SLICES=8,DEEP=4,SHARE=8|ROWS=4,SLICES=2,DEEP=3,SHARE=2}
 // Variants: {WT=F32|WT=Q4} NORM {|EXTRA,BIAS|EXTRA,LORA|GLU,ACT=SILU|EXTRA,LORA,GLU,ACT=SILU} {|SUBGROUPS} {TM=1,ROWS=2,SLICES=8,DEEP=3,SHARE=4|TM=4,ROWS=2,SLICES=4,DEEP=1,SHARE=1}
+// Variants: {WT=Q5|WT=Q2K|WT=Q3K|WT=Q4K|WT=Q5K|WT=Q6K|WT=IQ4|WT=IQ4X|WT=MX4} {TM=1|TM=4,NORM|TM=2,GLU,ACT=SILU|TM=1,NORM,EXTRA,LORA,SUBGROUPS} ROWS=2,SLICES=4,DEEP=2,SHARE=2
 // Variants: WT=F32,TURN,ROWS=1,SLICES=2,DEEP=1,SHARE=1 {|SUBGROUPS} {TM=8|TM=24}
 #include "common/linear_io.wgsl"
 #include "common/grid.wgsl"
@@ -30,18 +31,24 @@ var<workgroup> red: array<f32, SUMS * THREADS>;
 // Eight weights of a row as they lie in memory, so that several loads are under way before the first is used.
 #if WT == F32
 struct Raw { v: W8 }
-fn raw(row: u32, g: u32) -> Raw { return Raw(w_load8(row, g, vec2<f32>(1.0, 0.0))); }
+fn raw(row: u32, g: u32) -> Raw { return Raw(w_load8(row, g, 1.0)); }
 #elif WT == F16 || WT == BF16
 struct Raw { q: vec4<u32> }
 fn raw(row: u32, g: u32) -> Raw { return Raw(w[row * (p.k >> 3u) + g]); }
 #elif WT == Q4
 struct Raw { q: u32, s: u32 }
 fn raw(row: u32, g: u32) -> Raw { return Raw(w[row * (p.k >> 3u) + g], w[p.s_off + row * (p.k >> 5u) + (g >> 2u)]); }
-#else
+#elif WT == Q8
 struct Raw { lo: u32, hi: u32, s: u32 }
 fn raw(row: u32, g: u32) -> Raw {
   let at = row * (p.k >> 2u) + 2u * g;
   return Raw(w[at], w[at + 1u], w[p.s_off + row * (p.k >> 5u) + (g >> 2u)]);
+}
+#else
+struct Raw { q: vec2<u32>, s: vec2<f32> }
+fn raw(row: u32, g: u32) -> Raw {
+  let b = w_scale(row, g >> 2u);
+  return Raw(w_lanes(w_word(row, g), b, g), w_pair(b, g));
 }
 #endif
 // Σ x·w of these eight columns, `sum` being that of the eight x.
@@ -61,8 +68,12 @@ fn product(r: Raw, lo: vec4<f32>, hi: vec4<f32>, sum: f32) -> f32 {
   let a = bitcast<vec4<f32>>((vec4<u32>(r.q << 19u, r.q << 11u, r.q << 3u, r.q >> 5u) & mask) | one);
   let b = bitcast<vec4<f32>>((vec4<u32>(r.q << 15u, r.q << 7u, r.q >> 1u, r.q >> 9u) & mask) | one);
   return (dot(lo, a) + dot(hi, b) - sum) * (16.0 * s.x) + sum * s.y;
-#else
+#elif WT == Q8
   return (dot(lo, q8x4(r.lo)) + dot(hi, q8x4(r.hi))) * unpack2x16float(r.s).x;
+#elif W_TABLE
+  return (dot(lo, w_ints(r.q.x)) + dot(hi, w_ints(r.q.y))) * r.s.x;
+#else
+  return (dot(lo, w_ints(r.q.x)) + dot(hi, w_ints(r.q.y))) * r.s.x + sum * r.s.y;
 #endif
 }
 

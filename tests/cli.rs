@@ -309,8 +309,8 @@ fn inspect_lists() {
     assert_eq!((&adapter["format"], &adapter["use_rslora"]), (&json!("PEFT adapter"), &json!(true)));
 }
 
-/// The tiny GGUF with its metadata changed and, with `k_quant`, one tensor claimed to be Q4_K.
-fn changed_gguf(folder: &Path, architecture: &str, k_quant: bool) -> String {
+/// The tiny GGUF with its metadata changed and, with `foreign`, one tensor claimed to be IQ2_XXS.
+fn changed_gguf(folder: &Path, architecture: &str, foreign: bool) -> String {
     let whole = fs::read(gguf()).unwrap();
     let container = Container::parse("tiny", &whole).unwrap();
     let mut metadata = container.metadata.clone();
@@ -320,14 +320,14 @@ fn changed_gguf(folder: &Path, architecture: &str, k_quant: bool) -> String {
         .map(|(i, t)| (t.name.as_str(), t.dtype, t.shape.as_slice(), container.bytes(&whole, i).unwrap()))
         .collect();
     let mut bytes = fledgling::formats::gguf::write(&metadata, &tensors).unwrap();
-    if k_quant {
+    if foreign {
         // A tensor's entry: its name, the number of dimensions, two of them, the type.
         let name = b"blk.0.ffn_up.weight";
         let at = bytes.windows(name.len()).position(|w| w == name).unwrap() + name.len() + 4 + 16;
         assert_eq!(bytes[at], 3, "Q4_1");
-        bytes[at] = 12;
+        bytes[at] = 16;
     }
-    let path = folder.join(format!("{architecture}-{k_quant}.gguf"));
+    let path = folder.join(format!("{architecture}-{foreign}.gguf"));
     fs::write(&path, bytes).unwrap();
     path.display().to_string()
 }
@@ -336,8 +336,8 @@ fn changed_gguf(folder: &Path, architecture: &str, k_quant: bool) -> String {
 #[test]
 fn inspect_lists_what_is_not_supported() {
     let folder = temp("foreign");
-    for (architecture, k_quant, reason) in [("mamba", false, "\"mamba\""), ("llama", true, "Q4_K"), ("mamba", true, "Q4_K")] {
-        let file = changed_gguf(&folder, architecture, k_quant);
+    for (architecture, foreign, reason) in [("mamba", false, "\"mamba\""), ("llama", true, "IQ2_XXS"), ("mamba", true, "IQ2_XXS")] {
+        let file = changed_gguf(&folder, architecture, foreign);
         let seen = parse(&ok(&["inspect", &file, "--json"]));
         assert_eq!(seen["supported"], false);
         assert!(seen["not_supported"].to_string().replace("\\\"", "\"").contains(reason), "{}", seen["not_supported"]);
@@ -345,7 +345,7 @@ fn inspect_lists_what_is_not_supported() {
         let tensors = seen["tensors"].as_array().unwrap();
         assert_eq!(tensors.len(), 21);
         let up = tensors.iter().find(|t| t["name"] == "blk.0.ffn_up.weight").unwrap();
-        assert_eq!((&up["dtype"], &up["shape"]), (&json!(if k_quant { "Q4_K" } else { "Q4_1" }), &json!([48, 32])));
+        assert_eq!((&up["dtype"], &up["shape"]), (&json!(if foreign { "IQ2_XXS" } else { "Q4_1" }), &json!([48, 32])));
         let table = ok(&["inspect", &file]);
         assert!(table.contains("not supported") && table.contains("blk.0.ffn_up.weight"), "{table}");
         let status = on_cpu(&["generate", "--model", &file, "--prompt-ids", "5"]);
@@ -591,4 +591,26 @@ fn bench_without_a_model_needs_none() {
     fails_with(&run(&["bench", "--only", "checkpointing", "--json", "--against", "rows=group"]), 2, "bad-config", "checkpointing");
     let out = run(&["bench", "--random", "gpt-5"]);
     assert_eq!(out.status.code(), Some(2), "{}", text(&out.stderr));
+}
+
+/// A GGUF of floats becomes one of blocks, which runs; a folder of safetensors is quantized while it is loaded.
+#[test]
+fn weights_are_quantized() {
+    let folder = temp("quantize");
+    let (from, out) = (fixture("models/qwen2/model.gguf"), folder.join("small.gguf").display().to_string());
+    let made = parse(&ok(&["quantize", "--model", &from, "--type", "q6_k", "--out", &out, "--json"]));
+    // Rows of 32 are no super-blocks: Q8_0 takes their place, and halves where rows are no blocks at all.
+    assert_eq!(keys(&made["tensors"]), ["F16", "F32", "Q8_0"], "{made}");
+    assert_eq!(made["bytes"].as_u64(), Some(fs::metadata(&out).unwrap().len()));
+    let seen = parse(&ok(&["inspect", &out, "--json"]));
+    assert_eq!((&seen["supported"], &seen["metadata"]["general.file_type"]), (&json!(true), &json!(18)), "{}", seen["metadata"]);
+    ok(&["generate", "--model", &out, "--prompt-ids", "5,6", "--max-new-tokens", "3"]);
+    ok(&["generate", "--model", &fixture("models/llama"), "--quantize", "iq4_nl", "--prompt-ids", "5,6", "--max-new-tokens", "3"]);
+    let again = folder.join("again.gguf").display().to_string();
+    for (model, why) in [(fixture("models/llama"), "is a folder"), (fixture("models/llama/model.safetensors"), "is no GGUF")] {
+        fails_with(&on_cpu(&["quantize", "--model", &model, "--type", "q4_0", "--out", &again]), 3, "bad-file", why);
+    }
+    let unknown = on_cpu(&["quantize", "--model", &from, "--type", "iq2_xs", "--out", &again]);
+    assert!(unknown.status.code() == Some(2) && text(&unknown.stderr).contains("q4_k"), "{}", text(&unknown.stderr));
+    fs::remove_dir_all(folder).unwrap();
 }

@@ -26,8 +26,14 @@ struct Params {
 @group(0) @binding(auto) var<storage, read> x: array<vec4<f32>>;   // (m, k/4)
 #if BLOCKS
 // The two planes of a weight, for kernels that take whole blocks: both bindings are the same buffer.
+#if W_LOW == 2
+@group(0) @binding(auto) var<storage, read> w: array<vec2<u32>>;   // (n, k/32 vectors of integers)
+#else
 @group(0) @binding(auto) var<storage, read> w: array<vec4<u32>>;   // (n, k/32, 1 or 2 vectors of integers)
-@group(0) @binding(auto) var<storage, read> scales: array<u32>;    // from s_off on: (n, k/32)
+#endif
+@group(0) @binding(auto) var<storage, read> scales: array<u32>;    // from s_off on: (n, blocks, W_RECORD)
+#define W_WORDS scales
+#include "common/weight_block.wgsl"
 #else
 @group(0) @binding(auto) var<storage, read> w: array<W_TYPE>;      // (n, k) packed
 #include "common/weight_row.wgsl"

@@ -5,6 +5,7 @@
 //! [`simd`]), and share their work among the threads of a [`Pool`].
 
 mod buffer;
+pub mod bytes;
 pub(crate) mod crew;
 mod device;
 pub(crate) mod kernels;

@@ -25,11 +25,12 @@ pub const ORDER: [usize; 32] = {
 /// Whether this target has it. What it has is part of the base level.
 pub const HERE: bool = cfg!(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128")));
 
-pub use imp::{apart, dots, first, half_everywhere, halves, nibbles, parts, signed_bytes, together, together_with};
+pub use imp::{apart, by_sixteen, dots, first, half_everywhere, halves, nibbles, parts, signed_bytes, together, together_with, widened};
 
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod imp {
     use super::Base;
+    use crate::cpu::bytes::Sixteen;
     use crate::cpu::vector::{KEPT, REBIAS};
     use std::arch::wasm32::*;
 
@@ -78,8 +79,26 @@ mod imp {
     /// 32 bytes can be read.
     #[inline(always)]
     pub unsafe fn signed_bytes(from: *const u8) -> [Eight; 4] {
-        let (a, b) = unsafe { (v128_load(from.cast()), v128_load(from.add(16).cast())) };
+        unsafe { widened([v128_load(from.cast()), v128_load(from.add(16).cast())]) }
+    }
+
+    /// 32 signed bytes in registers.
+    ///
+    /// # Safety
+    /// The instructions are there.
+    #[inline(always)]
+    pub unsafe fn widened([a, b]: [Sixteen; 2]) -> [Eight; 4] {
         [i16x8_shr(i16x8_shl(a, 8), 8), i16x8_shr(i16x8_shl(b, 8), 8), i16x8_shr(a, 8), i16x8_shr(b, 8)]
+    }
+
+    /// The first sixteen weights times `low`, the others times `high`; the products fit.
+    ///
+    /// # Safety
+    /// The instructions are there.
+    #[inline(always)]
+    pub unsafe fn by_sixteen([a, b, c, d]: [Eight; 4], low: i16, high: i16) -> [Eight; 4] {
+        let (low, high) = (i16x8_splat(low), i16x8_splat(high));
+        [i16x8_mul(a, low), i16x8_mul(b, high), i16x8_mul(c, low), i16x8_mul(d, high)]
     }
 
     /// `q·x` in four sums, each of eight products that fit into 32 bits together.
@@ -155,6 +174,7 @@ mod imp {
 #[cfg(target_arch = "x86_64")]
 mod imp {
     use super::Base;
+    use crate::cpu::bytes::Sixteen;
     use crate::cpu::vector::{KEPT, REBIAS};
     use std::arch::x86_64::*;
 
@@ -206,10 +226,30 @@ mod imp {
     /// 32 bytes can be read.
     #[inline(always)]
     pub unsafe fn signed_bytes(from: *const u8) -> [Eight; 4] {
+        unsafe { widened([_mm_loadu_si128(from.cast()), _mm_loadu_si128(from.add(16).cast())]) }
+    }
+
+    /// 32 signed bytes in registers.
+    ///
+    /// # Safety
+    /// The instructions are there.
+    #[inline(always)]
+    pub unsafe fn widened([a, b]: [Sixteen; 2]) -> [Eight; 4] {
         unsafe {
-            let (a, b) = (_mm_loadu_si128(from.cast()), _mm_loadu_si128(from.add(16).cast()));
             let even = [_mm_srai_epi16::<8>(_mm_slli_epi16::<8>(a)), _mm_srai_epi16::<8>(_mm_slli_epi16::<8>(b))];
             [even[0], even[1], _mm_srai_epi16::<8>(a), _mm_srai_epi16::<8>(b)]
+        }
+    }
+
+    /// The first sixteen weights times `low`, the others times `high`; the products fit.
+    ///
+    /// # Safety
+    /// The instructions are there.
+    #[inline(always)]
+    pub unsafe fn by_sixteen([a, b, c, d]: [Eight; 4], low: i16, high: i16) -> [Eight; 4] {
+        unsafe {
+            let (low, high) = (_mm_set1_epi16(low), _mm_set1_epi16(high));
+            [_mm_mullo_epi16(a, low), _mm_mullo_epi16(b, high), _mm_mullo_epi16(c, low), _mm_mullo_epi16(d, high)]
         }
     }
 
@@ -292,6 +332,7 @@ mod imp {
 #[cfg(not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128"))))]
 mod imp {
     use super::{Base, ORDER};
+    use crate::cpu::bytes::{self, Sixteen};
     use crate::cpu::vector::{Vector, half};
 
     pub type Eight = [i16; 8];
@@ -335,8 +376,25 @@ mod imp {
     /// # Safety
     /// 32 bytes can be read.
     pub unsafe fn signed_bytes(from: *const u8) -> [Eight; 4] {
-        let q = unsafe { from.cast::<[i8; 32]>().read_unaligned() };
+        unsafe { widened([bytes::load(from), bytes::load(from.add(16))]) }
+    }
+
+    /// 32 signed bytes in registers.
+    ///
+    /// # Safety
+    /// The instructions are there.
+    pub unsafe fn widened(q: [Sixteen; 2]) -> [Eight; 4] {
+        // SAFETY: a register has as many bits everywhere.
+        let q: [i8; 32] = unsafe { std::mem::transmute(q) };
         ordered(|i| i16::from(q[i]))
+    }
+
+    /// The first sixteen weights times `low`, the others times `high`; the products fit.
+    ///
+    /// # Safety
+    /// The instructions are there.
+    pub unsafe fn by_sixteen(q: [Eight; 4], low: i16, high: i16) -> [Eight; 4] {
+        [(q[0], low), (q[1], high), (q[2], low), (q[3], high)].map(|(q, s)| q.map(|q| q * s))
     }
 
     /// `q·x` in four sums, each of eight products that fit into 32 bits together.

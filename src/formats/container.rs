@@ -55,6 +55,16 @@ pub struct Foreign {
     pub shape: Vec<u64>,
 }
 
+/// What one GGUF file of several says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// From 0.
+    pub no: usize,
+    pub count: usize,
+    /// Tensors of all parts, where the file says it.
+    pub tensors: Option<u64>,
+}
+
 /// Names, types, shapes and places of everything in a file.
 #[derive(Clone, Debug)]
 pub struct Container {
@@ -69,6 +79,8 @@ pub struct Container {
     pub skipped: Vec<(String, String)>,
     /// Empty unless the header was parsed leniently.
     pub foreign: Vec<Foreign>,
+    /// Which part of a model in several GGUF files it is; `None` for a whole one.
+    pub split: Option<Split>,
     /// First byte of tensor data.
     pub data_start: u64,
     /// Bytes up to the end of the last tensor: what the file must at least have.
@@ -118,7 +130,18 @@ impl Container {
             return Err(Error::file(file, format!("is cut short: {last:?} needs the file to have {total_bytes} bytes, it has {have}")));
         }
         let file = file.to_string();
-        Ok(Container { file, kind, metadata, tensors, skipped, foreign: Vec::new(), data_start: data.start, total_bytes, names })
+        Ok(Container {
+            file,
+            kind,
+            metadata,
+            tensors,
+            skipped,
+            foreign: Vec::new(),
+            split: None,
+            data_start: data.start,
+            total_bytes,
+            names,
+        })
     }
 
     /// The tensor of that name.

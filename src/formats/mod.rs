@@ -15,7 +15,7 @@ pub mod safetensors;
 mod shards;
 mod stream;
 
-pub use container::{Container, ContainerKind, Foreign, TensorInfo};
+pub use container::{Container, ContainerKind, Foreign, Split, TensorInfo};
 pub use header::HeaderParser;
 pub use metadata::{Array, Metadata, StrArray, Value};
 pub use shards::ShardIndex;

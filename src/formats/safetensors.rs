@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use super::container::checked_shape;
 use super::{Container, ContainerKind, MAX_HEADER_BYTES, MAX_NAME_BYTES, MAX_TENSORS, Metadata, TensorInfo, Value};
 use crate::error::{Error, Result};
-use crate::tensor::DType;
+use crate::tensor::{DType, Stored};
 
 pub(super) struct Parser {
     file: String,
@@ -130,15 +130,9 @@ impl Parser {
         if from > to || to > 1 << 48 {
             return Err(self.bad(format!("tensor {name:?} has data_offsets {from}..{to}")));
         }
-        let dtype = match dtype {
-            "F32" => DType::F32,
-            "F16" => DType::F16,
-            "BF16" => DType::BF16,
-            "U32" => DType::U32,
-            other => {
-                skipped.push((name.clone(), other.chars().take(32).collect()));
-                return Ok((from, to, name));
-            }
+        let Some(dtype) = Stored::of_safetensors(dtype).map(|s| s.dtype) else {
+            skipped.push((name.clone(), dtype.chars().take(32).collect()));
+            return Ok((from, to, name));
         };
         let (shape, bytes) = checked_shape(&self.file, &name, dtype, &dims)?;
         if bytes != to - from {
@@ -174,7 +168,7 @@ fn shorten(v: &Json) -> String {
 }
 
 fn dtype_name(dtype: DType) -> Option<&'static str> {
-    (!dtype.is_quantized()).then(|| dtype.name())
+    dtype.stored().safetensors
 }
 
 /// A tensor to be written.

@@ -30,4 +30,4 @@ pub use profile::{KernelSum, Layout, Life, Profile, Timed};
 pub use program::{Program, ProgramOptions, SlotPool};
 pub use step::StepParams;
 pub use tape::{Back, Node, Op, Place, Tape, Val};
-pub use tensor::{Arena, Chunk, Desc, Tensor, gpu_row_bytes, pack_rows};
+pub use tensor::{Arena, Chunk, Desc, Tensor};

@@ -47,26 +47,14 @@ impl Desc {
         if self.cols() == 0 { 0 } else { self.len() / self.cols() }
     }
 
-    /// Bytes on the GPU (see [`pack_rows`] for the packed layouts).
+    /// Bytes on the GPU (see [`Blocks::pack`](crate::tensor::packing::Blocks::pack) for the packed layouts).
     pub fn gpu_bytes(&self) -> u64 {
-        self.rows() as u64 * gpu_row_bytes(self.dtype, self.cols())
+        self.rows() as u64 * self.dtype.stored().gpu_row_bytes(self.cols())
     }
 
     /// Bytes in a file, and on the processor: rows as they are, without padding.
     pub fn file_bytes(&self) -> u64 {
         (self.rows() * (self.cols() / self.dtype.block_len() * self.dtype.block_bytes())) as u64
-    }
-}
-
-/// Bytes of one row of `cols` elements on the GPU. 16-bit rows are padded to a whole `u32`; a quantized block of 32
-/// is its integers (nibbles: 4 words, bytes: 8 words) plus one word with scale and minimum in half precision.
-pub fn gpu_row_bytes(dtype: DType, cols: usize) -> u64 {
-    let cols = cols as u64;
-    match dtype {
-        DType::F32 | DType::U32 => cols * 4,
-        DType::F16 | DType::BF16 => cols.div_ceil(2) * 4,
-        DType::Q4_0 | DType::Q4_1 => cols / 32 * 20,
-        DType::Q8_0 => cols / 32 * 36,
     }
 }
 
@@ -111,14 +99,16 @@ impl Tensor {
     /// # Errors
     /// [`Error::Shape`] when quantized rows are not whole blocks, [`Error::OutOfMemory`] when one binding cannot hold what it must.
     pub fn zeros(exec: &Exec, name: &str, desc: Desc) -> Result<Tensor> {
-        if desc.dtype.is_quantized() && !desc.cols().is_multiple_of(32) {
-            return Err(Error::shape(name, format!("rows of {} elements are not whole blocks of 32", desc.cols())));
+        let block = desc.dtype.block_len();
+        if !desc.cols().is_multiple_of(block) {
+            let (cols, dtype) = (desc.cols(), desc.dtype.name());
+            return Err(Error::shape(name, format!("rows of {cols} elements are not whole blocks of {block} ({dtype})")));
         }
         let storage = match exec {
             Exec::Reference => Storage::Reference(Rc::new(vec![0.0; desc.len()])),
             Exec::Cpu(cpu) => Storage::Cpu(cpu.buffer(name, desc.file_bytes())?),
             Exec::Gpu(gpu) => {
-                let row = gpu_row_bytes(desc.dtype, desc.cols()).max(1);
+                let row = desc.dtype.stored().gpu_row_bytes(desc.cols()).max(1);
                 let limit = gpu.caps().max_binding.min(gpu.caps().max_buffer);
                 let mut per = usize::try_from(limit / row).unwrap_or(usize::MAX);
                 if per < desc.rows() {
@@ -243,7 +233,9 @@ impl Tensor {
         let rows = bytes.len() / file_row;
         match (&mut *self.0.storage.borrow_mut(), exec) {
             (Storage::Cpu(buf), _) => {
-                check_scales(&self.0.name, d.dtype, first, bytes)?;
+                if d.dtype.is_quantized() && !d.dtype.stored().finite(bytes) {
+                    return Err(not_finite(&self.0.name, first));
+                }
                 buf.write((first * file_row) as u64, bytes);
             }
             (Storage::Reference(data), _) => {
@@ -310,14 +302,22 @@ impl Tensor {
                 continue;
             }
             let (at, n) = (a - c.first, b - a);
-            if d.dtype.is_quantized() {
-                let blocks = d.cols() / 32;
-                let wide = if d.dtype == DType::Q8_0 { 32 } else { 16 };
-                let ints = gpu.read(&c.buf, (at * blocks * wide) as u64, (n * blocks * wide) as u64).await?;
-                let scales = gpu.read(&c.buf, ((c.rows * wide + at * 4) * blocks) as u64, (n * blocks * 4) as u64).await?;
-                unpack_blocks(d.dtype, &ints, &scales, &mut out);
+            let stored = d.dtype.stored();
+            if let Some(b) = stored.blocks() {
+                // Bytes of a row in both planes.
+                let (low, high) = ((d.cols() / 32 * b.low_bits * 4) as u64, stored.gpu_row_bytes(d.cols()));
+                let high = high - low;
+                let ints: Vec<u32> = bytemuck::pod_collect_to_vec(&gpu.read(&c.buf, at as u64 * low, n as u64 * low).await?);
+                let records = gpu.read(&c.buf, c.rows as u64 * low + at as u64 * high, n as u64 * high).await?;
+                let records: Vec<u32> = bytemuck::pod_collect_to_vec(&records);
+                let (per_low, per_record) = (stored.block_len / 32 * b.low_bits, b.record_words(stored.block_len));
+                let mut values = vec![0.0; stored.block_len];
+                for (low, record) in ints.chunks_exact(per_low).zip(records.chunks_exact(per_record)) {
+                    b.unpack_gpu(low, record, &mut values);
+                    out.extend_from_slice(&values);
+                }
             } else {
-                let row = gpu_row_bytes(d.dtype, d.cols());
+                let row = stored.gpu_row_bytes(d.cols());
                 let bytes = gpu.read(&c.buf, at as u64 * row, n as u64 * row).await?;
                 let used = d.cols() * d.dtype.block_bytes();
                 for r in bytes.chunks_exact(row as usize) {
@@ -433,32 +433,18 @@ fn pack_host(dtype: DType, bytes: &[u8]) -> Vec<f64> {
     crate::tensor::dequantize(dtype, bytes).into_iter().map(f64::from).collect()
 }
 
-/// Scales of quantized blocks must be numbers.
-///
-/// # Errors
-/// [`Error::NotFinite`].
-fn check_scales(name: &str, dtype: DType, first: usize, bytes: &[u8]) -> Result<()> {
-    let infinite = |b: &[u8]| b[1] & 0x7c == 0x7c;
-    let bad = |b: &[u8]| infinite(b) || (dtype == DType::Q4_1 && infinite(&b[2..]));
-    if dtype.is_quantized() && bytes.chunks_exact(dtype.block_bytes()).any(bad) {
-        return Err(not_finite(name, first));
-    }
-    Ok(())
-}
-
 fn not_finite(name: &str, first: usize) -> Error {
     Error::NotFinite(format!("{name}: a block scale near row {first}"))
 }
 
-/// Repacks `rows` of a file into the GPU layout of a tensor of `total_rows` rows and hands the pieces to `write(byte offset, data)`.
+/// Repacks rows of a file into the GPU layout of a tensor of `total_rows` rows and hands the pieces to `write(byte offset, data)`.
 ///
-/// Quantized tensors are two planes, integers first and then one word per block, `pack2x16float(d, m)`:
-/// nibble words hold elements `8w+j` in the low and `8w+4+j` in the high half of byte `j`; Q4_0 becomes `d·q + m` with `m = −8d`
-/// (exact in half precision), so that one kernel serves both.
+/// Rows of plain types stand one after another, 16-bit ones padded to whole words. Quantized tensors are two planes, the low bits of all
+/// integers first and then a record of scales and high bits for each block ([`Blocks::pack`](crate::tensor::packing::Blocks::pack)).
 ///
 /// # Errors
-/// [`Error::BadFile`] when −8d is not a half-precision number or a scale is not finite.
-pub fn pack_rows(
+/// [`Error::NotFinite`] when a scale is none, or the minimum that an offset makes of it has no place in half precision.
+fn pack_rows(
     name: &str,
     dtype: DType,
     cols: usize,
@@ -467,67 +453,32 @@ pub fn pack_rows(
     bytes: &[u8],
     write: &mut dyn FnMut(u64, &[u8]),
 ) -> Result<()> {
-    match dtype {
-        DType::F32 | DType::U32 => write((first * cols * 4) as u64, bytes),
-        DType::F16 | DType::BF16 if cols.is_multiple_of(2) => write((first * cols * 2) as u64, bytes),
-        DType::F16 | DType::BF16 => {
-            // Odd rows are padded to a whole word.
-            let mut out = Vec::with_capacity(bytes.len() + bytes.len() / cols);
-            for row in bytes.chunks(cols * 2) {
-                out.extend_from_slice(row);
-                out.extend_from_slice(&[0, 0]);
-            }
-            write((first * cols.div_ceil(2) * 4) as u64, &out);
+    let stored = dtype.stored();
+    let Some(b) = stored.blocks() else {
+        let row = cols * stored.block_bytes;
+        if row.is_multiple_of(4) {
+            write((first * row) as u64, bytes);
+            return Ok(());
         }
-        DType::Q4_0 | DType::Q4_1 | DType::Q8_0 => {
-            let block = dtype.block_bytes();
-            let per_row = cols / 32;
-            let wide = if dtype == DType::Q8_0 { 32 } else { 16 };
-            let blocks = bytes.len() / block;
-            let mut ints = Vec::with_capacity(blocks * wide);
-            let mut scales: Vec<u32> = Vec::with_capacity(blocks);
-            for b in bytes.chunks_exact(block) {
-                let d = u16::from_le_bytes([b[0], b[1]]);
-                let (m, q) = match dtype {
-                    DType::Q4_1 => (u16::from_le_bytes([b[2], b[3]]), &b[4..]),
-                    DType::Q4_0 => (half::f16::from_f32(half::f16::from_bits(d).to_f32() * -8.0).to_bits(), &b[2..]),
-                    _ => (0, &b[2..]),
-                };
-                if (d & 0x7c00) == 0x7c00 || (m & 0x7c00) == 0x7c00 {
-                    return Err(not_finite(name, first));
-                }
-                scales.push(u32::from(d) | (u32::from(m) << 16));
-                if wide == 32 {
-                    ints.extend_from_slice(q);
-                } else {
-                    // File: byte j holds element j (low) and j + 16 (high). Ours: word w, byte j holds 8w + j and 8w + 4 + j.
-                    for w in 0..4 {
-                        for j in 0..4 {
-                            let element = |e: usize| if e < 16 { q[e] & 15 } else { q[e - 16] >> 4 };
-                            ints.push(element(8 * w + j) | (element(8 * w + 4 + j) << 4));
-                        }
-                    }
-                }
-            }
-            write((first * per_row * wide) as u64, &ints);
-            write(((total_rows * wide + first * 4) * per_row) as u64, bytemuck::cast_slice(&scales));
+        // Odd rows are padded to a whole word.
+        let mut out = Vec::with_capacity(bytes.len() + bytes.len() / cols);
+        for row in bytes.chunks(row) {
+            out.extend_from_slice(row);
+            out.resize(out.len().next_multiple_of(4), 0);
         }
+        write(first as u64 * stored.gpu_row_bytes(cols), &out);
+        return Ok(());
+    };
+    if !stored.finite(bytes) {
+        return Err(not_finite(name, first));
     }
+    let low_row = cols / 32 * b.low_bits * 4;
+    let (mut low, mut records) = (Vec::with_capacity(bytes.len() / 4), Vec::new());
+    for block in bytes.chunks_exact(stored.block_bytes) {
+        b.pack(block, stored.block_len, &mut low, &mut records);
+    }
+    let high_row = stored.gpu_row_bytes(cols) - low_row as u64;
+    write((first * low_row) as u64, bytemuck::cast_slice(&low));
+    write((total_rows * low_row) as u64 + first as u64 * high_row, bytemuck::cast_slice(&records));
     Ok(())
-}
-
-/// The inverse of [`pack_rows`] for blocks: integers and their scale words to values.
-fn unpack_blocks(dtype: DType, ints: &[u8], scales: &[u8], out: &mut Vec<f32>) {
-    let half = |b: &[u8]| half::f16::from_le_bytes([b[0], b[1]]).to_f32();
-    for (q, s) in ints.chunks_exact(if dtype == DType::Q8_0 { 32 } else { 16 }).zip(scales.chunks_exact(4)) {
-        let (d, m) = (half(s), half(&s[2..]));
-        if dtype == DType::Q8_0 {
-            out.extend(q.iter().map(|q| f32::from(q.cast_signed()) * d));
-        } else {
-            for word in q.chunks_exact(4) {
-                out.extend(word.iter().map(|q| f32::from(q & 15) * d + m));
-                out.extend(word.iter().map(|q| f32::from(q >> 4) * d + m));
-            }
-        }
-    }
 }

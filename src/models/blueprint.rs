@@ -8,6 +8,7 @@ use crate::nn::{
 };
 use crate::ops::norm::{LayerNorm, RmsNorm};
 use crate::tensor::DType;
+use crate::tensor::packing::fitting;
 
 /// Everything that is known before memory is allocated.
 #[derive(Clone, Debug)]
@@ -49,7 +50,7 @@ impl Builder<'_> {
     }
 
     fn matrix(&mut self, path: String, rows: usize, cols: usize) -> ParamId {
-        let dtype = fit((self.dtype)(&path), cols);
+        let dtype = fitting((self.dtype)(&path), cols);
         let parts = vec![PartSpec { path: path.clone(), rows, transposed: false }];
         self.add(path, vec![rows, cols], dtype, parts)
     }
@@ -62,7 +63,7 @@ impl Builder<'_> {
 
     /// Linears over the same input: one, where their types are equal (and `fuse`), else one each.
     fn linears(&mut self, modules: &[(String, usize)], inputs: usize, bias: bool, fuse: bool) -> Vec<Linear> {
-        let dtypes: Vec<DType> = modules.iter().map(|(m, _)| fit((self.dtype)(&format!("{m}.weight")), inputs)).collect();
+        let dtypes: Vec<DType> = modules.iter().map(|(m, _)| fitting((self.dtype)(&format!("{m}.weight")), inputs)).collect();
         if !(fuse && dtypes.windows(2).all(|d| d[0] == d[1])) && modules.len() > 1 {
             return modules.iter().flat_map(|m| self.linears(std::slice::from_ref(m), inputs, bias, true)).collect();
         }
@@ -193,11 +194,6 @@ fn norm_op(config: &Config, heads: usize) -> NormOp {
         NormKind::Rms { offset } => NormOp::Rms(RmsNorm { eps, offset }),
         NormKind::Layer { .. } => NormOp::Layer(LayerNorm { eps, heads }),
     }
-}
-
-/// Kernels read packed rows in groups of eight: other 16-bit rows are kept as F32.
-fn fit(dtype: DType, cols: usize) -> DType {
-    if dtype != DType::F32 && !dtype.is_quantized() && !cols.is_multiple_of(8) { DType::F32 } else { dtype }
 }
 
 impl Blueprint {

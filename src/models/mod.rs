@@ -8,6 +8,7 @@ mod loading;
 mod merge;
 mod model;
 mod names;
+mod quantize;
 mod random;
 mod reading;
 mod registry;
@@ -18,11 +19,12 @@ pub use blueprint::{Blueprint, Footprint};
 pub use config::{Config, NormKind, QkNorm, Recipe};
 pub use families::gpt2::Gpt2Config;
 pub use family::Family;
-#[cfg(not(target_arch = "wasm32"))]
-pub use loading::load_path;
 pub use loading::{LoadOptions, Loaded, ModelInfo, ModelLoader};
+#[cfg(not(target_arch = "wasm32"))]
+pub use loading::{gguf_files, load_path};
 pub use merge::GgufMerge;
 pub use model::{CachedInputs, Model, TrainInputs};
+pub use quantize::GgufQuantize;
 pub use registry::{FAMILIES, supported};
 pub use rope::{Rope, RopeScaling};
 pub use tokenizer::{TOKENIZER_FILES, folder_tokenizer, gguf_tokenizer};

@@ -4,7 +4,7 @@ use super::elementwise::{Units, units};
 use super::pieces;
 use crate::cpu::kernels::rows as kernels;
 use crate::gpu::KernelKey;
-use crate::graph::{Back, Cost, CpuIo, Desc, HostIo, Lower, Op, gpu_row_bytes};
+use crate::graph::{Back, Cost, CpuIo, Desc, HostIo, Lower, Op};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -15,18 +15,6 @@ pub const NO_ROW: u32 = u32::MAX;
 /// zeros. The table may be split over several buffers; it is trainable as F32.
 #[derive(Clone, Copy, Debug)]
 pub struct Embedding;
-
-/// Shader name of a weight type, and words before the scale plane of a part of `rows` rows.
-fn layout(dtype: DType, rows: usize, cols: usize) -> Result<(&'static str, u32)> {
-    Ok(match dtype {
-        DType::F32 => ("F32", 0),
-        DType::F16 => ("F16", 0),
-        DType::BF16 => ("BF16", 0),
-        DType::Q4_0 | DType::Q4_1 => ("Q4", (rows * cols / 8) as u32),
-        DType::Q8_0 => ("Q8", (rows * cols / 4) as u32),
-        DType::U32 => return Err(Error::shape("embedding", "a table of integers")),
-    })
-}
 
 /// What picking `n` values in rows of `cols` costs, each of so many bytes.
 fn picked(n: usize, cols: usize, row_bytes: u64) -> Cost {
@@ -58,11 +46,11 @@ impl Op for Embedding {
         }
         let grid = cx.gpu().grid(n, 64);
         for c in &w.chunks {
-            let (wt, s_off) = layout(w.desc.dtype, c.rows, w.desc.cols())?;
+            let stored = w.desc.dtype.stored();
+            let s_off = stored.gpu_records(c.rows, w.desc.cols()) as u32;
             let params = [n as u32, w.desc.cols() as u32, s_off, c.first as u32, c.rows as u32, w.desc.rows() as u32];
-            cx.dispatch(KernelKey::new("embedding").def("WT", wt), &params, &[&cx.input(0), &c.buf, &cx.output(0)], grid);
-            let row = gpu_row_bytes(w.desc.dtype, w.desc.cols());
-            cx.cost(picked(n, w.desc.cols(), row));
+            cx.dispatch(KernelKey::new("embedding").def("WT", stored.define), &params, &[&cx.input(0), &c.buf, &cx.output(0)], grid);
+            cx.cost(picked(n, w.desc.cols(), stored.gpu_row_bytes(w.desc.cols())));
         }
         Ok(())
     }

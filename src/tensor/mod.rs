@@ -1,9 +1,10 @@
 //! Data types, shapes and host tensors. Knows nothing of wgpu.
-mod convert;
+pub mod packing;
 
-pub use convert::{dequantize, dequantize_block, quantize};
+pub use packing::{Stored, dequantize, quantize};
 
-/// Element type of a tensor, on disk and on the GPU.
+/// Element type of a tensor, on disk and on the GPU. What is known of each is in [`packing::STORED`], in this order.
+#[allow(non_camel_case_types)] // as the field writes them
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
     F32,
@@ -11,32 +12,35 @@ pub enum DType {
     BF16,
     /// 32-bit unsigned integers: token ids, positions, row tables.
     U32,
-    /// GGUF block of 32: f16 scale, 16 bytes of nibbles; `w = d·(q − 8)`.
     Q4_0,
-    /// GGUF block of 32: f16 scale, f16 minimum, 16 bytes of nibbles; `w = d·q + m`.
     Q4_1,
-    /// GGUF block of 32: f16 scale, 32 signed bytes; `w = d·q`.
+    Q5_0,
+    Q5_1,
     Q8_0,
+    Q2_K,
+    Q3_K,
+    Q4_K,
+    Q5_K,
+    Q6_K,
+    IQ4_NL,
+    IQ4_XS,
+    MXFP4,
 }
 
 impl DType {
-    /// Elements in one block (1 for plain types, 32 for the quantized ones).
-    pub const fn block_len(self) -> usize {
-        match self {
-            DType::Q4_0 | DType::Q4_1 | DType::Q8_0 => 32,
-            _ => 1,
-        }
+    /// Its row of the table.
+    pub fn stored(self) -> &'static Stored {
+        &packing::STORED[self as usize]
+    }
+
+    /// Elements in one block: 1 for plain types, 32 or 256 for the quantized ones.
+    pub fn block_len(self) -> usize {
+        self.stored().block_len
     }
 
     /// Bytes of one block in a file.
-    pub const fn block_bytes(self) -> usize {
-        match self {
-            DType::F32 | DType::U32 => 4,
-            DType::F16 | DType::BF16 => 2,
-            DType::Q4_0 => 18,
-            DType::Q4_1 => 20,
-            DType::Q8_0 => 34,
-        }
+    pub fn block_bytes(self) -> usize {
+        self.stored().block_bytes
     }
 
     /// Bytes of `elements` elements, if they are whole blocks and the product fits.
@@ -49,20 +53,12 @@ impl DType {
     }
 
     /// True for block-quantized types.
-    pub const fn is_quantized(self) -> bool {
+    pub fn is_quantized(self) -> bool {
         self.block_len() > 1
     }
 
     /// The name in file headers and messages.
-    pub const fn name(self) -> &'static str {
-        match self {
-            DType::F32 => "F32",
-            DType::F16 => "F16",
-            DType::BF16 => "BF16",
-            DType::U32 => "U32",
-            DType::Q4_0 => "Q4_0",
-            DType::Q4_1 => "Q4_1",
-            DType::Q8_0 => "Q8_0",
-        }
+    pub fn name(self) -> &'static str {
+        self.stored().name
     }
 }

@@ -11,6 +11,7 @@ use crate::device::{self, Chosen, DeviceOptions};
 use crate::gpu::GpuOptions;
 use crate::models::{LoadOptions, ModelLoader};
 use crate::nn::KvCacheDtype;
+use crate::tensor::Stored;
 use crate::{Error, Result};
 
 /// Side files are kept on the host: no honest tokenizer is larger.
@@ -29,6 +30,8 @@ struct Options {
     device: Option<String>,
     /// `f32` or `f16`.
     kv_cache_dtype: Option<String>,
+    /// What float weights become: `q8_0`, `q4_k`, …
+    quantize: Option<String>,
 }
 
 /// What is being received.
@@ -63,17 +66,24 @@ impl WasmLoader {
                 Some(n) => return Err(Error::config("contextLength", format!("expected a whole number of tokens, found {n}"))),
             };
             let kv_cache_dtype: KvCacheDtype = options.kv_cache_dtype.as_deref().unwrap_or("f32").parse()?;
+            let quantize = options.quantize.as_deref().map(Stored::target).transpose();
+            let quantize = quantize.map_err(|why| Error::config("quantize", why))?;
             let device = DeviceOptions {
                 device: options.device.as_deref().unwrap_or("auto").parse()?,
                 gpu: GpuOptions { kernels: options.kernels.clone(), ..GpuOptions::default() },
                 ..DeviceOptions::default()
             };
             let chosen = device::open(&device, super::device(options.kernels.clone()), |_| options.tuning.clone()).await?;
-            let load = LoadOptions { context_length, name: options.name.clone(), kv_cache_dtype, ..Default::default() };
+            let load = LoadOptions { context_length, name: options.name.clone(), kv_cache_dtype, quantize, ..Default::default() };
             let loader = ModelLoader::new(&chosen.exec, load);
             Ok(WasmLoader(RefCell::new(State { loader: Some((chosen, loader)), receiving: Receiving::Nothing })))
         };
         open.await.map_err(js_error)
+    }
+
+    /// The next bytes of the beginning of a part of a split GGUF, in front of all weights; true when its header has come.
+    pub fn header(&self, name: &str, chunk: &[u8]) -> std::result::Result<bool, JsValue> {
+        self.0.borrow_mut().loader().and_then(|l| l.header(name, None, chunk)).map_err(js_error)
     }
 
     /// Begins a file of `total` bytes (0: unknown).

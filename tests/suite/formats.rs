@@ -269,7 +269,7 @@ fl_test! {
         refused(&with(&[tensor_entry("w", &[32, 0], 0, 0)]), &["\"w\"", "empty dimension"]);
         refused(&with(&[tensor_entry("w", &[1, 1, 1, 1, 1], 0, 0)]), &["\"w\"", "5 dimensions"]);
         refused(&with(&[tensor_entry("w", &[], 0, 0)]), &["0 dimensions"]);
-        refused(&with(&[tensor_entry("w", &[256, 2], 12, 0)]), &["\"w\"", "Q4_K", "Q4_1"]);
+        refused(&with(&[tensor_entry("w", &[256, 2], 17, 0)]), &["\"w\"", "IQ2_XS", "Q4_K, Q5_K"]);
         refused(&with(&[tensor_entry("w", &[256, 2], 77, 0)]), &["\"w\"", "number 77"]);
         refused(&with(&[tensor_entry("w", &[33, 2], 3, 0)]), &["\"w\"", "rows of 33", "multiple of 32"]);
         refused(&with(&[tensor_entry("w", &[8], 0, 7)]), &["\"w\"", "offset 7", "multiple of 32"]);

@@ -42,6 +42,8 @@ mod plan;
 mod profile;
 mod resume;
 mod rope_tables;
+mod split;
+mod stored;
 mod training;
 mod tuning;
 // Reads the sources from disk: native only.

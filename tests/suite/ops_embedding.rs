@@ -5,35 +5,15 @@ use crate::harness::gpu;
 use crate::opcase::{Rng, check, ints, packed, rand};
 use fledgling::gpu::{Gpu, GpuOptions};
 use fledgling::ops::embedding::{Embedding, GatherRows, NO_ROW};
-use fledgling::tensor::DType;
+use fledgling::tensor::packing::noise;
+use fledgling::tensor::{DType, quantize};
 
-/// Random file bytes of a weight: small scales, so that values are of order one.
+/// Random file bytes of a weight of order one.
 fn file_bytes(rng: &mut Rng, dtype: DType, elements: usize) -> Vec<u8> {
-    let mut out = Vec::new();
-    for _ in 0..elements / dtype.block_len() {
-        let half = |v: f64| half_bits(v as f32);
-        match dtype {
-            DType::F32 => out.extend((rng.uniform() as f32).to_le_bytes()),
-            DType::F16 => out.extend(half(rng.uniform())),
-            DType::BF16 => out.extend(&(rng.uniform() as f32).to_le_bytes()[2..]),
-            _ => {
-                out.extend(half(rng.uniform() * 0.05));
-                if dtype == DType::Q4_1 {
-                    out.extend(half(rng.uniform()));
-                }
-                out.extend((0..dtype.block_bytes() - if dtype == DType::Q4_1 { 4 } else { 2 }).map(|_| rng.next() as u8));
-            }
-        }
+    if dtype.is_quantized() {
+        return noise(dtype, elements / dtype.block_len(), rng.next(), 1.0);
     }
-    out
-}
-
-/// A half-precision number near v (truncated; v is small and normal).
-fn half_bits(v: f32) -> [u8; 2] {
-    let b = v.to_bits();
-    let exponent = ((b >> 23) & 255) as i32 - 127 + 15;
-    let bits = if exponent <= 0 { 0 } else { ((b >> 16) & 0x8000) | ((exponent as u32) << 10) | ((b >> 13) & 0x3ff) };
-    (bits as u16).to_le_bytes()
+    quantize(dtype, &(0..elements).map(|_| rng.uniform() as f32).collect::<Vec<_>>())
 }
 
 fn ids(rng: &mut Rng, n: usize, below: usize) -> Vec<u32> {

@@ -10,28 +10,17 @@ use fledgling::ops::Act;
 use fledgling::ops::linear::quads;
 use fledgling::ops::linear::{Linear, LoraSeg, Low};
 use fledgling::ops::norm::RmsNorm;
-use fledgling::tensor::DType;
+use fledgling::tensor::packing::noise;
+use fledgling::tensor::{DType, quantize};
 
 /// A random weight of any file type with values of order `scale`.
 pub fn weight(rng: &mut Rng, dtype: DType, n: usize, k: usize, scale: f64) -> In {
-    let mut bytes = Vec::new();
-    let half = |v: f64| half::f16::from_f64(v).to_le_bytes();
+    let halves = |rng: &mut Rng| (0..n * k).map(|_| (rng.uniform() * scale) as f32).collect::<Vec<_>>();
     match dtype {
-        DType::F32 => return frozen(rng, &[n, k], scale),
-        DType::F16 => (0..n * k).for_each(|_| bytes.extend(half(rng.uniform() * scale))),
-        DType::BF16 => (0..n * k).for_each(|_| bytes.extend(half::bf16::from_f64(rng.uniform() * scale).to_le_bytes())),
-        _ => {
-            for _ in 0..n * k / 32 {
-                let top = if dtype == DType::Q8_0 { 127.0 } else { 8.0 };
-                bytes.extend(half((0.5 + 0.5 * rng.uniform()) * scale / top));
-                if dtype == DType::Q4_1 {
-                    bytes.extend(half(-scale * (0.6 + 0.4 * rng.uniform())));
-                }
-                (0..if dtype == DType::Q8_0 { 32 } else { 16 }).for_each(|_| bytes.push(rng.next() as u8));
-            }
-        }
+        DType::F32 => frozen(rng, &[n, k], scale),
+        DType::F16 | DType::BF16 => packed(dtype, &[n, k], quantize(dtype, &halves(rng))),
+        _ => packed(dtype, &[n, k], noise(dtype, n * k / dtype.block_len(), rng.next(), scale as f32)),
     }
-    packed(dtype, &[n, k], bytes)
 }
 
 const TYPES: [DType; 6] = [DType::F32, DType::F16, DType::BF16, DType::Q4_0, DType::Q4_1, DType::Q8_0];

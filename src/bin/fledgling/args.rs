@@ -6,6 +6,7 @@ use std::str::FromStr;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use fledgling::device::DeviceChoice;
 use fledgling::nn::KvCacheDtype;
+use fledgling::tensor::{DType, Stored};
 
 /// Runs and trains small language models on the GPU at hand, or on the processor.
 #[derive(Parser)]
@@ -56,6 +57,8 @@ pub enum Command {
     Logits(LogitsArgs),
     /// Writes a GGUF with an adapter added to its weights.
     Merge(MergeArgs),
+    /// Writes a GGUF with its float weights in blocks of few bits.
+    Quantize(QuantizeArgs),
     /// Shows the tokens of texts, or the text of token ids. Reads no weights.
     Tokenize(TokenizeArgs),
 }
@@ -77,6 +80,10 @@ pub struct ModelArgs {
     /// A GGUF or safetensors file, or a folder as Transformers writes it.
     #[arg(long, value_name = "FILE")]
     pub model: PathBuf,
+    /// Makes blocks of few bits of weights that the files have as floats, while they are loaded: q8_0, q4_0, q4_k, q6_k, iq4_nl, … Norms and biases
+    /// stay floats; rows that are no whole blocks take a type that fits (Q4_K becomes Q5_0, Q6_K becomes Q8_0).
+    #[arg(long, value_name = "TYPE", value_parser = Stored::target)]
+    pub quantize: Option<DType>,
     /// A PEFT adapter folder.
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
@@ -146,6 +153,10 @@ pub struct TuneArgs {
     /// A GGUF or safetensors file, or a folder as Transformers writes it.
     #[arg(long, value_name = "FILE")]
     pub model: PathBuf,
+    /// Makes blocks of few bits of weights that the files have as floats, while they are loaded: q8_0, q4_0, q4_k, q6_k, iq4_nl, … Norms and biases
+    /// stay floats; rows that are no whole blocks take a type that fits (Q4_K becomes Q5_0, Q6_K becomes Q8_0).
+    #[arg(long, value_name = "TYPE", value_parser = Stored::target)]
+    pub quantize: Option<DType>,
     /// JSON lines in TRL's columns: messages; prompt, completion; text; input_ids (labels) · prompt, chosen, rejected.
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
@@ -217,6 +228,10 @@ pub enum Shape {
 pub struct BenchArgs {
     #[arg(long, value_name = "FILE", default_value = ".cache/models/SmolLM2-135M-Instruct.Q4_1.gguf")]
     pub model: PathBuf,
+    /// Makes blocks of few bits of weights that the files have as floats, while they are loaded: q8_0, q4_0, q4_k, q6_k, iq4_nl, … Norms and biases
+    /// stay floats; rows that are no whole blocks take a type that fits (Q4_K becomes Q5_0, Q6_K becomes Q8_0).
+    #[arg(long, value_name = "TYPE", value_parser = Stored::target)]
+    pub quantize: Option<DType>,
     /// In place of a file: random Q4_0 weights in the shape of a known model.
     #[arg(long, value_name = "SHAPE", conflicts_with = "model")]
     pub random: Option<Shape>,
@@ -281,6 +296,23 @@ pub struct LogitsArgs {
     #[command(flatten)]
     pub prompt: PromptArgs,
     /// Prints one JSON object: {"last_logits": […]}
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct QuantizeArgs {
+    /// The GGUF to read. Tensors that are in blocks already are copied.
+    #[arg(long, value_name = "FILE")]
+    pub model: PathBuf,
+    /// What float matrices become: q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs, mxfp4, f16, bf16. As `llama-quantize --pure`:
+    /// embedding and head, too; norms, biases and positions stay what they are, and rows that are no whole blocks take a type that fits.
+    #[arg(long = "type", value_name = "TYPE", value_parser = Stored::target)]
+    pub dtype: DType,
+    /// The GGUF to write. Its metadata is that of the old one, with another general.file_type.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Prints one JSON object: {"out", "bytes", "tensors": {type: number}}
     #[arg(long)]
     pub json: bool,
 }

@@ -26,7 +26,7 @@ pub async fn run(cli: &Cli, a: &GenerateArgs) -> Result<()> {
         adapter: AdapterChoice::Active,
     };
     options.validate()?;
-    let how = LoadOptions { kv_cache_dtype: a.cache.kv_cache_dtype, ..LoadOptions::default() };
+    let how = LoadOptions { kv_cache_dtype: a.cache.kv_cache_dtype, quantize: a.model.quantize, ..LoadOptions::default() };
     let loaded = load::model(cli, &a.model.model, how, a.json).await?;
     let adapter = load::activate(&loaded.model, a.model.adapter.as_deref())?;
     let prompt_ids = prompt(&loaded.model, a)?;

@@ -7,11 +7,12 @@ use serde_json::{Map, Value as Json, json};
 
 use super::args::InspectArgs;
 use super::files::{self, mib};
+use fledgling::formats::gguf::Parts;
 use fledgling::formats::peft::{CONFIG_NAME, LoraAdapter, WEIGHTS_NAME};
 use fledgling::formats::{Container, ContainerKind, ShardIndex, Value};
-use fledgling::graph::gpu_row_bytes;
-use fledgling::models::Config;
+use fledgling::models::{Config, gguf_files};
 use fledgling::nn::KvCacheDtype;
+use fledgling::tensor::Stored;
 use fledgling::{Error, Result};
 
 /// Tokens of context that memory is stated for, besides the model's longest.
@@ -39,6 +40,9 @@ fn folder(path: &Path) -> Result<Json> {
     }
     let config_path = path.join("config.json");
     if !config_path.exists() {
+        if let Some(files) = gguf_files(path)? {
+            return model_file(&files[0]);
+        }
         return Err(Error::file(path.display().to_string(), format!("holds neither a config.json nor an {CONFIG_NAME}")));
     }
     let config = Config::from_json(&config_path.display().to_string(), &files::read_text(&config_path)?);
@@ -68,7 +72,7 @@ fn report(path: &Path, containers: &[Container], config: Result<Config>) -> Resu
     };
     if !foreign.is_empty() {
         let types = foreign.into_iter().collect::<Vec<_>>().join(", ");
-        reasons.push(format!("tensors of type {types} are not supported (supported: F32, F16, BF16, Q4_0, Q4_1, Q8_0)"));
+        reasons.push(format!("tensors of type {types} are not supported (supported: {})", Stored::ggml_names()));
     }
     let map = report.as_object_mut().expect("built above");
     map.insert("supported".into(), json!(reasons.is_empty()));
@@ -89,7 +93,15 @@ fn shards(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn model_file(path: &Path) -> Result<Json> {
-    let container = files::header_of_any(path)?;
+    let mut container = files::header_of_any(path)?;
+    if container.split.is_some() {
+        // One model in several files, whichever of them was named.
+        let mut parts = Parts::default();
+        for file in gguf_files(path)?.unwrap_or_default() {
+            parts.add(files::header_of_any(&file)?)?;
+        }
+        container = parts.whole()?;
+    }
     let config = match container.kind {
         ContainerKind::Gguf { .. } => Config::from_gguf(&container),
         ContainerKind::Safetensors => {
@@ -185,7 +197,7 @@ fn describe(path: &Path, containers: &[Container], c: &Config) -> Json {
         .flat_map(|f| &f.tensors)
         .map(|t| {
             let cols = t.shape.last().copied().unwrap_or(1).max(1);
-            t.elements() / cols as u64 * gpu_row_bytes(t.dtype, cols)
+            t.elements() / cols as u64 * t.dtype.stored().gpu_row_bytes(cols)
         })
         .sum();
     let context = CONTEXT.min(c.max_position_embeddings);

@@ -67,7 +67,7 @@ pub async fn last_logits(model: &LoadedModel, ids: &[u32]) -> Result<Vec<f32>> {
 }
 
 pub async fn run(cli: &Cli, a: &LogitsArgs) -> Result<()> {
-    let loaded = load::model(cli, &a.model.model, LoadOptions::default(), a.json).await?;
+    let loaded = load::model(cli, &a.model.model, LoadOptions { quantize: a.model.quantize, ..LoadOptions::default() }, a.json).await?;
     let name = load::activate(&loaded.model, a.model.adapter.as_deref())?;
     let ids = prompt_ids(&loaded.model, &a.prompt)?;
     let logits = last_logits(&loaded.model, &ids).await?;

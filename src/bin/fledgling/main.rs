@@ -1,4 +1,4 @@
-//! The native command line: `fledgling generate`, `tune`, `inspect`, `bench`, `logits`, `merge`, `tokenize`.
+//! The native command line: `fledgling generate`, `tune`, `inspect`, `bench`, `logits`, `merge`, `quantize`, `tokenize`.
 
 #[macro_use]
 mod out;
@@ -12,6 +12,7 @@ mod inspect;
 mod load;
 mod logits;
 mod merge;
+mod quantize;
 mod tokenize;
 mod tune;
 
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
             Command::Bench(a) => bench::run(&cli, a).await,
             Command::Logits(a) => logits::run(&cli, a).await,
             Command::Merge(a) => merge::run(a),
+            Command::Quantize(a) => quantize::run(a),
             Command::Tokenize(a) => tokenize::run(a),
         }
     };

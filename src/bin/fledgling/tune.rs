@@ -28,7 +28,8 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     let checkpoint = a.resume_from_checkpoint.as_deref().map(files::read).transpose()?;
     files::make_folder(&a.out)?;
     let quiet = a.json;
-    let load::Loaded { model, exec, .. } = load::model(cli, &a.model, LoadOptions::default(), quiet).await?;
+    let load::Loaded { model, exec, .. } =
+        load::model(cli, &a.model, LoadOptions { quantize: a.quantize, ..LoadOptions::default() }, quiet).await?;
     if let Some(folder) = &a.init_adapter {
         load::adapter(&model, folder, NAME)?;
     }

@@ -1,64 +1,33 @@
 //! Rows of packed weights to f32.
 
 use super::Packed;
-use crate::cpu::vector::{MOST, Vector, half};
+use super::blocks::{Block, with_block};
+use crate::cpu::vector::{Vector, half};
 use crate::tensor::DType;
 
-/// A block of 32 quantized weights.
-pub(super) trait Block {
-    const BYTES: usize;
-    /// Its values, in the first `32 / V::LANES` registers.
-    ///
-    /// # Safety
-    /// As [`Vector`]; `BYTES` can be read.
-    unsafe fn values<V: Vector>(from: *const u8) -> [V; MOST];
-}
-
-pub(super) struct Q4_0;
-pub(super) struct Q4_1;
-pub(super) struct Q8_0;
-
-impl Block for Q4_0 {
-    const BYTES: usize = 18;
-    #[inline(always)]
-    unsafe fn values<V: Vector>(from: *const u8) -> [V; MOST] {
-        unsafe {
-            let (d, _) = V::halves(from);
-            V::nibbles(from.add(2), d, d.mul(V::splat(-8.0)))
-        }
-    }
-}
-
-impl Block for Q4_1 {
-    const BYTES: usize = 20;
-    #[inline(always)]
-    unsafe fn values<V: Vector>(from: *const u8) -> [V; MOST] {
-        unsafe {
-            let (d, m) = V::halves(from);
-            V::nibbles(from.add(4), d, m)
-        }
-    }
-}
-
-impl Block for Q8_0 {
-    const BYTES: usize = 34;
-    #[inline(always)]
-    unsafe fn values<V: Vector>(from: *const u8) -> [V; MOST] {
-        unsafe { V::signed_bytes(from.add(2), V::halves(from).0) }
-    }
-}
-
+/// `n` parts of 32 values from part `first` of the blocks on.
+///
 /// # Safety
-/// As [`Vector`]; there are `n` blocks and room for their values.
+/// As [`Vector`]; there are so many parts and room for their values.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // indices of registers
-unsafe fn unpack<V: Vector, B: Block>(n: usize, from: *const u8, to: *mut f32) {
-    for b in 0..n {
-        unsafe {
-            let values = B::values::<V>(from.add(b * B::BYTES));
-            for i in 0..32 / V::LANES {
-                values[i].store(to.add(b * 32 + i * V::LANES));
+unsafe fn unpack<V: Vector, B: Block>(first: usize, n: usize, mut from: *const u8, mut to: *mut f32) {
+    unsafe {
+        let parts = B::LEN / 32;
+        let (mut part, mut left) = (first, n);
+        while left > 0 {
+            let head = B::head(from);
+            let end = parts.min(part + left);
+            left -= end - part;
+            for p in part..end {
+                let values = B::values::<V>(from, &head, p);
+                for i in 0..32 / V::LANES {
+                    values[i].store(to.add(i * V::LANES));
+                }
+                to = to.add(32);
             }
+            part = 0;
+            from = from.add(B::BYTES);
         }
     }
 }
@@ -66,20 +35,17 @@ unsafe fn unpack<V: Vector, B: Block>(n: usize, from: *const u8, to: *mut f32) {
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
-unsafe fn blocks_body<V: Vector, const _MR: usize, const _NR: usize>(dtype: DType, bytes: &[u8], out: &mut [f32]) {
-    let n = (bytes.len() / dtype.block_bytes()).min(out.len() / 32);
-    // SAFETY: so many blocks are in both.
+unsafe fn blocks_body<V: Vector, const _MR: usize, const _NR: usize>(dtype: DType, first: usize, bytes: &[u8], out: &mut [f32]) {
+    // SAFETY: so many parts are in both.
     unsafe {
-        match dtype {
-            DType::Q4_0 => unpack::<V, Q4_0>(n, bytes.as_ptr(), out.as_mut_ptr()),
-            DType::Q4_1 => unpack::<V, Q4_1>(n, bytes.as_ptr(), out.as_mut_ptr()),
-            DType::Q8_0 => unpack::<V, Q8_0>(n, bytes.as_ptr(), out.as_mut_ptr()),
-            _ => {}
-        }
+        with_block!(dtype, B => {
+            let n = (bytes.len() / B::BYTES * (B::LEN / 32)).saturating_sub(first).min(out.len() / 32);
+            unpack::<V, B>(first, n, bytes.as_ptr(), out.as_mut_ptr());
+        });
     }
 }
 
-crate::simd_vec!(fn blocks(dtype: DType, bytes: &[u8], out: &mut [f32]) = blocks_body);
+crate::simd_vec!(fn blocks(dtype: DType, first: usize, bytes: &[u8], out: &mut [f32]) = blocks_body);
 
 #[inline(always)]
 fn plain_body<const FMA: bool>(dtype: DType, bytes: &[u8], out: &mut [f32]) {
@@ -99,31 +65,32 @@ fn plain_body<const FMA: bool>(dtype: DType, bytes: &[u8], out: &mut [f32]) {
                 *o = f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16);
             }
         }
-        DType::Q4_0 | DType::Q4_1 | DType::Q8_0 => {}
+        _ => {}
     }
 }
 
 crate::simd_fn!(fn plain(dtype: DType, bytes: &[u8], out: &mut [f32]) = plain_body);
 
-/// Packed bytes (whole blocks) to f32; `out` has their length.
-pub fn values(dtype: DType, bytes: &[u8], out: &mut [f32]) {
-    if dtype.is_quantized() { blocks(dtype, bytes, out) } else { plain(dtype, bytes, out) }
+/// Packed bytes (whole blocks) to f32, from part `first` of 32 values on; `out` has the length of what is wanted.
+fn values(dtype: DType, first: usize, bytes: &[u8], out: &mut [f32]) {
+    if dtype.is_quantized() { blocks(dtype, first, bytes, out) } else { plain(dtype, bytes, out) }
 }
 
 impl Packed<'_> {
-    /// Elements `first..first + out.len()` of row `i`, both multiples of a block (or to the row's end).
+    /// Elements `first..first + out.len()` of row `i`; of quantized rows both are multiples of 32.
     pub fn read(&self, i: usize, first: usize, out: &mut [f32]) {
         let (n, b) = (self.dtype.block_len(), self.dtype.block_bytes());
         let row = self.row(i);
-        values(self.dtype, &row[first / n * b..(first + out.len()).div_ceil(n) * b], out);
+        values(self.dtype, first % n / 32, &row[first / n * b..(first + out.len()).div_ceil(n) * b], out);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::values;
+pub(super) mod tests {
+    use super::super::Packed;
     use crate::cpu::vector::half;
-    use crate::tensor::{DType, dequantize, quantize};
+    use crate::tensor::packing::STORED;
+    use crate::tensor::{DType, dequantize};
 
     #[test]
     fn every_finite_half_is_itself() {
@@ -136,15 +103,37 @@ mod tests {
         assert_eq!(half(0x3c00), 1.0);
     }
 
+    /// Blocks of random bytes, as far as their scales are numbers.
+    pub fn random_blocks(dtype: DType, n: usize, mut seed: u64) -> Vec<u8> {
+        let mut out = Vec::new();
+        while out.len() < n * dtype.block_bytes() {
+            let block: Vec<u8> = (0..dtype.block_bytes())
+                .map(|_| {
+                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    (seed >> 56) as u8
+                })
+                .collect();
+            if dtype.stored().finite(&block) {
+                out.extend(block);
+            }
+        }
+        out
+    }
+
     #[test]
     fn packed_rows_are_what_the_files_say() {
-        let x: Vec<f32> = (0..96).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
-        for dtype in [DType::F32, DType::F16, DType::BF16, DType::Q4_0, DType::Q4_1, DType::Q8_0] {
-            let bytes = quantize(dtype, &x);
-            let mut got = vec![0.0; 96];
-            values(dtype, &bytes, &mut got);
-            for (g, w) in got.iter().zip(dequantize(dtype, &bytes)) {
-                assert!((g - w).abs() <= 1e-6 * w.abs().max(0.1), "{dtype:?}: {g} instead of {w}");
+        for s in STORED.iter().filter(|s| s.dtype != DType::U32) {
+            let cols = 3 * s.block_len.max(32);
+            let bytes = random_blocks(s.dtype, 2 * cols / s.block_len, 5);
+            let w = Packed { dtype: s.dtype, rows: 2, cols, bytes: &bytes };
+            let all = dequantize(s.dtype, &bytes);
+            for (first, n) in [(0, cols), (32, cols - 32), (64, 32), (cols - 32, 32)] {
+                for row in 0..2 {
+                    let mut got = vec![0.0; n];
+                    w.read(row, first, &mut got);
+                    // The same numbers: bits, but for the sign of a zero.
+                    assert_eq!(got, all[row * cols + first..][..n], "{} {row} {first}", s.name);
+                }
             }
         }
     }

@@ -4,7 +4,7 @@
 //! Products are added up in the order of [`gemm`](super::gemm), so that a row's result is the same bits in a batch of any size; but with SSE2 and in a
 //! browser [`few_whole`] takes over, whose last bits are others.
 
-use super::dequant::{Block, Q4_0, Q4_1, Q8_0};
+use super::blocks::{Block, with_block};
 use super::few_whole::ROWS;
 use super::packed::DEPTH;
 use super::{Packed, few_whole};
@@ -48,17 +48,24 @@ unsafe fn tile<V: Vector, B: Block, const M: usize, const N: usize>(w: Rows, (x,
     unsafe {
         let mut b0 = 0;
         while b0 < w.blocks {
-            let end = w.blocks.min(b0 + DEPTH / 32);
+            let end = w.blocks.min(b0 + DEPTH / B::LEN);
             let mut acc = [[V::splat(0.0); N]; M];
             for b in b0..end {
                 for line in (0..N * B::BYTES).step_by(64) {
                     V::soon(w.start.wrapping_add(AHEAD + b * N * B::BYTES + line));
                 }
-                for j in 0..N {
-                    let values = B::values::<V>(w.start.add(j * w.stride + b * B::BYTES));
-                    for v in 0..32 / V::LANES {
-                        for i in 0..M {
-                            acc[i][j] = V::load(x.add(i * ldx + b * 32 + v * V::LANES)).fma(values[v], acc[i][j]);
+                let mut heads = [B::head(w.start.add(b * B::BYTES)); N];
+                for j in 1..N {
+                    heads[j] = B::head(w.start.add(j * w.stride + b * B::BYTES));
+                }
+                for part in 0..B::LEN / 32 {
+                    for j in 0..N {
+                        let values = B::values::<V>(w.start.add(j * w.stride + b * B::BYTES), &heads[j], part);
+                        for v in 0..32 / V::LANES {
+                            for i in 0..M {
+                                let at = i * ldx + b * B::LEN + part * 32 + v * V::LANES;
+                                acc[i][j] = V::load(x.add(at)).fma(values[v], acc[i][j]);
+                            }
                         }
                     }
                 }
@@ -87,8 +94,11 @@ unsafe fn strip<V: Vector, B: Block, const M: usize, const N: usize>(w: Rows, x:
             tile::<V, B, M, N>(Rows { start: w.start.add(j * w.stride), ..w }, x, (y.add(j), ldy));
             j += N;
         }
+        // The last rows one by one, so that there are fewer forms to compile: a sum does not depend on what is summed beside it.
         while j < w.count {
-            tile::<V, B, M, 1>(Rows { start: w.start.add(j * w.stride), ..w }, x, (y.add(j), ldy));
+            for i in 0..M {
+                tile::<V, B, 1, 1>(Rows { start: w.start.add(j * w.stride), ..w }, (x.0.add(i * x.1), x.1), (y.add(i * ldy + j), ldy));
+            }
             j += 1;
         }
     }
@@ -132,12 +142,7 @@ unsafe fn strips<V: Vector, B: Block>(m: usize, w: Rows, (x, ldx): In, (y, ldy):
 #[inline(always)]
 unsafe fn rows_body<V: Vector, const _MR: usize, const _NR: usize>(dtype: DType, m: usize, w: Rows, x: In, y: Out) {
     unsafe {
-        match dtype {
-            DType::Q4_0 => strips::<V, Q4_0>(m, w, x, y),
-            DType::Q4_1 => strips::<V, Q4_1>(m, w, x, y),
-            DType::Q8_0 => strips::<V, Q8_0>(m, w, x, y),
-            _ => {}
-        }
+        with_block!(dtype, B => strips::<V, B>(m, w, x, y));
     }
 }
 
@@ -169,14 +174,15 @@ pub(super) fn forward(pool: &Pool, m: usize, x: &[f32], w: Packed<'_>, y: &mut [
         let from = w.bytes[first * stride..(first + count) * stride].as_ptr();
         // SAFETY: x is m rows of k; tasks write disjoint columns of y, which is long enough; the slice above holds the weights.
         let to = unsafe { y.at(y0 + first) };
-        rows(w.dtype, m, Rows { start: from, count, blocks: k / 32, stride }, (x.as_ptr(), k), (to, ldy));
+        rows(w.dtype, m, Rows { start: from, count, blocks: k / w.dtype.block_len(), stride }, (x.as_ptr(), k), (to, ldy));
     });
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::tensor::{dequantize, quantize};
+    use crate::tensor::dequantize;
+    use crate::tensor::packing::{STORED, noise};
 
     pub fn values(n: usize, seed: u32) -> Vec<f32> {
         (0..n as u32).map(|i| (i.wrapping_add(seed).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0).collect()
@@ -186,9 +192,11 @@ pub(super) mod tests {
     #[test]
     fn against_sums_in_f64() {
         let pool = Pool::new(Some(3));
-        for dtype in [DType::Q4_0, DType::Q4_1, DType::Q8_0] {
+        for s in STORED.iter().filter(|s| s.block_len > 1) {
+            let (dtype, long) = (s.dtype, s.block_len / 32);
             for (n, k) in [(1, 32), (3, 96), (33, 512), (70, 576), (5, 1120)] {
-                let bytes = quantize(dtype, &values(n * k, 1));
+                let (n, k) = (n, if long > 1 { (k / 96 + 1) * s.block_len } else { k });
+                let bytes = noise(dtype, n * k / dtype.block_len(), 1, 1.0);
                 let plain = dequantize(dtype, &bytes);
                 let w = Packed { dtype, rows: n, cols: k, bytes: &bytes };
                 for m in 1..=9 {

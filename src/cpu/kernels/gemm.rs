@@ -545,6 +545,7 @@ pub fn dw(pool: &Pool, [m, n, k]: [usize; 3], dy: &[f32], x: &[f32], dw: &mut [f
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor::packing::{STORED, noise};
     use crate::tensor::{DType, dequantize, quantize};
 
     fn values(n: usize, salt: usize) -> Vec<f32> {
@@ -599,9 +600,12 @@ mod tests {
     #[test]
     fn packed_weights_and_any_number_of_threads_or_rows_give_the_same_bits() {
         let (m, n, k) = (TIGHT_FROM + 3, 70, 1056);
-        let x = values(m * k, 4);
-        for dtype in [DType::F32, DType::Q4_0, DType::Q4_1, DType::Q8_0, DType::F16, DType::BF16] {
-            let bytes = quantize(dtype, &values(n * k, 5));
+        for s in STORED.iter().filter(|s| s.dtype != DType::U32) {
+            let dtype = s.dtype;
+            // Of large blocks rows of 1024 + 256.
+            let k = if s.block_len > 32 { 5 * s.block_len } else { k };
+            let x = values(m * k, 4);
+            let bytes = if s.block_len > 1 { noise(dtype, n * k / s.block_len, 5, 1.0) } else { quantize(dtype, &values(n * k, 5)) };
             let w = Packed { dtype, rows: n, cols: k, bytes: &bytes };
             let plain = dequantize(dtype, &bytes);
             let run = |threads: usize, m: usize| {

@@ -3,6 +3,7 @@
 pub mod activation;
 pub mod attention;
 pub mod attention_bwd;
+mod blocks;
 pub mod dequant;
 pub mod elementwise;
 mod few;

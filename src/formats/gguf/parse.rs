@@ -4,8 +4,9 @@ use super::super::{
     Array, Container, ContainerKind, Foreign, MAX_HEADER_BYTES, MAX_KEYS, MAX_NAME_BYTES, MAX_STRING_BYTES, MAX_TENSORS, Metadata,
     StrArray, TensorInfo, Value,
 };
-use super::{DEFAULT_ALIGNMENT, dtype_of, type_name};
+use super::{DEFAULT_ALIGNMENT, other_name, split};
 use crate::error::{Error, Result};
+use crate::tensor::Stored;
 
 /// A view of the unparsed bytes; `None` from any read means that more bytes are needed.
 struct Cursor<'a> {
@@ -338,14 +339,14 @@ impl Parser {
         if dims.contains(&0) {
             return Err(self.bad(format!("tensor {name:?} has an empty dimension in {dims:?}")));
         }
-        let Some(dtype) = dtype_of(ty) else {
-            let found = type_name(ty);
+        let Some(dtype) = Stored::of_ggml(ty).map(|s| s.dtype) else {
+            let found = other_name(ty);
             if self.lenient {
                 self.foreign.push(Foreign { name: name.into(), dtype: found, shape: dims });
                 self.tensors_left -= 1;
                 return Ok(Some(()));
             }
-            return Err(self.bad(format!("tensor {name:?} has type {found}; supported are F32, F16, BF16, Q4_0, Q4_1 and Q8_0")));
+            return Err(self.bad(format!("{found} of tensor {name:?} is not supported (supported: {})", Stored::ggml_names())));
         };
         let (shape, bytes) = checked_shape(&self.file, name, dtype, &dims)?;
         self.tensors.push(Entry { info: TensorInfo { name: name.into(), dtype, shape, offset: 0, bytes }, relative });
@@ -359,9 +360,7 @@ impl Parser {
         if !alignment.is_power_of_two() || !(8..=1 << 20).contains(&alignment) {
             return Err(self.bad(format!("general.alignment is {alignment}, expected a power of two from 8 to 2^20")));
         }
-        if let Some(parts) = self.metadata.opt_u64("split.count")?.filter(|&n| n > 1) {
-            return Err(self.bad(format!("is one of {parts} parts of a split GGUF; merge them first")));
-        }
+        let split = split::of(&self.metadata)?;
         let data_start = header.next_multiple_of(alignment);
         let mut tensors = Vec::with_capacity(self.tensors.len());
         for Entry { mut info, relative } in std::mem::take(&mut self.tensors) {
@@ -378,6 +377,7 @@ impl Parser {
         let metadata = std::mem::take(&mut self.metadata);
         let mut container = Container::new(&self.file, kind, metadata, tensors, vec![], data, self.total)?;
         container.foreign = std::mem::take(&mut self.foreign);
+        container.split = split;
         Ok(container)
     }
 }

@@ -1,6 +1,6 @@
 //! A GGUF writer: enough for merged exports and for tests.
 use super::super::{Array, Metadata, TensorInfo, Value};
-use super::{DEFAULT_ALIGNMENT, id_of};
+use super::DEFAULT_ALIGNMENT;
 use crate::error::{Error, Result};
 use crate::tensor::DType;
 
@@ -105,7 +105,7 @@ pub fn layout(metadata: &Metadata, tensors: &[(String, DType, Vec<usize>)]) -> R
         if dims.is_empty() || dims.len() > 4 {
             return Err(Error::file(file, format!("tensor {name:?} has {} dimensions, GGUF has 1 to 4", dims.len())));
         }
-        let id = id_of(*dtype).ok_or_else(|| Error::file(file, format!("tensor {name:?}: GGUF has no type {}", dtype.name())))?;
+        let id = dtype.stored().ggml.ok_or_else(|| Error::file(file, format!("tensor {name:?}: GGUF has no type {}", dtype.name())))?;
         string(&mut header, name);
         header.extend((dims.len() as u32).to_le_bytes());
         dims.iter().rev().for_each(|d| header.extend(d.to_le_bytes()));

@@ -6,9 +6,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::loaded::{Loaded, info};
+use super::parts::PartsInTurn;
 use crate::formats::{Container, ContainerKind, Event, StreamReader, TensorInfo};
 use crate::graph::Exec;
 use crate::models::names::{Role, Rows};
+use crate::models::quantize::kept;
 use crate::models::tokenizer::{folder_tokenizer, gguf_tokenizer};
 use crate::models::{Blueprint, Config, Model};
 use crate::nn::{KvCacheDtype, transpose};
@@ -29,6 +31,8 @@ pub struct LoadOptions {
     pub sha256: bool,
     /// What generators keep keys and values as.
     pub kv_cache_dtype: KvCacheDtype,
+    /// What matrices become that the files have as floats; rows are quantized as they arrive.
+    pub quantize: Option<DType>,
 }
 
 /// Where the bytes of a file's tensor go.
@@ -74,6 +78,7 @@ struct State {
     sha256: Option<String>,
     /// Metadata of a GGUF: tokenizer and name.
     gguf: Option<Arc<Container>>,
+    parts: PartsInTurn,
 }
 
 /// Takes a model file (a GGUF; or side files and then one or more safetensors) in pieces.
@@ -100,6 +105,7 @@ impl ModelLoader {
             file_bytes: 0,
             sha256: None,
             gguf: None,
+            parts: PartsInTurn::default(),
         };
         ModelLoader { state, reader: None }
     }
@@ -120,7 +126,16 @@ impl ModelLoader {
         self.state.texts.get(name).map(String::as_str)
     }
 
-    /// Begins a weight file; `total` is its size where known.
+    /// Takes the beginning of a part of a split GGUF, piece by piece, until it returns true: then its header has come. Before the first part's
+    /// weights can be placed, the types of all tensors must be known, and each part knows only its own.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] for what is no part of the model whose other parts came before.
+    pub fn header(&mut self, name: &str, total: Option<u64>, bytes: &[u8]) -> Result<bool> {
+        self.state.parts.header(name, total, bytes)
+    }
+
+    /// Begins a weight file; `total` is its size where known. Of a split GGUF the [headers](ModelLoader::header) of all parts come first.
     ///
     /// # Errors
     /// [`Error::Busy`] while another is open.
@@ -174,6 +189,7 @@ impl ModelLoader {
             return Err(Error::file("model", "no weight file was given"));
         };
         let file = state.container.as_ref().map_or("model", |c| c.file.as_str()).to_string();
+        state.parts.finish(&file)?;
         for path in model.params().paths() {
             let (have, want) = (filled.get(path).copied().unwrap_or(0), model.params().find(path).map_or(0, |p| p.shape[0]));
             if have == 0 {
@@ -216,9 +232,10 @@ impl ModelLoader {
 impl State {
     fn header(&mut self, c: &Arc<Container>) -> Result<()> {
         let gguf = is_gguf(c);
+        let whole = if c.split.is_some() { self.parts.begin(c)? } else { c.clone() };
         if self.filling.is_none() {
             let mut config = if gguf {
-                Config::from_gguf(c)?
+                Config::from_gguf(&whole)?
             } else {
                 let text =
                     self.texts.get("config.json").ok_or_else(|| Error::file(&c.file, "needs its config.json, which was not given"))?;
@@ -227,22 +244,23 @@ impl State {
             if let Some(text) = self.texts.get("generation_config.json") {
                 config.add_generation_config("generation_config.json", text)?;
             }
+            let wanted = self.options.quantize;
             let dtypes: HashMap<String, DType> =
-                c.tensors.iter().filter_map(|t| Some((self.path_of(c, &config, &t.name)?, t.dtype))).collect();
+                whole.tensors.iter().filter_map(|t| Some((self.path_of(c, &config, &t.name)?, t.dtype))).collect();
             // Of keys that are in another shard only this is known: models have one type.
             let mut sizes: HashMap<DType, u64> = HashMap::new();
-            c.tensors.iter().filter(|t| t.shape.len() == 2).for_each(|t| *sizes.entry(t.dtype).or_default() += t.bytes);
+            whole.tensors.iter().filter(|t| t.shape.len() == 2).for_each(|t| *sizes.entry(t.dtype).or_default() += t.bytes);
             let most = sizes.into_iter().max_by_key(|s| s.1).map_or(DType::F32, |s| s.0);
-            let dtype = |path: &str| dtypes.get(path).copied().unwrap_or(most);
-            self.check_shapes(c, &config, &dtype)?;
+            let dtype = |path: &str| kept(path, dtypes.get(path).copied().unwrap_or(most), wanted);
+            self.check_shapes(&whole, &config, &dtype)?;
             let model = Model::allocate(&self.exec, config, &dtype, self.options.trainable)?;
             self.exec.check()?;
             self.filling = Some(Filling { model, filled: BTreeMap::new(), rope_factors: None });
-        } else if gguf {
-            return Err(Error::file(&c.file, "a model in several GGUF files is not supported"));
+        } else if gguf && c.split.is_none() {
+            return Err(Error::file(&c.file, "is a whole model, and another file came before it"));
         }
         if gguf {
-            self.gguf = Some(c.clone());
+            self.gguf = Some(whole);
         }
         self.container = Some(c.clone());
         self.destinations = c.tensors.iter().map(|t| self.destination(c, t)).collect::<Result<_>>()?;
@@ -435,18 +453,12 @@ fn is_gguf(c: &Container) -> bool {
     matches!(c.kind, ContainerKind::Gguf { .. })
 }
 
-/// Exponents of all ones are NaN or infinity. Scales of quantized blocks are checked where blocks are packed.
+/// Plain weights must be numbers. Scales of quantized blocks are checked where blocks are written.
 fn check_finite(name: &str, dtype: DType, bytes: &[u8]) -> Result<()> {
-    let bad = match dtype {
-        DType::F32 => bytes.chunks_exact(4).position(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) & 0x7f80_0000 == 0x7f80_0000),
-        DType::F16 => bytes.chunks_exact(2).position(|b| b[1] & 0x7c == 0x7c),
-        DType::BF16 => bytes.chunks_exact(2).position(|b| b[1] & 0x7f == 0x7f && b[0] & 0x80 == 0x80),
-        _ => None,
-    };
-    match bad {
-        Some(_) => Err(Error::NotFinite(format!("a weight of tensor {name:?}"))),
-        None => Ok(()),
+    if !dtype.is_quantized() && !dtype.stored().finite(bytes) {
+        return Err(Error::NotFinite(format!("a weight of tensor {name:?}")));
     }
+    Ok(())
 }
 
 fn check_values(name: &str, values: &[f32]) -> Result<()> {

@@ -2,10 +2,13 @@
 
 mod loaded;
 mod loader;
+mod parts;
 #[cfg(not(target_arch = "wasm32"))]
 mod path;
 
 pub use loaded::{Loaded, ModelInfo};
 pub use loader::{LoadOptions, ModelLoader};
+#[cfg(not(target_arch = "wasm32"))]
+pub use parts::gguf_files;
 #[cfg(not(target_arch = "wasm32"))]
 pub use path::load_path;

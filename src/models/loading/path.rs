@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::loaded::Loaded;
 use super::loader::{LoadOptions, ModelLoader};
+use super::parts::gguf_files;
 use crate::graph::Exec;
 use crate::{Error, Result};
 
-/// Loads a GGUF file, or a Hugging Face folder (`config.json`, `tokenizer.json`, `model.safetensors` or its index), or a safetensors
-/// file inside one. `progress` is told bytes done and bytes in all.
+/// Loads a GGUF file (of a split one: any part, the others lie beside it, or the folder of them), or a Hugging Face folder (`config.json`,
+/// `tokenizer.json`, `model.safetensors` or its index), or a safetensors file inside one. `progress` is told bytes done and bytes in all.
 ///
 /// # Errors
 /// [`Error::Io`], and those of [`ModelLoader`].
@@ -33,18 +34,32 @@ pub async fn load_path(exec: &Exec, path: &Path, options: LoadOptions, progress:
             const INDEX: &str = "model.safetensors.index.json";
             files = match loader.text(INDEX) {
                 Some(text) => crate::formats::ShardIndex::parse(INDEX, text)?.files().iter().map(|f| folder.join(f)).collect(),
-                None => vec![folder.join("model.safetensors")],
+                None => gguf_files(folder)?.unwrap_or_else(|| vec![folder.join("model.safetensors")]),
             };
         }
+    } else {
+        files = gguf_files(path)?.unwrap_or(files);
     }
     let size = |p: &PathBuf| std::fs::metadata(p).map(|m| m.len()).map_err(|e| io(p, e));
     let total = files.iter().map(size).sum::<Result<u64>>()?;
     let mut done = 0;
     let mut buffer = vec![0; 1 << 20];
+    let named = |f: &Path| f.file_name().map_or_else(|| f.display().to_string(), |n| n.to_string_lossy().into_owned());
+    if files.len() > 1 && files[0].extension().is_some_and(|e| e == "gguf") {
+        for f in &files {
+            let mut input = std::fs::File::open(f).map_err(|e| io(f, e))?;
+            // A file that ends in its header is found out when it is read as a whole.
+            loop {
+                let n = input.read(&mut buffer).map_err(|e| io(f, e))?;
+                if n == 0 || loader.header(&named(f), Some(size(f)?), &buffer[..n])? {
+                    break;
+                }
+            }
+        }
+    }
     for f in &files {
         let mut input = std::fs::File::open(f).map_err(|e| io(f, e))?;
-        let name = f.file_name().map_or_else(|| f.display().to_string(), |n| n.to_string_lossy().into_owned());
-        loader.begin_file(&name, Some(size(f)?))?;
+        loader.begin_file(&named(f), Some(size(f)?))?;
         loop {
             let n = input.read(&mut buffer).map_err(|e| io(f, e))?;
             if n == 0 {

@@ -35,26 +35,6 @@ pub(in crate::ops) fn check_weight(op: &str, x: &Desc, w: &Desc) -> Result<()> {
     Ok(())
 }
 
-/// The define WT of a file type (Q4_0 is stored in the form of Q4_1).
-pub(in crate::ops) fn weight_type(dtype: DType) -> &'static str {
-    match dtype {
-        DType::F32 | DType::U32 => "F32",
-        DType::F16 => "F16",
-        DType::BF16 => "BF16",
-        DType::Q4_0 | DType::Q4_1 => "Q4",
-        DType::Q8_0 => "Q8",
-    }
-}
-
-/// First word of the scale plane of a chunk of `rows` rows.
-pub(in crate::ops) fn scale_offset(dtype: DType, rows: usize, cols: usize) -> usize {
-    match dtype {
-        DType::Q4_0 | DType::Q4_1 => rows * cols / 8,
-        DType::Q8_0 => rows * cols / 4,
-        _ => 0,
-    }
-}
-
 /// The class of forward work with `m` rows of x: variants are measured and chosen by class.
 pub fn forward_class(m: usize) -> &'static str {
     match m {
@@ -244,7 +224,7 @@ pub(in crate::ops) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, 
             ("linear", [n.div_ceil(tn).div_ceil(32) as u32, m.div_ceil(tm) as u32, 1], (tm, tn))
         };
         let mut key = KernelKey::new(name)
-            .def("WT", weight_type(w.desc.dtype))
+            .def("WT", w.desc.dtype.stored().define)
             .flag("SCALAR", scalar)
             .flag("NORM", extras.norm.is_some())
             .flag("BIAS", extras.bias.is_some())
@@ -266,7 +246,7 @@ pub(in crate::ops) fn forward(cx: &mut Lower<'_>, m: usize, x: &Buf, w: &Bound, 
         if let Some(act) = extras.glu {
             key = key.def("ACT", act.define());
         }
-        let s_off = scale_offset(w.desc.dtype, chunk.rows, k);
+        let s_off = w.desc.dtype.stored().gpu_records(chunk.rows, k);
         let ldh = extras.lora.map_or(0, |l| l.2);
         let sizes = [m, n, k, ldy, chunk.first, s_off, extras.segs.len(), ldh];
         let params = io_params(sizes, extras.segs, extras.norm.map(|n| n.1));
@@ -316,7 +296,7 @@ pub(in crate::ops) fn dx(cx: &mut Lower<'_>, m: usize, dy: &Buf, w: &Bound, dx: 
             "linear_dx"
         };
         let mut key = KernelKey::new(name)
-            .def("WT", weight_type(w.desc.dtype))
+            .def("WT", w.desc.dtype.stored().define)
             .flag("SCALAR", scalar)
             .flag("ACC", acc || i > 0)
             .flag("LORA", low.is_some())
@@ -336,7 +316,7 @@ pub(in crate::ops) fn dx(cx: &mut Lower<'_>, m: usize, dy: &Buf, w: &Bound, dx: 
             key = key.def("TM", tm);
             [k.div_ceil(if scalar { 1 } else { 8 }).div_ceil(32) as u32, (da_rows + m.div_ceil(tm)) as u32, 1]
         };
-        let s_off = scale_offset(w.desc.dtype, chunk.rows, k);
+        let s_off = w.desc.dtype.stored().gpu_records(chunk.rows, k);
         let r = low.map_or(0, |l| l.r);
         let params = [m, chunk.rows, k, n_all, chunk.first, s_off, r, da_rows].map(|v| v as u32);
         let mut bufs = vec![dy, &chunk.buf];

@@ -6,7 +6,7 @@ import { readNote, writeNote } from './cache.ts';
 import { capabilities } from './capabilities.ts';
 import { aborted, FledglingError, toFledglingError, toWire, type WireError } from './errors.ts';
 import { Jobs } from './jobs.ts';
-import { feed, partsOf, REFUSED, type Fed, type Part, type Sink } from './loader.ts';
+import { beginning, feed, partsOf, REFUSED, type Fed, type Part, type Sink } from './loader.ts';
 import { threadsFor } from './threads.ts';
 import type {
   AdapterDescription,
@@ -24,6 +24,7 @@ import type {
   Progress,
   Score,
   StepMetrics,
+  StoredType,
   TrainResult,
 } from './types.ts';
 import {
@@ -53,6 +54,7 @@ export interface EngineLoad {
   name?: string | undefined;
   contextLength?: number | undefined;
   kvCacheDtype?: KvCacheDtype | undefined;
+  quantize?: StoredType | undefined;
   candidates?: number | undefined;
   kernel?: string | undefined;
   device?: Device | undefined;
@@ -209,6 +211,7 @@ export class Engine {
             name: o.name,
             context_length: o.contextLength,
             kv_cache_dtype: o.kvCacheDtype,
+            quantize: o.quantize,
             kernels: o.kernel,
             tuning,
             ...(device ? { device } : {}),
@@ -231,7 +234,8 @@ export class Engine {
             return done && new Blob(pieces).text();
           };
           let file = '';
-          for await (const part of partsOf(source, read)) {
+          const peek = (part: Part) => beginning(part, signal, o.cache, (chunk) => loader.header(part.name, chunk));
+          for await (const part of partsOf(source, read, peek)) {
             const done = await feed(part, {
               ...common,
               offline,

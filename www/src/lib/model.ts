@@ -63,6 +63,7 @@ export class Model {
             name: o.name,
             contextLength: o.contextLength,
             kvCacheDtype: o.kvCacheDtype,
+            quantize: o.quantize,
             candidates: o.candidates,
             kernel: o.kernel,
             device: o.device,

@@ -8,8 +8,8 @@ export interface Message {
 }
 
 /**
- * An address, a file, or the files of a folder. An address names a GGUF file, a folder as Transformers writes it (ending in `/`
- * or in `config.json`), or a safetensors file in such a folder.
+ * An address, a file, or the files of a folder. An address names a GGUF file (of one in several, `…-00001-of-00003.gguf`, any part: the others lie
+ * beside it), a folder as Transformers writes it (ending in `/` or in `config.json`), or a safetensors file in such a folder.
  */
 export type ModelSource = string | URL | File | Blob | readonly File[];
 
@@ -33,6 +33,25 @@ export type Device = 'auto' | 'gpu' | 'cpu';
 
 export type KvCacheDtype = 'f32' | 'f16';
 
+/** What float weights can be made into. */
+export type StoredType =
+  | 'q4_0'
+  | 'q4_1'
+  | 'q5_0'
+  | 'q5_1'
+  | 'q8_0'
+  | 'q2_k'
+  | 'q3_k'
+  | 'q4_k'
+  | 'q5_k'
+  | 'q6_k'
+  | 'iq4_nl'
+  | 'iq4_xs'
+  | 'mxfp4'
+  | 'f16'
+  | 'bf16'
+  | 'f32';
+
 export interface LoadOptions {
   onProgress?: ((progress: Progress) => void) | undefined;
   /** Something went wrong that loading survives, such as `quota-exceeded`: the model is used but not kept. `fewer-threads`: not all of them started. */
@@ -53,6 +72,11 @@ export interface LoadOptions {
    * the bytes that long contexts read. No device needs `shader-f16` for it.
    */
   kvCacheDtype?: KvCacheDtype | undefined;
+  /**
+   * Makes blocks of few bits of weights that the files have as floats, row by row while they arrive, so that a folder of safetensors fits a tab.
+   * Norms and biases stay floats; rows that are no whole blocks take a type that fits. What the files have in blocks already stays as it is.
+   */
+  quantize?: StoredType | undefined;
   /**
    * Answers at once that the first request will want (1). Loading makes ready what those need, so that their first token takes as long as any other;
    * other numbers are as right, but what they need is compiled at their first use.

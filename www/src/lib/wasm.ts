@@ -14,6 +14,7 @@ import type {
   ModelInfo,
   Score,
   StepMetrics,
+  StoredType,
 } from './types.ts';
 
 /** Streaming SHA-256. */
@@ -25,6 +26,8 @@ export interface WasmSha256 {
 
 /** Takes the files of a model piece by piece; nothing but the header stays in the wasm heap. */
 export interface WasmLoader {
+  /** The next bytes of the beginning of a part of a split GGUF, in front of all weights; true when its header has come. */
+  header(name: string, chunk: Uint8Array): boolean;
   /** Begins a file of `total` bytes (0: unknown). The weights come last. */
   begin(name: string, total: number): void;
   push(chunk: Uint8Array): void;
@@ -40,6 +43,8 @@ export interface LoaderOptions {
   context_length?: number | undefined;
   /** Absent: `f32`. */
   kv_cache_dtype?: KvCacheDtype | undefined;
+  /** Absent: weights are what the files have. */
+  quantize?: StoredType | undefined;
   kernels?: string | undefined;
   /** What `WasmModel.tuning()` gave for this adapter and this version. */
   tuning?: string | undefined;

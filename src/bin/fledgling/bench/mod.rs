@@ -44,7 +44,7 @@ pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
         (exec, Some(model), clock::seconds() - begin)
     } else {
         let load::Loaded { model, exec, seconds } =
-            load::model(cli, &a.model, LoadOptions { kv_cache_dtype, ..LoadOptions::default() }, true).await?;
+            load::model(cli, &a.model, LoadOptions { kv_cache_dtype, quantize: a.quantize, ..LoadOptions::default() }, true).await?;
         (exec, Some(model), seconds)
     };
     let mut t = Report::new(&exec, a.json);

@@ -1,0 +1,95 @@
+// Scales and high bits of 32 values of a type of blocks (weights.wgsl has the rest), read from the binding W_WORDS: array<u32>. Include it after the
+// bindings.
+#if WT == Q4 || WT == Q8
+#define W_BLOCK vec2<f32>
+// (d, m) of 32 values, `at` being the number of the block.
+fn w_scale_at(at: u32) -> vec2<f32> { return unpack2x16float(W_WORDS[p.s_off + at]); }
+#else
+#ifdef W_SIXTEENS
+#define W_SCALES vec4<f32>
+#else
+#define W_SCALES vec2<f32>
+#endif
+#define W_BLOCK W32
+// s: (d, m) of 32 values, or of their two halves one after the other; h: their high bits.
+struct W32 {
+  s: W_SCALES,
+#if W_HIGH == 2
+  h: vec2<u32>,
+#else
+  h: u32,
+#endif
+}
+// Two bytes of scales, signed, from bit 0 on.
+fn w_signed2(v: u32) -> vec2<f32> { return vec2<f32>(vec2<i32>(bitcast<i32>(v << 24u), bitcast<i32>(v << 16u)) >> vec2<u32>(24u)); }
+
+// `at` is the number of 32 values.
+fn w_scale_at(at: u32) -> W32 {
+#ifdef W_LONG
+  let r = p.s_off + (at >> 3u) * u32(W_RECORD);
+  let part = at & 7u;
+#else
+  let r = p.s_off + at * u32(W_RECORD);
+#endif
+#if WT == Q5
+  return W32(unpack2x16float(W_WORDS[r]), W_WORDS[r + 1u]);
+#elif WT == IQ4
+  return W32(vec2<f32>(unpack2x16float(W_WORDS[r]).x, 0.0), 0u);
+#elif WT == MX4
+  return W32(vec2<f32>(bitcast<f32>(W_WORDS[r]), 0.0), 0u);
+#elif WT == IQ4X
+  let d = unpack2x16float(W_WORDS[r]).x;
+  let v = W_WORDS[r + 1u + (part >> 2u)] >> ((part & 3u) << 3u);
+  return W32(vec2<f32>(d * w_signed2(v).x, 0.0), 0u);
+#else
+  let d = unpack2x16float(W_WORDS[r]);
+  let v = W_WORDS[r + 1u + (part >> 1u)] >> ((part & 1u) << 4u);
+#if WT == Q4K || WT == Q5K
+  let s = vec2<f32>(d.x * f32(i32(v & 0xffu)), -(d.y * f32(i32((v >> 8u) & 0xffu))));
+#elif WT == Q2K
+  let sm = vec4<f32>(vec4<i32>(vec4<u32>(v, v >> 4u, v >> 8u, v >> 12u) & vec4<u32>(15u)));
+  let s = vec4<f32>(d.x * sm.x, -(d.y * sm.y), d.x * sm.z, -(d.y * sm.w));
+#else
+  let ds = d.x * w_signed2(v);
+#if WT == Q3K
+  let s = vec4<f32>(ds.x, -4.0 * ds.x, ds.y, -4.0 * ds.y);
+#else
+  let s = vec4<f32>(ds.x, -32.0 * ds.x, ds.y, -32.0 * ds.y);
+#endif
+#endif
+#if W_HIGH == 2
+  return W32(s, vec2<u32>(W_WORDS[r + 5u + 2u * part], W_WORDS[r + 6u + 2u * part]));
+#elif W_HIGH == 1
+  return W32(s, W_WORDS[r + 5u + part]);
+#else
+  return W32(s, 0u);
+#endif
+#endif
+}
+// (d, m) of group g of eight values.
+fn w_pair(b: W32, g: u32) -> vec2<f32> {
+#ifdef W_SIXTEENS
+  return select(b.s.xy, b.s.zw, (g & 2u) != 0u);
+#else
+  return b.s;
+#endif
+}
+// The integers of group g as bytes, four in each word; q is the word of the first plane that has them.
+fn w_lanes(q: u32, b: W32, g: u32) -> vec2<u32> {
+#if W_LOW == 2
+  let at = (g & 1u) << 2u;
+  var v = vec2<u32>(q >> at, q >> (at + 2u)) & vec2<u32>(0x03030303u);
+#else
+  var v = vec2<u32>(q, q >> 4u) & vec2<u32>(0x0f0f0f0fu);
+#endif
+#if W_HIGH == 2
+  let h = select(b.h.x, b.h.y, (g & 2u) != 0u);
+  let from = (g & 1u) << 2u;
+  v |= (vec2<u32>(h >> from, h >> (from + 2u)) & vec2<u32>(0x03030303u)) << vec2<u32>(u32(W_LOW));
+#elif W_HIGH == 1
+  let from = (g & 3u) << 1u;
+  v |= (vec2<u32>(b.h >> from, b.h >> (from + 1u)) & vec2<u32>(0x01010101u)) << vec2<u32>(u32(W_LOW));
+#endif
+  return v;
+}
+#endif
