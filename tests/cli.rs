@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 #[path = "../src/bin/fledgling/exit.rs"]
 mod exit;
 
+#[path = "cli/tokenize.rs"]
+mod tokenize;
+
 fn fixture(path: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path).display().to_string()
 }

@@ -1,4 +1,7 @@
 //! `tokenizer_config.json`.
+//!
+//! Its `add_bos_token` and `add_eos_token` are for tokenizers without a `tokenizer.json`: beside one, Transformers leaves them out of account, and
+//! the post-processor alone says what goes around a text.
 use std::collections::HashMap;
 
 use serde::Deserialize;
@@ -6,7 +9,6 @@ use serde_json::{Map, Value as Json};
 
 use super::added::AddedToken;
 use super::fields;
-use super::postprocess::Post;
 
 /// The fields that count.
 #[derive(Debug, Default, Deserialize)]
@@ -19,16 +21,7 @@ pub struct Config {
     additional_special_tokens: Json,
     extra_special_tokens: Json,
     added_tokens_decoder: Map<String, Json>,
-    /// Present, even as `null`: it decides in place of the post-processor.
-    #[serde(deserialize_with = "present")]
-    add_bos_token: Option<Json>,
-    #[serde(deserialize_with = "present")]
-    add_eos_token: Option<Json>,
     chat_template: Json,
-}
-
-fn present<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Json>, D::Error> {
-    Json::deserialize(d).map(Some)
 }
 
 /// A token in a config: its text, or an object with it.
@@ -48,6 +41,18 @@ pub fn added_token(v: &Json, id: u32) -> Result<AddedToken, String> {
         normalized: fields::flag(v, "normalized", !special)?,
         special,
     })
+}
+
+/// The id that the vocabulary has for a token counts, as in Transformers; that it has another one is said.
+pub fn same_id(token: &AddedToken, known: u32) -> u32 {
+    if token.id != known {
+        log::warn!(
+            "the added token {:?} has the id {} in the list of added tokens, and {known} in the vocabulary",
+            token.content,
+            token.id
+        );
+    }
+    known
 }
 
 impl Config {
@@ -77,11 +82,11 @@ impl Config {
                 continue;
             }
             let place = known.get(&token.content).copied();
-            let other = place.map(|i| added[i].id).or_else(|| id_of(&token.content)).filter(|other| *other != id);
-            match (other, place) {
-                (Some(other), _) => return Err(wrong(format!("{:?} is {other} in tokenizer.json", token.content))),
-                (None, Some(i)) => added[i] = token,
-                (None, None) => {
+            let id = place.map(|i| added[i].id).or_else(|| id_of(&token.content)).unwrap_or(id);
+            let token = AddedToken { id: same_id(&token, id), ..token };
+            match place {
+                Some(i) => added[i] = token,
+                None => {
                     known.insert(token.content.clone(), added.len());
                     added.push(token);
                 }
@@ -103,23 +108,6 @@ impl Config {
             }
         }
         Ok(())
-    }
-
-    /// The tokens around a text, where the config says something about them.
-    ///
-    /// # Errors
-    /// A sentence about a field that is neither true nor false.
-    pub fn around(&self, bos: Option<u32>, eos: Option<u32>) -> Result<Option<Post>, String> {
-        if self.add_bos_token.is_none() && self.add_eos_token.is_none() {
-            return Ok(None);
-        }
-        let wanted = |name: &str, v: &Option<Json>| match v {
-            None | Some(Json::Null) => Ok(false),
-            Some(Json::Bool(b)) => Ok(*b),
-            Some(other) => Err(format!("{name} is {}, expected true or false", fields::shown(other))),
-        };
-        let (before, after) = (wanted("add_bos_token", &self.add_bos_token)?, wanted("add_eos_token", &self.add_eos_token)?);
-        Ok(Some(Post::Around { before: bos.filter(|_| before).into_iter().collect(), after: eos.filter(|_| after).into_iter().collect() }))
     }
 
     /// The chat template: a text, or a list of named ones of which `default` counts.

@@ -6,7 +6,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value as Json;
 
 use super::added::AddedToken;
-use super::config::{Config, added_token};
+use super::config::{Config, added_token, same_id};
 use super::decode::Decoder;
 use super::model::{Bpe, MAX_TOKENS, Model, Pairs, Ranks, Vocab, byte_token};
 use super::normalize::Normalizer;
@@ -137,9 +137,9 @@ impl Tokenizer {
         added.retain(|a| !a.content.is_empty());
         let model = model(file_of.model, &added).map_err(bad)?;
         let in_vocab = |text: &str| model.vocab.find(text);
-        for a in &added {
-            if let Some(other) = in_vocab(&a.content).filter(|id| *id != a.id) {
-                return Err(bad(format!("the added token {:?} has the id {}, and {other} in the vocabulary", a.content, a.id)));
+        for a in &mut added {
+            if let Some(known) = in_vocab(&a.content) {
+                a.id = same_id(a, known);
             }
         }
         config.add_tokens(&mut added, &in_vocab).map_err(config_bad)?;
@@ -147,7 +147,7 @@ impl Tokenizer {
 
         let id_of = |text: &str| added.iter().find(|a| a.content == text).map(|a| a.id).or_else(|| in_vocab(text));
         let within = |part: &'static str| move |e: String| bad(format!("the {part}: {e}"));
-        let mut post = Post::read(&file_of.post_processor, &id_of).map_err(within("post-processor"))?;
+        let post = Post::read(&file_of.post_processor, &id_of).map_err(within("post-processor"))?;
         let sides = post.iter().find_map(|p| match p {
             Post::Around { before, after } => Some((before.first().copied(), after.last().copied())),
             Post::TrimOffsets { .. } => None,
@@ -156,9 +156,6 @@ impl Tokenizer {
         let bos = config.bos().and_then(id_of).or(first);
         let eos = config.eos().and_then(id_of).or(last);
         let pad = config.pad().and_then(id_of);
-        if let Some(around) = config.around(bos, eos).map_err(config_bad)? {
-            post = vec![around];
-        }
         let template = config.chat_template().map_err(config_bad)?;
         Tokenizer::build(Parts {
             file: file.to_string(),
