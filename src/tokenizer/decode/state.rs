@@ -1,5 +1,5 @@
 //! Decoding in progress.
-use super::{Decoder, Step};
+use super::step::{Decoder, Step};
 use crate::tokenizer::byte_level;
 
 /// How far a decoder has come; one memory for each of its steps.
@@ -19,6 +19,16 @@ struct Memory {
     held: String,
     /// Characters that were stripped.
     stripped: usize,
+}
+
+impl Decoder {
+    /// The text of tokens.
+    pub fn decode<'a>(&self, tokens: impl Iterator<Item = &'a str>) -> String {
+        let mut state = State::new(self, false);
+        let mut out: String = tokens.map(|t| state.push(self, t)).collect();
+        out += &state.finish(self);
+        out
+    }
 }
 
 impl State {

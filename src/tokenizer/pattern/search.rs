@@ -4,6 +4,7 @@ use super::parse::{Kind, Place};
 
 /// Instructions that a pattern may come to: the memory of failures takes two bits for each and for each byte of the text.
 const MAX_INSTRUCTIONS: usize = 1024;
+
 #[derive(Clone, Copy, Debug)]
 pub enum Inst {
     /// A character of a class.

@@ -1,5 +1,5 @@
 //! The pre-tokenizers that GGUF's `tokenizer.ggml.pre` names, by the regular expressions of the models' own `tokenizer.json`.
-use super::{Behavior, Step};
+use super::step::{Behavior, GPT2, Step};
 use crate::tokenizer::pattern::Pattern;
 
 /// What a name stands for.
@@ -59,7 +59,7 @@ macro_rules! llama3 {
     };
 }
 
-const TAIL: &str = super::GPT2;
+const TAIL: &str = GPT2;
 /// Letters with a case, without those of the mathematical alphabets. In code points: editors normalize some of the characters.
 const DEEPSEEK_LATIN: &str = concat!(
     r"\s?[",
