@@ -1,4 +1,5 @@
-// y = (x − mean) / sqrt(var + eps) · w (BIAS: + b), per row, var biased; row r takes weights r mod heads. Saves mean and r = 1 / sqrt(var + eps) for the backward pass.
+// y = (x − mean) / sqrt(var + eps) · w (BIAS: + b), per row, var biased; row r takes weights r mod heads. Saves mean and r = 1 / sqrt(var +
+// eps) for the backward pass.
 // Two passes over the row: the variance of large values with a small spread would cancel in one.
 // Grid: one workgroup per row (SERIAL: one thread per row). Overwrites y and stats.
 // Variants: {|SERIAL} {|BIAS}
