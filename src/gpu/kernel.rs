@@ -71,7 +71,7 @@ pub(super) struct Recipe {
 
 impl Recipe {
     /// Compiles, on the thread that calls.
-    pub fn compile(&self, device: &wgpu::Device) -> wgpu::ComputePipeline {
+    pub(super) fn compile(&self, device: &wgpu::Device) -> wgpu::ComputePipeline {
         let desc = wgpu::ShaderModuleDescriptor { label: Some(&self.label), source: wgpu::ShaderSource::Wgsl(self.text.as_str().into()) };
         // Natively wgpu gives every loop a counter of its own, so that none can run for ever. It costs a real GPU some 15 % of a matrix–vector
         // product, and ours all count up to a parameter. Indices stay checked.
@@ -190,7 +190,7 @@ impl KernelCache {
         labels
     }
 
-    pub fn get(&self, device: &wgpu::Device, key: &KernelKey) -> Rc<Kernel> {
+    pub(super) fn get(&self, device: &wgpu::Device, key: &KernelKey) -> Rc<Kernel> {
         if let Some(k) = self.0.borrow().get(key) {
             return k.clone();
         }

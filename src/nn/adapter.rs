@@ -67,7 +67,7 @@ impl Prefix {
         let (n, t) = (count / batch * width, len / batch);
         let block = |input, cols, to| Block { input, rows: batch, cols, from: 0, from_stride: cols, to, to_stride: n + t };
         let stack = Stack::new(&[(count * width + len) / width.max(1), width], [block(0, n, 0), block(1, t, n)]);
-        tape.push1(stack, &[picked, own])
+        tape.push1(stack.of_activations(), &[picked, own])
     }
 }
 

@@ -116,6 +116,8 @@ impl Block {
 pub struct Stack {
     shape: Vec<usize>,
     blocks: Vec<Block>,
+    /// See [`Stack::of_activations`].
+    halves: bool,
 }
 
 impl Stack {
@@ -136,7 +138,13 @@ impl Stack {
                 }
             }
         }
-        Stack { shape: shape.to_vec(), blocks: joined }
+        Stack { shape: shape.to_vec(), blocks: joined, halves: false }
+    }
+
+    /// For activations, which may wait for the backward pass in half precision; weights stay what they are.
+    #[must_use]
+    pub fn of_activations(self) -> Stack {
+        Stack { halves: true, ..self }
     }
 
     /// Of the output.
@@ -152,7 +160,8 @@ impl Stack {
     /// From the output's gradient, which is the only input, to that of input `i`.
     fn reversed(&self, i: usize, shape: &[usize]) -> Stack {
         let turned = |b: &Block| Block { input: 0, from: b.to, from_stride: b.to_stride, to: b.from, to_stride: b.from_stride, ..*b };
-        Stack { shape: shape.to_vec(), blocks: self.blocks.iter().filter(|b| b.input == i).map(turned).collect() }
+        let blocks = self.blocks.iter().filter(|b| b.input == i).map(turned).collect();
+        Stack { shape: shape.to_vec(), blocks, halves: false }
     }
 }
 
@@ -176,7 +185,7 @@ impl Op for Stack {
     }
 
     fn halves(&self, _i: usize) -> bool {
-        true
+        self.halves
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {

@@ -167,6 +167,23 @@ fn crates_stay_where_they_belong() {
     assert!(wrong.is_empty(), "crates named outside their place:\n{}", wrong.join("\n"));
 }
 
+/// Who uses the crate sees no wgpu, whose next version may be another.
+#[test]
+fn no_handle_of_wgpu_is_public() {
+    let mut wrong = Vec::new();
+    for path in sources() {
+        let text = fs::read_to_string(&path).unwrap();
+        let mut hidden = false;
+        for line in code(&text).lines().map(str::trim) {
+            if line.starts_with("pub ") && line.contains("wgpu::") && !hidden && (!line.ends_with(");") || line.contains("(pub ")) {
+                wrong.push(format!("{}: {line}", path.display()));
+            }
+            hidden = line == "#[doc(hidden)]";
+        }
+    }
+    assert!(wrong.is_empty(), "public handles of wgpu:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn files_stay_short() {
     let mut found = Vec::new();
