@@ -1,6 +1,7 @@
 //! Types with super-blocks of 256: small scales of 16 or 32 values each, and one or two f16 scales of all of them.
+use super::layout::{Blocks, Form, IQ4, Stored, bits16, halves, put_half};
 use super::search::{iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k};
-use super::{Blocks, DType, Form, IQ4, Stored, bits16, halves, put_half};
+use crate::tensor::dtype::DType;
 
 const BLOCK: usize = 256;
 

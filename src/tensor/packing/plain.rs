@@ -1,5 +1,6 @@
 //! Types whose elements stand for themselves.
-use super::{DType, Form, Stored, half};
+use super::layout::{Form, Stored, half};
+use crate::tensor::dtype::DType;
 
 const fn plain(
     dtype: DType,

@@ -1,5 +1,6 @@
 //! From f32 to blocks. For types of 32 values the same bits as ggml's reference (and its `gguf` package) gives.
-use super::DType;
+use super::layout::MAX_BLOCK;
+use crate::tensor::dtype::DType;
 
 /// The scale as it will be read back, and its reciprocal for quantizing (0 for a block of zeros).
 fn scale(d: f32) -> (half::f16, f32) {
@@ -95,7 +96,7 @@ pub fn quantize_into(dtype: DType, values: &[f32], out: &mut Vec<u8>) {
     let (whole, rest) = values.split_at(values.len() / s.block_len * s.block_len);
     whole.chunks_exact(s.block_len).for_each(|x| put(x, out));
     if !rest.is_empty() {
-        let mut padded = [0.0; super::MAX_BLOCK];
+        let mut padded = [0.0; MAX_BLOCK];
         padded[..rest.len()].copy_from_slice(rest);
         put(&padded[..s.block_len], out);
     }

@@ -1,8 +1,8 @@
 //! From f32 to the types whose scales are themselves quantized, and to those with a table: scales are searched. A few steps of a grid are tried;
 //! for each the integers are what is nearest, and scale and minimum what least squares make of these integers. Then the scales of a
 //! super-block are rounded, and the integers chosen once more for what the scales have become.
+use super::layout::{E2M1, IQ4, MAX_BLOCK, half_power};
 use super::quantize::put_nibbles;
-use super::{E2M1, IQ4, MAX_BLOCK};
 use half::f16;
 
 /// Steps that are tried: how many more (or fewer) of them the range of values is made to span than there are integers.
@@ -239,7 +239,7 @@ pub(super) fn iq4_xs(x: &[f32], out: &mut Vec<u8>) {
 pub(super) fn mxfp4(x: &[f32], out: &mut Vec<u8>) {
     let top = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
     let e = if top > 0.0 { (i32::from((top.to_bits() >> 23) as u8) - 2).clamp(0, 252) as u8 } else { 0 };
-    let d = f32::from_bits(super::short::half_power(e));
+    let d = f32::from_bits(half_power(e));
     let q = part::<32>(x, 0).map(|v| {
         let error = |i: &u8| (d * f32::from(E2M1[usize::from(*i)]) - v).abs();
         (0..16u8).reduce(|best, i| if error(&i) < error(&best) { i } else { best }).unwrap_or(0)

@@ -1,7 +1,8 @@
 //! Types with blocks of 32. Halves of bytes hold the first sixteen values low and the others high.
+use super::layout::{Blocks, E2M1, Form, IQ4, Stored, bits16, half, half_power, halves, put_half};
 use super::quantize::{q4_0, q4_1, q5_0, q5_1, q8_0};
 use super::search::{iq4_nl, mxfp4};
-use super::{Blocks, DType, E2M1, Form, IQ4, Stored, bits16, half, halves, put_half};
+use crate::tensor::dtype::DType;
 
 const BLOCK: usize = 32;
 
@@ -188,12 +189,3 @@ pub const MXFP4: Stored = Stored {
         },
     )
 };
-
-/// Bits of 2^(e − 128) as an f32; the largest e is NaN in the format and infinite here: both are refused.
-pub(super) fn half_power(e: u8) -> u32 {
-    match e {
-        0..=1 => 0x0020_0000 << e,
-        255 => 0x7f80_0000,
-        _ => (u32::from(e) - 1) << 23,
-    }
-}
