@@ -75,7 +75,12 @@ fn tokenize_reads_rows_and_models() {
     fails_with(&run(&["tokenize", "--model", &gguf(), "--data", &path]), 3, "empty-dataset", "texts.jsonl");
     fails_with(&run(&["tokenize", "--model", &gguf(), "--decode", "1,x"]), 2, "bad-config", "\"x\"");
     fails_with(&run(&["tokenize", "--model", &gguf(), "--decode", "100000"]), 2, "bad-config", "100000");
-    // A folder without a tokenizer, a file that is none.
+    fails_with(&run(&["tokenize", "--model", "nowhere.gguf", "--text", "a"]), 3, "io", "nowhere.gguf");
+    // A folder with one GGUF; one without a tokenizer, a file that is none.
+    let alone = folder.join("alone");
+    fs::create_dir_all(&alone).unwrap();
+    fs::copy(gguf(), alone.join("m.gguf")).unwrap();
+    assert_eq!(parse(&ok(&["tokenize", "--model", &alone.display().to_string(), "--text", "H", "--json"]))["ids"], json!([42]));
     fails_with(&run(&["tokenize", "--model", &fixture("models/qwen3"), "--text", "a"]), 3, "bad-file", "tokenizer.json");
     let broken = folder.join("tokenizer.json");
     fs::write(&broken, "{\"model\": {\"type\": \"Unigram\"}}").unwrap();

@@ -7,30 +7,39 @@ use serde_json::{Value as Json, json};
 
 use super::args::TokenizeArgs;
 use super::files;
-use fledgling::models::{TOKENIZER_FILES, folder_tokenizer, gguf_tokenizer};
+use fledgling::models::{TOKENIZER_FILES, folder_tokenizer, gguf_files, gguf_tokenizer};
 use fledgling::tokenizer::Tokenizer;
 use fledgling::{Error, Result};
 
-/// The tokenizer of a GGUF, of a folder (or of a safetensors file in one), or of a `tokenizer.json` by itself.
+/// The tokenizer of a GGUF (of all its parts, the first has it), of a folder (or of a safetensors file in one), or of a `tokenizer.json` by itself.
 fn open(path: &Path) -> Result<Tokenizer> {
     let is = |extension: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(extension));
     let shown = path.display().to_string();
-    if !path.is_dir() && is("json") {
+    if !path.exists() {
+        return Err(Error::Io { path: shown, message: "there is no such file or folder".into() });
+    }
+    if path.is_dir() || is("safetensors") {
+        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
+        let mut texts = HashMap::new();
+        for name in TOKENIZER_FILES {
+            let file = folder.join(name);
+            if file.exists() {
+                texts.insert(name.to_string(), files::read_text(&file)?);
+            }
+        }
+        if let Some(found) = folder_tokenizer(&texts)? {
+            return Ok(found);
+        }
+        if !path.is_dir() {
+            return Err(Error::file(folder.display().to_string(), "holds no tokenizer.json"));
+        }
+    } else if is("json") {
         return Tokenizer::from_json(&shown, &files::read_text(path)?, None);
     }
-    if !path.is_dir() && !is("safetensors") {
-        let found = gguf_tokenizer(&files::header_of_any(path)?)?;
-        return found.ok_or_else(|| Error::file(&shown, "has no tokenizer: there is no tokenizer.ggml.model"));
-    }
-    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
-    let mut texts = HashMap::new();
-    for name in TOKENIZER_FILES {
-        let file = folder.join(name);
-        if file.exists() {
-            texts.insert(name.to_string(), files::read_text(&file)?);
-        }
-    }
-    folder_tokenizer(&texts)?.ok_or_else(|| Error::file(folder.display().to_string(), "holds no tokenizer.json"))
+    let file = gguf_files(path)?.and_then(|files| files.into_iter().next());
+    let file = file.ok_or_else(|| Error::file(&shown, "holds neither a tokenizer.json nor a GGUF"))?;
+    let found = gguf_tokenizer(&files::header_of_any(&file)?)?;
+    found.ok_or_else(|| Error::file(file.display().to_string(), "has no tokenizer: there is no tokenizer.ggml.model"))
 }
 
 /// The texts of JSON lines: objects with a `text`, or plain strings.
