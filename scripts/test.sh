@@ -148,7 +148,7 @@ for arg in "${@:-all}"; do
   case $arg in
     all)
       scripts/setup.sh
-      head1 "Model"; MODEL='' scripts/fetch-model.sh
+      head1 "Models"; MODEL='' scripts/fetch-model.sh; scripts/fetch-model.sh gemma3
       # shellcheck disable=SC2206
       wanted+=($STAGES)
       lanes=${LANES:-2} ;;

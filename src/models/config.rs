@@ -101,6 +101,8 @@ pub struct Config {
     pub final_logit_softcapping: Option<f32>,
     /// Multiplies embeddings (Gemma, Granite).
     pub embedding_multiplier: f32,
+    /// It multiplies an adapter's virtual tokens, too (Granite): they come in before it.
+    pub multiplies_prompts: bool,
     /// Multiplies what a branch adds to the residual stream (Granite).
     pub residual_multiplier: f32,
     /// Multiplies logits (Cohere; one over Granite's `logits_scaling`).
@@ -160,6 +162,7 @@ impl Config {
             attn_logit_softcapping: None,
             final_logit_softcapping: None,
             embedding_multiplier: 1.0,
+            multiplies_prompts: false,
             residual_multiplier: 1.0,
             logit_scale: 1.0,
             sliding_window: None,

@@ -29,7 +29,7 @@ impl<'a> GgufMerge<'a> {
         }
         let config = Config::from_gguf(file)?;
         let by_key: HashMap<String, usize> =
-            file.tensors.iter().enumerate().filter_map(|(i, t)| Some((config.names.from_gguf(&t.name)?, i))).collect();
+            file.tensors.iter().enumerate().filter_map(|(i, t)| Some((config.names.key_of_gguf(&t.name)?, i))).collect();
         let find = |module: &str| by_key.get(&format!("{module}.weight")).copied();
         adapter.check(|module| {
             let shape = &file.tensors[find(module)?].shape;

@@ -193,12 +193,15 @@ impl Model {
 
     fn embed(&self, tape: &mut Tape, cx: &Forward<'_>, ids: Val, positions: Val) -> Result<Val> {
         let mut x = self.embed.forward(tape, cx, ids)?;
-        if self.config.embedding_multiplier != 1.0 {
-            x = tape.push1(Scale { factor: self.config.embedding_multiplier }, &[x])?;
-        }
+        let scaled = |tape: &mut Tape, x: Val, wanted: bool| match self.config.embedding_multiplier {
+            factor if wanted && factor != 1.0 => tape.push1(Scale { factor }, &[x]),
+            _ => Ok(x),
+        };
+        x = scaled(tape, x, !self.config.multiplies_prompts)?;
         if let Some(prompt) = cx.adapter.and_then(|a| a.prompt(tape)) {
             x = prompt.join(tape, x)?;
         }
+        x = scaled(tape, x, self.config.multiplies_prompts)?;
         match &self.positions {
             None => Ok(x),
             Some(table) => {

@@ -144,7 +144,7 @@ impl Names {
     }
 
     /// The checkpoint key that a GGUF's tensor name stands for.
-    pub fn from_gguf(&self, name: &str) -> Option<String> {
+    pub fn key_of_gguf(&self, name: &str) -> Option<String> {
         let (stem, end) = name.rsplit_once('.')?;
         if end != "weight" && end != "bias" {
             return None;
@@ -159,7 +159,7 @@ impl Names {
     }
 
     /// The key as this crate spells it: base-model checkpoints leave the first part out.
-    pub fn from_safetensors(&self, name: &str) -> String {
+    pub fn key_of_safetensors(&self, name: &str) -> String {
         let whole = name.starts_with(self.root)
             || self.ends.iter().any(|e| e.0 == Role::Head && name.strip_prefix(e.1).is_some_and(|r| r.starts_with('.')));
         if whole { name.to_string() } else { format!("{}{name}", self.root) }

@@ -2,6 +2,7 @@
 //! fetches it, FLEDGLING_MODEL names another place.
 #![cfg(not(target_arch = "wasm32"))]
 
+mod gemma3;
 mod lora;
 mod tokenizer;
 

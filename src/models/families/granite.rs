@@ -16,6 +16,7 @@ fn from_json(j: &Json<'_>) -> Result<Config> {
     c.embedding_multiplier = number("embedding_multiplier")?;
     c.attention_scale = number("attention_multiplier")?;
     c.residual_multiplier = number("residual_multiplier")?;
+    c.multiplies_prompts = true;
     c.logit_scale = inverse("logits_scaling", number("logits_scaling")?)?;
     Ok(c)
 }
@@ -25,6 +26,7 @@ fn from_gguf(g: &Gguf<'_>) -> Result<Config> {
     c.embedding_multiplier = g.opt_number("embedding_scale")?.unwrap_or(1.0);
     c.attention_scale = g.opt_number("attention.scale")?.unwrap_or(c.attention_scale);
     c.residual_multiplier = g.opt_number("residual_scale")?.unwrap_or(1.0);
+    c.multiplies_prompts = true;
     c.logit_scale = inverse("granite.logit_scale", g.opt_number("logit_scale")?.unwrap_or(1.0))?;
     Ok(c)
 }

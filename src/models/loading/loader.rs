@@ -312,7 +312,7 @@ impl State {
     }
 
     fn path_of(&self, c: &Container, config: &Config, name: &str) -> Option<String> {
-        if is_gguf(c) { config.names.from_gguf(name) } else { Some(config.names.from_safetensors(name)) }
+        if is_gguf(c) { config.names.key_of_gguf(name) } else { Some(config.names.key_of_safetensors(name)) }
     }
 
     fn destination(&self, c: &Container, t: &TensorInfo) -> Result<Destination> {
