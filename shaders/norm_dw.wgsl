@@ -1,13 +1,13 @@
 // Gradient of a norm's weight: dw[c] += Σ_rows dy·x̂ with x̂ = (x − mean)·r (MEAN) or x·r; with BIAS also db[c] += Σ_rows dy.
 // Grid: one thread per column. Overwrites, or adds with ACC (parameter gradients do).
-// Variants: {|MEAN} {|ACC}
+// Variants: {|MEAN|MEAN,BIAS} {|ACC}
 struct Params { rows: u32, cols: u32, first: u32, heads: u32 } // rows first…rows − 1; heads of cols / heads columns, each with statistics
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<storage, read> x: array<f32>;         // (rows, cols)
 @group(0) @binding(auto) var<storage, read> stats: array<f32>;     // (rows, heads) r, or (rows, heads, 2) mean and r with MEAN
 @group(0) @binding(auto) var<storage, read> dy: array<f32>;        // (rows, cols)
 @group(0) @binding(auto) var<storage, read_write> dw: array<f32>;  // (cols)
-#if MEAN
+#if BIAS
 @group(0) @binding(auto) var<storage, read_write> db: array<f32>;  // (cols)
 #endif
 
@@ -32,9 +32,9 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
 #else
   dw[c] = acc;
 #endif
-#if MEAN && ACC
+#if BIAS && ACC
   db[c] += accb;
-#elif MEAN
+#elif BIAS
   db[c] = accb;
 #endif
 }

@@ -2,6 +2,7 @@
 
 use super::{pieces, row_grid, serial_rows};
 use crate::cpu::kernels::norm as kernels;
+use crate::cpu::scratch;
 use crate::gpu::{Buf, KernelKey};
 use crate::graph::{Back, Cost, CpuIo, Desc, HostIo, Lower, Op};
 use crate::{Error, Result};
@@ -110,7 +111,7 @@ impl Op for RmsNorm {
         }
         if b.wants(1) {
             let dw = b.sink(1);
-            b.emit(NormDw { mean: false, heads: 1 }, &[x, r, dy], &[dw])?;
+            b.emit(NormDw { mean: false, heads: 1, bias: false }, &[x, r, dy], &[dw])?;
         }
         Ok(())
     }
@@ -249,8 +250,15 @@ impl Op for LayerNorm {
             let dx = b.sink(0);
             b.emit(LayerNormBwd { heads: self.heads }, &[x, w, stats, dy], &[dx])?;
         }
-        let has_bias = b.inputs() > 2;
-        match (b.wants(1), has_bias && b.wants(2)) {
+        let (heads, bias) = (self.heads, b.inputs() > 2);
+        if !bias {
+            if b.wants(1) {
+                let dw = b.sink(1);
+                b.emit(NormDw { mean: true, heads, bias }, &[x, stats, dy], &[dw])?;
+            }
+            return Ok(());
+        }
+        match (b.wants(1), b.wants(2)) {
             (false, false) => Ok(()),
             (dw, db) => {
                 // One kernel makes both; what is not wanted goes to a temporary.
@@ -262,7 +270,7 @@ impl Op for LayerNorm {
                     (b.temp(d), true)
                 };
                 let (dw, db) = (place(dw, 1), place(db, 2));
-                b.emit(NormDw { mean: true, heads: self.heads }, &[x, stats, dy], &[dw, db])
+                b.emit(NormDw { mean: true, heads, bias }, &[x, stats, dy], &[dw, db])
             }
         }
     }
@@ -313,11 +321,12 @@ impl Op for LayerNormBwd {
     }
 }
 
-/// Gradient of a norm's weight (and bias). Inputs: x, stats, dy. Outputs: dw, and db with `mean`.
+/// Gradient of a norm's weight (and bias). Inputs: x, stats, dy. Outputs: dw, and db with `bias`.
 struct NormDw {
     mean: bool,
     /// Parts of a row that have statistics of their own.
     heads: usize,
+    bias: bool,
 }
 
 impl Op for NormDw {
@@ -328,7 +337,7 @@ impl Op for NormDw {
     fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
         let groups = inputs[1].len() / if self.mean { 2 } else { 1 } / self.heads;
         let c = Desc::f32(&[inputs[0].len() / groups.max(1)]);
-        Ok(if self.mean { vec![c.clone(), c] } else { vec![c] })
+        Ok(if self.bias { vec![c.clone(), c] } else { vec![c] })
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
@@ -336,11 +345,11 @@ impl Op for NormDw {
         let cols = cx.inputs[0].desc.len() / rows.max(1);
         let grid = cx.gpu().grid(cols, 64);
         let mut bufs = vec![cx.input(0), cx.input(1), cx.input(2), cx.output(0)];
-        if self.mean {
+        if self.bias {
             bufs.push(cx.output(1));
         }
         for (first, end) in pieces(rows, 1) {
-            let key = KernelKey::new("norm_dw").flag("MEAN", self.mean).flag("ACC", cx.acc[0] || first > 0);
+            let key = KernelKey::new("norm_dw").flag("MEAN", self.mean).flag("BIAS", self.bias).flag("ACC", cx.acc[0] || first > 0);
             cx.dispatch(key, &[end, cols, first, self.heads].map(|v| v as u32), &bufs.iter().collect::<Vec<_>>(), grid);
         }
         Ok(())
@@ -356,7 +365,7 @@ impl Op for NormDw {
                 let (mean, r) = if self.mean { (stats[2 * at], stats[2 * at + 1]) } else { (0.0, stats[at]) };
                 let g = dy[row * cols + i];
                 io.add(0, i, g * (x[row * cols + i] - mean) * r);
-                if self.mean {
+                if self.bias {
                     io.add(1, i, g);
                 }
             }
@@ -366,8 +375,11 @@ impl Op for NormDw {
 
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
         let (x, stats, dy) = (io.f32(0), io.f32(1), io.f32(2));
-        if self.mean {
+        if self.bias {
             kernels::dw_db(io.pool(), (io.out(0), io.acc(0)), (io.out(1), io.acc(1)), x, stats, dy, self.heads);
+        } else if self.mean {
+            let dw = (io.out(0), io.acc(0));
+            scratch::with(dw.0.len(), |db| kernels::dw_db(io.pool(), dw, (db, false), x, stats, dy, self.heads));
         } else {
             kernels::dw(io.pool(), io.out(0), io.acc(0), x, stats, dy);
         }
