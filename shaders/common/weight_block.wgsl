@@ -84,11 +84,11 @@ fn w_lanes(q: u32, b: W32, g: u32) -> vec2<u32> {
 #endif
 #if W_HIGH == 2
   let h = select(b.h.x, b.h.y, (g & 2u) != 0u);
-  let from = (g & 1u) << 2u;
-  v |= (vec2<u32>(h >> from, h >> (from + 2u)) & vec2<u32>(0x03030303u)) << vec2<u32>(u32(W_LOW));
+  let bit = (g & 1u) << 2u;
+  v |= (vec2<u32>(h >> bit, h >> (bit + 2u)) & vec2<u32>(0x03030303u)) << vec2<u32>(u32(W_LOW));
 #elif W_HIGH == 1
-  let from = (g & 3u) << 1u;
-  v |= (vec2<u32>(b.h >> from, b.h >> (from + 1u)) & vec2<u32>(0x01010101u)) << vec2<u32>(u32(W_LOW));
+  let bit = (g & 3u) << 1u;
+  v |= (vec2<u32>(b.h >> bit, b.h >> (bit + 1u)) & vec2<u32>(0x01010101u)) << vec2<u32>(u32(W_LOW));
 #endif
   return v;
 }
