@@ -39,8 +39,9 @@ impl Post {
         let space = |c: &char| *c == byte_level::char_of(b' ') || c.is_whitespace();
         let mut leading = placed.token.chars().take_while(space).count();
         let trailing = placed.token.chars().rev().take_while(space).count();
-        if (i == 0 || placed.start == 0) && *prefix_space && leading > 0 {
-            leading -= 1;
+        // A single space at the beginning may be the one that was put there; several are the text's own.
+        if (i == 0 || placed.start == 0) && *prefix_space && leading == 1 {
+            leading = 0;
         }
         placed.start = (placed.start + leading).min(placed.end);
         if placed.end >= trailing {
