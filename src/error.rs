@@ -41,6 +41,9 @@ pub enum Error {
     /// A dataset row that cannot be used.
     #[error("row {row}: {message}")]
     BadRow { row: usize, message: String },
+    /// A dataset row that is longer than the model's context, where nothing says to cut it.
+    #[error("row {row}: {message}")]
+    LongRow { row: usize, message: String },
     /// A dataset without a single usable row.
     #[error("the dataset is empty: {0}")]
     EmptyDataset(String),
@@ -83,7 +86,7 @@ impl Error {
             Error::BadRow { .. } => "bad-row",
             Error::EmptyDataset(_) => "empty-dataset",
             Error::NoPairs(_) => "no-pairs",
-            Error::ContextOverflow { .. } => "context-overflow",
+            Error::ContextOverflow { .. } | Error::LongRow { .. } => "context-overflow",
             Error::Aborted => "aborted",
             Error::Busy(_) => "busy",
             Error::Template(_) => "bad-template",

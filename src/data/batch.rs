@@ -2,7 +2,7 @@
 //!
 //! Only the rows that are judged go through the vocabulary head: their hidden states are gathered first.
 
-use super::examples::{Example, IGNORE};
+use super::example::{Example, IGNORE};
 
 /// The shape a plan is recorded for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,6 +39,33 @@ fn steps(n: usize, share: usize) -> usize {
 /// looks at all queries of a row.
 const MAX_ROW: usize = 1024;
 
+/// Which keys of its own sequence a token sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight<'a> {
+    /// Itself and all before it.
+    Causal,
+    /// Per sequence so many tokens that see each other, whatever their order; those behind them are causal.
+    Prefix(&'a [usize]),
+    /// All of the sequence, as in an encoder.
+    Bidirectional,
+}
+
+impl Sight<'_> {
+    /// The tokens [begin, end) that token `t` of sequence `s` with `len` tokens sees. A window bounds both sides: at most so many keys up to
+    /// its own, which is one of them, and as many from its own on.
+    fn span(self, s: usize, t: usize, len: usize, window: Option<usize>) -> (usize, usize) {
+        let end = match self {
+            Sight::Causal => t + 1,
+            Sight::Prefix(lens) => lens[s].min(len).max(t + 1),
+            Sight::Bidirectional => len,
+        };
+        match window {
+            None => (0, end),
+            Some(w) => ((t + 1).saturating_sub(w), end.min(t + w.max(1))),
+        }
+    }
+}
+
 /// One micro-batch, laid out.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -66,8 +93,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Lays sequences out; with `window`, a query sees at most so many keys, its own included.
-    pub fn new(examples: &[&Example], window: Option<usize>) -> Batch {
+    /// Lays sequences out. `sight` says which keys a query sees, and `window` how many of them at most under a sliding window.
+    pub fn new(examples: &[&Example], sight: Sight, window: Option<usize>) -> Batch {
         let lens: Vec<usize> = examples.iter().map(|e| e.ids.len()).collect();
         let longest = lens.iter().copied().max().unwrap_or(1);
         let tokens: usize = lens.iter().sum();
@@ -101,11 +128,11 @@ impl Batch {
                 let m = base + t;
                 b.ids[m] = *id;
                 b.positions[m] = t as u32;
-                let end = (start + t + 1) as u32;
-                b.spans[2 * m] = start as u32;
-                b.spans[2 * m + 1] = end;
-                b.window_spans[2 * m] = window.map_or(start, |w| start.max((end as usize).saturating_sub(w))) as u32;
-                b.window_spans[2 * m + 1] = end;
+                for (spans, window) in [(&mut b.spans, None), (&mut b.window_spans, window)] {
+                    let (begin, end) = sight.span(s, t, e.ids.len(), window);
+                    spans[2 * m] = (start + begin) as u32;
+                    spans[2 * m + 1] = (start + end) as u32;
+                }
                 if let Some(label) = e.labels.get(t + 1).filter(|l| **l != IGNORE) {
                     b.gather[row] = m as u32;
                     b.inverse[m] = row as u32;
@@ -139,7 +166,7 @@ mod tests {
     #[test]
     fn one_row_when_it_is_shorter() {
         let (a, b) = (example(&[5, 6, 7], 1), example(&[8, 9], 1));
-        let batch = Batch::new(&[&a, &b], None);
+        let batch = Batch::new(&[&a, &b], Sight::Causal, None);
         assert_eq!(batch.shape, BatchShape { batch: 1, len: 16, rows: 16, seqs: 2 });
         assert_eq!(batch.ids[..6], [5, 6, 7, 8, 9, 0]);
         assert_eq!(batch.positions[..6], [0, 1, 2, 0, 1, 0]);
@@ -154,12 +181,33 @@ mod tests {
     #[test]
     fn side_by_side_when_nothing_is_wasted() {
         let (a, b) = (example(&[1; 16], 2), example(&[2; 15], 1));
-        let batch = Batch::new(&[&a, &b], Some(4));
+        let batch = Batch::new(&[&a, &b], Sight::Causal, Some(4));
         assert_eq!(batch.shape, BatchShape { batch: 2, len: 16, rows: 32, seqs: 2 });
         assert_eq!(batch.spans[32..36], [0, 1, 0, 2]);
         assert_eq!(batch.window_spans[2 * 10..2 * 10 + 2], [7, 11]);
         // Labels of the first token judge nothing: 14 of each are counted.
         assert_eq!(batch.counted, 28);
         assert_eq!(batch.gather[14], 16);
+    }
+
+    #[test]
+    fn tokens_see_what_they_are_told_to() {
+        let (a, b) = (example(&[1, 2, 3, 4], 1), example(&[5, 6, 7], 1));
+        let of = |sight: Sight, window: Option<usize>| {
+            let batch = Batch::new(&[&a, &b], sight, window);
+            assert_eq!(batch.shape.batch, 1);
+            let pairs = |spans: &[u32]| spans[..14].chunks(2).map(|c| (c[0], c[1])).collect::<Vec<_>>();
+            (pairs(&batch.spans), pairs(&batch.window_spans))
+        };
+        let causal = vec![(0, 1), (0, 2), (0, 3), (0, 4), (4, 5), (4, 6), (4, 7)];
+        assert_eq!(of(Sight::Causal, None), (causal.clone(), causal.clone()));
+        assert_eq!(of(Sight::Causal, Some(2)).1, [(0, 1), (0, 2), (1, 3), (2, 4), (4, 5), (4, 6), (5, 7)]);
+        // No prefix at all is causal; a longer one than the sequence is all of it.
+        assert_eq!(of(Sight::Prefix(&[0, 1]), None).0, causal);
+        assert_eq!(of(Sight::Prefix(&[2, 9]), None).0, [(0, 2), (0, 2), (0, 3), (0, 4), (4, 7), (4, 7), (4, 7)]);
+        let whole = [(0, 4), (0, 4), (0, 4), (0, 4), (4, 7), (4, 7), (4, 7)];
+        assert_eq!(of(Sight::Bidirectional, None).0, whole);
+        let (full, near) = of(Sight::Bidirectional, Some(2));
+        assert_eq!((full, near), (whole.to_vec(), vec![(0, 2), (0, 3), (1, 4), (2, 4), (4, 6), (4, 7), (5, 7)]));
     }
 }

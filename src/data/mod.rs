@@ -1,20 +1,22 @@
-//! Everything between a file and a batch: rows, rankings and ratings, tokens and which of them count, batches, the order of rows.
+//! Everything between a file and a batch, once: rows, rankings and their pairs, tokens and which of them count, batches, the order of rows.
 //!
 //! Nothing here knows a method's configuration: what matters of it comes as plain options.
 mod batch;
-mod criteria;
-mod examples;
-mod jsonl;
+mod columns;
+mod example;
+mod fault;
+mod file;
 mod ranking;
-mod record;
+mod reader;
 mod rows;
 mod sampler;
 
-pub use batch::{Batch, BatchShape, bucket};
-pub use criteria::{Criteria, overall};
-pub use examples::{Example, IGNORE, Pair, RowOptions, TextSource, preference_pairs, sft_examples};
-pub use jsonl::{parse_jsonl, write_jsonl};
-pub use ranking::{Ranking, StrictPair};
-pub use record::{Candidate, Feedback, ideal_rows, preference_rows, read_feedback, write_feedback};
-pub use rows::{DpoRow, Message, Row, SftRow, TextOrMessages, parse_dpo, parse_sft};
+pub use batch::{Batch, BatchShape, Sight, bucket};
+pub use columns::RowKind;
+pub use example::{Example, IGNORE, Pair, Unpaired};
+pub use fault::Fault;
+pub use file::{Found, RowFile, scan, write_jsonl};
+pub use ranking::Ranking;
+pub use reader::{RowOptions, RowReader, TextSource};
+pub use rows::{Answered, Message, PreferenceRow, RankingRow, Row, SftRow, Sides, TextOrMessages, UnpairedRow};
 pub use sampler::Sampler;

@@ -1,12 +1,18 @@
-//! Rows of datasets in TRL's columns, as JSONL. Rows are counted from 0; blank lines are none.
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
+//! Rows of datasets in TRL's columns, read and written.
 
-use super::jsonl::{kind, parse_jsonl};
-use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::columns::{self, Present, RowKind, Shape};
+use super::fault::{Fault, kind};
+use super::file::Columns;
+use super::ranking::Ranking;
+use crate::{Error, Result};
 
 /// Most messages of a conversation.
 const MAX_MESSAGES: usize = 10_000;
+/// Largest weight of a row: what is beyond is no weight but a mistake.
+const MAX_WEIGHT: f64 = 1e6;
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +44,26 @@ impl TextOrMessages {
             TextOrMessages::Messages(m) => m.iter().all(|m| m.content.is_empty()),
         }
     }
+
+    /// True where nothing but white space is in it.
+    fn is_wordless(&self) -> bool {
+        match self {
+            TextOrMessages::Text(t) => t.trim().is_empty(),
+            TextOrMessages::Messages(m) => m.iter().all(|m| m.content.trim().is_empty()),
+        }
+    }
+
+    /// As messages; a text is one of `role`.
+    pub fn into_messages(self, role: &str) -> Vec<Message> {
+        match self {
+            TextOrMessages::Text(t) => vec![Message::new(role, t)],
+            TextOrMessages::Messages(m) => m,
+        }
+    }
+
+    pub(super) fn is_chat(&self) -> bool {
+        matches!(self, TextOrMessages::Messages(_))
+    }
 }
 
 /// A row of supervised fine-tuning.
@@ -62,154 +88,300 @@ pub enum SftRow {
     },
 }
 
+/// Two answers to a prompt, the better one first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Sides {
+    Turns { prompt: TextOrMessages, chosen: TextOrMessages, rejected: TextOrMessages },
+    Ids { prompt_ids: Vec<u32>, chosen_ids: Vec<u32>, rejected_ids: Vec<u32> },
+}
+
 /// A row of preference tuning.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct DpoRow {
-    pub prompt: TextOrMessages,
-    pub chosen: TextOrMessages,
-    pub rejected: TextOrMessages,
+pub struct PreferenceRow {
+    #[serde(flatten)]
+    pub sides: Sides,
     /// Multiplies the row's loss; 1 if it is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<f64>,
 }
 
-/// A row that may be either.
+/// One answer to a prompt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Answered {
+    Turns { prompt: TextOrMessages, completion: TextOrMessages },
+    Ids { prompt_ids: Vec<u32>, completion_ids: Vec<u32> },
+}
+
+/// An answer that is good or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UnpairedRow {
+    #[serde(flatten)]
+    pub answered: Answered,
+    pub label: bool,
+}
+
+/// Several answers and how they stand.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RankingRow {
+    pub prompt: TextOrMessages,
+    pub answers: Vec<TextOrMessages>,
+    /// One per answer: the smallest is best, equal ones are tied, null is an answer that nobody has placed.
+    pub ranks: Vec<Option<f64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
+}
+
+/// A row of any kind.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Row {
     Sft(SftRow),
-    Dpo(DpoRow),
+    Preference(PreferenceRow),
+    Unpaired(UnpairedRow),
+    Ranking(RankingRow),
 }
 
-/// A row's columns with its number, for messages.
-struct Columns<'a> {
-    row: usize,
-    map: &'a Map<String, Json>,
+impl Row {
+    /// Reads a row of one of the kinds.
+    ///
+    /// # Errors
+    /// A [`Fault`] that names the column.
+    pub fn read(value: &Json, kinds: &[RowKind]) -> Result<Row, Fault> {
+        let Json::Object(map) = value else { return Err(Fault::row(format!("is {}, expected an object", kind(Some(value))))) };
+        Row::from_columns(map, kinds)
+    }
+
+    /// The same of an object's columns.
+    ///
+    /// # Errors
+    /// As [`Row::read`].
+    pub fn from_columns(map: &Columns, kinds: &[RowKind]) -> Result<Row, Fault> {
+        let (columns, shape) = columns::open(map, kinds)?;
+        Ok(match shape.kind {
+            RowKind::Sft => Row::Sft(columns.sft(shape)?),
+            RowKind::Preference => Row::Preference(columns.preference()?),
+            RowKind::Unpaired => Row::Unpaired(columns.unpaired()?),
+            RowKind::Ranking => Row::Ranking(columns.ranking()?),
+        })
+    }
+
+    /// What it teaches.
+    pub fn kind(&self) -> RowKind {
+        match self {
+            Row::Sft(_) => RowKind::Sft,
+            Row::Preference(_) => RowKind::Preference,
+            Row::Unpaired(_) => RowKind::Unpaired,
+            Row::Ranking(_) => RowKind::Ranking,
+        }
+    }
 }
 
-impl Columns<'_> {
-    fn bad(&self, message: impl Into<String>) -> Error {
-        Error::BadRow { row: self.row, message: message.into() }
+impl RankingRow {
+    /// All strict pairs, the better answer first, from the best answer on. Ties and answers without a place give none; neither do two
+    /// answers of the same words, which teach nothing however they were ranked, nor one without any, which cannot be learned.
+    ///
+    /// # Errors
+    /// [`Error::NoPairs`] where there is none.
+    pub fn pairs(&self) -> Result<Vec<PreferenceRow>> {
+        let ranking = Ranking::from_ranks(&self.ranks);
+        let chat = self.prompt.is_chat();
+        // TRL wants all columns of a row in one style.
+        let answer = |i: usize| match &self.answers[i] {
+            TextOrMessages::Text(t) if chat => TextOrMessages::Messages(vec![Message::new("assistant", t.clone())]),
+            other => other.clone(),
+        };
+        let teaches = |&(a, b): &(usize, usize)| {
+            let (a, b) = (&self.answers[a], &self.answers[b]);
+            a != b && !a.is_wordless() && !b.is_wordless()
+        };
+        let side = |(better, worse): (usize, usize)| PreferenceRow {
+            sides: Sides::Turns { prompt: self.prompt.clone(), chosen: answer(better), rejected: answer(worse) },
+            weight: self.weight,
+        };
+        let strict = ranking.pairs();
+        let rows: Vec<PreferenceRow> = strict.iter().copied().filter(teaches).map(side).collect();
+        match rows.is_empty() {
+            true if strict.is_empty() => Err(Error::NoPairs(format!("{ranking}: no answer is better than another"))),
+            true => Err(Error::NoPairs(format!("{ranking}: no two answers in it have different words"))),
+            false => Ok(rows),
+        }
     }
+}
 
-    /// The column, unless it is missing or null.
-    fn get(&self, column: &str) -> Option<&Json> {
-        self.map.get(column).filter(|v| !v.is_null())
-    }
-
-    fn messages(&self, column: &str) -> Result<Vec<Message>> {
-        let wanted = |found: String| self.bad(format!("{column} is {found}, expected a list of messages"));
-        let list = self.get(column).and_then(Json::as_array).filter(|l| !l.is_empty());
-        let list = list.ok_or_else(|| wanted(kind(self.map.get(column))))?;
+impl Present<'_> {
+    fn messages(&self, column: &str, value: Option<&Json>) -> Result<Vec<Message>, Fault> {
+        let list = value.and_then(Json::as_array).filter(|l| !l.is_empty());
+        let list = list.ok_or_else(|| Fault::at(column, format!("is {}, expected a list of messages", kind(value))))?;
         if list.len() > MAX_MESSAGES {
-            return Err(self.bad(format!("{column} has {} messages, at most {MAX_MESSAGES} are supported", list.len())));
+            return Err(Fault::at(column, format!("has {} messages, at most {MAX_MESSAGES} are supported", list.len())));
         }
-        let field = |i: usize, m: &Json, name: &str| {
-            let value = m.get(name).and_then(Json::as_str).map(str::to_string);
-            value.ok_or_else(|| self.bad(format!("{column}[{i}].{name} is {}, expected a text", kind(m.get(name)))))
+        let read = |(i, m): (usize, &Json)| {
+            let at = |name: &str| format!("{column}[{i}].{name}");
+            let Json::Object(fields) = m else {
+                return Err(Fault::at(format!("{column}[{i}]"), format!("is {}, expected a message", kind(Some(m)))));
+            };
+            if let Some((name, _)) = fields.iter().find(|(name, v)| !v.is_null() && !["role", "content"].contains(&name.as_str())) {
+                return Err(Fault::at(at(name), "is not supported: a message is learned by its role and content alone"));
+            }
+            let text = |name: &str| match fields.get(name) {
+                Some(Json::String(s)) => Ok(s.clone()),
+                other => Err(Fault::at(at(name), format!("is {}, expected a text", kind(other)))),
+            };
+            Ok(Message { role: text("role")?, content: text("content")? })
         };
-        list.iter().enumerate().map(|(i, m)| Ok(Message { role: field(i, m, "role")?, content: field(i, m, "content")? })).collect()
+        list.iter().enumerate().map(read).collect()
     }
 
-    /// A text or messages; an empty one only where `may_be_empty`.
-    fn turns(&self, column: &str, may_be_empty: bool) -> Result<TextOrMessages> {
-        let turns = match self.get(column) {
-            Some(Json::String(s)) => TextOrMessages::Text(s.clone()),
-            Some(Json::Array(_)) => TextOrMessages::Messages(self.messages(column)?),
-            other => return Err(self.bad(format!("{column} is {}, expected a text or a list of messages", kind(other)))),
-        };
-        if turns.is_empty() && !may_be_empty {
-            return Err(self.bad(format!("{column} is empty: the row has no answer to learn from")));
+    fn turns_of(&self, column: &str, value: Option<&Json>) -> Result<TextOrMessages, Fault> {
+        match value {
+            Some(Json::String(s)) => Ok(TextOrMessages::Text(s.clone())),
+            Some(Json::Array(_)) => Ok(TextOrMessages::Messages(self.messages(column, value)?)),
+            other => Err(Fault::at(column, format!("is {}, expected a text or a list of messages", kind(other)))),
         }
-        Ok(turns)
     }
 
-    fn ids(&self) -> Result<SftRow> {
-        let list = |column: &str| match self.get(column) {
-            Some(Json::Array(list)) if !list.is_empty() => Ok(list),
-            other => Err(self.bad(format!("{column} is {}, expected a list of token ids", kind(other)))),
+    /// A text or messages.
+    fn turns(&self, column: &str) -> Result<TextOrMessages, Fault> {
+        self.turns_of(column, self.get(column))
+    }
+
+    /// The same, not without words.
+    fn answer(&self, column: &str) -> Result<TextOrMessages, Fault> {
+        let turns = self.turns(column)?;
+        match turns.is_empty() {
+            true => Err(Fault::at(column, "is empty: the row has no answer to learn from")),
+            false => Ok(turns),
+        }
+    }
+
+    fn numbers(&self, column: &str, lowest: i64) -> Result<Vec<i64>, Fault> {
+        let list = match self.get(column) {
+            Some(Json::Array(list)) if !list.is_empty() => list,
+            other => return Err(Fault::at(column, format!("is {}, expected a list of token ids", kind(other)))),
         };
-        let number = |column: &str, i: usize, v: &Json, lowest: i64| {
+        let or = if lowest < 0 { format!(" or {lowest}") } else { String::new() };
+        let number = |(i, v): (usize, &Json)| {
             let found = v.as_i64().filter(|&n| (n >= 0 || n == lowest) && n <= u32::MAX.into());
-            found.ok_or_else(|| self.bad(format!("{column}[{i}] is {}, expected a token id", kind(Some(v)))))
+            found.ok_or_else(|| Fault::at(format!("{column}[{i}]"), format!("is {}, expected a token id{or}", kind(Some(v)))))
         };
-        let read = |column: &str, lowest: i64| {
-            list(column)?.iter().enumerate().map(|(i, v)| number(column, i, v, lowest)).collect::<Result<Vec<i64>>>()
-        };
-        let input_ids: Vec<u32> = read("input_ids", 0)?.into_iter().map(|id| id as u32).collect();
-        let labels = if self.get("labels").is_some() { Some(read("labels", -100)?) } else { None };
-        if let Some(labels) = &labels {
-            if labels.len() != input_ids.len() {
-                return Err(self.bad(format!("{} labels for {} input_ids", labels.len(), input_ids.len())));
-            }
-            if labels.iter().skip(1).all(|&l| l == -100) {
-                return Err(self.bad("every label is -100: the row has nothing to learn from"));
-            }
-        }
-        Ok(SftRow::Ids { input_ids, labels })
+        list.iter().enumerate().map(number).collect()
     }
 
-    fn sft(&self) -> Result<SftRow> {
-        if self.get("input_ids").is_some() {
-            return self.ids();
-        }
-        if self.get("messages").is_some() {
-            let messages = self.messages("messages")?;
-            if !messages.iter().any(|m| m.role == "assistant" && !m.content.is_empty()) {
-                return Err(self.bad("messages has no answer: expected at least one message of the role assistant with a text"));
+    fn ids(&self, column: &str) -> Result<Vec<u32>, Fault> {
+        Ok(self.numbers(column, 0)?.into_iter().map(|id| id as u32).collect())
+    }
+
+    fn weight(&self) -> Result<Option<f64>, Fault> {
+        let Some(v) = self.get("weight") else { return Ok(None) };
+        let weight = v.as_f64().filter(|w| (0.0..=MAX_WEIGHT).contains(w));
+        let wrong = || Fault::at("weight", format!("is {}, expected a number from 0 to {MAX_WEIGHT}", kind(Some(v))));
+        weight.map(Some).ok_or_else(wrong)
+    }
+
+    fn label(&self) -> Result<bool, Fault> {
+        let v = self.get("label");
+        v.and_then(Json::as_bool).ok_or_else(|| Fault::at("label", format!("is {}, expected true or false", kind(v))))
+    }
+
+    fn sft(&self, shape: &Shape) -> Result<SftRow, Fault> {
+        match shape.required[0] {
+            "messages" => {
+                let messages = self.messages("messages", self.get("messages"))?;
+                if !messages.iter().any(|m| m.role == "assistant" && !m.content.is_empty()) {
+                    return Err(Fault::at("messages", "has no answer: expected at least one message of the role assistant with a text"));
+                }
+                Ok(SftRow::Messages { messages })
             }
-            return Ok(SftRow::Messages { messages });
-        }
-        if self.map.contains_key("completion") || self.map.contains_key("prompt") {
-            let (prompt, completion) = (self.turns("prompt", true)?, self.turns("completion", false)?);
-            return Ok(SftRow::PromptCompletion { prompt, completion });
-        }
-        match self.get("text") {
-            Some(Json::String(text)) if !text.is_empty() => Ok(SftRow::Text { text: text.clone() }),
-            Some(other) => Err(self.bad(format!("text is {}, expected a text", kind(Some(other))))),
-            None => Err(self.no_columns("messages · prompt, completion · text · input_ids")),
+            "prompt" => Ok(SftRow::PromptCompletion { prompt: self.turns("prompt")?, completion: self.answer("completion")? }),
+            "text" => match self.get("text") {
+                Some(Json::String(text)) if !text.is_empty() => Ok(SftRow::Text { text: text.clone() }),
+                other => Err(Fault::at("text", format!("is {}, expected a text", kind(other)))),
+            },
+            _ => {
+                let input_ids = self.ids("input_ids")?;
+                let labels = self.get("labels").map(|_| self.numbers("labels", -100)).transpose()?;
+                if let Some(labels) = &labels {
+                    if labels.len() != input_ids.len() {
+                        return Err(Fault::at("labels", format!("has {} numbers for {} input_ids", labels.len(), input_ids.len())));
+                    }
+                    if labels.iter().skip(1).all(|&l| l == -100) {
+                        return Err(Fault::at("labels", "is -100 everywhere: the row has nothing to learn from"));
+                    }
+                }
+                Ok(SftRow::Ids { input_ids, labels })
+            }
         }
     }
 
-    fn no_columns(&self, expected: &str) -> Error {
-        let found: Vec<&str> = self.map.keys().take(6).map(String::as_str).collect();
-        let found = if found.is_empty() { "none".into() } else { found.join(", ") };
-        self.bad(format!("has the columns {found}, expected {expected}"))
-    }
-
-    fn dpo(&self) -> Result<DpoRow> {
-        if !self.map.contains_key("chosen") && !self.map.contains_key("rejected") {
-            return Err(self.no_columns("prompt, chosen, rejected"));
+    fn preference(&self) -> Result<PreferenceRow, Fault> {
+        let weight = self.weight()?;
+        if self.get("prompt_ids").is_some() {
+            let (prompt_ids, chosen_ids, rejected_ids) = (self.ids("prompt_ids")?, self.ids("chosen_ids")?, self.ids("rejected_ids")?);
+            return Ok(PreferenceRow { sides: Sides::Ids { prompt_ids, chosen_ids, rejected_ids }, weight });
         }
-        let (chosen, rejected) = (self.turns("chosen", false)?, self.turns("rejected", false)?);
-        if chosen == rejected {
-            return Err(self.bad("chosen and rejected are the same"));
-        }
-        let weight = match self.get("weight") {
-            None => None,
-            Some(v) => {
-                let w = v.as_f64().filter(|w| w.is_finite() && *w >= 0.0);
-                Some(w.ok_or_else(|| self.bad(format!("weight is {}, expected a number from 0 on", kind(Some(v)))))?)
+        let (chosen, rejected) = (self.answer("chosen")?, self.answer("rejected")?);
+        let sides = match self.get("prompt") {
+            None => common_prompt(chosen, rejected)
+                .ok_or_else(|| Fault::at("prompt", "is missing, and chosen and rejected do not begin with the same one"))?,
+            Some(_) => {
+                let prompt = self.turns("prompt")?;
+                let (own, chosen) = without_prompt("chosen", &prompt, chosen)?;
+                let (prompt, rejected) = without_prompt("rejected", &prompt, rejected)?;
+                let same = own == prompt || own.clone().into_messages("user") == prompt.clone().into_messages("user");
+                if !same {
+                    return Err(Fault::at("rejected", "does not begin with the same prompt as chosen"));
+                }
+                Sides::Turns { prompt: if own.is_chat() { own } else { prompt }, chosen, rejected }
             }
         };
-        if self.get("prompt").is_some() {
-            return Ok(DpoRow { prompt: self.turns("prompt", true)?, chosen, rejected, weight });
+        Ok(PreferenceRow { sides, weight })
+    }
+
+    fn unpaired(&self) -> Result<UnpairedRow, Fault> {
+        let label = self.label()?;
+        if self.get("prompt_ids").is_some() {
+            let answered = Answered::Ids { prompt_ids: self.ids("prompt_ids")?, completion_ids: self.ids("completion_ids")? };
+            return Ok(UnpairedRow { answered, label });
         }
-        let (prompt, chosen, rejected) = split_prompt(chosen, rejected)
-            .ok_or_else(|| self.bad("has no prompt, and chosen and rejected do not begin with the same one"))?;
-        Ok(DpoRow { prompt, chosen, rejected, weight })
+        let (prompt, completion) = without_prompt("completion", &self.turns("prompt")?, self.answer("completion")?)?;
+        Ok(UnpairedRow { answered: Answered::Turns { prompt, completion }, label })
+    }
+
+    fn ranking(&self) -> Result<RankingRow, Fault> {
+        let prompt = self.turns("prompt")?;
+        let list = |column: &str, of: &str| match self.get(column) {
+            Some(Json::Array(list)) if !list.is_empty() => Ok(list),
+            other => Err(Fault::at(column, format!("is {}, expected a list of {of}", kind(other)))),
+        };
+        let answers = list("answers", "answers")?.iter().enumerate();
+        let answers = answers.map(|(i, v)| self.turns_of(&format!("answers[{i}]"), Some(v))).collect::<Result<Vec<_>, Fault>>()?;
+        let rank = |(i, v): (usize, &Json)| match v {
+            Json::Null => Ok(None),
+            v => v.as_f64().map(Some).ok_or_else(|| Fault::at(format!("ranks[{i}]"), format!("is {}, expected a number", kind(Some(v))))),
+        };
+        let ranks = list("ranks", "numbers")?.iter().enumerate().map(rank).collect::<Result<Vec<_>, Fault>>()?;
+        if ranks.len() != answers.len() {
+            return Err(Fault::at("ranks", format!("has {} numbers for {} answers", ranks.len(), answers.len())));
+        }
+        if answers.len() > Ranking::MAX_ANSWERS {
+            return Err(Fault::at("answers", format!("has {} answers, at most {} can be ranked", answers.len(), Ranking::MAX_ANSWERS)));
+        }
+        Ok(RankingRow { prompt, answers, ranks, weight: self.weight()? })
     }
 }
 
-/// TRL's implicit prompt: what chosen and rejected begin with. Both keep at least one message (one character).
-fn split_prompt(chosen: TextOrMessages, rejected: TextOrMessages) -> Option<(TextOrMessages, TextOrMessages, TextOrMessages)> {
+/// TRL's implicit prompt (`extract_prompt`): what chosen and rejected begin with. Both keep at least one message (one character).
+fn common_prompt(chosen: TextOrMessages, rejected: TextOrMessages) -> Option<Sides> {
     match (chosen, rejected) {
         (TextOrMessages::Messages(mut a), TextOrMessages::Messages(mut b)) => {
             let same = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
             let n = same.min(a.len() - 1).min(b.len() - 1);
             let (chosen, rejected) = (a.split_off(n), b.split_off(n));
-            let all = (TextOrMessages::Messages(a), TextOrMessages::Messages(chosen), TextOrMessages::Messages(rejected));
-            (n > 0).then_some(all)
+            let (prompt, chosen, rejected) =
+                (TextOrMessages::Messages(a), TextOrMessages::Messages(chosen), TextOrMessages::Messages(rejected));
+            (n > 0).then_some(Sides::Turns { prompt, chosen, rejected })
         }
         (TextOrMessages::Text(a), TextOrMessages::Text(b)) => {
             let same = a.char_indices().zip(b.chars()).take_while(|((_, x), y)| x == y).last();
@@ -219,37 +391,36 @@ fn split_prompt(chosen: TextOrMessages, rejected: TextOrMessages) -> Option<(Tex
             n = n.min(start_of_last(&a)).min(start_of_last(&b));
             n = if a[..n].ends_with(' ') { n - 1 } else { n };
             let text = |s: &str| TextOrMessages::Text(s.to_string());
-            (n > 0).then(|| (text(&a[..n]), text(&a[n..]), text(&b[n..])))
+            (n > 0).then(|| Sides::Turns { prompt: text(&a[..n]), chosen: text(&a[n..]), rejected: text(&b[n..]) })
         }
         _ => None,
     }
 }
 
-fn each<T>(name: &str, text: &str, read: impl Fn(&Columns) -> Result<T>) -> Result<Vec<T>> {
-    let columns = |(row, value): (usize, &Json)| read(&Columns { row, map: value.as_object().expect("rows are objects") });
-    parse_jsonl(name, text)?.iter().enumerate().map(columns).collect()
-}
-
-/// Rows for supervised fine-tuning: `messages` · `prompt, completion` · `text` · `input_ids` (`labels`).
-pub fn parse_sft(name: &str, text: &str) -> Result<Vec<SftRow>> {
-    each(name, text, |c| c.sft())
-}
-
-/// Rows for preference tuning: `prompt, chosen, rejected`, or whole conversations in `chosen` and `rejected`.
-pub fn parse_dpo(name: &str, text: &str) -> Result<Vec<DpoRow>> {
-    each(name, text, |c| c.dpo())
-}
-
-impl Row {
-    /// Reads a row by the columns it has; `row` is its number for messages.
-    pub fn from_columns(row: usize, map: &Map<String, Json>) -> Result<Row> {
-        let columns = Columns { row, map };
-        if map.contains_key("chosen") || map.contains_key("rejected") {
-            return columns.dpo().map(Row::Dpo);
+/// An answer that is the whole conversation, beside its prompt (as UltraFeedback has it): the prompt is taken once. What begins with
+/// another message than the assistant's and not with the prompt is no answer.
+fn without_prompt(column: &str, prompt: &TextOrMessages, answer: TextOrMessages) -> Result<(TextOrMessages, TextOrMessages), Fault> {
+    let asks = |m: &Message| ["system", "developer", "user"].contains(&m.role.as_str());
+    let TextOrMessages::Messages(mut all) = answer else { return Ok((prompt.clone(), answer)) };
+    if !all.first().is_some_and(asks) {
+        return Ok((prompt.clone(), TextOrMessages::Messages(all)));
+    }
+    let n = match prompt {
+        TextOrMessages::Messages(p) if all.starts_with(p) => p.len(),
+        TextOrMessages::Messages(_) => 0,
+        // The first question, behind what the system says.
+        TextOrMessages::Text(t) => {
+            let first = all.iter().position(|m| m.role == "user").filter(|&i| all[..i].iter().all(asks));
+            first.filter(|&i| all[i].content.trim() == t.trim()).map_or(0, |i| i + 1)
         }
-        if map.contains_key("label") && map.contains_key("completion") {
-            return Err(columns.bad("is unpaired (prompt, completion, label), which is not supported; expected prompt, chosen, rejected"));
-        }
-        columns.sft().map(Row::Sft)
+    };
+    if n == 0 {
+        let reason = format!("is {:?}, and what {column} begins with is not the prompt: expected an answer of the assistant", all[0].role);
+        return Err(Fault::at(format!("{column}[0].role"), reason));
+    }
+    let answer = all.split_off(n);
+    match answer.is_empty() {
+        true => Err(Fault::at(column, "holds the prompt and no answer")),
+        false => Ok((TextOrMessages::Messages(all), TextOrMessages::Messages(answer))),
     }
 }

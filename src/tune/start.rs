@@ -12,7 +12,7 @@ use super::sft::Sft;
 use super::trainer::{Target, Trainer};
 use crate::adapters::LoraSet;
 use crate::adapters::{Adapters, LoadedModel};
-use crate::data::{TextSource, preference_pairs, sft_examples};
+use crate::data::{Message, RowReader, TextSource};
 use crate::formats::peft::LoraConfig;
 use crate::graph::Profile;
 use crate::tokenizer::Tokenizer;
@@ -72,9 +72,12 @@ impl TextSource for ModelText<'_> {
         self.checked(self.tokenizer()?.encode(text))
     }
 
-    fn chat(&self, messages: &[(String, String)], add_generation_prompt: bool) -> Result<Vec<u32>> {
-        let messages: Vec<Value> = messages.iter().map(|(role, content)| json!({"role": role, "content": content})).collect();
-        self.checked(self.tokenizer()?.encode_chat(&messages, add_generation_prompt)?)
+    fn chat(&self, messages: &[Message], add_generation_prompt: bool) -> Result<Vec<u32>> {
+        self.checked(self.tokenizer()?.encode_chat(messages, add_generation_prompt)?)
+    }
+
+    fn has_template(&self) -> bool {
+        self.tokenizer.is_some_and(|t| t.chat_template().is_ok())
     }
 
     fn eos(&self) -> Option<u32> {
@@ -207,13 +210,13 @@ impl AnyTrainer {
         match method {
             "sft" => {
                 let config = SftConfig::from_json(&own)?;
-                let examples = sft_examples(&text, &config.row_options(), rows)?;
+                let examples = RowReader::new(&text, config.row_options()).sft(rows)?;
                 let start = start(model, false, peft, name, config.args.seed, checkpoint).await?;
                 Ok(AnyTrainer::Sft(Box::new(Training::new(model, start, config.args, Sft::new(examples))?)))
             }
             "dpo" => {
                 let config = DpoConfig::from_json(&own)?;
-                let pairs = preference_pairs(&text, &config.args.row_options(), rows)?;
+                let pairs = RowReader::new(&text, config.args.row_options()).preferences(rows)?;
                 let start = start(model, true, peft, name, config.args.seed, checkpoint).await?;
                 let objective = Dpo::new(pairs, &config);
                 Ok(AnyTrainer::Dpo(Box::new(Training::new(model, start, config.args, objective)?)))

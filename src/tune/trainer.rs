@@ -12,7 +12,7 @@ use super::objective::{Metrics, Micro, Objective, StepMetrics};
 use super::schedule::Schedule;
 use crate::adapters::LoraSet;
 use crate::clock;
-use crate::data::{Batch, BatchShape, Sampler};
+use crate::data::{Batch, BatchShape, Sampler, Sight};
 use crate::graph::{Desc, Exec, Mark, Mem, Pace, Plan, Profile, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Transfer};
 use crate::lru::Lru;
 use crate::models::{Model, TrainInputs};
@@ -330,7 +330,7 @@ impl<O: Objective> Trainer<O> {
     }
 
     fn micro(&self, rows: Vec<u32>) -> Micro {
-        let batch = Batch::new(&self.objective.examples(&rows), self.model.window());
+        let batch = Batch::new(&self.objective.examples(&rows), Sight::Causal, self.model.window());
         let shape = self.objective.key(batch.shape);
         Micro { rows, batch, shape }
     }

@@ -4,7 +4,7 @@
 //! be committed.
 
 use fledgling::cpu::{Cpu, CpuOptions};
-use fledgling::data::sft_examples;
+use fledgling::data::RowReader;
 use fledgling::formats::Container;
 use fledgling::formats::peft::{LoraAdapter, LoraConfig, LoraPair, Target};
 use fledgling::graph::Exec;
@@ -143,7 +143,7 @@ async fn ten_steps(exec: &Exec, fp16: bool) {
     });
     let config = SftConfig::from_json(&config).unwrap();
     let rows = [json!({"input_ids": oracle["ids"]})];
-    let examples = sft_examples(&ModelText::of(&model), &config.row_options(), &rows).unwrap();
+    let examples = RowReader::new(&ModelText::of(&model), config.row_options()).sft(&rows).unwrap();
     let set = model.adapters.copy_of("start").unwrap();
     let target = TuneTarget::Adapter { set: set.clone(), name: "start".into() };
     let mut trainer = Trainer::new(model.model.clone(), target, None, config.args, Sft::new(examples)).unwrap();

@@ -1,8 +1,12 @@
-//! Rankings and datasets: every strict pair and no other, rows in TRL's columns, errors that name the row.
+//! Files of rows, their columns, rankings and their pairs: what is read, what is refused and in which words.
+use fledgling::Error;
 use fledgling::data::{
-    Candidate, Criteria, DpoRow, Feedback, Message, Ranking, Row, SftRow, StrictPair, TextOrMessages, ideal_rows, overall, parse_dpo,
-    parse_jsonl, parse_sft, preference_rows, read_feedback, write_feedback, write_jsonl,
+    Answered, Fault, Message, PreferenceRow, Ranking, RankingRow, Row, RowFile, RowKind, SftRow, Sides, TextOrMessages, UnpairedRow, scan,
+    write_jsonl,
 };
+use serde_json::{Value, json};
+
+const ALL: &[RowKind] = &[RowKind::Sft, RowKind::Preference, RowKind::Unpaired, RowKind::Ranking];
 
 fn text(s: &str) -> TextOrMessages {
     TextOrMessages::Text(s.into())
@@ -12,114 +16,84 @@ fn chat(turns: &[(&str, &str)]) -> TextOrMessages {
     TextOrMessages::Messages(turns.iter().map(|(r, c)| Message::new(r, *c)).collect())
 }
 
+fn pair(prompt: TextOrMessages, chosen: TextOrMessages, rejected: TextOrMessages, weight: Option<f64>) -> Row {
+    Row::Preference(PreferenceRow { sides: Sides::Turns { prompt, chosen, rejected }, weight })
+}
+
+fn read(name: &str, lines: &str, kinds: &[RowKind]) -> Result<Vec<Row>, Error> {
+    let file = RowFile::parse(name, lines)?;
+    let rows = file.rows().iter().enumerate();
+    rows.map(|(i, value)| Row::read(value, kinds).map_err(|fault| file.place(fault.of_row(i)))).collect()
+}
+
+fn refused(row: &Value, kinds: &[RowKind]) -> Fault {
+    match Row::read(row, kinds) {
+        Err(fault) => fault,
+        Ok(row) => panic!("accepted: {row:?}"),
+    }
+}
+
 fl_test! {
     async fn a_ranking_becomes_all_its_strict_pairs() {
-        let ranking = Ranking::parse("③ > ④ > ② > ① = ⑤").unwrap();
-        assert_eq!(ranking.ranks(), [4, 3, 1, 2, 4]);
-        assert_eq!(ranking.to_string(), "③ > ④ > ② > ① = ⑤");
-        let pairs: Vec<(usize, usize)> = ranking.pairs().unwrap().iter().map(|p| (p.chosen + 1, p.rejected + 1)).collect();
-        assert_eq!(pairs, [(3, 4), (3, 2), (3, 1), (3, 5), (4, 2), (4, 1), (4, 5), (2, 1), (2, 5)]);
-        assert_eq!(Ranking::from_ranks(&[2, 1]).unwrap().pairs().unwrap(), [StrictPair { chosen: 1, rejected: 0 }]);
-        // Gaps are closed; answers without a place are not ranked.
-        assert_eq!(Ranking::from_ranks(&[10, 0, 10, 7]).unwrap().ranks(), [3, 1, 3, 2]);
-        let partial = Ranking::from_places(&[None, Some(5), None, Some(2)]).unwrap();
-        assert_eq!((partial.to_string().as_str(), partial.ranks()), ("④ > ②", [0, 2, 0, 1].as_slice()));
-        assert_eq!(partial.pairs().unwrap(), [StrictPair { chosen: 3, rejected: 1 }]);
-    }
-
-    async fn answers_without_a_place_teach_nothing() {
-        // One answer put at "3" is no better than those that nobody has placed.
-        for places in [vec![None, Some(3), None], vec![None; 3], vec![Some(1), None, Some(1)]] {
-            let e = Ranking::from_places(&places).unwrap().pairs().unwrap_err();
-            assert_eq!(e.code(), "no-pairs", "{places:?}: {e}");
-        }
-        let text = |t: &str| Candidate { text: t.into(), adapter: None };
-        let mut record = Feedback {
-            messages: vec![Message::new("user", "q")],
-            candidates: vec![text("a"), text("bad"), text("c")],
-            ranks: vec![None, Some(3), None],
-            ..Feedback::default()
-        };
-        assert_eq!(record.preference_rows(&Criteria::EQUAL).unwrap_err().code(), "no-pairs");
-        record.ranks = vec![None, Some(3), Some(1)];
-        let rows = record.preference_rows(&Criteria::EQUAL).unwrap();
-        assert_eq!(rows.len(), 1);
-        // Nor is one that was rated better than those that were not.
-        record.ranks = vec![];
-        record.ratings.helpful = vec![None, Some(1.0)];
-        assert_eq!(record.preference_rows(&Criteria::EQUAL).unwrap_err().code(), "no-pairs");
-        record.ratings.helpful = vec![Some(4.0), Some(1.0)];
-        assert_eq!(record.preference_rows(&Criteria::EQUAL).unwrap().len(), 1);
-    }
-
-    async fn rankings_are_read_as_they_are_written() {
-        for n in [1usize, 2, 3, 7, 20, 21, 36, 50, 53] {
-            let ranks: Vec<u32> = (0..n).map(|i| (i * 7 % 5) as u32).collect();
-            let ranking = Ranking::from_ranks(&ranks).unwrap();
-            assert_eq!(Ranking::parse(&ranking.to_string()).unwrap(), ranking, "{ranking}");
-            for a in 0..n {
-                for b in 0..n {
-                    assert_eq!(ranking.ranks()[a] < ranking.ranks()[b], ranks[a] < ranks[b]);
+        // The page counts pairs by the same table.
+        let cases: Vec<Value> = serde_json::from_str(include_str!("../fixtures/data/rankings.json")).unwrap();
+        assert!(cases.len() > 10);
+        for case in cases {
+            let row = json!({"prompt": "q", "answers": case["answers"], "ranks": case["ranks"], "weight": 0.5});
+            let Row::Ranking(ranking) = Row::read(&row, ALL).unwrap() else { panic!("{row}") };
+            let wanted: Vec<(usize, usize)> = serde_json::from_value(case["pairs"].clone()).unwrap();
+            let answer = |i: usize| text(case["answers"][i].as_str().unwrap());
+            match ranking.pairs() {
+                Ok(rows) => {
+                    let wanted: Vec<Row> = wanted.iter().map(|(a, b)| pair(text("q"), answer(*a), answer(*b), Some(0.5))).collect();
+                    assert_eq!(rows.into_iter().map(Row::Preference).collect::<Vec<_>>(), wanted, "{row}");
                 }
+                Err(e) => assert!(wanted.is_empty() && e.code() == "no-pairs", "{row}: {e}"),
             }
         }
-        assert_eq!(Ranking::parse(" 2>1=3 ").unwrap().ranks(), [2, 1, 2]);
-        assert_eq!(Ranking::parse("②＞①＝③").unwrap().ranks(), [2, 1, 2]);
-        for bad in ["", ">", "① >", "① > ①", "① ② ", "① < ②", "① > ③", "0 > 1", "9999999999999999999999", "1001", "a > b", "①②"] {
-            let e = Ranking::parse(bad).unwrap_err();
-            assert!(e.code() == "bad-config" && e.to_string().contains("ranking"), "{bad}: {e}");
-        }
-        assert_eq!(Ranking::from_ranks(&[]).unwrap_err().code(), "bad-config");
     }
 
-    async fn ties_teach_nothing() {
-        for ranking in ["①", "① = ②", "① = ② = ③"] {
-            let e = Ranking::parse(ranking).unwrap().pairs().unwrap_err();
-            assert!(e.code() == "no-pairs" && e.to_string().contains(ranking), "{e}");
-        }
+    async fn answers_to_a_chat_are_messages() {
+        let prompt = chat(&[("user", "q")]);
+        let row = RankingRow { prompt: prompt.clone(), answers: vec![text("bad"), chat(&[("assistant", "good")])], ranks: vec![None; 2], weight: None };
+        assert_eq!(row.pairs().unwrap_err().code(), "no-pairs");
+        let row = RankingRow { ranks: vec![Some(2.0), Some(1.0)], ..row };
+        let rows: Vec<Row> = row.pairs().unwrap().into_iter().map(Row::Preference).collect();
+        assert_eq!(rows, [pair(prompt, chat(&[("assistant", "good")]), chat(&[("assistant", "bad")]), None)]);
     }
 
-    async fn criteria_are_weighed() {
-        let ratings = Criteria {
-            helpful: vec![Some(5.0), Some(1.0), Some(3.0), None],
-            accurate: vec![Some(1.0), Some(5.0), Some(3.0), None],
-            harmless: vec![],
-        };
-        let order = |helpful: f64, accurate: f64| {
-            overall(&ratings, &Criteria { helpful, accurate, harmless: 1.0 }, 4).unwrap().to_string()
-        };
-        assert_eq!(order(2.0, 1.0), "① > ③ > ②");
-        assert_eq!(order(0.0, 1.0), "② > ③ > ①");
-        assert_eq!(order(1.0, 1.0), "① = ② = ③");
-        // Nothing counts: nothing is ranked.
-        assert_eq!(order(0.0, 0.0), "");
-        let e = overall(&ratings, &Criteria { helpful: -1.0, ..Criteria::EQUAL }, 4).unwrap_err();
-        assert!(e.code() == "bad-config" && e.to_string().contains("weights.helpful"), "{e}");
-        assert!(overall(&ratings, &Criteria { accurate: f64::NAN, ..Criteria::EQUAL }, 4).is_err());
-        assert!(overall(&ratings, &Criteria::EQUAL, 2).is_err());
+    async fn rankings_are_told_with_their_signs() {
+        let ranking = Ranking::from_ranks(&[4.0, 3.0, 1.0, 2.0, 4.0].map(Some));
+        assert_eq!((ranking.ranks(), ranking.to_string().as_str()), ([4, 3, 1, 2, 4].as_slice(), "③ > ④ > ② > ① = ⑤"));
+        let partial = Ranking::from_ranks(&[None, Some(5.0), None, Some(2.0)]);
+        assert_eq!((partial.ranks(), partial.to_string().as_str()), ([0, 2, 0, 1].as_slice(), "④ > ②"));
+        assert_eq!(Ranking::from_ranks(&[None]).to_string(), "no answer has a place");
+        let long = Ranking::from_ranks(&(0..53).map(|i| Some(f64::from(i))).collect::<Vec<_>>()).to_string();
+        assert!(long.ends_with("㊿ > 51 > 52 > 53"), "{long}");
     }
 
     async fn rows_of_supervised_tuning() {
         let lines = concat!(
-            "\u{feff}{\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":\"a\"}]}\r\n",
+            "\u{feff}{\"messages\":[{\"role\":\"user\",\"content\":\"q\",\"name\":null},{\"role\":\"assistant\",\"content\":\"a\"}]}\r\n",
             "\n",
             "{\"prompt\":\"p\",\"completion\":\"c\"}\n",
-            "{\"prompt\":[{\"role\":\"user\",\"content\":\"q\"}],\"completion\":[{\"role\":\"assistant\",\"content\":\"a\"}],\"x\":1}\n",
+            "{\"prompt\":[{\"role\":\"user\",\"content\":\"q\"}],\"completion\":[{\"role\":\"assistant\",\"content\":\"a\"}],\"tools\":null}\n",
             "{\"text\":\"t\"}\n",
             "{\"input_ids\":[1,2,3]}\n",
-            "{\"input_ids\":[1,2,3],\"labels\":[-100,-100,3],\"text\":null}",
+            "{\"inputIds\":[1,2,3],\"labels\":[-100,-100,3],\"text\":null}",
         );
-        let rows = parse_sft("f", lines).unwrap();
+        let rows = read("f", lines, &[RowKind::Sft]).unwrap();
         let messages = vec![Message::new("user", "q"), Message::new("assistant", "a")];
-        assert_eq!(rows, [
+        let wanted = [
             SftRow::Messages { messages },
             SftRow::PromptCompletion { prompt: text("p"), completion: text("c") },
             SftRow::PromptCompletion { prompt: chat(&[("user", "q")]), completion: chat(&[("assistant", "a")]) },
             SftRow::Text { text: "t".into() },
             SftRow::Ids { input_ids: vec![1, 2, 3], labels: None },
             SftRow::Ids { input_ids: vec![1, 2, 3], labels: Some(vec![-100, -100, 3]) },
-        ]);
-        assert_eq!(parse_sft("f", &write_jsonl(&rows)).unwrap(), rows);
+        ];
+        assert_eq!(rows, wanted.map(Row::Sft));
+        assert_eq!(read("f", &write_jsonl(&rows), ALL).unwrap(), rows);
     }
 
     async fn rows_of_preference_tuning() {
@@ -129,136 +103,188 @@ fl_test! {
             "\"rejected\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":\"bad\"}]}\n",
             "{\"chosen\":\"The sky is blue.\",\"rejected\":\"The sky is green.\"}\n",
             "{\"chosen\":\"é1\",\"rejected\":\"é\\u00e9\"}\n",
+            "{\"promptIds\":[1],\"chosen_ids\":[2],\"rejected_ids\":[3,4]}\n",
         );
-        let rows = parse_dpo("f", lines).unwrap();
-        let row = |prompt, chosen, rejected, weight| DpoRow { prompt, chosen, rejected, weight };
+        let rows = read("f", lines, &[RowKind::Preference, RowKind::Ranking]).unwrap();
+        let ids = Sides::Ids { prompt_ids: vec![1], chosen_ids: vec![2], rejected_ids: vec![3, 4] };
         assert_eq!(rows, [
-            row(text("p"), text("good"), text("bad"), Some(0.5)),
-            row(chat(&[("user", "q")]), chat(&[("assistant", "good")]), chat(&[("assistant", "bad")]), None),
-            row(text("The sky is"), text(" blue."), text(" green."), None),
-            row(text("é"), text("1"), text("é"), None),
+            pair(text("p"), text("good"), text("bad"), Some(0.5)),
+            pair(chat(&[("user", "q")]), chat(&[("assistant", "good")]), chat(&[("assistant", "bad")]), None),
+            pair(text("The sky is"), text(" blue."), text(" green."), None),
+            pair(text("é"), text("1"), text("é"), None),
+            Row::Preference(PreferenceRow { sides: ids, weight: None }),
         ]);
-        assert_eq!(parse_dpo("f", &write_jsonl(&rows)).unwrap(), rows);
-        let either: Vec<Row> =
-            parse_jsonl("f", lines).unwrap().iter().enumerate().map(|(i, v)| Row::from_columns(i, v.as_object().unwrap()).unwrap()).collect();
-        assert_eq!(either, rows.into_iter().map(Row::Dpo).collect::<Vec<_>>());
+        assert_eq!(read("f", &write_jsonl(&rows), ALL).unwrap(), rows);
+    }
+
+    async fn whole_conversations_beside_their_prompt_are_answers() {
+        let whole = |system: bool, answer: &str| {
+            let m = |role: &str, content: &str| json!({"role": role, "content": content});
+            let mut all = vec![m("user", "q"), m("assistant", answer)];
+            if system {
+                all.insert(0, m("system", "s"));
+            }
+            all
+        };
+        let q = chat(&[("user", "q")]);
+        let wanted = pair(q.clone(), chat(&[("assistant", "good")]), chat(&[("assistant", "bad")]), None);
+        for prompt in [json!("q"), json!(" q\n"), json!([{"role": "user", "content": "q"}])] {
+            let row = json!({"prompt": prompt, "chosen": whole(false, "good"), "rejected": whole(false, "bad")});
+            assert_eq!(Row::read(&row, ALL).unwrap(), wanted, "{row}");
+        }
+        let row = json!({"prompt": "q", "chosen": whole(true, "good"), "rejected": whole(true, "bad")});
+        let with_system = chat(&[("system", "s"), ("user", "q")]);
+        assert_eq!(Row::read(&row, ALL).unwrap(), pair(with_system, chat(&[("assistant", "good")]), chat(&[("assistant", "bad")]), None));
+        // One of them whole, the other an answer.
+        let row = json!({"prompt": "q", "chosen": whole(false, "good"), "rejected": "bad"});
+        assert_eq!(Row::read(&row, ALL).unwrap(), pair(q.clone(), chat(&[("assistant", "good")]), text("bad"), None));
+        let row = json!({"prompt": "q", "completion": whole(false, "good"), "label": true});
+        let answered = Answered::Turns { prompt: q, completion: chat(&[("assistant", "good")]) };
+        assert_eq!(Row::read(&row, ALL).unwrap(), Row::Unpaired(UnpairedRow { answered, label: true }));
+        for (row, column) in [
+            (json!({"prompt": "other", "chosen": whole(false, "a"), "rejected": whole(false, "b")}), "chosen[0].role"),
+            (json!({"prompt": [{"role": "user", "content": "other"}], "chosen": "a", "rejected": whole(false, "b")}), "rejected[0].role"),
+            (json!({"prompt": "q", "chosen": whole(true, "a"), "rejected": whole(false, "b")}), "rejected"),
+            (json!({"prompt": "q", "chosen": [whole(false, "a")[0]], "rejected": whole(false, "b")}), "chosen"),
+        ] {
+            assert_eq!(refused(&row, ALL).column.as_deref(), Some(column), "{row}");
+        }
+    }
+
+    async fn unpaired_rows() {
+        let row = |answered, label| Row::Unpaired(UnpairedRow { answered, label });
+        let good = json!({"prompt": "p", "completion": "c", "label": true});
+        let turns = Answered::Turns { prompt: text("p"), completion: text("c") };
+        assert_eq!(Row::read(&good, ALL).unwrap(), row(turns, true));
+        let ids = json!({"prompt_ids": [1, 2], "completionIds": [3], "label": false});
+        assert_eq!(Row::read(&ids, ALL).unwrap(), row(Answered::Ids { prompt_ids: vec![1, 2], completion_ids: vec![3] }, false));
+        let e = refused(&json!({"prompt": "p", "completion": "c", "label": 1}), ALL);
+        assert_eq!(e.to_string(), "label is 1, expected true or false");
     }
 
     async fn bad_rows_are_named() {
+        let sft = &[RowKind::Sft][..];
+        for (row, words) in [
+            (json!({}), "has no columns, expected messages · prompt, completion · text · input_ids, (labels)"),
+            (json!({"text": null}), "has no columns"),
+            (json!(7), "is 7, expected an object"),
+            (json!({"question": "q"}), "column \"question\" is not known; expected messages"),
+            (json!({"prompt": "p", "complation": "c"}), "column \"complation\" is not known (did you mean completion?)"),
+            (json!({"text": "t", "Text": "t"}), "column \"Text\" is not known (did you mean text?)"),
+            (json!({"input_ids": [1, 2], "inputIds": [1, 2]}), "input_ids is there twice, once as inputIds"),
+            (json!({"text": "t", "tools": []}), "column \"tools\" is not supported"),
+            (json!({"messages": [], "chat_template_kwargs": {}}), "column \"chat_template_kwargs\" is not supported"),
+            (json!({"text": "t", "prompt": "p", "completion": "c"}), "text does not go with prompt, completion"),
+            (json!({"prompt": "p", "chosen": "a", "rejected": "b"}), "is a preference (prompt, chosen, rejected), expected messages"),
+            (json!({"prompt": "p", "completion": "a", "label": true}), "is an unpaired judgement (prompt, completion, label)"),
+            (json!({"text": ""}), "text is an empty text"),
+            (json!({"text": 3}), "text is 3"),
+            (json!({"messages": []}), "messages is an empty list"),
+            (json!({"messages": "x"}), "messages is a text, expected a list"),
+            (json!({"messages": [7]}), "messages[0] is 7, expected a message"),
+            (json!({"messages": [{"role": "user", "content": "q"}]}), "messages has no answer"),
+            (json!({"messages": [{"role": "user"}]}), "messages[0].content is nothing"),
+            (json!({"messages": [{"content": "q"}]}), "messages[0].role is nothing"),
+            (json!({"messages": [{"from": "human", "value": "q"}]}), "messages[0].from is not supported"),
+            (json!({"messages": [{"role": "assistant", "content": "", "tool_calls": [1]}]}), "messages[0].tool_calls is not supported"),
+            (json!({"prompt": "p"}), "completion is missing beside prompt"),
+            (json!({"completion": "c"}), "prompt is missing beside completion"),
+            (json!({"labels": [1]}), "input_ids is missing beside labels"),
+            (json!({"prompt": "p", "completion": ""}), "completion is empty: the row has no answer"),
+            (json!({"input_ids": []}), "input_ids is an empty list"),
+            (json!({"input_ids": [-1]}), "input_ids[0] is -1, expected a token id"),
+            (json!({"input_ids": [1.5]}), "input_ids[0] is 1.5"),
+            (json!({"input_ids": [99_999_999_999_u64]}), "input_ids[0]"),
+            (json!({"input_ids": [1, 2], "labels": [1]}), "labels has 1 numbers for 2 input_ids"),
+            (json!({"input_ids": [1, 2], "labels": [1, -7]}), "labels[1] is -7, expected a token id or -100"),
+            (json!({"input_ids": [1, 2], "labels": [1, -100]}), "labels is -100 everywhere"),
+        ] {
+            let e = refused(&row, sft);
+            assert!(e.to_string().starts_with(words), "{row}: {e}");
+        }
+        let preferences = &[RowKind::Preference, RowKind::Ranking][..];
+        for (row, words) in [
+            (json!({"prompt": "p", "chosed": "a", "rejected": "b"}), "column \"chosed\" is not known (did you mean chosen?)"),
+            (json!({"prompt": "p", "chosen": "a"}), "rejected is missing beside prompt, chosen"),
+            (json!({"prompt": "p", "chosen": "", "rejected": "b"}), "chosen is empty"),
+            (json!({"chosen": "a", "rejected": "b"}), "prompt is missing, and chosen and rejected do not begin with the same one"),
+            (json!({"chosen": "a", "rejected": [{"role": "user", "content": "q"}]}), "prompt is missing"),
+            (json!({"prompt": "p", "chosen": "a", "rejected": "b", "weight": -1}), "weight is -1, expected a number from 0 to 1000000"),
+            (json!({"prompt": "p", "chosen": "a", "rejected": "b", "score": 1}), "column \"score\" is not known; expected"),
+            (json!({"prompt_ids": [1], "chosen_ids": [2]}), "rejected_ids is missing beside prompt_ids, chosen_ids"),
+            (json!({"text": "t"}), "is an example of supervised fine-tuning (text), expected chosen, rejected, (prompt), (weight)"),
+            (json!({"prompt": "p", "answers": ["a"], "ranks": [1, 2]}), "ranks has 2 numbers for 1 answers"),
+            (json!({"prompt": "p", "answers": ["a"], "ranks": ["1"]}), "ranks[0] is a text, expected a number"),
+            (json!({"prompt": "p", "answers": [1], "ranks": [1]}), "answers[0] is 1, expected a text"),
+            (json!({"prompt": "p", "answers": "a", "ranks": [1]}), "answers is a text, expected a list"),
+        ] {
+            let e = refused(&row, preferences);
+            assert!(e.to_string().starts_with(words), "{row}: {e}");
+        }
+        let many = json!({"prompt": "p", "answers": vec!["a"; 1001], "ranks": vec![1; 1001]});
+        assert!(refused(&many, ALL).to_string().contains("at most 1000"), "{}", refused(&many, ALL));
+    }
+
+    async fn errors_name_row_line_and_file() {
+        let of = |text: &str| read("f.jsonl", text, &[RowKind::Sft]).unwrap_err().to_string();
         let good = "{\"text\":\"t\"}\n\n";
         for (line, words) in [
-            ("[1]", "line 3 of f is a list"),
-            ("{", "line 3 of f is not JSON"),
-            ("{}", "columns none"),
-            ("{\"question\":\"q\"}", "columns question"),
-            ("{\"text\":\"\"}", "an empty text"),
-            ("{\"text\":3}", "text is 3"),
-            ("{\"messages\":[]}", "an empty list"),
-            ("{\"messages\":\"x\"}", "a text, expected a list"),
-            ("{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}]}", "no answer"),
-            ("{\"messages\":[{\"role\":\"user\"}]}", "messages[0].content is nothing"),
-            ("{\"messages\":[{\"content\":\"q\"}]}", "messages[0].role"),
-            ("{\"prompt\":\"p\"}", "completion is nothing"),
-            ("{\"prompt\":\"p\",\"completion\":\"\"}", "no answer"),
-            ("{\"completion\":\"c\"}", "prompt is nothing"),
-            ("{\"input_ids\":[]}", "an empty list"),
-            ("{\"input_ids\":[-1]}", "input_ids[0] is -1"),
-            ("{\"input_ids\":[1.5]}", "input_ids[0] is 1.5"),
-            ("{\"input_ids\":[99999999999]}", "input_ids[0]"),
-            ("{\"input_ids\":[1,2],\"labels\":[1]}", "1 labels for 2"),
-            ("{\"input_ids\":[1,2],\"labels\":[1,-7]}", "labels[1] is -7"),
-            ("{\"input_ids\":[1,2],\"labels\":[1,-100]}", "nothing to learn"),
+            ("[1]", "row 1: line 3 of f.jsonl: is a list, expected a JSON object"),
+            ("{", "row 1: line 3 of f.jsonl: is not JSON"),
+            ("{\"text\":\"t\"} {\"text\":\"t\"}", "row 1: line 3 of f.jsonl: is not JSON: trailing characters"),
+            ("{\"text\":\"t\"},", "row 1: line 3 of f.jsonl: ends with a comma"),
+            ("{\"texts\":\"t\"}", "row 1: line 3 of f.jsonl: column \"texts\" is not known (did you mean text?)"),
+            ("{\"text\":\"\\ud83d\"}", "row 1: line 3 of f.jsonl: is not JSON"),
         ] {
-            let e = parse_sft("f", &format!("{good}{line}\n")).unwrap_err();
-            assert!(e.code() == "bad-row" && e.to_string().starts_with("row 1: ") && e.to_string().contains(words), "{line}: {e}");
+            let e = of(&format!("{good}{line}\n"));
+            assert!(e.starts_with(words), "{line}: {e}");
         }
-        for (line, words) in [
-            ("{\"prompt\":\"p\",\"chosen\":\"a\"}", "rejected is nothing"),
-            ("{\"prompt\":\"p\",\"chosen\":\"\",\"rejected\":\"b\"}", "no answer"),
-            ("{\"prompt\":\"p\",\"chosen\":\"a\",\"rejected\":\"a\"}", "the same"),
-            ("{\"chosen\":\"a\",\"rejected\":\"b\"}", "no prompt"),
-            ("{\"chosen\":\"a\",\"rejected\":[{\"role\":\"user\",\"content\":\"q\"}]}", "no prompt"),
-            ("{\"prompt\":\"p\",\"chosen\":\"a\",\"rejected\":\"b\",\"weight\":-1}", "weight is -1"),
-            ("{\"text\":\"t\"}", "expected prompt, chosen, rejected"),
-        ] {
-            let e = parse_dpo("f", line).unwrap_err();
-            assert!(e.code() == "bad-row" && e.to_string().starts_with("row 0: ") && e.to_string().contains(words), "{line}: {e}");
-        }
-        for empty in ["", "\n \n", "\u{feff}"] {
-            assert_eq!(parse_sft("f", empty).unwrap_err().code(), "empty-dataset");
+        for empty in ["", "\n \n", "\u{feff}", "[]", " \u{feff}"] {
+            let code = RowFile::parse("f", empty).map(|f| f.rows().len()).map_err(|e| e.code());
+            assert!(code == Err("empty-dataset") || (empty == " \u{feff}" && code == Err("bad-row")), "{empty:?}: {code:?}");
         }
         let deep = format!("{{\"text\":{}", "[".repeat(200_000));
-        assert_eq!(parse_sft("f", &deep).unwrap_err().code(), "bad-row");
+        assert!(of(&deep).contains("is not JSON"));
+        let deep = "[".repeat(200_000);
+        assert!(of(&deep).contains("is not a JSON array"));
         let long = format!("{{\"text\":\"{}\"}}", "x".repeat(9 << 20));
-        assert!(parse_sft("f", &long).unwrap_err().to_string().contains("bytes"));
+        assert!(of(&long).contains("bytes"));
+        // What is no row's error stays as it is.
+        let file = RowFile::parse("f", "{}").unwrap();
+        assert_eq!(file.place(Fault::row("x").of_row(9)).to_string(), "row 9: x");
+        assert_eq!(file.place(Error::LongRow { row: 0, message: "x".into() }).to_string(), "row 0: line 1 of f: x");
+        assert_eq!(file.place(Error::Aborted).code(), "aborted");
+    }
+
+    async fn an_array_of_rows_is_a_file_too() {
+        let text = "\u{feff}\n[\n  {\"text\": \"a\"},\n\n  {\n    \"text\": \"b\"\n  }, {\"text\": \"c\"}\n]\n";
+        let lines: Vec<usize> = scan(text, 1).iter().map(|f| f.line).collect();
+        assert_eq!(lines, [3, 5, 7]);
+        assert_eq!(RowFile::parse("f", text).unwrap().rows().len(), 3);
+        let e = read("f.json", "[\n{\"text\": \"a\"},\n7]", ALL).unwrap_err();
+        assert_eq!(e.to_string(), "row 1: line 3 of f.json: is 7, expected a JSON object");
+        let e = read("f.json", "[\n{\"text\": \"a\"}\n{\"text\": \"b\"}]", ALL).unwrap_err();
+        assert!(e.to_string().starts_with("row 0: line 3 of f.json: is not a JSON array"), "{e}");
+        // Lines of a file that is read in pieces keep their numbers.
+        assert_eq!(scan("{}\n\n{}", 10).iter().map(|f| f.line).collect::<Vec<_>>(), [10, 12]);
     }
 
     async fn cut_or_flipped_datasets_never_panic() {
         let lines = "{\"prompt\":[{\"role\":\"user\",\"content\":\"Ünï\"}],\"chosen\":\"a b\",\"rejected\":\"a c\",\"weight\":1}\n";
-        for end in (0..lines.len()).filter(|&n| lines.is_char_boundary(n)) {
-            let _ = parse_dpo("f", &lines[..end]);
-        }
-        let bytes = lines.as_bytes();
-        for bit in 0..bytes.len() * 8 {
-            let mut changed = bytes.to_vec();
-            changed[bit / 8] ^= 1 << (bit % 8);
-            let changed = String::from_utf8_lossy(&changed);
-            for e in [parse_dpo("f", &changed).err(), parse_sft("f", &changed).err()].into_iter().flatten() {
-                assert!(matches!(e.code(), "bad-row" | "empty-dataset"), "{e}");
+        let ranking = "[{\"prompt\":\"p\",\"answers\":[\"a\",\"b\"],\"ranks\":[1,2e0]}]";
+        for lines in [lines, ranking] {
+            for end in (0..lines.len()).filter(|&n| lines.is_char_boundary(n)) {
+                let _ = read("f", &lines[..end], ALL);
             }
-        }
-    }
-
-    async fn feedback_becomes_training_rows() {
-        let candidate = |t: &str| Candidate { text: t.into(), adapter: None };
-        let record = Feedback {
-            id: "1".into(),
-            time: 1.5,
-            messages: vec![Message::new("user", "q")],
-            candidates: vec![candidate("worst"), candidate("best"), candidate("best")],
-            ratings: Criteria { helpful: vec![Some(1.0), Some(5.0), None], ..Criteria::default() },
-            ranks: vec![],
-            ideal: Some("ideal".into()),
-        };
-        let tied = Feedback { id: "2".into(), ranks: vec![Some(1); 3], ratings: Criteria::default(), ideal: None, ..record.clone() };
-        let all = [record.clone(), tied.clone()];
-        assert_eq!(read_feedback("f", &write_feedback(&all)).unwrap(), all);
-        // ② > ①; nobody has rated ③.
-        let rows = preference_rows(&all, &Criteria::EQUAL).unwrap();
-        let pair = |chosen: &str, rejected: &str| DpoRow {
-            prompt: chat(&[("user", "q")]),
-            chosen: chat(&[("assistant", chosen)]),
-            rejected: chat(&[("assistant", rejected)]),
-            weight: None,
-        };
-        assert_eq!(rows, [pair("best", "worst")]);
-        // An order set by hand counts before the ratings.
-        let by_hand = Feedback { ranks: vec![Some(3), Some(1), Some(2)], ..record.clone() };
-        // The pair of two equal texts teaches nothing.
-        assert_eq!(preference_rows(&[by_hand], &Criteria::EQUAL).unwrap(), [pair("best", "worst"), pair("best", "worst")]);
-        let examples = ideal_rows(&all).unwrap();
-        let expected = SftRow::PromptCompletion { prompt: chat(&[("user", "q")]), completion: chat(&[("assistant", "ideal")]) };
-        assert_eq!(examples, [expected]);
-        assert_eq!(parse_sft("f", &write_jsonl(&examples)).unwrap(), examples);
-
-        let e = preference_rows(std::slice::from_ref(&tied), &Criteria::EQUAL).unwrap_err();
-        assert_eq!(e.code(), "no-pairs", "{e}");
-        let same = Feedback { candidates: vec![candidate("x"), candidate("x")], ranks: vec![Some(1), Some(2)], ..tied.clone() };
-        assert_eq!(same.preference_rows(&Criteria::EQUAL).unwrap_err().code(), "no-pairs");
-        assert_eq!(preference_rows(&[], &Criteria::EQUAL).unwrap_err().code(), "empty-dataset");
-        assert_eq!(ideal_rows(&[tied]).unwrap_err().code(), "empty-dataset");
-
-        for (line, words) in [
-            ("{\"id\":\"1\"}", "messages"),
-            ("{\"id\":\"1\",\"messages\":[]}", "no question"),
-            ("{\"id\":\"1\",\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"ranks\":[1]}", "1 ranks for 0"),
-            (
-                "{\"id\":\"1\",\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"ratings\":{\"harmless\":[1]}}",
-                "ratings of harmless",
-            ),
-        ] {
-            let e = read_feedback("f", line).unwrap_err();
-            assert!(e.code() == "bad-row" && e.to_string().contains(words), "{line}: {e}");
+            let bytes = lines.as_bytes();
+            for bit in 0..bytes.len() * 8 {
+                let mut changed = bytes.to_vec();
+                changed[bit / 8] ^= 1 << (bit % 8);
+                match read("f", &String::from_utf8_lossy(&changed), ALL) {
+                    Ok(rows) => rows.iter().for_each(|r| if let Row::Ranking(r) = r { let _ = r.pairs(); }),
+                    Err(e) => assert!(matches!(e.code(), "bad-row" | "empty-dataset"), "{e}"),
+                }
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use fledgling::Result;
 use fledgling::adapters::LoadedModel;
 use fledgling::adapters::LoraSet;
-use fledgling::data::{preference_pairs, sft_examples};
+use fledgling::data::RowReader;
 use fledgling::formats::Container;
 use fledgling::formats::peft::LoraAdapter;
 use fledgling::graph::Exec;
@@ -76,13 +76,13 @@ fn compare(name: &str, got: &StepMetrics, want: &Value, tolerance: f64) -> f64 {
 
 fn sft(model: &LoadedModel, set: &Rc<LoraSet>, config: &Value, rows: &[Value]) -> Result<Trainer<Sft>> {
     let config = SftConfig::from_json(config)?;
-    let examples = sft_examples(&ModelText::of(model), &config.row_options(), rows)?;
+    let examples = RowReader::new(&ModelText::of(model), config.row_options()).sft(rows)?;
     Trainer::new(model.model.clone(), target(set), None, config.args, Sft::new(examples))
 }
 
 fn dpo(model: &LoadedModel, set: &Rc<LoraSet>, config: &Value, rows: &[Value]) -> Result<Trainer<Dpo>> {
     let config = DpoConfig::from_json(config)?;
-    let pairs = preference_pairs(&ModelText::of(model), &config.args.row_options(), rows)?;
+    let pairs = RowReader::new(&ModelText::of(model), config.args.row_options()).preferences(rows)?;
     Trainer::new(model.model.clone(), target(set), None, config.args.clone(), Dpo::new(pairs, &config))
 }
 

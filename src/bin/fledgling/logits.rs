@@ -5,7 +5,7 @@ use serde_json::json;
 use super::args::{Cli, LogitsArgs, PromptArgs};
 use super::load;
 use fledgling::adapters::{AdapterChoice, LoadedModel};
-use fledgling::data::{Batch, Example, IGNORE};
+use fledgling::data::{Batch, Example, IGNORE, Sight};
 use fledgling::graph::{Desc, Program, ProgramOptions, StepParams, Tape};
 use fledgling::models::{LoadOptions, TrainInputs};
 use fledgling::ops::embedding::GatherRows;
@@ -39,7 +39,7 @@ pub async fn last_logits(model: &LoadedModel, ids: &[u32]) -> Result<Vec<f32>> {
     let adapter = model.adapters.resolve(&AdapterChoice::Active)?;
     let m = &model.model;
     let example = Example { ids: ids.to_vec(), labels: vec![IGNORE; ids.len()] };
-    let batch = Batch::new(&[&example], m.window());
+    let batch = Batch::new(&[&example], Sight::Causal, m.window());
     let rows = batch.shape.batch * batch.shape.len;
     let mut tape = Tape::new();
     let inputs = TrainInputs {

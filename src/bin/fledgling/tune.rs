@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::args::{Cli, Method, TuneArgs};
 use super::files;
 use super::load;
-use fledgling::data::parse_jsonl;
+use fledgling::data::RowFile;
 use fledgling::formats::peft::{CONFIG_NAME, WEIGHTS_NAME};
 use fledgling::models::LoadOptions;
 use fledgling::tune::{AnyTrainer, StepMetrics};
@@ -24,7 +24,7 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     let method = if a.method == Method::Sft { "sft" } else { "dpo" };
     let config = config(a)?;
     let data = a.data.display().to_string();
-    let rows = parse_jsonl(&data, &files::read_text(&a.data)?)?;
+    let rows = RowFile::parse(&data, &files::read_text(&a.data)?)?;
     let checkpoint = a.resume_from_checkpoint.as_deref().map(files::read).transpose()?;
     files::make_folder(&a.out)?;
     let quiet = a.json;
@@ -33,10 +33,10 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     if let Some(folder) = &a.init_adapter {
         load::adapter(&model, folder, NAME)?;
     }
-    let mut trainer = AnyTrainer::new(&model, method, &config, &rows, checkpoint.as_deref()).await?;
+    let mut trainer = AnyTrainer::new(&model, method, &config, rows.rows(), checkpoint.as_deref()).await.map_err(|e| rows.place(e))?;
     if !quiet {
         let on = exec.info();
-        note!("{} rows, {} updates, on {} ({})", rows.len(), trainer.total_steps(), on.name, on.backend);
+        note!("{} rows, {} updates, on {} ({})", rows.rows().len(), trainer.total_steps(), on.name, on.backend);
     }
     let bar = bar(trainer.total_steps(), trainer.steps(), quiet);
     loop {

@@ -1,0 +1,178 @@
+//! The columns that rows may have: one table for every kind of row. What is not in it is refused by name, never dropped.
+
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use super::fault::Fault;
+use super::file;
+
+/// What a row teaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RowKind {
+    /// What to write.
+    Sft,
+    /// Which of two answers is better.
+    Preference,
+    /// Whether an answer is good.
+    Unpaired,
+    /// How several answers stand: all its strict pairs are preferences.
+    Ranking,
+}
+
+impl RowKind {
+    /// What such a row is called.
+    fn words(self) -> &'static str {
+        match self {
+            RowKind::Sft => "an example of supervised fine-tuning",
+            RowKind::Preference => "a preference",
+            RowKind::Unpaired => "an unpaired judgement",
+            RowKind::Ranking => "a ranking",
+        }
+    }
+}
+
+/// Columns that go together.
+pub(super) struct Shape {
+    pub kind: RowKind,
+    pub required: &'static [&'static str],
+    pub optional: &'static [&'static str],
+}
+
+impl Shape {
+    fn holds(&self, column: &str) -> bool {
+        self.required.contains(&column) || self.optional.contains(&column)
+    }
+}
+
+const SHAPES: &[Shape] = &[
+    Shape { kind: RowKind::Sft, required: &["messages"], optional: &[] },
+    Shape { kind: RowKind::Sft, required: &["prompt", "completion"], optional: &[] },
+    Shape { kind: RowKind::Sft, required: &["text"], optional: &[] },
+    Shape { kind: RowKind::Sft, required: &["input_ids"], optional: &["labels"] },
+    Shape { kind: RowKind::Preference, required: &["chosen", "rejected"], optional: &["prompt", "weight"] },
+    Shape { kind: RowKind::Preference, required: &["prompt_ids", "chosen_ids", "rejected_ids"], optional: &["weight"] },
+    Shape { kind: RowKind::Unpaired, required: &["prompt", "completion", "label"], optional: &[] },
+    Shape { kind: RowKind::Unpaired, required: &["prompt_ids", "completion_ids", "label"], optional: &[] },
+    Shape { kind: RowKind::Ranking, required: &["prompt", "answers", "ranks"], optional: &["weight"] },
+];
+
+/// Columns of TRL that say something which is not heeded here.
+const NOT_HEEDED: &[&str] = &[
+    "tools",
+    "chat_template_kwargs",
+    "images",
+    "image",
+    "attention_mask",
+    "completion_mask",
+    "assistant_masks",
+    "position_ids",
+    "margin",
+    "ref_chosen_logps",
+    "ref_rejected_logps",
+];
+
+/// `inputIds` → `input_ids`: what JavaScript calls a column.
+fn snake(name: &str) -> String {
+    let mut out = String::with_capacity(name.len() + 2);
+    for c in name.chars() {
+        if c.is_ascii_uppercase() {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+/// Letters to change, add or leave out to make one of the other; no more than `most` + 1 is told.
+fn distance(a: &str, b: &str, most: usize) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    if a.len().abs_diff(b.len()) > most {
+        return most + 1;
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut above_left = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let cost = (above_left + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
+            above_left = std::mem::replace(&mut row[j + 1], cost);
+        }
+    }
+    row[b.len()]
+}
+
+fn unknown(name: &str, wanted: &[&'static Shape]) -> Fault {
+    if NOT_HEEDED.contains(&name) {
+        return Fault::name(name, "is not supported: the row would be learned without it");
+    }
+    let columns = wanted.iter().flat_map(|s| s.required.iter().chain(s.optional));
+    let near = columns.map(|c| (distance(&snake(name), c, 2), *c)).filter(|(d, c)| *d <= 2 && 2 * d < c.len()).min();
+    Fault::name(
+        name,
+        match near {
+            Some((_, c)) => format!("is not known (did you mean {c}?)"),
+            None => format!("is not known; expected {}", expected(wanted)),
+        },
+    )
+}
+
+/// What would have been right.
+fn expected(wanted: &[&'static Shape]) -> String {
+    let list = |s: &&Shape| {
+        let optional = s.optional.iter().map(|c| format!("({c})"));
+        s.required.iter().map(|c| (*c).to_string()).chain(optional).collect::<Vec<_>>().join(", ")
+    };
+    wanted.iter().map(list).collect::<Vec<_>>().join(" · ")
+}
+
+/// A row's columns that hold something, by their names in the table.
+pub(super) struct Present<'a>(Vec<(&'static str, &'a Json)>);
+
+impl<'a> Present<'a> {
+    pub fn get(&self, column: &str) -> Option<&'a Json> {
+        self.0.iter().find(|(c, _)| *c == column).map(|(_, v)| *v)
+    }
+
+    fn names(&self) -> String {
+        self.0.iter().map(|(c, _)| *c).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The columns of a row and which of the shapes they make. A null is a column that is not there, as tables write it.
+pub(super) fn open<'a>(row: &'a file::Columns, kinds: &[RowKind]) -> Result<(Present<'a>, &'static Shape), Fault> {
+    let wanted: Vec<&'static Shape> = SHAPES.iter().filter(|s| kinds.contains(&s.kind)).collect();
+    let mut present = Present(Vec::new());
+    for (name, value) in row.iter().filter(|(_, v)| !v.is_null()) {
+        let own = snake(name);
+        let column = SHAPES.iter().flat_map(|s| s.required.iter().chain(s.optional)).find(|c| **c == own);
+        let column = *column.ok_or_else(|| unknown(name, &wanted))?;
+        if present.get(column).is_some() {
+            return Err(Fault::at(column, format!("is there twice, once as {name}")));
+        }
+        present.0.push((column, value));
+    }
+    if present.0.is_empty() {
+        return Err(Fault::row(format!("has no columns, expected {}", expected(&wanted))));
+    }
+    let fits = |s: &&&Shape| present.0.iter().all(|(c, _)| s.holds(c)) && s.required.iter().all(|c| present.get(c).is_some());
+    if let Some(shape) = wanted.iter().find(fits) {
+        return Ok((present, shape));
+    }
+    let others: Vec<&'static Shape> = SHAPES.iter().filter(|s| !kinds.contains(&s.kind)).collect();
+    if let Some(other) = others.iter().find(fits) {
+        return Err(Fault::row(format!("is {} ({}), expected {}", other.kind.words(), present.names(), expected(&wanted))));
+    }
+    // The nearest: what it lacks, or what is too much.
+    let shared = |s: &&&Shape| present.0.iter().filter(|(c, _)| s.holds(c)).count();
+    let near = wanted.iter().rev().max_by_key(shared).filter(|s| shared(s) > 0);
+    let Some(near) = near else {
+        return Err(Fault::row(format!("has the columns {}, expected {}", present.names(), expected(&wanted))));
+    };
+    if let Some((extra, _)) = present.0.iter().find(|(c, _)| !near.holds(c)) {
+        let with: Vec<&str> = present.0.iter().map(|(c, _)| *c).filter(|c| near.holds(c)).collect();
+        return Err(Fault::at(*extra, format!("does not go with {}; expected {}", with.join(", "), expected(&wanted))));
+    }
+    let missing = near.required.iter().find(|c| present.get(c).is_none()).copied().unwrap_or_default();
+    Err(Fault::at(missing, format!("is missing beside {}", present.names())))
+}

@@ -1,0 +1,65 @@
+//! Tokens of rows, and which of them count.
+
+/// Label and index that mean "not judged": −100 in files, this on the GPU.
+pub const IGNORE: u32 = u32::MAX;
+
+/// Tokens of one sequence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Example {
+    pub ids: Vec<u32>,
+    /// Per token: the id itself where it is to be learned, [`IGNORE`] elsewhere. Label t + 1 judges position t.
+    pub labels: Vec<u32>,
+}
+
+impl Example {
+    /// All tokens, of which those from `learn_from` on count.
+    pub fn from_parts(ids: Vec<u32>, learn_from: usize) -> Example {
+        let labels = ids.iter().enumerate().map(|(i, id)| if i < learn_from { IGNORE } else { *id }).collect();
+        Example { ids, labels }
+    }
+
+    /// Tokens that are judged (the first has nothing before it).
+    pub fn counted(&self) -> usize {
+        self.labels.iter().skip(1).filter(|l| **l != IGNORE).count()
+    }
+
+    /// Keeps the beginning, as TRL's `truncation_mode="keep_start"`.
+    pub fn truncate(&mut self, len: usize) {
+        self.ids.truncate(len);
+        self.labels.truncate(len);
+    }
+}
+
+/// A preference.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pair {
+    pub chosen: Example,
+    pub rejected: Example,
+    /// Multiplies its loss.
+    pub weight: f32,
+}
+
+/// A judgement of one answer. Prompt and completion stay whole and apart: what is cut is cut when they are put together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unpaired {
+    pub prompt: Vec<u32>,
+    pub completion: Vec<u32>,
+    /// True for a good answer.
+    pub label: bool,
+    /// Tokens that a sequence may have.
+    pub max_length: usize,
+}
+
+impl Unpaired {
+    /// The answer to its prompt.
+    pub fn example(&self) -> Example {
+        self.with_completion(&self.completion)
+    }
+
+    /// Another answer to the prompt, such as KTO's mismatched one.
+    pub fn with_completion(&self, completion: &[u32]) -> Example {
+        let mut e = Example::from_parts([&self.prompt[..], completion].concat(), self.prompt.len());
+        e.truncate(self.max_length);
+        e
+    }
+}
