@@ -1,37 +1,42 @@
 //! An order of answers with ties, such as ③ > ④ > ② > ① = ⑤.
 use std::fmt;
 
-/// Ranks of n answers: 1 is best, equal ranks are ties, no rank between them is unused; 0 is an answer that nobody has placed. It is
-/// neither better nor worse than any other: that one answer was called bad says nothing of those that were not looked at.
+/// Ranks of n answers: 1 is best, equal ranks are ties, no rank between them is unused. An answer that nobody has placed has none: it is
+/// neither better nor worse than any other. That one answer was called bad says nothing of those that were not looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ranking {
-    ranks: Vec<u32>,
+    ranks: Vec<Option<u32>>,
 }
 
 impl Ranking {
     /// No ranking should have more answers: pairs grow with the square.
     pub const MAX_ANSWERS: usize = 1000;
 
-    /// From one number per answer; the smallest is best, gaps are closed, answers without one are not ranked.
-    pub fn from_ranks(ranks: &[Option<f64>]) -> Self {
-        let mut used: Vec<f64> = ranks.iter().flatten().copied().collect();
-        used.sort_by(f64::total_cmp);
-        used.dedup_by(|a, b| a == b);
-        let rank = |r: &Option<f64>| r.map_or(0, |r| used.partition_point(|u| *u < r) as u32 + 1);
-        Ranking { ranks: ranks.iter().map(rank).collect() }
+    /// From one rank per answer; gaps are closed.
+    pub fn new(ranks: &[Option<u32>]) -> Self {
+        Ranking::from_numbers(&ranks.iter().map(|r| r.map(f64::from)).collect::<Vec<_>>())
     }
 
-    /// One rank per answer, from 1; 0 where it has no place.
-    pub fn ranks(&self) -> &[u32] {
+    /// From one number per answer, of which the smallest is best.
+    pub fn from_numbers(numbers: &[Option<f64>]) -> Self {
+        let mut used: Vec<f64> = numbers.iter().flatten().copied().collect();
+        used.sort_by(f64::total_cmp);
+        used.dedup_by(|a, b| a == b);
+        let rank = |n: &Option<f64>| n.map(|n| used.partition_point(|u| *u < n) as u32 + 1);
+        Ranking { ranks: numbers.iter().map(rank).collect() }
+    }
+
+    /// One rank per answer, from 1.
+    pub fn ranks(&self) -> &[Option<u32>] {
         &self.ranks
     }
 
     /// Answers from best to worst, tied ones together; those without a place are in none.
     fn groups(&self) -> Vec<Vec<usize>> {
-        let worst = self.ranks.iter().copied().max().unwrap_or(0);
+        let worst = self.ranks.iter().flatten().copied().max().unwrap_or(0);
         let mut groups = vec![Vec::new(); worst as usize];
-        for (i, rank) in self.ranks.iter().enumerate().filter(|(_, r)| **r > 0) {
-            groups[*rank as usize - 1].push(i);
+        for (i, rank) in self.ranks.iter().enumerate().filter_map(|(i, r)| Some((i, (*r)?))) {
+            groups[rank as usize - 1].push(i);
         }
         groups
     }

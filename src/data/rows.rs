@@ -1,6 +1,6 @@
 //! Rows of datasets in TRL's columns, read and written.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value as Json;
 
 use super::columns::{self, Present, RowKind, Shape};
@@ -66,6 +66,23 @@ impl TextOrMessages {
     }
 }
 
+/// TRL wants all columns of a row in one style: one that is a chat makes chats of all.
+fn in_one_style<const N: usize>(prompt: TextOrMessages, answers: [TextOrMessages; N]) -> (TextOrMessages, [TextOrMessages; N]) {
+    if !prompt.is_chat() && !answers.iter().any(TextOrMessages::is_chat) {
+        return (prompt, answers);
+    }
+    let chat = |t: TextOrMessages, role: &str| TextOrMessages::Messages(t.into_messages(role));
+    (chat(prompt, "user"), answers.map(|a| chat(a, "assistant")))
+}
+
+/// 2 rather than 2.0, as people write it.
+fn number<S: Serializer>(v: &Option<f64>, s: S) -> std::result::Result<S::Ok, S::Error> {
+    match v {
+        Some(v) if v.fract() == 0.0 && v.abs() < 9e15 => s.serialize_i64(*v as i64),
+        v => v.serialize(s),
+    }
+}
+
 /// A row of supervised fine-tuning.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -102,7 +119,7 @@ pub struct PreferenceRow {
     #[serde(flatten)]
     pub sides: Sides,
     /// Multiplies the row's loss; 1 if it is missing.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "number")]
     pub weight: Option<f64>,
 }
 
@@ -127,9 +144,10 @@ pub struct UnpairedRow {
 pub struct RankingRow {
     pub prompt: TextOrMessages,
     pub answers: Vec<TextOrMessages>,
-    /// One per answer: the smallest is best, equal ones are tied, null is an answer that nobody has placed.
-    pub ranks: Vec<Option<f64>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// One per answer: 1 is best, equal ones are tied, no rank between them is unused; null is an answer that nobody has placed. In a file they
+    /// may be any numbers, the smallest the best.
+    pub ranks: Vec<Option<u32>>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "number")]
     pub weight: Option<f64>,
 }
 
@@ -185,20 +203,15 @@ impl RankingRow {
     /// # Errors
     /// [`Error::NoPairs`] where there is none.
     pub fn pairs(&self) -> Result<Vec<PreferenceRow>> {
-        let ranking = Ranking::from_ranks(&self.ranks);
-        let chat = self.prompt.is_chat();
-        // TRL wants all columns of a row in one style.
-        let answer = |i: usize| match &self.answers[i] {
-            TextOrMessages::Text(t) if chat => TextOrMessages::Messages(vec![Message::new("assistant", t.clone())]),
-            other => other.clone(),
-        };
+        let ranking = Ranking::new(&self.ranks);
         let teaches = |&(a, b): &(usize, usize)| {
             let (a, b) = (&self.answers[a], &self.answers[b]);
             a != b && !a.is_wordless() && !b.is_wordless()
         };
-        let side = |(better, worse): (usize, usize)| PreferenceRow {
-            sides: Sides::Turns { prompt: self.prompt.clone(), chosen: answer(better), rejected: answer(worse) },
-            weight: self.weight,
+        let side = |(better, worse): (usize, usize)| {
+            let answers = [&self.answers[better], &self.answers[worse]].map(Clone::clone);
+            let (prompt, [chosen, rejected]) = in_one_style(self.prompt.clone(), answers);
+            PreferenceRow { sides: Sides::Turns { prompt, chosen, rejected }, weight: self.weight }
         };
         let strict = ranking.pairs();
         let rows: Vec<PreferenceRow> = strict.iter().copied().filter(teaches).map(side).collect();
@@ -294,7 +307,10 @@ impl Present<'_> {
                 }
                 Ok(SftRow::Messages { messages })
             }
-            "prompt" => Ok(SftRow::PromptCompletion { prompt: self.turns("prompt")?, completion: self.answer("completion")? }),
+            "prompt" => {
+                let (prompt, [completion]) = in_one_style(self.turns("prompt")?, [self.answer("completion")?]);
+                Ok(SftRow::PromptCompletion { prompt, completion })
+            }
             "text" => match self.get("text") {
                 Some(Json::String(text)) if !text.is_empty() => Ok(SftRow::Text { text: text.clone() }),
                 other => Err(Fault::at("text", format!("is {}, expected a text", kind(other)))),
@@ -329,11 +345,11 @@ impl Present<'_> {
                 let prompt = self.turns("prompt")?;
                 let (own, chosen) = without_prompt("chosen", &prompt, chosen)?;
                 let (prompt, rejected) = without_prompt("rejected", &prompt, rejected)?;
-                let same = own == prompt || own.clone().into_messages("user") == prompt.clone().into_messages("user");
-                if !same {
+                if own.clone().into_messages("user") != prompt.clone().into_messages("user") {
                     return Err(Fault::at("rejected", "does not begin with the same prompt as chosen"));
                 }
-                Sides::Turns { prompt: if own.is_chat() { own } else { prompt }, chosen, rejected }
+                let (prompt, [chosen, rejected]) = in_one_style(if own.is_chat() { own } else { prompt }, [chosen, rejected]);
+                Sides::Turns { prompt, chosen, rejected }
             }
         };
         Ok(PreferenceRow { sides, weight })
@@ -346,6 +362,7 @@ impl Present<'_> {
             return Ok(UnpairedRow { answered, label });
         }
         let (prompt, completion) = without_prompt("completion", &self.turns("prompt")?, self.answer("completion")?)?;
+        let (prompt, [completion]) = in_one_style(prompt, [completion]);
         Ok(UnpairedRow { answered: Answered::Turns { prompt, completion }, label })
     }
 
@@ -368,7 +385,7 @@ impl Present<'_> {
         if answers.len() > Ranking::MAX_ANSWERS {
             return Err(Fault::at("answers", format!("has {} answers, at most {} can be ranked", answers.len(), Ranking::MAX_ANSWERS)));
         }
-        Ok(RankingRow { prompt, answers, ranks, weight: self.weight()? })
+        Ok(RankingRow { prompt, answers, ranks: Ranking::from_numbers(&ranks).ranks().to_vec(), weight: self.weight()? })
     }
 }
 

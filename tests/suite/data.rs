@@ -57,18 +57,18 @@ fl_test! {
         let prompt = chat(&[("user", "q")]);
         let row = RankingRow { prompt: prompt.clone(), answers: vec![text("bad"), chat(&[("assistant", "good")])], ranks: vec![None; 2], weight: None };
         assert_eq!(row.pairs().unwrap_err().code(), "no-pairs");
-        let row = RankingRow { ranks: vec![Some(2.0), Some(1.0)], ..row };
+        let row = RankingRow { ranks: vec![Some(2), Some(1)], ..row };
         let rows: Vec<Row> = row.pairs().unwrap().into_iter().map(Row::Preference).collect();
         assert_eq!(rows, [pair(prompt, chat(&[("assistant", "good")]), chat(&[("assistant", "bad")]), None)]);
     }
 
     async fn rankings_are_told_with_their_signs() {
-        let ranking = Ranking::from_ranks(&[4.0, 3.0, 1.0, 2.0, 4.0].map(Some));
-        assert_eq!((ranking.ranks(), ranking.to_string().as_str()), ([4, 3, 1, 2, 4].as_slice(), "③ > ④ > ② > ① = ⑤"));
-        let partial = Ranking::from_ranks(&[None, Some(5.0), None, Some(2.0)]);
-        assert_eq!((partial.ranks(), partial.to_string().as_str()), ([0, 2, 0, 1].as_slice(), "④ > ②"));
-        assert_eq!(Ranking::from_ranks(&[None]).to_string(), "no answer has a place");
-        let long = Ranking::from_ranks(&(0..53).map(|i| Some(f64::from(i))).collect::<Vec<_>>()).to_string();
+        let ranking = Ranking::new(&[4, 3, 1, 2, 4].map(Some));
+        assert_eq!((ranking.ranks(), ranking.to_string().as_str()), ([4, 3, 1, 2, 4].map(Some).as_slice(), "③ > ④ > ② > ① = ⑤"));
+        let partial = Ranking::from_numbers(&[None, Some(5.5), None, Some(-2.0)]);
+        assert_eq!((partial.ranks(), partial.to_string().as_str()), ([None, Some(2), None, Some(1)].as_slice(), "④ > ②"));
+        assert_eq!(Ranking::new(&[None]).to_string(), "no answer has a place");
+        let long = Ranking::new(&(0..53).map(Some).collect::<Vec<_>>()).to_string();
         assert!(long.ends_with("㊿ > 51 > 52 > 53"), "{long}");
     }
 
@@ -115,6 +115,9 @@ fl_test! {
             Row::Preference(PreferenceRow { sides: ids, weight: None }),
         ]);
         assert_eq!(read("f", &write_jsonl(&rows), ALL).unwrap(), rows);
+        assert!(write_jsonl(&rows).starts_with(lines.split_inclusive('\n').next().unwrap()));
+        let ranking = "{\"prompt\":\"p\",\"answers\":[\"a\",\"b\",\"c\"],\"ranks\":[-1,null,2.5],\"weight\":2}\n";
+        assert_eq!(write_jsonl(&read("f", ranking, ALL).unwrap()), ranking.replace("-1,null,2.5", "1,null,2"));
     }
 
     async fn whole_conversations_beside_their_prompt_are_answers() {
@@ -137,7 +140,7 @@ fl_test! {
         assert_eq!(Row::read(&row, ALL).unwrap(), pair(with_system, chat(&[("assistant", "good")]), chat(&[("assistant", "bad")]), None));
         // One of them whole, the other an answer.
         let row = json!({"prompt": "q", "chosen": whole(false, "good"), "rejected": "bad"});
-        assert_eq!(Row::read(&row, ALL).unwrap(), pair(q.clone(), chat(&[("assistant", "good")]), text("bad"), None));
+        assert_eq!(Row::read(&row, ALL).unwrap(), wanted);
         let row = json!({"prompt": "q", "completion": whole(false, "good"), "label": true});
         let answered = Answered::Turns { prompt: q, completion: chat(&[("assistant", "good")]) };
         assert_eq!(Row::read(&row, ALL).unwrap(), Row::Unpaired(UnpairedRow { answered, label: true }));

@@ -27,6 +27,9 @@ export type EngineCalls = Pick<
   | 'memory'
   | 'counters'
   | 'measure'
+  | 'readRows'
+  | 'writeRows'
+  | 'rankingPairs'
   | 'dispose'
 >;
 

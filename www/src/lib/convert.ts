@@ -1,6 +1,6 @@
 // camelCase options of JavaScript → snake_case configs of the engine, with every default in one place.
 import { FledglingError } from './errors.ts';
-import type { DPOArgs, DPORow, GenerateOptions, Message, PeftConfig, SFTRow, TrainArgs } from './types.ts';
+import type { DPOArgs, GenerateOptions, Message, PeftConfig, TrainArgs } from './types.ts';
 import type { WasmInput, WasmRequest } from './wasm.ts';
 
 function defined<T extends object>(o: T): T {
@@ -98,16 +98,10 @@ export function trainArgs(method: 'sft' | 'dpo', a: DPOArgs & TrainArgs): object
   });
 }
 
-/** Rows in the columns of the engine (TRL's names); anything else in a row is left behind. */
-export function trainRows(rows: readonly (SFTRow | DPORow)[]): object[] {
-  return rows.map((row, i) => {
-    if (typeof row !== 'object' || row === null) throw new FledglingError('bad-row', `row ${i}: expected an object, found ${String(row)}`);
-    const r = row as Record<string, unknown>;
-    const ids = r['inputIds'] ?? r['input_ids'];
-    const out: Record<string, unknown> = {};
-    for (const k of ['messages', 'prompt', 'completion', 'chosen', 'rejected', 'weight', 'labels']) if (r[k] !== undefined) out[k] = r[k];
-    if (ids !== undefined) out['input_ids'] = Array.from(ids as ArrayLike<number>);
-    if (out['labels'] !== undefined) out['labels'] = Array.from(out['labels'] as ArrayLike<number>);
-    return out;
-  });
+/** Rows as they are, which the engine judges; lists of numbers may be typed arrays. */
+export function columns(rows: readonly object[]): object[] {
+  const plain = (v: unknown): unknown => (ArrayBuffer.isView(v) ? Array.from(v as unknown as ArrayLike<number>) : v);
+  return rows.map((row) =>
+    typeof row === 'object' && row !== null ? Object.fromEntries(Object.entries(row).map(([k, v]) => [k, plain(v)])) : row,
+  );
 }

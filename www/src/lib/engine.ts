@@ -7,6 +7,7 @@ import { capabilities } from './capabilities.ts';
 import { aborted, FledglingError, toFledglingError, toWire, type WireError } from './errors.ts';
 import { Jobs } from './jobs.ts';
 import { beginning, feed, partsOf, REFUSED, type Fed, type Part, type Sink } from './loader.ts';
+import { pieces } from './pieces.ts';
 import { threadsFor } from './threads.ts';
 import type {
   AdapterDescription,
@@ -21,7 +22,9 @@ import type {
   Memory,
   Message,
   ModelInfo,
+  PreferenceRow,
   Progress,
+  ReadLine,
   Score,
   StepMetrics,
   StoredType,
@@ -44,7 +47,8 @@ export type EngineEvent =
   | { type: 'token'; event: CandidateEvent }
   | { type: 'step'; metrics: StepMetrics }
   | { type: 'checkpoint'; bytes: Uint8Array }
-  | { type: 'figure'; figures: Partial<DeviceFigures> };
+  | { type: 'figure'; figures: Partial<DeviceFigures> }
+  | { type: 'rows'; rows: ReadLine[] };
 
 export type Emit = (job: number, event: EngineEvent) => unknown;
 
@@ -537,6 +541,31 @@ export class Engine {
         release();
       }
     });
+  }
+
+  /** Rows of a file, told piece by piece. Neither a model nor a device is needed. */
+  async readRows(job: number, file: Blob, name: string): Promise<void> {
+    return this.#jobs.run(job, 'reading rows', async (signal) => {
+      const { module } = await loadWasm(1);
+      let found = 0;
+      for await (const { text, first } of pieces(file, name)) {
+        if (signal.aborted) throw aborted('reading rows');
+        const rows = module.read_rows(text, first);
+        found += rows.length;
+        if (rows.length > 0) await this.#emit(job, { type: 'rows', rows });
+      }
+      if (found === 0) {
+        throw new FledglingError('empty-dataset', `${name} holds no rows: expected one JSON object on each line, or a JSON array of them`);
+      }
+    });
+  }
+
+  async writeRows(rows: object[]): Promise<string> {
+    return (await loadWasm(1)).module.write_rows(rows);
+  }
+
+  async rankingPairs(ranking: object): Promise<PreferenceRow[]> {
+    return (await loadWasm(1)).module.ranking_pairs(ranking);
   }
 
   async dispose(): Promise<void> {

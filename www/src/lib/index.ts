@@ -5,6 +5,7 @@ export { FledglingError, type ErrorCode } from './errors.ts';
 export { measureDevice } from './measure.ts';
 export { Model } from './model.ts';
 export type { ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, ChatCompletions, RequestOptions, Usage } from './openai.ts';
+export { rankingToPairs, readRows, writeRows } from './rows.ts';
 export { Stream } from './stream.ts';
-export { DPOTrainer, rankingToPairs, SFTTrainer } from './trainers.ts';
+export { DPOTrainer, SFTTrainer } from './trainers.ts';
 export type * from './types.ts';

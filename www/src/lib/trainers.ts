@@ -1,9 +1,9 @@
 // SFT and DPO, with TRL's names.
 import type { Connection } from './connection.ts';
-import { trainArgs, trainRows } from './convert.ts';
+import { columns, trainArgs } from './convert.ts';
 import { FledglingError } from './errors.ts';
 import { connectionOf, type Model } from './model.ts';
-import type { DPOArgs, DPORow, Message, SFTRow, TrainArgs, TrainOptions, TrainResult } from './types.ts';
+import type { DPOArgs, DPORow, SFTRow, TrainArgs, TrainOptions, TrainResult } from './types.ts';
 
 /** What both trainers share. */
 abstract class Trainer<Row extends SFTRow | DPORow, Args extends TrainArgs> {
@@ -22,20 +22,20 @@ abstract class Trainer<Row extends SFTRow | DPORow, Args extends TrainArgs> {
    * Trains the adapter `adapterName`; it is active afterwards. Aborting keeps the steps taken and rejects with
    * `aborted`; `saveCheckpoint()` then saves what is needed to go on exactly there.
    */
-  async train(rows: readonly Row[], o: TrainOptions = {}): Promise<TrainResult> {
+  async train(rows: readonly Row[] | PromiseLike<readonly Row[]>, o: TrainOptions = {}): Promise<TrainResult> {
     if (this.#training) throw new FledglingError('busy', 'this trainer is already training');
     if (o.signal?.aborted) throw new FledglingError('aborted', 'training was aborted before it began');
     const { method, args } = this;
-    const request = {
-      method,
-      args: trainArgs(method, args),
-      rows: trainRows(rows),
-      adapter: args.adapterName ?? 'default',
-      resumeFrom: args.resumeFrom,
-      saveSteps: o.saveSteps,
-    };
     this.#training = true;
     try {
+      const request = {
+        method,
+        args: trainArgs(method, args),
+        rows: columns(await rows),
+        adapter: args.adapterName ?? 'default',
+        resumeFrom: args.resumeFrom,
+        saveSteps: o.saveSteps,
+      };
       return await this.#connection.job('training', (engine, job) => engine.train(job, request), {
         signal: o.signal,
         onJob: (job) => (this.#job = job),
@@ -82,38 +82,12 @@ abstract class Trainer<Row extends SFTRow | DPORow, Args extends TrainArgs> {
   }
 }
 
-/** Supervised fine-tuning on chats, on prompts with completions, or on rows already tokenized. */
+/** Supervised fine-tuning on chats, on prompts with completions, on texts, or on rows already tokenized. */
 export class SFTTrainer extends Trainer<SFTRow, TrainArgs> {
   protected readonly method = 'sft';
 }
 
-/** Direct preference optimization: the reference is the same model with the adapter off. */
+/** Direct preference optimization on pairs of answers or on rankings of several: the reference is the same model with the adapter off. */
 export class DPOTrainer extends Trainer<DPORow, DPOArgs> {
   protected readonly method = 'dpo';
-}
-
-/**
- * All strict pairs of a ranking (1 is best, equal numbers are ties and give no pair).
- * Throws `no-pairs` when nothing is preferred to anything.
- */
-export function rankingToPairs(prompt: string | Message[], answers: readonly string[], ranks: readonly number[]): DPORow[] {
-  if (answers.length !== ranks.length) {
-    throw new FledglingError('bad-config', `ranks: expected ${answers.length} (one per answer), found ${ranks.length}`);
-  }
-  const bad = ranks.findIndex((r) => !Number.isFinite(r));
-  if (bad >= 0) throw new FledglingError('bad-config', `ranks[${bad}]: expected a number, found ${String(ranks[bad])}`);
-  const rows: DPORow[] = [];
-  const order = answers.map((_, i) => i).sort((a, b) => ranks[a]! - ranks[b]! || a - b);
-  for (const [k, i] of order.entries()) {
-    for (const j of order.slice(k + 1)) {
-      // Two equal answers teach nothing, however they were ranked.
-      if (ranks[i]! < ranks[j]! && answers[i] !== answers[j]) rows.push({ prompt, chosen: answers[i]!, rejected: answers[j]! });
-    }
-  }
-  if (rows.length === 0)
-    throw new FledglingError(
-      'no-pairs',
-      `none of the ${answers.length} answers is preferred to another: a ranking of ties teaches nothing`,
-    );
-  return rows;
 }

@@ -227,16 +227,85 @@ export interface Counters {
   peakGpuBytes: number;
 }
 
+/** Columns may also be written as TRL does (`input_ids`). What is no column is refused by name. */
 export type SFTRow =
   | { messages: Message[] }
   | { prompt: string | Message[]; completion: string | Message[] }
-  | { inputIds: number[]; labels?: number[] | undefined };
+  | { text: string }
+  | { inputIds: ArrayLike<number>; labels?: ArrayLike<number> | undefined }
+  | { input_ids: ArrayLike<number>; labels?: ArrayLike<number> | undefined };
 
-export interface DPORow {
+export interface PreferenceRow {
   prompt: string | Message[];
   chosen: string | Message[];
   rejected: string | Message[];
+  /** Multiplies the row's loss. */
   weight?: number | undefined;
+}
+
+/** Several answers and how they stand: 1 is best, equal ranks are ties, null is an answer that nobody has placed. */
+export interface RankingRow {
+  prompt: string | Message[];
+  answers: readonly (string | Message[])[];
+  ranks: readonly (number | null)[];
+  weight?: number | undefined;
+}
+
+/**
+ * A preference; whole conversations in chosen and rejected, whose common beginning is the prompt; a preference of token ids; or a ranking, which
+ * trains as all its strict pairs.
+ */
+export type DPORow =
+  | PreferenceRow
+  | Omit<PreferenceRow, 'prompt'>
+  | {
+      promptIds: ArrayLike<number>;
+      chosenIds: ArrayLike<number>;
+      rejectedIds: ArrayLike<number>;
+      weight?: number | undefined;
+    }
+  | RankingRow;
+
+/** An answer that is good or not. */
+export type UnpairedRow =
+  | { prompt: string | Message[]; completion: string | Message[]; label: boolean }
+  | { promptIds: ArrayLike<number>; completionIds: ArrayLike<number>; label: boolean };
+
+/** A row as TRL writes it, every column of a conversation in messages. */
+export type Columns =
+  | {
+      kind: 'sft';
+      row:
+        | { messages: Message[] }
+        | { prompt: string | Message[]; completion: string | Message[] }
+        | { text: string }
+        | { input_ids: number[]; labels?: number[] };
+    }
+  | { kind: 'preference'; row: PreferenceRow | { prompt_ids: number[]; chosen_ids: number[]; rejected_ids: number[]; weight?: number } }
+  | {
+      kind: 'unpaired';
+      row:
+        | { prompt: string | Message[]; completion: string | Message[]; label: boolean }
+        | { prompt_ids: number[]; completion_ids: number[]; label: boolean };
+    }
+  | { kind: 'ranking'; row: RankingRow };
+
+/** A line of a file that is no row: the column or the place in it, and what is wrong there and what was expected. */
+export interface RefusedLine {
+  line: number;
+  column: string | null;
+  reason: string;
+}
+
+/** What stands in a line of a file. */
+export type ReadLine = ({ line: number } & Columns) | RefusedLine;
+
+export interface RowsOptions {
+  /** The file's name for errors; a `File` has its own. */
+  name?: string | undefined;
+  signal?: AbortSignal | undefined;
+  /** False: read in the page instead of in a Worker. */
+  worker?: boolean | undefined;
 }
 
 export interface PeftConfig {

@@ -12,6 +12,8 @@ import type {
   KvCacheDtype,
   Message,
   ModelInfo,
+  PreferenceRow,
+  ReadLine,
   Score,
   StepMetrics,
   StoredType,
@@ -188,6 +190,11 @@ export interface WasmModule {
   DeviceBench: { open(device: Device, tuning: string | undefined): Promise<WasmDeviceBench> };
   GptBench: { create(device: Device): Promise<WasmGptBench> };
   ModelLoader: { open(options: LoaderOptions): Promise<WasmLoader> };
+  /** The rows of a text whose first line has that number. */
+  read_rows(text: string, first: number): ReadLine[];
+  /** Rows as JSONL, rankings as all their pairs. */
+  write_rows(rows: object[]): string;
+  ranking_pairs(ranking: object): PreferenceRow[];
   crew_module(): WebAssembly.Module;
   crew_memory(): WebAssembly.Memory;
   /** Threads, this one included. */

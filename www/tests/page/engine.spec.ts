@@ -310,7 +310,7 @@ test('nothing to learn from, rows that cannot be used, prompts that are too long
       ),
     );
   await expect(page.getByRole('dialog')).toContainText('3 lines of rows.jsonl cannot be used');
-  await expect(page.getByRole('dialog')).toContainText('line 1, column completion: this column is missing');
+  await expect(page.getByRole('dialog')).toContainText('line 1: completion is missing beside prompt');
   await page.getByRole('button', { name: 'Cancel' }).click();
   await page
     .locator('.file-input')

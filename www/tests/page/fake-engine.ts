@@ -5,6 +5,9 @@ import { Stream } from '../../src/lib/stream.ts';
 import type * as Api from '../../src/lib/index.ts';
 
 export { FledglingError, Stream };
+// Rows are read and written by the real engine, which needs no GPU for it.
+import { rankingToPairs, readRows, writeRows } from '../../src/lib/rows.ts';
+export { rankingToPairs, readRows, writeRows };
 export type * from '../../src/lib/types.ts';
 export { cachedModels, deleteCachedModel } from '../../src/lib/cache.ts';
 
@@ -252,7 +255,7 @@ export class Model {
   }
 }
 
-class Trainer<Row, Args extends Api.TrainArgs> {
+class Trainer<Row extends Api.SFTRow | Api.DPORow, Args extends Api.TrainArgs> {
   #paused: Promise<void> | null = null;
   #go: () => void = () => {};
   #step = 0;
@@ -265,7 +268,9 @@ class Trainer<Row, Args extends Api.TrainArgs> {
   async train(rows: readonly Row[], o: Api.TrainOptions = {}): Promise<Api.TrainResult> {
     const { args, model } = this;
     if (args.learningRate === 0.666) throw new FledglingError('not-finite', 'step 1: the loss is NaN');
-    const totalSteps = args.maxSteps && args.maxSteps > 0 ? args.maxSteps : Math.ceil(rows.length * (args.numTrainEpochs ?? 3));
+    // A ranking trains as its pairs.
+    const count = async (): Promise<number> => (await writeRows(rows)).split('\n').length - 1;
+    const totalSteps = args.maxSteps && args.maxSteps > 0 ? args.maxSteps : Math.ceil((await count()) * (args.numTrainEpochs ?? 3));
     if (args.resumeFrom) this.#step = (JSON.parse(new TextDecoder().decode(args.resumeFrom)) as { step: number }).step;
     const name = args.adapterName ?? 'default';
     model.busy = true;

@@ -69,17 +69,51 @@ test('lines that cannot be used are named, with column and reason, and nothing i
   await importText(page, 'bad.jsonl', text);
   const dialog = page.getByRole('dialog');
   await expect(dialog).toContainText('6 lines of bad.jsonl cannot be used; one is fine');
-  await expect(dialog).toContainText('line 2, column rejected: this column is missing');
-  await expect(dialog).toContainText('line 3, column completion: expected a text or a list of messages, found an empty text');
-  await expect(dialog).toContainText('line 4, column label: unpaired rows');
-  await expect(dialog).toContainText('line 5: not JSON');
-  await expect(dialog).toContainText('line 6, column labels: expected 2 numbers');
-  await expect(dialog).toContainText('line 7, column messages: expected at least one message with the role "assistant"');
+  await expect(dialog).toContainText('line 2: rejected is missing beside prompt, chosen');
+  await expect(dialog).toContainText('line 3: completion is empty: the row has no answer to learn from');
+  await expect(dialog).toContainText('line 4: label makes it an unpaired row');
+  await expect(dialog).toContainText('line 5: is not JSON');
+  await expect(dialog).toContainText('line 6: labels has 1 numbers for 2 input_ids');
+  await expect(dialog).toContainText('line 7: messages has no answer: expected at least one message of the role assistant');
   await dialog.getByRole('button', { name: 'Cancel' }).click();
   await expect(page.getByText('No feedback yet')).toBeVisible();
   await importText(page, 'bad.jsonl', text);
   await page.getByRole('button', { name: 'Import the one good row' }).click();
   await expect(page.locator('tbody tr')).toHaveCount(1);
+});
+
+test('columns that would not be heeded, arrays of rows, rankings and texts', async ({ page }) => {
+  await open(page, '#/feedback');
+  const rows = [
+    { prompt: 'p', completion: 'c', tools: [] },
+    { prompt: 'p', chosed: 'a', rejected: 'b' },
+    { prompt: 'p', answers: ['good', 'bad', 'worst'], ranks: [1, 7, 9] },
+    { text: 'All of it.' },
+    { inputIds: [1, 2] },
+    { prompt_ids: [1], chosen_ids: [2], rejected_ids: [3] },
+  ];
+  await importText(page, 'array.json', `\uFEFF${JSON.stringify(rows, null, 1)}`);
+  const dialog = page.getByRole('dialog');
+  await expect(dialog).toContainText('3 lines of array.json cannot be used; 3 are fine');
+  await expect(dialog).toContainText('line 2: tools is not supported: the row would be learned without it');
+  await expect(dialog).toContainText('line 7: chosed is not known (did you mean chosen?)');
+  await expect(dialog).toContainText('prompt_ids is not kept here');
+  await dialog.getByRole('button', { name: 'Import the 3 good rows' }).click();
+  await expect(page.locator('tbody tr')).toHaveCount(3);
+  await expect(page.getByText('1 ranking (3 pairs) and 2 ideal answers')).toBeVisible();
+  await page.getByRole('button', { name: 'All of it.', exact: true }).click();
+  await expect(dialog).toContainText('All of it.');
+  await page.keyboard.press('Escape');
+  const pair = (chosen: string, rejected: string) => ({ prompt: 'p', chosen, rejected });
+  expect(await exported(page, 'Export pairs')).toBe(jsonl([pair('good', 'bad'), pair('good', 'worst'), pair('bad', 'worst')]));
+  expect(await exported(page, 'Export ideal answers')).toBe(jsonl([{ text: 'All of it.' }, { input_ids: [1, 2] }]));
+  // What is no text in UTF-8 is not guessed at.
+  await page.locator('.file-input').setInputFiles({
+    name: 'latin.jsonl',
+    mimeType: 'application/jsonl',
+    buffer: Buffer.from('{"prompt":"caf\u00e9","completion":"b"}', 'latin1'),
+  });
+  await expect(page.getByRole('alert')).toContainText('latin.jsonl is not UTF-8 text');
 });
 
 test('an empty file is a typed error', async ({ page }) => {

@@ -1,4 +1,5 @@
 // Orders with ties and with answers that have no place yet, as pure functions.
+import { readFileSync } from 'node:fs';
 import {
   allTied,
   emptyRatings,
@@ -63,6 +64,13 @@ test('ratings rank what is rated, and nothing else', () => {
   expect(pairCount(rated([null, 1, null]))).toBe(0);
   expect(rated([5, null, 2])).toEqual([1, null, 2]);
   expect(pairCount(rated([5, null, 2]))).toBe(1);
+});
+
+test('pairs are counted as the engine makes them', () => {
+  const table = new URL('../../../tests/fixtures/data/rankings.json', import.meta.url);
+  const cases = JSON.parse(readFileSync(table, 'utf8')) as { ranks: Places; answers: string[]; pairs: unknown[] }[];
+  expect(cases.length).toBeGreaterThan(10);
+  for (const { ranks, answers, pairs } of cases) expect(pairCount(ranks, answers)).toBe(pairs.length);
 });
 
 test('a tie gives no pair, everything else does', () => {

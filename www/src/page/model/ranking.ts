@@ -74,11 +74,15 @@ export function orderOf(ranks: Places): Order {
 /** True when every answer has its place and none is better than another, so that the ranking teaches nothing. */
 export const allTied = (ranks: Places): boolean => ranks.every((r) => r !== null && r === ranks[0]);
 
-/** Number of strict pairs (better, worse) among the ranked answers. */
-export function pairCount(ranks: Places): number {
+/**
+ * Number of strict pairs (better, worse) among the ranked answers, to be shown; the pairs themselves are the engine's. With their texts, two
+ * answers of the same words and answers without any count as they train: not at all. (One table of cases tests both.)
+ */
+export function pairCount(ranks: Places, texts?: readonly string[]): number {
   let pairs = 0;
+  const teach = (i: number, j: number): boolean => !texts || (texts[i] !== texts[j] && texts[i]!.trim() !== '' && texts[j]!.trim() !== '');
   for (let i = 0; i < ranks.length; i++)
-    for (let j = i + 1; j < ranks.length; j++) if (ranks[i] !== null && ranks[j] !== null && ranks[i] !== ranks[j]) pairs++;
+    for (let j = i + 1; j < ranks.length; j++) if (ranks[i] !== null && ranks[j] !== null && ranks[i] !== ranks[j] && teach(i, j)) pairs++;
   return pairs;
 }
 

@@ -79,12 +79,16 @@ export interface PreferenceRow {
   source: Source;
 }
 
-/** An example of the right answer. Exactly one of the three forms of TRL's SFT rows. */
+/** An example of the right answer, in one of the forms of TRL's SFT rows. */
 export interface IdealRow {
   kind: 'ideal';
   id: string;
   created: number;
-  row: { messages: Message[] } | { prompt: TextOrMessages; completion: TextOrMessages } | { input_ids: number[]; labels?: number[] };
+  row:
+    | { messages: Message[] }
+    | { prompt: TextOrMessages; completion: TextOrMessages }
+    | { text: string }
+    | { input_ids: number[]; labels?: number[] };
   source: Source;
 }
 

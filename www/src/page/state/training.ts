@@ -185,7 +185,7 @@ function collector(): { add(m: StepMetrics): void; flush(): void } {
 
 /** An error of a run in the words of the dataset: the engine counts the rows that it was given, a ranking gives several. */
 function inRows(error: unknown, from: string[]): { error: unknown; row: string | null } {
-  const at = codeOf(error) === 'bad-row' ? /^row (\d+): ?/.exec(describe(error).detail) : null;
+  const at = ['bad-row', 'context-overflow'].includes(codeOf(error)) ? /^row (\d+): ?/.exec(describe(error).detail) : null;
   const row = at ? (from[Number(at[1])] ?? null) : null;
   const number = feedback.value.findIndex((r) => r.id === row);
   if (!at || row === null || number < 0) return { error, row: null };
@@ -308,7 +308,7 @@ export async function start(): Promise<void> {
     ready();
     checkName(adapterName);
     checkArgs(args, method);
-    const data: KeptRows = method === 'dpo' ? await dpoRows(feedback.value, tiedTurns()) : await sftRows(feedback.value);
+    const data = method === 'dpo' ? await dpoRows(feedback.value, tiedTurns()) : await sftRows(feedback.value);
     await alone(async () => {
       await dropCheckpoint();
       const { name, sha256 } = model.value!.info;
@@ -317,7 +317,7 @@ export async function start(): Promise<void> {
         method,
         adapterName,
         args,
-        rows: data.rows.length,
+        rows: data.count,
         model: name,
         modelSha: sha256,
         status: 'starting',

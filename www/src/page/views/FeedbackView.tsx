@@ -1,12 +1,11 @@
 import { useEffect, useState } from 'preact/hooks';
 import { breathe } from '../model/breathe.ts';
-import { exportIdeals, exportPreferences, pairsIn, parseJsonl, textOf, type ImportResult } from '../model/dataset.ts';
+import { exportIdeals, exportPreferences, importRows, pairsIn, textOf, type ImportResult } from '../model/dataset.ts';
 import { allTied, circled, formatOrder } from '../model/ranking.ts';
 import type { FeedbackRow, TextOrMessages } from '../model/types.ts';
 import { addRows, counts, inspected, removeRows, rows } from '../state/feedback.ts';
 import { announce, report, toast } from '../state/notices.ts';
 import { go } from '../state/router.ts';
-import { linesOf } from '../storage/opfs.ts';
 import { Button, Dialog, dropzone, Empty, FilePick, Segments } from '../ui/basic.tsx';
 import { offerFile, when } from '../ui/format.ts';
 
@@ -15,6 +14,7 @@ const PAGE = 50;
 const promptText = (row: FeedbackRow): string => {
   if (row.kind === 'preference') return lastWords(row.prompt);
   if ('input_ids' in row.row) return `${row.row.input_ids.length} token ids`;
+  if ('text' in row.row) return row.row.text;
   if ('messages' in row.row) return lastWords(row.row.messages.filter((m) => m.role === 'user'));
   return lastWords(row.row.prompt);
 };
@@ -28,6 +28,7 @@ const answerText = (row: FeedbackRow): string => {
       : formatOrder(row.ranks) +
           (row.ranks.includes(null) ? `, ${row.ranks.flatMap((r, i) => (r === null ? [circled(i)] : [])).join(' ')} not placed` : '');
   if ('input_ids' in row.row) return row.row.labels ? 'with labels' : 'no labels';
+  if ('text' in row.row) return 'the whole text';
   return 'messages' in row.row ? (row.row.messages.findLast((m) => m.role === 'assistant')?.content ?? '') : textOf(row.row.completion);
 };
 const sourceText = (row: FeedbackRow): string => (row.source.from === 'chat' ? 'chat' : row.source.name);
@@ -66,6 +67,11 @@ function Inspect({ row, onClose, onDelete }: { row: FeedbackRow; onClose(): void
               </>
             )}
           </>
+        ) : 'text' in row.row ? (
+          <>
+            <h3>text</h3>
+            <pre>{row.row.text}</pre>
+          </>
         ) : 'messages' in row.row ? (
           row.row.messages.map((m, i) => (
             <div key={i}>
@@ -102,13 +108,7 @@ function Review({ name, result, onDone }: { name: string; result: ImportResult; 
       <ul class="refused">
         {refused.slice(0, 20).map((r) => (
           <li key={r.line}>
-            <b>line {r.line}</b>
-            {r.column && (
-              <>
-                , column <code>{r.column}</code>
-              </>
-            )}
-            : {r.reason}
+            <b>line {r.line}</b>: {r.column && <code>{r.column}</code>} {r.reason}
           </li>
         ))}
         {refused.length > 20 && <li class="muted">… and {refused.length - 20} more</li>}
@@ -175,7 +175,7 @@ export function FeedbackView() {
   const importFiles = async (files: File[]): Promise<void> => {
     for (const file of files) {
       try {
-        const result = await parseJsonl(linesOf(file), file.name);
+        const result = await importRows(file);
         if (result.refused.length) setReview({ name: file.name, result });
         else take(file.name, result);
       } catch (e) {
