@@ -448,7 +448,13 @@ fn files_that_cannot_be_used_are_3() {
         on_cpu(&[&["tune", "--method", "sft", "--model", &model, "--data", data, "--out", &out], more].concat())
     };
     fails_with(&tune(&file("empty.jsonl", b"\n"), &[]), 3, "empty-dataset", "");
-    fails_with(&tune(&file("broken.jsonl", b"{\"input_ids\": [5, 6]}\n{oops"), &[]), 3, "bad-row", "row");
+    fails_with(&tune(&file("broken.jsonl", b"{\"input_ids\": [5, 6]}\n{oops"), &[]), 3, "bad-row", "row 1: line 2 of ");
+    let unknown = b"\xef\xbb\xbf{\"input_ids\": [5, 6]}\r\n\r\n{\"input_ids\": [5, 6], \"lables\": [5, 6]}\r\n";
+    let out = tune(&file("unknown.jsonl", unknown), &[]);
+    fails_with(&out, 3, "bad-row", "unknown.jsonl: column \"lables\" is not known (did you mean labels?)");
+    assert!(text(&out.stderr).contains("row 1: line 3 of "), "{}", text(&out.stderr));
+    let array = b"[{\"input_ids\": [5, 6]},\n {\"input_ids\": [5, 99999]}]";
+    fails_with(&tune(&file("array.json", array), &[]), 3, "bad-row", "array.json: input_ids[1] is 99999");
     let rows = file("rows.jsonl", b"{\"input_ids\": [5, 6, 7]}\n");
     fails_with(&tune(&rows, &["--config", &file("list.json", b"[]")]), 3, "bad-file", "list.json");
     fails_with(&tune(&rows, &["--config", &file("field.json", b"{\"learning_rate\": -1}")]), 2, "bad-config", "learning_rate");

@@ -37,16 +37,8 @@ pub enum TextOrMessages {
 }
 
 impl TextOrMessages {
-    /// True without any text.
-    pub fn is_empty(&self) -> bool {
-        match self {
-            TextOrMessages::Text(t) => t.is_empty(),
-            TextOrMessages::Messages(m) => m.iter().all(|m| m.content.is_empty()),
-        }
-    }
-
     /// True where nothing but white space is in it.
-    fn is_wordless(&self) -> bool {
+    pub fn is_wordless(&self) -> bool {
         match self {
             TextOrMessages::Text(t) => t.trim().is_empty(),
             TextOrMessages::Messages(m) => m.iter().all(|m| m.content.trim().is_empty()),
@@ -263,8 +255,8 @@ impl Present<'_> {
     /// The same, not without words.
     fn answer(&self, column: &str) -> Result<TextOrMessages, Fault> {
         let turns = self.turns(column)?;
-        match turns.is_empty() {
-            true => Err(Fault::at(column, "is empty: the row has no answer to learn from")),
+        match turns.is_wordless() {
+            true => Err(Fault::at(column, "has no words: the row has no answer to learn from")),
             false => Ok(turns),
         }
     }
@@ -302,8 +294,8 @@ impl Present<'_> {
         match shape.required[0] {
             "messages" => {
                 let messages = self.messages("messages", self.get("messages"))?;
-                if !messages.iter().any(|m| m.role == "assistant" && !m.content.is_empty()) {
-                    return Err(Fault::at("messages", "has no answer: expected at least one message of the role assistant with a text"));
+                if !messages.iter().any(|m| m.role == "assistant" && !m.content.trim().is_empty()) {
+                    return Err(Fault::at("messages", "has no answer: expected at least one message of the role assistant with words"));
                 }
                 Ok(SftRow::Messages { messages })
             }

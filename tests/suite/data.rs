@@ -193,7 +193,8 @@ fl_test! {
             (json!({"prompt": "p"}), "completion is missing beside prompt"),
             (json!({"completion": "c"}), "prompt is missing beside completion"),
             (json!({"labels": [1]}), "input_ids is missing beside labels"),
-            (json!({"prompt": "p", "completion": ""}), "completion is empty: the row has no answer"),
+            (json!({"prompt": "p", "completion": ""}), "completion has no words: the row has no answer"),
+            (json!({"prompt": "p", "completion": " \n"}), "completion has no words"),
             (json!({"input_ids": []}), "input_ids is an empty list"),
             (json!({"input_ids": [-1]}), "input_ids[0] is -1, expected a token id"),
             (json!({"input_ids": [1.5]}), "input_ids[0] is 1.5"),
@@ -209,7 +210,7 @@ fl_test! {
         for (row, words) in [
             (json!({"prompt": "p", "chosed": "a", "rejected": "b"}), "column \"chosed\" is not known (did you mean chosen?)"),
             (json!({"prompt": "p", "chosen": "a"}), "rejected is missing beside prompt, chosen"),
-            (json!({"prompt": "p", "chosen": "", "rejected": "b"}), "chosen is empty"),
+            (json!({"prompt": "p", "chosen": "", "rejected": "b"}), "chosen has no words"),
             (json!({"chosen": "a", "rejected": "b"}), "prompt is missing, and chosen and rejected do not begin with the same one"),
             (json!({"chosen": "a", "rejected": [{"role": "user", "content": "q"}]}), "prompt is missing"),
             (json!({"prompt": "p", "chosen": "a", "rejected": "b", "weight": -1}), "weight is -1, expected a number from 0 to 1000000"),

@@ -157,7 +157,8 @@ pub struct TuneArgs {
     /// stay floats; rows that are no whole blocks take a type that fits (Q4_K becomes Q5_0, Q6_K becomes Q8_0).
     #[arg(long, value_name = "TYPE", value_parser = Stored::target)]
     pub quantize: Option<DType>,
-    /// JSON lines in TRL's columns: messages; prompt, completion; text; input_ids (labels) · prompt, chosen, rejected.
+    /// JSONL or a JSON array in TRL's columns: messages; prompt, completion; text; input_ids (labels) · prompt, chosen, rejected; prompt_ids,
+    /// chosen_ids, rejected_ids (weight) · rankings: prompt, answers, ranks. Other columns are refused by name.
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
     /// Folder for the adapter (adapter_config.json, adapter_model.safetensors).

@@ -204,9 +204,69 @@ export async function usingTests({ page, address, device }) {
     ok(r.bytes > 1000 && r.info.r === 4 && r.left === 0, JSON.stringify([r.bytes, r.info, r.left]));
   });
 
+  await test('rows: rankings train as their pairs, ids may be typed arrays, promises are awaited', async () => {
+    const r = await value('m', async (m, { DPOTrainer, SFTTrainer, rankingToPairs }) => {
+      const losses = async (Trainer, rows) => {
+        const out = [];
+        const trainer = new Trainer(m, { maxSteps: 2, shuffle: false, adapterName: 'rows', seed: 1, peftConfig: { r: 2 } });
+        await trainer.train(rows, { onStep: (s) => out.push(s.loss) });
+        await trainer.dispose();
+        await m.removeAdapter('rows');
+        return out;
+      };
+      const ask = [{ role: 'user', content: 'Hello' }];
+      const [answers, ranks] = [
+        ['aaaa', 'bbbb', 'cccc', 'dddd'],
+        [2, 1, 1, null],
+      ];
+      return {
+        ranking: await losses(DPOTrainer, [{ prompt: ask, answers, ranks }]),
+        pairs: await losses(DPOTrainer, rankingToPairs(ask, answers, ranks)),
+        made: await rankingToPairs('q', ['x', 'y'], [2, 1]),
+        typed: await losses(SFTTrainer, [{ inputIds: new Uint32Array([1, 2, 3]), labels: new Int32Array([-100, 2, 3]) }]),
+        plain: await losses(SFTTrainer, [{ input_ids: [1, 2, 3], labels: [-100, 2, 3] }]),
+      };
+    });
+    equal(r.ranking, r.pairs, 'the same pairs');
+    equal(r.made, [{ prompt: 'q', chosen: 'y', rejected: 'x' }], 'pairs');
+    equal(r.typed, r.plain, 'typed arrays');
+  });
+
+  await test('rows of a file: read in pieces, refused by line, written for TRL', async () => {
+    const r = await value('m', async (_, { readRows, writeRows }) => {
+      const lines = Array.from({ length: 20_000 }, (_, i) => JSON.stringify({ prompt: `${i}`, completion: 'Ja, später 🐦' }));
+      lines[7000] = '{"prompt": "p", "completion": "c", "tools": []}';
+      const file = new File([`\ufeff${lines.join('\r\n')}\n\n`], 'many.jsonl');
+      let pieces = 0;
+      let read = 0;
+      const refused = [];
+      for await (const piece of readRows(file)) {
+        pieces++;
+        for (const row of piece) {
+          if ('kind' in row) read++;
+          else refused.push(row);
+        }
+      }
+      const ranking = { prompt: 'p', answers: ['a', 'b'], ranks: [2, 1] };
+      const array = await readRows(JSON.stringify([ranking, { inputIds: [1] }])).result;
+      const latin = new Blob([new Uint8Array([0x7b, 0xe9, 0x7d])]);
+      const codes = await Promise.all([readRows(latin, { name: 'l' }).result, readRows('').result].map((p) => p.catch((e) => e.code)));
+      return { pieces, read, refused, array, codes, text: await writeRows([ranking, { inputIds: [1] }]) };
+    });
+    ok(r.pieces > 2 && r.read === 19_999, `${r.pieces} pieces, ${r.read} rows`);
+    equal(r.refused, [{ line: 7001, column: 'tools', reason: 'is not supported: the row would be learned without it' }], 'refused');
+    equal(
+      r.array.map((x) => x.kind),
+      ['ranking', 'sft'],
+      'an array',
+    );
+    equal(r.codes, ['bad-file', 'empty-dataset'], 'errors');
+    equal(r.text, '{"prompt":"p","chosen":"b","rejected":"a"}\n{"input_ids":[1]}\n', 'JSONL');
+  });
+
   await test('DPO: starts at ln 2, rewards part', async () => {
     const steps = await value('m', async (m, { DPOTrainer, rankingToPairs }) => {
-      const rows = rankingToPairs([{ role: 'user', content: 'Hello' }], ['aaaa', 'bbbb', 'cccc'], [1, 2, 2]);
+      const rows = await rankingToPairs([{ role: 'user', content: 'Hello' }], ['aaaa', 'bbbb', 'cccc'], [1, 2, 2]);
       const out = [];
       const trainer = new DPOTrainer(m, {
         beta: 0.1,
@@ -528,6 +588,16 @@ export async function usingTests({ page, address, device }) {
     refuses('bad-row', (m, { SFTTrainer }) => new SFTTrainer(m, {}).train([{ messages: [{ role: 'user', content: 'a' }] }])));
   await test('refused: a preference without a rejected answer', () =>
     refuses('bad-row', (m, { DPOTrainer }) => new DPOTrainer(m, {}).train([{ prompt: 'a', chosen: 'b' }])));
+  await test('refused: a column that is none, by its name', async () => {
+    const r = await refuses('bad-row', (m, { DPOTrainer }) =>
+      new DPOTrainer(m, {}).train([
+        { prompt: 'a', chosen: 'b', rejected: 'c' },
+        { prompt: 'a', chosed: 'b', rejected: 'c' },
+      ]),
+    );
+    ok(r.message.includes('row 1: column "chosed" is not known (did you mean chosen?)'), r.message);
+  });
+  await test('refused: a row that is no object', () => refuses('bad-row', (m, { SFTTrainer }) => new SFTTrainer(m, {}).train(['a'])));
   await test('refused: a token id outside the vocabulary', () =>
     refuses('bad-row', (m, { SFTTrainer }) => new SFTTrainer(m, {}).train([{ inputIds: [1, 2, 99999999] }])));
   await test('refused: a ranking of all ties', () =>

@@ -70,7 +70,7 @@ test('lines that cannot be used are named, with column and reason, and nothing i
   const dialog = page.getByRole('dialog');
   await expect(dialog).toContainText('6 lines of bad.jsonl cannot be used; one is fine');
   await expect(dialog).toContainText('line 2: rejected is missing beside prompt, chosen');
-  await expect(dialog).toContainText('line 3: completion is empty: the row has no answer to learn from');
+  await expect(dialog).toContainText('line 3: completion has no words: the row has no answer to learn from');
   await expect(dialog).toContainText('line 4: label makes it an unpaired row');
   await expect(dialog).toContainText('line 5: is not JSON');
   await expect(dialog).toContainText('line 6: labels has 1 numbers for 2 input_ids');

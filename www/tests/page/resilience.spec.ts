@@ -140,7 +140,7 @@ test('answers without words are in no pair, and not imported', async ({ page }) 
     ),
   });
   await expect(page.getByRole('dialog')).toContainText('3 lines of empty.jsonl cannot be used');
-  await expect(page.getByRole('dialog')).toContainText('line 1, column completion: expected an answer, found one without words');
+  await expect(page.getByRole('dialog')).toContainText('line 1: completion has no words: the row has no answer to learn from');
 });
 
 // ---- when the engine dies
