@@ -498,6 +498,7 @@ fn exit_codes_are_as_documented() {
         Error::file("f", "x"),
         Error::BadAdapter(text()),
         Error::BadRow { row: 1, message: text() },
+        Error::LongRow { row: 1, message: text() },
         Error::EmptyDataset(text()),
         Error::ContextOverflow { needed: 2, available: 1 },
         Error::Template(text()),

@@ -48,9 +48,11 @@ fn rows_of(rows: JsValue) -> Result<Vec<Row>> {
 /// Rows as JSONL in TRL's columns. Of a ranking all pairs are written, and nothing where there is none.
 #[wasm_bindgen]
 pub fn write_rows(rows: JsValue) -> Result<String, JsValue> {
-    let expand = |row| match row {
-        Row::Ranking(ranking) => ranking.pairs().unwrap_or_default().into_iter().map(Row::Preference).collect(),
-        row => vec![row],
+    let expand = |row: Row| -> Vec<Row> {
+        match row {
+            Row::Ranking(ranking) => ranking.pairs().unwrap_or_default().into_iter().map(Row::Preference).collect(),
+            row => vec![row],
+        }
     };
     let rows = rows_of(rows).map_err(js_error)?;
     Ok(write_jsonl(&rows.into_iter().flat_map(expand).collect::<Vec<Row>>()))
@@ -59,7 +61,7 @@ pub fn write_rows(rows: JsValue) -> Result<String, JsValue> {
 /// All strict pairs of a ranking, as preferences.
 #[wasm_bindgen]
 pub fn ranking_pairs(ranking: JsValue) -> Result<JsValue, JsValue> {
-    let pairs = || {
+    let pairs = || -> Result<JsValue> {
         let value: Value = from_js("ranking", ranking)?;
         match Row::read(&value, &[RowKind::Ranking]) {
             Ok(Row::Ranking(ranking)) => to_js(&ranking.pairs()?),
