@@ -4,7 +4,7 @@
 //! each, however many adapters there are. In between each row keeps the columns of its own adapter ([`AdapterRows`]); what is zero there adds nothing
 //! and has no gradient.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::lora::{LoraLinear, LoraSet, nothing_for};
@@ -78,8 +78,8 @@ impl AdapterStack {
     /// [`Error::BadAdapter`] for sets of different models, [`Error::OutOfMemory`].
     pub fn new(exec: &Exec, sets: Vec<Rc<LoraSet>>) -> Result<AdapterStack> {
         let mut columns = Columns { exec, made: HashMap::new() };
-        let indices: BTreeMap<usize, ()> = sets.iter().flat_map(|s| s.indices().map(|i| (i, ()))).collect();
-        let layers = indices.into_keys().map(|i| Ok((i, layer(&mut columns, &sets, i)?))).collect::<Result<_>>()?;
+        let indices: BTreeSet<usize> = sets.iter().flat_map(|s| s.indices()).collect();
+        let layers = indices.into_iter().map(|i| Ok((i, layer(&mut columns, &sets, i)?))).collect::<Result<_>>()?;
         Ok(AdapterStack { sets, layers, kept: None })
     }
 

@@ -2,10 +2,7 @@
 
 use super::config::{Config, NormKind, QkNorm};
 use super::names::Role;
-use crate::graph::Desc;
-use crate::nn::{
-    Attention, Block, Embedding, KvCacheDtype, Linear, Mlp, Norm, NormOp, ParamId, ParamSpec, Part, PartSpec, Projections, Up,
-};
+use crate::nn::{Attention, Block, Embedding, Linear, Mlp, Norm, NormOp, ParamId, ParamSpec, Part, PartSpec, Projections, Up};
 use crate::ops::norm::{LayerNorm, RmsNorm};
 use crate::tensor::DType;
 use crate::tensor::packing::fitting;
@@ -20,15 +17,6 @@ pub struct Blueprint {
     pub(super) norm: Norm,
     /// The embedding itself where they are tied.
     pub(super) head: ParamId,
-}
-
-/// What a model will need.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Footprint {
-    pub parameters: u64,
-    pub weight_bytes: u64,
-    /// With a cache of f32.
-    pub kv_bytes_per_token: u64,
 }
 
 struct Builder<'a> {
@@ -213,15 +201,5 @@ impl Blueprint {
             false => b.matrix(format!("{}.weight", names.end(Role::Head)), config.vocab_size, width),
         };
         Blueprint { specs: b.specs, embed, positions, blocks, norm, head }
-    }
-
-    /// What it will need on the device.
-    pub fn footprint(&self, config: &Config) -> Footprint {
-        let desc = |s: &ParamSpec| Desc { shape: s.shape.clone(), dtype: s.dtype };
-        Footprint {
-            parameters: self.specs.iter().map(|s| desc(s).len() as u64).sum(),
-            weight_bytes: self.specs.iter().map(|s| desc(s).gpu_bytes()).sum(),
-            kv_bytes_per_token: config.kv_bytes_per_token(KvCacheDtype::F32),
-        }
     }
 }

@@ -15,7 +15,7 @@ mod registry;
 mod rope;
 mod tokenizer;
 
-pub use blueprint::{Blueprint, Footprint};
+pub use blueprint::Blueprint;
 pub use config::{Config, NormKind, QkNorm, Recipe};
 pub use families::gpt2::Gpt2Config;
 pub use family::Family;

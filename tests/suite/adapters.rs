@@ -205,7 +205,7 @@ fl_test!(
             let (model, ids) = (&loaded.model, ids(2, B * T));
             for frozen in [false, true] {
                 let sets = adapters(&loaded, 0.0)?;
-                let mut grads = vec![None, Some(sets[1].train(&exec)?)];
+                let mut grads = [None, Some(sets[1].train(&exec)?)];
                 if !frozen {
                     grads[0] = Some(sets[0].train(&exec)?);
                 }
