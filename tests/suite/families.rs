@@ -194,6 +194,21 @@ fl_test!(
     }
 );
 
+fl_test!(
+    /// Weights that the configuration has no place for would change every answer: they are not passed over.
+    async fn weights_without_a_place_are_refused() -> Result<()> {
+        let f = fixtures().into_iter().find(|f| f.name == "stablelm").expect("a fixture");
+        let config = f.config.replace("\"use_qkv_bias\": true", "\"use_qkv_bias\": false");
+        assert_ne!(config, f.config);
+        match load(&crate::harness::cpu(), Some(&config), f.weights, 999, LoadOptions::default()).await {
+            Err(Error::BadFile { message, .. }) => assert!(message.contains("_proj.bias"), "{message}"),
+            Err(e) => panic!("{e}"),
+            Ok(_) => panic!("biases were passed over"),
+        }
+        Ok(())
+    }
+);
+
 /// What changes the mathematics is honoured, or refused by the field's name.
 #[cfg(not(target_arch = "wasm32"))]
 #[test]
