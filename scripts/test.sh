@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The suites, stage by stage.
 #   scripts/test.sh all                 setup, model, every stage
-#   scripts/test.sh check               what they need, then formatting, lints, docs, types
+#   scripts/test.sh check               what they need, then formatting, lints, docs, types, and whether generated files are up to date
 #   scripts/test.sh native browser …    single stages (see STAGES), one after another; FILTER=ops_norm:: for some tests of native and browser
 # A stage fails when its command fails, and also when it ran no test. All stages run even if one fails; the end says how long each took, and sums up.
 # `all` and `check` keep LANES stages (2) under way: what compiles ends on one core, and a test often waits for one thread. A stage's output comes when
@@ -27,6 +27,7 @@ title() {
     clippy) echo "Lints, native" ;;
     clippy-wasm) echo "Lints, wasm32" ;;
     doc) echo "Documentation of the crate" ;;
+    generated) echo "What is made from the table of methods" ;;
     wasm) echo "The engine as it ships, the package and the page" ;;
     shaders) echo "Every shader in every declared variant, without a GPU" ;;
     native) echo "Native: units, kernels, gradients, models, training" ;;
@@ -42,7 +43,7 @@ title() {
 }
 
 # Stages that run tests; the others pass or fail as a whole.
-is_tests() { case $1 in shaders | native | real | browser | package | page | page-engine | page-real) true ;; *) false ;; esac; }
+is_tests() { case $1 in generated | shaders | native | real | browser | package | page | page-engine | page-real) true ;; *) false ;; esac; }
 # What a stage needs to have passed, where that is among what was asked for.
 needs() { case $1 in package | page-engine | page-real) echo wasm ;; esac; }
 # Stages that look at the clock: nothing else runs beside them.
@@ -55,8 +56,9 @@ command_of() {
     clippy-wasm) lint_wasm ;;
     doc) RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --document-private-items ;;
     wasm) scripts/wasm.sh && scripts/page.sh package && scripts/page.sh page ;;
+    generated) native --test generated -- ;;
     shaders) native --test suite -- shaders:: ;;
-    native) native --lib --test suite --test cli -- --skip shaders:: ${FILTER:+"$FILTER"} ;;
+    native) native --lib --test suite --test cli --test generated -- --skip shaders:: ${FILTER:+"$FILTER"} ;;
     real) native --test real -- ;;
     browser) browser ;;
     types) in_www check ;;
@@ -154,7 +156,7 @@ for arg in "${@:-all}"; do
       lanes=${LANES:-2} ;;
     check)
       scripts/setup.sh check
-      wanted+=(clippy clippy-wasm doc format types)
+      wanted+=(clippy clippy-wasm generated doc format types)
       lanes=${LANES:-2} ;;
     *)
       title "$arg" >/dev/null || die "unknown stage '$arg' (one of: all check $STAGES)"

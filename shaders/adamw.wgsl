@@ -1,11 +1,11 @@
 // AdamW with decoupled weight decay (Loshchilov & Hutter 2019) on elements start … start + n of the flat buffers, in place:
 //   g = grads·grad_scale·clip,  clip = min(1, max_grad_norm / (norm·grad_scale + 1e-6)) as torch's clip_grad_norm_ (1 when max_grad_norm is 0)
 //   m = β1·m + (1 − β1)·g,  v = β2·v + (1 − β2)·g²
-//   params = params·(1 − lr·decay) − lr/(1 − β1ᵗ) · m / (sqrt(v)/sqrt(1 − β2ᵗ) + ε)
+//   params = params·(1 − lr·decay) − lr/(1 − β1ᵗ) · m / (sqrt(v)/sqrt(1 − β2ᵗ) + ε),  lr = learning_rate·rate of the group
 // Gradients are zeroed after use. A norm that is not finite leaves parameters and moments as they are: one bad batch must not ruin them.
 // Grid: one thread per element (VEC: per four), 64 per workgroup, folded into (x, y).
 // Variants: {|VEC} {|DECAY}
-struct Params { start: u32, n: u32 } // in units of E
+struct Params { start: u32, n: u32, rate: f32, decay: f32 } // start and n in units of E
 #include "common/elem.wgsl"
 #include "common/step.wgsl"
 @group(0) @binding(auto) var<uniform> p: Params;
@@ -35,9 +35,10 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
   let vi = step.beta2 * v[i] + (1.0 - step.beta2) * g * g;
   m[i] = mi;
   v[i] = vi;
+  let lr = step.learning_rate * p.rate;
   var w = params[i];
 #if DECAY
-  w *= 1.0 - step.learning_rate * step.weight_decay;
+  w *= 1.0 - lr * p.decay;
 #endif
-  params[i] = w - (step.learning_rate / step.correction1) * mi / (sqrt(vi) / sqrt(step.correction2) + step.epsilon);
+  params[i] = w - (lr / step.correction1) * mi / (sqrt(vi) / sqrt(step.correction2) + step.epsilon);
 }

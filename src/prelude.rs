@@ -8,4 +8,4 @@ pub use crate::generate::{Candidate, Event, GenerateOptions, Generator};
 pub use crate::gpu::{Gpu, GpuOptions};
 pub use crate::graph::Exec;
 pub use crate::models::{LoadOptions, ModelInfo, ModelLoader};
-pub use crate::tune::AnyTrainer;
+pub use crate::tune::Training;

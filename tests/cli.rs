@@ -270,6 +270,65 @@ fn tune_dpo_follows_trl() {
     fs::remove_dir_all(folder).unwrap();
 }
 
+/// From an adapter that changes the model, measured against the base; options of the table go over the configuration.
+#[test]
+fn tune_kto_and_orpo_follow_trl() {
+    let names = ["step", "loss", "learning_rate", "grad_norm", "logps/chosen", "logps/rejected"];
+    for (method, more, own) in
+        [("kto", &["--reference", "base", "--beta", "0.1"][..], &["kl"][..]), ("orpo", &["--beta=0.1"], &["nll_loss", "log_odds_chosen"])]
+    {
+        let folder = temp(method);
+        let (mut curve, rows, config) = training(method, &folder);
+        // Only the option says it right.
+        curve["config"]["beta"] = json!(0.7);
+        fs::write(&config, curve["config"].to_string()).unwrap();
+        let (model, init, out) = (fixture("models/llama"), fixture("training/adapters/default"), folder.join("out").display().to_string());
+        let args = ["tune", "--method", method, "--model", &model, "--data", &rows, "--out", &out, "--config", &config, "--json"];
+        let lines = ok(&[&args[..], &["--init-adapter", &init, "--shuffle=false"], more].concat());
+        let lines: Vec<Value> = lines.lines().map(parse).collect();
+        let (lines, steps): (Vec<Value>, Vec<Value>) = lines
+            .into_iter()
+            .zip(curve["steps"].as_array().unwrap().clone())
+            // Updates without good or bad rows report nothing of them.
+            .filter(|(_, step)| names.iter().all(|n| !step[*n].is_null()))
+            .unzip();
+        assert!(lines.len() >= 3, "{method}");
+        same_curve(&json!({"steps": steps}), &lines, &[&names[..], own].concat());
+        fs::remove_dir_all(folder).unwrap();
+    }
+    // Lists, switches and PEFT's fields as options.
+    let (model, folder) = (fixture("models/llama"), temp("fields"));
+    let (_, rows, _) = training("orpo", &folder);
+    let out = folder.join("out").display().to_string();
+    let more = [
+        "--max-steps",
+        "1",
+        "--r",
+        "2",
+        "--lora-alpha=4",
+        "--target-modules",
+        "q_proj,v_proj",
+        "--use-rslora",
+        "--layers-to-transform",
+        "0",
+    ];
+    ok(&[&["tune", "--method", "orpo", "--model", &model, "--data", &rows, "--out", &out], &more[..]].concat());
+    let saved: Value = serde_json::from_slice(&fs::read(folder.join("out/adapter_config.json")).unwrap()).unwrap();
+    assert_eq!((&saved["r"], &saved["lora_alpha"], &saved["use_rslora"]), (&json!(2), &json!(4), &json!(true)));
+    assert_eq!(saved["target_modules"], json!(["q_proj", "v_proj"]));
+    fs::remove_dir_all(folder).unwrap();
+    // What the table does not have is refused, with what it has.
+    let (model, folder) = (fixture("models/llama"), temp("kto-fields"));
+    let (_, rows, _) = training("kto", &folder);
+    let out = folder.join("out").display().to_string();
+    let config = folder.join("wrong.json");
+    fs::write(&config, "{\"desirable_wieght\": 2}").unwrap();
+    let args = ["tune", "--method", "kto", "--model", &model, "--data", &rows, "--out", &out];
+    fails_with(&on_cpu(&[&args[..], &["--config", &config.display().to_string()]].concat()), 2, "bad-config", "desirable_weight");
+    fails_with(&on_cpu(&[&args[..], &["--reference", "init"]].concat()), 2, "bad-config", "reference");
+    fs::remove_dir_all(folder).unwrap();
+}
+
 #[test]
 fn tune_stops_and_resumes() {
     let folder = temp("resume");

@@ -6,7 +6,6 @@ struct Step {
   rows: u32,
   lora: f32,
   learning_rate: f32,
-  weight_decay: f32,
   beta1: f32,
   beta2: f32,
   epsilon: f32,
@@ -19,9 +18,6 @@ struct Step {
   min_p: f32,
   repetition_penalty: f32,
   top_k: u32,
-  beta: f32,
-  label_smoothing: f32,
-  loss_scale: f32,
   spare0: u32,
   spare1: u32,
 }

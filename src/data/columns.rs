@@ -21,6 +21,11 @@ pub enum RowKind {
 }
 
 impl RowKind {
+    /// The columns that such rows may have: required ones, optional ones, one pair for each form.
+    pub fn forms(self) -> impl Iterator<Item = (&'static [&'static str], &'static [&'static str])> {
+        SHAPES.iter().filter(move |s| s.kind == self).map(|s| (s.required, s.optional))
+    }
+
     /// What such a row is called.
     fn words(self) -> &'static str {
         match self {

@@ -3,7 +3,10 @@
 /// The order of rows: a new permutation every epoch from a seed, or as they come. Its whole state is a position.
 #[derive(Clone, Debug)]
 pub struct Sampler {
+    /// Rows of this epoch.
     rows: usize,
+    /// Rows of the next one.
+    coming: usize,
     shuffle: bool,
     seed: u32,
     epoch: u64,
@@ -20,7 +23,7 @@ impl Sampler {
 
     /// At a position that [`Sampler::position`] gave.
     pub fn at(rows: usize, shuffle: bool, seed: u32, epoch: u64, at: usize) -> Sampler {
-        let mut s = Sampler { rows, shuffle, seed, epoch, order: Vec::new(), at: at.min(rows) };
+        let mut s = Sampler { rows, coming: rows, shuffle, seed, epoch, order: Vec::new(), at: at.min(rows) };
         s.reorder();
         s
     }
@@ -37,11 +40,22 @@ impl Sampler {
         }
     }
 
+    /// There are so many rows now. Those that came during an epoch take part from the next one on: the order of the present one stays.
+    pub fn grow(&mut self, rows: usize) {
+        self.coming = rows.max(self.rows);
+    }
+
+    /// Rows of this epoch.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// The next at most `n` rows of this epoch; at its end, the first of the next.
     pub fn take(&mut self, n: usize) -> Vec<u32> {
         if self.at >= self.rows {
             self.epoch += 1;
             self.at = 0;
+            self.rows = self.coming;
             self.reorder();
         }
         let end = (self.at + n).min(self.rows);
@@ -78,6 +92,22 @@ fn splitmix(state: &mut u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_that_come_later_wait_for_the_next_epoch() {
+        let mut s = Sampler::new(3, true, 7);
+        let first = s.take(1);
+        s.grow(5);
+        let rest = s.take(4);
+        assert_eq!((rest.len(), s.epoch_done(), s.rows()), (2, true, 3));
+        assert!(!rest.contains(&first[0]) && rest.iter().all(|r| *r < 3));
+        let mut second = s.take(9);
+        assert_eq!(s.position(), (1, 5));
+        // As if they had been there from the beginning.
+        assert_eq!(second, Sampler::at(5, true, 7, 1, 0).take(9));
+        second.sort_unstable();
+        assert_eq!(second, [0, 1, 2, 3, 4]);
+    }
 
     #[test]
     fn every_row_once_an_epoch_and_the_same_from_any_position() {

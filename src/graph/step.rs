@@ -15,7 +15,6 @@ pub struct StepParams {
     /// Multiplies every LoRA product: 1 with the adapter, 0 for the base model (the reference policy).
     pub lora: f32,
     pub learning_rate: f32,
-    pub weight_decay: f32,
     pub beta1: f32,
     pub beta2: f32,
     pub epsilon: f32,
@@ -31,11 +30,6 @@ pub struct StepParams {
     pub min_p: f32,
     pub repetition_penalty: f32,
     pub top_k: u32,
-    /// DPO's beta.
-    pub beta: f32,
-    pub label_smoothing: f32,
-    /// Multiplies the loss and its gradient.
-    pub loss_scale: f32,
     /// Unused: keeps the struct a multiple of 16 bytes.
     pub spare: [u32; 2],
 }
@@ -49,7 +43,6 @@ impl Default for StepParams {
             rows: 0,
             lora: 1.0,
             learning_rate: 0.0,
-            weight_decay: 0.0,
             beta1: 0.9,
             beta2: 0.999,
             epsilon: 1e-8,
@@ -62,9 +55,6 @@ impl Default for StepParams {
             min_p: 0.0,
             repetition_penalty: 1.0,
             top_k: 0,
-            beta: 0.1,
-            label_smoothing: 0.0,
-            loss_scale: 1.0,
             spare: [0; 2],
         }
     }

@@ -68,15 +68,24 @@ impl Op for GradNorm {
     }
 }
 
+/// What a group of parameters has of its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Group {
+    /// Times the step's learning rate: groups of different rates follow one schedule, as in PyTorch.
+    pub rate: f32,
+    /// Decoupled weight decay.
+    pub decay: f32,
+}
+
 /// One AdamW step on elements `start..start + len` of flat buffers of `total` elements: clipping by the global norm, decoupled
-/// weight decay (with `decay`), gradients zeroed after use. Input: norm (1). Outputs, all in place: params, grads, m, v.
-/// The numbers come from the step uniform. A norm that is not finite leaves parameters and moments as they are.
+/// weight decay, gradients zeroed after use. Input: norm (1). Outputs, all in place: params, grads, m, v.
+/// Rate and decay are the group's, the other numbers come from the step uniform. A norm that is not finite leaves parameters and moments as they are.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamW {
     pub start: usize,
     pub len: usize,
     pub total: usize,
-    pub decay: bool,
+    pub group: Group,
 }
 
 impl AdamW {
@@ -84,9 +93,9 @@ impl AdamW {
     ///
     /// # Errors
     /// [`Error::Shape`] when the range is not inside the buffers, or they differ in length.
-    pub fn record(tape: &mut Tape, start: usize, len: usize, decay: bool, norm: Val, flats: [Val; 4]) -> Result<()> {
+    pub fn record(tape: &mut Tape, start: usize, len: usize, group: Group, norm: Val, flats: [Val; 4]) -> Result<()> {
         let total = tape.desc(flats[0]).len();
-        tape.push_into(AdamW { start, len, total, decay }, &[norm], &flats.map(|v| (v, true)))
+        tape.push_into(AdamW { start, len, total, group }, &[norm], &flats.map(|v| (v, true)))
     }
 
     /// Fifteen operations an element, a root and a division among them; four values read and written.
@@ -113,9 +122,10 @@ impl Op for AdamW {
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let Units { vec, n, grid } = units(cx.gpu(), self.len, if self.start.is_multiple_of(4) { 4 } else { 1 });
         let start = self.start / if vec { 4 } else { 1 };
-        let key = KernelKey::new("adamw").flag("VEC", vec).flag("DECAY", self.decay);
+        let key = KernelKey::new("adamw").flag("VEC", vec).flag("DECAY", self.group.decay != 0.0);
         let bufs = [&cx.input(0), &cx.output(0), &cx.output(1), &cx.output(2), &cx.output(3)];
-        cx.dispatch(key, &[start as u32, n], &bufs, grid);
+        let params = [start as u32, n, self.group.rate.to_bits(), self.group.decay.to_bits()];
+        cx.dispatch(key, &params, &bufs, grid);
         cx.cost(self.work());
         Ok(())
     }
@@ -124,6 +134,7 @@ impl Op for AdamW {
         let s = io.step;
         let f = |v: f32| f64::from(v);
         let norm = io.input(0)[0];
+        let rate = f(s.learning_rate) * f(self.group.rate);
         let mut scale = f(s.grad_scale);
         if s.max_grad_norm > 0.0 {
             scale *= (f(s.max_grad_norm) / (norm * f(s.grad_scale) + 1e-6)).min(1.0);
@@ -137,9 +148,8 @@ impl Op for AdamW {
             let v = f(s.beta2) * io.outputs[3][i] + (1.0 - f(s.beta2)) * g * g;
             io.outputs[2][i] = m;
             io.outputs[3][i] = v;
-            let keep = if self.decay { 1.0 - f(s.learning_rate) * f(s.weight_decay) } else { 1.0 };
-            io.outputs[0][i] =
-                io.outputs[0][i] * keep - f(s.learning_rate) / f(s.correction1) * m / (v.sqrt() / f(s.correction2).sqrt() + f(s.epsilon));
+            let keep = 1.0 - rate * f(self.group.decay);
+            io.outputs[0][i] = io.outputs[0][i] * keep - rate / f(s.correction1) * m / (v.sqrt() / f(s.correction2).sqrt() + f(s.epsilon));
         }
         Ok(())
     }
@@ -148,6 +158,7 @@ impl Op for AdamW {
         let s = io.step();
         let f = |v: f32| f64::from(v);
         let norm = f(io.f32(0)[0]);
+        let rate = f(s.learning_rate) * f(self.group.rate);
         let range = self.start..self.start + self.len;
         let [p, g, m, v] = [0, 1, 2, 3].map(|i| &mut io.out(i)[range.clone()]);
         if !norm.is_finite() {
@@ -164,8 +175,8 @@ impl Op for AdamW {
             beta2: s.beta2,
             rest1: (1.0 - f(s.beta1)) as f32,
             rest2: (1.0 - f(s.beta2)) as f32,
-            keep: if self.decay { (1.0 - f(s.learning_rate) * f(s.weight_decay)) as f32 } else { 1.0 },
-            rate: (f(s.learning_rate) / f(s.correction1)) as f32,
+            keep: (1.0 - rate * f(self.group.decay)) as f32,
+            rate: (rate / f(s.correction1)) as f32,
             root: (1.0 / f(s.correction2).sqrt()) as f32,
             epsilon: s.epsilon,
         };

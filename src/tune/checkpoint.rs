@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::kl::RowCache;
-use super::objective::Objective;
 use super::schedule::SchedulerType;
-use super::trainer::Trainer;
+use super::trainer::{Target, Trainer};
+use crate::data::Sampler;
 use crate::formats::safetensors::{self, TensorView};
 use crate::formats::{Container, ContainerKind};
 use crate::graph::Tensor;
@@ -38,6 +38,9 @@ pub struct State {
     /// Of the dataset: rows and SHA-256 of their tokens.
     pub rows: usize,
     pub dataset: String,
+    /// Of the present epoch, where some came after it had begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch_rows: Option<usize>,
     /// What the position and the random stream depend on.
     pub seed: u32,
     pub data_seed: u32,
@@ -59,9 +62,8 @@ pub struct State {
 /// A checkpoint that was read.
 pub struct Checkpoint {
     pub state: State,
-    weights: Vec<u8>,
-    exp_avg: Vec<u8>,
-    exp_avg_sq: Vec<u8>,
+    /// What is trained and AdamW's moments, by name.
+    tensors: BTreeMap<String, Vec<u8>>,
     /// The reference policy, where it is not the base model.
     reference: Option<Vec<u8>>,
     reference_logps: Vec<f32>,
@@ -101,11 +103,12 @@ impl Checkpoint {
             }
         };
         let floats = |name: &str| -> Result<Vec<f32>> { Ok(bytemuck::pod_collect_to_vec(&tensor(name)?.unwrap_or_default())) };
-        let need = |name: &str| tensor(name)?.ok_or_else(|| Error::file(FILE, format!("tensor {name:?} is missing")));
+        let mut tensors = BTreeMap::new();
+        for info in file.tensors.iter().filter(|t| !["reference", "reference_logps", "base_logps"].contains(&t.name.as_str())) {
+            tensors.extend(tensor(&info.name)?.map(|bytes| (info.name.clone(), bytes)));
+        }
         Ok(Checkpoint {
-            weights: need("weights")?,
-            exp_avg: need("exp_avg")?,
-            exp_avg_sq: need("exp_avg_sq")?,
+            tensors,
             reference: tensor("reference")?,
             reference_logps: floats("reference_logps")?,
             base_logps: floats("base_logps")?,
@@ -139,7 +142,7 @@ const ELSEWHERE: &[&str] = &[
 /// The same, but with `fp16`: what is computed again is computed from halves, and is itself not one.
 const EXACT_WITHOUT_HALVES: &[&str] = &["gradient_checkpointing", "activation_memory"];
 
-impl<O: Objective> Trainer<O> {
+impl Trainer {
     fn arguments(&self) -> BTreeMap<String, String> {
         let all = serde_json::to_value(&self.args).expect("numbers and texts");
         let mut out: BTreeMap<String, String> = all.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.to_string())).collect();
@@ -157,37 +160,38 @@ impl<O: Objective> Trainer<O> {
             out.remove("max_steps");
             out.remove("num_train_epochs");
         }
-        out.extend(self.objective.arguments().into_iter().map(|(k, v)| (k.to_string(), v)));
+        out.extend(self.method.arguments().into_iter().map(|(k, v)| (k.to_string(), v)));
         out
     }
 
     fn snapshot(&self) -> State {
         let (epoch, rows_taken) = self.sampler.position();
         let (peft_config, adapter_name) = match self.target() {
-            super::Target::Adapter { set, name } => (Some(set.config().to_json()), Some(name.clone())),
-            super::Target::Full => (None, None),
+            Target::Adapter { set, name } => (Some(set.config().to_json()), Some(name.clone())),
+            Target::Full => (None, None),
         };
         State {
             version: VERSION,
-            method: self.objective.method().into(),
+            method: self.method.name().into(),
             step: self.step,
             micros: self.micros,
             tokens: self.tokens,
             epoch,
             rows_taken,
-            rows: self.objective.rows(),
-            dataset: self.objective.digest(),
+            rows: self.method.rows(),
+            epoch_rows: Some(self.sampler.rows()).filter(|n| *n != self.method.rows()),
+            dataset: self.method.digest(),
             seed: self.args.seed,
             data_seed: self.args.data_seed.unwrap_or(self.args.seed),
             shuffle: self.args.shuffle,
             per_device_train_batch_size: self.args.per_device_train_batch_size,
             gradient_accumulation_steps: self.args.gradient_accumulation_steps,
             arguments: self.arguments(),
-            reference_rows: self.objective.references().map(|(c, _)| c.export().0).unwrap_or_default(),
+            reference_rows: self.method.references().map(|c| c.export().0).unwrap_or_default(),
             base_rows: self.base.as_ref().map(|c| c.export().0).unwrap_or_default(),
             layout: match self.target() {
-                super::Target::Adapter { set, .. } => set.key().to_string(),
-                super::Target::Full => "all weights".into(),
+                Target::Adapter { set, .. } => set.key().to_string(),
+                Target::Full => "all weights".into(),
             },
             peft_config,
             adapter_name,
@@ -203,17 +207,17 @@ impl<O: Objective> Trainer<O> {
         self.catch_up(0).await?;
         let exec = self.exec();
         let mut tensors = Vec::new();
-        for (name, t) in ["weights", "exp_avg", "exp_avg_sq"].into_iter().zip(self.state()) {
+        for (name, t) in self.state() {
             tensors.push((name, bytes_of(t, exec).await?));
         }
         if let Some(set) = &self.reference {
-            tensors.push(("reference", bytes_of(set.params(), exec).await?));
+            tensors.push(("reference".to_string(), bytes_of(set.params(), exec).await?));
         }
-        let caches = [("reference_logps", self.objective.references().map(|r| r.0)), ("base_logps", self.base.as_ref())];
+        let caches = [("reference_logps", self.method.references()), ("base_logps", self.base.as_ref())];
         for (name, cache) in caches.into_iter().filter_map(|(name, c)| Some((name, c?))) {
             let values = cache.export().1;
             if !values.is_empty() {
-                tensors.push((name, bytemuck::cast_slice(&values).to_vec()));
+                tensors.push((name.to_string(), bytemuck::cast_slice(&values).to_vec()));
             }
         }
         let state = serde_json::to_string(&self.snapshot()).expect("numbers and texts");
@@ -249,8 +253,13 @@ impl<O: Objective> Trainer<O> {
         }
         let exec = self.exec().clone();
         let mut writes = vec![];
-        for (bytes, t) in [&c.weights, &c.exp_avg, &c.exp_avg_sq].into_iter().zip(self.state()) {
+        for (name, t) in self.state() {
+            let bytes = c.tensors.get(&name).ok_or_else(|| Error::file(FILE, format!("tensor {name:?} is missing")))?;
             writes.push((bytes, t.clone()));
+        }
+        let rows = have.epoch_rows.unwrap_or(want.rows);
+        if rows > want.rows {
+            return Err(Error::file(FILE, format!("an epoch of {rows} rows of {}", want.rows)));
         }
         if let (Some(bytes), Some(set)) = (&c.reference, &self.reference) {
             writes.push((bytes, set.params().clone()));
@@ -261,11 +270,14 @@ impl<O: Objective> Trainer<O> {
                 return Err(Error::file(FILE, format!("{} bytes for {} values of {}", bytes.len(), t.desc().len(), t.name())));
             }
         }
-        let references = match self.objective.references() {
-            Some((_, n)) => Some(RowCache::import(FILE, want.rows, &have.reference_rows, &c.reference_logps, |_| n)?),
+        let references = match self.method.references() {
+            Some(_) => {
+                let width = |row: u32| self.method.reference_examples(&[row]).len();
+                Some(RowCache::import(FILE, want.rows, &have.reference_rows, &c.reference_logps, width)?)
+            }
             None => None,
         };
-        let judged = |row: u32| self.objective.examples(&[row]).iter().map(|e| e.counted()).sum();
+        let judged = |row: u32| self.method.examples(&[row]).iter().map(|e| e.counted()).sum();
         let base = match &self.base {
             Some(_) => Some(RowCache::import(FILE, want.rows, &have.base_rows, &c.base_logps, judged)?),
             None => None,
@@ -274,11 +286,11 @@ impl<O: Objective> Trainer<O> {
         for (bytes, t) in writes {
             t.write_rows(&exec, 0, bytes)?;
         }
-        if let Some(references) = references {
-            self.objective.restore_references(references);
+        if let (Some(references), Some(cache)) = (references, self.method.references_mut()) {
+            *cache = references;
         }
         self.base = base;
-        self.sampler = crate::data::Sampler::at(want.rows, self.args.shuffle, want.data_seed, have.epoch, have.rows_taken);
+        self.sampler = Sampler::at(rows, self.args.shuffle, want.data_seed, have.epoch, have.rows_taken);
         (self.step, self.micros, self.tokens) = (have.step, have.micros, have.tokens);
         Ok(())
     }

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use super::config::TrainingArguments;
-use super::sft::Sft;
+use super::methods::sft::Sft;
+use super::schedule::SchedulerType;
 use super::trainer::{Target, Trainer};
 use crate::data::Example;
 use crate::graph::{Exec, Profile};
@@ -14,7 +15,7 @@ use crate::{Error, Result};
 
 /// See the module.
 pub struct GptBench {
-    trainer: Trainer<Sft>,
+    trainer: Trainer,
     exec: Exec,
 }
 
@@ -45,12 +46,12 @@ impl GptBench {
         let args = TrainingArguments {
             learning_rate: 1e-3,
             max_steps: 1 << 20,
-            lr_scheduler_type: super::SchedulerType::Constant,
+            lr_scheduler_type: SchedulerType::Constant,
             per_device_train_batch_size: Self::BATCH,
             weight_decay: 0.1,
             ..TrainingArguments::default()
         };
-        Ok(GptBench { trainer: Trainer::new(model, Target::Full, None, args, Sft::new(examples))?, exec: exec.clone() })
+        Ok(GptBench { trainer: Trainer::new(model, Target::Full, None, args, Box::new(Sft::new(examples)))?, exec: exec.clone() })
     }
 
     /// Parameters of the model.
@@ -76,7 +77,7 @@ impl GptBench {
         let m = self.trainer.step().await?.ok_or(Error::Aborted)?;
         let c = self.exec.counters();
         Ok(GptStep {
-            loss: m.metrics.loss,
+            loss: m.metrics.loss(),
             grad_norm: m.grad_norm,
             dispatches: c.dispatches.get() - before.0,
             submits: c.submits.get() - before.1,

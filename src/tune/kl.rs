@@ -1,6 +1,6 @@
 //! How far a training has moved the model from its base: an estimate of the Kullback–Leibler divergence from the tokens it trains on.
 
-use super::objective::Micro;
+use super::micro::Micro;
 use crate::{Error, Result};
 
 /// Schulman's estimator k3 ("Approximating KL Divergence", 2020, <http://joschu.net/blog/kl-approx.html>) of KL(policy ‖ base) at one
@@ -20,17 +20,23 @@ pub struct RowCache {
 }
 
 impl RowCache {
-    /// Nothing is known of any row.
-    pub fn new(rows: usize) -> RowCache {
-        RowCache { rows: vec![None; rows] }
-    }
-
+    /// `None` where nothing is known, also of rows that came later.
     pub fn get(&self, row: u32) -> Option<&[f32]> {
-        self.rows[row as usize].as_deref()
+        self.rows.get(row as usize)?.as_deref()
     }
 
     pub fn set(&mut self, row: u32, values: Vec<f32>) {
+        if self.rows.len() <= row as usize {
+            self.rows.resize(row as usize + 1, None);
+        }
         self.rows[row as usize] = Some(values);
+    }
+
+    /// Values of a batch's sequences, which are numbered row by row, the second ones behind all first.
+    pub fn set_sums(&mut self, rows: &[u32], sums: &[f32]) {
+        for (i, row) in rows.iter().enumerate() {
+            self.set(*row, sums.iter().skip(i).step_by(rows.len()).copied().collect());
+        }
     }
 
     /// Rows of `rows` that are not known yet.
@@ -66,7 +72,7 @@ impl RowCache {
     /// # Errors
     /// [`Error::BadFile`] when it does not fit.
     pub fn import(file: &str, rows: usize, known: &[u32], values: &[f32], len: impl Fn(u32) -> usize) -> Result<RowCache> {
-        let mut cache = RowCache::new(rows);
+        let mut cache = RowCache::default();
         let mut rest = values;
         for row in known {
             let fits = |n: &usize| *n <= rest.len();
@@ -99,7 +105,7 @@ mod tests {
 
     #[test]
     fn what_is_known_of_rows_goes_into_a_file_and_back() {
-        let mut c = RowCache::new(3);
+        let mut c = RowCache::default();
         c.set(2, vec![1.0, 2.0]);
         c.set(0, vec![3.0]);
         assert_eq!(c.missing(&[1, 2]), [1]);

@@ -2,21 +2,30 @@
 
 pub mod checkpoint;
 pub mod config;
-mod dpo;
 mod gpt_bench;
 pub mod kl;
-pub mod objective;
+pub mod method;
+pub mod methods;
+pub mod metrics;
+mod micro;
+mod parameters;
+mod pass;
 pub mod schedule;
-mod sft;
+mod signals;
 mod start;
+mod suggest;
 mod trainer;
+pub mod values;
 
 pub use checkpoint::Checkpoint;
-pub use config::{DpoConfig, SftConfig, TrainingArguments};
-pub use dpo::Dpo;
+pub use config::TrainingArguments;
 pub use gpt_bench::{GptBench, GptStep};
-pub use objective::{Metrics, Objective, PreferenceMetrics, StepMetrics};
+pub use method::{Method, OwnParameters, Recorded};
+pub use methods::dpo::Dpo;
+pub use methods::sft::Sft;
+pub use metrics::{Metrics, StepMetrics};
+pub use micro::Micro;
 pub use schedule::{Schedule, SchedulerType};
-pub use sft::Sft;
-pub use start::{AnyTrainer, ModelText};
+pub use signals::Signals;
+pub use start::{ModelText, Training, prepare};
 pub use trainer::{Target, Trainer};

@@ -5,13 +5,14 @@ use std::rc::Rc;
 use serde_json::{Map, Value, json};
 
 use super::checkpoint::Checkpoint;
-use super::config::{DpoConfig, SftConfig};
-use super::dpo::Dpo;
-use super::objective::{Objective, StepMetrics};
-use super::sft::Sft;
+use super::config::TrainingArguments;
+use super::method::Method;
+use super::methods::{by_name, shared};
+use super::metrics::StepMetrics;
+use super::suggest::nearest;
 use super::trainer::{Target, Trainer};
-use crate::adapters::LoraSet;
-use crate::adapters::{Adapters, LoadedModel};
+use super::values::{Wrong, check};
+use crate::adapters::{Adapters, LoadedModel, LoraSet};
 use crate::data::{Message, RowReader, TextSource};
 use crate::formats::peft::LoraConfig;
 use crate::graph::Profile;
@@ -21,26 +22,8 @@ use crate::{Error, Result};
 /// The adapter's name where `adapter_name` does not say another.
 const DEFAULT_NAME: &str = "default";
 
-/// PEFT's fields, which may stand beside the trainer's or under `peft_config`.
-const PEFT_FIELDS: &[&str] = &[
-    "r",
-    "lora_alpha",
-    "lora_dropout",
-    "target_modules",
-    "exclude_modules",
-    "use_rslora",
-    "rank_pattern",
-    "alpha_pattern",
-    "layers_to_transform",
-    "layers_pattern",
-    "bias",
-    "fan_in_fan_out",
-    "modules_to_save",
-    "init_lora_weights",
-    "use_dora",
-    "task_type",
-    "peft_type",
-];
+/// PEFT's fields that are not in the table, but may stand in a `LoraConfig`; what of them is not supported, that says itself.
+const PEFT_FIELDS: &[&str] = &["bias", "fan_in_fan_out", "modules_to_save", "init_lora_weights", "use_dora", "task_type", "peft_type"];
 
 /// Text → ids of a loaded model.
 pub struct ModelText<'a> {
@@ -93,8 +76,15 @@ impl TextSource for ModelText<'_> {
     }
 }
 
-/// Takes PEFT's fields out of a configuration.
-fn split(args: &Value) -> Result<(Value, Map<String, Value>, String)> {
+/// A configuration in its parts.
+struct Parts {
+    own: Map<String, Value>,
+    peft: Map<String, Value>,
+    name: String,
+}
+
+/// Takes PEFT's fields, which may also stand under `peft_config`, and the adapter's name out of a configuration.
+fn split(args: &Value) -> Result<Parts> {
     let mut own = match args {
         Value::Object(map) => map.clone(),
         Value::Null => Map::new(),
@@ -105,9 +95,9 @@ fn split(args: &Value) -> Result<(Value, Map<String, Value>, String)> {
         Some(Value::Object(map)) => map,
         Some(other) => return Err(Error::config("peft_config", format!("expected an object, found {other}"))),
     };
-    for field in PEFT_FIELDS {
-        if let Some(v) = own.remove(*field) {
-            peft.insert((*field).to_string(), v);
+    for field in shared::LORA.iter().map(|f| f.name).chain(PEFT_FIELDS.iter().copied()) {
+        if let Some(v) = own.remove(field) {
+            peft.insert(field.to_string(), v);
         }
     }
     let name = match own.remove("adapter_name") {
@@ -115,33 +105,75 @@ fn split(args: &Value) -> Result<(Value, Map<String, Value>, String)> {
         Some(Value::String(s)) => s,
         Some(other) => return Err(Error::config("adapter_name", format!("expected a text, found {other}"))),
     };
-    Ok((Value::Object(own), peft, name))
+    Ok(Parts { own, peft, name })
 }
 
+/// PEFT's fields with the table's defaults.
 fn lora_config(mut peft: Map<String, Value>, base: &str) -> Result<LoraConfig> {
-    if peft.get("target_modules").is_none_or(Value::is_null) {
-        peft.insert("target_modules".into(), json!("all-linear"));
+    let all: Value = serde_json::from_str(&LoraConfig::default().to_json()).expect("its own JSON");
+    let mut wrong = Wrong::default();
+    for name in peft.keys().filter(|k| all.get(k.as_str()).is_none()) {
+        let names = all.as_object().into_iter().flatten().map(|(k, _)| k.as_str());
+        wrong.add(name, format!("is not a field of LoraConfig{}", nearest(name, names)));
     }
+    for field in shared::LORA {
+        let given = peft.remove(field.name).filter(|v| !v.is_null());
+        match given.map_or_else(|| Ok(field.default.json()), |v| check(field, &v)) {
+            Ok(v) => drop(peft.insert(field.name.into(), v)),
+            Err(message) => wrong.add(field.name, message),
+        }
+    }
+    wrong.done()?;
     peft.entry("task_type").or_insert(json!("CAUSAL_LM"));
     peft.entry("base_model_name_or_path").or_insert(json!(base));
-    let config = LoraConfig::parse("peft_config", &Value::Object(peft).to_string()).map_err(|e| match e {
+    LoraConfig::parse("peft_config", &Value::Object(peft).to_string()).map_err(|e| match e {
         Error::BadFile { message, .. } => Error::config("peft_config", message),
         other => other,
-    })?;
-    Ok(config)
+    })
 }
 
-/// A training of either method.
-pub enum AnyTrainer {
-    Sft(Box<Training<Sft>>),
-    Dpo(Box<Training<Dpo>>),
+/// From a configuration and rows to a method and the arguments that all share.
+///
+/// # Errors
+/// [`Error::BadConfig`] with the fields' names, [`Error::BadRow`], [`Error::EmptyDataset`], [`Error::ContextOverflow`].
+pub fn prepare(method: &str, text: &dyn TextSource, config: &Map<String, Value>, rows: &[Value]) -> Result<Prepared> {
+    let info = by_name(method)?;
+    let values = info.read(config)?;
+    let reader = RowReader::new(text, values.row_options());
+    let method = (info.build)(&reader, &values, rows)?;
+    let reference = match values.opt_text("reference") {
+        None => Reference::Auto,
+        Some("base") => Reference::Base,
+        Some(_) => Reference::Init,
+    };
+    Ok(Prepared { args: TrainingArguments::of(&values), method, notes: reader.notes(), reference })
 }
 
-/// A trainer and where its adapter is kept.
-pub struct Training<O> {
-    pub trainer: Trainer<O>,
+/// What [`prepare`] gives.
+pub struct Prepared {
+    pub args: TrainingArguments,
+    pub method: Box<dyn Method>,
+    /// What a person should know about the rows.
+    pub notes: Vec<String>,
+    reference: Reference,
+}
+
+/// What a method is measured against.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reference {
+    /// The adapter that training starts from where it changes the model, else the base.
+    Auto,
+    Base,
+    /// The adapter that training starts from.
+    Init,
+}
+
+/// A trainer, and where its adapter is kept.
+pub struct Training {
+    trainer: Trainer,
     adapters: Rc<Adapters>,
     name: String,
+    notes: Vec<String>,
 }
 
 /// What is trained, what it is measured against, and under which name.
@@ -152,22 +184,40 @@ struct Start {
     checkpoint: Option<Checkpoint>,
 }
 
-impl<O: Objective> Training<O> {
-    fn new(model: &LoadedModel, start: Start, args: super::TrainingArguments, objective: O) -> Result<Training<O>> {
-        let mut trainer = Trainer::new(model.model.clone(), start.target, start.reference, args, objective)?;
+impl Training {
+    /// Readies a training. `args` holds TRL's fields, PEFT's (under `peft_config` or beside them) and `adapter_name`: an adapter of
+    /// that name is continued, otherwise a new one is made. With a checkpoint, training goes on from it.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] with the field's name, [`Error::BadRow`], [`Error::EmptyDataset`], [`Error::ContextOverflow`],
+    /// [`Error::BadAdapter`], [`Error::BadFile`] for a checkpoint that is none.
+    pub async fn new(model: &LoadedModel, method: &str, args: &Value, rows: &[Value], checkpoint: Option<&[u8]>) -> Result<Training> {
+        let Parts { own, peft, name } = split(args)?;
+        let Prepared { args, method, notes, reference } = prepare(method, &ModelText::of(model), &own, rows)?;
+        let start = start(model, method.references().map(|_| reference), peft, name, args.seed, checkpoint).await?;
+        let mut trainer = Trainer::new(model.model.clone(), start.target, start.reference, args, method)?;
         if let Some(c) = &start.checkpoint {
             trainer.restore(c)?;
         }
-        Ok(Training { trainer, adapters: model.adapters.clone(), name: start.name })
+        Ok(Training { trainer, adapters: model.adapters.clone(), name: start.name, notes })
     }
 
-    async fn step(&mut self) -> Result<Option<StepMetrics>> {
+    /// One update, or `None` when training is complete; the adapter is active then. Between two steps the model can be used, and its
+    /// adapter of this name is what has been learned so far.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`].
+    pub async fn step(&mut self) -> Result<Option<StepMetrics>> {
         let m = self.trainer.step().await?;
         self.publish(m.is_none())?;
         Ok(m)
     }
 
-    async fn submit(&mut self) -> Result<bool> {
+    /// Hands the next update to the device, or `false` when training is complete; the adapter is active then. See [`Trainer::submit`].
+    ///
+    /// # Errors
+    /// As [`Trainer::submit`].
+    pub async fn submit(&mut self) -> Result<bool> {
         let more = self.trainer.submit().await?;
         if !more {
             self.publish(true)?;
@@ -175,9 +225,13 @@ impl<O: Objective> Training<O> {
         Ok(more)
     }
 
-    /// An update is published once it is known to be good: one behind it, which may not be, then changes nothing on the device.
-    async fn report(&mut self, all: bool) -> Result<Option<StepMetrics>> {
+    /// The numbers of the earliest update not yet reported, if they are worth waiting for now. See [`Trainer::report`].
+    ///
+    /// # Errors
+    /// As [`Trainer::report`].
+    pub async fn report(&mut self, all: bool) -> Result<Option<StepMetrics>> {
         let m = self.trainer.report(all).await?;
+        // An update is published once it is known to be good: one behind it, which may not be, then changes nothing on the device.
         if m.is_some() {
             self.publish(false)?;
         }
@@ -195,79 +249,13 @@ impl<O: Objective> Training<O> {
         }
         Ok(())
     }
-}
-
-impl AnyTrainer {
-    /// Readies a training. `args` holds TRL's fields, PEFT's (under `peft_config` or beside them) and `adapter_name`: an adapter of
-    /// that name is continued, otherwise a new one is made. With a checkpoint, training goes on from it.
-    ///
-    /// # Errors
-    /// [`Error::BadConfig`] with the field's name, [`Error::BadRow`], [`Error::EmptyDataset`], [`Error::ContextOverflow`],
-    /// [`Error::BadAdapter`], [`Error::BadFile`] for a checkpoint that is none.
-    pub async fn new(model: &LoadedModel, method: &str, args: &Value, rows: &[Value], checkpoint: Option<&[u8]>) -> Result<AnyTrainer> {
-        let (own, peft, name) = split(args)?;
-        let text = ModelText::of(model);
-        match method {
-            "sft" => {
-                let config = SftConfig::from_json(&own)?;
-                let examples = RowReader::new(&text, config.row_options()).sft(rows)?;
-                let start = start(model, false, peft, name, config.args.seed, checkpoint).await?;
-                Ok(AnyTrainer::Sft(Box::new(Training::new(model, start, config.args, Sft::new(examples))?)))
-            }
-            "dpo" => {
-                let config = DpoConfig::from_json(&own)?;
-                let pairs = RowReader::new(&text, config.args.row_options()).preferences(rows)?;
-                let start = start(model, true, peft, name, config.args.seed, checkpoint).await?;
-                let objective = Dpo::new(pairs, &config);
-                Ok(AnyTrainer::Dpo(Box::new(Training::new(model, start, config.args, objective)?)))
-            }
-            other => Err(Error::config("method", format!("{other:?} is not a method (sft, dpo)"))),
-        }
-    }
-
-    /// One update, or `None` when training is complete; the adapter is active then. Between two steps the model can be used, and its
-    /// adapter of this name is what has been learned so far.
-    ///
-    /// # Errors
-    /// As [`Trainer::step`].
-    pub async fn step(&mut self) -> Result<Option<StepMetrics>> {
-        match self {
-            AnyTrainer::Sft(t) => t.step().await,
-            AnyTrainer::Dpo(t) => t.step().await,
-        }
-    }
-
-    /// Hands the next update to the device, or `false` when training is complete; the adapter is active then. See [`Trainer::submit`].
-    ///
-    /// # Errors
-    /// As [`Trainer::submit`].
-    pub async fn submit(&mut self) -> Result<bool> {
-        match self {
-            AnyTrainer::Sft(t) => t.submit().await,
-            AnyTrainer::Dpo(t) => t.submit().await,
-        }
-    }
-
-    /// The numbers of the earliest update not yet reported, if they are worth waiting for now. See [`Trainer::report`].
-    ///
-    /// # Errors
-    /// As [`Trainer::report`].
-    pub async fn report(&mut self, all: bool) -> Result<Option<StepMetrics>> {
-        match self {
-            AnyTrainer::Sft(t) => t.report(all).await,
-            AnyTrainer::Dpo(t) => t.report(all).await,
-        }
-    }
 
     /// Everything needed to go on exactly here, as one file. Updates under way are waited for and still reported.
     ///
     /// # Errors
     /// As [`Trainer::checkpoint`].
     pub async fn checkpoint(&mut self) -> Result<Vec<u8>> {
-        match self {
-            AnyTrainer::Sft(t) => t.trainer.checkpoint().await,
-            AnyTrainer::Dpo(t) => t.trainer.checkpoint().await,
-        }
+        self.trainer.checkpoint().await
     }
 
     /// What each dispatch of an update takes, of one micro-batch and of the optimizer: see [`Trainer::profile`].
@@ -275,18 +263,12 @@ impl AnyTrainer {
     /// # Errors
     /// [`Error::Gpu`] where the adapter has no timestamps.
     pub async fn profile(&mut self) -> Result<Profile> {
-        match self {
-            AnyTrainer::Sft(t) => t.trainer.profile().await,
-            AnyTrainer::Dpo(t) => t.trainer.profile().await,
-        }
+        self.trainer.profile().await
     }
 
     /// Bytes of activations: see [`Trainer::activation_bytes`].
     pub fn activation_bytes(&self) -> u64 {
-        match self {
-            AnyTrainer::Sft(t) => t.trainer.activation_bytes(),
-            AnyTrainer::Dpo(t) => t.trainer.activation_bytes(),
-        }
+        self.trainer.activation_bytes()
     }
 
     /// Bytes of activations that a plan would take: see [`Trainer::planned_bytes`].
@@ -294,41 +276,33 @@ impl AnyTrainer {
     /// # Errors
     /// From recording.
     pub fn planned_bytes(&self, gradient_checkpointing: bool) -> Result<u64> {
-        match self {
-            AnyTrainer::Sft(t) => t.trainer.planned_bytes(gradient_checkpointing),
-            AnyTrainer::Dpo(t) => t.trainer.planned_bytes(gradient_checkpointing),
-        }
+        self.trainer.planned_bytes(gradient_checkpointing)
     }
 
     /// Updates in all.
     pub fn total_steps(&self) -> u64 {
-        match self {
-            AnyTrainer::Sft(t) => t.trainer.total_steps(),
-            AnyTrainer::Dpo(t) => t.trainer.total_steps(),
-        }
+        self.trainer.total_steps()
     }
 
     /// Updates taken, those before a checkpoint and those not yet reported included.
     pub fn steps(&self) -> u64 {
-        match self {
-            AnyTrainer::Sft(t) => t.trainer.steps(),
-            AnyTrainer::Dpo(t) => t.trainer.steps(),
-        }
+        self.trainer.steps()
+    }
+
+    /// What a person should know about the rows: sentences, none where there is nothing to say.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     pub fn adapter_name(&self) -> &str {
-        match self {
-            AnyTrainer::Sft(t) => &t.name,
-            AnyTrainer::Dpo(t) => &t.name,
-        }
+        &self.name
     }
 }
 
-/// The adapter to train: the checkpoint's, a copy of one that is there, or a new one. With `preference`, an earlier adapter that does
-/// something is also the reference; otherwise the base model is.
+/// The adapter to train: the checkpoint's, a copy of one that is there, or a new one. `against` is what a method is measured against, if anything.
 async fn start(
     model: &LoadedModel,
-    preference: bool,
+    against: Option<Reference>,
     peft: Map<String, Value>,
     name: String,
     seed: u32,
@@ -345,15 +319,29 @@ async fn start(
         let c = Checkpoint::parse(bytes)?;
         let text =
             c.state.peft_config.as_deref().ok_or_else(|| Error::config("resume_from_checkpoint", "trained all weights, not an adapter"))?;
+        let asked = against.filter(|r| *r != Reference::Auto).map(|r| r == Reference::Init);
+        if let Some(init) = asked.filter(|init| *init != c.has_reference()) {
+            let of = |init: bool| if init { "the adapter that training began from" } else { "the base model" };
+            return Err(Error::config("reference", format!("is {}, the checkpoint's is {}", of(init), of(!init))));
+        }
         let set = adapters.fresh(&LoraConfig::parse("checkpoint.safetensors", text)?, u64::from(seed))?;
         let reference = if c.has_reference() { Some(adapters.fresh(set.config(), 0)?) } else { None };
         return Ok(of(set, reference, Some(c)));
     }
     if adapters.list().iter().any(|a| a.name == name) {
+        // What PEFT's fields say, the adapter has decided; they are looked at all the same.
+        lora_config(peft, &model.info.name)?;
         let set = adapters.copy_of(&name)?;
-        let acts = preference && set.export().await?.pairs.iter().any(|p| p.b.iter().any(|v| *v != 0.0));
-        let reference = if acts { Some(adapters.copy_of(&name)?) } else { None };
+        let frozen = match against {
+            None | Some(Reference::Base) => false,
+            Some(Reference::Init) => true,
+            Some(Reference::Auto) => set.export().await?.pairs.iter().any(|p| p.b.iter().any(|v| *v != 0.0)),
+        };
+        let reference = if frozen { Some(adapters.copy_of(&name)?) } else { None };
         return Ok(of(set, reference, None));
+    }
+    if against == Some(Reference::Init) {
+        return Err(Error::config("reference", format!("is init, but there is no adapter {name:?} to start from")));
     }
     let set = adapters.fresh(&lora_config(peft, &model.info.name)?, u64::from(seed))?;
     Ok(of(set, None, None))

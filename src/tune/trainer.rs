@@ -1,25 +1,30 @@
-//! The step that SFT and DPO share: forward and backward of every micro-batch, one optimizer program, one readback.
+//! The step that all methods share: forward and backward of every micro-batch, one optimizer program, one readback.
 //!
 //! A plan is recorded per shape bucket and replayed; plans share their activation slots. Callers drive it with [`Trainer::submit`] and
 //! [`Trainer::report`], or with [`Trainer::step`], and may stop between any two updates.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::config::TrainingArguments;
 use super::kl::RowCache;
-use super::objective::{Metrics, Micro, Objective, StepMetrics};
+use super::method::{Method, PRESENT};
+use super::metrics::{Metrics, StepMetrics};
+use super::micro::Micro;
+use super::parameters::Trainable;
+use super::pass::{Head, Pass, Weights};
 use super::schedule::Schedule;
+use super::signals::{Signals, write_batch};
 use crate::adapters::LoraSet;
 use crate::clock;
-use crate::data::{Batch, BatchShape, Sampler, Sight};
-use crate::graph::{Desc, Exec, Mark, Mem, Pace, Plan, Profile, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Transfer};
+use crate::data::{Batch, BatchShape, Example, Sampler, Sight};
+use crate::graph::{Exec, Mark, Mem, Pace, Plan, Profile, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Transfer};
 use crate::lru::Lru;
-use crate::models::{Model, TrainInputs};
+use crate::models::Model;
 use crate::nn::Adapter;
-use crate::ops::embedding::GatherRows;
 use crate::ops::half;
-use crate::ops::optim::{AdamW, GradNorm};
+use crate::ops::loss::SequenceSums;
 use crate::{Error, Result};
 
 /// Natively, and on a device so fast that no submit is cut by time: few enough for it to begin soon and for a driver's watchdog to stay quiet.
@@ -53,53 +58,6 @@ impl Target {
     }
 }
 
-/// Flat buffers of what is trained, and the ranges of them that decay or do not.
-struct Trainable {
-    params: Tensor,
-    grads: Tensor,
-    /// AdamW's running means of the gradient and of its square.
-    exp_avg: Tensor,
-    exp_avg_sq: Tensor,
-    /// Of the last gradient. Not finite, it stays until it is set to 0, and so does all the rest.
-    norm: Tensor,
-    /// (first element, elements, weight decay).
-    ranges: Vec<(usize, usize, bool)>,
-}
-
-impl Trainable {
-    fn new(exec: &Exec, params: &Tensor, grads: Tensor, parts: &[(usize, usize, bool)]) -> Result<Trainable> {
-        let desc = params.desc().clone();
-        let mut ranges: Vec<(usize, usize, bool)> = Vec::new();
-        for &(start, len, decay) in parts {
-            match ranges.last_mut() {
-                // The padding between two parts is zero and stays zero.
-                Some(last) if last.2 == decay => last.1 = start + len - last.0,
-                _ => ranges.push((start, len, decay)),
-            }
-        }
-        Ok(Trainable {
-            params: params.clone(),
-            grads,
-            exp_avg: Tensor::zeros(exec, "exp_avg", desc.clone())?,
-            exp_avg_sq: Tensor::zeros(exec, "exp_avg_sq", desc)?,
-            norm: Tensor::zeros(exec, "norm", Desc::f32(&[1]))?,
-            ranges,
-        })
-    }
-
-    /// Norm, clipping and AdamW for all of it.
-    fn program(&self, exec: &Exec, options: ProgramOptions) -> Result<Program> {
-        let mut tape = Tape::new();
-        let (grads, norm) = (tape.tensor(&self.grads), tape.tensor(&self.norm));
-        tape.push_into(GradNorm, &[grads], &[(norm, true)])?;
-        let flats = [&self.params, &self.grads, &self.exp_avg, &self.exp_avg_sq].map(|t| tape.tensor(t));
-        for &(start, len, decay) in &self.ranges {
-            AdamW::record(&mut tape, start, len, decay, norm, flats)?;
-        }
-        Program::build(exec, &tape, options)
-    }
-}
-
 /// An update that has been submitted and not reported.
 struct Pending {
     micros: Vec<Micro>,
@@ -115,12 +73,12 @@ struct Pending {
 }
 
 /// A training in progress.
-pub struct Trainer<O> {
+pub struct Trainer {
     pub(super) model: Rc<Model>,
     pub(super) target: Target,
     /// The reference policy where it is not the base model: the adapter as it was when training began.
     pub(super) reference: Option<Rc<LoraSet>>,
-    pub(super) objective: O,
+    pub(super) method: Box<dyn Method>,
     /// Log-probabilities of judged tokens under the base model, where the distance to it is reported.
     pub(super) base: Option<RowCache>,
     pub(super) args: TrainingArguments,
@@ -150,16 +108,7 @@ pub struct Trainer<O> {
     reported: f64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Pass {
-    Update,
-    /// Forward only, under an earlier adapter that is the reference.
-    Reference,
-    /// Forward only, under the base model: the same layers with the adapter's products times 0.
-    Base,
-}
-
-impl<O: Objective> Trainer<O> {
+impl Trainer {
     /// Readies a training of `target`; nothing has run yet.
     ///
     /// # Errors
@@ -169,36 +118,33 @@ impl<O: Objective> Trainer<O> {
         target: Target,
         reference: Option<Rc<LoraSet>>,
         args: TrainingArguments,
-        objective: O,
-    ) -> Result<Trainer<O>> {
-        if objective.rows() == 0 {
+        method: Box<dyn Method>,
+    ) -> Result<Trainer> {
+        if method.rows() == 0 {
             return Err(Error::EmptyDataset("there are no rows to train on".into()));
         }
         let exec = model.exec().clone();
         exec.need_device("training")?;
+        let own = method.parameters();
         let trainable = match &target {
             Target::Adapter { set, .. } => {
                 let len = set.params().desc().len();
-                Trainable::new(&exec, set.params(), set.train(&exec)?, &[(0, len, args.weight_decay > 0.0)])?
+                Trainable::new(&exec, &args, set.params(), set.train(&exec)?, &[(0, len, true)], &own)?
             }
             Target::Full => {
                 let grads = model.params().train()?;
                 let arena = model.params().arena().ok_or_else(|| Error::config("trainable", "the model was loaded frozen"))?;
                 // Biases and norms are vectors and do not decay, as in Transformers.
-                let parts: Vec<_> = arena
-                    .parts
-                    .iter()
-                    .enumerate()
-                    .map(|(i, p)| (arena.offset(i), p.desc().len(), args.weight_decay > 0.0 && p.desc().shape.len() > 1))
-                    .collect();
-                Trainable::new(&exec, &arena.flat, grads, &parts)?
+                let parts: Vec<_> =
+                    arena.parts.iter().enumerate().map(|(i, p)| (arena.offset(i), p.desc().len(), p.desc().shape.len() > 1)).collect();
+                Trainable::new(&exec, &args, &arena.flat, grads, &parts, &own)?
             }
         };
         let pace = Rc::<Pace>::default();
         let optimizer = trainable.program(&exec, options(&pace))?;
-        let rows = objective.rows();
+        let rows = method.rows();
         let total = args.total_steps(rows);
-        let base = (args.report_kl && target.set().is_some()).then(|| RowCache::new(rows));
+        let base = (args.report_kl && !method.own_kl() && target.set().is_some()).then(RowCache::default);
         Ok(Trainer {
             base,
             schedule: args.schedule(total),
@@ -206,7 +152,7 @@ impl<O: Objective> Trainer<O> {
             model,
             target,
             reference,
-            objective,
+            method,
             args,
             step: 0,
             micros: 0,
@@ -244,9 +190,15 @@ impl<O: Objective> Trainer<O> {
         &self.target
     }
 
-    /// Flat parameters, first and second moments.
-    pub(super) fn state(&self) -> [&Tensor; 3] {
-        [&self.trainable.params, &self.trainable.exp_avg, &self.trainable.exp_avg_sq]
+    /// The method, if it is an `M`: its dataset may grow between two updates.
+    pub fn method_mut<M: Method>(&mut self) -> Option<&mut M> {
+        let method: &mut dyn Any = self.method.as_mut();
+        method.downcast_mut()
+    }
+
+    /// Parameters, first and second moments, under their names in a checkpoint.
+    pub(super) fn state(&self) -> Vec<(String, &Tensor)> {
+        self.trainable.state()
     }
 
     pub(super) fn exec(&self) -> &Exec {
@@ -264,7 +216,7 @@ impl<O: Objective> Trainer<O> {
     /// From recording.
     pub fn planned_bytes(&self, gradient_checkpointing: bool) -> Result<u64> {
         let (micros, _) = self.draw();
-        let tape = self.record(&micros[0].shape, Pass::Update, gradient_checkpointing)?;
+        let tape = self.record(&micros[0].shape, Pass::UPDATE, gradient_checkpointing)?;
         Ok(Plan::on(self.exec(), &tape).bytes())
     }
 
@@ -275,33 +227,32 @@ impl<O: Objective> Trainer<O> {
 
     fn record(&self, shape: &BatchShape, pass: Pass, checkpoint: bool) -> Result<Tape> {
         let mut tape = Tape::new();
-        let m = shape.batch * shape.len;
-        let inputs = TrainInputs {
-            batch: shape.batch,
-            ids: tape.input("ids", Desc::u32(&[m])),
-            positions: tape.input("positions", Desc::u32(&[m])),
-            spans: tape.input("spans", Desc::u32(&[m, 2])),
-            window_spans: self.model.window().map(|_| tape.input("window_spans", Desc::u32(&[m, 2]))),
-        };
         let own = self.target.set().map(Rc::as_ref);
-        let adapter = if pass == Pass::Reference { self.reference.as_deref().or(own) } else { own };
+        let adapter = if pass.adapter == Weights::Reference { self.reference.as_deref().or(own) } else { own };
         let adapter = adapter.map(|a| a as &dyn Adapter);
         // Dropout belongs to updates alone.
-        let hidden = self.model.record_hidden(&mut tape, &inputs, adapter, pass == Pass::Update)?;
-        let gather = tape.input("gather", Desc::u32(&[shape.rows]));
-        let inverse = tape.input("inverse", Desc::u32(&[m]));
-        let targets = tape.input("targets", Desc::u32(&[shape.rows]));
-        let judged = tape.push1(GatherRows, &[hidden, gather, inverse])?;
-        let saved = pass == Pass::Update && own.is_some();
-        let logp = self.model.record_logps(&mut tape, judged, targets, adapter, pass == Pass::Update, saved)?;
-        let (metrics, dlogp) = self.objective.record(&mut tape, shape, logp)?;
-        tape.output("metrics", metrics);
-        if self.base.is_some() {
-            tape.output("logp", logp);
+        let train = pass.head == Head::Loss;
+        let mut signals = Signals::record(&mut tape, &self.model, adapter, shape, (train, train && own.is_some()))?;
+        let recorded = match pass.head {
+            Head::Loss => Some(self.method.record(&mut tape, shape, &mut signals)?),
+            Head::Logps => {
+                let logps = signals.logps(&mut tape)?;
+                if shape.seqs > 0 {
+                    let seq = signals.seq(&mut tape);
+                    let sums = tape.push1(SequenceSums { seqs: shape.seqs }, &[logps, seq])?;
+                    tape.output("sums", sums);
+                }
+                None
+            }
+        };
+        if self.base.is_some() || recorded.is_none() {
+            let logps = signals.logps(&mut tape)?;
+            tape.output("logp", logps);
         }
-        if pass == Pass::Update {
+        if let Some(recorded) = recorded {
+            tape.output("metrics", recorded.metrics);
             let forward = tape.nodes().len();
-            tape.backward(&[(logp, dlogp)], checkpoint)?;
+            tape.backward(&recorded.seeds, checkpoint)?;
             if self.args.fp16 {
                 half::keep_halves(&mut tape, forward)?;
             }
@@ -310,13 +261,14 @@ impl<O: Objective> Trainer<O> {
     }
 
     async fn program(&mut self, shape: &BatchShape, pass: Pass) -> Result<Rc<Program>> {
+        let pass = pass.recorded();
         if let Some(p) = self.programs.get(&(*shape, pass)) {
             return Ok(p.clone());
         }
         self.recorded += 1;
         let mut tape = self.record(shape, pass, self.args.gradient_checkpointing == Some(true))?;
         let budget = self.args.activation_memory.unwrap_or_else(|| self.exec().activation_memory());
-        if pass == Pass::Update && self.args.gradient_checkpointing.is_none() && Plan::on(self.exec(), &tape).bytes() > budget {
+        if pass == Pass::UPDATE && self.args.gradient_checkpointing.is_none() && Plan::on(self.exec(), &tape).bytes() > budget {
             tape = self.record(shape, pass, true)?;
         }
         let program = Rc::new(Program::build_in(self.exec(), &tape, options(&self.pace), &self.pool)?);
@@ -329,54 +281,36 @@ impl<O: Objective> Trainer<O> {
         Ok(program)
     }
 
+    fn batch(&self, examples: &[&Example]) -> (Batch, BatchShape) {
+        let batch = Batch::new(examples, Sight::Causal, self.model.window());
+        let shape = self.method.key(batch.shape);
+        (batch, shape)
+    }
+
     fn micro(&self, rows: Vec<u32>) -> Micro {
-        let batch = Batch::new(&self.objective.examples(&rows), Sight::Causal, self.model.window());
-        let shape = self.objective.key(batch.shape);
+        let (batch, shape) = self.batch(&self.method.examples(&rows));
         Micro { rows, batch, shape }
     }
 
-    fn write_batch(program: &Program, batch: &Batch) {
-        program.write("ids", &batch.ids);
-        program.write("positions", &batch.positions);
-        program.write("spans", &batch.spans);
-        if program.has_input("window_spans") {
-            program.write("window_spans", &batch.window_spans);
-        }
-        program.write("gather", &batch.gather);
-        if program.has_input("inverse") {
-            program.write("inverse", &batch.inverse);
-        }
-        program.write("targets", &batch.targets);
+    /// Log-probabilities (R) of a batch under some weights, and their sums per sequence.
+    async fn judge(&mut self, batch: &Batch, shape: &BatchShape, adapter: Weights) -> Result<(Vec<f32>, Vec<f32>)> {
+        let pass = Pass::logps(adapter);
+        let program = self.program(shape, pass).await?;
+        write_batch(&program, batch);
+        let names: &[&str] = if shape.seqs > 0 { &["logp", "sums"] } else { &["logp"] };
+        let mut found = program.run(&pass.step(), names).await?.into_iter().map(|w| w.into_iter().map(f32::from_bits).collect());
+        Ok((found.next().unwrap_or_default(), found.next().unwrap_or_default()))
     }
 
-    /// Log-probabilities of rows under the base model, or under the frozen adapter that training began from.
-    async fn compute_references(&mut self, rows: Vec<u32>, pass: Pass) -> Result<()> {
-        let micro = self.micro(rows);
-        let program = self.program(&micro.shape, pass).await?;
-        Self::write_batch(&program, &micro.batch);
-        let mut step = StepParams { lora: if pass == Pass::Base { 0.0 } else { 1.0 }, ..StepParams::default() };
-        self.objective.write(&program, &micro, std::slice::from_ref(&micro), &mut step);
-        let names: &[&str] = if self.base.is_some() { &["metrics", "logp"] } else { &["metrics"] };
-        let words = program.run(&step, names).await?;
-        let floats = |words: &[u32]| words.iter().map(|w| f32::from_bits(*w)).collect::<Vec<f32>>();
-        if pass == self.reference_pass() {
-            // The loss's own sums, so that they are bit for bit the policy's as long as the policy is the reference.
-            self.objective.set_reference(&micro.rows, &floats(&words[0]));
-        }
-        if let (Pass::Base, Some(base)) = (pass, &mut self.base) {
-            base.set_logps(&micro, &floats(&words[1]));
-        }
-        Ok(())
-    }
-
-    /// Which pass gives an objective's references.
-    fn reference_pass(&self) -> Pass {
-        if self.reference.is_some() { Pass::Reference } else { Pass::Base }
+    /// Which weights are a method's reference.
+    fn reference_weights(&self) -> Weights {
+        if self.reference.is_some() { Weights::Reference } else { Weights::Base }
     }
 
     /// The next update's rows: micro-batches up to the accumulation count or the end of the epoch.
     fn draw(&self) -> (Vec<Micro>, Sampler) {
         let mut sampler = self.sampler.clone();
+        sampler.grow(self.method.rows());
         let mut micros = Vec::new();
         for _ in 0..self.args.gradient_accumulation_steps {
             micros.push(self.micro(sampler.take(self.args.per_device_train_batch_size)));
@@ -394,7 +328,6 @@ impl<O: Objective> Trainer<O> {
             step: t as u32,
             seed: a.seed,
             learning_rate: self.schedule.at(self.step) as f32,
-            weight_decay: a.weight_decay as f32,
             beta1: a.adam_beta1 as f32,
             beta2: a.adam_beta2 as f32,
             epsilon: a.adam_epsilon as f32,
@@ -430,36 +363,75 @@ impl<O: Objective> Trainer<O> {
         self.dirty = true;
         self.references(&micros).await?;
         let (m, mut step) = (&micros[0], self.params());
-        let program = self.program(&m.shape, Pass::Update).await?;
-        Self::write_batch(&program, &m.batch);
+        let program = self.ready(m, &micros[..1]).await?;
         step.rows = m.batch.counted as u32;
-        self.objective.write(&program, m, &micros[..1], &mut step);
         let pass = program.profile(&step).await?;
-        let still = StepParams { learning_rate: 0.0, weight_decay: 0.0, ..self.params() };
+        let still = StepParams { learning_rate: 0.0, ..self.params() };
         Ok(pass.then(self.optimizer.profile(&still).await?))
     }
 
+    /// Computes what is not known yet of the rows under the reference and under the base model: once in a training.
     async fn references(&mut self, micros: &[Micro]) -> Result<()> {
+        let weights = self.reference_weights();
         for m in micros {
-            for pass in [Pass::Reference, Pass::Base] {
-                // One pass serves the loss and the distance to the base where they are measured against the same.
-                let own = self.objective.references().filter(|_| pass == self.reference_pass()).map(|r| r.0);
-                let base = self.base.as_ref().filter(|_| pass == Pass::Base);
-                let known = |r: &u32| own.is_none_or(|c| c.get(*r).is_some()) && base.is_none_or(|c| c.get(*r).is_some());
-                let missing: Vec<u32> = m.rows.iter().copied().filter(|r| !known(r)).collect();
-                if !missing.is_empty() {
-                    // The larger plan first: slots that grow later would void the smaller one.
-                    self.program(&m.shape, Pass::Update).await?;
-                    self.compute_references(missing, pass).await?;
+            let unknown = |cache: Option<&RowCache>| cache.map_or_else(Vec::new, |c| c.missing(&m.rows));
+            let (mut own, mut base) = (unknown(self.method.references()), unknown(self.base.as_ref()));
+            if own.is_empty() && base.is_empty() {
+                continue;
+            }
+            // The larger plan first: slots that grow later would void the smaller one.
+            self.program(&m.shape, Pass::UPDATE).await?;
+            // One pass serves the loss and the distance to the base where both judge the same sequences by the same weights.
+            let same = |a: &[&Example], b: &[&Example]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| std::ptr::eq(*a, *b));
+            let shared = weights == Weights::Base && self.base.is_some() && self.method.references().is_some();
+            if shared && same(&self.method.examples(&m.rows), &self.method.reference_examples(&m.rows)) {
+                own.extend(base.iter().filter(|r| !own.contains(r)).copied().collect::<Vec<_>>());
+                base = own.clone();
+            }
+            let both = own == base;
+            if !own.is_empty() {
+                let (batch, shape) = self.batch(&self.method.reference_examples(&own));
+                let (logps, sums) = self.judge(&batch, &shape, weights).await?;
+                if let Some(cache) = self.method.references_mut() {
+                    cache.set_sums(&own, &sums);
+                }
+                if let (true, Some(cache)) = (both, &mut self.base) {
+                    cache.set_logps(&Micro { rows: own, batch, shape }, &logps);
+                }
+            }
+            if !base.is_empty() && !both {
+                let micro = self.micro(base);
+                let (logps, _) = self.judge(&micro.batch, &micro.shape, Weights::Base).await?;
+                if let Some(cache) = &mut self.base {
+                    cache.set_logps(&micro, &logps);
                 }
             }
         }
         Ok(())
     }
 
+    /// The program of a micro-batch with its inputs written. What the loss reads of other sequences under the present weights is computed on the
+    /// device and copied there.
+    async fn ready(&mut self, m: &Micro, all: &[Micro]) -> Result<Rc<Program>> {
+        let program = self.program(&m.shape, Pass::UPDATE).await?;
+        let present = self.method.present_examples(&m.rows);
+        if !present.is_empty() {
+            let (batch, shape) = self.batch(&present);
+            let pass = Pass::logps(Weights::Present);
+            let judge = self.program(&shape, pass).await?;
+            write_batch(&judge, &batch);
+            let into = program.input_mem(PRESENT);
+            judge.replay(&pass.step(), &[Transfer::new(&judge.output_mem("sums"), &into, 0, shape.seqs as u64 * 4)]).await;
+            judge.check()?;
+        }
+        write_batch(&program, &m.batch);
+        self.method.write(&program, m, all);
+        Ok(program)
+    }
+
     /// Words of a micro-batch that are read back: metrics, and log-probabilities where they are compared with the base's.
     fn words(&self, m: &Micro) -> (usize, usize) {
-        (self.objective.metric_words(&m.shape), if self.base.is_some() { m.shape.rows } else { 0 })
+        (self.method.metric_words(&m.shape), if self.base.is_some() { m.shape.rows } else { 0 })
     }
 
     /// Submits all micro-batches; what is read of them ends up in the staging buffer, the norm's place is behind it.
@@ -473,12 +445,10 @@ impl<O: Objective> Trainer<O> {
         let staging = self.staging.as_ref().expect("set above")[(self.step % 2) as usize].clone();
         let mut at = 0;
         for (i, m) in micros.iter().enumerate() {
-            let program = self.program(&m.shape, Pass::Update).await?;
-            Self::write_batch(&program, &m.batch);
+            let program = self.ready(m, micros).await?;
             let mut step = self.params();
             step.counter = (self.micros + i as u64) as u32;
             step.rows = m.batch.counted as u32;
-            self.objective.write(&program, m, micros, &mut step);
             let (metrics, logps) = self.words(m);
             let mut copies = vec![Transfer::new(&program.output_mem("metrics"), &staging, at, metrics as u64 * 4)];
             at += metrics as u64 * 4;
@@ -504,7 +474,7 @@ impl<O: Objective> Trainer<O> {
         }
         let begun = clock::seconds();
         if self.dirty {
-            self.trainable.grads.set_f64(self.exec(), &vec![0.0; self.trainable.grads.desc().len()]);
+            self.trainable.clear(self.exec());
         }
         self.dirty = true;
         let (micros, sampler) = self.draw();
@@ -625,11 +595,13 @@ impl<O: Objective> Trainer<O> {
             }
             from += metrics + logps;
         }
-        let mut metrics = self.objective.metrics(&p.micros, &words);
-        metrics.kl = self.base.as_ref().map(|_| moved / judged.max(1) as f64);
+        let mut metrics = self.method.metrics(&p.micros, &words);
+        if self.base.is_some() {
+            metrics.set_second("kl", moved / judged.max(1) as f64);
+        }
         let grad_norm = f64::from(values[from]);
-        if !metrics.loss.is_finite() || !grad_norm.is_finite() {
-            return Err(Error::NotFinite(format!("update {}: loss {}, gradient norm {grad_norm}", p.known.step, metrics.loss)));
+        if !metrics.loss().is_finite() || !grad_norm.is_finite() {
+            return Err(Error::NotFinite(format!("update {}: loss {}, gradient norm {grad_norm}", p.known.step, metrics.loss())));
         }
         Ok((metrics, grad_norm))
     }

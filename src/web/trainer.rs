@@ -11,7 +11,7 @@ use super::convert::{from_js, js_error, to_js};
 use super::model::{Shared, WasmModel, future, set};
 use crate::device::{self, DeviceOptions};
 use crate::graph::Exec;
-use crate::tune::{AnyTrainer, GptBench};
+use crate::tune::{GptBench, Training};
 use crate::{Error, Result};
 
 /// A training in progress.
@@ -19,7 +19,7 @@ use crate::{Error, Result};
 pub struct WasmTrainer {
     shared: Rc<Shared>,
     /// Taken out while a step runs, so that nothing is borrowed over an await.
-    trainer: Rc<RefCell<Option<AnyTrainer>>>,
+    trainer: Rc<RefCell<Option<Training>>>,
 }
 
 #[wasm_bindgen(js_class = Model)]
@@ -31,7 +31,7 @@ impl WasmModel {
             let _turn = shared.turn("training")?;
             let args: Value = from_js("args", args)?;
             let rows: Vec<Value> = from_js("rows", rows)?;
-            let trainer = AnyTrainer::new(&shared.loaded, &method, &args, &rows, checkpoint.as_deref()).await?;
+            let trainer = Training::new(&shared.loaded, &method, &args, &rows, checkpoint.as_deref()).await?;
             let trainer = Rc::new(RefCell::new(Some(trainer)));
             Ok(WasmTrainer { shared: shared.clone(), trainer }.into())
         })
@@ -68,7 +68,7 @@ impl WasmTrainer {
         })
     }
 
-    /// What each kernel of a step takes: see [`AnyTrainer::profile`]. For the benchmark, not in the middle of a training.
+    /// What each kernel of a step takes: see [`Training::profile`]. For the benchmark, not in the middle of a training.
     pub fn profile(&self, fma: Option<f64>, copy: Option<f64>) -> js_sys::Promise {
         let (shared, cell) = (self.shared.clone(), self.trainer.clone());
         future(async move {

@@ -1,4 +1,4 @@
-"""Ten-step LoRA curves on the tiny llama, SFT and DPO, and adapters as PEFT writes them: tests/fixtures/training/.
+"""LoRA curves on the tiny llama by every method, and adapters as PEFT writes them: tests/fixtures/training/.
 
 The loops are written out here so that every formula can be read; `--check` runs TRL's own trainers on the same rows and compares.
 """
@@ -73,6 +73,18 @@ def dpo_rows() -> list[dict]:
             for i, (p, c, r) in enumerate([(3, 6, 4), (5, 2, 9), (1, 5, 5), (8, 7, 1), (2, 9, 3), (6, 4, 8), (4, 3, 3), (7, 1, 6)])]
 
 
+def kto_rows(group: int) -> list[dict]:
+    """Seven rows, of which the last is alone in its group: it is paired with itself. `_other` is the mismatched answer: that of the row before
+    in the same group, of the first the last one's."""
+    rows = [{"prompt_ids": ids(f"kto3/{i}/prompt", p), "completion_ids": ids(f"kto3/{i}/completion", c - 1) + [2], "label": good}
+            for i, (p, c, good) in enumerate([(3, 6, True), (5, 2, False), (1, 5, False), (8, 7, True), (2, 9, True), (6, 4, True), (4, 3, False)])]
+    for first in range(0, len(rows), group):
+        some = rows[first:first + group]
+        for i, row in enumerate(some):
+            row["_other"] = some[i - 1]["completion_ids"]
+    return rows
+
+
 def padded(rows: list[list[int]], fill: int) -> torch.Tensor:
     longest = max(map(len, rows))
     return torch.tensor([r + [fill] * (longest - len(r)) for r in rows])
@@ -125,6 +137,54 @@ def dpo_step(model, micro: list[list[dict]], cfg) -> dict:
     return {k: sum(m[k].mean().item() for m in seen) / len(seen) for k in seen[0]}
 
 
+def answer_logps(model, rows: list[dict], side: str) -> torch.Tensor:
+    """(N, T−1) log-probabilities of an answer's tokens, 0 elsewhere."""
+    return token_logps(model, [r["prompt_ids"] + r[side] for r in rows], [[-100] * len(r["prompt_ids"]) + r[side] for r in rows])
+
+
+def kto_step(model, micro: list[list[dict]], cfg) -> dict:
+    """Mean over the rows of each micro-batch, then over micro-batches; metrics of a kind of row only where there are such."""
+    beta, weights, seen = cfg["beta"], {True: cfg["desirable_weight"], False: cfg["undesirable_weight"]}, []
+    for rows in micro:
+        logps = answer_logps(model, rows, "completion_ids").sum(1)
+        with torch.no_grad():
+            other = answer_logps(model, rows, "_other").sum(1)
+            with model.disable_adapter():
+                ref, ref_other = answer_logps(model, rows, "completion_ids").sum(1), answer_logps(model, rows, "_other").sum(1)
+        kl = (other - ref_other).mean().clamp(min=0) if cfg["loss_type"] == "kto" else torch.zeros(())
+        u, good = logps - ref, torch.tensor([r["label"] for r in rows])
+        losses = torch.where(good, weights[True] * (1 - F.sigmoid(beta * (u - kl))), weights[False] * (1 - F.sigmoid(beta * (kl - u))))
+        (losses.mean() / len(micro)).backward()
+        m = {"loss": losses.mean().item(), "kl": kl.item()}
+        for name, which in (("chosen", good), ("rejected", ~good)):
+            if which.any():
+                m[f"rewards/{name}"], m[f"logps/{name}"] = (beta * u)[which].mean().item(), logps[which].mean().item()
+        if good.any() and not good.all():
+            m["rewards/margins"] = m["rewards/chosen"] - m["rewards/rejected"]
+        seen.append(m)
+    keys = [k for k in ("loss", "kl", "rewards/chosen", "rewards/rejected", "rewards/margins", "logps/chosen", "logps/rejected")
+            if any(k in m for m in seen)]
+    return {k: sum(m[k] for m in seen if k in m) / sum(k in m for m in seen) for k in keys}
+
+
+def orpo_step(model, micro: list[list[dict]], cfg) -> dict:
+    """nll over prompt and answer of the chosen sequences, odds from the answers' means; means of a micro-batch, then over micro-batches."""
+    beta, seen = cfg["beta"], []
+    for rows in micro:
+        mean = [answer_logps(model, rows, side).sum(1) / torch.tensor([len(r[side]) for r in rows]) for side in ("chosen_ids", "rejected_ids")]
+        whole = [r["prompt_ids"] + r["chosen_ids"] for r in rows]
+        nll = -token_logps(model, whole, whole).sum() / sum(len(w) - 1 for w in whole)
+        odds = (mean[0] - mean[1]) - (torch.log1p(-torch.exp(mean[0])) - torch.log1p(-torch.exp(mean[1])))
+        ratio = F.logsigmoid(odds)
+        loss = nll - beta * ratio.mean()
+        (loss / len(micro)).backward()
+        chosen, rejected = beta * mean[0], beta * mean[1]
+        seen.append({"loss": loss, "rewards/chosen": chosen, "rewards/rejected": rejected, "rewards/margins": chosen - rejected,
+                     "rewards/accuracies": (chosen > rejected).float(), "logps/chosen": mean[0], "logps/rejected": mean[1], "nll_loss": nll,
+                     "log_odds_ratio": ratio, "log_odds_chosen": odds})
+    return {k: sum(m[k].mean().item() for m in seen) / len(seen) for k in seen[0]}
+
+
 # ---- the loop ----------------------------------------------------------------------------------------------------------
 
 def lr_at(cfg: dict, step: int) -> float:
@@ -145,7 +205,9 @@ def train(model: PeftModel, rows: list[dict], step_fn, cfg: dict) -> tuple[list[
         micro = []
         for _ in range(cfg["gradient_accumulation_steps"]):
             micro.append(rows[at:at + size])
-            at = (at + size) % len(rows)
+            at = at + size if at + size < len(rows) else 0
+            if at == 0:
+                break  # an update ends with the epoch
         opt.zero_grad()
         metrics = step_fn(model, micro, cfg)
         if step == 0:
@@ -161,6 +223,11 @@ def train(model: PeftModel, rows: list[dict], step_fn, cfg: dict) -> tuple[list[
 COMMON = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 1, "max_steps": 10, "learning_rate": 5e-3, "warmup_steps": 2,
           "lr_scheduler_type": "linear", "weight_decay": 0.0, "max_grad_norm": 1.0}
 DPO = {**COMMON, "learning_rate": 2e-2, "beta": 0.1, "label_smoothing": 0.0}
+# Six updates from an adapter that does something, measured against the base model: a KL above 0 from the beginning.
+PLAIN = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 1, "max_steps": 6, "learning_rate": 1e-3, "warmup_steps": 0,
+         "lr_scheduler_type": "constant", "weight_decay": 0.0, "max_grad_norm": 1e9}
+KTO = {**PLAIN, "beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.33, "loss_type": "kto"}
+ORPO = {**PLAIN, "beta": 0.1}
 CURVES = {  # name: (method, config, completion-only)
     "sft": ("sft", COMMON, False),
     "sft_completion": ("sft", COMMON, True),
@@ -169,27 +236,50 @@ CURVES = {  # name: (method, config, completion-only)
     "dpo": ("dpo", DPO, True),
     "dpo_smoothing": ("dpo", {**DPO, "label_smoothing": 0.1}, True),
     "dpo_accumulate": ("dpo", {**DPO, "gradient_accumulation_steps": 2, "lr_scheduler_type": "constant", "warmup_steps": 0}, True),
+    "kto": ("kto", KTO, True),
+    "kto_batch4": ("kto", {**KTO, "per_device_train_batch_size": 4, "undesirable_weight": 1.0}, True),
+    "kto_apo_zero_unpaired": ("kto", {**KTO, "loss_type": "apo_zero_unpaired"}, True),
+    "kto_accumulate": ("kto", {**KTO, "gradient_accumulation_steps": 2, "max_steps": 4}, True),
+    "orpo": ("orpo", ORPO, True),
+    "orpo_accumulate": ("orpo", {**ORPO, "gradient_accumulation_steps": 2, "max_steps": 3}, True),
 }
+STEPS = {"sft": sft_step, "dpo": dpo_step, "kto": kto_step, "orpo": orpo_step}
 
 
-def start() -> PeftModel:
-    return PeftModel.from_pretrained(base_model(), OUT / "adapter_init", is_trainable=True)
+def rows_of(method: str, cfg: dict, completion: bool) -> list[dict]:
+    return {"sft": lambda: sft_rows(completion), "dpo": dpo_rows, "orpo": dpo_rows, "kto": lambda: kto_rows(cfg["per_device_train_batch_size"])}[method]()
+
+
+def shown(rows: list[dict]) -> list[dict]:
+    """Without what only the loop here needs."""
+    return [{k: v for k, v in r.items() if not k.startswith("_")} for r in rows]
+
+
+def start(method: str = "sft") -> PeftModel:
+    """SFT and DPO from an adapter that does nothing yet, the others from one that does."""
+    return PeftModel.from_pretrained(base_model(), OUT / folder(method), is_trainable=True)
+
+
+def folder(method: str) -> str:
+    return "adapter_init" if method in ("sft", "dpo") else "adapters/default"
 
 
 def curves():
     model = init_adapter("training", LoraConfig(r=4, lora_alpha=8, target_modules=LINEARS, task_type="CAUSAL_LM"), 0.0)
     save_adapter(model, OUT / "adapter_init")
     for name, (method, cfg, completion) in CURVES.items():
-        model = start()
-        rows = dpo_rows() if method == "dpo" else sft_rows(completion)
-        log, first = train(model, rows, dpo_step if method == "dpo" else sft_step, cfg)
-        head = {"method": method, "base": "../models/llama", "init_adapter": "adapter_init", "config": cfg, "rows": rows}
+        model = start(method)
+        rows = rows_of(method, cfg, completion)
+        log, first = train(model, rows, STEPS[method], cfg)
+        head = {"method": method, "base": "../models/llama", "init_adapter": folder(method), "config": cfg, "rows": shown(rows)}
         write_json_rows(OUT / f"{name}.json", head, "steps", log)
-        if name in ("sft", "dpo"):
+        if name in ("sft", "dpo", "kto", "orpo"):
             write_tensors(OUT / f"{name}_grad_step0.safetensors", {k.replace(".default", ""): g for k, g in first.items()})
+        if name in ("sft", "dpo"):
             save_adapter(model, OUT / f"{name}_final")
         print(f"{name}: loss {log[0]['loss']:.4f} → {log[-1]['loss']:.4f}, grad_norm {min(r['grad_norm'] for r in log):.2f}…"
-              f"{max(r['grad_norm'] for r in log):.2f}" + (f", margins {log[-1]['rewards/margins']:.3f}" if method == "dpo" else ""))
+              f"{max(r['grad_norm'] for r in log):.2f}" + (f", margins {log[-1]['rewards/margins']:.3f}" if method in ("dpo", "orpo") else "")
+              + (f", kl {[round(r['kl'], 3) for r in log]}" if method == "kto" else ""))
         if method == "dpo" and cfg["label_smoothing"] == 0:
             assert abs(log[0]["loss"] - math.log(2)) < 1e-6
 
@@ -244,7 +334,10 @@ def check():
     from tokenizers import Tokenizer, models
     from torch.utils.data import SequentialSampler
     from transformers import PreTrainedTokenizerFast
-    from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+    from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, SFTConfig, SFTTrainer
+    from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
     tok = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({f"w{i}": i for i in range(VOCAB)}, unk_token="w1")),
                                   pad_token="w0", eos_token="w2")
@@ -260,6 +353,30 @@ def check():
         def _prepare_dataset(self, dataset, *a, **k):
             return dataset
 
+    class Kto(KTOTrainer):
+        def _prepare_dataset(self, dataset, processing_class, args, dataset_name):
+            """Rows are tokenized already: what is left is the pairing."""
+            if self.calculate_KL:
+                pair = lambda e: {"KL_completion_ids": [e["completion_ids"][-1]] + e["completion_ids"][:-1]}
+                dataset = dataset.map(pair, batched=True, batch_size=args.per_device_train_batch_size)
+            return dataset
+
+    class Orpo(ORPOTrainer):
+        def _get_train_sampler(self, *a, **k):
+            return SequentialSampler(self.train_dataset)
+
+        def tokenize_row(self, row, model=None):
+            sides = {}
+            for side in ("chosen", "rejected"):
+                whole, n = row["prompt_ids"] + row[f"{side}_ids"], len(row["prompt_ids"])
+                sides |= {f"{side}_input_ids": whole, f"{side}_attention_mask": [1] * len(whole), f"{side}_labels": [-100] * n + whole[n:]}
+            return sides | {"prompt_input_ids": row["prompt_ids"], "prompt_attention_mask": [1] * len(row["prompt_ids"])}
+
+    def adapted(trainer, method):
+        """The weights of the adapter that the curve starts from, in a trainer that made one of its own over the base model."""
+        set_peft_model_state_dict(trainer.model, load_file(OUT / folder(method) / "adapter_model.safetensors"))
+        return trainer
+
     for name, (method, cfg, completion) in CURVES.items():
         if cfg.get("label_smoothing"):
             continue  # TRL 1.16 ignores label_smoothing when loss_type is sigmoid; the formula here is that of its earlier versions
@@ -268,6 +385,15 @@ def check():
         if method == "sft":
             rows = Dataset.from_list([{"input_ids": r["input_ids"], "labels": labels_of(r)} for r in sft_rows(completion)])
             t = Sft(model=start(), args=SFTConfig(**args), train_dataset=rows, processing_class=tok)
+        elif method in ("kto", "orpo"):
+            peft = LoraConfig(task_type="CAUSAL_LM", **ADAPTERS["default"])
+            rows = Dataset.from_list(shown(rows_of(method, cfg, completion)))
+            if method == "kto":
+                t = Kto(model=base_model(), args=KTOConfig(max_length=None, **args), train_dataset=rows, processing_class=tok, peft_config=peft)
+            else:
+                rows = rows.map(lambda r: {"prompt": "", "chosen": "", "rejected": ""})
+                t = Orpo(model=base_model(), args=ORPOConfig(**args), train_dataset=rows, processing_class=tok, peft_config=peft)
+            adapted(t, method)
         else:
             # A plain base with a fresh adapter of the same weights, so that its reference is the base (an adapter handed over
             # already loaded would be copied as reference: the same numbers, as B is zero).
@@ -294,5 +420,5 @@ if __name__ == "__main__":
         check()
         sys.exit()
     shutil.rmtree(OUT, ignore_errors=True)
-    curves()
     adapters()
+    curves()

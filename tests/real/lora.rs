@@ -4,12 +4,11 @@
 //! be committed.
 
 use fledgling::cpu::{Cpu, CpuOptions};
-use fledgling::data::RowReader;
 use fledgling::formats::Container;
 use fledgling::formats::peft::{LoraAdapter, LoraConfig, LoraPair, Target};
 use fledgling::graph::Exec;
 use fledgling::tensor::dequantize;
-use fledgling::tune::{ModelText, Sft, SftConfig, Target as TuneTarget, Trainer};
+use fledgling::tune::{ModelText, Target as TuneTarget, Trainer, prepare};
 use serde_json::{Value, json};
 
 use crate::load;
@@ -141,12 +140,11 @@ async fn ten_steps(exec: &Exec, fp16: bool) {
         "learning_rate": oracle["lr"], "max_steps": losses.len(), "lr_scheduler_type": "constant", "weight_decay": 0.0, "max_grad_norm": 0.0,
         "per_device_train_batch_size": 1, "shuffle": false, "fp16": fp16,
     });
-    let config = SftConfig::from_json(&config).unwrap();
     let rows = [json!({"input_ids": oracle["ids"]})];
-    let examples = RowReader::new(&ModelText::of(&model), config.row_options()).sft(&rows).unwrap();
+    let p = prepare("sft", &ModelText::of(&model), config.as_object().unwrap(), &rows).unwrap();
     let set = model.adapters.copy_of("start").unwrap();
     let target = TuneTarget::Adapter { set: set.clone(), name: "start".into() };
-    let mut trainer = Trainer::new(model.model.clone(), target, None, config.args, Sft::new(examples)).unwrap();
+    let mut trainer = Trainer::new(model.model.clone(), target, None, p.args, p.method).unwrap();
 
     trainer.gradients().await.unwrap();
     let worst = compare_gradients(&set.export_grads().await.unwrap());
@@ -155,16 +153,16 @@ async fn ten_steps(exec: &Exec, fp16: bool) {
     let mut largest = 0.0f64;
     for (i, want) in losses.iter().enumerate() {
         let m = trainer.step().await.unwrap().expect("ten steps");
-        let error = (m.metrics.loss - want).abs() / want;
+        let error = (m.metrics.loss() - want).abs() / want;
         eprintln!(
             "step {}: loss {:.6} (PyTorch {want:.6}, relative error {error:.1e}), gradient norm {:.5} ({:.5}), {:.1} s",
             i + 1,
-            m.metrics.loss,
+            m.metrics.loss(),
             m.grad_norm,
             norms[i],
             m.tokens_per_second.recip() * 128.0
         );
-        assert!(error <= 1e-3, "step {}: loss {} instead of {want}", i + 1, m.metrics.loss);
+        assert!(error <= 1e-3, "step {}: loss {} instead of {want}", i + 1, m.metrics.loss());
         largest = largest.max(error);
     }
     eprintln!("ten losses: largest relative error {largest:.1e}");

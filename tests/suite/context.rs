@@ -10,7 +10,7 @@ use fledgling::graph::Exec;
 use fledgling::models::{Config, Model};
 use fledgling::nn::KvCacheDtype;
 use fledgling::tensor::DType;
-use fledgling::tune::AnyTrainer;
+use fledgling::tune::Training;
 use serde_json::json;
 
 use crate::harness::devices;
@@ -76,15 +76,15 @@ fl_test!(
         let mut steps = Vec::new();
         for exec in devices().await {
             let model = model(&exec, KvCacheDtype::F32)?;
-            let trainer = async |n: usize| AnyTrainer::new(&model, "sft", &args, &[json!({"input_ids": tokens(n)})], None).await;
+            let trainer = async |n: usize| Training::new(&model, "sft", &args, &[json!({"input_ids": tokens(n)})], None).await;
             let half = trainer(TOKENS / 2).await?.planned_bytes(false)?;
             let mut t = trainer(TOKENS).await?;
             let whole = t.planned_bytes(false)?;
             assert!(whole * 10 <= half * 22, "{whole} bytes for {TOKENS} tokens, {half} for half as many");
             let m = t.step().await?.expect("a step");
             assert!(t.activation_bytes() <= whole, "{} bytes of activations, {whole} planned", t.activation_bytes());
-            report!("{}: {whole} bytes of activations; loss {}, gradient {}", exec.info().name, m.metrics.loss, m.grad_norm);
-            steps.push((m.metrics.loss, m.grad_norm));
+            report!("{}: {whole} bytes of activations; loss {}, gradient {}", exec.info().name, m.metrics.loss(), m.grad_norm);
+            steps.push((m.metrics.loss(), m.grad_norm));
         }
         let near = |a: f64, b: f64| (a - b).abs() <= 1e-4 * b.abs();
         assert!(near(steps[0].0, steps[1].0) && near(steps[0].1, steps[1].1), "loss and gradient: {steps:?}");

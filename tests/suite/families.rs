@@ -7,7 +7,7 @@ use fledgling::formats::Container;
 use fledgling::generate::{GenerateOptions, Generator};
 use fledgling::graph::{Exec, Program, ProgramOptions, StepParams, Tape, Tensor};
 use fledgling::models::{Config, FAMILIES, GgufMerge, LoadOptions};
-use fledgling::ops::optim::{AdamW, GradNorm};
+use fledgling::ops::optim::{AdamW, GradNorm, Group};
 use fledgling::{Error, Result};
 
 use crate::harness::devices;
@@ -67,7 +67,7 @@ fn update(exec: &Exec, flat: &Tensor, grads: &Tensor) -> Result<Program> {
     let norm = tape.push1(GradNorm, &[g])?;
     let state = [flat, grads, &m?, &v?].map(|t| (tape.tensor(t), true));
     let total = flat.desc().len();
-    tape.push_into(AdamW { start: 0, len: total, total, decay: true }, &[norm], &state)?;
+    tape.push_into(AdamW { start: 0, len: total, total, group: Group { rate: 1.0, decay: 0.01 } }, &[norm], &state)?;
     Program::build(exec, &tape, ProgramOptions::default())
 }
 
@@ -105,7 +105,6 @@ fl_test!(
                 let t = i as i32 + 1;
                 let step = StepParams {
                     learning_rate: 1e-3,
-                    weight_decay: 0.01,
                     correction1: 1.0 - 0.9f32.powi(t),
                     correction2: 1.0 - 0.999f32.powi(t),
                     ..StepParams::default()

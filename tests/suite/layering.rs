@@ -218,7 +218,10 @@ fn lines_stay_short() {
         .flat_map(|path| {
             let text = fs::read_to_string(path).unwrap();
             let at = path.strip_prefix(root()).unwrap().display().to_string();
-            let lines = text.lines().enumerate().filter(|(_, l)| l.chars().count() > MAX_COLUMNS && !l.starts_with("// Variants:"));
+            // Nobody reads or writes by hand what is made from a table.
+            let made = at.contains("/generated/") && at.ends_with(".ts");
+            let lines = text.lines().enumerate();
+            let lines = lines.filter(|(_, l)| !made && l.chars().count() > MAX_COLUMNS && !l.starts_with("// Variants:"));
             lines.map(|(i, l)| format!("{at}:{}: {} columns", i + 1, l.chars().count())).collect::<Vec<_>>()
         })
         .collect();

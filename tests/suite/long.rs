@@ -6,7 +6,7 @@ use fledgling::ops::attention::{Attention, AttentionCached};
 use fledgling::ops::elementwise::Add;
 use fledgling::ops::embedding::Embedding;
 use fledgling::ops::linear::{Linear, LoraSeg, Low};
-use fledgling::ops::loss::{DpoLoss, SftLoss};
+use fledgling::ops::loss::{SequenceSums, SftLoss};
 use fledgling::ops::norm::{LayerNorm, RmsNorm};
 
 use crate::harness::{cpu, gpu};
@@ -17,7 +17,7 @@ const MANY: usize = 66_000;
 
 /// Outputs and gradients on both executors against the reference; the GPU's gradients overwrite and add.
 async fn same(what: &str, ins: &[In], build: impl Build) -> Result<()> {
-    let step = StepParams { beta: 1e-4, ..StepParams::default() };
+    let step = StepParams::default();
     let shapes = run(&Exec::Reference, ins, None, false, &step, &build).await?;
     let mut rng = Rng(9);
     let seeds: Vec<Vec<f64>> = shapes.outputs.iter().map(|o| o.iter().map(|_| f64::from(rng.uniform() as f32)).collect()).collect();
@@ -72,11 +72,10 @@ fl_test!(
         let mut rng = Rng(4);
         let logp = In { grad: false, ..rand(&mut rng, &[MANY], 1.0) };
         let weights = In { data: (0..MANY).map(|i| f64::from(u8::from(i % 7 > 0))).collect(), ..logp.clone() };
-        same("sft", &[logp.clone(), weights], |t, v| t.push(SftLoss, v)).await?;
+        let scale = In { data: vec![1.0], ..frozen(&mut rng, &[1], 1.0) };
+        same("sft", &[logp.clone(), weights, scale], |t, v| t.push(SftLoss, v)).await?;
         let seq: Vec<u32> = (0..MANY as u32).map(|i| if i % 11 == 0 { u32::MAX } else { i % 4 }).collect();
-        let pairs = |n: usize, rng: &mut Rng| In { grad: false, ..rand(rng, &[n], 1.0) };
-        let ins = [logp, ints(&[MANY], &seq), pairs(4, &mut rng), pairs(2, &mut rng)];
-        same("dpo", &ins, |t, v| t.push(DpoLoss, v)).await
+        same("sequences", &[In { grad: true, ..logp }, ints(&[MANY], &seq)], |t, v| t.push(SequenceSums { seqs: 4 }, v)).await
     }
 
     async fn many_queries_of_a_key() -> Result<()> {

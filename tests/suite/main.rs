@@ -21,6 +21,7 @@ mod generate;
 mod hostile;
 mod long;
 mod memory;
+mod methods;
 mod models;
 mod opcase;
 mod ops_adapter;

@@ -10,7 +10,7 @@ use fledgling::graph::Exec;
 use fledgling::models::{Config, LoadOptions, Model, ModelLoader};
 use fledgling::nn::{KvCache, KvCacheDtype};
 use fledgling::tensor::DType;
-use fledgling::tune::AnyTrainer;
+use fledgling::tune::Training;
 use serde_json::{Value, json};
 
 use crate::harness::{cpu, gpu};
@@ -137,7 +137,7 @@ async fn steps(exec: &Exec, steps: u64) -> Result<()> {
         "lora_dropout": 0.1,
     });
     let mut g = Generator::new(model.clone())?;
-    let mut t = AnyTrainer::new(&model, "sft", &args, &rows(), None).await?;
+    let mut t = Training::new(&model, "sft", &args, &rows(), None).await?;
     let (mut before, mut reported, mut late) = (None, 0, 0);
     while t.submit().await? {
         while let Some(m) = t.report(false).await? {
@@ -168,7 +168,7 @@ async fn steps(exec: &Exec, steps: u64) -> Result<()> {
     };
     let mut bytes = None;
     for round in 0..4 {
-        let mut t = AnyTrainer::new(&model, "sft", &few(args.clone()), &rows(), None).await?;
+        let mut t = Training::new(&model, "sft", &few(args.clone()), &rows(), None).await?;
         while t.step().await?.is_some() {}
         drop(t);
         if round > 0 {
@@ -234,7 +234,7 @@ fl_test!(
         let model = smollm2(&cpu())?;
         let ids: Vec<usize> = (0..512).map(|i| 100 + i * 7 % 4000).collect();
         let args = json!({"max_steps": 1, "max_length": 512, "per_device_train_batch_size": 1, "r": 8, "lora_alpha": 16});
-        let t = AnyTrainer::new(&model, "sft", &args, &[json!({"input_ids": ids})], None).await?;
+        let t = Training::new(&model, "sft", &args, &[json!({"input_ids": ids})], None).await?;
         let (kept, recomputed) = (t.planned_bytes(false)?, t.planned_bytes(true)?);
         let mib = |b: u64| b as f64 / f64::from(1 << 20);
         report!("activations: {:.1} MiB, with checkpointing {:.1} MiB", mib(kept), mib(recomputed));

@@ -7,7 +7,7 @@ use fledgling::formats::peft::LoraAdapter;
 use fledgling::graph::{Desc, Exec, Program, ProgramOptions, StepParams, Tape, Tensor};
 use fledgling::models::{Config, LoadOptions, ModelLoader, TrainInputs};
 use fledgling::nn::Adapter;
-use fledgling::ops::optim::{AdamW, GradNorm};
+use fledgling::ops::optim::{AdamW, GradNorm, Group};
 use fledgling::{Error, Result};
 use serde_json::Value;
 
@@ -215,14 +215,8 @@ fl_test!(
                 let norm = tape.push1(GradNorm, &[g])?;
                 let state = [&arena.flat, &grads, &m?, &v?].map(|t| (tape.tensor(t), true));
                 let total = arena.flat.desc().len();
-                tape.push_into(AdamW { start: 0, len: total, total, decay: true }, &[norm], &state)?;
-                let step = StepParams {
-                    learning_rate: 1e-3,
-                    weight_decay: 0.01,
-                    correction1: 1.0 - 0.9,
-                    correction2: 1.0 - 0.999,
-                    ..StepParams::default()
-                };
+                tape.push_into(AdamW { start: 0, len: total, total, group: Group { rate: 1.0, decay: 0.01 } }, &[norm], &state)?;
+                let step = StepParams { learning_rate: 1e-3, correction1: 1.0 - 0.9, correction2: 1.0 - 0.999, ..StepParams::default() };
                 Program::build(exec, &tape, ProgramOptions::default())?.submit(&step);
                 for (path, want) in e.under("after/") {
                     let grad = e.get(&format!("grad/{path}"));

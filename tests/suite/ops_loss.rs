@@ -2,34 +2,57 @@
 
 use crate::fixture;
 use crate::harness::gpu;
-use crate::opcase::{In, Rng, check, check_step, close, frozen, ints, rand, run, values};
+use crate::opcase::{In, Rng, check, close, frozen, ints, rand, run, values};
 use fledgling::graph::{Exec, StepParams, Tape, Val};
-use fledgling::ops::loss::{CrossEntropy, DpoLoss, GatherLogps, IGNORE, SftLoss};
+use fledgling::ops::loss::{CrossEntropy, DpoLoss, GatherLogps, IGNORE, KtoLoss, METRICS, OrpoLoss, SequenceSums, SftLoss};
 
 fn sft(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
-    t.push(SftLoss, &[v[0], v[1]])
+    t.push(SftLoss, v)
 }
 
 fn dpo(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
-    t.push(DpoLoss, &[v[0], v[1], v[2], v[3]])
+    t.push(DpoLoss, v)
 }
 
-fn step() -> StepParams {
-    StepParams { loss_scale: 0.25, beta: 0.3, label_smoothing: 0.1, ..StepParams::default() }
+fn kto(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
+    t.push(KtoLoss, v)
 }
 
-/// Pairs of sequences of random lengths, shuffled token by token, with rows that belong to none.
+fn orpo(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
+    t.push(OrpoLoss, v)
+}
+
+fn constant(data: &[f64]) -> In {
+    values(&[data.len()], data, false)
+}
+
+/// Random f32 values around `middle`.
+fn around(rng: &mut Rng, n: usize, middle: f64, scale: f64) -> In {
+    let mut x = frozen(rng, &[n], scale);
+    x.data.iter_mut().for_each(|v| *v = f64::from((*v + middle) as f32));
+    x
+}
+
+/// Sums of pairs, references, weights; beta 0.3, label smoothing 0.1, scale 0.25.
 fn pairs(rng: &mut Rng, p: usize) -> [In; 4] {
-    let mut seq = Vec::new();
-    for s in 0..2 * p as u32 {
-        let n = 1 + (rng.next() % 7) as usize;
-        seq.extend(std::iter::repeat_n(s, n));
-        seq.push(IGNORE);
-    }
-    for i in (1..seq.len()).rev() {
-        seq.swap(i, (rng.next() % (i as u64 + 1)) as usize);
-    }
-    [frozen(rng, &[seq.len()], 4.0), ints(&[seq.len()], &seq), frozen(rng, &[p, 2], 9.0), frozen(rng, &[p], 1.0)]
+    [around(rng, 2 * p, -20.0, 9.0), around(rng, 2 * p, -20.0, 9.0), frozen(rng, &[p], 1.0), constant(&[0.3, 0.1, 0.25])]
+}
+
+/// Sums of rows, references, weights of both kinds, beta 0.3, scale 0.25, and the sums of mismatched rows, `further` from their references.
+fn rows(rng: &mut Rng, n: usize, further: f64) -> [In; 6] {
+    let mut weights = around(rng, n, 1.0, 0.5);
+    weights.data.iter_mut().step_by(3).for_each(|w| *w = -*w);
+    let mut sums = |middle: f64| around(rng, n, middle, 9.0);
+    [sums(-20.0), sums(-20.0), weights, constant(&[0.3, 0.25]), sums(-20.0 + further), sums(-20.0)]
+}
+
+/// Sums below 0, numbers of tokens; beta 0.3, scales 0.25 and 0.125.
+fn odds(rng: &mut Rng, p: usize, middle: f64) -> [In; 3] {
+    let mut sums = around(rng, 3 * p, middle, middle.abs() * 0.9);
+    sums.data.iter_mut().for_each(|v| *v = v.min(-1e-3));
+    let mut counts = around(rng, 2 * p, 5.0, 4.0);
+    counts.data.iter_mut().for_each(|v| *v = v.round());
+    [sums, counts, constant(&[0.3, 0.25, 0.125])]
 }
 
 /// Targets of which some are ignored.
@@ -96,6 +119,16 @@ fl_test!(
         }
     }
 
+    async fn sequence_sums() {
+        let gpu = gpu().await;
+        let mut rng = Rng(36);
+        for (n, seqs) in [(1, 1), (7, 3), (65, 5), (300, 65)] {
+            let seq: Vec<u32> = (0..n).map(|i| if i % 4 == 3 { IGNORE } else { (rng.next() % seqs as u64) as u32 }).collect();
+            let ins = [rand(&mut rng, &[n], 4.0), ints(&[n], &seq)];
+            check(&gpu, &format!("sequence_sums {n} in {seqs}"), &ins, 2e-5, |t, v| Ok(vec![t.push1(SequenceSums { seqs }, v)?])).await;
+        }
+    }
+
     async fn sft_loss() {
         let gpu = gpu().await;
         let mut rng = Rng(31);
@@ -105,10 +138,11 @@ fl_test!(
                 w.data[i] = 0.0;
             }
             let mut logp = frozen(&mut rng, &[rows], 5.0);
-            check_step(&gpu, &format!("sft_loss {rows}"), &[logp.clone(), w.clone()], 2e-5, &step(), sft).await;
+            let scale = constant(&[0.25]);
+            check(&gpu, &format!("sft_loss {rows}"), &[logp.clone(), w.clone(), scale.clone()], 2e-5, sft).await;
             // What does not count may be anything.
             logp.data[0] = f64::NEG_INFINITY;
-            check_step(&gpu, &format!("sft_loss {rows}, −∞ ignored"), &[logp, w], 2e-5, &step(), sft).await;
+            check(&gpu, &format!("sft_loss {rows}, −∞ ignored"), &[logp, w, scale], 2e-5, sft).await;
         }
     }
 
@@ -116,51 +150,78 @@ fl_test!(
         let gpu = gpu().await;
         let mut rng = Rng(32);
         for p in [1, 3, 5, 33, 65] {
-            check_step(&gpu, &format!("dpo_loss of {p} pairs"), &pairs(&mut rng, p), 2e-5, &step(), dpo).await;
+            check(&gpu, &format!("dpo_loss of {p} pairs"), &pairs(&mut rng, p), 2e-5, dpo).await;
         }
         // Margins where exp overflows: −300 and 300.
         let mut ins = pairs(&mut rng, 3);
-        ins[2].data = vec![1000.0, 0.0, 0.0, 1000.0, 1e4, -1e4];
-        check_step(&gpu, "dpo_loss, large margins", &ins, 2e-5, &step(), dpo).await;
+        ins[1].data = vec![1000.0, 0.0, 1e4, 0.0, 1000.0, -1e4];
+        check(&gpu, "dpo_loss, large margins", &ins, 2e-5, dpo).await;
     }
 
-    /// dlogp is the derivative of loss_scale · Σ weight·loss (central differences on the host).
+    async fn kto_loss() {
+        let gpu = gpu().await;
+        let mut rng = Rng(37);
+        for n in [1, 3, 5, 33, 65] {
+            for further in [-30.0, 5.0] {
+                check(&gpu, &format!("kto_loss of {n} rows, {further}"), &rows(&mut rng, n, further), 2e-5, kto).await;
+            }
+            check(&gpu, &format!("kto_loss of {n} rows, unpaired"), &rows(&mut rng, n, 0.0)[..4], 2e-5, kto).await;
+        }
+        let mut ins = rows(&mut rng, 3, 0.0);
+        ins[1].data = vec![1000.0, -1000.0, 1e4];
+        check(&gpu, "kto_loss, large rewards", &ins, 2e-5, kto).await;
+    }
+
+    async fn orpo_loss() {
+        let gpu = gpu().await;
+        let mut rng = Rng(38);
+        for p in [1, 3, 5, 33, 65] {
+            for middle in [-20.0, -1.0, -0.05] {
+                check(&gpu, &format!("orpo_loss of {p} pairs, {middle}"), &odds(&mut rng, p, middle), 5e-5, orpo).await;
+            }
+        }
+    }
+
+    /// What the losses give as gradients are the derivatives of what they give as losses (central differences on the host).
     async fn loss_gradients() {
         let mut rng = Rng(33);
-        let step = step();
-        let total = |metrics: &[f64]| -> f64 { metrics.chunks(8).map(|m| m[0] * m[7] * f64::from(step.loss_scale)).sum() };
-        let ins = pairs(&mut rng, 4);
-        let at = run(&Exec::Reference, &ins, None, false, &step, &dpo).await.unwrap();
-        for i in 0..ins[0].data.len() {
-            let moved = async |h: f64| {
-                let mut ins = ins.clone();
-                ins[0].data[i] += h;
-                total(&run(&Exec::Reference, &ins, None, false, &step, &dpo).await.unwrap().outputs[0])
-            };
-            let want = (moved(1e-5).await - moved(-1e-5).await) / 2e-5;
-            assert!((at.outputs[1][i] - want).abs() < 1e-7, "dpo: {} for {want}", at.outputs[1][i]);
-        }
-        let ins = [frozen(&mut rng, &[9], 3.0), frozen(&mut rng, &[9], 1.0)];
-        let at = run(&Exec::Reference, &ins, None, false, &step, &sft).await.unwrap();
-        for i in 0..9 {
-            let mut up = ins.clone();
-            up[0].data[i] += 1.0;
-            let want = run(&Exec::Reference, &up, None, false, &step, &sft).await.unwrap().outputs[0][0] - at.outputs[0][0];
-            assert!((at.outputs[1][i] - want).abs() < 1e-9);
+        type Record = fn(&mut Tape, &[Val]) -> fledgling::Result<Vec<Val>>;
+        /// Total of a loss from its metrics.
+        type Total = fn(&[f64]) -> f64;
+        let step = StepParams::default();
+        let cases: [(&str, Vec<In>, Record, Total); 5] = [
+            ("dpo", pairs(&mut rng, 4).to_vec(), dpo, |m| 0.25 * m.chunks(METRICS).map(|m| m[0] * m[7]).sum::<f64>()),
+            ("kto", rows(&mut rng, 5, 4.0).to_vec(), kto, |m| 0.25 * m.chunks(METRICS).map(|m| m[0] * m[4]).sum::<f64>()),
+            ("kto, KL 0", rows(&mut rng, 5, -40.0).to_vec(), kto, |m| 0.25 * m.chunks(METRICS).map(|m| m[0] * m[4]).sum::<f64>()),
+            ("orpo", odds(&mut rng, 4, -2.0).to_vec(), orpo, |m| m.chunks(METRICS).map(|m| 0.125 * m[0] - 0.25 * 0.3 * m[4]).sum::<f64>()),
+            ("sft", vec![frozen(&mut rng, &[9], 3.0), frozen(&mut rng, &[9], 1.0), constant(&[0.25])], sft, |m| m[0]),
+        ];
+        for (name, ins, record, total) in cases {
+            let at = run(&Exec::Reference, &ins, None, false, &step, &record).await.unwrap();
+            for i in 0..ins[0].data.len() {
+                let moved = async |h: f64| {
+                    let mut ins = ins.clone();
+                    ins[0].data[i] += h;
+                    total(&run(&Exec::Reference, &ins, None, false, &step, &record).await.unwrap().outputs[0])
+                };
+                let want = (moved(1e-5).await - moved(-1e-5).await) / 2e-5;
+                assert!((at.outputs[1][i] - want).abs() < 1e-7, "{name} {i}: {} for {want}", at.outputs[1][i]);
+            }
         }
     }
 
     /// At the start policy and reference agree: ln 2 whatever the answers, and no accuracy yet.
     async fn dpo_starts_at_ln_2() {
-        let exec = Exec::Gpu(gpu().await);
-        let logp = [-3.25, -1.5, -700.5, -0.125];
-        let ins = [values(&[4], &logp, false), ints(&[4], &[0, 1, 2, 3]), values(&[2, 2], &logp, false), values(&[2], &[1.0, 1.0], false)];
-        let got = run(&exec, &ins, None, false, &StepParams::default(), &dpo).await.unwrap();
-        for m in got.outputs[0].chunks(8) {
-            assert!((m[0] - std::f64::consts::LN_2).abs() < 1e-6, "{m:?}");
-            assert_eq!(m[5..7], [0.0, 0.0]);
+        let sums = constant(&[-3.25, -700.5, -1.5, -0.125]);
+        for exec in crate::harness::devices().await {
+            let ins = [sums.clone(), sums.clone(), constant(&[1.0, 1.0]), constant(&[0.1, 0.0, 1.0])];
+            let got = run(&exec, &ins, None, false, &StepParams::default(), &dpo).await.unwrap();
+            for m in got.outputs[0].chunks(METRICS) {
+                assert!((m[0] - std::f64::consts::LN_2).abs() < 1e-6, "{m:?}");
+                assert_eq!(m[5..7], [0.0, 0.0]);
+            }
+            close("dsums", &got.outputs[1], &[-0.05, -0.05, 0.05, 0.05], 1e-6);
         }
-        close("dlogp", &got.outputs[1], &[-0.05, 0.05, -0.05, 0.05], 1e-6);
     }
 
     async fn dpo_loss_is_pytorchs() {
@@ -169,28 +230,73 @@ fl_test!(
             let (pc, pr) = (case.data("chosen_logps"), case.data("rejected_logps"));
             let (rc, rr) = (case.data("ref_chosen_logps"), case.data("ref_rejected_logps"));
             let n = pc.len();
-            let both = |a: &[f64], b: &[f64]| a.iter().zip(b).flat_map(|(a, b)| [*a, *b]).collect::<Vec<_>>();
-            let seq: Vec<u32> = (0..2 * n as u32).collect();
-            let ins = [
-                values(&[2 * n], &both(&pc, &pr), false),
-                ints(&[2 * n], &seq),
-                values(&[n, 2], &both(&rc, &rr), false),
-                values(&[n], &vec![1.0; n], false),
-            ];
-            let step = StepParams {
-                beta: case.f32_param("beta"),
-                label_smoothing: case.f32_param("label_smoothing"),
-                loss_scale: 1.0 / n as f32,
-                ..StepParams::default()
-            };
-            for (exec, tol) in [(Exec::Reference, 2e-6), (Exec::Gpu(gpu.clone()), 2e-5), (crate::harness::cpu(), 2e-5)] {
-                let got = run(&exec, &ins, None, false, &step, &dpo).await.unwrap();
-                let column = |k: usize| got.outputs[0].iter().skip(k).step_by(8).copied().collect::<Vec<_>>();
-                close("losses", &column(0), &case.data("losses"), tol);
-                close("chosen_rewards", &column(1), &case.data("chosen_rewards"), tol);
-                close("rejected_rewards", &column(2), &case.data("rejected_rewards"), tol);
-                close("dlogps", &got.outputs[1], &both(&case.data("dchosen_logps"), &case.data("drejected_logps")), tol);
+            let numbers = constant(
+                &["beta", "label_smoothing"].map(|p| f64::from(case.f32_param(p))).into_iter().chain([1.0 / n as f64]).collect::<Vec<_>>(),
+            );
+            let ins = [constant(&[pc, pr].concat()), constant(&[rc, rr].concat()), constant(&vec![1.0; n]), numbers];
+            for (exec, tol) in judges(&gpu) {
+                let got = run(&exec, &ins, None, false, &StepParams::default(), &dpo).await.unwrap();
+                close("losses", &column(&got.outputs[0], 0), &case.data("losses"), tol);
+                close("chosen_rewards", &column(&got.outputs[0], 1), &case.data("chosen_rewards"), tol);
+                close("rejected_rewards", &column(&got.outputs[0], 2), &case.data("rejected_rewards"), tol);
+                close("dsums", &got.outputs[1], &[case.data("dchosen_logps"), case.data("drejected_logps")].concat(), tol);
+            }
+        }
+    }
+
+    async fn kto_loss_is_pytorchs() {
+        let gpu = gpu().await;
+        for case in fixture::cases("kto_loss") {
+            let n = case.data("logps").len();
+            let weights: Vec<f64> = case.data("labels").iter().map(|l| if *l == 1.0 { 1.0 } else { f64::from(-1.33f32) }).collect();
+            let numbers = constant(&[f64::from(case.f32_param("beta")), 1.0 / n as f64]);
+            let data = |name: &str| constant(&case.data(name));
+            let mut ins = vec![data("logps"), data("ref_logps"), constant(&weights), numbers];
+            if case.text_param("loss_type") == "kto" {
+                ins.extend([data("kl_logps"), data("ref_kl_logps")]);
+            }
+            for (exec, tol) in judges(&gpu) {
+                let got = run(&exec, &ins, None, false, &StepParams::default(), &kto).await.unwrap();
+                let m = &got.outputs[0];
+                close("losses", &column(m, 0), &case.data("losses"), tol);
+                close("rewards", &column(m, 1), &case.data("rewards"), tol);
+                close("kl", &m[3..4], &case.data("kl"), tol);
+                let mean = column(m, 0).iter().zip(column(m, 4)).map(|(l, w)| l * w).sum::<f64>() / n as f64;
+                close("loss", &[mean], &case.data("loss"), tol);
+                close("dsums", &got.outputs[1], &case.data("dlogps"), tol);
+            }
+        }
+    }
+
+    async fn orpo_loss_is_pytorchs() {
+        let gpu = gpu().await;
+        for case in fixture::cases("orpo_loss") {
+            let n = case.data("chosen_logps").len();
+            let total: f64 = [case.data("chosen_tokens"), case.data("prompt_tokens")].concat().iter().sum();
+            let numbers = constant(&[f64::from(case.f32_param("beta")), 1.0 / n as f64, 1.0 / total]);
+            let three = |start: &str| ["chosen", "rejected", "prompt"].map(|part| case.data(&format!("{start}{part}_logps"))).concat();
+            let counts = constant(&[case.data("chosen_tokens"), case.data("rejected_tokens")].concat());
+            let ins = [constant(&three("")), counts, numbers];
+            for (exec, tol) in judges(&gpu) {
+                let got = run(&exec, &ins, None, false, &StepParams::default(), &orpo).await.unwrap();
+                let m = &got.outputs[0];
+                let nll = column(m, 0).iter().sum::<f64>() / total;
+                let ratio = column(m, 4).iter().sum::<f64>() / n as f64;
+                close("nll", &[nll], &case.data("nll"), tol);
+                close("log odds", &column(m, 3), &case.data("log_odds"), tol);
+                close("loss", &[nll - f64::from(case.f32_param("beta")) * ratio], &case.data("loss"), tol);
+                close("dsums", &got.outputs[1], &three("d"), tol);
             }
         }
     }
 );
+
+/// The executors, and how near to PyTorch's f64 each is.
+fn judges(gpu: &fledgling::gpu::Gpu) -> [(Exec, f64); 3] {
+    [(Exec::Reference, 2e-6), (Exec::Gpu(gpu.clone()), 2e-5), (crate::harness::cpu(), 2e-5)]
+}
+
+/// Column `k` of a loss's metrics.
+fn column(metrics: &[f64], k: usize) -> Vec<f64> {
+    metrics.iter().skip(k).step_by(METRICS).copied().collect()
+}

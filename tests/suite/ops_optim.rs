@@ -4,7 +4,7 @@ use crate::fixture;
 use crate::harness::gpu;
 use crate::opcase::{Rng, check, close, frozen};
 use fledgling::graph::{Exec, HostProgram, Program, ProgramOptions, StepParams, Tape, Tensor};
-use fledgling::ops::optim::{AdamW, GradNorm};
+use fledgling::ops::optim::{AdamW, GradNorm, Group};
 
 /// Flat buffers and a recorded optimizer step.
 struct Rig {
@@ -16,8 +16,8 @@ struct Rig {
 }
 
 impl Rig {
-    /// `ranges` are (start, len, decay).
-    fn new(exec: &Exec, params: &[f64], ranges: &[(usize, usize, bool)]) -> Rig {
+    /// `ranges` are (start, len, group).
+    fn new(exec: &Exec, params: &[f64], ranges: &[(usize, usize, Group)]) -> Rig {
         let flat = |name: &str, data: &[f64]| Tensor::from_f64(exec, name, &[1, params.len()], data).unwrap();
         let zeros = vec![0.0; params.len()];
         let flats = [flat("params", params), flat("grads", &zeros), flat("m", &zeros), flat("v", &zeros)];
@@ -26,8 +26,8 @@ impl Rig {
         let vals = [0, 1, 2, 3].map(|i| tape.tensor(&flats[i]));
         let n = tape.tensor(&norm);
         tape.push_into(GradNorm, &[vals[1]], &[(n, false)]).unwrap();
-        for (start, len, decay) in ranges {
-            AdamW::record(&mut tape, *start, *len, *decay, n, vals).unwrap();
+        for (start, len, group) in ranges {
+            AdamW::record(&mut tape, *start, *len, *group, n, vals).unwrap();
         }
         Rig { exec: exec.clone(), flats, norm, tape }
     }
@@ -39,7 +39,7 @@ impl Rig {
         let vals = [0, 1, 2, 3].map(|i| tape.tensor(&rig.flats[i]));
         let n = tape.tensor(&rig.norm);
         tape.push_into(GradNorm, &[vals[1]], &[(n, true)]).unwrap();
-        AdamW::record(&mut tape, 0, params.len(), false, n, vals).unwrap();
+        AdamW::record(&mut tape, 0, params.len(), decays(0.0), n, vals).unwrap();
         rig.tape = tape;
         rig
     }
@@ -59,6 +59,11 @@ impl Rig {
         }
         out.try_into().unwrap()
     }
+}
+
+/// A group that follows the step's rate.
+fn decays(decay: f32) -> Group {
+    Group { rate: 1.0, decay }
 }
 
 /// The step uniform at optimizer step `t`.
@@ -85,7 +90,7 @@ fl_test!(
             let (grads, clipped) = (flat("g"), flat("clipped"));
             for (exec, tol) in [(Exec::Reference, 2e-6), (Exec::Gpu(gpu.clone()), 2e-5), (crate::harness::cpu(), 2e-5)] {
                 let n = grads.len();
-                let rig = Rig::new(&exec, &vec![0.0; n], &[(0, n, false)]);
+                let rig = Rig::new(&exec, &vec![0.0; n], &[(0, n, decays(0.0))]);
                 let step = StepParams { max_grad_norm: case.f32_param("max_norm"), ..StepParams::default() };
                 let [norm, _, zeroed, m, _] = rig.step(&grads, &at(1, &step)).await;
                 close("norm", &norm, &case.data("norm"), tol);
@@ -103,7 +108,6 @@ fl_test!(
             let beta = |i: usize| case.params["betas"][i].as_f64().unwrap() as f32;
             let base = StepParams {
                 learning_rate: case.f32_param("lr"),
-                weight_decay: case.f32_param("weight_decay"),
                 beta1: beta(0),
                 beta2: beta(1),
                 epsilon: case.f32_param("eps"),
@@ -113,7 +117,7 @@ fl_test!(
             // The step uniform holds β2 in f32, and 1 − 0.999 is then off by 1.3e-5 of itself on either executor.
             let tol = 2e-5;
             for exec in [Exec::Reference, Exec::Gpu(gpu.clone()), crate::harness::cpu()] {
-                let rig = Rig::new(&exec, &p0, &[(0, p0.len(), true)]);
+                let rig = Rig::new(&exec, &p0, &[(0, p0.len(), decays(case.f32_param("weight_decay")))]);
                 for t in 1..=3 {
                     let [_, p, _, m, v] = rig.step(&case.data(&format!("g{t}")), &at(t, &base)).await;
                     close(&format!("{} p{t}", case.case), &p, &case.data(&format!("p{t}")), tol);
@@ -129,9 +133,10 @@ fl_test!(
         for exec in crate::harness::devices().await {
             let mut rng = Rng(42);
             let n = 300;
-            let ranges = [(0, 64, true), (64, 1, false), (65, 3, true), (70, 133, false), (208, 65, true)];
+            let slow = Group { rate: 0.25, decay: 0.3 };
+            let ranges = [(0, 64, decays(0.1)), (64, 1, decays(0.0)), (65, 3, slow), (70, 133, decays(0.0)), (208, 65, slow)];
             let p0 = frozen(&mut rng, &[n], 1.0).data;
-            let base = StepParams { learning_rate: 0.05, weight_decay: 0.1, grad_scale: 0.25, max_grad_norm: 0.5, ..StepParams::default() };
+            let base = StepParams { learning_rate: 0.05, grad_scale: 0.25, max_grad_norm: 0.5, ..StepParams::default() };
             let host = Rig::new(&Exec::Reference, &p0, &ranges);
             let device = Rig::new(&exec, &p0, &ranges);
             for t in 1..=4 {
@@ -155,7 +160,7 @@ fl_test!(
         let step = at(1, &StepParams { learning_rate: 0.1, max_grad_norm: 1.0, ..StepParams::default() });
         for (bad, exec) in crate::harness::devices().await.iter().flat_map(|e| [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(|b| (b, e)))
         {
-            let rig = Rig::new(exec, &p0, &[(0, 5, false)]);
+            let rig = Rig::new(exec, &p0, &[(0, 5, decays(0.0))]);
             let [norm, p, g, m, v] = rig.step(&[0.1, bad, 0.3, 0.0, 0.0], &step).await;
             assert!(!norm[0].is_finite());
             assert_eq!((p.as_slice(), g, m, v), (p0.as_slice(), vec![0.0; 5], vec![0.0; 5], vec![0.0; 5]));
@@ -169,7 +174,7 @@ fl_test!(
         let p0 = [1.0, 2.0, 3.0];
         let step = at(1, &StepParams { learning_rate: 0.1, ..StepParams::default() });
         for exec in [Exec::Reference].into_iter().chain(crate::harness::devices().await) {
-            let (rig, plain) = (Rig::holding(&exec, &p0), Rig::new(&exec, &p0, &[(0, 3, false)]));
+            let (rig, plain) = (Rig::holding(&exec, &p0), Rig::new(&exec, &p0, &[(0, 3, decays(0.0))]));
             assert_eq!(rig.step(&[0.1; 3], &step).await, plain.step(&[0.1; 3], &step).await, "finite norms are as ever");
             let [_, p1, _, m1, v1] = rig.step(&[0.2; 3], &step).await;
             for (bad, grads) in [(f64::INFINITY, [0.1, f64::INFINITY, 0.3]), (f64::INFINITY, [0.1; 3]), (f64::INFINITY, [f64::NAN; 3])] {
@@ -189,7 +194,7 @@ fl_test!(
         let v = tape.tensor(&t);
         let n = tape.tensor(&Tensor::from_f64(&exec, "n", &[1], &[0.0]).unwrap());
         for (start, len) in [(0, 5), (4, 1), (usize::MAX, 2)] {
-            assert_eq!(AdamW::record(&mut tape, start, len, true, n, [v; 4]).err().map(|e| e.code()), Some("bad-shape"));
+            assert_eq!(AdamW::record(&mut tape, start, len, decays(0.1), n, [v; 4]).err().map(|e| e.code()), Some("bad-shape"));
         }
     }
 );

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use fledgling::data::Example;
 use fledgling::graph::{Exec, Pace, Program, ProgramOptions, StepParams, Tape, Tensor};
 use fledgling::ops::linear::Linear;
-use fledgling::tune::{AnyTrainer, Checkpoint, Sft, StepMetrics, Target, Trainer, TrainingArguments};
+use fledgling::tune::{Checkpoint, Sft, StepMetrics, Target, Trainer, Training, TrainingArguments};
 use fledgling::{Result, clock};
 use serde_json::json;
 
@@ -28,7 +28,7 @@ fn chain(exec: &Exec, layers: usize, rows: usize, c: usize) -> Tape {
     tape
 }
 
-async fn reports(t: &mut AnyTrainer, all: bool, into: &mut Vec<StepMetrics>) -> Result<()> {
+async fn reports(t: &mut Training, all: bool, into: &mut Vec<StepMetrics>) -> Result<()> {
     while let Some(m) = t.report(all).await? {
         into.push(m);
     }
@@ -80,12 +80,12 @@ fl_test!(
         for exec in devices().await {
             for (method, args, rows) in [("sft", sft_args(), sft_rows()), ("dpo", dpo_args(), dpo_rows())] {
                 let model = llama_on(&exec).await?;
-                let mut one = AnyTrainer::new(&model, method, &args, &rows, None).await?;
+                let mut one = Training::new(&model, method, &args, &rows, None).await?;
                 let curve = finish(&mut one).await?;
                 let weights = model.adapters.save("default").await?.1;
 
                 let model = llama_on(&exec).await?;
-                let (mut t, mut late) = (AnyTrainer::new(&model, method, &args, &rows, None).await?, Vec::new());
+                let (mut t, mut late) = (Training::new(&model, method, &args, &rows, None).await?, Vec::new());
                 let mut kept = None;
                 while t.submit().await? {
                     if t.steps() == 4 {
@@ -107,7 +107,7 @@ fl_test!(
                 assert!(model.adapters.save("default").await?.1 == weights, "{method}: the adapters differ");
 
                 let model = llama_on(&exec).await?;
-                let mut rest = AnyTrainer::new(&model, method, &args, &rows, kept.as_deref()).await?;
+                let mut rest = Training::new(&model, method, &args, &rows, kept.as_deref()).await?;
                 assert_eq!(bits(&finish(&mut rest).await?), bits(&curve[4..]), "{method}, from the checkpoint");
             }
         }
@@ -127,7 +127,7 @@ fl_test!(
                 // What the base model says would be remembered from when 0 times the weights was no number.
                 let args = TrainingArguments { report_kl: false, max_steps: 5, learning_rate: 1e-2, ..TrainingArguments::default() };
                 let args = TrainingArguments { per_device_train_batch_size: 2, ..args };
-                Ok((set, Trainer::new(model.model.clone(), target, None, args, Sft::new(rows))?))
+                Ok((set, Trainer::new(model.model.clone(), target, None, args, Box::new(Sft::new(rows)))?))
             };
             let mut want = Vec::new();
             let (_, mut t) = start()?;

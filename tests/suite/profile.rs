@@ -7,7 +7,7 @@ use fledgling::adapters::LoadedModel;
 use fledgling::generate::{GenerateOptions, Generator};
 use fledgling::graph::{Exec, Profile};
 use fledgling::models::{Config, Model};
-use fledgling::tune::AnyTrainer;
+use fledgling::tune::Training;
 use serde_json::json;
 
 use crate::harness::devices;
@@ -66,13 +66,13 @@ fl_test!(
             let rows = [json!({"input_ids": prompt[..16]})];
             let mut losses = Vec::new();
             for profiled in [false, true] {
-                let mut trainer = AnyTrainer::new(&model, "sft", &args, &rows, None).await?;
+                let mut trainer = Training::new(&model, "sft", &args, &rows, None).await?;
                 if profiled {
                     let step = trainer.profile().await?;
                     sound("LoRA step", &step);
                     steps.push((exec.info().name, step));
                 }
-                losses.push(trainer.step().await?.expect("a step").metrics.loss);
+                losses.push(trainer.step().await?.expect("a step").metrics.loss());
                 model.adapters.remove("default");
             }
             assert!(losses[0].is_finite() && losses[0] == losses[1], "{losses:?}");

@@ -6,7 +6,7 @@ use fledgling::data::Example;
 use fledgling::generate::Generator;
 use fledgling::gpu::GpuOptions;
 use fledgling::graph::Exec;
-use fledgling::tune::{AnyTrainer, Sft, StepMetrics, Target, Trainer, TrainingArguments};
+use fledgling::tune::{Sft, StepMetrics, Target, Trainer, Training, TrainingArguments};
 use serde_json::{Value, json};
 
 use crate::harness::{cpu, devices, gpu, gpu_with};
@@ -44,7 +44,7 @@ async fn all_kinds() -> Vec<(&'static str, Exec)> {
     kinds
 }
 
-async fn finish(t: &mut AnyTrainer) -> Result<Vec<StepMetrics>> {
+async fn finish(t: &mut Training) -> Result<Vec<StepMetrics>> {
     let mut all = Vec::new();
     while let Some(m) = t.step().await? {
         all.push(m);
@@ -75,7 +75,7 @@ fl_test!(
     /// Whatever decides the rest of the curve must be as it was.
     async fn other_arguments_are_refused() -> Result<()> {
         let model = llama_on(&cpu()).await?;
-        let mut t = AnyTrainer::new(&model, "dpo", &args(6), &pairs(5), None).await?;
+        let mut t = Training::new(&model, "dpo", &args(6), &pairs(5), None).await?;
         t.step().await?;
         let bytes = t.checkpoint().await?;
         for (field, value) in [
@@ -97,7 +97,7 @@ fl_test!(
         ] {
             let mut other = args(6);
             other[field] = value;
-            let e = AnyTrainer::new(&model, "dpo", &other, &pairs(5), Some(&bytes)).await.err().unwrap_or_else(|| panic!("{field}"));
+            let e = Training::new(&model, "dpo", &other, &pairs(5), Some(&bytes)).await.err().unwrap_or_else(|| panic!("{field}"));
             assert!(e.code() == "bad-config" && e.to_string().contains(field), "{field}: {e}");
         }
         // What changes no number may change; without max_steps epochs count, with it they do not.
@@ -105,7 +105,7 @@ fl_test!(
         same["activation_memory"] = json!(1 << 20);
         same["num_train_epochs"] = json!(50);
         same["logging_steps"] = json!(5);
-        AnyTrainer::new(&model, "dpo", &same, &pairs(5), Some(&bytes)).await?;
+        Training::new(&model, "dpo", &same, &pairs(5), Some(&bytes)).await?;
         // With a constant rate the length decides nothing.
         let constant = |steps: u64| {
             let mut a = args(steps);
@@ -114,9 +114,9 @@ fl_test!(
             a["warmup_steps"] = json!(0);
             a
         };
-        let mut t = AnyTrainer::new(&model, "dpo", &constant(2), &pairs(5), None).await?;
+        let mut t = Training::new(&model, "dpo", &constant(2), &pairs(5), None).await?;
         while t.step().await?.is_some() {}
-        let mut longer = AnyTrainer::new(&model, "dpo", &constant(3), &pairs(5), Some(&t.checkpoint().await?)).await?;
+        let mut longer = Training::new(&model, "dpo", &constant(3), &pairs(5), Some(&t.checkpoint().await?)).await?;
         assert_eq!(longer.step().await?.map(|m| m.step), Some(3));
         Ok(())
     }
@@ -125,18 +125,18 @@ fl_test!(
     async fn a_finished_training_can_be_resumed() -> Result<()> {
         let exec = Exec::Gpu(gpu().await);
         let model = llama_on(&exec).await?;
-        let mut t = AnyTrainer::new(&model, "sft", &args(2), &texts(3), None).await?;
+        let mut t = Training::new(&model, "sft", &args(2), &texts(3), None).await?;
         assert_eq!(finish(&mut t).await?.len(), 2);
         let bytes = t.checkpoint().await?;
         let learned = model.adapters.save("default").await?.1;
         let other = llama_on(&exec).await?;
-        let mut t = AnyTrainer::new(&other, "sft", &args(2), &texts(3), Some(&bytes)).await?;
+        let mut t = Training::new(&other, "sft", &args(2), &texts(3), Some(&bytes)).await?;
         assert_eq!(finish(&mut t).await?.len(), 0);
         assert_eq!(other.adapters.active().as_deref(), Some("default"));
         assert!(other.adapters.save("default").await?.1 == learned);
         // No epochs at all: an adapter that does nothing yet.
         let third = llama_on(&exec).await?;
-        let mut t = AnyTrainer::new(&third, "sft", &json!({"num_train_epochs": 0}), &texts(3), None).await?;
+        let mut t = Training::new(&third, "sft", &json!({"num_train_epochs": 0}), &texts(3), None).await?;
         assert_eq!((t.total_steps(), finish(&mut t).await?.len()), (0, 0));
         assert_eq!(third.adapters.active().as_deref(), Some("default"));
         Ok(())
@@ -149,7 +149,7 @@ fl_test!(
             let mut args = args(9);
             args["per_device_train_batch_size"] = json!(1);
             let row = json!({"prompt_ids": [3, 4, 5], "chosen_ids": [6, 7], "rejected_ids": [8, 9]});
-            let mut t = AnyTrainer::new(&model, "dpo", &args, &vec![row; 8], None).await?;
+            let mut t = Training::new(&model, "dpo", &args, &vec![row; 8], None).await?;
             // The name is taken by the first update; the one after it copies into what is there.
             t.step().await?;
             let counters = exec.counters();
@@ -199,21 +199,21 @@ fl_test!(
                     .collect();
                 let args = json!({"learning_rate": 5e-2, "max_steps": 3, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2,
                     "lr_scheduler_type": "constant", "r": 4, "lora_alpha": 8});
-                let mut t = AnyTrainer::new(&model, method, &args, &rows, None).await?;
+                let mut t = Training::new(&model, method, &args, &rows, None).await?;
                 let mut g = Generator::new(model.clone())?;
-                let first = t.step().await?.expect("three").metrics.kl.expect("it is reported");
+                let first = t.step().await?.expect("three").metrics.kl().expect("it is reported");
                 assert!((0.0..1e-12).contains(&first), "{method}: nothing has moved, {first}");
                 for _ in 0..2 {
                     // What an update reports is the model's before it.
                     let want = k3(&mut g, &AdapterChoice::Named("default".into()), &sequences).await?;
-                    let got = t.step().await?.expect("three").metrics.kl.expect("it is reported");
+                    let got = t.step().await?.expect("three").metrics.kl().expect("it is reported");
                     report!("{method}: {got:.6}, on the host {want:.6}");
                     assert!(want > 1e-4 && (got - want).abs() < 1e-3 * want, "{method}: {got}, on the host {want}");
                 }
                 let mut off = args.clone();
                 off["report_kl"] = json!(false);
-                let mut t = AnyTrainer::new(&model, method, &off, &rows, None).await?;
-                assert_eq!(t.step().await?.expect("three").metrics.kl, None);
+                let mut t = Training::new(&model, method, &off, &rows, None).await?;
+                assert_eq!(t.step().await?.expect("three").metrics.kl(), None);
             }
         }
         Ok(())
@@ -229,7 +229,7 @@ fl_test!(
                 let args = TrainingArguments { gradient_checkpointing, activation_memory, max_steps: 2, ..TrainingArguments::default() };
                 let rows = (0..4).map(|i| Example { ids: row(i), labels: row(i) }).collect();
                 let target = Target::Adapter { set: model.adapters.fresh(&config, 3)?, name: "x".into() };
-                let mut t = Trainer::new(model.model.clone(), target, None, args, Sft::new(rows))?;
+                let mut t = Trainer::new(model.model.clone(), target, None, args, Box::new(Sft::new(rows)))?;
                 t.step().await?;
                 Ok(t.activation_bytes())
             };
@@ -256,7 +256,7 @@ fl_test!(
         let args =
             TrainingArguments { per_device_train_batch_size: 4, num_train_epochs: 5.0, report_kl: false, ..TrainingArguments::default() };
         let target = Target::Adapter { set: model.adapters.fresh(&config, 3)?, name: "x".into() };
-        let mut t = Trainer::new(model.model.clone(), target, None, args, Sft::new(rows))?;
+        let mut t = Trainer::new(model.model.clone(), target, None, args, Box::new(Sft::new(rows)))?;
         let mut plans = vec![0];
         while let Some(m) = t.step().await? {
             if m.step.is_multiple_of(12) {

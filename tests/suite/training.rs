@@ -5,13 +5,12 @@ use std::rc::Rc;
 use fledgling::Result;
 use fledgling::adapters::LoadedModel;
 use fledgling::adapters::LoraSet;
-use fledgling::data::RowReader;
 use fledgling::formats::Container;
 use fledgling::formats::peft::LoraAdapter;
 use fledgling::graph::Exec;
 use fledgling::models::{LoadOptions, ModelLoader};
 use fledgling::tensor::dequantize;
-use fledgling::tune::{Dpo, DpoConfig, ModelText, Sft, SftConfig, StepMetrics, Target, Trainer};
+use fledgling::tune::{ModelText, StepMetrics, Target, Trainer, prepare};
 use serde_json::{Value, json};
 
 use crate::harness::gpu;
@@ -45,6 +44,13 @@ fn start(model: &LoadedModel) -> Result<Rc<LoraSet>> {
     model.adapters.copy_of("initial")
 }
 
+/// The adapter that the curves of KTO and ORPO start from: it changes the model.
+fn acting(model: &LoadedModel) -> Result<Rc<LoraSet>> {
+    let config = std::str::from_utf8(fixture!("adapters/default/adapter_config.json")).expect("JSON");
+    model.adapters.add("acting", &LoraAdapter::read(config, fixture!("adapters/default/adapter_model.safetensors"))?)?;
+    model.adapters.copy_of("acting")
+}
+
 fn target(set: &Rc<LoraSet>) -> Target {
     Target::Adapter { set: set.clone(), name: "default".into() }
 }
@@ -74,51 +80,43 @@ fn compare(name: &str, got: &StepMetrics, want: &Value, tolerance: f64) -> f64 {
     worst
 }
 
-fn sft(model: &LoadedModel, set: &Rc<LoraSet>, config: &Value, rows: &[Value]) -> Result<Trainer<Sft>> {
-    let config = SftConfig::from_json(config)?;
-    let examples = RowReader::new(&ModelText::of(model), config.row_options()).sft(rows)?;
-    Trainer::new(model.model.clone(), target(set), None, config.args, Sft::new(examples))
+fn trainer(method: &str, model: &LoadedModel, set: &Rc<LoraSet>, config: &Value, rows: &[Value]) -> Result<Trainer> {
+    let p = prepare(method, &ModelText::of(model), config.as_object().expect("an object"), rows)?;
+    Trainer::new(model.model.clone(), target(set), None, p.args, p.method)
 }
 
-fn dpo(model: &LoadedModel, set: &Rc<LoraSet>, config: &Value, rows: &[Value]) -> Result<Trainer<Dpo>> {
-    let config = DpoConfig::from_json(config)?;
-    let pairs = RowReader::new(&ModelText::of(model), config.args.row_options()).preferences(rows)?;
-    Trainer::new(model.model.clone(), target(set), None, config.args.clone(), Dpo::new(pairs, &config))
+/// Follows a curve of the fixtures; gives the first update.
+async fn follow(method: &str, name: &str, bytes: &[u8], tolerance: f64) -> Result<StepMetrics> {
+    let (config, rows, steps) = curve(bytes);
+    let model = tiny().await?;
+    let set = if ["kto", "orpo"].contains(&method) { acting(&model)? } else { start(&model)? };
+    let mut t = trainer(method, &model, &set, &config, &rows)?;
+    let (mut worst, mut first) = (0.0f64, StepMetrics::default());
+    for (i, want) in steps.iter().enumerate() {
+        let got = t.step().await?.expect("as many steps as the fixture");
+        // What an update has no rows for is not there, in either.
+        let absent = got.metrics.iter().find(|(name, _)| *name != "kl" && want.get(name).is_none());
+        assert!(absent.is_none(), "{name}, step {}: TRL reports no {absent:?}", i + 1);
+        worst = worst.max(compare(name, &got, want, tolerance));
+        if i == 0 {
+            first = got;
+        }
+    }
+    assert!(t.step().await?.is_none());
+    report!("{name}: {} steps, worst relative error {worst:.1e}", steps.len());
+    Ok(first)
 }
 
 async fn follow_sft(name: &str, bytes: &[u8]) -> Result<()> {
-    let (config, rows, steps) = curve(bytes);
-    let model = tiny().await?;
-    let set = start(&model)?;
-    let mut trainer = sft(&model, &set, &config, &rows)?;
-    let mut worst = 0.0f64;
-    for want in &steps {
-        let got = trainer.step().await?.expect("as many steps as the fixture");
-        worst = worst.max(compare(name, &got, want, 1e-3));
-    }
-    assert!(trainer.step().await?.is_none());
-    report!("{name}: {} steps, worst relative error {worst:.1e}", steps.len());
-    Ok(())
+    follow("sft", name, bytes, 1e-3).await.map(drop)
 }
 
 async fn follow_dpo(name: &str, bytes: &[u8]) -> Result<()> {
-    let (config, rows, steps) = curve(bytes);
-    let model = tiny().await?;
-    let set = start(&model)?;
-    let mut trainer = dpo(&model, &set, &config, &rows)?;
-    let mut worst = 0.0f64;
-    for (i, want) in steps.iter().enumerate() {
-        let got = trainer.step().await?.expect("as many steps as the fixture");
-        // Rewards are small differences of large log-probabilities.
-        worst = worst.max(compare(name, &got, want, 5e-3));
-        if i == 0 {
-            assert!((got.metrics.loss - std::f64::consts::LN_2).abs() < 1e-4, "{name}: the first loss is {}, not ln 2", got.metrics.loss);
-            let kl = got.metrics.kl.expect("it is reported");
-            assert!((0.0..1e-9).contains(&kl), "{name}: KL to the base is {kl} before the first update");
-        }
-    }
-    assert!(trainer.step().await?.is_none());
-    report!("{name}: {} steps, worst relative error {worst:.1e}", steps.len());
+    // Rewards are small differences of large log-probabilities.
+    let first = follow("dpo", name, bytes, 5e-3).await?.metrics;
+    assert!((first.loss() - std::f64::consts::LN_2).abs() < 1e-4, "{name}: the first loss is {}, not ln 2", first.loss());
+    let kl = first.kl().expect("it is reported");
+    assert!((0.0..1e-9).contains(&kl), "{name}: KL to the base is {kl} before the first update");
     Ok(())
 }
 
@@ -141,6 +139,17 @@ fl_test!(
     async fn dpo_smoothing_curve() -> Result<()> {
         // With label smoothing the first loss is ln 2 as well.
         follow_dpo("dpo_smoothing", fixture!("dpo_smoothing.json")).await
+    }
+    async fn kto_curves() -> Result<()> {
+        let first = follow("kto", "kto", fixture!("kto.json"), 2e-3).await?.metrics;
+        assert!(first.kl().expect("its own") > 0.0, "the curve begins with a KL: {first:?}");
+        follow("kto", "kto_batch4", fixture!("kto_batch4.json"), 2e-3).await?;
+        follow("kto", "kto_apo_zero_unpaired", fixture!("kto_apo_zero_unpaired.json"), 2e-3).await?;
+        follow("kto", "kto_accumulate", fixture!("kto_accumulate.json"), 2e-3).await.map(drop)
+    }
+    async fn orpo_curves() -> Result<()> {
+        follow("orpo", "orpo", fixture!("orpo.json"), 2e-3).await?;
+        follow("orpo", "orpo_accumulate", fixture!("orpo_accumulate.json"), 2e-3).await.map(drop)
     }
     async fn dpo_accumulation_curve() -> Result<()> {
         follow_dpo("dpo_accumulate", fixture!("dpo_accumulate.json")).await
@@ -173,21 +182,33 @@ fl_test!(
         let model = tiny().await?;
         let (config, rows, _) = curve(fixture!("sft.json"));
         let set = start(&model)?;
-        let mut trainer = sft(&model, &set, &config, &rows)?;
-        trainer.gradients().await?;
+        let mut t = trainer("sft", &model, &set, &config, &rows)?;
+        t.gradients().await?;
         let off = distance(&set.export_grads().await?, fixture!("sft_grad_step0.safetensors"), "grad/");
         assert!(off < 1e-3, "SFT gradients are off by {off}");
         // Looking at gradients takes nothing away: the curve's end is PyTorch's.
-        while trainer.step().await?.is_some() {}
+        while t.step().await?.is_some() {}
         let moved = distance(&set.export().await?, fixture!("sft_final/adapter_model.safetensors"), "");
         assert!(moved < 2e-2, "the adapter after ten SFT updates is off by {moved}");
 
         let (config, rows, _) = curve(fixture!("dpo.json"));
         let set = start(&model)?;
-        let mut trainer = dpo(&model, &set, &config, &rows)?;
-        trainer.gradients().await?;
+        let mut t = trainer("dpo", &model, &set, &config, &rows)?;
+        t.gradients().await?;
         let off_dpo = distance(&set.export_grads().await?, fixture!("dpo_grad_step0.safetensors"), "grad/");
         assert!(off_dpo < 2e-3, "DPO gradients are off by {off_dpo}");
+        for (method, bytes, grads) in [
+            ("kto", &fixture!("kto.json")[..], &fixture!("kto_grad_step0.safetensors")[..]),
+            ("orpo", fixture!("orpo.json"), fixture!("orpo_grad_step0.safetensors")),
+        ] {
+            let (config, rows, _) = curve(bytes);
+            let set = acting(&model)?;
+            let mut t = trainer(method, &model, &set, &config, &rows)?;
+            t.gradients().await?;
+            let off = distance(&set.export_grads().await?, grads, "grad/");
+            assert!(off < 1e-3, "{method}: gradients are off by {off}");
+            report!("gradients of {method}: {off:.1e}");
+        }
         report!("gradients: SFT {off:.1e}, DPO {off_dpo:.1e}; adapter after ten updates {moved:.1e}");
         Ok(())
     }

@@ -8,7 +8,7 @@ use fledgling::formats::peft::LoraAdapter;
 use fledgling::graph::Exec;
 use fledgling::models::{LoadOptions, ModelLoader};
 use fledgling::tensor::dequantize;
-use fledgling::tune::{AnyTrainer, Checkpoint, GptBench, Sft, StepMetrics, Target, Trainer, TrainingArguments};
+use fledgling::tune::{Checkpoint, GptBench, Sft, StepMetrics, Target, Trainer, Training, TrainingArguments};
 use serde_json::{Value, json};
 
 use crate::harness::{cpu, gpu};
@@ -109,7 +109,7 @@ fl_test!(
             model.adapters.add(name, &LoraAdapter::read(config, weights)?)?;
             let set = model.adapters.copy_of(name)?;
             let target = Target::Adapter { set: set.clone(), name: name.into() };
-            let mut trainer = Trainer::new(model.model.clone(), target, None, arguments(), Sft::new(sequences(expected)))?;
+            let mut trainer = Trainer::new(model.model.clone(), target, None, arguments(), Box::new(Sft::new(sequences(expected))))?;
             trainer.gradients().await?;
             let mut worst = 0.0f64;
             for p in set.export_grads().await?.pairs {
@@ -120,7 +120,7 @@ fl_test!(
             }
             assert!(worst < 1e-3, "{name}: gradients are off by {worst}");
             let want = values(expected, "loss")[0];
-            let loss = trainer.step().await?.expect("one of ten").metrics.loss;
+            let loss = trainer.step().await?.expect("one of ten").metrics.loss();
             assert!((loss - want).abs() < 1e-4 * want, "{name}: loss {loss}, expected {want}");
             report!("{name}: loss {loss:.6} (PEFT {want:.6}), gradients off by {worst:.1e}");
         }
@@ -143,8 +143,8 @@ async fn full_step(name: &str, files: (&str, &[u8], &[u8])) -> Result<()> {
     for path in &paths {
         before.push(model.model.params().read(path).await?);
     }
-    let mut trainer = Trainer::new(model.model.clone(), Target::Full, None, args, Sft::new(sequences(files.2)))?;
-    let loss = trainer.step().await?.expect("one of ten").metrics.loss;
+    let mut trainer = Trainer::new(model.model.clone(), Target::Full, None, args, Box::new(Sft::new(sequences(files.2))))?;
+    let loss = trainer.step().await?.expect("one of ten").metrics.loss();
     let want = values(files.2, "loss")[0];
     assert!((loss - want).abs() < 1e-4 * want, "{name}: loss {loss}, expected {want}");
     let (mut worst, mut skipped) = (0.0f64, 0);
@@ -201,6 +201,11 @@ pub fn dpo_rows() -> Vec<Value> {
     (0..5).map(|i| json!({"prompt_ids": ids(i, 3 + i), "chosen_ids": ids(i + 20, 4), "rejected_ids": ids(i + 40, 6 - i % 3)})).collect()
 }
 
+pub fn kto_rows() -> Vec<Value> {
+    let ids = |i: u64, n: u64| (0..n).map(|t| (11 * i + 5 * t * t + t) % 90 + 3).collect::<Vec<_>>();
+    (0..5).map(|i| json!({"prompt_ids": ids(i, 3 + i), "completion_ids": ids(i + 20, 6 - i % 3), "label": i % 2 == 0})).collect()
+}
+
 /// Everything that uses random numbers or depends on the position in the data.
 pub fn sft_args() -> Value {
     json!({
@@ -214,7 +219,7 @@ pub fn dpo_args() -> Value {
     json!({"learning_rate": 2e-2, "max_steps": 8, "per_device_train_batch_size": 2, "seed": 9, "beta": 0.2, "r": 4, "lora_alpha": 8})
 }
 
-pub async fn finish(t: &mut AnyTrainer) -> Result<Vec<StepMetrics>> {
+pub async fn finish(t: &mut Training) -> Result<Vec<StepMetrics>> {
     let mut all = Vec::new();
     while let Some(m) = t.step().await? {
         all.push(m);
@@ -224,18 +229,8 @@ pub async fn finish(t: &mut AnyTrainer) -> Result<Vec<StepMetrics>> {
 
 /// What must be equal bit for bit (times are not).
 pub fn numbers(m: &StepMetrics) -> Vec<u64> {
-    let p = m.metrics.preference.unwrap_or_default();
-    let values = [
-        m.metrics.loss,
-        m.grad_norm,
-        m.learning_rate,
-        m.epoch,
-        p.rewards_margins,
-        p.logps_chosen,
-        p.logps_rejected,
-        m.metrics.kl.unwrap_or(-1.0),
-    ];
-    values.into_iter().map(f64::to_bits).chain([m.step, m.tokens]).collect()
+    let values = [m.grad_norm, m.learning_rate, m.epoch];
+    m.metrics.iter().map(|v| v.1).chain(values).map(f64::to_bits).chain([m.step, m.tokens]).collect()
 }
 
 async fn resumed(method: &str, args: &Value, rows: &[Value], before: impl AsyncFn(&LoadedModel) -> Result<()>) -> Result<()> {
@@ -253,13 +248,13 @@ pub async fn resumed_on(
 ) -> Result<()> {
     let model = llama_on(exec).await?;
     before(&model).await?;
-    let mut whole = AnyTrainer::new(&model, method, args, rows, None).await?;
+    let mut whole = Training::new(&model, method, args, rows, None).await?;
     let curve = finish(&mut whole).await?;
     let (_, weights) = model.adapters.save("default").await?;
 
     let model = llama_on(exec).await?;
     before(&model).await?;
-    let mut first = AnyTrainer::new(&model, method, args, rows, None).await?;
+    let mut first = Training::new(&model, method, args, rows, None).await?;
     for m in &curve[..at] {
         assert_eq!(numbers(&first.step().await?.expect("one of them")), numbers(m), "{method}: the same run twice");
     }
@@ -269,7 +264,7 @@ pub async fn resumed_on(
 
     // Another model, nothing of the first run but the file.
     let model = llama_on(exec).await?;
-    let mut second = AnyTrainer::new(&model, method, args, rows, Some(&bytes)).await?;
+    let mut second = Training::new(&model, method, args, rows, Some(&bytes)).await?;
     let rest = finish(&mut second).await?;
     assert_eq!(rest.len(), curve.len() - at);
     for (got, want) in rest.iter().zip(&curve[at..]) {
@@ -288,6 +283,21 @@ fl_test!(
     async fn a_resumed_dpo_is_the_uninterrupted_one() -> Result<()> {
         resumed("dpo", &dpo_args(), &dpo_rows(), async |_: &LoadedModel| Ok(())).await
     }
+    async fn a_resumed_kto_or_orpo_is_the_uninterrupted_one() -> Result<()> {
+        for (method, rows) in [("kto", kto_rows()), ("orpo", dpo_rows())] {
+            let mut args = dpo_args();
+            args["max_steps"] = json!(6);
+            resumed(method, &args, &rows, async |_: &LoadedModel| Ok(())).await?;
+        }
+        Ok(())
+    }
+    async fn a_resumed_kto_keeps_its_reference() -> Result<()> {
+        resumed("kto", &dpo_args(), &kto_rows(), async |model: &LoadedModel| {
+            let (_, config, weights, _) = adapter_files!("default");
+            model.adapters.add("default", &LoraAdapter::read(config, weights)?).map(|_| ())
+        })
+        .await
+    }
     async fn a_resumed_dpo_with_halves_is_the_uninterrupted_one() -> Result<()> {
         let mut args = dpo_args();
         args["fp16"] = json!(true);
@@ -298,15 +308,15 @@ fl_test!(
         let model = llama().await?;
         let mut args = sft_args();
         args["fp16"] = json!(true);
-        let mut t = AnyTrainer::new(&model, "sft", &args, &sft_rows(), None).await?;
+        let mut t = Training::new(&model, "sft", &args, &sft_rows(), None).await?;
         t.step().await?;
         let bytes = t.checkpoint().await?;
         args["gradient_checkpointing"] = json!(true);
-        let error = AnyTrainer::new(&model, "sft", &args, &sft_rows(), Some(&bytes)).await.err().expect("another choice");
+        let error = Training::new(&model, "sft", &args, &sft_rows(), Some(&bytes)).await.err().expect("another choice");
         assert!(error.to_string().contains("gradient_checkpointing"), "{error}");
         args["gradient_checkpointing"] = Value::Null;
         args["fp16"] = json!(false);
-        let error = AnyTrainer::new(&model, "sft", &args, &sft_rows(), Some(&bytes)).await.err().expect("another choice");
+        let error = Training::new(&model, "sft", &args, &sft_rows(), Some(&bytes)).await.err().expect("another choice");
         assert_eq!(error.code(), "bad-config", "{error}");
         Ok(())
     }
@@ -324,11 +334,11 @@ fl_test!(
         model.adapters.add("mine", &LoraAdapter::read(config, weights)?)?;
         let mut args = dpo_args();
         args["adapter_name"] = json!("mine");
-        let mut t = AnyTrainer::new(&model, "dpo", &args, &dpo_rows(), None).await?;
+        let mut t = Training::new(&model, "dpo", &args, &dpo_rows(), None).await?;
         let m = t.step().await?.expect("the first");
-        assert!((m.metrics.loss - std::f64::consts::LN_2).abs() < 1e-6, "the first loss is {}", m.metrics.loss);
+        assert!((m.metrics.loss() - std::f64::consts::LN_2).abs() < 1e-6, "the first loss is {}", m.metrics.loss());
         // The loss is measured against that adapter, the distance to the base against the model without it.
-        assert!(m.metrics.kl.expect("it is reported") > 1e-4, "{:?}", m.metrics);
+        assert!(m.metrics.kl().expect("it is reported") > 1e-4, "{:?}", m.metrics);
         // What was learned is already the adapter's.
         assert!(model.adapters.save("mine").await?.1.as_slice() != weights);
         assert_eq!(model.adapters.active(), None);
@@ -339,11 +349,11 @@ fl_test!(
     async fn checkpoints_that_do_not_fit_are_refused() -> Result<()> {
         let model = llama().await?;
         let rows = sft_rows();
-        let mut t = AnyTrainer::new(&model, "sft", &sft_args(), &rows, None).await?;
+        let mut t = Training::new(&model, "sft", &sft_args(), &rows, None).await?;
         t.step().await?;
         let bytes = t.checkpoint().await?;
         let resume = async |method: &str, args: Value, rows: Vec<Value>, bytes: Vec<u8>| -> (String, String) {
-            match AnyTrainer::new(&model, method, &args, &rows, Some(&bytes)).await {
+            match Training::new(&model, method, &args, &rows, Some(&bytes)).await {
                 Ok(_) => ("accepted".into(), String::new()),
                 Err(e) => (e.code().into(), e.to_string()),
             }
@@ -384,7 +394,7 @@ fl_test!(
             let row = |i: u32| (0..64).map(|t| (i + t * 7) % 96).collect::<Vec<u32>>();
             let rows = (0..4).map(|i| Example { ids: row(i), labels: row(i) }).collect();
             let target = Target::Adapter { set, name: "x".into() };
-            let mut t = Trainer::new(model.model.clone(), target, None, args, Sft::new(rows))?;
+            let mut t = Trainer::new(model.model.clone(), target, None, args, Box::new(Sft::new(rows)))?;
             let mut curve = Vec::new();
             for _ in 0..3 {
                 curve.push(numbers(&t.step().await?.expect("three of ten")));
@@ -406,10 +416,10 @@ fl_test!(
             let args = TrainingArguments { fp16, gradient_checkpointing: Some(flag), learning_rate: 1e-2, ..arguments() };
             let row = |i: u32| (0..64).map(|t| (i + t * 7) % 96).collect::<Vec<u32>>();
             let rows = (0..4).map(|i| Example { ids: row(i), labels: row(i) }).collect();
-            let mut t = Trainer::new(model.model.clone(), Target::Adapter { set, name: "x".into() }, None, args, Sft::new(rows))?;
+            let mut t = Trainer::new(model.model.clone(), Target::Adapter { set, name: "x".into() }, None, args, Box::new(Sft::new(rows)))?;
             let mut losses = Vec::new();
             while let Some(step) = t.step().await? {
-                losses.push(step.metrics.loss);
+                losses.push(step.metrics.loss());
             }
             runs.push((losses, t.activation_bytes()));
         }
@@ -432,8 +442,13 @@ fl_test!(
         let set = model.adapters.fresh(&serde_json::from_value(json!({"r": 4, "target_modules": ["q_proj"]})).expect("a config"), 3)?;
         let row = Example { ids: (3..30).collect(), labels: (3..30).collect() };
         let target = Target::Adapter { set, name: "x".into() };
-        let mut t =
-            Trainer::new(model.model.clone(), target, None, arguments(), Sft::new(vec![row.clone(), row.clone(), row.clone(), row]))?;
+        let mut t = Trainer::new(
+            model.model.clone(),
+            target,
+            None,
+            arguments(),
+            Box::new(Sft::new(vec![row.clone(), row.clone(), row.clone(), row])),
+        )?;
         t.step().await?;
         let before = (gpu.counters().allocations.get(), gpu.counters().pipelines.get());
         t.step().await?;
@@ -449,7 +464,7 @@ fl_test!(
                 "gradient_checkpointing": false, "report_kl": false, "max_steps": 3, "peft_config": {"r": 4}, "per_device_train_batch_size": 1,
             });
             let rows = vec![json!({"input_ids": (3..30).collect::<Vec<u32>>()}); 3];
-            let mut t = AnyTrainer::new(&model, "sft", &args, &rows, None).await?;
+            let mut t = Training::new(&model, "sft", &args, &rows, None).await?;
             t.step().await?;
             let before = exec.counters().dispatches.get();
             t.step().await?;
@@ -473,7 +488,7 @@ fl_test!(
     async fn trainings_that_cannot_be_are_refused() -> Result<()> {
         let model = llama().await?;
         let refuse = async |method: &str, args: Value, rows: Vec<Value>| -> (String, String) {
-            match AnyTrainer::new(&model, method, &args, &rows, None).await {
+            match Training::new(&model, method, &args, &rows, None).await {
                 Ok(_) => ("accepted".into(), String::new()),
                 Err(e) => (e.code().into(), e.to_string()),
             }
@@ -487,7 +502,18 @@ fl_test!(
         assert_eq!(refuse("dpo", json!({}), vec![json!({"prompt": "a", "chosen": "b"})]).await.0, "bad-row");
         // This model has no tokenizer.
         assert_eq!(refuse("sft", json!({}), vec![json!({"text": "abc"})]).await.0, "bad-config");
-        assert_eq!(refuse("kto", json!({}), vec![good()]).await.0, "bad-config");
+        assert_eq!(refuse("ppo", json!({}), vec![good()]).await.0, "bad-config");
+        // Rows of another method, fields of another method, fields of none.
+        assert_eq!(refuse("kto", json!({}), dpo_rows()).await.0, "bad-row");
+        assert_eq!(refuse("orpo", json!({}), kto_rows()).await.0, "bad-row");
+        let (code, message) = refuse("orpo", json!({"label_smoothing": 0.1}), dpo_rows()).await;
+        assert!(code == "bad-config" && message.contains("label_smoothing"), "{code}: {message}");
+        let (code, message) = refuse("kto", json!({"desirable_wieght": 2}), kto_rows()).await;
+        assert!(code == "bad-config" && message.contains("did you mean desirable_weight?"), "{code}: {message}");
+        let (code, message) = refuse("kto", json!({"peft_config": {"lora_alfa": 2}}), kto_rows()).await;
+        assert!(code == "bad-config" && message.contains("did you mean lora_alpha?"), "{code}: {message}");
+        let (code, message) = refuse("dpo", json!({"reference": "init"}), dpo_rows()).await;
+        assert!(code == "bad-config" && message.contains("reference"), "{code}: {message}");
         assert_eq!(refuse("sft", json!({"learning_rate": "high"}), vec![good()]).await.0, "bad-config");
         for peft in [json!({"r": 0}), json!({"target_modules": ["nothing"]}), json!({"use_dora": true}), json!({"r": 1_000_000}), json!(7)]
         {
@@ -506,7 +532,7 @@ fl_test!(
         adapter.pairs.iter_mut().for_each(|p| p.b.iter_mut().for_each(|v| *v *= 1e30));
         model.adapters.add("default", &adapter)?;
         let (_, before) = model.adapters.save("default").await?;
-        let mut t = AnyTrainer::new(&model, "sft", &json!({"max_steps": 3}), &sft_rows(), None).await?;
+        let mut t = Training::new(&model, "sft", &json!({"max_steps": 3}), &sft_rows(), None).await?;
         let error = t.step().await.expect_err("a loss of NaN");
         assert_eq!(error.code(), "not-finite", "{error}");
         assert!(model.adapters.save("default").await?.1 == before);
@@ -524,7 +550,7 @@ fl_test!(
                 adapter.pairs.iter_mut().for_each(|p| p.b.iter_mut().for_each(|v| *v *= scale));
                 model.adapters.add("default", &adapter)?;
                 let (_, before) = model.adapters.save("default").await?;
-                let mut t = AnyTrainer::new(&model, "sft", &json!({"max_steps": 1, "fp16": fp16}), &sft_rows(), None).await?;
+                let mut t = Training::new(&model, "sft", &json!({"max_steps": 1, "fp16": fp16}), &sft_rows(), None).await?;
                 let code = t.step().await.err().map(|e| e.code());
                 assert!(code.is_none() || code == Some("not-finite"), "{code:?}");
                 assert_eq!(model.adapters.save("default").await?.1 == before, code.is_some(), "scale {scale}, fp16 {fp16}: {code:?}");

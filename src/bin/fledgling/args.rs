@@ -140,16 +140,11 @@ pub struct GenerateArgs {
     pub json: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Method {
-    Sft,
-    Dpo,
-}
-
 #[derive(Args)]
 pub struct TuneArgs {
-    #[arg(long, value_enum)]
-    pub method: Method,
+    /// How to learn (docs/methods.md): sft, dpo, kto, orpo.
+    #[arg(long, value_name = "METHOD", value_parser = super::fields::method)]
+    pub method: &'static str,
     /// A GGUF or safetensors file, or a folder as Transformers writes it.
     #[arg(long, value_name = "FILE")]
     pub model: PathBuf,
@@ -158,7 +153,8 @@ pub struct TuneArgs {
     #[arg(long, value_name = "TYPE", value_parser = Stored::target)]
     pub quantize: Option<DType>,
     /// JSONL or a JSON array in TRL's columns: messages; prompt, completion; text; input_ids (labels) · prompt, chosen, rejected; prompt_ids,
-    /// chosen_ids, rejected_ids (weight) · rankings: prompt, answers, ranks. Other columns are refused by name.
+    /// chosen_ids, rejected_ids (weight) · rankings: prompt, answers, ranks · KTO: prompt, completion, label; prompt_ids, completion_ids, label.
+    /// Other columns are refused by name.
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
     /// Folder for the adapter (adapter_config.json, adapter_model.safetensors).
@@ -167,12 +163,9 @@ pub struct TuneArgs {
     /// TRL's and PEFT's field names in one JSON object (LoRA's also under peft_config).
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Continues this adapter; with DPO it is also the reference.
+    /// Continues this adapter; DPO and KTO are measured against it where it changes the model (see --reference).
     #[arg(long, value_name = "DIR")]
     pub init_adapter: Option<PathBuf>,
-    /// Updates in all, in place of the configuration's.
-    #[arg(long, value_name = "N")]
-    pub max_steps: Option<u64>,
     /// Takes the rows as they come.
     #[arg(long)]
     pub no_shuffle: bool,
@@ -185,6 +178,8 @@ pub struct TuneArgs {
     /// A JSON line per update, named as TRL names them.
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub fields: super::fields::Fields,
 }
 
 #[derive(Args)]

@@ -6,6 +6,7 @@ mod out;
 mod args;
 mod bench;
 mod exit;
+mod fields;
 mod files;
 mod generate;
 mod inspect;

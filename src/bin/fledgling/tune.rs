@@ -1,4 +1,4 @@
-//! `fledgling tune`: LoRA by supervised fine-tuning or preferences.
+//! `fledgling tune`: LoRA by any method of the table.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -6,13 +6,13 @@ use std::path::Path;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
-use super::args::{Cli, Method, TuneArgs};
+use super::args::{Cli, TuneArgs};
 use super::files;
 use super::load;
 use fledgling::data::RowFile;
 use fledgling::formats::peft::{CONFIG_NAME, WEIGHTS_NAME};
 use fledgling::models::LoadOptions;
-use fledgling::tune::{AnyTrainer, StepMetrics};
+use fledgling::tune::{StepMetrics, Training};
 use fledgling::{Error, Result};
 
 /// Name of the adapter while it is trained.
@@ -21,7 +21,6 @@ const CHECKPOINT: &str = "checkpoint.safetensors";
 
 pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     // Everything that can be wrong is looked at before the model is loaded.
-    let method = if a.method == Method::Sft { "sft" } else { "dpo" };
     let config = config(a)?;
     let data = a.data.display().to_string();
     let rows = RowFile::parse(&data, &files::read_text(&a.data)?)?;
@@ -33,9 +32,10 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     if let Some(folder) = &a.init_adapter {
         load::adapter(&model, folder, NAME)?;
     }
-    let mut trainer = AnyTrainer::new(&model, method, &config, rows.rows(), checkpoint.as_deref()).await.map_err(|e| rows.place(e))?;
+    let mut trainer = Training::new(&model, a.method, &config, rows.rows(), checkpoint.as_deref()).await.map_err(|e| rows.place(e))?;
     if !quiet {
         let on = exec.info();
+        trainer.notes().iter().for_each(|n| note!("{n}"));
         note!("{} rows, {} updates, on {} ({})", rows.rows().len(), trainer.total_steps(), on.name, on.backend);
     }
     let bar = bar(trainer.total_steps(), trainer.steps(), quiet);
@@ -81,12 +81,10 @@ fn config(a: &TuneArgs) -> Result<Value> {
         Some(path) => read_object(path)?,
     };
     map.insert("adapter_name".into(), json!(NAME));
-    if let Some(n) = a.max_steps {
-        if n == 0 {
-            return Err(Error::config("max_steps", "is 0, expected at least 1"));
-        }
-        map.insert("max_steps".into(), json!(n));
+    if a.fields.0.get("max_steps").is_some_and(|n| *n == 0) {
+        return Err(Error::config("max_steps", "is 0, expected at least 1, or -1 for as many as the epochs give"));
     }
+    map.extend(a.fields.0.clone());
     if a.no_shuffle {
         map.insert("shuffle".into(), json!(false));
     }
@@ -115,12 +113,9 @@ fn report(m: &StepMetrics, json: bool, bar: Option<&ProgressBar>) {
         say!("{}", serde_json::to_string(m).expect("numbers"));
         return;
     }
-    let mut text = format!("loss {:.4}  grad_norm {:.3}  learning_rate {:.2e}", m.metrics.loss, m.grad_norm, m.learning_rate);
-    if let Some(p) = &m.metrics.preference {
-        text += &format!("  margins {:.3}  accuracies {:.2}", p.rewards_margins, p.rewards_accuracies);
-    }
-    if let Some(kl) = m.metrics.kl {
-        text += &format!("  kl {kl:.4}");
+    let mut text = format!("loss {:.4}  grad_norm {:.3}  learning_rate {:.2e}", m.metrics.loss(), m.grad_norm, m.learning_rate);
+    for (name, value) in m.metrics.iter().skip(1) {
+        text += &format!("  {name} {value:.4}");
     }
     text += &format!("  {:.1} tok/s  {:.0} s left", m.tokens_per_second, m.seconds_left);
     match bar {

@@ -4,9 +4,6 @@ use super::lanes::{self, put};
 use super::math::exp;
 use crate::cpu::Pool;
 
-/// Words of a loss's metrics.
-const METRICS: usize = 8;
-
 #[inline(always)]
 fn lse_body<const FMA: bool>(z: &[f32]) -> f32 {
     let top = lanes::max(z);
@@ -81,32 +78,20 @@ pub fn sft(metrics: &mut [f32], dlogp: &mut [f32], logp: &[f32], weights: &[f32]
     metrics.iter_mut().zip(sums).for_each(|(m, s)| *m = s as f32);
 }
 
-/// The numbers of [`dpo`].
-#[derive(Clone, Copy)]
-pub struct Dpo {
-    pub beta: f32,
-    pub smoothing: f32,
-    pub scale: f32,
+/// Sums of log-probabilities per sequence; tokens of no sequence do not count.
+pub fn sequence_sums(sums: &mut [f32], logp: &[f32], seq: &[u32]) {
+    let mut exact = vec![0.0f64; sums.len()];
+    for (l, s) in logp.iter().zip(seq) {
+        if let Some(sum) = exact.get_mut(*s as usize) {
+            *sum += f64::from(*l);
+        }
+    }
+    sums.iter_mut().zip(exact).for_each(|(s, e)| *s = e as f32);
 }
 
-/// DPO: metrics per pair and `dlogp`. `seq` is 2·pair for tokens of the chosen answer, 2·pair + 1 for the rejected one.
-pub fn dpo(metrics: &mut [f32], dlogp: &mut [f32], logp: &[f32], seq: &[u32], reference: &[f32], weights: &[f32], d: Dpo) {
-    let (beta, s) = (f64::from(d.beta), f64::from(d.smoothing));
-    // −ln σ(x) without overflow.
-    let nlsig = |x: f64| (-x).max(0.0) + (-x.abs()).exp().ln_1p();
-    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-    let of = |sequence: usize| -> f64 { logp.iter().zip(seq).filter(|(_, q)| **q as usize == sequence).map(|(l, _)| f64::from(*l)).sum() };
-    dlogp.fill(0.0);
-    for (pair, (m, weight)) in metrics.chunks_exact_mut(METRICS).zip(weights).enumerate() {
-        let (chosen, rejected) = (of(2 * pair), of(2 * pair + 1));
-        let (rc, rr) = (beta * (chosen - f64::from(reference[2 * pair])), beta * (rejected - f64::from(reference[2 * pair + 1])));
-        let delta = rc - rr;
-        let loss = (1.0 - s) * nlsig(delta) + s * nlsig(-delta);
-        let values = [loss, rc, rr, chosen, rejected, delta, f64::from(u8::from(delta > 0.0)), f64::from(*weight)];
-        m.iter_mut().zip(values).for_each(|(m, v)| *m = v as f32);
-        let slope = f64::from(*weight) * f64::from(d.scale) * beta * ((s - 1.0) * sigmoid(-delta) + s * sigmoid(delta));
-        for (y, q) in dlogp.iter_mut().zip(seq).filter(|(_, q)| **q as usize / 2 == pair) {
-            *y = if q.is_multiple_of(2) { slope } else { -slope } as f32;
-        }
+/// `dlogp[i] = dsums[seq[i]]`, 0 for tokens of no sequence.
+pub fn sequence_sums_bwd(dlogp: &mut [f32], dsums: &[f32], seq: &[u32], acc: bool) {
+    for (d, s) in dlogp.iter_mut().zip(seq) {
+        put(d, dsums.get(*s as usize).copied().unwrap_or(0.0), acc);
     }
 }

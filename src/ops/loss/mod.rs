@@ -1,16 +1,22 @@
-//! Losses. [`SftLoss`] and [`DpoLoss`] work on per-token log-probabilities and give their metrics together with the gradient that
-//! [`crate::graph::Tape::backward`] is seeded with; [`CrossEntropy`] and [`GatherLogps`] work on logits.
+//! Losses. [`SftLoss`] works on per-token log-probabilities, [`DpoLoss`], [`OrpoLoss`] and [`KtoLoss`] on their sums over answers
+//! ([`SequenceSums`]); all give their metrics together with the gradient that [`crate::graph::Tape::backward`] is seeded with, and take their own
+//! numbers (beta, a scale) as an input. [`CrossEntropy`] and [`GatherLogps`] work on logits.
 
 mod logits;
+mod math;
 mod preference;
 mod sft;
+mod sums;
+mod unpaired;
 
 pub use logits::{CrossEntropy, GatherLogps};
-pub use preference::DpoLoss;
+pub use preference::{DpoLoss, OrpoLoss};
 pub use sft::SftLoss;
+pub use sums::SequenceSums;
+pub use unpaired::KtoLoss;
 
 /// A row without a target, or of no sequence.
 pub const IGNORE: u32 = u32::MAX;
 
-/// Words of a loss's metrics (per batch for [`SftLoss`], per pair for [`DpoLoss`]).
+/// Words of a loss's metrics (per batch for [`SftLoss`], per pair or row for the others).
 pub const METRICS: usize = 8;

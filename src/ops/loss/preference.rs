@@ -1,23 +1,30 @@
-//! Losses over pairs of answers.
+//! Losses over pairs of answers, from the answers' summed log-probabilities ([`super::SequenceSums`]).
 
 use super::METRICS;
-use crate::cpu::kernels::loss as kernels;
+use super::math::{log_one_minus_exp, nlsig, sigmoid};
 use crate::gpu::KernelKey;
 use crate::graph::{CpuIo, Desc, HostIo, Lower, Op};
-use crate::ops::{pieces, row_grid, serial_rows};
-use crate::tensor::DType;
 use crate::{Error, Result};
 
-/// The sigmoid loss of DPO (Rafailov et al. 2023) with label smoothing, from per-token log-probabilities.
+/// The sigmoid loss of DPO (Rafailov et al. 2023) with label smoothing.
 ///
-/// Inputs: logp (R); seq (R) u32, 2·pair for tokens of the chosen answer, 2·pair + 1 for the rejected one, [`super::IGNORE`] for others; ref
-/// (2P), sums under the reference policy in the same order; pair weights (P). Outputs: metrics (P, 8) and dlogp (R), the gradient
-/// of `step.loss_scale` · Σ weight·loss.
+/// Inputs: sums (2P), all chosen answers, then all rejected ones; ref (2P), the same under the reference policy; pair weights (P); numbers (3):
+/// beta, label smoothing, scale. Outputs: metrics (P, 8) and dsums (2P), the gradient of scale · Σ weight·loss.
 ///
 /// metrics per pair: loss, rewards/chosen, rewards/rejected, logps/chosen, logps/rejected, rewards/margins, rewards/accuracies, weight.
-/// They are not multiplied by the weight. The reference sums are the logps of the same program replayed with `step.lora` 0.
+/// They are not multiplied by the weight.
 #[derive(Clone, Copy, Debug)]
 pub struct DpoLoss;
+
+/// A pair of DPO in f64: its metrics and the gradient of its chosen sum (that of the rejected one is the opposite).
+fn dpo(sums: [f64; 2], reference: [f64; 2], weight: f64, numbers: [f64; 3]) -> ([f64; METRICS], f64) {
+    let [beta, s, scale] = numbers;
+    let (rc, rr) = (beta * (sums[0] - reference[0]), beta * (sums[1] - reference[1]));
+    let delta = rc - rr;
+    let loss = (1.0 - s) * nlsig(delta) + s * nlsig(-delta);
+    let slope = weight * scale * beta * ((s - 1.0) * sigmoid(-delta) + s * sigmoid(delta));
+    ([loss, rc, rr, sums[0], sums[1], delta, f64::from(u8::from(delta > 0.0)), weight], slope)
+}
 
 impl Op for DpoLoss {
     fn name(&self) -> &'static str {
@@ -25,67 +32,113 @@ impl Op for DpoLoss {
     }
 
     fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
-        let (logp, seq, reference, weights) = (inputs[0], inputs[1], inputs[2], inputs[3]);
-        if seq.dtype != DType::U32 || seq.len() != logp.len() || reference.len() != 2 * weights.len() {
-            return Err(Error::shape(
-                "dpo_loss",
-                format!("logp {:?}, sequences {seq:?}, reference {:?}, weights {:?}", logp.shape, reference.shape, weights.shape),
-            ));
+        let (sums, reference, weights, numbers) = (inputs[0], inputs[1], inputs[2], inputs[3]);
+        if sums.len() != 2 * weights.len() || reference.len() != sums.len() || numbers.len() != 3 {
+            let shapes = (&sums.shape, &reference.shape, &weights.shape, &numbers.shape);
+            return Err(Error::shape("dpo_loss", format!("sums, reference, weights and numbers {shapes:?}")));
         }
-        Ok(vec![Desc::f32(&[weights.len(), METRICS]), logp.clone()])
+        Ok(vec![Desc::f32(&[weights.len(), METRICS]), sums.clone()])
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let (rows, pairs) = (cx.inputs[0].desc.len(), cx.inputs[3].desc.len());
-        let params = [rows as u32, pairs as u32];
-        let key = KernelKey::new("dpo_loss").flag("SERIAL", serial_rows(cx.gpu()));
-        let grid = row_grid(cx.gpu(), pairs);
-        let bufs = [&cx.input(0), &cx.input(1), &cx.input(2), &cx.input(3), &cx.output(0)];
-        for (first, end) in pieces(rows, 1) {
-            cx.dispatch(key.clone(), &[end as u32, pairs as u32, first as u32], &bufs, grid);
-        }
-        let grid = cx.gpu().grid(rows, 64);
-        cx.dispatch(KernelKey::new("dpo_dlogp"), &params, &[&cx.input(1), &cx.output(0), &cx.output(1)], grid);
+        let pairs = cx.inputs[2].desc.len();
+        let grid = cx.gpu().grid(pairs, 64);
+        let bufs = [&cx.input(0), &cx.input(1), &cx.input(2), &cx.input(3), &cx.output(0), &cx.output(1)];
+        cx.dispatch(KernelKey::new("dpo_loss"), &[pairs as u32], &bufs, grid);
         Ok(())
     }
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
-        let (logp, seq, reference, weights) = (io.input(0), io.input(1), io.input(2), io.input(3));
-        let (beta, s, scale) = (f64::from(io.step.beta), f64::from(io.step.label_smoothing), f64::from(io.step.loss_scale));
-        let mut sums = vec![0.0; 2 * weights.len()];
-        for (l, q) in logp.iter().zip(seq.iter()) {
-            if let Some(sum) = sums.get_mut(*q as usize) {
-                *sum += l;
-            }
-        }
-        // −ln σ(x) without overflow.
-        let nlsig = |x: f64| (-x).max(0.0) + (-x.abs()).exp().ln_1p();
-        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-        let mut slopes = Vec::with_capacity(weights.len());
+        let (sums, reference, weights, n) = (io.input(0), io.input(1), io.input(2), io.input(3));
+        let pairs = weights.len();
         for (pair, weight) in weights.iter().enumerate() {
-            let (chosen, rejected) = (sums[2 * pair], sums[2 * pair + 1]);
-            let (rc, rr) = (beta * (chosen - reference[2 * pair]), beta * (rejected - reference[2 * pair + 1]));
-            let delta = rc - rr;
-            let loss = (1.0 - s) * nlsig(delta) + s * nlsig(-delta);
-            let values = [loss, rc, rr, chosen, rejected, delta, f64::from(u8::from(delta > 0.0)), *weight];
-            for (k, v) in values.into_iter().enumerate() {
-                io.add(0, METRICS * pair + k, v);
-            }
-            slopes.push(weight * scale * beta * ((s - 1.0) * sigmoid(-delta) + s * sigmoid(delta)));
-        }
-        for (i, q) in seq.iter().enumerate() {
-            let q = *q as usize;
-            if let Some(d) = slopes.get(q / 2) {
-                io.add(1, i, if q.is_multiple_of(2) { *d } else { -d });
-            }
+            let two = |v: &[f64]| [v[pair], v[pairs + pair]];
+            let (metrics, slope) = dpo(two(&sums), two(&reference), *weight, [n[0], n[1], n[2]]);
+            metrics.into_iter().enumerate().for_each(|(k, v)| io.add(0, METRICS * pair + k, v));
+            io.add(1, pair, slope);
+            io.add(1, pairs + pair, -slope);
         }
         Ok(())
     }
 
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
-        let s = io.step();
-        let numbers = kernels::Dpo { beta: s.beta, smoothing: s.label_smoothing, scale: s.loss_scale };
-        kernels::dpo(io.out(0), io.out(1), io.f32(0), io.u32(1), io.f32(2), io.f32(3), numbers);
+        let (sums, reference, n) = (io.f32(0), io.f32(1), io.f32(3));
+        let (metrics, dsums) = (io.out(0), io.out(1));
+        let pairs = dsums.len() / 2;
+        for (pair, weight) in io.f32(2).iter().enumerate() {
+            let two = |v: &[f32]| [f64::from(v[pair]), f64::from(v[pairs + pair])];
+            let (values, slope) = dpo(two(sums), two(reference), f64::from(*weight), [n[0], n[1], n[2]].map(f64::from));
+            metrics[METRICS * pair..].iter_mut().zip(values).for_each(|(m, v)| *m = v as f32);
+            dsums[pair] = slope as f32;
+            dsums[pairs + pair] = -slope as f32;
+        }
+        Ok(())
+    }
+}
+
+/// The loss of ORPO (Hong et al. 2024): the negative log-likelihood of the chosen sequences, and −β·ln σ of the log odds ratio of the answers'
+/// mean log-probabilities.
+///
+/// Inputs: sums (3P): all chosen answers, all rejected ones, the prompts of the chosen sequences; counts (2P): tokens of the answers;
+/// numbers (3): beta, scale of the second term, scale of the first. Outputs: metrics (P, 8) and dsums (3P), the gradient of
+/// Σ nll_scale·nll − scale·beta·ln σ(z).
+///
+/// metrics per pair: nll (sum over prompt and answer), mean log-probabilities of chosen and rejected, log odds z, ln σ(z), 0, 0, 0.
+#[derive(Clone, Copy, Debug)]
+pub struct OrpoLoss;
+
+/// A pair of ORPO in f64: its metrics and the gradients of its three sums.
+fn orpo(sums: [f64; 3], counts: [f64; 2], [beta, scale, nll_scale]: [f64; 3]) -> ([f64; METRICS], [f64; 3]) {
+    let (chosen, rejected) = (sums[0] / counts[0], sums[1] / counts[1]);
+    let z = (chosen - rejected) - (log_one_minus_exp(chosen) - log_one_minus_exp(rejected));
+    let d = -beta * scale * sigmoid(-z);
+    let slopes = [d / -chosen.exp_m1() / counts[0] - nll_scale, -d / -rejected.exp_m1() / counts[1], -nll_scale];
+    ([-(sums[0] + sums[2]), chosen, rejected, z, -nlsig(z), 0.0, 0.0, 0.0], slopes)
+}
+
+impl Op for OrpoLoss {
+    fn name(&self) -> &'static str {
+        "orpo_loss"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        let (sums, counts, numbers) = (inputs[0], inputs[1], inputs[2]);
+        if sums.len() * 2 != counts.len() * 3 || numbers.len() != 3 {
+            return Err(Error::shape("orpo_loss", format!("sums, counts and numbers {:?}", (&sums.shape, &counts.shape, &numbers.shape))));
+        }
+        Ok(vec![Desc::f32(&[counts.len() / 2, METRICS]), sums.clone()])
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let pairs = cx.inputs[1].desc.len() / 2;
+        let grid = cx.gpu().grid(pairs, 64);
+        let bufs = [&cx.input(0), &cx.input(1), &cx.input(2), &cx.output(0), &cx.output(1)];
+        cx.dispatch(KernelKey::new("orpo_loss"), &[pairs as u32], &bufs, grid);
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let (sums, counts, n) = (io.input(0), io.input(1), io.input(2));
+        let pairs = counts.len() / 2;
+        for pair in 0..pairs {
+            let at = |v: &[f64], k: usize| v[k * pairs + pair];
+            let (metrics, slopes) = orpo([0, 1, 2].map(|k| at(&sums, k)), [0, 1].map(|k| at(&counts, k)), [n[0], n[1], n[2]]);
+            metrics.into_iter().enumerate().for_each(|(k, v)| io.add(0, METRICS * pair + k, v));
+            slopes.into_iter().enumerate().for_each(|(k, v)| io.add(1, k * pairs + pair, v));
+        }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let (sums, counts, n) = (io.f32(0), io.f32(1), io.f32(2));
+        let (metrics, dsums) = (io.out(0), io.out(1));
+        let pairs = counts.len() / 2;
+        for (pair, m) in metrics.chunks_exact_mut(METRICS).enumerate() {
+            let at = |v: &[f32], k: usize| f64::from(v[k * pairs + pair]);
+            let (values, slopes) = orpo([0, 1, 2].map(|k| at(sums, k)), [0, 1].map(|k| at(counts, k)), [n[0], n[1], n[2]].map(f64::from));
+            m.iter_mut().zip(values).for_each(|(m, v)| *m = v as f32);
+            slopes.into_iter().enumerate().for_each(|(k, v)| dsums[k * pairs + pair] = v as f32);
+        }
         Ok(())
     }
 }

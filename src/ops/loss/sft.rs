@@ -7,10 +7,10 @@ use crate::graph::{CpuIo, Desc, HostIo, Lower, Op};
 use crate::ops::{pieces, serial_rows};
 use crate::{Error, Result};
 
-/// Supervised fine-tuning: inputs logp (R), weights (R); outputs metrics (8) and dlogp (R).
+/// Supervised fine-tuning: inputs logp (R), weights (R), numbers (1): scale; outputs metrics (8) and dlogp (R).
 ///
-/// metrics: `[0]` Σ −w·logp·`step.loss_scale`, `[1]` Σ w, `[2]` rows with w ≠ 0, `[3]` Σ −logp over those rows.
-/// dlogp = −w·`step.loss_scale`. Rows of weight 0 do not count, whatever their logp.
+/// metrics: `[0]` Σ −w·logp·scale, `[1]` Σ w, `[2]` rows with w ≠ 0, `[3]` Σ −logp over those rows.
+/// dlogp = −w·scale. Rows of weight 0 do not count, whatever their logp.
 #[derive(Clone, Copy, Debug)]
 pub struct SftLoss;
 
@@ -20,7 +20,7 @@ impl Op for SftLoss {
     }
 
     fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
-        if inputs[0].len() != inputs[1].len() {
+        if inputs[0].len() != inputs[1].len() || inputs[2].len() != 1 {
             return Err(Error::shape("sft_loss", format!("logp {:?}, weights {:?}", inputs[0].shape, inputs[1].shape)));
         }
         Ok(vec![Desc::f32(&[METRICS]), inputs[0].clone()])
@@ -28,7 +28,7 @@ impl Op for SftLoss {
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let key = KernelKey::new("sft_loss").flag("SERIAL", serial_rows(cx.gpu()));
-        let bufs = [&cx.input(0), &cx.input(1), &cx.output(0), &cx.output(1)];
+        let bufs = [&cx.input(0), &cx.input(1), &cx.input(2), &cx.output(0), &cx.output(1)];
         for (first, end) in pieces(cx.inputs[0].desc.len(), 1) {
             cx.dispatch(key.clone(), &[end as u32, first as u32], &bufs, [1, 1, 1]);
         }
@@ -37,7 +37,7 @@ impl Op for SftLoss {
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
         let (logp, w) = (io.input(0), io.input(1));
-        let scale = f64::from(io.step.loss_scale);
+        let scale = io.input(2)[0];
         for i in 0..logp.len() {
             io.add(1, i, -w[i] * scale);
             if w[i] != 0.0 {
@@ -51,7 +51,7 @@ impl Op for SftLoss {
     }
 
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
-        kernels::sft(io.out(0), io.out(1), io.f32(0), io.f32(1), io.step().loss_scale);
+        kernels::sft(io.out(0), io.out(1), io.f32(0), io.f32(1), io.f32(2)[0]);
         Ok(())
     }
 }

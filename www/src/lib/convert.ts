@@ -1,6 +1,7 @@
-// camelCase options of JavaScript → snake_case configs of the engine, with every default in one place.
+// camelCase options of JavaScript → snake_case configs of the engine.
 import { FledglingError } from './errors.ts';
-import type { DPOArgs, GenerateOptions, Message, PeftConfig, TrainArgs } from './types.ts';
+import { ARGS, PEFT } from './generated/methods.ts';
+import type { GenerateOptions, Message, MethodName, TrainArgs } from './types.ts';
 import type { WasmInput, WasmRequest } from './wasm.ts';
 
 function defined<T extends object>(o: T): T {
@@ -52,50 +53,47 @@ export function request(input: Input, n: number, o: GenerateOptions): WasmReques
   return { ...r, ...inputOf(input) };
 }
 
-function peft(p: PeftConfig): object {
-  return defined({
-    r: p.r ?? 8,
-    lora_alpha: p.loraAlpha ?? 16,
-    lora_dropout: p.loraDropout ?? 0,
-    target_modules: p.targetModules ?? 'all-linear',
-    exclude_modules: p.excludeModules,
-    layers_to_transform: p.layersToTransform,
-    layers_pattern: p.layersPattern,
-    use_rslora: p.useRslora ?? false,
-    rank_pattern: p.rankPattern ?? {},
-    alpha_pattern: p.alphaPattern ?? {},
-  });
+/** Arguments of any trainer. */
+export type AnyArgs = Omit<TrainArgs, 'reportKl'>;
+
+/** How many letters differ, for names that somebody meant. */
+function distance(a: string, b: string): number {
+  let last = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) row.push(Math.min(last[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1), last[j]! + 1, row[j - 1]! + 1));
+    last = row;
+  }
+  return last[b.length]!;
 }
 
-export function trainArgs(method: 'sft' | 'dpo', a: DPOArgs & TrainArgs): object {
-  return defined({
-    learning_rate: a.learningRate ?? (method === 'dpo' ? 5e-5 : 2e-4),
-    num_train_epochs: a.numTrainEpochs ?? 3,
-    max_steps: a.maxSteps ?? -1,
-    per_device_train_batch_size: a.perDeviceTrainBatchSize ?? 1,
-    gradient_accumulation_steps: a.gradientAccumulationSteps ?? 1,
-    warmup_steps: a.warmupSteps ?? 0,
-    warmup_ratio: a.warmupRatio,
-    lr_scheduler_type: a.lrSchedulerType ?? 'linear',
-    weight_decay: a.weightDecay ?? 0,
-    adam_beta1: a.adamBeta1 ?? 0.9,
-    adam_beta2: a.adamBeta2 ?? 0.999,
-    adam_epsilon: a.adamEpsilon ?? 1e-8,
-    max_grad_norm: a.maxGradNorm ?? 1,
-    seed: (a.seed ?? 42) >>> 0,
-    data_seed: a.dataSeed,
-    max_length: a.maxLength === undefined ? 1024 : a.maxLength,
-    completion_only_loss: a.completionOnlyLoss ?? true,
-    assistant_only_loss: a.assistantOnlyLoss,
-    shuffle: a.shuffle ?? true,
-    gradient_checkpointing: a.gradientCheckpointing,
-    fp16: a.fp16,
-    activation_memory: a.activationMemory,
-    report_kl: a.reportKl,
+/** Arguments under the engine's names; what they may be is the engine's to say, and so is every default. */
+function named(of: string, args: object, names: Readonly<Record<string, string>>, others: string[]): Record<string, unknown> {
+  const out: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(args)) {
+    if (value === undefined || others.includes(key)) continue;
+    const name = Object.hasOwn(names, key) ? names[key] : undefined;
+    if (name === undefined) {
+      const plain = (s: string): string => s.replaceAll('_', '').toLowerCase().slice(0, 64);
+      const most = Math.min(3, Math.max(1, Math.floor(plain(key).length / 4)));
+      const near = [...Object.keys(names), ...others]
+        .map((k) => ({ k, d: distance(plain(key), plain(k)) }))
+        .filter((n) => n.d <= most)
+        .sort((a, b) => a.d - b.d)[0];
+      throw new FledglingError('bad-config', `${key}: is not an argument of ${of}${near ? ` (did you mean ${near.k}?)` : ''}`);
+    }
+    out[name] = value;
+  }
+  return out;
+}
+
+export function trainArgs(method: MethodName, a: AnyArgs): object {
+  const others = ['peftConfig', 'adapterName', 'resumeFrom'];
+  return {
+    ...named(`${method.toUpperCase()}Trainer`, a, ARGS[method], others),
     adapter_name: a.adapterName ?? 'default',
-    peft_config: peft(a.peftConfig ?? {}),
-    ...(method === 'dpo' ? { beta: a.beta ?? 0.1, label_smoothing: a.labelSmoothing ?? 0, loss_type: a.lossType ?? 'sigmoid' } : {}),
-  });
+    peft_config: named('peftConfig', a.peftConfig ?? {}, PEFT, []),
+  };
 }
 
 /** Rows as they are, which the engine judges; lists of numbers may be typed arrays. */

@@ -21,6 +21,7 @@ import type {
   KvCacheDtype,
   Memory,
   Message,
+  MethodName,
   ModelInfo,
   PreferenceRow,
   Progress,
@@ -72,7 +73,7 @@ interface Judged {
 }
 
 export interface EngineTrain {
-  method: 'sft' | 'dpo';
+  method: MethodName;
   args: object;
   rows: object[];
   adapter: string;

@@ -7,5 +7,5 @@ export { Model } from './model.ts';
 export type { ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, ChatCompletions, RequestOptions, Usage } from './openai.ts';
 export { rankingToPairs, readRows, writeRows } from './rows.ts';
 export { Stream } from './stream.ts';
-export { DPOTrainer, SFTTrainer } from './trainers.ts';
+export * from './generated/trainers.ts';
 export type * from './types.ts';

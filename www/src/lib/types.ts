@@ -1,6 +1,9 @@
 // The public types of the package. Names follow the field: Transformers and PEFT/TRL configs in camelCase,
 // metrics exactly as TRL writes them.
 import type { FledglingError } from './errors.ts';
+import type { StepMetrics } from './generated/methods.ts';
+
+export type * from './generated/methods.ts';
 
 export interface Message {
   role: 'system' | 'user' | 'assistant';
@@ -308,103 +311,12 @@ export interface RowsOptions {
   worker?: boolean | undefined;
 }
 
-export interface PeftConfig {
-  r?: number | undefined;
-  loraAlpha?: number | undefined;
-  loraDropout?: number | undefined;
-  /** Names, `all-linear`, or a regular expression for whole paths. */
-  targetModules?: string | string[] | undefined;
-  /** Names, or a regular expression, of modules to leave out. */
-  excludeModules?: string | string[] | undefined;
-  /** Numbers of the layers to adapt; all without it. */
-  layersToTransform?: number | number[] | undefined;
-  /** Name of the list of layers, where `layersToTransform` cannot guess it. */
-  layersPattern?: string | string[] | undefined;
-  useRslora?: boolean | undefined;
-  rankPattern?: Record<string, number> | undefined;
-  alphaPattern?: Record<string, number> | undefined;
-}
-
-/** TRL's SFTConfig and TrainingArguments, in camelCase; the defaults are those in convert.ts. */
-export interface TrainArgs {
-  learningRate?: number | undefined;
-  numTrainEpochs?: number | undefined;
-  /** Steps in all; −1 leaves it to the epochs. */
-  maxSteps?: number | undefined;
-  perDeviceTrainBatchSize?: number | undefined;
-  gradientAccumulationSteps?: number | undefined;
-  /** Below 1: a fraction of all steps. */
-  warmupSteps?: number | undefined;
-  /** Fraction of all steps, where `warmupSteps` is 0. */
-  warmupRatio?: number | undefined;
-  lrSchedulerType?: 'constant' | 'constant_with_warmup' | 'linear' | 'cosine' | undefined;
-  weightDecay?: number | undefined;
-  adamBeta1?: number | undefined;
-  adamBeta2?: number | undefined;
-  adamEpsilon?: number | undefined;
-  /** 0: gradients are not clipped. */
-  maxGradNorm?: number | undefined;
-  seed?: number | undefined;
-  /** Seed of the order of rows; `seed` without it. */
-  dataSeed?: number | undefined;
-  /** Longer rows are cut; `null`: never, rows longer than the context are refused. */
-  maxLength?: number | null | undefined;
-  /** Of rows with `prompt` and `completion`: only the completion counts. */
-  completionOnlyLoss?: boolean | undefined;
-  /** Of rows with `messages`: only the assistant's messages count. */
-  assistantOnlyLoss?: boolean | undefined;
-  /** Rows in a new random order every epoch (default), or as they come. Not in TRL. */
-  shuffle?: boolean | undefined;
-  /** Activations are computed again instead of kept; without it, where they would exceed `activationMemory`. */
-  gradientCheckpointing?: boolean | undefined;
-  /** Activations wait for the backward pass in half precision and half the memory (TRL: `fp16`); all arithmetic stays f32. Default: false. */
-  fp16?: boolean | undefined;
-  /** Bytes; by default a share of what the device has. Not in TRL. */
-  activationMemory?: number | undefined;
-  /**
-   * Report `kl`, the distance to the base model on the judged tokens (default; Schulman's k3, nats). Where DPO starts from the base it costs
-   * nothing, otherwise one more forward pass per row for the whole training. Not in TRL.
-   */
-  reportKl?: boolean | undefined;
-  peftConfig?: PeftConfig | undefined;
-  /** Adapter to train: continued where it exists, created from `peftConfig` where it does not. */
-  adapterName?: string | undefined;
-  /** Bytes of an earlier `saveCheckpoint()`. */
-  resumeFrom?: Uint8Array | undefined;
-}
-
-export interface DPOArgs extends TrainArgs {
-  beta?: number | undefined;
-  labelSmoothing?: number | undefined;
-  lossType?: 'sigmoid' | undefined;
-}
-
 export interface TrainOptions {
   onStep?: ((metrics: StepMetrics) => void) | undefined;
   signal?: AbortSignal | undefined;
   /** A checkpoint every so many steps, handed to `onCheckpoint`. */
   saveSteps?: number | undefined;
   onCheckpoint?: ((bytes: Uint8Array) => void) | undefined;
-}
-
-/** Names as TRL logs them. */
-export interface StepMetrics {
-  step: number;
-  totalSteps: number;
-  epoch: number;
-  loss: number;
-  learning_rate: number;
-  grad_norm: number;
-  tokens: number;
-  tokens_per_second: number;
-  seconds_left: number;
-  'rewards/chosen'?: number;
-  'rewards/rejected'?: number;
-  'rewards/margins'?: number;
-  'rewards/accuracies'?: number;
-  'logps/chosen'?: number;
-  'logps/rejected'?: number;
-  kl?: number;
 }
 
 export interface TrainResult {

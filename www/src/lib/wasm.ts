@@ -11,6 +11,7 @@ import type {
   Device,
   KvCacheDtype,
   Message,
+  MethodName,
   ModelInfo,
   PreferenceRow,
   ReadLine,
@@ -144,7 +145,7 @@ export interface WasmModel {
   generate(request: WasmRequest): WasmSession;
   score(request: WasmScoreRequest): Promise<Score>;
   /** `args` as snake_case TrainingArguments with `peft_config`. */
-  trainer(method: 'sft' | 'dpo', args: unknown, rows: unknown, checkpoint: Uint8Array | undefined): Promise<WasmTrainer>;
+  trainer(method: MethodName, args: unknown, rows: unknown, checkpoint: Uint8Array | undefined): Promise<WasmTrainer>;
   save_adapter(name: string | undefined): Promise<{ config: string; weights: Uint8Array }>;
   load_adapter(config: string, weights: Uint8Array, name: string): Promise<AdapterInfo>;
   /** undefined: none. */

@@ -52,8 +52,9 @@ export async function loadViews(): Promise<void> {
 
 function badge(to: Route): string {
   if (to === 'feedback') {
-    const { rankings, ideals } = counts.value;
-    return rankings + ideals > 0 ? String(rankings + ideals) : '';
+    const { rankings, ideals, judged } = counts.value;
+    const all = rankings + ideals + judged;
+    return all > 0 ? String(all) : '';
   }
   if (to === 'learn' && (activity.value === 'learning' || activity.value === 'paused')) {
     const m = lastStep.value;

@@ -476,7 +476,13 @@ export async function usingTests({ page, address, device }) {
       [{ lossType: 'ipo' }, 'loss_type', 'DPOTrainer'],
       [peft({ r: 0 }), 'r'],
       [peft({ loraDropout: 1 }), 'lora_dropout'],
-      [peft({ excludeModules: 7 }), 'peft_config'],
+      [peft({ excludeModules: 7 }), 'exclude_modules'],
+      // What is no argument is refused with the nearest that is one.
+      [{ learningrate: 1 }, 'did you mean learningRate?'],
+      [{ desirableWieght: 2 }, 'did you mean desirableWeight?', 'KTOTrainer'],
+      [{ beta: 0.1 }, 'beta', 'SFTTrainer'],
+      [{ reportKl: true }, 'reportKl', 'KTOTrainer'],
+      [peft({ loraAlfa: 2 }), 'did you mean loraAlpha?'],
       [peft({ layersPattern: 'layers', targetModules: ['q_proj'] }), 'layers_pattern'],
       [peft({ layersToTransform: 0, targetModules: 'q_proj' }), 'layers_to_transform'],
     ];

@@ -255,11 +255,11 @@ export class Model {
   }
 }
 
-class Trainer<Row extends Api.SFTRow | Api.DPORow, Args extends Api.TrainArgs> {
+class Trainer<Row extends Api.SFTRow | Api.DPORow | Api.UnpairedRow, Args extends Omit<Api.TrainArgs, 'reportKl'>> {
   #paused: Promise<void> | null = null;
   #go: () => void = () => {};
   #step = 0;
-  protected method: 'sft' | 'dpo' = 'sft';
+  protected method: Api.MethodName = 'sft';
   constructor(
     readonly model: Model,
     readonly args: Args,
@@ -305,13 +305,13 @@ class Trainer<Row extends Api.SFTRow | Api.DPORow, Args extends Api.TrainArgs> {
           step,
           totalSteps,
           epoch: t * (args.numTrainEpochs ?? 3),
-          loss: this.method === 'dpo' ? Math.log1p(Math.exp(-margin)) : 2.2 - 1.5 * t + 0.12 * Math.sin(step * 2.1),
+          loss: this.method !== 'sft' ? Math.log1p(Math.exp(-margin)) : 2.2 - 1.5 * t + 0.12 * Math.sin(step * 2.1),
           learning_rate: (args.learningRate ?? 1e-4) * (1 - t),
           grad_norm: 1.2 - 0.6 * t,
           tokens: step * 64,
           tokens_per_second: 38 + 4 * Math.sin(step),
           seconds_left: ((totalSteps - step) * (options.stepMs ?? 10)) / 1000,
-          ...(this.method === 'dpo'
+          ...(this.method !== 'sft'
             ? {
                 'rewards/chosen': margin * 0.6,
                 'rewards/rejected': -margin * 0.4,
@@ -363,7 +363,14 @@ class Trainer<Row extends Api.SFTRow | Api.DPORow, Args extends Api.TrainArgs> {
   }
 }
 
-export class SFTTrainer extends Trainer<Api.SFTRow, Api.TrainArgs> {}
+export class SFTTrainer extends Trainer<Api.SFTRow, Api.SFTArgs> {}
 export class DPOTrainer extends Trainer<Api.DPORow, Api.DPOArgs> {
   protected override method = 'dpo' as const;
 }
+export class KTOTrainer extends Trainer<Api.UnpairedRow, Api.KTOArgs> {
+  protected override method = 'kto' as const;
+}
+export class ORPOTrainer extends Trainer<Api.DPORow, Api.ORPOArgs> {
+  protected override method = 'orpo' as const;
+}
+export const TRAINERS = { sft: SFTTrainer, dpo: DPOTrainer, kto: KTOTrainer, orpo: ORPOTrainer } as const;

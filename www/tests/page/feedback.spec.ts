@@ -62,7 +62,7 @@ test('lines that cannot be used are named, with column and reason, and nothing i
       PAIRS[0]!,
       { prompt: 'No answer here', chosen: 'x' },
       { prompt: 'p', completion: '' },
-      { prompt: 'p', completion: 'c', label: true },
+      { prompt_ids: [1], completion_ids: [2], label: true },
     ]) +
     '{"broken"\n' +
     jsonl([{ input_ids: [1, 2], labels: [1] }, { messages: [{ role: 'user', content: 'alone' }] }]);
@@ -71,7 +71,7 @@ test('lines that cannot be used are named, with column and reason, and nothing i
   await expect(dialog).toContainText('6 lines of bad.jsonl cannot be used; one is fine');
   await expect(dialog).toContainText('line 2: rejected is missing beside prompt, chosen');
   await expect(dialog).toContainText('line 3: completion has no words: the row has no answer to learn from');
-  await expect(dialog).toContainText('line 4: label makes it an unpaired row');
+  await expect(dialog).toContainText('line 4: prompt_ids is not kept here: judgements are shown as texts');
   await expect(dialog).toContainText('line 5: is not JSON');
   await expect(dialog).toContainText('line 6: labels has 1 numbers for 2 input_ids');
   await expect(dialog).toContainText('line 7: messages has no answer: expected at least one message of the role assistant');

@@ -19,7 +19,7 @@ test('rank, learn by DPO, ask again: base and tuned differ', async ({ page }) =>
   await learn(page).click();
   await expect(page.getByText('Learnt', { exact: true })).toBeVisible();
   for (const title of ['loss', 'rewards/margins', 'rewards/accuracies', 'KL to the base', 'tokens/s'])
-    await expect(page.getByRole('img', { name: new RegExp(`^${title}: 8 steps`) })).toBeVisible();
+    await expect(page.getByRole('img', { name: new RegExp(`^${title}: 6 steps`) })).toBeVisible();
   await page.getByText('The last steps as numbers').click();
   await expect(page.getByRole('columnheader', { name: 'rewards/accuracies' })).toBeVisible();
   await page.getByRole('button', { name: 'Ask again' }).click();
@@ -45,6 +45,31 @@ test('learning from ideal answers', async ({ page }) => {
   await learn(page).click();
   await expect(page.getByText('Learnt', { exact: true })).toBeVisible();
   await expect(page.getByRole('img', { name: /^grad_norm: 3 steps/ })).toBeVisible();
+});
+
+test('good and bad answers train KTO: those of a ranking and imported ones', async ({ page }) => {
+  await open(page);
+  await loadModel(page);
+  await rank(page);
+  await go(page, 'Feedback');
+  const rows = [
+    { prompt: 'p', completion: 'good', label: true },
+    { prompt: 'p', completion: 'bad', label: false },
+  ];
+  const buffer = Buffer.from(rows.map((r) => JSON.stringify(r)).join('\n'));
+  await page.locator('.file-input').setInputFiles({ name: 'judged.jsonl', mimeType: 'application/jsonl', buffer });
+  await expect(page.getByText('2 judged one by one')).toBeVisible();
+  await go(page, 'Learn');
+  await page.getByRole('radio', { name: /^KTO/ }).check({ force: true });
+  // One answer in the first place, two in the last one, and two judged ones.
+  await expect(page.getByText('5 good or bad answers')).toBeVisible();
+  await page.getByText('Advanced').first().click();
+  for (const name of ['desirable_weight', 'undesirable_weight']) await expect(page.getByRole('textbox', { name })).toHaveValue('1');
+  await expect(page.getByRole('combobox', { name: 'loss_type' })).toHaveValue('kto');
+  await expect(page.getByRole('textbox', { name: 'per_device_train_batch_size' })).toHaveValue('4');
+  await learn(page).click();
+  await expect(page.getByText('Learnt', { exact: true })).toBeVisible();
+  for (const title of ['loss', 'kl', 'rewards/margins']) await expect(page.getByRole('img', { name: new RegExp(`^${title}: `) })).toBeVisible();
 });
 
 test('pause, ask meanwhile, resume, finish early', async ({ page }) => {
@@ -138,7 +163,7 @@ test('advanced settings carry the names of TRL and PEFT, and refuse what is out 
   await go(page, 'Learn');
   await page.getByText('Advanced').first().click();
   await page.getByRole('textbox', { name: 'r', exact: true }).fill('0.5');
-  await expect(page.getByText('expected a whole number from 1 to 256, found 0.5')).toBeVisible();
+  await expect(page.getByText('expected a whole number from 1 to 4096, found 0.5')).toBeVisible();
   await learn(page).click();
   await expect(page.getByRole('alert').filter({ hasText: 'r: expected a whole number' })).toHaveAttribute('data-code', 'bad-config');
 });

@@ -7,7 +7,7 @@ use super::samples::{Counts, Samples, ids};
 use crate::args::BenchArgs;
 use fledgling::adapters::LoadedModel;
 use fledgling::graph::Exec;
-use fledgling::tune::{AnyTrainer, GptBench};
+use fledgling::tune::{GptBench, Training};
 use fledgling::{Error, Result, clock};
 
 /// A LoRA training (r 8, all linears) of rows that mean nothing.
@@ -27,7 +27,7 @@ impl Lora<'_> {
     }
 
     /// Readies it.
-    pub async fn trainer(&self, model: &LoadedModel) -> Result<AnyTrainer> {
+    pub async fn trainer(&self, model: &LoadedModel) -> Result<Training> {
         let mut args = json!({
             "learning_rate": 1e-4, "max_steps": Samples::MOST + 1, "adapter_name": self.name, "per_device_train_batch_size": self.batch,
             "max_length": self.length, "fp16": self.fp16, "peft_config": {"r": 8, "lora_alpha": 16},
@@ -37,11 +37,11 @@ impl Lora<'_> {
         }
         let vocab = model.model.config().vocab_size;
         let rows: Vec<_> = (0..self.batch).map(|i| json!({"input_ids": ids(vocab, self.length, 1000 * i)})).collect();
-        AnyTrainer::new(model, "sft", &args, &rows, None).await
+        Training::new(model, "sft", &args, &rows, None).await
     }
 
     /// Forgets what its trainer has learned.
-    pub fn forget(&self, trainer: AnyTrainer, model: &LoadedModel) {
+    pub fn forget(&self, trainer: Training, model: &LoadedModel) {
         drop(trainer);
         model.adapters.remove(self.name);
     }
@@ -55,7 +55,7 @@ pub async fn lora(t: &mut Report, exec: &Exec, model: &LoadedModel, a: &BenchArg
     while first.is_none() || times.wanted() {
         let (begin, before) = (clock::seconds(), Counts::of(exec));
         let Some(step) = trainer.step().await? else { break };
-        loss = step.metrics.loss;
+        loss = step.metrics.loss();
         let seconds = clock::seconds() - begin;
         match first {
             None => first = Some(seconds),
@@ -102,7 +102,7 @@ pub async fn checkpointing(t: &mut Report, model: &LoadedModel) -> Result<()> {
     }
     t.put("checkpointing_rounds", json!(times[0].len()));
     let [kept, again] = times.map(|s| s.median());
-    let bytes: Vec<u64> = trainers.iter().map(AnyTrainer::activation_bytes).collect();
+    let bytes: Vec<u64> = trainers.iter().map(Training::activation_bytes).collect();
     for (plan, trainer) in plans.iter().zip(trainers) {
         plan.forget(trainer, model);
     }

@@ -1,10 +1,21 @@
 // Feedback rows ↔ training rows ↔ files. What a row may be, what it is called and which pairs a ranking gives, the engine says (readRows,
 // writeRows, the trainers); here is what the page keeps of it.
-import { readRows, writeRows, type Columns, type DPORow, type RankingRow, type ReadLine, type RefusedLine, type SFTRow } from '../api.ts';
+import {
+  readRows,
+  writeRows,
+  type Columns,
+  type DPORow,
+  type RankingRow,
+  type ReadLine,
+  type RefusedLine,
+  type SFTRow,
+  type UnpairedRow,
+} from '../api.ts';
 import { breathe } from './breathe.ts';
 import { PageError } from './errors.ts';
 import { pairCount } from './ranking.ts';
-import type { FeedbackRow, IdealRow, PreferenceRow, TextOrMessages } from './types.ts';
+import type { MethodForm } from '../generated/form.ts';
+import type { FeedbackRow, IdealRow, JudgedRow, PreferenceRow, TextOrMessages } from './types.ts';
 
 export type { RefusedLine };
 
@@ -16,7 +27,7 @@ export const textOf = (t: TextOrMessages): string =>
 const counted = new WeakMap<FeedbackRow, number>();
 /** How many pairs a row gives. Rows never change: each is counted once. */
 export function pairsIn(row: FeedbackRow): number {
-  if (row.kind === 'ideal') return 0;
+  if (row.kind !== 'preference') return 0;
   let pairs = counted.get(row);
   if (pairs === undefined) counted.set(row, (pairs = pairCount(row.ranks, row.answers.map(textOf))));
   return pairs;
@@ -37,8 +48,8 @@ const rankingRow = ({ prompt, answers, ranks, weight }: PreferenceRow): RankingR
   ...(weight === undefined ? {} : { weight }),
 });
 
-/** Rows for DPOTrainer; typed errors where there is nothing to learn from. `tied`: rankings in chats in which nothing is better. */
-export async function dpoRows(feedback: FeedbackRow[], tied = 0): Promise<TrainingRows<DPORow>> {
+/** Rankings as rows; typed errors where there is nothing to learn from. `tied`: rankings in chats in which nothing is better. */
+async function rankingRows(feedback: FeedbackRow[], title: string, tied: number): Promise<TrainingRows<DPORow>> {
   const out: TrainingRows<DPORow> = { rows: [], from: [], count: 0 };
   let preferences = 0;
   const rest = breathe();
@@ -58,7 +69,7 @@ export async function dpoRows(feedback: FeedbackRow[], tied = 0): Promise<Traini
   if (all === 0)
     throw new PageError(
       'empty-dataset',
-      'The dataset holds no ranked answers; DPO needs at least one ranking with a better and a worse answer.',
+      `The dataset holds no ranked answers; ${title} needs at least one ranking with a better and a worse answer.`,
     );
   throw new PageError(
     'no-pairs',
@@ -66,8 +77,8 @@ export async function dpoRows(feedback: FeedbackRow[], tied = 0): Promise<Traini
   );
 }
 
-/** Rows for SFTTrainer. */
-export async function sftRows(feedback: FeedbackRow[]): Promise<TrainingRows<SFTRow>> {
+/** Ideal answers as rows. */
+async function idealRows(feedback: FeedbackRow[]): Promise<TrainingRows<SFTRow>> {
   const out: TrainingRows<SFTRow> = { rows: [], from: [], count: 0 };
   const rest = breathe();
   for (const row of feedback) {
@@ -83,6 +94,63 @@ export async function sftRows(feedback: FeedbackRow[]): Promise<TrainingRows<SFT
       'The dataset holds no ideal answers; SFT needs at least one answer edited into the ideal one, or imported rows.',
     );
   return out;
+}
+
+const judgedIn = new WeakMap<FeedbackRow, UnpairedRow[]>();
+/** Good and bad answers of a row: judged ones as they are, of a ranking those in the first place and those in the last one. */
+export function judgementsIn(row: FeedbackRow): UnpairedRow[] {
+  if (row.kind === 'ideal') return [];
+  let found = judgedIn.get(row);
+  if (found) return found;
+  if (row.kind === 'judged') found = [{ prompt: row.prompt, completion: row.completion, label: row.label }];
+  else {
+    const { prompt, answers, ranks } = row;
+    const placed = ranks.filter((r) => r !== null);
+    const [best, worst] = [Math.min(...placed), Math.max(...placed)];
+    found = answers.flatMap((completion, i) =>
+      best < worst && (ranks[i] === best || ranks[i] === worst) && textOf(completion).trim() !== ''
+        ? [{ prompt, completion: like(prompt, completion), label: ranks[i] === best } as UnpairedRow]
+        : [],
+    );
+  }
+  judgedIn.set(row, found);
+  return found;
+}
+
+/** An answer to a conversation is a message. */
+const like = (prompt: TextOrMessages, answer: TextOrMessages): TextOrMessages =>
+  typeof prompt !== 'string' && typeof answer === 'string' ? [{ role: 'assistant', content: answer }] : answer;
+
+/** Judgements as rows. */
+async function judgedRows(feedback: FeedbackRow[], title: string): Promise<TrainingRows<UnpairedRow>> {
+  const out: TrainingRows<UnpairedRow> = { rows: [], from: [], count: 0 };
+  const rest = breathe();
+  for (const row of feedback) {
+    for (const one of judgementsIn(row)) {
+      out.rows.push(one);
+      out.from.push(row.id);
+      out.count++;
+    }
+    await rest();
+  }
+  if (out.rows.length === 0)
+    throw new PageError(
+      'empty-dataset',
+      `The dataset holds no judged answers; ${title} needs a ranking with a better and a worse answer, or imported rows of prompt, completion, label.`,
+    );
+  return out;
+}
+
+/** What a method trains on, of all feedback. */
+export function rowsFor(form: MethodForm, feedback: FeedbackRow[], tied = 0): Promise<TrainingRows<object>> {
+  switch (form.rows) {
+    case 'sft':
+      return idealRows(feedback);
+    case 'preference':
+      return rankingRows(feedback, form.title, tied);
+    case 'unpaired':
+      return judgedRows(feedback, form.title);
+  }
 }
 
 /** Lines of some megabytes each, gathered without holding anything up. */
@@ -110,7 +178,7 @@ export async function gather(feedback: FeedbackRow[], linesOf: (row: FeedbackRow
 /** Rows that the engine writes at once: few enough to hold nothing up on their way to it. */
 const AT_ONCE = 200;
 
-async function written(rows: (RankingRow | IdealRow['row'])[]): Promise<string[]> {
+async function written(rows: (RankingRow | IdealRow['row'] | UnpairedRow)[]): Promise<string[]> {
   const parts: string[] = [];
   for (let at = 0; at < rows.length; at += AT_ONCE) parts.push(await writeRows(rows.slice(at, at + AT_ONCE)));
   return parts;
@@ -123,6 +191,10 @@ export const exportPreferences = (feedback: FeedbackRow[]): Promise<string[]> =>
 /** One JSONL line for each example: prompt, completion · messages · text · input_ids, labels. */
 export const exportIdeals = (feedback: FeedbackRow[]): Promise<string[]> =>
   written(feedback.flatMap((r) => (r.kind === 'ideal' ? [r.row] : [])));
+
+/** One JSONL line for each imported judgement: prompt, completion, label. */
+export const exportJudged = (feedback: FeedbackRow[]): Promise<string[]> =>
+  written(feedback.flatMap((r) => (r.kind === 'judged' ? judgementsIn(r) : [])));
 
 export interface ImportResult {
   rows: FeedbackRow[];
@@ -152,7 +224,12 @@ function rowOf(read: Columns, kept: Kept): FeedbackRow | Omit<RefusedLine, 'line
       return { kind: 'preference', ...kept, ...ranking, ...(weight === undefined ? {} : { weight }) };
     }
     case 'unpaired':
-      return { column: 'label', reason: 'makes it an unpaired row, which trains KTO; write pairs as prompt, chosen, rejected' };
+      if ('prompt_ids' in read.row)
+        return {
+          column: 'prompt_ids',
+          reason: 'is not kept here: judgements are shown as texts; the command line trains on those of token ids',
+        };
+      return { kind: 'judged', ...kept, ...read.row } as JudgedRow;
   }
 }
 

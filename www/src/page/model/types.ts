@@ -1,6 +1,6 @@
 // The documents the page keeps: chats with their turns, feedback rows, settings, training runs.
 // Everything here is plain JSON, so that a file in OPFS is exactly one of these.
-import type { Message, StepMetrics, TrainArgs } from '../api.ts';
+import type { Message, MethodName, StepMetrics } from '../api.ts';
 
 /** The three criteria a person can judge an answer by. */
 export const CRITERIA = ['helpful', 'accurate', 'harmless'] as const;
@@ -92,32 +92,26 @@ export interface IdealRow {
   source: Source;
 }
 
-export type FeedbackRow = PreferenceRow | IdealRow;
-
-export type Method = 'dpo' | 'sft';
-
-/** Training arguments a person can set, in the names of TRL and PEFT (camelCase as in the package). */
-export interface LearnArgs {
-  learningRate: number;
-  numTrainEpochs: number;
-  maxSteps: number;
-  perDeviceTrainBatchSize: number;
-  gradientAccumulationSteps: number;
-  warmupSteps: number;
-  lrSchedulerType: NonNullable<TrainArgs['lrSchedulerType']>;
-  weightDecay: number;
-  maxGradNorm: number;
-  seed: number;
-  maxLength: number;
-  beta: number;
-  labelSmoothing: number;
-  r: number;
-  loraAlpha: number;
-  loraDropout: number;
-  useRslora: boolean;
-  targetModules: string;
-  saveSteps: number;
+/** A judgement of one answer: good or bad. */
+export interface JudgedRow {
+  kind: 'judged';
+  id: string;
+  created: number;
+  prompt: TextOrMessages;
+  completion: TextOrMessages;
+  /** True for a good answer. */
+  label: boolean;
+  source: Source;
 }
+
+export type FeedbackRow = PreferenceRow | IdealRow | JudgedRow;
+
+export type Method = MethodName;
+
+export type Setting = number | boolean | string | null;
+
+/** Training arguments a person can set, by their names in the package; which there are, the table of methods says. */
+export type LearnArgs = Record<string, Setting>;
 
 export interface Settings {
   theme: 'system' | 'light' | 'dark';

@@ -1,7 +1,7 @@
 // The feedback dataset: one JSONL file, one row for each judgement. Several tabs may add to it.
 import { signal } from '@preact/signals';
 import { breathe } from '../model/breathe.ts';
-import { gather, pairsIn } from '../model/dataset.ts';
+import { gather, judgementsIn, pairsIn } from '../model/dataset.ts';
 import { PageError } from '../model/errors.ts';
 import type { FeedbackRow } from '../model/types.ts';
 import { appendFile, linesOf, readFile } from '../storage/opfs.ts';
@@ -14,7 +14,7 @@ const BROKEN = `${FEEDBACK_FILE}.broken`;
 
 /** The rows, oldest first. */
 export const rows = signal<FeedbackRow[]>([]);
-export const counts = signal({ rankings: 0, pairs: 0, ideals: 0 });
+export const counts = signal({ rankings: 0, pairs: 0, ideals: 0, judged: 0, judgements: 0 });
 /** A row to be shown in the table, by id. */
 export const inspected = signal<string | null>(null);
 
@@ -22,10 +22,12 @@ let counting = 0;
 /** Counts in slices; whoever comes later begins anew. */
 async function recount(): Promise<void> {
   const turn = ++counting;
-  const found = { rankings: 0, pairs: 0, ideals: 0 };
+  const found = { rankings: 0, pairs: 0, ideals: 0, judged: 0, judgements: 0 };
   const rest = breathe();
   for (const row of rows.value) {
+    found.judgements += judgementsIn(row).length;
     if (row.kind === 'ideal') found.ideals++;
+    else if (row.kind === 'judged') found.judged++;
     else {
       found.rankings++;
       found.pairs += pairsIn(row);
@@ -67,7 +69,7 @@ async function parse(file: File): Promise<Read> {
     if (text === '') continue;
     try {
       const row = JSON.parse(text) as FeedbackRow;
-      if ((row.kind !== 'preference' && row.kind !== 'ideal') || typeof row.id !== 'string') throw new TypeError('not a feedback row');
+      if (!['preference', 'ideal', 'judged'].includes(row.kind) || typeof row.id !== 'string') throw new TypeError('not a feedback row');
       lines.set(row, text + '\n');
       read.rows.push(row);
     } catch {

@@ -1,5 +1,6 @@
 import { signal } from '@preact/signals';
 import { cleanHosts } from '../model/hosts.ts';
+import { defaultsFor, keptArgs, METHOD_NAMES } from '../model/learnArgs.ts';
 import { merge } from '../model/merge.ts';
 import { CRITERIA, type LearnArgs, type Method, type Settings } from '../model/types.ts';
 import { parseJson, readFile } from '../storage/opfs.ts';
@@ -8,33 +9,7 @@ import { dirty, save } from './saver.ts';
 
 export const SETTINGS_FILE = 'settings.json';
 
-const COMMON: LearnArgs = {
-  learningRate: 2e-4,
-  numTrainEpochs: 3,
-  maxSteps: -1,
-  perDeviceTrainBatchSize: 1,
-  gradientAccumulationSteps: 1,
-  warmupSteps: 0,
-  lrSchedulerType: 'linear',
-  weightDecay: 0,
-  maxGradNorm: 1,
-  seed: 42,
-  maxLength: 1024,
-  beta: 0.1,
-  labelSmoothing: 0,
-  r: 8,
-  loraAlpha: 16,
-  loraDropout: 0,
-  useRslora: false,
-  targetModules: 'all-linear',
-  saveSteps: 10,
-};
-
-/** DPO wants smaller steps than SFT, and a few more passes when pairs are few. */
-export const LEARN_DEFAULTS: Record<Method, LearnArgs> = {
-  dpo: { ...COMMON, learningRate: 1e-4, numTrainEpochs: 4 },
-  sft: COMMON,
-};
+export const LEARN_DEFAULTS = Object.fromEntries(METHOD_NAMES.map((m) => [m, defaultsFor(m)])) as Record<Method, LearnArgs>;
 
 export const DEFAULTS: Settings = {
   theme: 'system',
@@ -78,7 +53,8 @@ export function repaired(raw: Partial<Settings> | null): Settings {
   s.weights = { ...DEFAULTS.weights };
   for (const c of CRITERIA) s.weights[c] = inRange(raw?.weights?.[c], 0, 10, DEFAULTS.weights[c]);
   s.modelHosts = cleanHosts(Array.isArray(raw?.modelHosts) ? raw.modelHosts : []);
-  s.learn = { dpo: { ...LEARN_DEFAULTS.dpo, ...raw?.learn?.dpo }, sft: { ...LEARN_DEFAULTS.sft, ...raw?.learn?.sft } };
+  s.learn = Object.fromEntries(METHOD_NAMES.map((m) => [m, keptArgs(m, raw?.learn?.[m])])) as Settings['learn'];
+  if (!METHOD_NAMES.includes(s.method)) s.method = DEFAULTS.method;
   return s;
 }
 

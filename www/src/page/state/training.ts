@@ -1,9 +1,9 @@
 // Learning: one run at a time among all tabs, its metrics, and the checkpoint that lets it go on after a reload or a failure.
 import { computed, signal } from '@preact/signals';
-import { DPOTrainer, SFTTrainer, type DPOArgs, type DPORow, type SFTRow, type StepMetrics, type TrainArgs } from '../api.ts';
-import { dpoRows, newId, sftRows } from '../model/dataset.ts';
+import { TRAINERS, type Model, type StepMetrics, type TrainOptions } from '../api.ts';
+import { newId, rowsFor } from '../model/dataset.ts';
 import { codeOf, describe, isAbort, PageError } from '../model/errors.ts';
-import { checkArgs } from '../model/learnArgs.ts';
+import { checkArgs, formOf, numberOf, trainerArgs } from '../model/learnArgs.ts';
 import type { LearnArgs, Method, Run } from '../model/types.ts';
 import {
   aboutRun,
@@ -36,8 +36,8 @@ export const resumable = signal(false);
 /** True while another tab of this page is learning. */
 export const elsewhere = signal(false);
 
-type Trainer = SFTTrainer | DPOTrainer;
-let trainer: Trainer | null = null;
+type Trainer = InstanceType<(typeof TRAINERS)[Method]>;
+let trainer: AnyTrainer | null = null;
 let controller: AbortController | null = null;
 let ending: 'keep' | 'discard' = 'discard';
 const keeping = (): boolean => ending === 'keep';
@@ -113,23 +113,12 @@ export async function runChanged(): Promise<void> {
 
 // ---- a run ----
 
-function trainArgs(args: LearnArgs, method: Method, adapterName: string, resumeFrom?: Uint8Array): TrainArgs | DPOArgs {
-  const { r, loraAlpha, loraDropout, useRslora, targetModules, beta, labelSmoothing, saveSteps: _, ...rest } = args;
-  const modules = targetModules.split(/[\s,]+/).filter(Boolean);
-  return {
-    ...rest,
-    adapterName,
-    peftConfig: {
-      r,
-      loraAlpha,
-      loraDropout,
-      useRslora,
-      targetModules: modules.length === 0 || modules[0] === 'all-linear' ? 'all-linear' : modules,
-    },
-    ...(method === 'dpo' ? { beta, labelSmoothing, lossType: 'sigmoid' as const } : {}),
-    ...(resumeFrom ? { resumeFrom } : {}),
-  };
+/** What a trainer has in common with all others: which rows go with which, the table has said. */
+interface AnyTrainer extends Omit<Trainer, 'train' | 'args' | 'method'> {
+  train(rows: readonly object[], o: TrainOptions): Promise<unknown>;
 }
+const trainerFor = (method: Method, engine: Model, args: object): AnyTrainer =>
+  new (TRAINERS[method] as unknown as new (model: Model, args: object) => AnyTrainer)(engine, args);
 
 async function dropCheckpoint(): Promise<void> {
   await writing;
@@ -183,6 +172,8 @@ function collector(): { add(m: StepMetrics): void; flush(): void } {
   };
 }
 
+const KINDS = { preference: 'a ranking', ideal: 'an ideal answer', judged: 'a judged answer' };
+
 /** An error of a run in the words of the dataset: the engine counts the rows that it was given, a ranking gives several. */
 function inRows(error: unknown, from: string[]): { error: unknown; row: string | null } {
   const at = ['bad-row', 'context-overflow'].includes(codeOf(error)) ? /^row (\d+): ?/.exec(describe(error).detail) : null;
@@ -191,7 +182,7 @@ function inRows(error: unknown, from: string[]): { error: unknown; row: string |
   if (!at || row === null || number < 0) return { error, row: null };
   const { kind, source } = feedback.value[number]!;
   const origin = source.from === 'chat' ? 'a chat' : source.name;
-  const which = `Row ${number + 1} of the feedback (${kind === 'preference' ? 'a ranking' : 'an ideal answer'} from ${origin})`;
+  const which = `Row ${number + 1} of the feedback (${KINDS[kind]} from ${origin})`;
   return { error: new PageError('bad-row', `${which}: ${describe(error).detail.slice(at[0].length)}`, { cause: error }), row };
 }
 
@@ -205,7 +196,7 @@ async function go(method: Method, data: KeptRows, args: LearnArgs, adapterName: 
   const steps = collector();
   const options = {
     signal: stop,
-    saveSteps: args.saveSteps > 0 ? args.saveSteps : undefined,
+    saveSteps: numberOf(args, 'saveSteps') > 0 ? numberOf(args, 'saveSteps') : undefined,
     onStep(m: StepMetrics) {
       if (run.value?.status === 'starting') setRun({ status: 'running' });
       steps.add(m);
@@ -230,16 +221,8 @@ async function go(method: Method, data: KeptRows, args: LearnArgs, adapterName: 
     return kept;
   };
   try {
-    const full = trainArgs(args, method, adapterName, resumeFrom);
-    if (method === 'dpo') {
-      const t = new DPOTrainer(engine, full);
-      trainer = t;
-      await t.train(data.rows as DPORow[], options);
-    } else {
-      const t = new SFTTrainer(engine, full);
-      trainer = t;
-      await t.train(data.rows as SFTRow[], options);
-    }
+    trainer = trainerFor(method, engine, { ...trainerArgs(args, method), adapterName, ...(resumeFrom ? { resumeFrom } : {}) });
+    await trainer.train(data.rows, options);
     steps.flush();
     await finish();
     announce('Learning is complete');
@@ -254,7 +237,7 @@ async function go(method: Method, data: KeptRows, args: LearnArgs, adapterName: 
     }
   } finally {
     // Gives back what the run held for checkpoints.
-    await (trainer as Trainer | null)?.dispose().catch(() => {});
+    await (trainer as AnyTrainer | null)?.dispose().catch(() => {});
     trainer = null;
     controller = null;
     writeMetrics();
@@ -308,7 +291,7 @@ export async function start(): Promise<void> {
     ready();
     checkName(adapterName);
     checkArgs(args, method);
-    const data = method === 'dpo' ? await dpoRows(feedback.value, tiedTurns()) : await sftRows(feedback.value);
+    const data = await rowsFor(formOf(method), feedback.value, tiedTurns());
     await alone(async () => {
       await dropCheckpoint();
       const { name, sha256 } = model.value!.info;

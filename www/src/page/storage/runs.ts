@@ -2,7 +2,7 @@
 // of a run that has not ended, with the rows it learns from.
 import { breathe } from '../model/breathe.ts';
 import type { Run } from '../model/types.ts';
-import type { DPORow, SFTRow, StepMetrics } from '../api.ts';
+import type { StepMetrics } from '../api.ts';
 import { appendFile, linesOf, readFile, readJson, removeEntry, writeFile } from './opfs.ts';
 
 export const RUN_FILE = 'run.json';
@@ -11,7 +11,7 @@ const STATE = 'checkpoint/state.bin';
 const ROWS = 'checkpoint/rows.json';
 
 export interface KeptRows {
-  rows: DPORow[] | SFTRow[];
+  rows: object[];
   /** The feedback row that each of them comes from. */
   from: string[];
 }

@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 import { breathe } from '../model/breathe.ts';
-import { exportIdeals, exportPreferences, importRows, pairsIn, textOf, type ImportResult } from '../model/dataset.ts';
+import { exportIdeals, exportJudged, exportPreferences, importRows, pairsIn, textOf, type ImportResult } from '../model/dataset.ts';
 import { allTied, circled, formatOrder } from '../model/ranking.ts';
 import type { FeedbackRow, TextOrMessages } from '../model/types.ts';
 import { addRows, counts, inspected, removeRows, rows } from '../state/feedback.ts';
@@ -12,7 +12,7 @@ import { offerFile, when } from '../ui/format.ts';
 const PAGE = 50;
 
 const promptText = (row: FeedbackRow): string => {
-  if (row.kind === 'preference') return lastWords(row.prompt);
+  if (row.kind !== 'ideal') return lastWords(row.prompt);
   if ('input_ids' in row.row) return `${row.row.input_ids.length} token ids`;
   if ('text' in row.row) return row.row.text;
   if ('messages' in row.row) return lastWords(row.row.messages.filter((m) => m.role === 'user'));
@@ -22,6 +22,7 @@ const promptText = (row: FeedbackRow): string => {
 const lastWords = (t: TextOrMessages): string =>
   typeof t === 'string' ? t : ((t.findLast((m) => m.role === 'user') ?? t.at(-1))?.content ?? '');
 const answerText = (row: FeedbackRow): string => {
+  if (row.kind === 'judged') return `${row.label ? 'good' : 'bad'}: ${textOf(row.completion)}`;
   if (row.kind === 'preference')
     return allTied(row.ranks)
       ? 'all equal'
@@ -31,11 +32,12 @@ const answerText = (row: FeedbackRow): string => {
   if ('text' in row.row) return 'the whole text';
   return 'messages' in row.row ? (row.row.messages.findLast((m) => m.role === 'assistant')?.content ?? '') : textOf(row.row.completion);
 };
+const KINDS = { preference: ['Ranking', 'ranking'], ideal: ['Ideal answer', 'ideal'], judged: ['Judged answer', 'judged'] } as const;
 const sourceText = (row: FeedbackRow): string => (row.source.from === 'chat' ? 'chat' : row.source.name);
 
 function Inspect({ row, onClose, onDelete }: { row: FeedbackRow; onClose(): void; onDelete(): void }) {
   return (
-    <Dialog title={row.kind === 'preference' ? 'Ranking' : 'Ideal answer'} onClose={onClose}>
+    <Dialog title={KINDS[row.kind][0]} onClose={onClose}>
       <div class="inspect">
         <small class="muted">
           {when(row.created)} · {sourceText(row)}
@@ -55,6 +57,13 @@ function Inspect({ row, onClose, onDelete }: { row: FeedbackRow; onClose(): void
                   <pre>{textOf(a)}</pre>
                 </div>
               ))}
+          </>
+        ) : row.kind === 'judged' ? (
+          <>
+            <h3>prompt</h3>
+            <pre>{textOf(row.prompt)}</pre>
+            <h3>{row.label ? 'a good answer' : 'a bad answer'}</h3>
+            <pre>{textOf(row.completion)}</pre>
           </>
         ) : 'input_ids' in row.row ? (
           <>
@@ -125,7 +134,7 @@ function Review({ name, result, onDone }: { name: string; result: ImportResult; 
   );
 }
 
-type Filter = 'all' | 'preference' | 'ideal';
+type Filter = 'all' | FeedbackRow['kind'];
 
 /** The newest first; a search through many rows goes in slices and shows what it has found when it is through. */
 function useFound(all: FeedbackRow[], filter: Filter, search: string): FeedbackRow[] {
@@ -165,7 +174,7 @@ export function FeedbackView() {
   const pages = Math.max(1, Math.ceil(found.length / PAGE));
   const at = Math.min(page, pages - 1);
   const shown = found.slice(at * PAGE, (at + 1) * PAGE);
-  const { pairs, rankings, ideals } = counts.value;
+  const { pairs, rankings, ideals, judged } = counts.value;
 
   const take = (name: string, result: ImportResult): void => {
     addRows(result.rows);
@@ -211,7 +220,8 @@ export function FeedbackView() {
       </header>
       <p class="lede">
         {rankings} {rankings === 1 ? 'ranking' : 'rankings'} ({pairs} {pairs === 1 ? 'pair' : 'pairs'}) and {ideals} ideal{' '}
-        {ideals === 1 ? 'answer' : 'answers'}, as JSONL in the columns that TRL reads.
+        {ideals === 1 ? 'answer' : 'answers'}
+        {judged > 0 && `, ${judged} judged one by one`}, as JSONL in the columns that TRL reads.
       </p>
       {all.length === 0 ? (
         <Empty icon="feedback" title="No feedback yet">
@@ -231,6 +241,7 @@ export function FeedbackView() {
                 { value: 'all', label: 'All' },
                 { value: 'preference', label: 'Rankings' },
                 { value: 'ideal', label: 'Ideal answers' },
+                ...(judged > 0 ? [{ value: 'judged' as const, label: 'Judged' }] : []),
               ]}
               onPick={(f) => (setFilter(f), setPage(0))}
             />
@@ -260,6 +271,16 @@ export function FeedbackView() {
             >
               Export ideal answers
             </Button>
+            {judged > 0 && (
+              <Button
+                small
+                icon="download"
+                title="prompt, completion, label: one line for each judged answer"
+                onClick={() => exported('judged-answers.jsonl', exportJudged)}
+              >
+                Export judged
+              </Button>
+            )}
           </div>
           {chosen.size > 0 && (
             <div class="row chosen-bar" role="status">
@@ -315,7 +336,7 @@ export function FeedbackView() {
                     />
                   </td>
                   <td role="cell" class="kind">
-                    <span class={`tag tag-${r.kind}`}>{r.kind === 'preference' ? 'ranking' : 'ideal'}</span>
+                    <span class={`tag tag-${r.kind}`}>{KINDS[r.kind][1]}</span>
                   </td>
                   <td role="cell" class="long">
                     <button type="button" class="link" onClick={() => (inspected.value = r.id)}>

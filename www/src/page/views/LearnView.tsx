@@ -1,7 +1,7 @@
 import type { ComponentChildren } from 'preact';
 import { useId, useState } from 'preact/hooks';
-import { fieldsFor, problem, type Field } from '../model/learnArgs.ts';
-import type { LearnArgs, Method } from '../model/types.ts';
+import { fieldsFor, formOf, METHOD_NAMES, numberOf, problem, type Field } from '../model/learnArgs.ts';
+import type { Method, Setting } from '../model/types.ts';
 import { adapters } from '../state/adapters.ts';
 import { activity, loading, model } from '../state/engine.ts';
 import { counts } from '../state/feedback.ts';
@@ -16,10 +16,10 @@ import { RunCharts } from './RunCharts.tsx';
 
 function Input({ field, method }: { field: Field; method: Method }) {
   const id = useId();
-  const stored = settings.value.learn[method][field.key];
+  const stored = settings.value.learn[method][field.key] ?? null;
   // What is being typed, also when it is no number yet; the setting follows every valid state.
   const [typed, setTyped] = useState<string | null>(null);
-  const set = (v: LearnArgs[keyof LearnArgs]): void => changeLearn(method, { [field.key]: v });
+  const set = (v: Setting): void => changeLearn(method, { [field.key]: v });
   const wrong = problem(field, stored);
   const common = { id, 'aria-describedby': `${id}-help`, 'aria-invalid': wrong !== null };
   let control: ComponentChildren;
@@ -58,7 +58,7 @@ function Input({ field, method }: { field: Field; method: Method }) {
       </label>
       {control}
       <small id={`${id}-help`} class={wrong ? 'field-error' : 'muted'}>
-        {wrong ?? field.help}
+        {wrong ?? field.help.en}
       </small>
     </div>
   );
@@ -93,17 +93,42 @@ function AskFirst({ onClose }: { onClose(): void }) {
   );
 }
 
+const NOUNS = { sft: 'examples', preference: 'pairs', unpaired: 'judged answers' };
+
+/** What there is to learn from. */
+function Data({ kind }: { kind: keyof typeof NOUNS }) {
+  const { pairs, rankings, ideals, judgements } = counts.value;
+  if (kind === 'sft')
+    return (
+      <>
+        <b>{ideals}</b> ideal {ideals === 1 ? 'answer' : 'answers'}
+      </>
+    );
+  if (kind === 'unpaired')
+    return (
+      <>
+        <b>{judgements}</b> good or bad {judgements === 1 ? 'answer' : 'answers'}
+      </>
+    );
+  return (
+    <>
+      <b>{pairs}</b> {pairs === 1 ? 'pair' : 'pairs'} from <b>{rankings}</b> {rankings === 1 ? 'ranking' : 'rankings'}
+    </>
+  );
+}
+
 function Setup() {
   const { method, adapterName, learn } = settings.value;
   const args = learn[method];
-  const { pairs, rankings, ideals } = counts.value;
   const name = useId();
-  const rows = method === 'dpo' ? pairs : ideals;
-  const perEpoch = Math.ceil(rows / Math.max(1, args.perDeviceTrainBatchSize * args.gradientAccumulationSteps));
-  const steps = args.maxSteps > 0 ? args.maxSteps : Math.ceil(perEpoch * args.numTrainEpochs);
+  const form = formOf(method);
+  const found = { sft: counts.value.ideals, preference: counts.value.pairs, unpaired: counts.value.judgements };
+  const rows = found[form.rows];
+  const perEpoch = Math.ceil(rows / Math.max(1, numberOf(args, 'perDeviceTrainBatchSize') * numberOf(args, 'gradientAccumulationSteps')));
+  const most = numberOf(args, 'maxSteps');
+  const steps = most > 0 ? most : Math.ceil(perEpoch * numberOf(args, 'numTrainEpochs'));
   const known = adapters.value.some((a) => a.name === adapterName);
   const fields = fieldsFor(method);
-  const basic: (keyof LearnArgs)[] = ['numTrainEpochs', 'learningRate'];
   const [asking, setAsking] = useState(false);
   // A run that can still go on would lose its checkpoint.
   const begin = (): void => (resumable.value ? setAsking(true) : void start());
@@ -113,22 +138,11 @@ function Setup() {
       <Segments
         legend="Method"
         value={method}
-        choices={[
-          { value: 'dpo', label: 'From rankings', say: 'DPO: prefer the better answers' },
-          { value: 'sft', label: 'From ideal answers', say: 'SFT: imitate the ideal answers' },
-        ]}
+        choices={METHOD_NAMES.map((m) => ({ value: m, label: formOf(m).learns.en, say: `${formOf(m).title}: ${formOf(m).what.en}` }))}
         onPick={(m) => change({ method: m })}
       />
       <p class="summary">
-        {method === 'dpo' ? (
-          <>
-            <b>{pairs}</b> {pairs === 1 ? 'pair' : 'pairs'} from <b>{rankings}</b> {rankings === 1 ? 'ranking' : 'rankings'} · DPO
-          </>
-        ) : (
-          <>
-            <b>{ideals}</b> ideal {ideals === 1 ? 'answer' : 'answers'} · SFT
-          </>
-        )}
+        <Data kind={form.rows} /> · {form.title}
         {rows > 0 && (
           <span class="muted">
             {' '}
@@ -158,15 +172,15 @@ function Setup() {
           </small>
         </div>
         {fields
-          .filter((f) => basic.includes(f.key))
+          .filter((f) => f.basic)
           .map((f) => (
             <Input key={`${method}-${f.key}`} field={f} method={method} />
           ))}
       </div>
       <details class="advanced">
         <summary>Advanced {changed && <small class="muted">· changed</small>}</summary>
-        {(['DPO', 'Training', 'Optimizer', 'LoRA'] as const).map((group) => {
-          const own = fields.filter((f) => f.group === group && !basic.includes(f.key));
+        {form.groups.map((group) => {
+          const own = fields.filter((f) => f.group === group && !f.basic);
           return (
             own.length > 0 && (
               <fieldset key={group} class="group">
@@ -201,7 +215,7 @@ function Setup() {
         )}
         {model.value && rows === 0 && (
           <small class="muted">
-            {method === 'dpo' ? 'Rank some answers in a chat' : 'Edit an answer into the ideal one'}, or{' '}
+            {form.rows === 'sft' ? 'Edit an answer into the ideal one' : 'Rank some answers in a chat'}, or{' '}
             <a href="#/feedback">import a dataset</a>.
           </small>
         )}
@@ -364,7 +378,7 @@ function Running() {
       )}
       {r.metrics.length > 0 && <RunCharts run={r} />}
       <small class="muted">
-        Begun {when(r.started)} on {r.model} · {r.rows} {r.method === 'dpo' ? 'pairs' : 'examples'}
+        Begun {when(r.started)} on {r.model} · {r.rows} {NOUNS[formOf(r.method).rows]}
       </small>
     </section>
   );

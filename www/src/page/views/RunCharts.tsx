@@ -1,47 +1,33 @@
 import { useMemo } from 'preact/hooks';
 import type { StepMetrics } from '../api.ts';
+import { formOf } from '../model/learnArgs.ts';
 import type { Run } from '../model/types.ts';
 import { Chart, type Range, type Series } from '../ui/Chart.tsx';
 import { value } from '../ui/format.ts';
 
-type Key = keyof StepMetrics;
 interface Plot {
   title: string;
-  keys: [key: Key, label: string, color: string][];
+  help: string;
+  keys: [key: string, label: string, color: string][];
   range?: Range;
 }
 
-/** How far the answers have moved from the base model's: nothing at first, and drawn from 0. */
-const KL: Plot = {
-  title: 'KL to the base',
-  keys: [['kl', 'kl', '--warm']],
-  range: (least, most) => [Math.min(0, least), Math.max(most * 1.05, 1e-4)],
-};
+const COLORS = ['--accent', '--warm', '--cool'];
 
-/** What each method is watched by, under TRL's names. */
-const PLOTS: Record<Run['method'], Plot[]> = {
-  dpo: [
-    { title: 'loss', keys: [['loss', 'loss', '--accent']] },
-    { title: 'rewards/margins', keys: [['rewards/margins', 'margins', '--accent']] },
-    { title: 'rewards/accuracies', keys: [['rewards/accuracies', 'accuracies', '--accent']], range: [0, 1.05] },
-    KL,
-    {
-      title: 'rewards',
-      keys: [
-        ['rewards/chosen', 'chosen', '--accent'],
-        ['rewards/rejected', 'rejected', '--warm'],
-      ],
-    },
-    { title: 'tokens/s', keys: [['tokens_per_second', 'tokens/s', '--cool']] },
-  ],
-  sft: [
-    { title: 'loss', keys: [['loss', 'loss', '--accent']] },
-    { title: 'grad_norm', keys: [['grad_norm', 'grad_norm', '--warm']] },
-    { title: 'learning_rate', keys: [['learning_rate', 'learning_rate', '--cool']] },
-    KL,
-    { title: 'tokens/s', keys: [['tokens_per_second', 'tokens/s', '--cool']] },
-  ],
-};
+/** Limits of an axis of which the upper one may be left to the values. */
+const rangeOf = ([low, high]: [number, number | null]): Range =>
+  high === null ? (least, most) => [Math.min(low, least), Math.max(most * 1.05, 1e-4)] : [low, high + (high - low) * 0.05];
+
+/** What a method is watched by, under TRL's names. */
+const plotsOf = (method: Run['method']): Plot[] =>
+  formOf(method).charts.map(({ title, keys, help, range }) => ({
+    title,
+    help: help.en,
+    keys: keys.map((key, i) => [key, key.slice(key.indexOf('/') + 1), COLORS[i % COLORS.length]!]),
+    ...(range ? { range: rangeOf(range) } : {}),
+  }));
+
+const of = (m: StepMetrics, key: string): number | undefined => (m as unknown as Record<string, number | undefined>)[key];
 
 /** More points than this are thinned for drawing: a chart is a few hundred pixels wide. */
 const MOST_POINTS = 1200;
@@ -55,8 +41,11 @@ export function RunCharts({ run }: { run: Run }) {
   const x = useMemo(() => shown.map((m) => m.step), [shown]);
   const plots = useMemo(
     () =>
-      PLOTS[run.method]
-        .map((p) => ({ ...p, series: p.keys.map<Series>(([key, label, color]) => ({ label, color, values: shown.map((m) => m[key]) })) }))
+      plotsOf(run.method)
+        .map((p) => ({
+          ...p,
+          series: p.keys.map<Series>(([key, label, color]) => ({ label, color, values: shown.map((m) => of(m, key)) })),
+        }))
         // KL is measured only where the engine reports it.
         .filter((p) => p.series.some((s) => s.values.some((v) => v !== undefined))),
     [shown, run.method],
@@ -66,7 +55,9 @@ export function RunCharts({ run }: { run: Run }) {
     <>
       <div class="charts">
         {plots.map((p) => (
-          <Chart key={p.title} title={p.title} x={x} series={p.series} {...(p.range ? { range: p.range } : {})} />
+          <div key={p.title} title={p.help}>
+            <Chart title={p.title} x={x} series={p.series} {...(p.range ? { range: p.range } : {})} />
+          </div>
         ))}
       </div>
       <details class="numbers-table">
@@ -91,7 +82,7 @@ export function RunCharts({ run }: { run: Run }) {
                   <tr key={m.step}>
                     <th scope="row">{m.step}</th>
                     {columns.map((c) => (
-                      <td key={c}>{value(m[c])}</td>
+                      <td key={c}>{value(of(m, c))}</td>
                     ))}
                   </tr>
                 ))}

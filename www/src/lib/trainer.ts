@@ -1,14 +1,15 @@
-// SFT and DPO, with TRL's names.
+// A training as the package shows it: TRL's names, one class for each method (generated/trainers.ts).
 import type { Connection } from './connection.ts';
-import { columns, trainArgs } from './convert.ts';
+import { columns, trainArgs, type AnyArgs } from './convert.ts';
 import { FledglingError } from './errors.ts';
+import type { MethodName } from './generated/methods.ts';
 import { connectionOf, type Model } from './model.ts';
-import type { DPOArgs, DPORow, SFTRow, TrainArgs, TrainOptions, TrainResult } from './types.ts';
+import type { TrainOptions, TrainResult } from './types.ts';
 
-/** What both trainers share. */
-abstract class Trainer<Row extends SFTRow | DPORow, Args extends TrainArgs> {
+/** What all trainers share; their classes are made from the table of methods. */
+export abstract class Trainer<Row extends object, Args extends AnyArgs> {
   readonly args: Args;
-  protected abstract readonly method: 'sft' | 'dpo';
+  abstract readonly method: MethodName;
   #connection: Connection;
   #job: number | undefined;
   #training = false;
@@ -80,14 +81,4 @@ abstract class Trainer<Row extends SFTRow | DPORow, Args extends TrainArgs> {
     if (this.#job === undefined) throw new FledglingError('bad-config', 'this trainer has not started yet');
     return this.#job;
   }
-}
-
-/** Supervised fine-tuning on chats, on prompts with completions, on texts, or on rows already tokenized. */
-export class SFTTrainer extends Trainer<SFTRow, TrainArgs> {
-  protected readonly method = 'sft';
-}
-
-/** Direct preference optimization on pairs of answers or on rankings of several: the reference is the same model with the adapter off. */
-export class DPOTrainer extends Trainer<DPORow, DPOArgs> {
-  protected readonly method = 'dpo';
 }

@@ -1,0 +1,108 @@
+//! From log-probabilities of tokens to those of sequences.
+
+use crate::cpu::kernels::loss as kernels;
+use crate::gpu::KernelKey;
+use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
+use crate::ops::{pieces, row_grid, serial_rows};
+use crate::tensor::DType;
+use crate::{Error, Result};
+
+/// Σ logp per sequence: what every loss over whole answers begins with. Inputs: logp (R); seq (R) u32, the sequence that a token belongs to,
+/// [`super::IGNORE`] for none. Output: sums (`seqs`).
+#[derive(Clone, Copy, Debug)]
+pub struct SequenceSums {
+    pub seqs: usize,
+}
+
+fn check(op: &str, seq: &Desc, rows: usize) -> Result<()> {
+    if seq.dtype != DType::U32 || seq.len() != rows {
+        return Err(Error::shape(op, format!("sequences {seq:?} for {rows} log-probabilities")));
+    }
+    Ok(())
+}
+
+impl Op for SequenceSums {
+    fn name(&self) -> &'static str {
+        "sequence_sums"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        check("sequence_sums", inputs[1], inputs[0].len())?;
+        Ok(vec![Desc::f32(&[self.seqs])])
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let rows = cx.inputs[0].desc.len();
+        let key = KernelKey::new("sequence_sums").flag("SERIAL", serial_rows(cx.gpu()));
+        let grid = row_grid(cx.gpu(), self.seqs);
+        let bufs = [&cx.input(0), &cx.input(1), &cx.output(0)];
+        for (first, end) in pieces(rows, 1) {
+            cx.dispatch(key.clone(), &[end as u32, self.seqs as u32, first as u32], &bufs, grid);
+        }
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let (logp, seq) = (io.input(0), io.input(1));
+        for (l, s) in logp.iter().zip(seq.iter()).filter(|(_, s)| (**s as usize) < self.seqs) {
+            io.add(0, *s as usize, *l);
+        }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        kernels::sequence_sums(io.out(0), io.f32(0), io.u32(1));
+        Ok(())
+    }
+
+    fn differentiable(&self) -> bool {
+        true
+    }
+
+    fn backward(&self, b: &mut Back<'_>) -> Result<()> {
+        let Some(dsums) = b.dout(0) else { return Ok(()) };
+        let ins = [dsums, b.input(1)];
+        let rows = b.desc(b.input(0)).len();
+        let dlogp = b.sink(0);
+        b.emit(SequenceSumsBwd { rows }, &ins, &[dlogp])
+    }
+}
+
+/// `dlogp[i] = dsums[seq[i]]`. Inputs: dsums (S), seq (R).
+struct SequenceSumsBwd {
+    rows: usize,
+}
+
+impl Op for SequenceSumsBwd {
+    fn name(&self) -> &'static str {
+        "sequence_sums_bwd"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        check("sequence_sums_bwd", inputs[1], self.rows)?;
+        Ok(vec![Desc::f32(&[self.rows])])
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let key = KernelKey::new("sequence_sums_bwd").flag("ACC", cx.acc[0]);
+        let params = [self.rows as u32, cx.inputs[0].desc.len() as u32];
+        let grid = cx.gpu().grid(self.rows, 64);
+        cx.dispatch(key, &params, &[&cx.input(0), &cx.input(1), &cx.output(0)], grid);
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let (dsums, seq) = (io.input(0), io.input(1));
+        for (i, s) in seq.iter().enumerate() {
+            if let Some(d) = dsums.get(*s as usize) {
+                io.add(0, i, *d);
+            }
+        }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        kernels::sequence_sums_bwd(io.out(0), io.f32(0), io.u32(1), io.acc(0));
+        Ok(())
+    }
+}

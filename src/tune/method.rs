@@ -1,0 +1,118 @@
+//! What one training method adds to the step that all share.
+
+use std::any::Any;
+
+use super::kl::RowCache;
+use super::metrics::Metrics;
+use super::micro::Micro;
+use super::signals::Signals;
+use crate::Result;
+use crate::data::{BatchShape, Example};
+use crate::graph::{Program, Tape, Tensor, Val};
+
+/// What a method recorded behind a forward pass.
+pub struct Recorded {
+    /// Read back after the update, [`Method::metric_words`] words of it.
+    pub metrics: Val,
+    /// Values of the pass and the gradients of the loss with respect to them: one pair, or several where a loss has several parts.
+    pub seeds: Vec<(Val, Val)>,
+}
+
+/// Parameters that a method trains beside the adapter (a score head), in one flat buffer that is a group of its own.
+#[derive(Clone)]
+pub struct OwnParameters {
+    /// Under which a checkpoint keeps them.
+    pub name: &'static str,
+    pub params: Tensor,
+    /// Instead of the arguments' rate; follows the same schedule.
+    pub learning_rate: Option<f64>,
+    /// Instead of the arguments' decay.
+    pub weight_decay: Option<f64>,
+}
+
+/// A training method: which sequences a row has, what is computed from them, and what is reported. The rows of a dataset may grow in number while
+/// they are trained on; those that are there do not change.
+pub trait Method: Any {
+    /// By which the table of methods knows it.
+    fn name(&self) -> &'static str;
+
+    /// SHA-256 of the dataset's tokens, in hex.
+    fn digest(&self) -> String;
+
+    /// Rows of the dataset.
+    fn rows(&self) -> usize;
+
+    /// The sequences of some rows, in the order in which [`crate::data::Batch::seqs`] numbers them: the first one of every row, then the second.
+    fn examples(&self, rows: &[u32]) -> Vec<&Example>;
+
+    /// The part of a batch's shape that its plan depends on.
+    fn key(&self, shape: BatchShape) -> BatchShape {
+        shape
+    }
+
+    /// Records the loss and its gradient behind a forward pass over [`Method::examples`].
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`].
+    fn record(&self, tape: &mut Tape, shape: &BatchShape, signals: &mut Signals<'_>) -> Result<Recorded>;
+
+    /// Words of a micro-batch's metrics.
+    fn metric_words(&self, shape: &BatchShape) -> usize;
+
+    /// Writes the inputs that [`Method::record`] declared. `all` are the update's micro-batches.
+    fn write(&self, program: &Program, micro: &Micro, all: &[Micro]);
+
+    /// The update's metrics from what its micro-batches wrote.
+    fn metrics(&self, micros: &[Micro], words: &[Vec<f32>]) -> Metrics;
+
+    /// Those of its own arguments that decide the curve, by TRL's names.
+    fn arguments(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// What it knows of its rows under the reference policy, where it is measured against one: the summed log-probabilities of
+    /// [`Method::reference_examples`], as many values a row as that has sequences.
+    fn references(&self) -> Option<&RowCache> {
+        None
+    }
+
+    /// The same, to be filled in.
+    fn references_mut(&mut self) -> Option<&mut RowCache> {
+        None
+    }
+
+    /// The sequences of some rows that the reference policy judges, ordered as [`Method::examples`], which they are unless said otherwise.
+    fn reference_examples(&self, rows: &[u32]) -> Vec<&Example> {
+        self.examples(rows)
+    }
+
+    /// Sequences of some rows whose summed log-probabilities under the present weights its loss reads, without a gradient, from an input named
+    /// [`PRESENT`]. None, unless it says so.
+    fn present_examples(&self, _rows: &[u32]) -> Vec<&Example> {
+        Vec::new()
+    }
+
+    /// True where `kl` is a metric of its own: [`super::kl::k3`] is then not reported under that name.
+    fn own_kl(&self) -> bool {
+        false
+    }
+
+    /// What it trains beside the adapter.
+    fn parameters(&self) -> Vec<OwnParameters> {
+        Vec::new()
+    }
+}
+
+/// The input that [`Method::present_examples`] end up in.
+pub const PRESENT: &str = "present";
+
+/// SHA-256 of words, in hex.
+pub(super) fn digest(parts: impl Iterator<Item = Vec<u32>>) -> String {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u32).to_le_bytes());
+        part.iter().for_each(|w| hash.update(w.to_le_bytes()));
+    }
+    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}

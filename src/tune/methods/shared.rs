@@ -1,0 +1,229 @@
+//! The fields that all methods share: TRL's `TrainingArguments` and PEFT's `LoraConfig`, with the only copy of their defaults.
+//!
+//! Names are TRL's; its defaults are for training all weights of large models over large datasets. Where a default differs, it is because a small
+//! adapter of a small model learns from few rows here; docs/methods.md says which and why.
+
+use super::field::{Default, Drawn, Field, Good, Group, Kind, Metric, Shown};
+
+const fn number(low: f64, high: f64, step: f64) -> Kind {
+    Kind::Number { low, high, step }
+}
+
+const fn whole(low: i64, high: i64) -> Kind {
+    Kind::Whole { low, high }
+}
+
+const SEED: i64 = u32::MAX as i64;
+
+use Default::{Nothing, Number, Switch, Unset, Whole};
+use Group::{Lora, Memory, Optimizer, Training};
+
+/// In the order of forms and lists.
+pub const FIELDS: &[Field] = &[
+    Field::new("num_train_epochs", Training, number(0.0, 1e9, 1.0), Number(3.0), "How often the whole dataset is seen.")
+        .shown(Shown::Always),
+    Field::new("max_steps", Training, whole(-1, 1 << 40), Whole(-1), "Updates in all; −1 leaves it to the epochs."),
+    Field::new(
+        "per_device_train_batch_size",
+        Training,
+        whole(1, 4096),
+        Whole(1),
+        "Rows in one pass; more need more memory. TRL: 8, for datasets of thousands of rows.",
+    ),
+    Field::new("gradient_accumulation_steps", Training, whole(1, 1 << 20), Whole(1), "Passes that make one update."),
+    Field::new(
+        "max_length",
+        Training,
+        whole(2, 1 << 24),
+        Whole(1024),
+        "Longer rows are cut to so many tokens; null: never, too long ones are refused.",
+    )
+    .or_null(),
+    Field::new("seed", Training, whole(0, SEED), Whole(42), "Fixes the order of rows and the first weights."),
+    Field::new("data_seed", Training, whole(0, SEED), Unset, "Fixes the order of rows alone; without it, seed does.").shown(Shown::Never),
+    Field::new("shuffle", Training, Kind::Switch, Switch(true), "Rows in a new random order every epoch, or as they come. Not in TRL."),
+    Field::new(
+        "learning_rate",
+        Optimizer,
+        number(0.0, 1e3, 1e-5),
+        Number(2e-4),
+        "Size of an update. 5e-5 to 5e-4 suits LoRA. TRL: 2e-5, for all weights.",
+    )
+    .shown(Shown::Always),
+    Field::new(
+        "lr_scheduler_type",
+        Optimizer,
+        Kind::Choice(&["linear", "cosine", "constant", "constant_with_warmup"]),
+        Default::Text("linear"),
+        "How the rate falls over the run.",
+    ),
+    Field::new(
+        "warmup_steps",
+        Optimizer,
+        number(0.0, 1e12, 1.0),
+        Number(0.0),
+        "Updates over which the rate rises from 0; below 1, a share of all.",
+    ),
+    Field::new("warmup_ratio", Optimizer, number(0.0, 1.0, 0.01), Number(0.0), "The same as a share of all, where warmup_steps is 0.")
+        .or_null()
+        .shown(Shown::Never),
+    Field::new("weight_decay", Optimizer, number(0.0, 1e3, 0.01), Number(0.0), "Pulls weights towards 0 (AdamW)."),
+    Field::new("max_grad_norm", Optimizer, number(0.0, 1e9, 0.1), Number(1.0), "Longer gradients are shortened to this; 0: never."),
+    Field::new("adam_beta1", Optimizer, number(0.0, 0.999_999_9, 0.01), Number(0.9), "AdamW: share of the past in the mean of gradients.")
+        .shown(Shown::Never),
+    Field::new(
+        "adam_beta2",
+        Optimizer,
+        number(0.0, 0.999_999_9, 0.001),
+        Number(0.999),
+        "AdamW: share of the past in the mean of their squares.",
+    )
+    .shown(Shown::Never),
+    Field::new("adam_epsilon", Optimizer, number(0.0, 1.0, 1e-8), Number(1e-8), "AdamW: added to the root of that mean.")
+        .shown(Shown::Never),
+    Field::new(
+        "gradient_checkpointing",
+        Memory,
+        Kind::Switch,
+        Unset,
+        "Activations are computed again instead of kept; not set: where they would exceed activation_memory.",
+    )
+    .shown(Shown::Never),
+    Field::new(
+        "fp16",
+        Memory,
+        Kind::Switch,
+        Switch(false),
+        "Activations wait for the backward pass in half precision; all arithmetic stays f32.",
+    )
+    .shown(Shown::Never),
+    Field::new(
+        "activation_memory",
+        Memory,
+        whole(1, 1 << 50),
+        Unset,
+        "Bytes that activations may take; not set: a share of what the device has. Not in TRL.",
+    )
+    .shown(Shown::Never),
+    Field::new(
+        "report_kl",
+        Training,
+        Kind::Switch,
+        Switch(true),
+        "Report kl, the distance to the base model on the judged tokens. Not in TRL.",
+    )
+    .shown(Shown::Never),
+];
+
+/// PEFT's, which stand under `peft_config` or beside the others.
+pub const LORA: &[Field] = &[
+    Field::new("r", Lora, whole(1, 4096), Whole(8), "Rank: how much the adapter can hold."),
+    Field::new(
+        "lora_alpha",
+        Lora,
+        number(0.0, 1e38, 1.0),
+        Number(16.0),
+        "The adapter's product is multiplied by lora_alpha / r. PEFT: 8; twice the rank is usual.",
+    ),
+    Field::new("lora_dropout", Lora, number(0.0, 0.999_999, 0.05), Number(0.0), "Share of inputs left out while learning."),
+    Field::new("use_rslora", Lora, Kind::Switch, Switch(false), "The factor is lora_alpha / √r instead."),
+    Field::new(
+        "target_modules",
+        Lora,
+        Kind::Names,
+        Default::Text("all-linear"),
+        "all-linear, names such as q_proj, or a regular expression for whole paths.",
+    ),
+    Field::new("exclude_modules", Lora, Kind::Names, Unset, "Names, or a regular expression, of modules to leave out.").shown(Shown::Never),
+    Field::new("layers_to_transform", Lora, Kind::Wholes, Unset, "Numbers of the layers to adapt; not set: all.").shown(Shown::Never),
+    Field::new("layers_pattern", Lora, Kind::Names, Unset, "Name of the list of layers, where layers_to_transform cannot guess it.")
+        .shown(Shown::Never),
+    Field::new("rank_pattern", Lora, Kind::Patterns, Nothing, "Other ranks for modules by name or regular expression.").shown(Shown::Never),
+    Field::new("alpha_pattern", Lora, Kind::Patterns, Nothing, "The same for lora_alpha.").shown(Shown::Never),
+];
+
+/// Of methods that are measured against a reference policy.
+pub const REFERENCE: Field = Field::new(
+    "reference",
+    Group::Method,
+    Kind::Choice(&["base", "init"]),
+    Unset,
+    "What the policy is measured against: the base model, or the adapter that training starts from. Not set: that adapter where it changes the model, \
+     else the base. Not in TRL, where handing over a PeftModel means init.",
+)
+.shown(Shown::Never);
+
+/// The distance to the base model, where a method has no `kl` of its own.
+pub const KL: Metric = Metric::new(
+    "kl",
+    "nats",
+    Good::Neither,
+    Drawn::With("KL to the base"),
+    "Distance to the base model on the update's judged tokens, before the update: the mean of exp(d) − 1 − d for d = ln p(base) − ln p(policy).",
+)
+.within(0.0, f64::INFINITY);
+
+/// What all methods report beside their own.
+pub const METRICS: &[Metric] = &[
+    Metric::new("learning_rate", "", Good::Neither, Drawn::Alone, "The rate that this update used."),
+    Metric::new("grad_norm", "", Good::Neither, Drawn::Alone, "Length of the gradient before clipping."),
+    Metric::new("tokens_per_second", "tokens/s", Good::Up, Drawn::With("tokens/s"), "Of this update."),
+    Metric::new("step", "", Good::Neither, Drawn::Never, "Updates so far."),
+    Metric::new("total_steps", "", Good::Neither, Drawn::Never, "Updates in all."),
+    Metric::new("epoch", "", Good::Neither, Drawn::Never, "Passes over the data so far."),
+    Metric::new("tokens", "tokens", Good::Neither, Drawn::Never, "Read so far, without padding."),
+    Metric::new("seconds_left", "s", Good::Down, Drawn::Never, "Until the end, at this pace."),
+];
+
+/// Fields of TRL that change no number here: taken and ignored, so that a file written for TRL, or by it, can be used. Memory, logs and several
+/// machines are seen to otherwise; of dropout there is only the adapter's own; what belongs to a loss_type or to packing says nothing without it.
+#[rustfmt::skip]
+pub const IGNORED: &[&str] = &[
+    "output_dir", "overwrite_output_dir", "run_name", "project", "report_to", "trackio_space_id", "trackio_bucket_id",
+    "trackio_static_space_id", "logging_dir", "logging_strategy", "logging_steps", "logging_first_step", "log_on_each_node",
+    "logging_nan_inf_filter", "include_num_input_tokens_seen", "log_level", "log_level_replica", "disable_tqdm", "eval_strategy",
+    "eval_steps", "eval_delay", "per_device_eval_batch_size", "prediction_loss_only", "eval_on_start", "eval_do_concat_batches",
+    "eval_use_gather_object", "eval_accumulation_steps", "include_for_metrics", "batch_eval_metrics", "save_only_model", "save_strategy",
+    "save_steps", "save_on_each_node", "save_total_limit", "enable_jit_checkpoint", "push_to_hub", "hub_token", "hub_private_repo",
+    "hub_model_id", "hub_strategy", "hub_always_push", "hub_revision", "metric_for_best_model", "greater_is_better",
+    "restore_callback_states_from_checkpoint", "full_determinism", "use_cpu", "bf16", "bf16_full_eval", "fp16_full_eval", "tf32",
+    "activation_checkpointing", "activation_checkpointing_kwargs", "activation_offloading", "gradient_checkpointing_kwargs",
+    "torch_compile", "torch_compile_backend", "torch_compile_mode", "use_liger_kernel", "liger_kernel_config", "use_cache",
+    "torch_empty_cache_steps", "average_tokens_across_devices", "accelerator_config", "parallelism_config", "dataloader_num_workers",
+    "dataloader_pin_memory", "dataloader_persistent_workers", "dataloader_prefetch_factor", "dataloader_multiprocessing_context",
+    "dataloader_in_order", "remove_unused_columns", "label_names", "length_column_name", "ddp_find_unused_parameters",
+    "ddp_bucket_cap_mb", "ddp_broadcast_buffers", "ddp_static_graph", "ddp_backend", "ddp_timeout", "local_rank", "fsdp", "fsdp_config",
+    "deepspeed", "debug", "skip_memory_metrics", "do_train", "do_eval", "do_predict", "model_init_kwargs", "trust_remote_code",
+    "dataset_num_proc", "pad_to_multiple_of", "pad_token", "padding_value", "disable_dropout", "precompute_ref_log_probs",
+    "precompute_ref_batch_size", "packing_strategy", "f_alpha_divergence_coef", "discopop_tau", "ref_model_mixup_alpha",
+    "ref_model_sync_steps",
+];
+
+/// Fields of TRL that are taken at these values only, for any method: what they ask for otherwise is not there. As JSON.
+pub const FIXED: &[(&str, &[&str])] = &[
+    ("optim", &["\"adamw_torch\"", "\"adamw_torch_fused\"", "\"adamw_hf\"", "\"adamw\""]),
+    ("optim_args", &["null"]),
+    ("optim_target_modules", &["null"]),
+    ("lr_scheduler_kwargs", &["null", "{}"]),
+    ("label_smoothing_factor", &["0.0", "0"]),
+    ("neftune_noise_alpha", &["null"]),
+    ("router_aux_loss_coef", &["null"]),
+    ("auto_find_batch_size", &["false"]),
+    ("group_by_length", &["false"]),
+    ("train_sampling_strategy", &["\"random\""]),
+    ("dataloader_drop_last", &["false"]),
+    ("ignore_data_skip", &["false"]),
+    ("load_best_model_at_end", &["false"]),
+    ("resume_from_checkpoint", &["null"]),
+    ("truncation_mode", &["\"keep_start\""]),
+    ("packing", &["false"]),
+    ("padding_free", &["false"]),
+];
+
+/// What fields were called once, and what to do instead.
+pub const RENAMED: &[(&str, &str)] = &[
+    ("max_seq_length", "is called max_length"),
+    ("max_prompt_length", "is no longer a field of TRL: prompt and answer together are cut to max_length"),
+    ("max_completion_length", "is not heeded: prompt and answer together are cut to max_length"),
+    ("rpo_alpha", "is no longer a field of TRL: it was a loss_type of two with loss_weights, which is not supported"),
+];

@@ -1,0 +1,86 @@
+//! What a forward pass offers to a loss, recorded when it is asked for.
+
+use crate::Result;
+use crate::data::{Batch, BatchShape};
+use crate::graph::{Desc, Program, Tape, Val};
+use crate::models::{Model, TrainInputs};
+use crate::nn::Adapter;
+use crate::ops::embedding::GatherRows;
+
+/// The end of a forward pass over a batch's judged positions (R of them).
+pub struct Signals<'a> {
+    model: &'a Model,
+    adapter: Option<&'a dyn Adapter>,
+    /// Dropout is on.
+    train: bool,
+    /// The head is frozen and a backward pass follows.
+    saved: bool,
+    hidden: Val,
+    targets: Val,
+    logps: Option<Val>,
+    seq: Option<Val>,
+    rows: usize,
+}
+
+impl<'a> Signals<'a> {
+    /// Records the inputs that [`write_batch`] writes and the pass up to the last norm.
+    pub(super) fn record(
+        tape: &mut Tape,
+        model: &'a Model,
+        adapter: Option<&'a dyn Adapter>,
+        shape: &BatchShape,
+        (train, saved): (bool, bool),
+    ) -> Result<Signals<'a>> {
+        let m = shape.batch * shape.len;
+        let inputs = TrainInputs {
+            batch: shape.batch,
+            ids: tape.input("ids", Desc::u32(&[m])),
+            positions: tape.input("positions", Desc::u32(&[m])),
+            spans: tape.input("spans", Desc::u32(&[m, 2])),
+            window_spans: model.window().map(|_| tape.input("window_spans", Desc::u32(&[m, 2]))),
+        };
+        let all = model.record_hidden(tape, &inputs, adapter, train)?;
+        let gather = tape.input("gather", Desc::u32(&[shape.rows]));
+        let inverse = tape.input("inverse", Desc::u32(&[m]));
+        let targets = tape.input("targets", Desc::u32(&[shape.rows]));
+        let hidden = tape.push1(GatherRows, &[all, gather, inverse])?;
+        Ok(Signals { model, adapter, train, saved, hidden, targets, logps: None, seq: None, rows: shape.rows })
+    }
+
+    /// Hidden states after the last norm (R, C): what a score head begins with.
+    pub fn hidden(&self) -> Val {
+        self.hidden
+    }
+
+    /// Log-probabilities of the tokens that follow (R).
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`].
+    pub fn logps(&mut self, tape: &mut Tape) -> Result<Val> {
+        if let Some(logps) = self.logps {
+            return Ok(logps);
+        }
+        let logps = self.model.record_logps(tape, self.hidden, self.targets, self.adapter, self.train, self.saved)?;
+        self.logps = Some(logps);
+        Ok(logps)
+    }
+
+    /// The sequence of each position (R) u32: [`Batch::seqs`], unless the method writes the input `seq` itself.
+    pub fn seq(&mut self, tape: &mut Tape) -> Val {
+        *self.seq.get_or_insert_with(|| tape.input("seq", Desc::u32(&[self.rows])))
+    }
+}
+
+/// Writes what [`Signals`] reads.
+pub(super) fn write_batch(program: &Program, batch: &Batch) {
+    program.write("ids", &batch.ids);
+    program.write("positions", &batch.positions);
+    program.write("spans", &batch.spans);
+    program.write("gather", &batch.gather);
+    program.write("targets", &batch.targets);
+    for (name, values) in [("window_spans", &batch.window_spans), ("inverse", &batch.inverse), ("seq", &batch.seqs)] {
+        if program.has_input(name) {
+            program.write(name, values);
+        }
+    }
+}

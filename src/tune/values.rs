@@ -1,0 +1,173 @@
+//! Configurations with exactly the field names of TRL and PEFT, read by the table of methods. Every impossible value is an error that names its
+//! field, and all that is wrong is said at once.
+
+use serde_json::{Map, Value as Json};
+
+use super::methods::field::{Field, Kind};
+use super::methods::shared;
+use super::suggest::nearest;
+use crate::data::RowOptions;
+use crate::{Error, Result};
+
+/// A method's configuration: each of its fields with a value that it takes.
+#[derive(Clone, Debug)]
+pub struct Values {
+    pub(super) map: Map<String, Json>,
+}
+
+/// What is known of a method's fields.
+pub struct Known<'a> {
+    pub title: &'static str,
+    pub fields: &'a [Field],
+    /// Taken at these values only, as JSON.
+    pub fixed: &'static [(&'static str, &'static [&'static str])],
+    /// Shared fields that it does not have, and why.
+    pub without: &'static [(&'static str, &'static str)],
+}
+
+/// A whole number, also one that is written with a fraction of 0.
+fn whole(v: &Json) -> Option<i64> {
+    v.as_i64().or_else(|| v.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < 9e15).map(|f| f as i64))
+}
+
+/// A value in the form in which a field keeps it, or what was expected.
+///
+/// # Errors
+/// What is wrong, in words.
+pub(super) fn check(field: &Field, v: &Json) -> std::result::Result<Json, String> {
+    if v.is_null() && field.nullable {
+        return Ok(Json::Null);
+    }
+    let texts = |v: &Json| v.is_string() || v.as_array().is_some_and(|l| l.iter().all(Json::is_string));
+    let wholes = |v: &Json| whole(v).is_some() || v.as_array().is_some_and(|l| l.iter().all(|n| whole(n).is_some()));
+    let taken = match field.kind {
+        // Python's configurations also hold numbers such as "5e-4" that YAML turned into text.
+        Kind::Number { low, high, .. } => v
+            .as_f64()
+            .or_else(|| v.as_str().and_then(|s| s.parse().ok()))
+            .filter(|n| n.is_finite() && (low..=high).contains(n))
+            .and_then(|n| serde_json::Number::from_f64(n).map(Json::Number)),
+        Kind::Whole { low, high } => whole(v).filter(|n| (low..=high).contains(n)).map(Json::from),
+        Kind::Switch => v.as_bool().map(Json::Bool),
+        Kind::Choice(list) => {
+            // TRL's loss_type is a list where there may be several.
+            let one = v.as_array().filter(|l| l.len() == 1).map_or(v, |l| &l[0]);
+            one.as_str().filter(|s| list.contains(s)).map(Json::from)
+        }
+        Kind::Text => v.is_string().then(|| v.clone()),
+        Kind::Names => texts(v).then(|| v.clone()),
+        Kind::Wholes => wholes(v).then(|| v.clone()),
+        Kind::Patterns => v.as_object().filter(|m| m.values().all(Json::is_number)).map(|m| Json::Object(m.clone())),
+    };
+    let null = if field.nullable { " or null" } else { "" };
+    taken.ok_or_else(|| format!("expected {}{null}, found {v}", field.takes()))
+}
+
+/// What is wrong with fields, all of it.
+#[derive(Default)]
+pub(super) struct Wrong(Vec<(String, String)>);
+
+impl Wrong {
+    pub fn add(&mut self, field: &str, message: impl Into<String>) {
+        self.0.push((field.to_string(), message.into()));
+    }
+
+    /// # Errors
+    /// [`Error::BadConfig`] that names the first field, and the others behind it.
+    pub fn done(self) -> Result<()> {
+        let mut all = self.0.into_iter();
+        let Some((field, mut message)) = all.next() else { return Ok(()) };
+        for (other, more) in all {
+            message += &format!("; {other}: {more}");
+        }
+        Err(Error::config(field, message))
+    }
+}
+
+impl Values {
+    /// Reads the fields of a method out of a JSON object. Those of TRL that change no number here may stand beside them.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`].
+    pub fn read(known: &Known<'_>, object: &Map<String, Json>) -> Result<Values> {
+        let mut wrong = Wrong::default();
+        let mut map = Map::new();
+        for f in known.fields {
+            let given = object.get(f.name).map(|v| check(f, v));
+            let value = given.unwrap_or_else(|| Ok(f.default.json())).unwrap_or_else(|message| {
+                wrong.add(f.name, message);
+                f.default.json()
+            });
+            map.insert(f.name.into(), value);
+        }
+        let fixed = known.fixed.iter().chain(shared::FIXED);
+        for (name, v) in object.iter().filter(|(name, _)| !map.contains_key(*name)) {
+            let text = v.to_string();
+            if let Some((_, allowed)) = fixed.clone().find(|f| f.0 == name) {
+                if !allowed.contains(&text.as_str()) && !v.is_null() {
+                    let shuffle = if name == "train_sampling_strategy" { "; shuffle says the same" } else { "" };
+                    wrong.add(name, format!("{v} is not supported (only {}{shuffle})", allowed.join(", ")));
+                }
+            } else if let Some((_, message)) = shared::RENAMED.iter().find(|r| r.0 == name) {
+                if !v.is_null() {
+                    wrong.add(name, *message);
+                }
+            } else if let Some((_, message)) = known.without.iter().find(|w| w.0 == name) {
+                wrong.add(name, format!("is not a field of {}: {message}", known.title));
+            } else if !shared::IGNORED.contains(&name.as_str()) {
+                let names = known.fields.iter().chain(shared::LORA).map(|f| f.name).chain(["peft_config", "adapter_name"]);
+                wrong.add(name, format!("is not a field of {}{}", known.title, nearest(name, names)));
+            }
+        }
+        wrong.done()?;
+        Ok(Values { map })
+    }
+
+    fn get(&self, name: &str) -> &Json {
+        self.map.get(name).unwrap_or_else(|| panic!("{name} is not in the method's table"))
+    }
+
+    /// # Panics
+    /// As all of these, for a name that is not in the method's table, or is of another kind.
+    pub fn number(&self, name: &str) -> f64 {
+        self.get(name).as_f64().unwrap_or_else(|| panic!("{name} is no number"))
+    }
+
+    pub fn whole(&self, name: &str) -> i64 {
+        self.opt_whole(name).unwrap_or_else(|| panic!("{name} is no whole number"))
+    }
+
+    /// `None` where it is not set.
+    pub fn opt_whole(&self, name: &str) -> Option<i64> {
+        self.get(name).as_i64()
+    }
+
+    pub fn switch(&self, name: &str) -> bool {
+        self.opt_switch(name).unwrap_or_else(|| panic!("{name} is no switch"))
+    }
+
+    /// `None` where it is not set.
+    pub fn opt_switch(&self, name: &str) -> Option<bool> {
+        self.get(name).as_bool()
+    }
+
+    pub fn text(&self, name: &str) -> &str {
+        self.opt_text(name).unwrap_or_else(|| panic!("{name} is no text"))
+    }
+
+    /// `None` where it is not set, or the method has no such field.
+    pub fn opt_text(&self, name: &str) -> Option<&str> {
+        self.map.get(name)?.as_str()
+    }
+
+    /// What of it rows are read by.
+    pub fn row_options(&self) -> RowOptions {
+        let plain = RowOptions::default();
+        let switch = |name: &str, otherwise: bool| self.map.get(name).and_then(Json::as_bool).unwrap_or(otherwise);
+        RowOptions {
+            max_length: self.opt_whole("max_length").map(|n| n as usize),
+            completion_only: switch("completion_only_loss", plain.completion_only),
+            assistant_only: switch("assistant_only_loss", plain.assistant_only),
+        }
+    }
+}
