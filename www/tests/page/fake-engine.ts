@@ -282,7 +282,7 @@ class Trainer<Row extends Api.SFTRow | Api.DPORow | Api.UnpairedRow, Args extend
           if (['device-lost', 'worker-failed', 'internal'].includes(options.failCode!)) model.gone = options.failCode!;
           throw new FledglingError(
             options.failCode!,
-            options.failCode === 'bad-row' ? 'row 2: the chosen answer is empty' : `step ${options.failAt} failed: ${options.failCode}`,
+            options.failCode === 'bad-row' ? 'row 1: the chosen answer is empty' : `step ${options.failAt} failed: ${options.failCode}`,
           );
         }
         if (this.#paused) {

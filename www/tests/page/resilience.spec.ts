@@ -111,7 +111,7 @@ test('a row that the engine refuses is named as a row of the feedback, and shown
   }
   await go(page, 'Learn');
   await learn(page).click();
-  // The engine counts pairs from 0: its row 2 is the first pair of the second ranking.
+  // The engine counts rows from 0: its row 1 is the second ranking.
   const alert = page.getByRole('alert');
   await expect(alert).toHaveAttribute('data-code', 'bad-row');
   await expect(alert).toContainText('Row 2 of the feedback (a ranking from a chat): the chosen answer is empty');
