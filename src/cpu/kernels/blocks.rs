@@ -263,6 +263,7 @@ impl Ints for Mxfp4 {
 
 /// d·s and −dmin·m of the eight parts of Q4_K and Q5_K.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // a closure may be compiled for another instruction set
 unsafe fn six_bit_pairs(from: *const u8) -> Pairs {
     unsafe {
         let (d, min) = (half_at(from), -half_at(from.add(2)));
@@ -345,6 +346,7 @@ unsafe fn by_sixteen<V: Vector>(ints: [Sixteen; 2], d: &[f32], m: Option<&[f32]>
 
 /// An f16 times sixteen signed bytes.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // a closure may be compiled for another instruction set
 unsafe fn sixteenths(d: f32, scales: *const i8) -> Sixteenths {
     let scales = unsafe { scales.cast::<[i8; 16]>().read_unaligned() };
     let mut out = [0.0; 16];
@@ -432,6 +434,7 @@ impl Block for Q2K {
     /// d·s and −dmin·m.
     type Head = [Sixteenths; 2];
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // a closure may be compiled for another instruction set
     unsafe fn head(from: *const u8) -> [Sixteenths; 2] {
         unsafe {
             let (d, min) = (half_at(from.add(80)), -half_at(from.add(82)));

@@ -86,7 +86,7 @@ impl Packed<'_> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::super::Packed;
     use crate::cpu::vector::half;
     use crate::tensor::packing::STORED;
@@ -104,7 +104,7 @@ pub(super) mod tests {
     }
 
     /// Blocks of random bytes, as far as their scales are numbers.
-    pub fn random_blocks(dtype: DType, n: usize, mut seed: u64) -> Vec<u8> {
+    fn random_blocks(dtype: DType, n: usize, mut seed: u64) -> Vec<u8> {
         let mut out = Vec::new();
         while out.len() < n * dtype.block_bytes() {
             let block: Vec<u8> = (0..dtype.block_bytes())

@@ -1,6 +1,6 @@
 //! The one table of stored types: what a weight may be in a file, how its bytes become numbers, and how a GPU keeps it. Readers, both executors,
 //! kernels' names, tests and the documentation ask it and nothing else; a new type is a row here with its integers and scales, a `Block` in
-//! `cpu/kernels/dequant.rs` and an unpacking in `shaders/common/weights.wgsl`.
+//! `cpu/kernels/blocks.rs` and an unpacking in `shaders/common/` (`weights.wgsl` has its numbers, `weight_block.wgsl` its scales).
 //!
 //! A block of a quantized type is small integers q and scales. Sixteen neighbours share one scale d (and, in some types, a minimum m):
 //! `w = d·(q − offset) + m`, or `w = d·codebook[q]`. Products d·q are exact in f32, so that there is one rounding at most (of the sum) and every
