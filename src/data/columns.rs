@@ -21,6 +21,15 @@ pub enum RowKind {
 }
 
 impl RowKind {
+    /// The kinds of rows that can teach this: preferences may also come as rankings.
+    pub fn taught_by(self) -> &'static [RowKind] {
+        match self {
+            RowKind::Sft => &[RowKind::Sft],
+            RowKind::Preference | RowKind::Ranking => &[RowKind::Preference, RowKind::Ranking],
+            RowKind::Unpaired => &[RowKind::Unpaired],
+        }
+    }
+
     /// The columns that such rows may have: required ones, optional ones, one pair for each form.
     pub fn forms(self) -> impl Iterator<Item = (&'static [&'static str], &'static [&'static str])> {
         SHAPES.iter().filter(move |s| s.kind == self).map(|s| (s.required, s.optional))

@@ -276,13 +276,13 @@ impl<'a> RowReader<'a> {
         Ok(Some(Long { row, message, overflow: false }))
     }
 
-    /// All rows of the kinds, each with its number.
-    fn read(&self, rows: &[Value], kinds: &[RowKind], what: &str) -> Result<Vec<(usize, Row)>> {
+    /// All rows, each with its number.
+    fn read(&self, rows: &[Value], teaches: RowKind, what: &str) -> Result<Vec<(usize, Row)>> {
         if rows.is_empty() {
             return Err(Error::EmptyDataset(format!("there are no {what} to train on")));
         }
         *self.notes.borrow_mut() = Notes { rows: rows.len(), ..Notes::default() };
-        let read = |(i, value)| Row::read(value, kinds).map(|row| (i, row)).map_err(|fault| fault.of_row(i));
+        let read = |(i, value)| Row::read(value, teaches.taught_by()).map(|row| (i, row)).map_err(|fault| fault.of_row(i));
         rows.iter().enumerate().map(read).collect()
     }
 
@@ -304,7 +304,7 @@ impl<'a> RowReader<'a> {
     /// [`Error::BadRow`] and [`Error::LongRow`] with the row's number, [`Error::EmptyDataset`].
     pub fn sft(&self, rows: &[Value]) -> Result<Vec<Example>> {
         let (mut examples, mut long) = (Vec::new(), Vec::new());
-        for (i, row) in self.read(rows, &[RowKind::Sft], "rows")? {
+        for (i, row) in self.read(rows, RowKind::Sft, "rows")? {
             let Row::Sft(row) = row else { unreachable!("of this kind") };
             let mut e = self.sft_row(i, row)?;
             long.extend(self.fit(i, "the row", &mut e)?);
@@ -322,7 +322,7 @@ impl<'a> RowReader<'a> {
     /// As [`RowReader::sft`]; [`Error::NoPairs`] where no row prefers anything.
     pub fn preferences(&self, rows: &[Value]) -> Result<Vec<Pair>> {
         let (mut pairs, mut long, mut tied) = (Vec::new(), Vec::new(), 0);
-        for (i, row) in self.read(rows, &[RowKind::Preference, RowKind::Ranking], "preferences")? {
+        for (i, row) in self.read(rows, RowKind::Preference, "preferences")? {
             let found = match row {
                 Row::Preference(row) => vec![row],
                 Row::Ranking(row) => row.pairs().unwrap_or_default(),
@@ -355,7 +355,7 @@ impl<'a> RowReader<'a> {
     /// As [`RowReader::sft`].
     pub fn unpaired(&self, rows: &[Value]) -> Result<Vec<Unpaired>> {
         let (mut all, mut long) = (Vec::new(), Vec::new());
-        for (i, row) in self.read(rows, &[RowKind::Unpaired], "judgements")? {
+        for (i, row) in self.read(rows, RowKind::Unpaired, "judgements")? {
             let Row::Unpaired(row) = row else { unreachable!("of this kind") };
             let (prompt, completion) = match row.answered {
                 Answered::Ids { prompt_ids, completion_ids } => {

@@ -135,7 +135,7 @@ fn lora_config(mut peft: Map<String, Value>, base: &str) -> Result<LoraConfig> {
 /// From a configuration and rows to a method and the arguments that all share.
 ///
 /// # Errors
-/// [`Error::BadConfig`] with the fields' names, [`Error::BadRow`], [`Error::EmptyDataset`], [`Error::ContextOverflow`].
+/// [`Error::BadConfig`] with the fields' names, [`Error::BadRow`], [`Error::LongRow`], [`Error::EmptyDataset`], [`Error::NoPairs`].
 pub fn prepare(method: &str, text: &dyn TextSource, config: &Map<String, Value>, rows: &[Value]) -> Result<Prepared> {
     let info = by_name(method)?;
     let values = info.read(config)?;
@@ -189,7 +189,7 @@ impl Training {
     /// that name is continued, otherwise a new one is made. With a checkpoint, training goes on from it.
     ///
     /// # Errors
-    /// [`Error::BadConfig`] with the field's name, [`Error::BadRow`], [`Error::EmptyDataset`], [`Error::ContextOverflow`],
+    /// [`Error::BadConfig`] with the field's name, [`Error::BadRow`], [`Error::EmptyDataset`], [`Error::LongRow`],
     /// [`Error::BadAdapter`], [`Error::BadFile`] for a checkpoint that is none.
     pub async fn new(model: &LoadedModel, method: &str, args: &Value, rows: &[Value], checkpoint: Option<&[u8]>) -> Result<Training> {
         let Parts { own, peft, name } = split(args)?;

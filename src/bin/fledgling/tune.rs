@@ -9,9 +9,10 @@ use serde_json::{Map, Value, json};
 use super::args::{Cli, TuneArgs};
 use super::files;
 use super::load;
-use fledgling::data::RowFile;
+use fledgling::data::{Row, RowFile};
 use fledgling::formats::peft::{CONFIG_NAME, WEIGHTS_NAME};
 use fledgling::models::LoadOptions;
+use fledgling::tune::methods::by_name;
 use fledgling::tune::{StepMetrics, Training};
 use fledgling::{Error, Result};
 
@@ -24,6 +25,10 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     let config = config(a)?;
     let data = a.data.display().to_string();
     let rows = RowFile::parse(&data, &files::read_text(&a.data)?)?;
+    let kinds = by_name(a.method)?.rows.taught_by();
+    for (i, row) in rows.rows().iter().enumerate() {
+        Row::read(row, kinds).map_err(|fault| rows.place(fault.of_row(i)))?;
+    }
     let checkpoint = a.resume_from_checkpoint.as_deref().map(files::read).transpose()?;
     files::make_folder(&a.out)?;
     let quiet = a.json;
