@@ -15,6 +15,10 @@ mod exit;
 
 #[path = "cli/tokenize.rs"]
 mod tokenize;
+#[path = "cli/tune.rs"]
+mod tune;
+
+use tune::training;
 
 fn fixture(path: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path).display().to_string()
@@ -203,153 +207,6 @@ fn logits_are_transformers() {
     }
     let shown = ok(&["logits", "--model", &gguf(), "--prompt", "ab"]);
     assert_eq!(shown.lines().count(), 10);
-}
-
-/// The curve of a file in `fixtures/training`, its rows and its configuration written for `tune`.
-fn training(name: &str, folder: &Path) -> (Value, String, String) {
-    let curve: Value = serde_json::from_slice(&fs::read(fixture(&format!("training/{name}.json"))).unwrap()).unwrap();
-    let (rows, config) = (folder.join("rows.jsonl"), folder.join("config.json"));
-    let lines: Vec<String> = curve["rows"].as_array().unwrap().iter().map(Value::to_string).collect();
-    fs::write(&rows, lines.join("\n")).unwrap();
-    fs::write(&config, curve["config"].to_string()).unwrap();
-    (curve, rows.display().to_string(), config.display().to_string())
-}
-
-fn tune(method: &str, folder: &Path, rows: &str, config: &str, more: &[&str]) -> Vec<Value> {
-    let (model, init, out) = (fixture("models/llama"), fixture("training/adapter_init"), folder.join("out").display().to_string());
-    let args = ["tune", "--method", method, "--model", &model, "--data", rows, "--out", &out, "--config", config];
-    ok(&[&args[..], &["--init-adapter", &init, "--no-shuffle", "--json"], more].concat()).lines().map(parse).collect()
-}
-
-fn same_curve(curve: &Value, lines: &[Value], names: &[&str]) {
-    let steps = curve["steps"].as_array().unwrap();
-    assert_eq!(lines.len(), steps.len());
-    for (line, step) in lines.iter().zip(steps) {
-        // Where policy and reference are one, rounding decides which answer is preferred.
-        let undecided = step["rewards/margins"].as_f64() == Some(0.0);
-        for name in names.iter().filter(|n| !(undecided && **n == "rewards/accuracies")) {
-            let (got, want) = (line[*name].as_f64().unwrap_or(f64::NAN), step[*name].as_f64().unwrap());
-            assert!((got - want).abs() <= 1e-3 * want.abs().max(0.02), "{name}: {got} for {want} in {line}");
-        }
-        for name in ["epoch", "tokens", "tokens_per_second", "seconds_left", "total_steps"] {
-            assert!(line[name].is_number(), "{name} in {line}");
-        }
-    }
-}
-
-#[test]
-fn tune_sft_follows_trl() {
-    let folder = temp("sft");
-    let (curve, rows, config) = training("sft", &folder);
-    let lines = tune("sft", &folder, &rows, &config, &[]);
-    same_curve(&curve, &lines, &["step", "loss", "learning_rate", "grad_norm"]);
-    // What was saved is a PEFT folder that generates.
-    let out = folder.join("out");
-    let saved: Value = serde_json::from_slice(&fs::read(out.join("adapter_config.json")).unwrap()).unwrap();
-    assert_eq!(saved["peft_type"], "LORA");
-    let ids = ["--model", &fixture("models/llama"), "--prompt-ids", "5,6,7", "--json"].map(String::from);
-    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    let with = parse(&ok(&[&["logits"], &ids[..], &["--adapter", &out.display().to_string()]].concat()));
-    assert_eq!(with["adapter"], "out");
-    assert_ne!(with["last_logits"], parse(&ok(&[&["logits"], &ids[..]].concat()))["last_logits"]);
-    // And inspect says that it does something.
-    let seen = parse(&ok(&["inspect", &out.display().to_string(), "--json"]));
-    assert_eq!(seen["changes_the_model"], true);
-    fs::remove_dir_all(folder).unwrap();
-}
-
-#[test]
-fn tune_dpo_follows_trl() {
-    let folder = temp("dpo");
-    let (curve, rows, config) = training("dpo", &folder);
-    let lines = tune("dpo", &folder, &rows, &config, &[]);
-    let names =
-        ["step", "loss", "learning_rate", "grad_norm", "rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies"];
-    same_curve(&curve, &lines, &names);
-    assert!((lines[0]["loss"].as_f64().unwrap() - std::f64::consts::LN_2).abs() < 1e-4);
-    fs::remove_dir_all(folder).unwrap();
-}
-
-/// From an adapter that changes the model, measured against the base; options of the table go over the configuration.
-#[test]
-fn tune_kto_and_orpo_follow_trl() {
-    let names = ["step", "loss", "learning_rate", "grad_norm", "logps/chosen", "logps/rejected"];
-    for (method, more, own) in
-        [("kto", &["--reference", "base", "--beta", "0.1"][..], &["kl"][..]), ("orpo", &["--beta=0.1"], &["nll_loss", "log_odds_chosen"])]
-    {
-        let folder = temp(method);
-        let (mut curve, rows, config) = training(method, &folder);
-        // Only the option says it right.
-        curve["config"]["beta"] = json!(0.7);
-        fs::write(&config, curve["config"].to_string()).unwrap();
-        let (model, init, out) = (fixture("models/llama"), fixture("training/adapters/default"), folder.join("out").display().to_string());
-        let args = ["tune", "--method", method, "--model", &model, "--data", &rows, "--out", &out, "--config", &config, "--json"];
-        let lines = ok(&[&args[..], &["--init-adapter", &init, "--shuffle=false"], more].concat());
-        let lines: Vec<Value> = lines.lines().map(parse).collect();
-        let (lines, steps): (Vec<Value>, Vec<Value>) = lines
-            .into_iter()
-            .zip(curve["steps"].as_array().unwrap().clone())
-            // Updates without good or bad rows report nothing of them.
-            .filter(|(_, step)| names.iter().all(|n| !step[*n].is_null()))
-            .unzip();
-        assert!(lines.len() >= 3, "{method}");
-        same_curve(&json!({"steps": steps}), &lines, &[&names[..], own].concat());
-        fs::remove_dir_all(folder).unwrap();
-    }
-    // Lists, switches and PEFT's fields as options.
-    let (model, folder) = (fixture("models/llama"), temp("fields"));
-    let (_, rows, _) = training("orpo", &folder);
-    let out = folder.join("out").display().to_string();
-    let more = [
-        "--max-steps",
-        "1",
-        "--r",
-        "2",
-        "--lora-alpha=4",
-        "--target-modules",
-        "q_proj,v_proj",
-        "--use-rslora",
-        "--layers-to-transform",
-        "0",
-    ];
-    ok(&[&["tune", "--method", "orpo", "--model", &model, "--data", &rows, "--out", &out], &more[..]].concat());
-    let saved: Value = serde_json::from_slice(&fs::read(folder.join("out/adapter_config.json")).unwrap()).unwrap();
-    assert_eq!((&saved["r"], &saved["lora_alpha"], &saved["use_rslora"]), (&json!(2), &json!(4), &json!(true)));
-    assert_eq!(saved["target_modules"], json!(["q_proj", "v_proj"]));
-    fs::remove_dir_all(folder).unwrap();
-    // What the table does not have is refused, with what it has.
-    let (model, folder) = (fixture("models/llama"), temp("kto-fields"));
-    let (_, rows, _) = training("kto", &folder);
-    let out = folder.join("out").display().to_string();
-    let config = folder.join("wrong.json");
-    fs::write(&config, "{\"desirable_wieght\": 2}").unwrap();
-    let args = ["tune", "--method", "kto", "--model", &model, "--data", &rows, "--out", &out];
-    fails_with(&on_cpu(&[&args[..], &["--config", &config.display().to_string()]].concat()), 2, "bad-config", "desirable_weight");
-    fails_with(&on_cpu(&[&args[..], &["--reference", "init"]].concat()), 2, "bad-config", "reference");
-    fs::remove_dir_all(folder).unwrap();
-}
-
-#[test]
-fn tune_stops_and_resumes() {
-    let folder = temp("resume");
-    let (mut curve, rows, config) = training("sft", &folder);
-    // Another length is another curve, unless the rate is constant.
-    curve["config"]["lr_scheduler_type"] = json!("constant");
-    fs::write(&config, curve["config"].to_string()).unwrap();
-    let two = tune("sft", &folder, &rows, &config, &["--max-steps", "2", "--save-steps", "1"]);
-    assert_eq!(two.len(), 2, "--max-steps wins over the configuration");
-    assert_eq!(two[1]["total_steps"], 2);
-    let checkpoint = folder.join("out/checkpoint.safetensors").display().to_string();
-    let (model, out) = (fixture("models/llama"), folder.join("more").display().to_string());
-    let args =
-        ["tune", "--method", "sft", "--model", &model, "--data", &rows, "--out", &out, "--config", &config, "--no-shuffle", "--json"];
-    let more = ok(&[&args[..], &["--max-steps", "3", "--resume-from-checkpoint", &checkpoint]].concat());
-    let more: Vec<Value> = more.lines().map(parse).collect();
-    assert_eq!(more.iter().map(|l| l["step"].as_u64().unwrap()).collect::<Vec<_>>(), [3]);
-    // Without --json: a line a step.
-    let plain = ok(&["tune", "--method", "sft", "--model", &model, "--data", &rows, "--out", &out, "--max-steps", "1"]);
-    assert!(plain.starts_with("step 1/1  loss "), "{plain}");
-    fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

@@ -197,7 +197,9 @@ fl_test!(
         for method in ["dpo", "kto"] {
             let (auto, init, base) = (first(method, None).await?, first(method, Some("init")).await?, first(method, Some("base")).await?);
             assert_eq!(auto, init, "{method}");
-            assert_eq!(init.get("rewards/margins"), Some(0.0), "{method}: the adapter is its own reference");
+            // Equal but for rounding: KTO's references come from other batches than its updates.
+            let own = init.get("rewards/margins").expect("both kinds");
+            assert!(own.abs() < 1e-4, "{method}: the adapter is its own reference: {own}");
             assert!(base.get("rewards/margins").expect("both kinds").abs() > 1e-3, "{method}: {base:?}");
         }
         Ok(())

@@ -22,7 +22,7 @@ pub const INFO: MethodInfo = MethodInfo {
     config: "DPOConfig",
     notes: &[
         "Rafailov et al. (2023), the sigmoid loss: −ln σ(β·((ln π/π_ref of the chosen answer) − (the same of the rejected one))).",
-        "label_smoothing is the conservative DPO of that loss's authors: the share of preferences taken to be the wrong way round. TRL since 1.0 \
+        "label_smoothing is the conservative DPO of that loss's authors: the share of preferences taken to be the wrong way round. TRL 1.16 \
          ignores it with the sigmoid loss.",
     ],
     rows: RowKind::Preference,
