@@ -119,6 +119,23 @@ mod tests {
         // What is written can be read back.
         let written = serde_json::to_value(&args).unwrap();
         assert_eq!(TrainingArguments::of(&read("sft", &written).unwrap()), args);
+        // What TRL itself writes asks for nothing that is not there.
+        let written = json!({
+            "optim": "adamw_torch_fused", "lr_scheduler_kwargs": null, "label_smoothing_factor": 0.0, "bf16": true, "gradient_checkpointing": true,
+            "accelerator_config": {"even_batches": true}, "max_completion_length": null, "warmup_ratio": null, "data_seed": null,
+        });
+        let with = |own: Json| {
+            let mut all = written.clone();
+            all.as_object_mut().expect("an object").extend(own.as_object().expect("an object").clone());
+            all
+        };
+        let sft = with(
+            json!({"completion_only_loss": null, "eos_token": "<EOS_TOKEN>", "loss_type": "nll", "train_sampling_strategy": "random"}),
+        );
+        assert!(read("sft", &sft).is_ok(), "{:?}", read("sft", &sft));
+        assert!(read("kto", &with(json!({"loss_type": "kto", "train_sampling_strategy": "sequential", "sync_ref_model": false}))).is_ok());
+        assert!(read("dpo", &with(json!({"loss_type": ["sigmoid"], "f_divergence_type": "reverse_kl", "ld_alpha": null}))).is_ok());
+        assert!(read("orpo", &with(json!({"is_encoder_decoder": null, "padding_value": null}))).is_ok());
         let kto = read("kto", &json!({"loss_type": "apo_zero_unpaired"})).unwrap();
         assert_eq!((kto.text("loss_type"), kto.switch("shuffle"), kto.opt_text("reference")), ("apo_zero_unpaired", false, None));
     }

@@ -193,8 +193,10 @@ impl Training {
     /// [`Error::BadAdapter`], [`Error::BadFile`] for a checkpoint that is none.
     pub async fn new(model: &LoadedModel, method: &str, args: &Value, rows: &[Value], checkpoint: Option<&[u8]>) -> Result<Training> {
         let Parts { own, peft, name } = split(args)?;
+        // All that is configured is looked at before the rows.
+        let lora = lora_config(peft, &model.info.name)?;
         let Prepared { args, method, notes, reference } = prepare(method, &ModelText::of(model), &own, rows)?;
-        let start = start(model, method.references().map(|_| reference), peft, name, args.seed, checkpoint).await?;
+        let start = start(model, method.references().map(|_| reference), lora, name, args.seed, checkpoint).await?;
         let mut trainer = Trainer::new(model.model.clone(), start.target, start.reference, args, method)?;
         if let Some(c) = &start.checkpoint {
             trainer.restore(c)?;
@@ -303,7 +305,7 @@ impl Training {
 async fn start(
     model: &LoadedModel,
     against: Option<Reference>,
-    peft: Map<String, Value>,
+    lora: LoraConfig,
     name: String,
     seed: u32,
     checkpoint: Option<&[u8]>,
@@ -329,8 +331,6 @@ async fn start(
         return Ok(of(set, reference, Some(c)));
     }
     if adapters.list().iter().any(|a| a.name == name) {
-        // What PEFT's fields say, the adapter has decided; they are looked at all the same.
-        lora_config(peft, &model.info.name)?;
         let set = adapters.copy_of(&name)?;
         let frozen = match against {
             None | Some(Reference::Base) => false,
@@ -343,6 +343,6 @@ async fn start(
     if against == Some(Reference::Init) {
         return Err(Error::config("reference", format!("is init, but there is no adapter {name:?} to start from")));
     }
-    let set = adapters.fresh(&lora_config(peft, &model.info.name)?, u64::from(seed))?;
+    let set = adapters.fresh(&lora, u64::from(seed))?;
     Ok(of(set, None, None))
 }

@@ -78,12 +78,12 @@ pub struct Orpo {
 
 impl Orpo {
     /// # Errors
-    /// [`Error::BadRow`] for a pair with a weight: the loss has none.
+    /// [`Error::BadConfig`] for a pair with a weight: the loss has none.
     pub fn new(pairs: Vec<Pair>, beta: f64) -> Result<Orpo> {
         let mut rows = Vec::with_capacity(pairs.len());
-        for (row, Pair { mut chosen, rejected, weight }) in pairs.into_iter().enumerate() {
+        for Pair { mut chosen, rejected, weight } in pairs {
             if weight != 1.0 {
-                return Err(Error::BadRow { row, message: format!("weight is {weight}; ORPO has no weights of pairs") });
+                return Err(Error::config("weight", format!("is {weight} in a row; ORPO has no weights of pairs: leave the column out")));
             }
             let judged = chosen.counted();
             chosen.labels.clone_from(&chosen.ids);
