@@ -8,7 +8,8 @@
 // Variants: BLOCKS {WT=Q4|WT=Q8} {|EXTRA,BIAS|EXTRA,LORA|EXTRA,BIAS,LORA} GLU,TM=2,TN=4,PARTS=2 {ACT=RELU|ACT=SILU|ACT=GELU|ACT=GELU_TANH}
 // Variants: BLOCKS {WT=Q5|WT=Q2K|WT=Q3K|WT=Q4K|WT=Q5K|WT=Q6K|WT=IQ4|WT=IQ4X|WT=MX4} {PARTS=1,TM=1,TN=16|PARTS=1,TM=4,TN=8,EXTRA,LORA|PARTS=2,TM=1,TN=8,NORM,GLU,ACT=SILU|PARTS=2,TM=2,TN=4,GLU,ACT=SILU}
 #include "common/linear_io.wgsl"
-#if WT == Q4
+#if WT == Q4 || WT == Q4K
+#define NIBBLES 1
 // Vectors 0…7 of a block's 32 elements: the low nibbles of a word are four neighbours, its high nibbles the next four. The sign bit is
 // flipped, so that the topmost nibble is q − 8 as a signed integer.
 #define FLIP 0x80000000u
@@ -79,7 +80,7 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
 #endrepeat
     let low$I = (l$I_0 + l$I_1) + (l$I_2 + l$I_3);
     let high$I = (h$I_0 + h$I_1) + (h$I_2 + h$I_3);
-#if WT == Q4
+#if NIBBLES
     let sum$I = dot(low$I + high$I, vec4<f32>(1.0));
     let off$I = 8.0 * high$I.w;
 #elif WT == Q8
@@ -94,8 +95,12 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
 #repeat G PARTS
 #repeat J TN
     {
+#if WT == Q4K
+      let s = w_scale_at(wr$J_$G + b).s;
+#else
       let s = w_scale_at(wr$J_$G + b);
-#if WT == Q4
+#endif
+#if NIBBLES
       let q = w[wr$J_$G + b] ^ vec4<u32>(FLIP);
 #repeat C 4
       let lo$C = low(q[$C]);
@@ -131,7 +136,7 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
         let u = dot(ls$I_2, lo2) + dot(hs$I_2, hi2) + dot(ls$I_3, lo3) + dot(hs$I_3, hi3);
         acc$I_$J_$G += (s.s.x * t + s.s.y * first$I) + (s.s.z * u + s.s.w * second$I);
 #else
-#if WT == Q4 || WT == Q8
+#if NIBBLES || WT == Q8
         var t = off$I;
 #else
         var t = 0.0;
@@ -139,7 +144,7 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
 #repeat C 4
         t += dot(ls$I_$C, lo$C) + dot(hs$I_$C, hi$C);
 #endrepeat
-#if WT == Q4
+#if NIBBLES
         acc$I_$J_$G += s.x * t + s.y * sum$I;
 #elif WT == Q8
         acc$I_$J_$G += s.x * t;
