@@ -149,15 +149,15 @@ fl_test!(
     }
 );
 
-// A browser's software adapter would take minutes to compile these.
+// A browser's software adapter would take minutes to compile these. What a software adapter and a real GPU choose by themselves is in
+// `every_type_runs_and_is_trained_over`; types that `ops_linear` has in every variant are left out.
 #[cfg(not(target_arch = "wasm32"))]
 fl_test!(
-    async fn every_type_in_every_variant() {
-        for variant in ["reg8x8", "block16", "tile", "vec", "vecsub"] {
-            let dx = if variant == "tile" { "tile" } else { "reg8" };
-            let kernels = format!("linear={variant},linear_dx={dx},linear_dw=reg8");
+    async fn every_type_in_other_variants() {
+        for variant in ["reg8x8", "vecsub"] {
+            let kernels = format!("linear={variant},linear_dx=reg4,linear_dw=reg8");
             let gpu = gpu_with(&GpuOptions { kernels: Some(kernels), ..Default::default() }).await;
-            everything(&gpu, variant, quantized()).await;
+            everything(&gpu, variant, quantized().filter(|s| !matches!(s.dtype, DType::Q4_0 | DType::Q4_1 | DType::Q8_0))).await;
         }
     }
 );
