@@ -6,7 +6,9 @@ use fledgling::adapters::AdapterChoice;
 use fledgling::formats::Container;
 use fledgling::generate::{GenerateOptions, Generator};
 use fledgling::graph::{Exec, Program, ProgramOptions, StepParams, Tape, Tensor};
-use fledgling::models::{Config, FAMILIES, GgufMerge, LoadOptions};
+#[cfg(not(target_arch = "wasm32"))]
+use fledgling::models::{Config, FAMILIES};
+use fledgling::models::{GgufMerge, LoadOptions};
 use fledgling::ops::optim::{AdamW, GradNorm, Group};
 use fledgling::{Error, Result};
 

@@ -72,7 +72,7 @@ fl_test!(
     async fn what_is_wrong_with_parts_is_named() {
         let files = parts(&[0, 5, 12]);
         let other = parts(&[0, 5]);
-        let swapped = vec![files[0].clone(), (files[1].0.clone(), files[2].1.clone()), files[2].clone()];
+        let swapped = [files[0].clone(), (files[1].0.clone(), files[2].1.clone()), files[2].clone()];
         let mut fewer = files.clone();
         fewer[1].1 = parts(&[0, 6, 12])[1].1.clone();
         for (what, known, given, words) in [

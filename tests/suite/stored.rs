@@ -1,9 +1,13 @@
 //! Every row of the table of stored types: unpacked as ggml unpacks it, made from floats as ggml makes it, and run and trained over on both
 //! executors in every form of the kernels.
 
-use crate::harness::{cpu, gpu, gpu_with};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::harness::gpu_with;
+use crate::harness::{cpu, gpu};
 use crate::opcase::{In, Rng, check, frozen, ints, packed, rand, run};
-use fledgling::gpu::{Gpu, GpuOptions};
+use fledgling::gpu::Gpu;
+#[cfg(not(target_arch = "wasm32"))]
+use fledgling::gpu::GpuOptions;
 use fledgling::graph::{Desc, Exec, StepParams, Tape, Tensor, Val};
 use fledgling::models::{LoadOptions, ModelLoader};
 use fledgling::ops::Act;

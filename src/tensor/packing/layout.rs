@@ -7,6 +7,9 @@ pub const MAX_BLOCK: usize = 256;
 /// Most words of scales that a block has on the GPU.
 pub(super) const MAX_HEAD: usize = 5;
 
+/// One block of values to file bytes, which are added.
+pub type Quantize = fn(&[f32], &mut Vec<u8>);
+
 /// One stored type.
 pub struct Stored {
     pub dtype: DType,
@@ -28,7 +31,7 @@ pub struct Stored {
     pub define: &'static str,
     pub form: Form,
     /// One block of values to file bytes, where the type can be made from floats.
-    pub quantize: Option<fn(&[f32], &mut Vec<u8>)>,
+    pub quantize: Option<Quantize>,
 }
 
 /// How a type's blocks are made up.
@@ -182,7 +185,8 @@ impl Blocks {
 /// `bits` bits of 32 integers from bit `first` on, as [`Blocks::pack`] says.
 fn plane(q: &[u8; 32], first: usize, bits: usize, out: &mut Vec<u32>) {
     let mask = 0x0101_0101u32 * ((1u32 << bits) - 1);
-    for fours in q.chunks_exact(if bits == 0 { return } else { 32 / bits }) {
+    let Some(per_word) = 32usize.checked_div(bits) else { return };
+    for fours in q.chunks_exact(per_word) {
         let mut word = 0;
         for (at, four) in fours.as_chunks::<4>().0.iter().enumerate() {
             word |= ((u32::from_le_bytes(*four) >> first) & mask) << (at * bits);
@@ -194,7 +198,8 @@ fn plane(q: &[u8; 32], first: usize, bits: usize, out: &mut Vec<u32>) {
 /// The inverse of [`plane`].
 fn add_plane(q: &mut [u8; 32], first: usize, bits: usize, words: &[u32]) {
     let mask = 0x0101_0101u32 * ((1u32 << bits) - 1);
-    for (fours, word) in q.chunks_exact_mut(if bits == 0 { return } else { 32 / bits }).zip(words) {
+    let Some(per_word) = 32usize.checked_div(bits) else { return };
+    for (fours, word) in q.chunks_exact_mut(per_word).zip(words) {
         for (at, four) in fours.as_chunks_mut::<4>().0.iter_mut().enumerate() {
             let added = ((word >> (at * bits)) & mask) << first;
             *four = (u32::from_le_bytes(*four) | added).to_le_bytes();
