@@ -383,12 +383,14 @@ impl Trainer {
             self.program(&m.shape, Pass::UPDATE).await?;
             // One pass serves the loss and the distance to the base where both judge the same sequences by the same weights.
             let same = |a: &[&Example], b: &[&Example]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| std::ptr::eq(*a, *b));
-            let shared = weights == Weights::Base && self.base.is_some() && self.method.references().is_some();
-            if shared && same(&self.method.examples(&m.rows), &self.method.reference_examples(&m.rows)) {
+            let both = weights == Weights::Base
+                && self.base.is_some()
+                && self.method.references().is_some()
+                && same(&self.method.examples(&m.rows), &self.method.reference_examples(&m.rows));
+            if both {
                 own.extend(base.iter().filter(|r| !own.contains(r)).copied().collect::<Vec<_>>());
-                base = own.clone();
+                base.clone_from(&own);
             }
-            let both = own == base;
             if !own.is_empty() {
                 let (batch, shape) = self.batch(&self.method.reference_examples(&own));
                 let (logps, sums) = self.judge(&batch, &shape, weights).await?;

@@ -15,13 +15,13 @@ use fledgling::{Error, Result};
 use crate::harness::devices;
 use crate::models::{B, Expected, T, compare_logits, difference, load, record, run_again};
 
-struct Fixture {
-    name: &'static str,
-    config: &'static str,
-    weights: &'static [u8],
+pub struct Fixture {
+    pub name: &'static str,
+    pub config: &'static str,
+    pub weights: &'static [u8],
     /// The same weights as llama.cpp's converter writes them, where the family has GGUFs of its own.
-    gguf: Option<&'static [u8]>,
-    expected: &'static [u8],
+    pub gguf: Option<&'static [u8]>,
+    pub expected: &'static [u8],
 }
 
 macro_rules! fixture {
@@ -39,7 +39,7 @@ macro_rules! fixture {
     };
 }
 
-fn fixtures() -> Vec<Fixture> {
+pub fn fixtures() -> Vec<Fixture> {
     vec![
         fixture!("gemma"),
         fixture!("gemma2"),

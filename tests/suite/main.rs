@@ -60,6 +60,8 @@ mod pipe;
 mod readme;
 #[cfg(not(target_arch = "wasm32"))]
 mod shaders;
+#[cfg(not(target_arch = "wasm32"))]
+mod support;
 
 // WebGPU is there in a dedicated worker, and that is where the engine lives on the page.
 #[cfg(target_arch = "wasm32")]
