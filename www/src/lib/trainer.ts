@@ -12,6 +12,8 @@ export abstract class Trainer<Row extends object, Args extends AnyArgs> {
   abstract readonly method: MethodName;
   #connection: Connection;
   #job: number | undefined;
+  /** Rows that are not there yet: the run begins behind them. */
+  #awaited: PromiseLike<unknown> | undefined;
   #training = false;
 
   constructor(model: Model, args: Args) {
@@ -29,10 +31,14 @@ export abstract class Trainer<Row extends object, Args extends AnyArgs> {
     const { method, args } = this;
     this.#training = true;
     try {
+      // Rows that are there begin at once: whoever pauses in the same breath finds a run.
+      if ('then' in rows) this.#awaited = rows;
+      const there = 'then' in rows ? await rows : rows;
+      this.#awaited = undefined;
       const request = {
         method,
         args: trainArgs(method, args),
-        rows: columns(await rows),
+        rows: columns(there),
         adapter: args.adapterName ?? 'default',
         resumeFrom: args.resumeFrom,
         saveSteps: o.saveSteps,
@@ -46,25 +52,23 @@ export abstract class Trainer<Row extends object, Args extends AnyArgs> {
         },
       });
     } finally {
+      this.#awaited = undefined;
       this.#training = false;
     }
   }
 
   /** Stops after the current step; resolves when it has ended: from then on the model can answer. */
   pause(): Promise<void> {
-    const job = this.#needJob();
-    return this.#connection.call((e) => e.pause(job));
+    return this.#withJob((job) => this.#connection.call((e) => e.pause(job)));
   }
 
   resume(): Promise<void> {
-    const job = this.#needJob();
-    return this.#connection.call((e) => e.resume(job));
+    return this.#withJob((job) => this.#connection.call((e) => e.resume(job)));
   }
 
   /** Adapter, optimizer, schedule, data position and random state, for `resumeFrom`. */
   saveCheckpoint(): Promise<Uint8Array> {
-    const job = this.#needJob();
-    return this.#connection.call((e) => e.checkpoint(job));
+    return this.#withJob((job) => this.#connection.call((e) => e.checkpoint(job)));
   }
 
   /** Gives back the memory an ended run still holds for `saveCheckpoint()`. The next training does the same. */
@@ -75,6 +79,11 @@ export abstract class Trainer<Row extends object, Args extends AnyArgs> {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
+  }
+
+  #withJob<T>(call: (job: number) => Promise<T>): Promise<T> {
+    if (this.#awaited === undefined) return call(this.#needJob());
+    return Promise.resolve(this.#awaited).then(() => call(this.#needJob()));
   }
 
   #needJob(): number {

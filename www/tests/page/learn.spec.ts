@@ -69,7 +69,8 @@ test('good and bad answers train KTO: those of a ranking and imported ones', asy
   await expect(page.getByRole('textbox', { name: 'per_device_train_batch_size' })).toHaveValue('4');
   await learn(page).click();
   await expect(page.getByText('Learnt', { exact: true })).toBeVisible();
-  for (const title of ['loss', 'kl', 'rewards/margins']) await expect(page.getByRole('img', { name: new RegExp(`^${title}: `) })).toBeVisible();
+  for (const title of ['loss', 'kl', 'rewards/margins'])
+    await expect(page.getByRole('img', { name: new RegExp(`^${title}: `) })).toBeVisible();
 });
 
 test('pause, ask meanwhile, resume, finish early', async ({ page }) => {
