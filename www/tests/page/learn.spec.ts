@@ -64,7 +64,8 @@ test('good and bad answers train KTO: those of a ranking and imported ones', asy
   // One answer in the first place, two in the last one, and two judged ones.
   await expect(page.getByText('5 good or bad answers')).toBeVisible();
   await page.getByText('Advanced').first().click();
-  for (const name of ['desirable_weight', 'undesirable_weight']) await expect(page.getByRole('textbox', { name })).toHaveValue('1');
+  for (const name of ['desirable_weight', 'undesirable_weight'])
+    await expect(page.getByRole('textbox', { name, exact: true })).toHaveValue('1');
   await expect(page.getByRole('combobox', { name: 'loss_type' })).toHaveValue('kto');
   await expect(page.getByRole('textbox', { name: 'per_device_train_batch_size' })).toHaveValue('4');
   await learn(page).click();
