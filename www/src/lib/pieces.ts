@@ -40,15 +40,19 @@ export async function* pieces(file: Blob, name: string): AsyncGenerator<Piece> {
       open.push(value);
       size += value.length;
       if (size < PIECE) continue;
-      const text = open.join('');
-      const end = text.lastIndexOf('\n') + 1;
-      if (end === 0 && size > LONGEST_LINE) throw new FledglingError('bad-file', `${name}: line ${first} has more than ${size} characters`);
-      open = [text.slice(end)];
-      size = text.length - end;
-      if (end === 0) continue;
-      const whole = text.slice(0, end);
-      yield { text: whole, first };
-      for (let at = whole.indexOf('\n'); at >= 0; at = whole.indexOf('\n', at + 1)) first++;
+      // A stream may hand over more than a piece at a time.
+      let text = open.join('');
+      while (text.length >= PIECE) {
+        const end = text.lastIndexOf('\n', PIECE) + 1 || text.indexOf('\n', PIECE) + 1;
+        if (end === 0) break;
+        const whole = text.slice(0, end);
+        yield { text: whole, first };
+        for (let at = whole.indexOf('\n'); at >= 0; at = whole.indexOf('\n', at + 1)) first++;
+        text = text.slice(end);
+      }
+      open = [text];
+      size = text.length;
+      if (size > LONGEST_LINE) throw new FledglingError('bad-file', `${name}: line ${first} has more than ${size} characters`);
     }
   } finally {
     await reader.cancel().catch(() => {});

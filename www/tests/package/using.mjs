@@ -253,7 +253,7 @@ export async function usingTests({ page, address, device }) {
       const codes = await Promise.all([readRows(latin, { name: 'l' }).result, readRows('').result].map((p) => p.catch((e) => e.code)));
       return { pieces, read, refused, array, codes, text: await writeRows([ranking, { inputIds: [1] }]) };
     });
-    ok(r.pieces > 1 && r.read === 19_999, `${r.pieces} pieces, ${r.read} rows`);
+    ok(r.pieces > 2 && r.read === 19_999, `${r.pieces} pieces, ${r.read} rows`);
     equal(r.refused, [{ line: 7001, column: 'tools', reason: 'is not supported: the row would be learned without it' }], 'refused');
     equal(
       r.array.map((x) => x.kind),
@@ -337,8 +337,8 @@ export async function usingTests({ page, address, device }) {
       const bytes = (await trainer.saveCheckpoint()).length;
       const again = await ask();
       const still = steps;
-      await trainer.resume();
-      await trainer.pause();
+      // Both at once: how many steps fit between two answers depends on the machine.
+      await Promise.all([trainer.resume(), trainer.pause()]);
       const third = await ask();
       const one = steps;
       await trainer.resume();
