@@ -1,5 +1,5 @@
 //! Registers of sixteen bytes: the integers of quantized blocks on their way from a file's bits to numbers. Part of every target's base level;
-//! what a wider instruction set does better is a method of [`Vector`](super::vector::Vector).
+//! what a wider instruction set does better is a method of `vector::Vector`.
 
 /// A register of sixteen bytes.
 pub type Sixteen = imp::Sixteen;

@@ -2,7 +2,7 @@
 //! module is to a machine without a usable one. Knows nothing of tensors or tapes.
 //!
 //! A kernel is a plain function over slices. Those that matter are compiled several times, once per instruction set (see
-//! [`simd`]), and share their work among the threads of a [`Pool`].
+//! `simd`), and share their work among the threads of a [`Pool`].
 
 mod buffer;
 pub mod bytes;

@@ -120,7 +120,7 @@ macro_rules! simd_fn {
     };
 }
 
-/// As [`simd_fn!`](crate::simd_fn) for an `#[inline(always)]` function whose first type parameter is a [`Vector`](crate::cpu::vector::Vector) and whose const
+/// As [`simd_fn!`](crate::simd_fn) for an `#[inline(always)]` function whose first type parameter is a `cpu::vector::Vector` and whose const
 /// parameters are the rows and columns (in registers) of the tile that fits the instruction set's register file.
 #[macro_export]
 macro_rules! simd_vec {
