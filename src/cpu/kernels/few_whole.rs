@@ -449,7 +449,9 @@ mod tests {
                 let want = plain.iter().zip(&x).map(|(w, x)| f64::from(w * x)).sum::<f64>() as f32;
                 let size: f32 = plain.iter().map(|w| w.abs()).sum();
                 let got = product(dtype, (1, 1, k), &x, &bytes, 0, 1)[0];
-                assert!((got - want).abs() <= 2e-6 * size, "{} {weight}: {got} instead of {want}", dtype.name());
+                // Scales of a block that differ are added up one after the other.
+                let bound = if head > 0 { 1e-6 } else { 2e-6 };
+                assert!((got - want).abs() <= bound * size, "{} {weight}: {got} instead of {want}", dtype.name());
             }
         }
     }
