@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::Map;
+use serde_json::{Map, Value as Json};
 
 use super::added::{AddedToken, AddedTokens};
 use super::decode::Decoder;
@@ -113,12 +113,32 @@ impl Tokenizer {
 
     /// Renders messages (objects with `role` and `content`) through the chat template.
     pub fn render_chat<M: Serialize>(&self, messages: &[M], add_generation_prompt: bool) -> Result<String> {
-        self.chat_template()?.render(messages, add_generation_prompt, &Map::new())
+        self.render_chat_with(messages, add_generation_prompt, &Map::new())
+    }
+
+    /// Renders messages of any fields (`serde_json::Value`s, say) with further variables, such as `tools`, `documents` or `enable_thinking`.
+    pub fn render_chat_with<M: Serialize>(
+        &self,
+        messages: &[M],
+        add_generation_prompt: bool,
+        variables: &Map<String, Json>,
+    ) -> Result<String> {
+        self.chat_template()?.render(messages, add_generation_prompt, variables)
     }
 
     /// The ids of a chat; with `add_generation_prompt` it ends in the opening of an answer.
     pub fn encode_chat<M: Serialize>(&self, messages: &[M], add_generation_prompt: bool) -> Result<Vec<u32>> {
-        Ok(self.encode_plain(&self.render_chat(messages, add_generation_prompt)?, true))
+        self.encode_chat_with(messages, add_generation_prompt, &Map::new())
+    }
+
+    /// The ids of what [`render_chat_with`](Self::render_chat_with) gives.
+    pub fn encode_chat_with<M: Serialize>(
+        &self,
+        messages: &[M],
+        add_generation_prompt: bool,
+        variables: &Map<String, Json>,
+    ) -> Result<Vec<u32>> {
+        Ok(self.encode_plain(&self.render_chat_with(messages, add_generation_prompt, variables)?, true))
     }
 
     /// The ids of a text as the tokenizer is usually called: special tokens in it are read as such, and those that
