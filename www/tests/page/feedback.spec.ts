@@ -68,18 +68,17 @@ test('lines that cannot be used are named, with column and reason, and nothing i
     jsonl([{ input_ids: [1, 2], labels: [1] }, { messages: [{ role: 'user', content: 'alone' }] }]);
   await importText(page, 'bad.jsonl', text);
   const dialog = page.getByRole('dialog');
-  await expect(dialog).toContainText('6 lines of bad.jsonl cannot be used; one is fine');
+  await expect(dialog).toContainText('5 lines of bad.jsonl cannot be used; 2 are fine');
   await expect(dialog).toContainText('line 2: rejected is missing beside prompt, chosen');
   await expect(dialog).toContainText('line 3: completion has no words: the row has no answer to learn from');
-  await expect(dialog).toContainText('line 4: prompt_ids is not kept here: judgements are shown as texts');
   await expect(dialog).toContainText('line 5: is not JSON');
   await expect(dialog).toContainText('line 6: labels has 1 numbers for 2 input_ids');
   await expect(dialog).toContainText('line 7: messages has no answer: expected at least one message of the role assistant');
   await dialog.getByRole('button', { name: 'Cancel' }).click();
   await expect(page.getByText('No feedback yet')).toBeVisible();
   await importText(page, 'bad.jsonl', text);
-  await page.getByRole('button', { name: 'Import the one good row' }).click();
-  await expect(page.locator('tbody tr')).toHaveCount(1);
+  await page.getByRole('button', { name: 'Import the 2 good rows' }).click();
+  await expect(page.locator('tbody tr')).toHaveCount(2);
 });
 
 test('columns that would not be heeded, arrays of rows, rankings and texts', async ({ page }) => {
@@ -94,18 +93,19 @@ test('columns that would not be heeded, arrays of rows, rankings and texts', asy
   ];
   await importText(page, 'array.json', `\uFEFF${JSON.stringify(rows, null, 1)}`);
   const dialog = page.getByRole('dialog');
-  await expect(dialog).toContainText('3 lines of array.json cannot be used; 3 are fine');
+  await expect(dialog).toContainText('2 lines of array.json cannot be used; 4 are fine');
   await expect(dialog).toContainText('line 2: tools is not supported: the row would be learned without it');
   await expect(dialog).toContainText('line 7: chosed is not known (did you mean chosen?)');
-  await expect(dialog).toContainText('prompt_ids is not kept here');
-  await dialog.getByRole('button', { name: 'Import the 3 good rows' }).click();
-  await expect(page.locator('tbody tr')).toHaveCount(3);
-  await expect(page.getByText('1 ranking (3 pairs) and 2 ideal answers')).toBeVisible();
+  await dialog.getByRole('button', { name: 'Import the 4 good rows' }).click();
+  await expect(page.locator('tbody tr')).toHaveCount(4);
+  await expect(page.getByText('2 rankings (4 pairs) and 2 ideal answers')).toBeVisible();
   await page.getByRole('button', { name: 'All of it.', exact: true }).click();
   await expect(dialog).toContainText('All of it.');
   await page.keyboard.press('Escape');
   const pair = (chosen: string, rejected: string) => ({ prompt: 'p', chosen, rejected });
-  expect(await exported(page, 'Export pairs')).toBe(jsonl([pair('good', 'bad'), pair('good', 'worst'), pair('bad', 'worst')]));
+  expect(await exported(page, 'Export pairs')).toBe(
+    jsonl([pair('good', 'bad'), pair('good', 'worst'), pair('bad', 'worst'), { prompt_ids: [1], chosen_ids: [2], rejected_ids: [3] }]),
+  );
   expect(await exported(page, 'Export ideal answers')).toBe(jsonl([{ text: 'All of it.' }, { input_ids: [1, 2] }]));
   // What is no text in UTF-8 is not guessed at.
   await page.locator('.file-input').setInputFiles({
@@ -114,6 +114,26 @@ test('columns that would not be heeded, arrays of rows, rankings and texts', asy
     buffer: Buffer.from('{"prompt":"caf\u00e9","completion":"b"}', 'latin1'),
   });
   await expect(page.getByRole('alert')).toContainText('latin.jsonl is not UTF-8 text');
+});
+
+test('preferences and judgements of token ids are shown as ids, kept, learned from and exported', async ({ page }) => {
+  await open(page, '#/feedback');
+  const pair = { prompt_ids: [1, 2, 3], chosen_ids: [4, 5], rejected_ids: [6], weight: 2 };
+  const judged = { prompt_ids: [7, 8], completion_ids: [9], label: false };
+  await importText(page, 'ids.jsonl', jsonl([pair, judged]));
+  await expect(page.locator('tbody tr')).toHaveCount(2);
+  await saved(page);
+  await page.reload();
+  await page.getByRole('button', { name: '3 token ids', exact: true }).click();
+  await expect(page.getByRole('dialog')).toContainText('1 2 3');
+  await expect(page.getByRole('dialog')).toContainText('4 5');
+  await page.keyboard.press('Escape');
+  expect(await exported(page, 'Export pairs')).toBe(jsonl([pair]));
+  expect(await exported(page, 'Export judged')).toBe(jsonl([judged]));
+  await loadModel(page);
+  await go(page, 'Learn');
+  await page.getByRole('button', { name: 'Learn', exact: true }).click();
+  await expect(page.locator('.run').getByText('Learnt', { exact: true })).toBeVisible();
 });
 
 test('an empty file is a typed error', async ({ page }) => {

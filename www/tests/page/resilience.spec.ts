@@ -424,23 +424,25 @@ test('damaged lines of the feedback are set aside before anything is written ove
     mimeType: 'application/jsonl',
     buffer: Buffer.from('{"prompt":"One","completion":"1"}\n{"prompt":"Two","completion":"2"}'),
   });
+  await expect(page.locator('tbody tr')).toHaveCount(2);
   await saved(page);
   await page.evaluate(async () => {
     const dir = await (await navigator.storage.getDirectory()).getDirectoryHandle('fledgling-page');
     const handle = await dir.getFileHandle('feedback.jsonl');
     const text = await (await handle.getFile()).text();
     const stream = await handle.createWritable();
-    await stream.write(text.split('\n')[0] + '\n{"kind":"preference","id":"half\n' + text.split('\n')[1] + '\n');
+    const [version, one, two] = text.split('\n');
+    await stream.write([version, one, '{"kind":"preference","id":"half', two, ''].join('\n'));
     await stream.close();
   });
   await page.reload();
   const alert = page.getByRole('alert');
   await expect(alert).toHaveAttribute('data-code', 'storage-corrupt');
-  await expect(alert).toContainText('line 2 could not be read and was put into feedback.jsonl.broken');
+  await expect(alert).toContainText('line 3 could not be read and was put into feedback.jsonl.broken');
   await expect(page.locator('tbody tr')).toHaveCount(2);
   await saved(page);
   expect(await inPage(page, 'feedback.jsonl.broken')).toBe('{"kind":"preference","id":"half\n');
-  expect((await inPage<string>(page, 'feedback.jsonl'))!.trim().split('\n')).toHaveLength(2);
+  expect((await inPage<string>(page, 'feedback.jsonl'))!.trim().split('\n')).toHaveLength(3);
   await page.reload();
   await expect(page.locator('tbody tr')).toHaveCount(2);
   await expect(page.getByRole('alert')).toHaveCount(0);

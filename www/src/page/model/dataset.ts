@@ -1,28 +1,26 @@
 // Feedback rows ↔ training rows ↔ files. What a row may be, what it is called and which pairs a ranking gives, the engine says (readRows,
 // writeRows, the trainers); here is what the page keeps of it.
-import {
-  readRows,
-  writeRows,
-  type Columns,
-  type DPORow,
-  type RankingRow,
-  type ReadLine,
-  type RefusedLine,
-  type SFTRow,
-  type UnpairedRow,
-} from '../api.ts';
+import { readRows, writeRows, type Columns, type DPORow, type ReadLine, type RefusedLine, type SFTRow, type UnpairedRow } from '../api.ts';
 import { breathe } from './breathe.ts';
 import { PageError } from './errors.ts';
 import { pairCount } from './ranking.ts';
 import type { MethodForm } from '../generated/form.ts';
-import type { FeedbackRow, IdealRow, JudgedRow, PreferenceRow, TextOrMessages } from './types.ts';
+import type { Content, FeedbackRow, IdealRow, PreferenceRow, TextOrMessages, TokenIds } from './types.ts';
 
 export type { RefusedLine };
 
 export const newId = (): string => crypto.randomUUID();
 
-export const textOf = (t: TextOrMessages): string =>
-  typeof t === 'string' ? t : t.map((m) => (t.length > 1 ? `${m.role}: ${m.content}` : m.content)).join('\n');
+/** The words of a message. What is no text (parts, calls of tools) is shown as it stands in the file. */
+export function saidIn(m: { content?: unknown } | undefined): string {
+  const content = m?.content;
+  return typeof content === 'string' ? content : content === undefined || content === null ? '' : JSON.stringify(content);
+}
+
+export const isIds = (c: Content): c is TokenIds => typeof c === 'object' && !Array.isArray(c);
+
+export const textOf = (t: Content): string =>
+  typeof t === 'string' ? t : isIds(t) ? t.ids.join(' ') : t.map((m) => (t.length > 1 ? `${m.role}: ${saidIn(m)}` : saidIn(m))).join('\n');
 
 const counted = new WeakMap<FeedbackRow, number>();
 /** How many pairs a row gives. Rows never change: each is counted once. */
@@ -41,12 +39,19 @@ export interface TrainingRows<Row> {
   count: number;
 }
 
-const rankingRow = ({ prompt, answers, ranks, weight }: PreferenceRow): RankingRow => ({
-  prompt,
-  answers,
-  ranks,
-  ...(weight === undefined ? {} : { weight }),
-});
+/** A ranking as trainers take it. One of token ids is a pair. */
+function rankingRow({ prompt, answers, ranks, weight }: PreferenceRow): DPORow {
+  const more = weight === undefined ? {} : { weight };
+  if (!isIds(prompt)) return { prompt, answers: answers as TextOrMessages[], ranks, ...more };
+  const [chosen, rejected] = (ranks[0]! < ranks[1]! ? answers : answers.toReversed()) as [TokenIds, TokenIds];
+  return { promptIds: prompt.ids, chosenIds: chosen.ids, rejectedIds: rejected.ids, ...more };
+}
+
+/** An answer that is good or not, as trainers take it. */
+const unpairedRow = (prompt: Content, completion: Content, label: boolean): UnpairedRow =>
+  isIds(prompt)
+    ? { promptIds: prompt.ids, completionIds: (completion as TokenIds).ids, label }
+    : { prompt, completion: like(prompt, completion as TextOrMessages), label };
 
 /** Rankings as rows; typed errors where there is nothing to learn from. `tied`: rankings in chats in which nothing is better. */
 async function rankingRows(feedback: FeedbackRow[], title: string, tied: number): Promise<TrainingRows<DPORow>> {
@@ -102,14 +107,14 @@ export function judgementsIn(row: FeedbackRow): UnpairedRow[] {
   if (row.kind === 'ideal') return [];
   let found = judgedIn.get(row);
   if (found) return found;
-  if (row.kind === 'judged') found = [{ prompt: row.prompt, completion: row.completion, label: row.label }];
+  if (row.kind === 'judged') found = [unpairedRow(row.prompt, row.completion, row.label)];
   else {
     const { prompt, answers, ranks } = row;
     const placed = ranks.filter((r) => r !== null);
     const [best, worst] = [Math.min(...placed), Math.max(...placed)];
     found = answers.flatMap((completion, i) =>
       best < worst && (ranks[i] === best || ranks[i] === worst) && textOf(completion).trim() !== ''
-        ? [{ prompt, completion: like(prompt, completion), label: ranks[i] === best } as UnpairedRow]
+        ? [unpairedRow(prompt, completion, ranks[i] === best)]
         : [],
     );
   }
@@ -178,7 +183,7 @@ export async function gather(feedback: FeedbackRow[], linesOf: (row: FeedbackRow
 /** Rows that the engine writes at once: few enough to hold nothing up on their way to it. */
 const AT_ONCE = 200;
 
-async function written(rows: (RankingRow | IdealRow['row'] | UnpairedRow)[]): Promise<string[]> {
+async function written(rows: (DPORow | IdealRow['row'] | UnpairedRow)[]): Promise<string[]> {
   const parts: string[] = [];
   for (let at = 0; at < rows.length; at += AT_ONCE) parts.push(await writeRows(rows.slice(at, at + AT_ONCE)));
   return parts;
@@ -203,19 +208,18 @@ export interface ImportResult {
 
 type Kept = Pick<FeedbackRow, 'id' | 'created' | 'source'>;
 
-/** What the page keeps of a row; of one that it cannot show, why not. */
-function rowOf(read: Columns, kept: Kept): FeedbackRow | Omit<RefusedLine, 'line'> {
+/** What the page keeps of a row. */
+function rowOf(read: Columns, kept: Kept): FeedbackRow {
   switch (read.kind) {
     case 'sft':
       return { kind: 'ideal', ...kept, row: read.row };
     case 'preference': {
-      if ('prompt_ids' in read.row)
-        return {
-          column: 'prompt_ids',
-          reason: 'is not kept here: preferences are shown as texts; the command line trains on those of token ids',
-        };
-      const { prompt, chosen, rejected, weight } = read.row;
-      const ranking = { prompt, answers: [chosen, rejected], ranks: [1, 2] };
+      const { weight } = read.row;
+      const [prompt, chosen, rejected]: Content[] =
+        'prompt_ids' in read.row
+          ? [{ ids: read.row.prompt_ids }, { ids: read.row.chosen_ids }, { ids: read.row.rejected_ids }]
+          : [read.row.prompt, read.row.chosen, read.row.rejected];
+      const ranking = { prompt: prompt!, answers: [chosen!, rejected!], ranks: [1, 2] };
       return { kind: 'preference', ...kept, ...ranking, ...(weight === undefined ? {} : { weight }) };
     }
     case 'ranking': {
@@ -224,12 +228,11 @@ function rowOf(read: Columns, kept: Kept): FeedbackRow | Omit<RefusedLine, 'line
       return { kind: 'preference', ...kept, ...ranking, ...(weight === undefined ? {} : { weight }) };
     }
     case 'unpaired':
-      if ('prompt_ids' in read.row)
-        return {
-          column: 'prompt_ids',
-          reason: 'is not kept here: judgements are shown as texts; the command line trains on those of token ids',
-        };
-      return { kind: 'judged', ...kept, ...read.row } as JudgedRow;
+      if ('prompt_ids' in read.row) {
+        const { prompt_ids, completion_ids, label } = read.row;
+        return { kind: 'judged', ...kept, prompt: { ids: prompt_ids }, completion: { ids: completion_ids }, label };
+      }
+      return { kind: 'judged', ...kept, ...read.row };
   }
 }
 
@@ -239,9 +242,7 @@ export async function importRows(file: File): Promise<ImportResult> {
   const created = Date.now();
   const take = (one: ReadLine): void => {
     if (!('kind' in one)) return void result.refused.push(one);
-    const row = rowOf(one, { id: newId(), created: created + result.rows.length, source: { from: 'file', name: file.name } });
-    if ('kind' in row) result.rows.push(row);
-    else result.refused.push({ line: one.line, ...row });
+    result.rows.push(rowOf(one, { id: newId(), created: created + result.rows.length, source: { from: 'file', name: file.name } }));
   };
   const rest = breathe();
   for await (const piece of readRows(file)) {

@@ -1,7 +1,7 @@
 // The settings of a training run, as the table of methods gives them: what each is called in TRL and PEFT, its range, and one line of advice.
 import { METHODS, type FormField, type MethodForm } from '../generated/form.ts';
 import { PageError } from './errors.ts';
-import type { LearnArgs, Method, Setting } from './types.ts';
+import type { LearnArgs, Method } from './types.ts';
 
 export type Field = FormField;
 
@@ -29,16 +29,6 @@ export const defaultsFor = (method: Method): LearnArgs => Object.fromEntries(fie
 
 /** A number among the settings; NaN where somebody is still typing one. */
 export const numberOf = (args: LearnArgs, key: string): number => (typeof args[key] === 'number' ? (args[key] as number) : Number.NaN);
-
-/** What is kept of settings from a file of any age: fields that the method has, each of its kind. */
-export function keptArgs(method: Method, raw: Record<string, unknown> | undefined): LearnArgs {
-  const kept = defaultsFor(method);
-  for (const f of fieldsFor(method)) {
-    const value = raw?.[f.key];
-    if (value !== undefined && (typeof value === typeof f.default || value === null)) kept[f.key] = value as Setting;
-  }
-  return kept;
-}
 
 /** Why a value cannot be used, or null. */
 export function problem(field: Field, value: unknown): string | null {

@@ -49,6 +49,8 @@ export interface Turn {
   /** The text that the next turn was asked after; fixed then, so that later edits rewrite no history. */
   continued: string | null;
   comparisons: Comparison[];
+  /** Rows of it that a person has taken out of the dataset: they stay out until something new is said about the answers. */
+  unlisted?: ('preference' | 'ideal')[];
 }
 
 export interface Chat {
@@ -63,6 +65,12 @@ export interface Chat {
 /** Text or messages, as TRL allows for prompt, completion, chosen and rejected. */
 export type TextOrMessages = string | Message[];
 
+/** What a row holds in place of text: token ids of some tokenizer, which the page shows as they are. */
+export interface TokenIds {
+  ids: number[];
+}
+export type Content = TextOrMessages | TokenIds;
+
 export type Source = { from: 'chat'; chat: string; turn: string } | { from: 'file'; name: string };
 
 /** A ranking of answers to one prompt; an imported pair is a ranking of two. */
@@ -70,8 +78,8 @@ export interface PreferenceRow {
   kind: 'preference';
   id: string;
   created: number;
-  prompt: TextOrMessages;
-  answers: TextOrMessages[];
+  prompt: Content;
+  answers: Content[];
   /** null = not ranked: such an answer is in no pair. */
   ranks: Places;
   weight?: number;
@@ -97,8 +105,8 @@ export interface JudgedRow {
   kind: 'judged';
   id: string;
   created: number;
-  prompt: TextOrMessages;
-  completion: TextOrMessages;
+  prompt: Content;
+  completion: Content;
   /** True for a good answer. */
   label: boolean;
   source: Source;

@@ -2,9 +2,12 @@
 import { computed, effect, signal } from '@preact/signals';
 import type { AdapterFiles, Model } from '../api.ts';
 import { describe, PageError } from '../model/errors.ts';
+import { fit } from '../schema/notes.ts';
+import { ADAPTER_CONFIG } from '../schema/stored.ts';
 import { list, readFile, removeEntry, usage, writeFile } from '../storage/opfs.ts';
+import { listed } from '../storage/stored.ts';
 import { activity, complain, gone, model, onLoaded, refreshMemory } from './engine.ts';
-import { announce, toast } from './notices.ts';
+import { announce, report, toast } from './notices.ts';
 import { hold, release, reportUnsaved, tellOthers, tracked } from './saver.ts';
 import { change, settings } from './settings.ts';
 
@@ -53,24 +56,16 @@ export function freeName(like: string): string {
 }
 
 function summary(name: string, config: string, bytes: number, at: number): StoredAdapter {
-  let c: Record<string, unknown> = {};
+  const entry: StoredAdapter = { name, r: 0, loraAlpha: 0, targetModules: [], base: '', bytes, at, loaded: false, error: null };
+  let raw: unknown;
   try {
-    c = JSON.parse(config) as Record<string, unknown>;
+    raw = JSON.parse(config);
   } catch {
-    return { name, r: 0, loraAlpha: 0, targetModules: [], base: '', bytes, at, loaded: false, error: `${CONFIG} is not JSON.` };
+    return { ...entry, error: `${CONFIG} is not JSON.` };
   }
-  const modules = c['target_modules'];
-  return {
-    name,
-    r: Number(c['r'] ?? 8),
-    loraAlpha: Number(c['lora_alpha'] ?? 8),
-    targetModules: Array.isArray(modules) ? modules.map(String) : typeof modules === 'string' ? [modules] : [],
-    base: typeof c['base_model_name_or_path'] === 'string' ? c['base_model_name_or_path'] : '',
-    bytes,
-    at,
-    loaded: false,
-    error: null,
-  };
+  const { value, notes } = fit(ADAPTER_CONFIG, raw);
+  // What the fields may be is for the engine to say: here they are shown.
+  return value ? { ...entry, ...value } : { ...entry, error: `${CONFIG}: ${listed(notes)}.` };
 }
 
 /** Other tabs hear under this name that adapters were added or removed. */
@@ -82,11 +77,16 @@ const set = (name: string, part: Partial<StoredAdapter>): void =>
 export async function loadAdapters(): Promise<void> {
   const found: StoredAdapter[] = [];
   for (const name of await list(FOLDER)) {
-    const config = await readFile(`${FOLDER}/${name}/${CONFIG}`);
-    const weights = await readFile(`${FOLDER}/${name}/${WEIGHTS}`);
-    // A folder without both files is one whose writing never ended.
-    if (!config || !weights) continue;
-    found.push(summary(name, await config.text(), weights.size, weights.lastModified));
+    try {
+      const config = await readFile(`${FOLDER}/${name}/${CONFIG}`);
+      const weights = await readFile(`${FOLDER}/${name}/${WEIGHTS}`);
+      // A folder without both files is one whose writing never ended.
+      if (!config || !weights) continue;
+      found.push(summary(name, await config.text(), weights.size, weights.lastModified));
+    } catch (e) {
+      // One that cannot be read hides no other.
+      report(e, [], `${FOLDER}/${name}`);
+    }
   }
   adapters.value = found;
 }

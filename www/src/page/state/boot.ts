@@ -9,6 +9,7 @@ import { FEEDBACK_FILE, feedbackChanged, heardOfRows, loadFeedback } from './fee
 import { report } from './notices.ts';
 import { ALL_DELETED, forgetAll, onChangedElsewhere } from './saver.ts';
 import { loadSettings, settings, SETTINGS_FILE, settingsChanged } from './settings.ts';
+import { reconcile } from './reconcile.ts';
 import { loadRun, runChanged } from './training.ts';
 
 /** False until saved work has been read; until then nothing may be written over it. */
@@ -17,6 +18,15 @@ export const ready = signal(false);
 /** The wish to load something after the reload that a change of allowed hosts needs. */
 const WISH = 'fledgling-load-after-reload';
 export const loadAfterReload = (source: string, name: string): void => sessionStorage.setItem(WISH, JSON.stringify({ source, name }));
+
+function wishOf(text: string | null): { source: string; name: string } | null {
+  try {
+    const wish = JSON.parse(text ?? '') as { source?: unknown; name?: unknown } | null;
+    return typeof wish?.source === 'string' && typeof wish.name === 'string' ? { source: wish.source, name: wish.name } : null;
+  } catch {
+    return null;
+  }
+}
 
 async function registerServiceWorker(): Promise<void> {
   // In development the server sends the policy itself.
@@ -34,7 +44,8 @@ export async function boot(): Promise<void> {
     // Asked of a tab that was closed before the answer began.
     if (unanswered !== null && draft.value === '') draft.value = unanswered;
   };
-  for (const read of [loadSettings, chats, loadFeedback, loadAdapters, loadRun, refreshKept]) await read().catch((e: unknown) => report(e));
+  for (const read of [loadSettings, chats, loadFeedback, reconcile, loadAdapters, loadRun, refreshKept])
+    await read().catch((e: unknown) => report(e));
   ready.value = true;
   let turn: Promise<void> = Promise.resolve();
   let adapters: Promise<void> = Promise.resolve();
@@ -63,6 +74,6 @@ export async function boot(): Promise<void> {
   const wish = sessionStorage.getItem(WISH);
   sessionStorage.removeItem(WISH);
   const { lastModel, openLast } = settings.value;
-  const next = wish ? (JSON.parse(wish) as { source: string; name: string }) : openLast ? lastModel : null;
+  const next = wishOf(wish) ?? (openLast ? lastModel : null);
   if (next && !model.value) await load(next.source, next.name);
 }

@@ -3,12 +3,15 @@ import { computed, signal } from '@preact/signals';
 import type { Message } from '../api.ts';
 import { breathe } from '../model/breathe.ts';
 import { newId, pairsIn } from '../model/dataset.ts';
+import { PageError } from '../model/errors.ts';
 import { equal, mergeChat } from '../model/merge.ts';
 import { allTied, emptyRatings, inferRest, orderOf, pairCount, placesFromRatings, ranksOf, type Judgement } from '../model/ranking.ts';
-import type { Answer, Chat, Criterion, PreferenceRow, Turn } from '../model/types.ts';
-import { list, parseJson, readFile } from '../storage/opfs.ts';
+import type { Answer, Chat, Criterion, FeedbackRow, IdealRow, PreferenceRow, Turn } from '../model/types.ts';
+import { CHAT } from '../schema/stored.ts';
+import { list, readFile } from '../storage/opfs.ts';
 import { alone, changed, know } from '../storage/shared.ts';
-import { putRow, removeRows } from './feedback.ts';
+import { fitFile, storedText } from '../storage/stored.ts';
+import { addRows, putRow, removeRows } from './feedback.ts';
 import { report } from './notices.ts';
 import { dirty, save } from './saver.ts';
 import { settings } from './settings.ts';
@@ -29,17 +32,45 @@ const answeredOf = (chat: Chat): Chat =>
 /** Each chat as this tab last knew it to be on disk, without such questions: so they are always this tab's own addition. */
 const base = new Map<string, Chat>();
 
+/** A chat as it is stored. It is called what its file is called, whatever stands in it: so no two are one. */
+async function chatFrom(path: string, from: File | null): Promise<{ chat: Chat | null; trouble: PageError | null }> {
+  const { value, trouble } = await fitFile(CHAT, path, from);
+  const id = path.slice(FOLDER.length + 1).replace(/\.json$/, '');
+  return { chat: value && { ...value, id }, trouble };
+}
+
+/** A file that was copied has the questions of another: they get ids of their own. Returns the chats that this changed. */
+function ownIds(all: Chat[]): string[] {
+  const seen = new Set<string>();
+  const touched: string[] = [];
+  for (const [i, chat] of all.entries()) {
+    const turns = chat.turns.map((t) => (seen.has(t.id) ? { ...t, id: newId() } : t));
+    for (const t of turns) seen.add(t.id);
+    if (turns.every((t, k) => t === chat.turns[k])) continue;
+    all[i] = { ...chat, turns };
+    touched.push(chat.id);
+  }
+  return touched;
+}
+
 /** Reads all chats. A question that was never answered is dropped; that of the newest chat is given back. */
 export async function loadChats(): Promise<string | null> {
   const found: Chat[] = [];
   const cut: Chat[] = [];
+  /** Those whose original was set aside: what was read of them takes its place. */
+  const again: string[] = [];
+  const troubles: PageError[] = [];
   for (const name of await list(FOLDER)) {
     if (!name.endsWith('.json')) continue;
     const path = `${FOLDER}/${name}`;
     try {
       const from = await readFile(path);
-      const chat = from && (await parseJson<Chat>(path, from));
+      const { chat, trouble } = await chatFrom(path, from);
       know(path, from);
+      if (trouble) {
+        troubles.push(trouble);
+        again.push(path.slice(FOLDER.length + 1, -5));
+      }
       if (!chat) continue;
       const answered = answeredOf(chat);
       base.set(chat.id, answered);
@@ -49,11 +80,19 @@ export async function loadChats(): Promise<string | null> {
       report(e);
     }
   }
+  if (troubles.length === 1) report(troubles[0], [], FOLDER);
+  else if (troubles.length > 1)
+    report(
+      new PageError('storage-corrupt', `${troubles.length} chats do not fit: ${troubles[0]!.message} The others likewise.`),
+      [],
+      FOLDER,
+    );
   found.sort((a, b) => b.updated - a.updated);
+  again.push(...ownIds(found));
   const newest = cut.find((c) => c.id === found[0]?.id);
   chats.value = found.filter((c) => c.turns.length > 0);
   if (!current.value) currentId.value = (found[0] && newest && found[0].turns.length === 0 ? null : chats.value[0]?.id) ?? null;
-  for (const chat of cut) write(chat.id);
+  for (const id of new Set([...cut.map((c) => c.id), ...again])) write(id);
   return newest?.turns.findLast(unanswered)?.prompt ?? null;
 }
 
@@ -63,14 +102,16 @@ const show = (chat: Chat): void =>
 /** Takes over what another tab has written; this tab's own changes since then stay. */
 async function take(id: string, from: File | null): Promise<void> {
   const path = file(id);
-  const got = from && (await parseJson<Chat>(path, from));
+  const { chat: got, trouble } = await chatFrom(path, from);
+  if (trouble) report(trouble, [], path);
   know(path, from);
   const mine = chats.value.find((c) => c.id === id);
   const was = base.get(id);
   if (!got) {
     base.delete(id);
-    // Deleted elsewhere: gone here as well, unless it was changed here.
-    if (mine && was && equal(mine, was)) forget(id);
+    // Deleted elsewhere: gone here as well, unless it was changed here. What somebody damaged is not deleted.
+    if (trouble) write(id);
+    else if (mine && was && equal(mine, was)) forget(id);
     return;
   }
   const theirs = answeredOf(got);
@@ -103,7 +144,7 @@ function write(id: string): void {
       }
       // Read at the moment of writing, so that several edits make one file.
       written = chats.value.find((c) => c.id === id);
-      return written ? JSON.stringify(written) : null;
+      return written ? storedText(CHAT, written) : null;
     },
     () => void (written ? base.set(id, answeredOf(written)) : base.delete(id)),
   );
@@ -221,12 +262,12 @@ export function promptOf(chat: Chat | null, upTo: { turn: string } | { ask: stri
 
 // ---- what a person says about the answers; each change goes straight into the feedback dataset ----
 
-const chatOf = (turnId: string): Chat | null => chats.value.find((c) => c.turns.some((t) => t.id === turnId)) ?? null;
-const preferenceId = (turnId: string): string => `preference-${turnId}`;
-const idealId = (turnId: string): string => `ideal-${turnId}`;
+export const chatOf = (turnId: string): Chat | null => chats.value.find((c) => c.turns.some((t) => t.id === turnId)) ?? null;
+export const preferenceId = (turnId: string): string => `preference-${turnId}`;
+export const idealId = (turnId: string): string => `ideal-${turnId}`;
 
 /** A turn as a row of the dataset; null as long as no answer is better than another. */
-function preferenceOf(chat: Chat, turn: Turn): PreferenceRow | null {
+export function preferenceOf(chat: Chat, turn: Turn): PreferenceRow | null {
   const rated = Object.values(turn.ratings).some((r) => r.some((v) => v !== null));
   const row: PreferenceRow = {
     kind: 'preference',
@@ -239,6 +280,19 @@ function preferenceOf(chat: Chat, turn: Turn): PreferenceRow | null {
     source: { from: 'chat', chat: chat.id, turn: turn.id },
   };
   return pairsIn(row) > 0 ? row : null;
+}
+
+/** An ideal answer as a row of the dataset. */
+export function idealOf(chat: Chat, turn: Turn): IdealRow | null {
+  return (
+    turn.ideal && {
+      kind: 'ideal',
+      id: idealId(turn.id),
+      created: Date.now(),
+      row: { prompt: promptOf(chat, { turn: turn.id }), completion: [{ role: 'assistant', content: turn.ideal.text }] },
+      source: { from: 'chat', chat: chat.id, turn: turn.id },
+    }
+  );
 }
 
 /** Pairs that a turn gives for DPO. */
@@ -269,9 +323,34 @@ const byCriteria = (t: Turn): Turn => ({
   places: placesFromRatings(t.ratings, settings.value.weights, t.answers.length),
 });
 
+/** What has been said anew is in the dataset again. */
+function listed(t: Turn, kind: 'preference' | 'ideal'): Turn {
+  if (!t.unlisted?.includes(kind)) return t;
+  const { unlisted, ...rest } = t;
+  const left = unlisted.filter((k) => k !== kind);
+  return left.length > 0 ? { ...rest, unlisted: left } : rest;
+}
+
+const kindOf = (row: FeedbackRow): 'preference' | 'ideal' => (row.kind === 'ideal' ? 'ideal' : 'preference');
+
+/** Takes rows out of the dataset; their chats remember it, so that nothing puts them back. */
+export function takeOut(ids: string[]): FeedbackRow[] {
+  const gone = removeRows(ids);
+  for (const row of gone)
+    if (row.source.from === 'chat')
+      updateTurn(row.source.turn, (t) => ({ ...t, unlisted: [...(listed(t, kindOf(row)).unlisted ?? []), kindOf(row)] }));
+  return gone;
+}
+
+/** Undoes it. */
+export function putBack(rows: FeedbackRow[]): void {
+  addRows(rows);
+  for (const row of rows) if (row.source.from === 'chat') updateTurn(row.source.turn, (t) => listed(t, kindOf(row)));
+}
+
 /** Sets the order by hand; it stays as it is when ratings change later. Without any place left, the ratings speak again. */
 export function judge(turnId: string, { places, rest }: Judgement): void {
-  updateTurn(turnId, (t) => (places.some((p) => p !== null) ? { ...t, places, rest, orderBy: 'hand' } : byCriteria(t)));
+  updateTurn(turnId, (t) => listed(places.some((p) => p !== null) ? { ...t, places, rest, orderBy: 'hand' } : byCriteria(t), 'preference'));
   syncPreference(turnId);
 }
 
@@ -284,7 +363,8 @@ export function placeAnswer(turnId: string, answer: number, place: number | null
 }
 
 export function setRating(turnId: string, criterion: Criterion, answer: number, value: number | null): void {
-  updateTurn(turnId, (t) => {
+  updateTurn(turnId, (was) => {
+    const t = listed(was, 'preference');
     const ratings = { ...t.ratings, [criterion]: t.ratings[criterion].map((v, i) => (i === answer ? value : v)) };
     return t.orderBy === 'criteria' ? byCriteria({ ...t, ratings }) : { ...t, ratings };
   });
@@ -293,7 +373,7 @@ export function setRating(turnId: string, criterion: Criterion, answer: number, 
 
 /** Lets the order follow from the ratings again (no ratings: no order). */
 export function orderByCriteria(turnId: string): void {
-  updateTurn(turnId, byCriteria);
+  updateTurn(turnId, (t) => listed(byCriteria(t), 'preference'));
   syncPreference(turnId);
 }
 
@@ -330,15 +410,11 @@ export const tiedTurns = (): number =>
   chats.value.reduce((n, c) => n + c.turns.filter((t) => judged(t) && allTied(ranksOf(judgementOf(t)))).length, 0);
 
 export function setIdeal(turnId: string, ideal: Turn['ideal']): void {
-  updateTurn(turnId, (t) => ({ ...t, ideal }));
+  updateTurn(turnId, (t) => listed({ ...t, ideal }, 'ideal'));
   const chat = chatOf(turnId);
-  if (!chat) return;
-  if (!ideal) return void removeRows([idealId(turnId)]);
-  putRow({
-    kind: 'ideal',
-    id: idealId(turnId),
-    created: Date.now(),
-    row: { prompt: promptOf(chat, { turn: turnId }), completion: [{ role: 'assistant', content: ideal.text }] },
-    source: { from: 'chat', chat: chat.id, turn: turnId },
-  });
+  const turn = chat?.turns.find((t) => t.id === turnId);
+  if (!chat || !turn) return;
+  const row = idealOf(chat, turn);
+  if (row) putRow(row);
+  else removeRows([idealId(turnId)]);
 }

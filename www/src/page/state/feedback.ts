@@ -4,6 +4,8 @@ import { breathe } from '../model/breathe.ts';
 import { gather, judgementsIn, pairsIn } from '../model/dataset.ts';
 import { PageError } from '../model/errors.ts';
 import type { FeedbackRow } from '../model/types.ts';
+import { fit } from '../schema/notes.ts';
+import { ROW } from '../schema/stored.ts';
 import { appendFile, linesOf, readFile } from '../storage/opfs.ts';
 import { alone, changed, know } from '../storage/shared.ts';
 import { report } from './notices.ts';
@@ -57,23 +59,55 @@ let unreadable: string[] = [];
 
 interface Read {
   rows: FeedbackRow[];
-  damaged: { number: number; text: string }[];
+  damaged: { number: number; text: string; why: string }[];
+}
+
+/** The first line of the file: its version. */
+const HEADER = `${JSON.stringify({ version: ROW.version })}\n`;
+const versionOf = (raw: unknown): number | null => {
+  const { version, kind } = (raw ?? {}) as { version?: unknown; kind?: unknown };
+  return typeof version === 'number' && kind === undefined ? version : null;
+};
+
+/** A row of a line of some version; why not, where it is none. */
+function rowOf(text: string, version: number): { row: FeedbackRow; asItIs: boolean } | { version: number } | { why: string } {
+  try {
+    const raw: unknown = JSON.parse(text);
+    const header = versionOf(raw);
+    if (header !== null) return { version: header };
+    const { value, notes } = fit(ROW, typeof raw === 'object' && raw !== null ? { version, ...raw } : raw);
+    return value ? { row: value, asItIs: notes.length === 0 } : { why: notes[0] ?? 'no row' };
+  } catch (e) {
+    return { why: (e as Error).message.slice(0, 120) };
+  }
 }
 
 async function parse(file: File): Promise<Read> {
   const read: Read = { rows: [], damaged: [] };
   const rest = breathe();
+  const places = new Map<string, number>();
   let number = 0;
+  let version = 0;
   for await (const text of linesOf(file)) {
     number++;
     if (text === '') continue;
-    try {
-      const row = JSON.parse(text) as FeedbackRow;
-      if (!['preference', 'ideal', 'judged'].includes(row.kind) || typeof row.id !== 'string') throw new TypeError('not a feedback row');
-      lines.set(row, text + '\n');
-      read.rows.push(row);
-    } catch {
-      read.damaged.push({ number, text });
+    const found = rowOf(text, version);
+    if ('version' in found) {
+      version = Math.min(found.version, ROW.version);
+      if (found.version > ROW.version) read.damaged.push({ number, text, why: `a newer page wrote version ${found.version}` });
+    } else if ('why' in found) read.damaged.push({ number, text, why: found.why });
+    else {
+      const { row, asItIs } = found;
+      if (asItIs) lines.set(row, text + '\n');
+      const twin = places.get(row.id);
+      // The later one of two with one id was said last.
+      if (twin !== undefined && lineOf(read.rows[twin]!) !== lineOf(row))
+        read.damaged.push({ number, text: lineOf(read.rows[twin]!).trimEnd(), why: `its id is that of an earlier row` });
+      places.set(row.id, twin ?? read.rows.length);
+      if (twin === undefined) read.rows.push(row);
+      else read.rows[twin] = row;
+      // What did not fit stays in the copy.
+      if (!asItIs) read.damaged.push({ number, text, why: 'a part of it does not fit' });
     }
     const pause = rest();
     if (pause) await pause;
@@ -93,8 +127,10 @@ async function setAside(damaged: Read['damaged']): Promise<void> {
     report(
       new PageError(
         'storage-corrupt',
-        `${FEEDBACK_FILE}: ${which} could not be read and ${damaged.length === 1 ? 'was' : 'were'} put into ${BROKEN}.`,
+        `${FEEDBACK_FILE}: ${which} could not be read and ${damaged.length === 1 ? 'was' : 'were'} put into ${BROKEN} (line ${damaged[0]!.number}: ${damaged[0]!.why}).`,
       ),
+      [],
+      FEEDBACK_FILE,
     );
     write();
   } catch (e) {
@@ -153,7 +189,7 @@ function write(): void {
       const file = await changed(FEEDBACK_FILE);
       if (file !== undefined) await take(file);
       written = rows.value;
-      return new Blob([...unreadable, ...(await gather(written, (r) => [lineOf(r)]))], { type: 'application/jsonl' });
+      return new Blob([HEADER, ...unreadable, ...(await gather(written, (r) => [lineOf(r)]))], { type: 'application/jsonl' });
     },
     () => void (base = new Map(written.map((r) => [r.id, lineOf(r)]))),
   );

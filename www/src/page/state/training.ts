@@ -92,18 +92,25 @@ const UNFINISHED = new Set(['starting', 'running', 'paused', 'unsaved', 'interru
 
 export async function loadRun(): Promise<void> {
   if (activity.value === 'learning' || activity.value === 'paused') return;
-  const there = await readRun();
+  const { value: there, trouble } = await readRun();
+  if (trouble) report(trouble, [], RUN_FILE);
   if (await heldElsewhere()) {
     // Somebody is at it: shown as it is, not as interrupted.
     resumable.value = false;
     run.value = there;
     return watch();
   }
-  if (!there) return void (run.value = null);
+  if (!there) {
+    run.value = null;
+    // What was not readable is kept under another name by now.
+    if (trouble) keepRun();
+    return;
+  }
   const unfinished = UNFINISHED.has(there.status);
   resumable.value = unfinished && (await hasState());
   stored = there.metrics.length;
   run.value = unfinished && there.status !== 'failed' ? { ...there, status: 'interrupted' } : there;
+  if (trouble) keepRun();
 }
 
 /** Another tab wrote about its run. */
@@ -379,7 +386,7 @@ export async function resumeInterrupted(): Promise<void> {
       if (!was) return;
       const state = await readState();
       const data = await readRows();
-      if (!state || !data?.rows) throw new PageError('storage-corrupt', 'The checkpoint of the unfinished run is not complete.');
+      if (!state || !data) throw new PageError('storage-corrupt', 'The checkpoint of the unfinished run is not complete.');
       setRun({ status: 'starting', ended: null, error: null });
       keepRun();
       await go(was.method, data, was.args, was.adapterName, state);

@@ -1,28 +1,46 @@
 // Models from the person's own files, kept so that they are there after a reload: models/<sha256>/, with the files as they
 // were chosen and a small JSON that is written last, so that a copy which never ended is none.
-import { copyFile, list, readFile, readJson, removeEntry, writeFile } from './opfs.ts';
 import { PageError } from '../model/errors.ts';
+import { modelName } from '../model/modelFiles.ts';
+import { KEPT_MODEL, type KeptModel } from '../schema/stored.ts';
+import { copyFile, list, readFile, removeEntry, writeFile } from './opfs.ts';
+import { fitFile, storedText } from './stored.ts';
+
+export type { KeptModel };
 
 const FOLDER = 'models';
 const ABOUT = 'about.json';
 /** How such a model is named where others have an address. */
 const SCHEME = 'kept:';
 
-export interface KeptModel {
-  /** kept:<sha256> */
-  source: string;
-  name: string;
-  sha256: string;
-  bytes: number;
-  files: { name: string; bytes: number }[];
-}
-
 export const isKept = (source: string): boolean => source.startsWith(SCHEME);
 const folderOf = (sha256: string): string => `${FOLDER}/${sha256.replace(/[^0-9a-f]/g, '')}`;
 const shaOf = (source: string): string => source.slice(SCHEME.length);
 
 export async function keptModel(source: string): Promise<KeptModel | null> {
-  return readJson<KeptModel>(`${folderOf(shaOf(source))}/${ABOUT}`);
+  const folder = folderOf(shaOf(source));
+  const file = await readFile(`${folder}/${ABOUT}`);
+  // Without it the copy never ended.
+  if (!file) return null;
+  const { value } = await fitFile(KEPT_MODEL, `${folder}/${ABOUT}`, file);
+  if (value && value.source === source && value.sha256 === shaOf(source)) return value;
+  return madeAnew(folder, source);
+}
+
+/** What the folder itself says of its model; whether the files are still those, its hash tells when it is loaded. */
+async function madeAnew(folder: string, source: string): Promise<KeptModel | null> {
+  const files: KeptModel['files'] = [];
+  for (const name of await list(folder)) {
+    const file = name.startsWith(ABOUT) ? null : await readFile(`${folder}/${name}`).catch(() => null);
+    if (file && file.size > 0) files.push({ name, bytes: file.size });
+  }
+  if (files.length === 0) return null;
+  // As they were chosen: the weights last.
+  files.sort((a, b) => a.bytes - b.bytes);
+  const bytes = files.reduce((n, f) => n + f.bytes, 0);
+  const about = { source, name: modelName(files.at(-1)!.name), sha256: shaOf(source), bytes, files };
+  await writeFile(`${folder}/${ABOUT}`, storedText(KEPT_MODEL, about));
+  return about;
 }
 
 export async function keptModels(): Promise<KeptModel[]> {
@@ -73,7 +91,7 @@ export async function keepModel(
       await copyFile(`${folder}/${file.name}`, file, { ...o, onProgress: (bytes) => o.onProgress?.(done + bytes, about.bytes) });
       done += file.size;
     }
-    await writeFile(`${folder}/${ABOUT}`, JSON.stringify(about));
+    await writeFile(`${folder}/${ABOUT}`, storedText(KEPT_MODEL, about));
     return about;
   } catch (e) {
     await removeEntry(folder).catch(() => {});

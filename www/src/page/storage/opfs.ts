@@ -152,27 +152,6 @@ export async function* linesOf(file: Blob): AsyncGenerator<string> {
   yield open.join('');
 }
 
-/** Parses a JSON file. A damaged one is set aside as `<name>.broken` and reported, never overwritten in silence. */
-export async function parseJson<T>(path: string, file: File): Promise<T | null> {
-  const text = await file.text();
-  // A file created by a first write that never completed is empty: there was nothing to lose.
-  if (text === '') return null;
-  try {
-    return JSON.parse(text) as T;
-  } catch (e) {
-    await writeFile(`${path}.broken`, text);
-    await removeEntry(path);
-    throw new PageError('storage-corrupt', `${path} is not readable (${(e as Error).message}); it was kept as ${path}.broken.`, {
-      cause: e,
-    });
-  }
-}
-
-export async function readJson<T>(path: string): Promise<T | null> {
-  const file = await readFile(path);
-  return file && parseJson<T>(path, file);
-}
-
 export interface Usage {
   /** Bytes in use by this origin and bytes it may use at most. */
   used: number;

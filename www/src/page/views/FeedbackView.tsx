@@ -1,9 +1,10 @@
 import { useEffect, useState } from 'preact/hooks';
 import { breathe } from '../model/breathe.ts';
-import { exportIdeals, exportJudged, exportPreferences, importRows, pairsIn, textOf, type ImportResult } from '../model/dataset.ts';
+import { exportIdeals, exportJudged, exportPreferences, importRows, pairsIn, saidIn, textOf, type ImportResult } from '../model/dataset.ts';
 import { allTied, circled, formatOrder } from '../model/ranking.ts';
-import type { FeedbackRow, TextOrMessages } from '../model/types.ts';
-import { addRows, counts, inspected, removeRows, rows } from '../state/feedback.ts';
+import type { Content, FeedbackRow } from '../model/types.ts';
+import { putBack, takeOut } from '../state/chats.ts';
+import { addRows, counts, inspected, rows } from '../state/feedback.ts';
 import { announce, report, toast } from '../state/notices.ts';
 import { go } from '../state/router.ts';
 import { Button, Dialog, dropzone, Empty, FilePick, Segments } from '../ui/basic.tsx';
@@ -19,8 +20,8 @@ const promptText = (row: FeedbackRow): string => {
   return lastWords(row.row.prompt);
 };
 /** The last question of a conversation says most about it. */
-const lastWords = (t: TextOrMessages): string =>
-  typeof t === 'string' ? t : ((t.findLast((m) => m.role === 'user') ?? t.at(-1))?.content ?? '');
+const lastWords = (t: Content): string =>
+  Array.isArray(t) ? saidIn(t.findLast((m) => m.role === 'user') ?? t.at(-1)) : typeof t === 'string' ? t : `${t.ids.length} token ids`;
 const answerText = (row: FeedbackRow): string => {
   if (row.kind === 'judged') return `${row.label ? 'good' : 'bad'}: ${textOf(row.completion)}`;
   if (row.kind === 'preference')
@@ -30,7 +31,7 @@ const answerText = (row: FeedbackRow): string => {
           (row.ranks.includes(null) ? `, ${row.ranks.flatMap((r, i) => (r === null ? [circled(i)] : [])).join(' ')} not placed` : '');
   if ('input_ids' in row.row) return row.row.labels ? 'with labels' : 'no labels';
   if ('text' in row.row) return 'the whole text';
-  return 'messages' in row.row ? (row.row.messages.findLast((m) => m.role === 'assistant')?.content ?? '') : textOf(row.row.completion);
+  return 'messages' in row.row ? saidIn(row.row.messages.findLast((m) => m.role === 'assistant')) : textOf(row.row.completion);
 };
 const KINDS = { preference: ['Ranking', 'ranking'], ideal: ['Ideal answer', 'ideal'], judged: ['Judged answer', 'judged'] } as const;
 const sourceText = (row: FeedbackRow): string => (row.source.from === 'chat' ? 'chat' : row.source.name);
@@ -85,7 +86,7 @@ function Inspect({ row, onClose, onDelete }: { row: FeedbackRow; onClose(): void
           row.row.messages.map((m, i) => (
             <div key={i}>
               <h3>{m.role}</h3>
-              <pre>{m.content}</pre>
+              <pre>{saidIn(m)}</pre>
             </div>
           ))
         ) : (
@@ -198,9 +199,9 @@ export function FeedbackView() {
       (e: unknown) => report(e),
     );
   const remove = (ids: string[]): void => {
-    const gone = removeRows(ids);
+    const gone = takeOut(ids);
     setChosen(new Set());
-    if (gone.length) toast(`${gone.length} ${gone.length === 1 ? 'row' : 'rows'} deleted`, { label: 'Undo', run: () => addRows(gone) });
+    if (gone.length) toast(`${gone.length} ${gone.length === 1 ? 'row' : 'rows'} deleted`, { label: 'Undo', run: () => putBack(gone) });
   };
   const select = (id: string, on: boolean): void => {
     const next = new Set(chosen);
