@@ -7,11 +7,12 @@ use serde_json::{Map, Value, json};
 use super::checkpoint::Checkpoint;
 use super::config::TrainingArguments;
 use super::method::Method;
+use super::methods::table::MethodInfo;
 use super::methods::{by_name, shared};
 use super::metrics::StepMetrics;
 use super::suggest::nearest;
 use super::trainer::{Target, Trainer};
-use super::values::{Wrong, check};
+use super::values::{Values, Wrong, check};
 use crate::adapters::{Adapters, LoadedModel, LoraSet};
 use crate::data::{Message, RowReader, TextSource};
 use crate::formats::peft::LoraConfig;
@@ -109,27 +110,65 @@ fn split(args: &Value) -> Result<Parts> {
 }
 
 /// PEFT's fields with the table's defaults.
-fn lora_config(mut peft: Map<String, Value>, base: &str) -> Result<LoraConfig> {
+fn lora_config(mut peft: Map<String, Value>, base: &str, wrong: &mut Wrong) -> LoraConfig {
     let all: Value = serde_json::from_str(&LoraConfig::default().to_json()).expect("its own JSON");
-    let mut wrong = Wrong::default();
-    for name in peft.keys().filter(|k| all.get(k.as_str()).is_none()) {
+    let unknown: Vec<String> = peft.keys().filter(|k| all.get(k.as_str()).is_none()).cloned().collect();
+    for name in unknown {
         let names = all.as_object().into_iter().flatten().map(|(k, _)| k.as_str());
-        wrong.add(name, format!("is not a field of LoraConfig{}", nearest(name, names)));
+        wrong.add(&name, format!("is not a field of LoraConfig{}", nearest(&name, names)));
+        peft.remove(&name);
     }
     for field in shared::LORA {
         let given = peft.remove(field.name).filter(|v| !v.is_null());
-        match given.map_or_else(|| Ok(field.default.json()), |v| check(field, &v)) {
-            Ok(v) => drop(peft.insert(field.name.into(), v)),
-            Err(message) => wrong.add(field.name, message),
-        }
+        let value = given.map_or_else(|| Ok(field.default.json()), |v| check(field, &v)).unwrap_or_else(|message| {
+            wrong.add(field.name, message);
+            field.default.json()
+        });
+        peft.insert(field.name.into(), value);
     }
-    wrong.done()?;
     peft.entry("task_type").or_insert(json!("CAUSAL_LM"));
     peft.entry("base_model_name_or_path").or_insert(json!(base));
-    LoraConfig::parse("peft_config", &Value::Object(peft).to_string()).map_err(|e| match e {
-        Error::BadFile { message, .. } => Error::config("peft_config", message),
-        other => other,
+    LoraConfig::parse("peft_config", &Value::Object(peft).to_string()).unwrap_or_else(|e| {
+        match e {
+            Error::BadConfig { field, message } => wrong.add(&field, message),
+            Error::BadFile { message, .. } => wrong.add("peft_config", message),
+            other => wrong.add("peft_config", other.to_string()),
+        }
+        LoraConfig::default()
     })
+}
+
+/// A configuration that was read: a method's fields, PEFT's, and the adapter's name.
+struct Read {
+    info: &'static MethodInfo,
+    values: Values,
+    lora: LoraConfig,
+    name: String,
+    notes: Vec<String>,
+}
+
+/// Reads all of a configuration and says all that is wrong with it.
+fn read(method: &str, args: &Value, base: &str) -> Result<Read> {
+    let info = by_name(method)?;
+    let Parts { own, peft, name } = split(args)?;
+    let mut wrong = Wrong::default();
+    let values = info.read_into(&own, &mut wrong);
+    let mut lora = lora_config(peft, base, &mut wrong);
+    wrong.done()?;
+    let mut notes = Vec::new();
+    if values.is_on("disable_dropout") && lora.lora_dropout > 0.0 {
+        notes.push(format!("disable_dropout: nothing is dropped, lora_dropout {} has no effect and is saved as 0", lora.lora_dropout));
+        lora.lora_dropout = 0.0;
+    }
+    Ok(Read { info, values, lora, name, notes })
+}
+
+/// Whether a training could be started with this configuration, before there is a model.
+///
+/// # Errors
+/// [`Error::BadConfig`] with the fields' names.
+pub fn check_config(method: &str, args: &Value) -> Result<()> {
+    read(method, args, "").map(|_| ())
 }
 
 /// From a configuration and rows to a method and the arguments that all share.
@@ -138,15 +177,18 @@ fn lora_config(mut peft: Map<String, Value>, base: &str) -> Result<LoraConfig> {
 /// [`Error::BadConfig`] with the fields' names, [`Error::BadRow`], [`Error::LongRow`], [`Error::EmptyDataset`], [`Error::NoPairs`].
 pub fn prepare(method: &str, text: &dyn TextSource, config: &Map<String, Value>, rows: &[Value]) -> Result<Prepared> {
     let info = by_name(method)?;
-    let values = info.read(config)?;
+    build(info, text, &info.read(config)?, rows)
+}
+
+fn build(info: &MethodInfo, text: &dyn TextSource, values: &Values, rows: &[Value]) -> Result<Prepared> {
     let reader = RowReader::new(text, values.row_options());
-    let method = (info.build)(&reader, &values, rows)?;
+    let method = (info.build)(&reader, values, rows)?;
     let reference = match values.opt_text("reference") {
         None => Reference::Auto,
         Some("base") => Reference::Base,
         Some(_) => Reference::Init,
     };
-    Ok(Prepared { args: TrainingArguments::of(&values), method, notes: reader.notes(), reference })
+    Ok(Prepared { args: TrainingArguments::of(values), method, notes: reader.notes(), reference })
 }
 
 /// What [`prepare`] gives.
@@ -192,10 +234,10 @@ impl Training {
     /// [`Error::BadConfig`] with the field's name, [`Error::BadRow`], [`Error::EmptyDataset`], [`Error::LongRow`],
     /// [`Error::BadAdapter`], [`Error::BadFile`] for a checkpoint that is none.
     pub async fn new(model: &LoadedModel, method: &str, args: &Value, rows: &[Value], checkpoint: Option<&[u8]>) -> Result<Training> {
-        let Parts { own, peft, name } = split(args)?;
         // All that is configured is looked at before the rows.
-        let lora = lora_config(peft, &model.info.name)?;
-        let Prepared { args, method, notes, reference } = prepare(method, &ModelText::of(model), &own, rows)?;
+        let Read { info, values, lora, name, mut notes } = read(method, args, &model.info.name)?;
+        let Prepared { args, method, notes: of_rows, reference } = build(info, &ModelText::of(model), &values, rows)?;
+        notes.extend(of_rows);
         let start = start(model, method.references().map(|_| reference), lora, name, args.seed, checkpoint).await?;
         let mut trainer = Trainer::new(model.model.clone(), start.target, start.reference, args, method)?;
         if let Some(c) = &start.checkpoint {
@@ -284,6 +326,11 @@ impl Training {
     /// Updates in all.
     pub fn total_steps(&self) -> u64 {
         self.trainer.total_steps()
+    }
+
+    /// Updates of one pass over the rows.
+    pub fn steps_per_epoch(&self) -> u64 {
+        self.trainer.args.steps_per_epoch(self.trainer.method.rows())
     }
 
     /// Updates taken, those before a checkpoint and those not yet reported included.

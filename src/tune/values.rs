@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json};
 
 use super::methods::field::{Field, Kind};
 use super::methods::shared;
+use super::methods::trl::{self, Fixed};
 use super::suggest::nearest;
 use crate::data::RowOptions;
 use crate::{Error, Result};
@@ -19,8 +20,7 @@ pub struct Values {
 pub struct Known<'a> {
     pub title: &'static str,
     pub fields: &'a [Field],
-    /// Taken at these values only, as JSON.
-    pub fixed: &'static [(&'static str, &'static [&'static str])],
+    pub fixed: &'static [Fixed],
     /// Shared fields that it does not have, and why.
     pub without: &'static [(&'static str, &'static str)],
 }
@@ -28,6 +28,28 @@ pub struct Known<'a> {
 /// A whole number, also one that is written with a fraction of 0.
 fn whole(v: &Json) -> Option<i64> {
     v.as_i64().or_else(|| v.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < 9e15).map(|f| f as i64))
+}
+
+/// Values of a hostile length are not repeated in full.
+const SHOWN: usize = 100;
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_string(),
+    }
+}
+
+/// A value as it stands in the configuration.
+pub(super) fn shown(v: &Json) -> String {
+    cut(&v.to_string())
+}
+
+/// Whether a value says what a text of JSON does: 0 is 0.0, and a list of one is that one.
+fn says(v: &Json, text: &str) -> bool {
+    let want: Json = serde_json::from_str(text).expect("JSON of the tables");
+    let same = |v: &Json| *v == want || (v.is_number() && v.as_f64() == want.as_f64());
+    same(v) || v.as_array().is_some_and(|l| l.len() == 1 && same(&l[0]))
 }
 
 /// A value in the form in which a field keeps it, or what was expected.
@@ -60,7 +82,7 @@ pub(super) fn check(field: &Field, v: &Json) -> std::result::Result<Json, String
         Kind::Patterns => v.as_object().filter(|m| m.values().all(Json::is_number)).map(|m| Json::Object(m.clone())),
     };
     let null = if field.nullable { " or null" } else { "" };
-    taken.ok_or_else(|| format!("expected {}{null}, found {v}", field.takes()))
+    taken.ok_or_else(|| format!("expected {}{null}, found {}", field.takes(), shown(v)))
 }
 
 /// What is wrong with fields, all of it.
@@ -85,12 +107,9 @@ impl Wrong {
 }
 
 impl Values {
-    /// Reads the fields of a method out of a JSON object. Those of TRL that change no number here may stand beside them.
-    ///
-    /// # Errors
-    /// [`Error::BadConfig`].
-    pub fn read(known: &Known<'_>, object: &Map<String, Json>) -> Result<Values> {
-        let mut wrong = Wrong::default();
+    /// Reads the fields of a method out of a JSON object. Those of TRL that change no number here may stand beside them. What cannot be taken
+    /// is put to what is `wrong`, and its field has the default.
+    pub(super) fn read(known: &Known<'_>, object: &Map<String, Json>, wrong: &mut Wrong) -> Values {
         let mut map = Map::new();
         for f in known.fields {
             let given = object.get(f.name).map(|v| check(f, v));
@@ -100,27 +119,25 @@ impl Values {
             });
             map.insert(f.name.into(), value);
         }
-        let fixed = known.fixed.iter().chain(shared::FIXED);
         for (name, v) in object.iter().filter(|(name, _)| !map.contains_key(*name)) {
-            let text = v.to_string();
-            if let Some((_, allowed)) = fixed.clone().find(|f| f.0 == name) {
-                if !allowed.contains(&text.as_str()) && !v.is_null() {
-                    let shuffle = if name == "train_sampling_strategy" { "; shuffle says the same" } else { "" };
-                    wrong.add(name, format!("{v} is not supported (only {}{shuffle})", allowed.join(", ")));
+            let named = |list: &'static [(&'static str, &'static str)]| list.iter().find(|l| l.0 == name).map(|l| l.1);
+            if let Some(fixed) = known.fixed.iter().chain(trl::FIXED).find(|f| f.name == name) {
+                if !v.is_null() && !fixed.values.iter().any(|t| says(v, t)) {
+                    let hint = if fixed.hint.is_empty() { String::new() } else { format!("; {}", fixed.hint) };
+                    wrong.add(name, format!("{} is not supported (only {}{hint})", shown(v), fixed.values.join(", ")));
                 }
-            } else if let Some((_, message)) = shared::RENAMED.iter().find(|r| r.0 == name) {
+            } else if let Some(message) = named(trl::RENAMED) {
                 if !v.is_null() {
-                    wrong.add(name, *message);
+                    wrong.add(name, message);
                 }
-            } else if let Some((_, message)) = known.without.iter().find(|w| w.0 == name) {
+            } else if let Some(message) = named(known.without) {
                 wrong.add(name, format!("is not a field of {}: {message}", known.title));
-            } else if !shared::IGNORED.contains(&name.as_str()) {
+            } else if !trl::IGNORED.contains(&name.as_str()) {
                 let names = known.fields.iter().chain(shared::LORA).map(|f| f.name).chain(["peft_config", "adapter_name"]);
-                wrong.add(name, format!("is not a field of {}{}", known.title, nearest(name, names)));
+                wrong.add(&cut(name), format!("is not a field of {}{}", known.title, nearest(name, names)));
             }
         }
-        wrong.done()?;
-        Ok(Values { map })
+        Values { map }
     }
 
     fn get(&self, name: &str) -> &Json {
@@ -149,6 +166,11 @@ impl Values {
     /// `None` where it is not set.
     pub fn opt_switch(&self, name: &str) -> Option<bool> {
         self.get(name).as_bool()
+    }
+
+    /// True where there is such a field and it is on.
+    pub fn is_on(&self, name: &str) -> bool {
+        self.map.get(name).is_some_and(|v| v == true)
     }
 
     pub fn text(&self, name: &str) -> &str {

@@ -153,3 +153,28 @@ fn tune_stops_and_resumes() {
     assert!(plain.starts_with("step 1/1  loss "), "{plain}");
     fs::remove_dir_all(folder).unwrap();
 }
+
+/// A configuration as Transformers keeps it, with the mark of a Windows editor: what says how often is heeded, means of several updates are told.
+#[test]
+fn tune_reports_and_saves_as_the_configuration_says() {
+    let folder = temp("rhythm");
+    let (mut curve, rows, config) = training("sft", &folder);
+    let plain = tune("sft", &folder, &rows, &config, &["--max-steps", "7"]);
+    let own = json!({"logging_steps": 3, "logging_strategy": "steps", "save_strategy": "steps", "save_steps": 0.5, "eval_strategy": "no"});
+    curve["config"].as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+    fs::write(&config, format!("\u{feff}{}", curve["config"])).unwrap();
+    let some = tune("sft", &folder, &rows, &config, &["--max-steps", "7"]);
+    assert_eq!(some.iter().map(|l| l["step"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 3, 6, 7]);
+    let loss = |l: &Value| l["loss"].as_f64().unwrap();
+    assert!((loss(&some[2]) - plain[3..6].iter().map(loss).sum::<f64>() / 3.0).abs() < 1e-9);
+    assert!(folder.join("out/checkpoint.safetensors").exists());
+    for (field, value) in [("logging_steps", json!(2.5)), ("save_strategy", json!("best")), ("eval_strategy", json!("epoch"))] {
+        let wrong = folder.join("wrong.json");
+        fs::write(&wrong, json!({ field: value, "max_seq_length": 3 }).to_string()).unwrap();
+        let args = ["tune", "--method", "sft", "--model", &fixture("models/llama"), "--data", &rows, "--out", "x", "--config"];
+        let failed = on_cpu(&[&args[..], &[&wrong.display().to_string()]].concat());
+        fails_with(&failed, 2, "bad-config", field);
+        fails_with(&failed, 2, "bad-config", "max_seq_length: is called max_length");
+    }
+    fs::remove_dir_all(folder).unwrap();
+}

@@ -16,8 +16,18 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|e| io(path, &e))
 }
 
+/// A text without the mark that some editors begin a file with.
 pub fn read_text(path: &Path) -> Result<String> {
-    String::from_utf8(read(path)?).map_err(|_| Error::file(path.display().to_string(), "is not UTF-8 text"))
+    let bytes = read(path)?;
+    let told = match bytes.as_slice() {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "is UTF-16 text: save it as UTF-8",
+        _ => "is not UTF-8 text",
+    };
+    let mut text = String::from_utf8(bytes).map_err(|_| Error::file(path.display().to_string(), told))?;
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+    Ok(text)
 }
 
 /// Writes beside the file first, so that an interrupted write leaves what was there.

@@ -16,6 +16,7 @@ mod merge;
 mod quantize;
 mod tokenize;
 mod tune;
+mod tune_rhythm;
 
 use std::process::ExitCode;
 

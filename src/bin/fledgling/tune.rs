@@ -9,11 +9,12 @@ use serde_json::{Map, Value, json};
 use super::args::{Cli, TuneArgs};
 use super::files;
 use super::load;
+use super::tune_rhythm::Asked;
 use fledgling::data::{Row, RowFile};
 use fledgling::formats::peft::{CONFIG_NAME, WEIGHTS_NAME};
 use fledgling::models::LoadOptions;
 use fledgling::tune::methods::by_name;
-use fledgling::tune::{StepMetrics, Training};
+use fledgling::tune::{StepMetrics, Training, check_config};
 use fledgling::{Error, Result};
 
 /// Name of the adapter while it is trained.
@@ -22,7 +23,10 @@ const CHECKPOINT: &str = "checkpoint.safetensors";
 
 pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     // Everything that can be wrong is looked at before the model is loaded.
-    let config = config(a)?;
+    let mut config = config(a)?;
+    let asked = Asked::take(&mut config, a.save_steps);
+    let config = Value::Object(config);
+    check_config(a.method, &config)?;
     let data = a.data.display().to_string();
     let rows = RowFile::parse(&data, &files::read_text(&a.data)?)?;
     let kinds = by_name(a.method)?.rows.taught_by();
@@ -44,6 +48,8 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
         note!("{} rows, {} updates, on {} ({})", rows.rows().len(), trainer.total_steps(), on.name, on.backend);
     }
     let bar = bar(trainer.total_steps(), trainer.steps(), quiet);
+    let mut rhythm = asked.of(&trainer);
+    let tell = |m: &StepMetrics| report(m, a.json, bar.as_ref());
     loop {
         match trainer.submit().await {
             Ok(true) => {}
@@ -51,26 +57,26 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
             Err(e) => {
                 // Updates before the one that failed have been made, and are reported.
                 while let Ok(Some(m)) = trainer.report(true).await {
-                    report(&m, a.json, bar.as_ref());
+                    rhythm.report(m).iter().for_each(tell);
                 }
                 return Err(e);
             }
         }
-        let save = a.save_steps.is_some_and(|n| n > 0 && trainer.steps().is_multiple_of(n));
+        let save = rhythm.saves(trainer.steps());
         while let Some(m) = trainer.report(save).await? {
-            report(&m, a.json, bar.as_ref());
+            rhythm.report(m).iter().for_each(tell);
         }
         if save {
             files::write(&a.out.join(CHECKPOINT), &trainer.checkpoint().await?)?;
         }
     }
-    if let Some(bar) = bar {
+    if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
     let (config, weights) = model.adapters.save(trainer.adapter_name()).await?;
     files::write(&a.out.join(WEIGHTS_NAME), &weights)?;
     files::write(&a.out.join(CONFIG_NAME), config.as_bytes())?;
-    if a.save_steps.is_some() {
+    if rhythm.keeps() {
         files::write(&a.out.join(CHECKPOINT), &trainer.checkpoint().await?)?;
     }
     if !quiet {
@@ -80,7 +86,7 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
 }
 
 /// The configuration file with what the options say on top.
-fn config(a: &TuneArgs) -> Result<Value> {
+fn config(a: &TuneArgs) -> Result<Map<String, Value>> {
     let mut map = match &a.config {
         None => Map::new(),
         Some(path) => read_object(path)?,
@@ -93,7 +99,7 @@ fn config(a: &TuneArgs) -> Result<Value> {
     if a.no_shuffle {
         map.insert("shuffle".into(), json!(false));
     }
-    Ok(Value::Object(map))
+    Ok(map)
 }
 
 fn read_object(path: &Path) -> Result<Map<String, Value>> {

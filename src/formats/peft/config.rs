@@ -155,6 +155,7 @@ fn sorted(value: Json) -> Json {
 impl LoraConfig {
     /// Parses an `adapter_config.json`; `file` is its name for messages.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
+        let text = text.trim_start_matches('\u{feff}');
         let config: LoraConfig = serde_json::from_str(text).map_err(|e| Error::file(file, format!("is not a LoRA config: {e}")))?;
         config.validate()?;
         Ok(config)

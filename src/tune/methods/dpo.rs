@@ -4,6 +4,7 @@
 use super::field::{Default, Drawn, Field, Good, Group, Kind, Metric, Shown, en};
 use super::shared;
 use super::table::MethodInfo;
+use super::trl::fixed;
 use crate::Result;
 use crate::data::{BatchShape, Example, Pair, RowKind};
 use crate::graph::{Desc, Program, Tape};
@@ -48,12 +49,12 @@ pub const INFO: MethodInfo = MethodInfo {
     defaults: &[("learning_rate", Default::Number(1e-4))],
     without: &[],
     fixed: &[
-        ("loss_weights", &["null", "[1]", "[1.0]"]),
-        ("ld_alpha", &["null"]),
-        ("f_divergence_type", &["\"reverse_kl\""]),
-        ("use_weighting", &["false"]),
-        ("sync_ref_model", &["false"]),
-        ("reference_free", &["false"]),
+        fixed("loss_weights", &["null", "[1]", "[1.0]"], ""),
+        fixed("ld_alpha", &["null"], ""),
+        fixed("f_divergence_type", &["\"reverse_kl\""], ""),
+        fixed("use_weighting", &["false"], ""),
+        fixed("sync_ref_model", &["false"], ""),
+        fixed("reference_free", &["false"], ""),
     ],
     metrics: &[
         Metric::new("loss", "nats", Good::Down, Drawn::Alone, "Mean over the pairs; ln 2 where policy and reference agree."),

@@ -5,6 +5,7 @@
 use super::field::{Default, Drawn, Field, Good, Group, Kind, Metric, en};
 use super::shared;
 use super::table::MethodInfo;
+use super::trl::fixed;
 use crate::Result;
 use crate::data::{BatchShape, Example, RowKind, Unpaired};
 use crate::graph::{Desc, Program, Tape};
@@ -63,7 +64,7 @@ pub const INFO: MethodInfo = MethodInfo {
         ("shuffle", Default::Switch(false)),
     ],
     without: &[("report_kl", "kl is a metric of its own here: that of mismatched pairs")],
-    fixed: &[("sync_ref_model", &["false"]), ("train_sampling_strategy", &["\"sequential\""])],
+    fixed: &[fixed("sync_ref_model", &["false"], ""), fixed("train_sampling_strategy", &["\"sequential\""], "shuffle: true mixes the rows")],
     metrics: &[
         Metric::new("loss", "", Good::Down, Drawn::Alone, "Mean over the rows; half the weight where policy and reference agree."),
         Metric::new("kl", "nats", Good::Neither, Drawn::Alone, "max(0, mean of ln π − ln π_ref of the batch's mismatched pairs).")

@@ -8,6 +8,7 @@ pub mod orpo;
 pub mod sft;
 pub mod shared;
 pub mod table;
+pub mod trl;
 
 use field::{Default, Field, Group};
 use table::MethodInfo;
@@ -63,7 +64,8 @@ mod tests {
             let known = |name: &str| fields.iter().any(|f| f.name == name);
             assert!(m.defaults.iter().all(|d| known(d.0)), "{}: a default of no field", m.name);
             assert!(m.without.iter().all(|w| shared::FIELDS.iter().any(|f| f.name == w.0)), "{}: lacks what is none", m.name);
-            for name in m.fixed.iter().map(|f| f.0).chain(shared::FIXED.iter().map(|f| f.0)).chain(shared::IGNORED.iter().copied()) {
+            let renamed = trl::RENAMED.iter().map(|r| r.0);
+            for name in m.fixed.iter().chain(trl::FIXED).map(|f| f.name).chain(trl::IGNORED.iter().copied()).chain(renamed) {
                 assert!(!known(name), "{}: {name} is a field and fixed or ignored as well", m.name);
             }
             let metrics: Vec<&Metric> = m.all_metrics().collect();

@@ -5,6 +5,7 @@
 use super::field::{Default, Drawn, Field, Good, Group, Kind, Metric, en};
 use super::shared;
 use super::table::MethodInfo;
+use super::trl::fixed;
 use crate::data::{BatchShape, Example, Pair, RowKind};
 use crate::graph::{Desc, Program, Tape};
 use crate::ops::loss::{METRICS, OrpoLoss, SequenceSums};
@@ -37,7 +38,7 @@ pub const INFO: MethodInfo = MethodInfo {
     )],
     defaults: &[("learning_rate", Default::Number(1e-4))],
     without: &[],
-    fixed: &[("is_encoder_decoder", &["null", "false"]), ("generate_during_eval", &["false"])],
+    fixed: &[fixed("is_encoder_decoder", &["null", "false"], ""), fixed("generate_during_eval", &["false"], "")],
     metrics: &[
         Metric::new("loss", "nats", Good::Down, Drawn::Alone, "nll_loss − β · log_odds_ratio."),
         shared::KL,

@@ -3,6 +3,7 @@
 use super::field::{Default, Drawn, Field, Good, Group, Kind, Metric, en};
 use super::shared;
 use super::table::MethodInfo;
+use super::trl::fixed;
 use crate::Result;
 use crate::data::{BatchShape, Example, RowKind};
 use crate::graph::{Desc, Program, Tape};
@@ -38,15 +39,15 @@ pub const INFO: MethodInfo = MethodInfo {
         ),
     ],
     defaults: &[],
-    without: &[],
+    without: &[("disable_dropout", "lora_dropout is all the dropout there is")],
     fixed: &[
-        ("loss_type", &["\"nll\""]),
-        ("eval_packing", &["false", "null"]),
-        ("shuffle_dataset", &["false"]),
-        ("dataset_text_field", &["\"text\""]),
-        ("dataset_kwargs", &["null", "{}", "{\"skip_prepare_dataset\":false}"]),
-        ("chat_template_path", &["null"]),
-        ("eos_token", &["null", "\"<EOS_TOKEN>\""]),
+        fixed("loss_type", &["\"nll\""], ""),
+        fixed("eval_packing", &["false", "null"], ""),
+        fixed("shuffle_dataset", &["false"], "shuffle mixes the rows in every epoch"),
+        fixed("dataset_text_field", &["\"text\""], "call the column text"),
+        fixed("dataset_kwargs", &["null", "{}", "{\"skip_prepare_dataset\":false}"], ""),
+        fixed("chat_template_path", &["null"], "the model has its template"),
+        fixed("eos_token", &["null", "\"<EOS_TOKEN>\""], "the tokenizer has its end token"),
     ],
     metrics: &[Metric::new("loss", "nats", Good::Down, Drawn::Alone, "Mean negative log-likelihood of the counted tokens."), shared::KL],
     build: |reader, _, rows| Ok(Box::new(Sft::new(reader.sft(rows)?))),

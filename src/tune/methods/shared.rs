@@ -39,6 +39,14 @@ pub const FIELDS: &[Field] = &[
         "Longer rows are cut to so many tokens; null: never, too long ones are refused.",
     )
     .or_null(),
+    Field::new(
+        "disable_dropout",
+        Training,
+        Kind::Switch,
+        Unset,
+        "true: nothing is dropped, as if lora_dropout were 0, which is what TRL does by default. Not set: lora_dropout decides.",
+    )
+    .shown(Shown::Never),
     Field::new("seed", Training, whole(0, SEED), Whole(42), "Fixes the order of rows and the first weights."),
     Field::new("data_seed", Training, whole(0, SEED), Unset, "Fixes the order of rows alone; without it, seed does.").shown(Shown::Never),
     Field::new("shuffle", Training, Kind::Switch, Switch(true), "Rows in a new random order every epoch, or as they come. Not in TRL."),
@@ -173,57 +181,4 @@ pub const METRICS: &[Metric] = &[
     Metric::new("epoch", "", Good::Neither, Drawn::Never, "Passes over the data so far."),
     Metric::new("tokens", "tokens", Good::Neither, Drawn::Never, "Read so far, without padding."),
     Metric::new("seconds_left", "s", Good::Down, Drawn::Never, "Until the end, at this pace."),
-];
-
-/// Fields of TRL that change no number here: taken and ignored, so that a file written for TRL, or by it, can be used. Memory, logs and several
-/// machines are seen to otherwise; of dropout there is only the adapter's own; what belongs to a loss_type or to packing says nothing without it.
-#[rustfmt::skip]
-pub const IGNORED: &[&str] = &[
-    "output_dir", "overwrite_output_dir", "run_name", "project", "report_to", "trackio_space_id", "trackio_bucket_id",
-    "trackio_static_space_id", "logging_dir", "logging_strategy", "logging_steps", "logging_first_step", "log_on_each_node",
-    "logging_nan_inf_filter", "include_num_input_tokens_seen", "log_level", "log_level_replica", "disable_tqdm", "eval_strategy",
-    "eval_steps", "eval_delay", "per_device_eval_batch_size", "prediction_loss_only", "eval_on_start", "eval_do_concat_batches",
-    "eval_use_gather_object", "eval_accumulation_steps", "include_for_metrics", "batch_eval_metrics", "save_only_model", "save_strategy",
-    "save_steps", "save_on_each_node", "save_total_limit", "enable_jit_checkpoint", "push_to_hub", "hub_token", "hub_private_repo",
-    "hub_model_id", "hub_strategy", "hub_always_push", "hub_revision", "metric_for_best_model", "greater_is_better",
-    "restore_callback_states_from_checkpoint", "full_determinism", "use_cpu", "bf16", "bf16_full_eval", "fp16_full_eval", "tf32",
-    "activation_checkpointing", "activation_checkpointing_kwargs", "activation_offloading", "gradient_checkpointing_kwargs",
-    "torch_compile", "torch_compile_backend", "torch_compile_mode", "use_liger_kernel", "liger_kernel_config", "use_cache",
-    "torch_empty_cache_steps", "average_tokens_across_devices", "accelerator_config", "parallelism_config", "dataloader_num_workers",
-    "dataloader_pin_memory", "dataloader_persistent_workers", "dataloader_prefetch_factor", "dataloader_multiprocessing_context",
-    "dataloader_in_order", "remove_unused_columns", "label_names", "length_column_name", "ddp_find_unused_parameters",
-    "ddp_bucket_cap_mb", "ddp_broadcast_buffers", "ddp_static_graph", "ddp_backend", "ddp_timeout", "local_rank", "fsdp", "fsdp_config",
-    "deepspeed", "debug", "skip_memory_metrics", "do_train", "do_eval", "do_predict", "model_init_kwargs", "trust_remote_code",
-    "dataset_num_proc", "pad_to_multiple_of", "pad_token", "padding_value", "disable_dropout", "precompute_ref_log_probs",
-    "precompute_ref_batch_size", "packing_strategy", "f_alpha_divergence_coef", "discopop_tau", "ref_model_mixup_alpha",
-    "ref_model_sync_steps",
-];
-
-/// Fields of TRL that are taken at these values only, for any method: what they ask for otherwise is not there. As JSON.
-pub const FIXED: &[(&str, &[&str])] = &[
-    ("optim", &["\"adamw_torch\"", "\"adamw_torch_fused\"", "\"adamw_hf\"", "\"adamw\""]),
-    ("optim_args", &["null"]),
-    ("optim_target_modules", &["null"]),
-    ("lr_scheduler_kwargs", &["null", "{}"]),
-    ("label_smoothing_factor", &["0.0", "0"]),
-    ("neftune_noise_alpha", &["null"]),
-    ("router_aux_loss_coef", &["null"]),
-    ("auto_find_batch_size", &["false"]),
-    ("group_by_length", &["false"]),
-    ("train_sampling_strategy", &["\"random\""]),
-    ("dataloader_drop_last", &["false"]),
-    ("ignore_data_skip", &["false"]),
-    ("load_best_model_at_end", &["false"]),
-    ("resume_from_checkpoint", &["null"]),
-    ("truncation_mode", &["\"keep_start\""]),
-    ("packing", &["false"]),
-    ("padding_free", &["false"]),
-];
-
-/// What fields were called once, and what to do instead.
-pub const RENAMED: &[(&str, &str)] = &[
-    ("max_seq_length", "is called max_length"),
-    ("max_prompt_length", "is no longer a field of TRL: prompt and answer together are cut to max_length"),
-    ("max_completion_length", "is not heeded: prompt and answer together are cut to max_length"),
-    ("rpo_alpha", "is no longer a field of TRL: it was a loss_type of two with loss_weights, which is not supported"),
 ];

@@ -4,10 +4,11 @@ use serde_json::{Map, Value as Json};
 
 use super::field::{Default, Field, Metric, Text};
 use super::shared;
+use super::trl::Fixed;
 use crate::Result;
 use crate::data::{RowKind, RowReader};
 use crate::tune::method::Method;
-use crate::tune::values::{Known, Values};
+use crate::tune::values::{Known, Values, Wrong};
 
 /// From rows, read as the configuration says, to a method.
 pub type Build = fn(&RowReader<'_>, &Values, &[Json]) -> Result<Box<dyn Method>>;
@@ -34,8 +35,8 @@ pub struct MethodInfo {
     pub defaults: &'static [(&'static str, Default)],
     /// Shared fields that it does not have, and why.
     pub without: &'static [(&'static str, &'static str)],
-    /// Fields of TRL's configuration that are taken at these values only (as JSON).
-    pub fixed: &'static [(&'static str, &'static [&'static str])],
+    /// Fields of TRL's configuration that are taken at some values only.
+    pub fixed: &'static [Fixed],
     /// Its own metrics, in order; `loss` is first.
     pub metrics: &'static [Metric],
     /// Rows to the method.
@@ -63,7 +64,14 @@ impl MethodInfo {
     /// # Errors
     /// [`crate::Error::BadConfig`] that names the fields.
     pub fn read(&self, object: &Map<String, Json>) -> Result<Values> {
+        let mut wrong = Wrong::default();
+        let values = self.read_into(object, &mut wrong);
+        wrong.done().map(|()| values)
+    }
+
+    /// The same, with what is wrong put to what else is.
+    pub(in crate::tune) fn read_into(&self, object: &Map<String, Json>, wrong: &mut Wrong) -> Values {
         let known = Known { title: self.title, fields: &self.all_fields(), fixed: self.fixed, without: self.without };
-        Values::read(&known, object)
+        Values::read(&known, object, wrong)
     }
 }

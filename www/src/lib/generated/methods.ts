@@ -38,6 +38,8 @@ export interface TrainArgs {
   gradientAccumulationSteps?: number | undefined;
   /** Longer rows are cut to so many tokens; null: never, too long ones are refused. Default: 1024. */
   maxLength?: number | null | undefined;
+  /** true: nothing is dropped, as if lora_dropout were 0, which is what TRL does by default. Not set: lora_dropout decides. */
+  disableDropout?: boolean | null | undefined;
   /** Fixes the order of rows and the first weights. Default: 42. */
   seed?: number | undefined;
   /** Fixes the order of rows alone; without it, seed does. */
@@ -78,7 +80,7 @@ export interface TrainArgs {
 }
 
 /** TRL's SFTConfig in camelCase. Supervised fine-tuning: imitates the answers in the rows. */
-export interface SFTArgs extends TrainArgs {
+export interface SFTArgs extends Omit<TrainArgs, 'disableDropout'> {
   /** Of rows with prompt and completion: only the completion counts. Default: true. */
   completionOnlyLoss?: boolean | null | undefined;
   /** Of rows with messages: only the assistant's messages count. Default: false. */
@@ -212,6 +214,7 @@ export const ARGS: Record<MethodName, Readonly<Record<string, string>>> = {
     perDeviceTrainBatchSize: 'per_device_train_batch_size',
     gradientAccumulationSteps: 'gradient_accumulation_steps',
     maxLength: 'max_length',
+    disableDropout: 'disable_dropout',
     seed: 'seed',
     dataSeed: 'data_seed',
     shuffle: 'shuffle',
@@ -240,6 +243,7 @@ export const ARGS: Record<MethodName, Readonly<Record<string, string>>> = {
     perDeviceTrainBatchSize: 'per_device_train_batch_size',
     gradientAccumulationSteps: 'gradient_accumulation_steps',
     maxLength: 'max_length',
+    disableDropout: 'disable_dropout',
     seed: 'seed',
     dataSeed: 'data_seed',
     shuffle: 'shuffle',
@@ -263,6 +267,7 @@ export const ARGS: Record<MethodName, Readonly<Record<string, string>>> = {
     perDeviceTrainBatchSize: 'per_device_train_batch_size',
     gradientAccumulationSteps: 'gradient_accumulation_steps',
     maxLength: 'max_length',
+    disableDropout: 'disable_dropout',
     seed: 'seed',
     dataSeed: 'data_seed',
     shuffle: 'shuffle',
