@@ -24,8 +24,8 @@ struct File {
 impl ShardIndex {
     /// Parses the index; `file` is its name for messages. Shards must lie beside it: names with a path are refused.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
-        let File { metadata, weight_map } =
-            serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|e| Error::file(file, format!("is not an index of shards: {e}")))?;
+        let File { metadata, weight_map } = serde_json::from_str(text.trim_start_matches('\u{feff}'))
+            .map_err(|e| Error::file(file, format!("is not an index of shards: {e}")))?;
         if weight_map.is_empty() {
             return Err(Error::file(file, "its weight_map is empty"));
         }

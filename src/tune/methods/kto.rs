@@ -64,7 +64,10 @@ pub const INFO: MethodInfo = MethodInfo {
         ("shuffle", Default::Switch(false)),
     ],
     without: &[("report_kl", "kl is a metric of its own here: that of mismatched pairs")],
-    fixed: &[fixed("sync_ref_model", &["false"], ""), fixed("train_sampling_strategy", &["\"sequential\""], "shuffle: true mixes the rows")],
+    fixed: &[
+        fixed("sync_ref_model", &["false"], ""),
+        fixed("train_sampling_strategy", &["\"sequential\""], "shuffle: true mixes the rows"),
+    ],
     metrics: &[
         Metric::new("loss", "", Good::Down, Drawn::Alone, "Mean over the rows; half the weight where policy and reference agree."),
         Metric::new("kl", "nats", Good::Neither, Drawn::Alone, "max(0, mean of ln π − ln π_ref of the batch's mismatched pairs).")

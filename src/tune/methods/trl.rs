@@ -182,7 +182,9 @@ mod tests {
                     let config = json!({ name: other.clone() });
                     match m.read(config.as_object().expect("an object")) {
                         Ok(values) if own => assert_ne!(values.map[name], *v, "{}: {name} {other} is not heeded", m.name),
-                        Ok(_) => assert!(ignored || [json!(1), json!(false)].contains(&other), "{}: {name} {other} passes in silence", m.name),
+                        Ok(_) => {
+                            assert!(ignored || [json!(1), json!(false)].contains(&other), "{}: {name} {other} passes in silence", m.name)
+                        }
                         Err(e) => assert!(!ignored && e.to_string().starts_with(name), "{}: {name} {other}: {e}", m.name),
                     }
                 }
@@ -199,9 +201,18 @@ mod tests {
         });
         let said = check_config("sft", &usual).unwrap_err().to_string();
         for part in [
-            "optim: \"adamw_8bit\"", "max_seq_length: is called max_length", "logging_steps: 7", "eval_strategy: ", "eval_steps: 50",
-            "load_best_model_at_end: true", "metric_for_best_model: ", "save_strategy: \"best\"", "did you mean learning_rate?", "tokenizer: ",
-            "r: expected a whole number", "did you mean lora_alpha?",
+            "optim: \"adamw_8bit\"",
+            "max_seq_length: is called max_length",
+            "logging_steps: 7",
+            "eval_strategy: ",
+            "eval_steps: 50",
+            "load_best_model_at_end: true",
+            "metric_for_best_model: ",
+            "save_strategy: \"best\"",
+            "did you mean learning_rate?",
+            "tokenizer: ",
+            "r: expected a whole number",
+            "did you mean lora_alpha?",
         ] {
             assert!(said.contains(part), "{part} in {said}");
         }
