@@ -113,6 +113,23 @@ impl WasmModel {
         count().map_err(js_error)
     }
 
+    /// The ids of a text; with `special`, those that belong around every text are added.
+    pub fn encode(&self, text: &str, special: bool) -> std::result::Result<Vec<u32>, JsValue> {
+        let tokenizer = self.0.loaded.tokenizer().map_err(js_error)?;
+        Ok(if special { tokenizer.encode(text) } else { tokenizer.encode_plain(text, true) })
+    }
+
+    /// The text of ids; those that the vocabulary does not have say nothing.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> std::result::Result<String, JsValue> {
+        Ok(self.0.loaded.tokenizer().map_err(js_error)?.decode(ids, skip_special))
+    }
+
+    /// A chat as its template makes it; with `open`, with the opening of an answer.
+    pub fn render(&self, messages: JsValue, open: bool) -> std::result::Result<String, JsValue> {
+        let render = || self.0.loaded.tokenizer()?.render_chat(&from_js::<Vec<Message>>("messages", messages)?, open);
+        render().map_err(js_error)
+    }
+
     /// An adapter (the active one without a name) as the two files of a PEFT folder.
     pub fn save_adapter(&self, name: Option<String>) -> js_sys::Promise {
         let shared = self.0.clone();

@@ -62,11 +62,13 @@ fn number(n: f64) -> String {
 }
 
 fn property(out: &mut String, f: &Field, default: Default) {
-    let given = match default {
-        Default::Unset => String::new(),
-        d => format!(" Default: {}.", literal(d)),
-    };
-    writeln!(out, "  /** {}{given} */\n  {}?: {};", f.help.en, camel(f.name), kind(f)).unwrap();
+    let help = f.help.en;
+    match default {
+        Default::Unset => writeln!(out, "  /** {help} */"),
+        d => writeln!(out, "  /**\n   * {help}\n   * @default {}\n   */", literal(d)),
+    }
+    .unwrap();
+    writeln!(out, "  {}?: {};", camel(f.name), kind(f)).unwrap();
 }
 
 /// The type of a method's rows, in types.ts.
@@ -92,9 +94,53 @@ fn args(m: &MethodInfo) -> String {
     out + "}\n\n"
 }
 
-/// Fields with their names in TypeScript and in the engine, one a line.
-fn names<'a>(fields: impl Iterator<Item = &'a str>) -> String {
-    fields.map(|n| format!("    {}: {},\n", camel(n), quoted(n))).collect()
+/// Fields with what the engine calls them and what they take, one a line.
+fn table<'a>(fields: impl Iterator<Item = &'a Field>, indent: &str) -> String {
+    let line = |f: &Field| {
+        let takes = match f.kind {
+            Kind::Number { low, high, .. } => format!("kind: 'number', low: {}, high: {}", number(low), number(high)),
+            Kind::Whole { low, high } => format!("kind: 'whole', low: {}, high: {}", number(low as f64), number(high as f64)),
+            Kind::Switch => "kind: 'switch'".into(),
+            Kind::Choice(list) => format!("kind: 'choice', choices: [{}]", list.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", ")),
+            Kind::Text => "kind: 'text'".into(),
+            Kind::Names => "kind: 'names'".into(),
+            Kind::Wholes => "kind: 'wholes'".into(),
+            Kind::Patterns => "kind: 'patterns'".into(),
+        };
+        let null = if f.nullable { ", nullable: true" } else { "" };
+        format!("{indent}{}: {{ name: {}, {takes}{null} }},\n", camel(f.name), quoted(f.name))
+    };
+    fields.map(line).collect()
+}
+
+/// The tables by which the package checks arguments.
+fn tables() -> String {
+    let mut out = "/** What the engine calls an argument, and what it takes. */
+export interface Arg {
+  name: string;
+  kind: 'number' | 'whole' | 'switch' | 'choice' | 'text' | 'names' | 'wholes' | 'patterns';
+  low?: number;
+  high?: number;
+  choices?: readonly string[];
+  nullable?: boolean;
+}
+
+/** Arguments of all trainers, but for those that a method is without. */
+export const SHARED: Readonly<Record<string, Arg>> = {
+"
+    .to_string();
+    out += &table(shared::FIELDS.iter(), "  ");
+    out += "};\n\n/** Each method's own arguments, and the shared ones that it does not have, with the reason. */\n";
+    out += "export const ARGS: Record<MethodName, { own: Readonly<Record<string, Arg>>; without: Readonly<Record<string, string>> }> = {\n";
+    for m in METHODS {
+        let own = table(m.fields.iter(), "      ");
+        let without: String = m.without.iter().map(|w| format!("      {}: {},\n", camel(w.0), quoted(w.1))).collect();
+        let block = |text: String| if text.is_empty() { "{}".to_string() } else { format!("{{\n{text}    }}") };
+        writeln!(out, "  {}: {{\n    own: {},\n    without: {},\n  }},", m.name, block(own), block(without)).unwrap();
+    }
+    out += "};\n\n/** Fields of `peftConfig`. */\nexport const PEFT: Readonly<Record<string, Arg>> = {\n";
+    out += &table(shared::LORA.iter(), "  ");
+    out + "};\n"
 }
 
 /// `www/src/lib/generated/methods.ts`
@@ -111,7 +157,7 @@ pub fn methods() -> String {
         property(&mut out, f, if own { Default::Unset } else { f.default });
     }
     out += "  peftConfig?: PeftConfig | undefined;\n";
-    out += "  /** Adapter to train: continued where it exists, created from `peftConfig` where it does not. Default: 'default'. */\n";
+    out += "  /**\n   * Adapter to train: continued where it exists, created from `peftConfig` where it does not.\n   * @default 'default'\n   */\n";
     out += "  adapterName?: string | undefined;\n  /** Bytes of an earlier `saveCheckpoint()`. */\n  resumeFrom?: Uint8Array | undefined;\n}\n\n";
     for m in METHODS {
         // Where a shared field has no default of the method's own, it is the table's.
@@ -145,14 +191,8 @@ pub fn methods() -> String {
         let what = if methods == 1 { format!("  /** {} */\n", m.help.en) } else { String::new() };
         writeln!(out, "{what}  {name}{optional}: number;").unwrap();
     }
-    out += "}\n\n/** What each trainer's arguments are called here and in the engine. */\n";
-    out += "export const ARGS: Record<MethodName, Readonly<Record<string, string>>> = {\n";
-    for m in METHODS {
-        writeln!(out, "  {}: {{\n{}  }},", m.name, names(m.all_fields().iter().map(|f| f.name))).unwrap();
-    }
-    out += "};\n\n/** The same of `peftConfig`. */\nexport const PEFT: Readonly<Record<string, string>> = {\n";
-    out += &names(shared::LORA.iter().map(|f| f.name)).replace("    ", "  ");
-    out + "};\n"
+    out += "}\n\n";
+    out + &tables()
 }
 
 /// `www/src/lib/generated/trainers.ts`
@@ -165,13 +205,14 @@ pub fn trainers() -> String {
     let args = sorted(METHODS.iter().map(|m| format!("{}Args", m.title)).collect());
     let rows = sorted(METHODS.iter().map(|m| row(m).to_string()).collect());
     let mut out = format!(
-        "{HEAD}import {{ Trainer }} from '../trainer.ts';\nimport type {{ {rows} }} from '../types.ts';\nimport type {{ {args} }} from './methods.ts';\n"
+        "{HEAD}import type {{ Model }} from '../model.ts';\nimport {{ Trainer }} from '../trainer.ts';\nimport type {{ {rows} }} from '../types.ts';\nimport type {{ {args} }} from './methods.ts';\n"
     );
     for m in METHODS {
         let (t, row, name) = (m.title, row(m), quoted(m.name));
         write!(
             out,
-            "\n/** {} */\nexport class {t}Trainer extends Trainer<{row}, {t}Args> {{\n  readonly method = {name};\n}}\n",
+            "\n/** {} */\nexport class {t}Trainer extends Trainer<{row}, {t}Args> {{\n  constructor(model: Model, args: {t}Args = {{}}) {{\n    \
+             super(model, {name}, args);\n  }}\n}}\n",
             m.what.en
         )
         .unwrap();

@@ -2,6 +2,10 @@
 import { proxy, releaseProxy, wrap, type Remote } from 'comlink';
 import type { Engine, EngineEvent } from './engine.ts';
 import { aborted, FledglingError, toFledglingError } from './errors.ts';
+import { cut } from './options/check.ts';
+import { wasmPlace } from './places.ts';
+import { spawn } from './spawn.ts';
+import type { Places } from './types.ts';
 import './transfer.ts';
 
 /** The engine's methods; all of them answer with a promise, on either side. */
@@ -17,6 +21,9 @@ export type EngineCalls = Pick<
   | 'checkpoint'
   | 'releaseRun'
   | 'countTokens'
+  | 'encode'
+  | 'decode'
+  | 'render'
   | 'score'
   | 'saveAdapter'
   | 'loadAdapter'
@@ -35,7 +42,7 @@ export type EngineCalls = Pick<
 
 export interface JobOptions {
   signal?: AbortSignal | undefined;
-  onEvent?: ((event: EngineEvent) => void) | undefined;
+  onEvent?: ((event: EngineEvent) => unknown) | undefined;
   /** Told the job's number before it starts. */
   onJob?: ((job: number) => void) | undefined;
 }
@@ -54,30 +61,45 @@ export class Connection {
     this.#end = end;
   }
 
-  static async open(inWorker: boolean): Promise<Connection> {
+  static async open(places: Places): Promise<Connection> {
+    try {
+      return await Connection.#open(places);
+    } catch (e) {
+      throw toFledglingError(e, 'worker-failed');
+    }
+  }
+
+  static async #open(places: Places): Promise<Connection> {
+    const wasm = await wasmPlace(places);
     let connection: Connection;
     let emit: (job: number, event: EngineEvent) => void = (job, event) => connection.#listeners.get(job)?.(event);
-    if (inWorker) {
-      const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'fledgling' });
-      const remote: Remote<Engine> = wrap<Engine>(worker);
-      connection = new Connection(remote as unknown as EngineCalls, () => {
-        remote[releaseProxy]();
-        worker.terminate();
-      });
-      worker.addEventListener('error', (e) => {
-        // Vite 7 and older copy dependencies elsewhere in development, and leave the files beside them behind.
-        const moved = import.meta.url.includes('/.vite/deps/')
-          ? "; Vite before version 8 needs optimizeDeps: { exclude: ['fledgling'] } in its configuration"
-          : '';
-        const where = e.message ? `: ${e.message}` : ` (its script could not be loaded${moved})`;
-        connection.#break(new FledglingError('worker-failed', `the Worker failed${where}`));
-      });
-      emit = proxy(emit);
-    } else {
-      const { Engine } = await import('./engine.ts');
+    if (places.worker === false) {
+      const { Engine } = await import('./inline.ts');
       connection = new Connection(new Engine());
+      await connection.call((e) => e.connect(emit, wasm));
+      return connection;
     }
-    await connection.call((e) => e.connect(emit));
+    const spawned = await spawn(places);
+    const remote: Remote<Engine> = wrap<Engine>(spawned.endpoint);
+    connection = new Connection(remote as unknown as EngineCalls, () => {
+      remote[releaseProxy]();
+      spawned.end();
+    });
+    spawned.failed((e) => connection.#break(e));
+    emit = proxy(emit);
+    // A Worker of somebody's own may hold anything else, which answers nothing.
+    const late = setTimeout(
+      () => connection.#break(new FledglingError('worker-failed', `${spawned.where} does not answer: it should import 'fledgling/worker'`)),
+      typeof places.worker === 'object' ? 15_000 : 60_000,
+    );
+    try {
+      await connection.call((e) => e.connect(emit, wasm));
+    } catch (e) {
+      connection.#break(toFledglingError(e));
+      throw e;
+    } finally {
+      clearTimeout(late);
+    }
     return connection;
   }
 
@@ -96,19 +118,38 @@ export class Connection {
     }
   }
 
-  /** A long call that can be cancelled and says what it is doing. */
+  /** A long call that can be cancelled and says what it is doing. What a callback throws ends it. */
   async job<T>(what: string, body: (engine: EngineCalls, job: number) => Promise<T>, o: JobOptions): Promise<T> {
     const job = this.#nextJob++;
-    if (o.onEvent) this.#listeners.set(job, o.onEvent);
-    o.onJob?.(job);
+    let thrown: FledglingError | undefined;
     const cancel = () => void this.#engine.cancel(job).catch(() => {});
+    const fail = (e: unknown) => {
+      thrown ??= toFledglingError(e, 'callback-failed');
+      cancel();
+    };
+    const { onEvent } = o;
+    if (onEvent)
+      this.#listeners.set(job, (event) => {
+        if (thrown) return;
+        try {
+          const answer: unknown = onEvent(event);
+          // A callback may be an async function.
+          if (answer instanceof Promise) answer.catch(fail);
+        } catch (e) {
+          fail(e);
+        }
+      });
+    o.onJob?.(job);
     try {
       const answer = this.call((e) => body(e, job));
       // Messages keep their order: the engine knows the job when the cancel arrives.
       if (o.signal?.aborted) cancel();
       o.signal?.addEventListener('abort', cancel, { once: true });
-      return await answer;
+      const value = await answer;
+      if (thrown) throw thrown;
+      return value;
     } catch (e) {
+      if (thrown) throw thrown;
       const error = toFledglingError(e);
       if (error.code === 'aborted' && !error.message) throw aborted(what);
       throw error;
@@ -136,5 +177,18 @@ export class Connection {
     for (const fail of this.#pending) fail(error);
     this.#pending.clear();
     this.#end?.();
+  }
+}
+
+/** Calls what the caller gave, under its name: what it throws is told as its own. */
+export function tell<A extends unknown[]>(name: string, callback: ((...a: A) => unknown) | undefined, ...a: A): unknown {
+  const failed = (e: unknown): never => {
+    throw new FledglingError('callback-failed', `${name} threw: ${cut(e instanceof Error ? e.message : String(e), 300)}`, { cause: e });
+  };
+  try {
+    const answer = callback?.(...a);
+    return answer instanceof Promise ? answer.catch(failed) : undefined;
+  } catch (e) {
+    return failed(e);
   }
 }

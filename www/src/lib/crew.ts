@@ -1,15 +1,15 @@
 // A worker that lends the engine a thread: the same module over the same memory, entered once and never left.
+// @ts-ignore: built by scripts/wasm.sh into www/pkg, absent in a fresh checkout
+import * as many from '../../pkg/threads/fledgling.js';
 import type { Crewed } from './threads.ts';
 import type { WasmModule } from './wasm.ts';
 
-addEventListener('message', async ({ data }: MessageEvent<Crewed>) => {
-  let wasm: WasmModule;
+addEventListener('message', ({ data }: MessageEvent<Crewed>) => {
+  const wasm = many as unknown as WasmModule;
   try {
-    // @ts-ignore: built by scripts/wasm.sh into www/pkg, absent in a fresh checkout
-    wasm = (await import('../../pkg/threads/fledgling.js')) as unknown as WasmModule;
     wasm.initSync?.(data);
   } catch (e) {
-    reportError(e); // a rejection would stay in here
+    reportError(e);
     return;
   }
   try {

@@ -25,6 +25,8 @@ export type ErrorCode =
   | 'busy'
   | 'disposed'
   | 'worker-failed'
+  | 'callback-failed'
+  | 'content-security-policy'
   | 'fewer-threads'
   | 'io'
   | 'internal'
@@ -60,23 +62,36 @@ export function fromWire(wire: WireError): FledglingError {
   return e;
 }
 
+/** Exceptions of the platform with a meaning here. What could not be sent to the Worker is an argument. */
+const NAMED: Readonly<Record<string, ErrorCode>> = {
+  AbortError: 'aborted',
+  QuotaExceededError: 'quota-exceeded',
+  DataCloneError: 'bad-config',
+};
+
 /** Anything thrown, as a FledglingError: the engine's own codes are kept, the platform's exceptions are named. */
 export function toFledglingError(error: unknown, fallback: ErrorCode = 'internal'): FledglingError {
   if (error instanceof FledglingError) return error;
   if (error instanceof DOMException) {
-    const code = error.name === 'AbortError' ? 'aborted' : error.name === 'QuotaExceededError' ? 'quota-exceeded' : fallback;
+    const code = NAMED[error.name] ?? fallback;
     return new FledglingError(code, error.message || error.name, { cause: error });
   }
   if (error instanceof Error) {
     const code = (error as { code?: unknown }).code;
-    if (typeof code === 'string') return new FledglingError(code, error.message, { cause: error });
+    if (typeof code === 'string' && /^[a-z]+(-[a-z]+)*$/.test(code)) return new FledglingError(code, error.message, { cause: error });
     if (typeof WebAssembly !== 'undefined' && error instanceof WebAssembly.RuntimeError) {
       // A panic poisons the instance: nothing after it can be trusted, so the message says what to do.
       return new FledglingError('internal', `the engine stopped (${error.message}); load the model again`, { cause: error });
     }
     return new FledglingError(fallback, error.message, { cause: error });
   }
-  return new FledglingError(fallback, String(error));
+  let text = 'something was thrown that cannot be read';
+  try {
+    text = String(error);
+  } catch {
+    // an object without a text
+  }
+  return new FledglingError(fallback, text);
 }
 
 /** The error of a call that its AbortSignal ended. */

@@ -7,5 +7,6 @@ export { Model } from './model.ts';
 export type { ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, ChatCompletions, RequestOptions, Usage } from './openai.ts';
 export { rankingToPairs, readRows, writeRows } from './rows.ts';
 export { Stream } from './stream.ts';
+export type { ChatTemplateOptions, DecodeOptions, EncodeOptions, Tokenizer } from './tokenizer.ts';
 export * from './generated/trainers.ts';
 export type * from './types.ts';

@@ -1,5 +1,7 @@
 // What this device reaches, without a model: for a page that wants to know before it chooses one.
-import { Connection } from './connection.ts';
+import { Connection, tell } from './connection.ts';
+import { take } from './options/check.ts';
+import { MEASURE } from './options/tables.ts';
 import type { DeviceFigures, MeasureOptions } from './types.ts';
 
 /**
@@ -7,11 +9,12 @@ import type { DeviceFigures, MeasureOptions } from './types.ts';
  * a step of training a GPT with 0.80 M parameters (8 × 128 tokens). It runs in a Worker of its own.
  */
 export async function measureDevice(o: MeasureOptions = {}): Promise<DeviceFigures> {
-  const connection = await Connection.open(o.worker ?? true);
+  take('measureDevice()', o, MEASURE);
+  const connection = await Connection.open(o);
   try {
-    return await connection.job('measuring', (engine, job) => engine.measure(job, o.device ?? 'auto', o.threads), {
+    return await connection.job('measuring', (engine, job) => engine.measure(job, o.device, o.threads), {
       signal: o.signal,
-      onEvent: (event) => event.type === 'figure' && o.onFigure?.(event.figures),
+      onEvent: (event) => event.type === 'figure' && tell('onFigure', o.onFigure, event.figures),
     });
   } finally {
     await connection.close();

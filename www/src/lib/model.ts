@@ -1,48 +1,77 @@
 // A loaded model: chat, candidates, adapters.
-import { Connection } from './connection.ts';
+import { adapterFiles } from './adapters.ts';
+import { Connection, tell } from './connection.ts';
 import { inputOf, request, type Input } from './convert.ts';
-import type { EngineEvent } from './engine.ts';
-import { FledglingError, fromWire } from './errors.ts';
+import type { EngineEvent, EngineLoad } from './engine.ts';
+import { FledglingError, fromWire, type WireError } from './errors.ts';
+import { Line } from './line.ts';
 import { ChatCompletions } from './openai.ts';
+import { bad, shown, take } from './options/check.ts';
+import { ADAPTER, CANDIDATES, GENERATE, LOAD, SCORE } from './options/tables.ts';
+import { sourceOf } from './sources.ts';
 import { Stream } from './stream.ts';
+import { Tokenizer } from './tokenizer.ts';
 import type {
   AdapterFiles,
   AdapterInfo,
+  AdapterSource,
   Candidate,
   CandidateEvent,
   Counters,
   GenerateOptions,
+  InputMessage,
   LoadOptions,
   Memory,
-  Message,
   ModelInfo,
   ModelSource,
   Score,
   ScoreOptions,
 } from './types.ts';
 
-/** Keeps the connection out of the public type; trainers need it. */
-const connections = new WeakMap<Model, Connection>();
+/** Keeps the line out of the public type; trainers need it. */
+const lines = new WeakMap<Model, Line>();
 
 /** @internal */
-export function connectionOf(model: Model): Connection {
-  const c = connections.get(model);
-  if (!c) throw new FledglingError('bad-config', 'expected a Model made by Model.load()');
-  return c;
+export function lineOf(model: Model): Line {
+  const line = typeof model === 'object' && model !== null ? lines.get(model) : undefined;
+  if (!line) throw bad('model', `expected a Model made by Model.load(), found ${shown(model)}`);
+  return line;
+}
+
+/** Name of an adapter. */
+function named(name: unknown): string {
+  if (typeof name === 'string' && name !== '') return name;
+  throw bad('name', `expected the name of an adapter, found ${shown(name)}`);
+}
+
+function warned(wire: WireError, onWarning: LoadOptions['onWarning']): unknown {
+  const warning = fromWire(wire);
+  if (onWarning) return tell('onWarning', onWarning, warning);
+  console.warn(`fledgling: ${warning.code}: ${warning.message}`);
+  return undefined;
 }
 
 /** A model in this browser's GPU. */
 export class Model {
   readonly info: ModelInfo;
+  readonly tokenizer: Tokenizer;
   /** The same model for code written against OpenAI's `chat.completions.create`. */
   readonly chatCompletions: ChatCompletions;
-  #connection: Connection;
+  /**
+   * Continues a chat: an async iterable of pieces of text; `.result` is the whole answer. `chat.completions.create` is there, too, for code written
+   * against OpenAI's.
+   */
+  readonly chat: ((messages: readonly InputMessage[], o?: GenerateOptions) => Stream<string, Candidate>) & { completions: ChatCompletions };
+  #line: Line;
 
-  private constructor(connection: Connection, info: ModelInfo) {
-    this.#connection = connection;
+  private constructor(line: Line, info: ModelInfo) {
+    this.#line = line;
     this.info = info;
+    this.tokenizer = new Tokenizer(line);
     this.chatCompletions = new ChatCompletions(this);
-    connections.set(this, connection);
+    const chat = (messages: readonly InputMessage[], o: GenerateOptions = {}) => this.#one('chat()', messages, o, true);
+    this.chat = Object.assign(chat, { completions: this.chatCompletions });
+    lines.set(this, line);
   }
 
   /**
@@ -50,146 +79,175 @@ export class Model {
    * by its hash when it comes from there.
    */
   static async load(source: ModelSource, o: LoadOptions = {}): Promise<Model> {
-    if (o.signal?.aborted) throw new FledglingError('aborted', 'loading was aborted before it began');
-    const from = source instanceof Blob || Array.isArray(source) ? (source as Blob | File[]) : absolute(source as string | URL);
-    const connection = await Connection.open(o.worker ?? true);
+    const given = take('Model.load()', o, LOAD) as LoadOptions;
+    if (given.signal?.aborted) throw new FledglingError('aborted', 'loading was aborted before it began');
+    const from = sourceOf(source);
+    const { cache, sha256, name, contextLength, kvCacheDtype, quantize, candidates, kernel, device, threads } = given;
+    const load: EngineLoad = {
+      ...{ cache: cache ?? true, sha256, name, contextLength, kvCacheDtype, quantize, candidates, kernel, device, threads },
+    };
+    const connection = await Connection.open(given);
     try {
-      const info = await connection.job(
-        'loading',
-        (engine, job) =>
-          engine.load(job, from, {
-            cache: o.cache ?? true,
-            sha256: o.sha256,
-            name: o.name,
-            contextLength: o.contextLength,
-            kvCacheDtype: o.kvCacheDtype,
-            quantize: o.quantize,
-            candidates: o.candidates,
-            kernel: o.kernel,
-            device: o.device,
-            threads: o.threads,
-          }),
-        {
-          signal: o.signal,
-          onEvent: (e) => {
-            if (e.type === 'progress') o.onProgress?.(e.progress);
-            else if (e.type === 'warning') o.onWarning?.(fromWire(e.error));
-          },
+      const info = await connection.job('loading', (engine, job) => engine.load(job, from, load), {
+        signal: given.signal,
+        onEvent: (e) => {
+          if (e.type === 'progress') return tell('onProgress', given.onProgress, e.progress);
+          return e.type === 'warning' ? warned(e.error, given.onWarning) : undefined;
         },
-      );
-      return new Model(connection, info);
+      });
+      const origin = { source: from, load, recover: given.recover ?? true, onDeviceLost: given.onDeviceLost };
+      return new Model(new Line(connection, origin, info), info);
     } catch (e) {
       await connection.abandon();
       throw e;
     }
   }
 
-  /** Continues a chat: an async iterable of pieces of text; `.result` is the whole answer. */
-  chat(messages: readonly Message[], o: GenerateOptions = {}): Stream<string, Candidate> {
-    return this.#one(messages, o);
-  }
-
   /** Continues a text or token ids as they stand, without the chat template. */
   generate(prompt: string | readonly number[], o: GenerateOptions = {}): Stream<string, Candidate> {
-    return this.#one(prompt, o);
+    return this.#one('generate()', prompt, o, false);
   }
 
-  /** Several answers to one chat, decoded together from one prefill. */
-  generateCandidates(messages: readonly Message[], o: GenerateOptions & { n: number }): Stream<CandidateEvent, Candidate[]> {
-    return new Stream((push, signal) => this.#run(messages, o.n, o, signal, push), o.signal);
+  /** Several answers to one chat (or to a text or token ids as they stand), decoded together from one prefill. */
+  generateCandidates(input: Input, o: GenerateOptions & { n: number }): Stream<CandidateEvent, Candidate[]> {
+    const ready = attempt(() => {
+      const { n, ...given } = take('generateCandidates()', o, CANDIDATES) as unknown as GenerateOptions & { n: number };
+      if (n === undefined) throw bad('n', 'expected a whole number from 1 to 64, found undefined');
+      return { given, r: request(inputOf(input), n, given) };
+    });
+    return new Stream((push, signal) => this.#run(ready, signal, push), ready.value?.given.signal);
   }
 
   /**
    * Judges a text, a chat or token ids: ln p of every token but the first, given those before it, and the logits after chosen
    * positions. Perplexity is `Math.exp(-mean(logprobs))`.
    */
-  score(input: string | readonly Message[] | readonly number[], o: ScoreOptions = {}): Promise<Score> {
-    const request = { ...inputOf(input), positions: [...(o.positions ?? [])], ...(o.adapter === undefined ? {} : { adapter: o.adapter }) };
-    return this.#connection.call((e) => e.score(request));
+  async score(input: string | readonly InputMessage[] | readonly number[], o: ScoreOptions = {}): Promise<Score> {
+    const { positions = [], adapter } = take('score()', o, SCORE) as ScoreOptions;
+    const asked = { ...inputOf(input), positions: [...positions], ...(adapter === undefined ? {} : { adapter }) };
+    return this.#line.call((e) => e.score(asked));
   }
 
   /** Tokens of a text, or of a chat in the model's template with the beginning of an answer. */
-  countTokens(input: string | readonly Message[]): Promise<number> {
-    const plain = typeof input === 'string' ? input : input.map(({ role, content }) => ({ role, content }));
-    return this.#connection.call((e) => e.countTokens(plain));
+  async countTokens(input: string | readonly InputMessage[]): Promise<number> {
+    const { prompt, messages, input_ids } = inputOf(input);
+    return input_ids ? input_ids.length : this.#line.call((e) => e.countTokens(prompt ?? messages!));
   }
 
   /** An adapter (the active one without a name) as a PEFT folder. */
-  saveAdapter(name?: string): Promise<AdapterFiles> {
-    return this.#connection.call((e) => e.saveAdapter(name));
+  async saveAdapter(name?: string): Promise<AdapterFiles> {
+    if (name !== undefined) named(name);
+    return this.#line.call((e) => e.saveAdapter(name));
   }
 
-  /** Adds an adapter from a PEFT folder; `setAdapter` switches it on. */
-  loadAdapter(files: AdapterFiles, name: string): Promise<AdapterInfo> {
-    return this.#connection.call((e) => e.loadAdapter(files, name));
+  /** Adds an adapter from a PEFT folder, wherever it is; `setAdapter` switches it on. */
+  async loadAdapter(source: AdapterSource, name: string, o: { signal?: AbortSignal | undefined } = {}): Promise<AdapterInfo> {
+    named(name);
+    const { signal } = take('loadAdapter()', o, ADAPTER) as typeof o;
+    const files = await adapterFiles(source, signal);
+    const info = await this.#line.call((e) => e.loadAdapter(files, name));
+    this.#line.keep(name, files);
+    return info;
   }
 
-  setAdapter(name: string): Promise<void> {
-    return this.#connection.call((e) => e.setAdapter(name));
+  async setAdapter(name: string): Promise<void> {
+    named(name);
+    await this.#line.call((e) => e.setAdapter(name));
+    this.#line.active(name);
   }
 
   /** Back to the base model; the adapters stay loaded. */
-  disableAdapter(): Promise<void> {
-    return this.#connection.call((e) => e.setAdapter(undefined));
+  async disableAdapter(): Promise<void> {
+    await this.#line.call((e) => e.setAdapter(undefined));
+    this.#line.active(undefined);
   }
 
-  removeAdapter(name: string): Promise<void> {
-    return this.#connection.call((e) => e.removeAdapter(name));
+  async removeAdapter(name: string): Promise<void> {
+    named(name);
+    await this.#line.call((e) => e.removeAdapter(name));
+    this.#line.forget(name);
   }
 
   /** Adds an adapter into the weights for good. */
-  mergeAdapter(name: string): Promise<void> {
-    return this.#connection.call((e) => e.mergeAdapter(name));
+  async mergeAdapter(name: string): Promise<void> {
+    named(name);
+    await this.#line.call((e) => e.mergeAdapter(name));
+    this.#line.forget(name, true);
   }
 
   adapters(): Promise<AdapterInfo[]> {
-    return this.#connection.call((e) => e.adapters());
+    return this.#line.call((e) => e.adapters());
   }
 
   memory(): Promise<Memory> {
-    return this.#connection.call((e) => e.memory());
+    return this.#line.call((e) => e.memory());
   }
 
   /** Dispatches, submits, allocations, compiled pipelines since the device was opened. */
   counters(): Promise<Counters> {
-    return this.#connection.call((e) => e.counters());
+    return this.#line.call((e) => e.counters());
   }
 
   /** Gives the GPU memory back and ends the Worker. Whatever still runs ends with an error. */
   dispose(): Promise<void> {
-    return this.#connection.close();
+    return this.#line.connection.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }
 
-  #one(input: Input, o: GenerateOptions): Stream<string, Candidate> {
+  #one(what: string, input: Input, o: GenerateOptions, chat: boolean): Stream<string, Candidate> {
+    const ready = attempt(() => {
+      const given = take(what, o, GENERATE) as GenerateOptions;
+      return { given, r: request(inputOf(input, chat), 1, given) };
+    });
     return new Stream(async (push, signal) => {
-      const all = await this.#run(input, 1, o, signal, (e) => {
+      const all = await this.#run(ready, signal, (e) => {
         if (e.text) push(e.text);
       });
       const first = all[0];
       if (!first) throw new FledglingError('internal', 'the engine returned no candidate');
       return first;
-    }, o.signal);
+    }, ready.value?.given.signal);
   }
 
-  async #run(input: Input, n: number, o: GenerateOptions, signal: AbortSignal, push: (e: CandidateEvent) => void): Promise<Candidate[]> {
-    const r = request(input, n, o);
+  async #run(ready: Ready, signal: AbortSignal, push: (e: CandidateEvent) => void): Promise<Candidate[]> {
+    if (!ready.value) throw ready.error;
+    const { r, given } = ready.value;
+    // An answer that begins anew after a loss of the device is the same one, by its seed: what was told already is not told again.
+    let told: number[] = [];
+    let again: number[] = [];
     const onEvent = (e: EngineEvent) => {
-      if (e.type === 'token') push(e.event);
+      if (e.type !== 'token') return;
+      const { index, text, done } = e.event;
+      const skip = Math.min(text.length, again[index] ?? 0);
+      again[index] = (again[index] ?? 0) - skip;
+      told[index] = (told[index] ?? 0) + text.length - skip;
+      if (skip < text.length || done || text === '') push(skip ? { index, done, text: text.slice(skip) } : e.event);
     };
-    return this.#connection.job('generation', (engine, job) => engine.generate(job, r, signal.aborted), { signal, onEvent });
+    let begun = false;
+    const body: Parameters<Line['job']>[1] = (engine, job) => {
+      if (begun) again = told.slice();
+      begun = true;
+      return engine.generate(job, r, signal.aborted, given.queue ?? true);
+    };
+    const all = (await this.#line.job('generation', body, { signal, onEvent })) as Candidate[];
+    told = [];
+    return all;
   }
 }
 
-/** The Worker's base address is not the page's. */
-function absolute(source: string | URL): string {
-  const base = typeof document === 'undefined' ? globalThis.location?.href : document.baseURI;
+interface Ready {
+  value?: { given: GenerateOptions; r: ReturnType<typeof request> };
+  error?: unknown;
+}
+
+/** A stream is handed out whatever happens: what is wrong with a request comes out of it. */
+function attempt(body: () => NonNullable<Ready['value']>): Ready {
   try {
-    return new URL(source, base).href;
-  } catch {
-    throw new FledglingError('bad-config', `source: ${JSON.stringify(String(source))} is neither an address nor a file`);
+    return { value: body() };
+  } catch (error) {
+    return { error };
   }
 }

@@ -1,20 +1,30 @@
 // OpenAI's chat.completions.create on top of Model, for code that switches engines.
 import { FledglingError } from './errors.ts';
 import type { Model } from './model.ts';
-import type { Candidate, CandidateEvent, GenerateOptions, Message } from './types.ts';
+import { entries, take } from './options/check.ts';
+import { COMPLETION, REQUEST, STREAM_OPTIONS } from './options/tables.ts';
+import type { Candidate, CandidateEvent, GenerateOptions, InputMessage } from './types.ts';
 
+/** `null` is the same as left out. What is not here (tools, response_format, logprobs, penalties) is refused by name. */
 export interface ChatCompletionRequest {
-  messages: Message[];
-  model?: string;
-  stream?: boolean;
-  temperature?: number;
-  top_p?: number;
-  max_tokens?: number;
-  max_completion_tokens?: number;
-  n?: number;
-  seed?: number;
-  stop?: string | string[] | null;
-  stream_options?: { include_usage?: boolean };
+  messages: readonly InputMessage[];
+  model?: string | undefined;
+  /** @default false */
+  stream?: boolean | null | undefined;
+  /** @default 1 */
+  temperature?: number | null | undefined;
+  /** @default 1 */
+  top_p?: number | null | undefined;
+  max_tokens?: number | null | undefined;
+  /** @default 256 */
+  max_completion_tokens?: number | null | undefined;
+  /** @default 1 */
+  n?: number | null | undefined;
+  /** A whole number from 0 to 2³² − 1. */
+  seed?: number | null | undefined;
+  stop?: string | readonly string[] | null | undefined;
+  stream_options?: { include_usage?: boolean | undefined } | null | undefined;
+  user?: string | undefined;
 }
 
 export interface Usage {
@@ -42,7 +52,7 @@ export interface ChatCompletionChunk {
 }
 
 export interface RequestOptions {
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 let nextId = 1;
@@ -55,19 +65,24 @@ export class ChatCompletions {
   }
 
   create(request: ChatCompletionRequest & { stream: true }, options?: RequestOptions): Promise<AsyncIterable<ChatCompletionChunk>>;
-  create(request: ChatCompletionRequest & { stream?: false }, options?: RequestOptions): Promise<ChatCompletion>;
-  async create(request: ChatCompletionRequest, options: RequestOptions = {}): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>> {
+  create(request: ChatCompletionRequest & { stream?: false | null | undefined }, options?: RequestOptions): Promise<ChatCompletion>;
+  create(request: ChatCompletionRequest, options?: RequestOptions): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>>;
+  async create(given: ChatCompletionRequest, options: RequestOptions = {}): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>> {
+    const there = entries('request', given).map(([key, value]) => [key, value === null ? undefined : value]);
+    const request = take('chat.completions.create()', Object.fromEntries(there), COMPLETION) as unknown as ChatCompletionRequest;
+    const { signal } = take('chat.completions.create()', options, REQUEST) as RequestOptions;
+    take('stream_options', request.stream_options, STREAM_OPTIONS, 'stream_options');
     const head = { id: `chatcmpl-${nextId++}`, created: Math.floor(Date.now() / 1000), model: request.model ?? this.#model.info.name };
     const stop = request.stop ?? undefined;
     const o: GenerateOptions & { n: number } = {
       n: request.n ?? 1,
       // OpenAI's default temperature is 1, not greedy.
       temperature: request.temperature ?? 1,
-      topP: request.top_p,
-      maxNewTokens: request.max_completion_tokens ?? request.max_tokens,
-      seed: request.seed,
+      topP: request.top_p ?? undefined,
+      maxNewTokens: request.max_completion_tokens ?? request.max_tokens ?? undefined,
+      seed: request.seed ?? undefined,
       stopStrings: typeof stop === 'string' ? [stop] : stop,
-      signal: options.signal,
+      signal,
     };
     const stream = this.#model.generateCandidates(request.messages, o);
     if (request.stream) return chunks(stream, head, request.stream_options?.include_usage ?? false);

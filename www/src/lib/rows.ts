@@ -1,20 +1,31 @@
 // Datasets without a model: the engine reads, judges and writes rows, here as in training.
 import { Connection } from './connection.ts';
 import { columns } from './convert.ts';
+import { toFledglingError } from './errors.ts';
+import { bad, shown, take } from './options/check.ts';
+import { ROWS, WRITE_ROWS } from './options/tables.ts';
 import { Stream } from './stream.ts';
-import type { DPORow, Message, PreferenceRow, RankingRow, ReadLine, RowsOptions, SFTRow, UnpairedRow } from './types.ts';
+import type { DPORow, Places, PreferenceRow, RankingRow, Read, ReadLine, RowsOptions, SFTRow, UnpairedRow } from './types.ts';
 
-/** Engines for rows alone, one in a Worker and one in the page, and how many calls use each. */
-const engines = new Map<boolean, { connection: Promise<Connection>; users: number; timer?: ReturnType<typeof setTimeout> | undefined }>();
+interface Kept {
+  connection: Promise<Connection>;
+  users: number;
+  timer?: ReturnType<typeof setTimeout> | undefined;
+}
+
+/** Engines for rows alone, one for each place where they run, and how many calls use each. */
+const engines = new Map<string, Kept>();
 /** Milliseconds that an engine without work is kept. */
 const IDLE = 10_000;
 
-async function withEngine<T>(worker: boolean, body: (connection: Connection) => Promise<T>): Promise<T> {
-  let engine = engines.get(worker);
-  if (!engine) engines.set(worker, (engine = { connection: Connection.open(worker), users: 0 }));
+async function withEngine<T>(places: Places, body: (connection: Connection) => Promise<T>): Promise<T> {
+  // A Worker of the caller's own serves one call and is the caller's to end.
+  const key = typeof places.worker === 'object' ? `own ${ownWorker++}` : JSON.stringify([places.worker, places.workerUrl, places.wasmUrl]);
+  let engine = engines.get(key);
+  if (!engine) engines.set(key, (engine = { connection: Connection.open(places), users: 0 }));
   const own = engine;
   const drop = (): void => {
-    if (engines.get(worker) === own) engines.delete(worker);
+    if (engines.get(key) === own) engines.delete(key);
     void own.connection.then((c) => c.close()).catch(() => {});
   };
   clearTimeout(own.timer);
@@ -23,39 +34,63 @@ async function withEngine<T>(worker: boolean, body: (connection: Connection) => 
     return await body(await own.connection);
   } catch (e) {
     // A Worker that could not start or has failed answers nobody: the next call has a new one.
-    if ((e as { code?: string }).code === 'worker-failed' && engines.get(worker) === own) engines.delete(worker);
-    throw e;
+    if ((e as { code?: string }).code === 'worker-failed' && engines.get(key) === own) engines.delete(key);
+    throw toFledglingError(e);
   } finally {
-    if (--own.users === 0) own.timer = setTimeout(drop, IDLE);
+    if (--own.users === 0) {
+      own.timer = setTimeout(drop, IDLE);
+      // Node ends although an engine is still kept.
+      (own.timer as { unref?: () => void }).unref?.();
+    }
   }
 }
+let ownWorker = 0;
 
 /**
  * The rows of a JSONL file, or of a JSON array, in pieces: each row in TRL's columns, or why it is none (line, column, reason). Nothing is
  * dropped: a column that training would not heed makes its row a refused one. `.result` has all of them.
  */
 export function readRows(source: Blob | string, o: RowsOptions = {}): Stream<ReadLine[], ReadLine[]> {
-  const file = typeof source === 'string' ? new Blob([source]) : source;
-  const name = o.name ?? ('name' in file && typeof file.name === 'string' ? file.name : 'the text');
-  return new Stream<ReadLine[], ReadLine[]>(async (push, signal) => {
-    const all: ReadLine[] = [];
-    await withEngine(o.worker ?? true, (c) =>
-      c.job('reading rows', (engine, job) => engine.readRows(job, file, name), {
-        signal,
-        onEvent: (e) => {
-          if (e.type !== 'rows') return;
-          for (const row of e.rows) all.push(row);
-          push(e.rows);
-        },
-      }),
-    );
-    return all;
-  }, o.signal);
+  let signal: AbortSignal | undefined;
+  let start: () => Promise<ReadLine[]>;
+  let emit: (rows: ReadLine[]) => void;
+  let stop: AbortSignal;
+  try {
+    const given = take('readRows()', o, ROWS) as RowsOptions;
+    if (typeof source !== 'string' && !(source instanceof Blob))
+      throw bad('source', `expected a File, a Blob or a text, found ${shown(source)}`);
+    const file = typeof source === 'string' ? new Blob([source]) : source;
+    const name = given.name ?? ('name' in file && typeof file.name === 'string' ? file.name : 'the text');
+    signal = given.signal;
+    start = async () => {
+      const all: ReadLine[] = [];
+      await withEngine(given, (c) =>
+        c.job('reading rows', (engine, job) => engine.readRows(job, file, name), {
+          signal: stop,
+          onEvent: (e) => {
+            if (e.type !== 'rows') return;
+            for (const row of e.rows) all.push(row);
+            emit(e.rows);
+          },
+        }),
+      );
+      return all;
+    };
+  } catch (e) {
+    start = () => Promise.reject(e);
+  }
+  return new Stream<ReadLine[], ReadLine[]>((push, aborted) => {
+    emit = push;
+    stop = aborted;
+    return start();
+  }, signal);
 }
 
 /** Rows as JSONL in TRL's columns; a ranking is written as all its strict pairs. */
-export function writeRows(rows: readonly (SFTRow | DPORow | UnpairedRow)[], o: Pick<RowsOptions, 'worker'> = {}): Promise<string> {
-  return withEngine(o.worker ?? true, (c) => c.call((e) => e.writeRows(columns(rows))));
+export async function writeRows(rows: readonly (SFTRow | DPORow | UnpairedRow)[], o: Places = {}): Promise<string> {
+  const places = take('writeRows()', o, WRITE_ROWS) as Places;
+  const given = columns(rows);
+  return withEngine(places, (c) => c.call((e) => e.writeRows(given)));
 }
 
 /**
@@ -63,11 +98,13 @@ export function writeRows(rows: readonly (SFTRow | DPORow | UnpairedRow)[], o: P
  * best answer first. Rejects with `no-pairs` when nothing is preferred to anything. `DPOTrainer.train` takes rankings as they are, and what
  * this returns with or without `await`.
  */
-export function rankingToPairs(
-  prompt: string | Message[],
+export async function rankingToPairs(
+  prompt: RankingRow['prompt'],
   answers: RankingRow['answers'],
   ranks: RankingRow['ranks'],
-  o: Pick<RowsOptions, 'worker'> = {},
-): Promise<PreferenceRow[]> {
-  return withEngine(o.worker ?? true, (c) => c.call((e) => e.rankingPairs({ prompt, answers, ranks })));
+  o: Places = {},
+): Promise<PreferenceRow<Read>[]> {
+  const places = take('rankingToPairs()', o, WRITE_ROWS) as Places;
+  const [ranking] = columns([{ prompt, answers, ranks }]);
+  return withEngine(places, (c) => c.call((e) => e.rankingPairs(ranking!)));
 }

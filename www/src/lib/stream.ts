@@ -18,7 +18,7 @@ export class Stream<T, R> implements AsyncIterableIterator<T, undefined> {
   #controller = new AbortController();
 
   /** `start` begins at once, calls `push` for every piece and resolves with the result. */
-  constructor(start: (push: (piece: T) => void, signal: AbortSignal) => Promise<R>, signal?: AbortSignal) {
+  constructor(start: (push: (piece: T) => void, signal: AbortSignal) => Promise<R>, signal?: AbortSignal | undefined) {
     const stop = () => this.#controller.abort();
     if (signal?.aborted) stop();
     signal?.addEventListener('abort', stop, { once: true });

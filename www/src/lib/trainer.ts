@@ -1,23 +1,42 @@
 // A training as the package shows it: TRL's names, one class for each method (generated/trainers.ts).
-import type { Connection } from './connection.ts';
+import { tell } from './connection.ts';
 import { columns, trainArgs, type AnyArgs } from './convert.ts';
-import { FledglingError } from './errors.ts';
-import type { MethodName } from './generated/methods.ts';
-import { connectionOf, type Model } from './model.ts';
+import { FledglingError, toFledglingError } from './errors.ts';
+import type { MethodName, StepMetrics } from './generated/methods.ts';
+import type { Line } from './line.ts';
+import { lineOf, type Model } from './model.ts';
+import { bytesOf, take } from './options/check.ts';
+import { inCallersWords, TRAIN } from './options/tables.ts';
 import type { TrainOptions, TrainResult } from './types.ts';
+
+/** Rows that are there, or will be. */
+export type Rows<Row> = readonly Row[] | PromiseLike<readonly Row[]>;
+
+function isAwaited(rows: unknown): rows is PromiseLike<unknown> {
+  return typeof rows === 'object' && rows !== null && 'then' in rows && typeof rows.then === 'function';
+}
+
+/** An error of the engine in the names of the caller. */
+function inWords(e: unknown): FledglingError {
+  const error = toFledglingError(e);
+  const message = error.code === 'bad-config' ? inCallersWords(error.message) : error.message;
+  return message === error.message ? error : new FledglingError(error.code, message, { cause: error });
+}
 
 /** What all trainers share; their classes are made from the table of methods. */
 export abstract class Trainer<Row extends object, Args extends AnyArgs> {
   readonly args: Args;
-  abstract readonly method: MethodName;
-  #connection: Connection;
+  readonly method: MethodName;
+  #line: Line;
   #job: number | undefined;
   /** Rows that are not there yet: the run begins behind them. */
   #awaited: PromiseLike<unknown> | undefined;
   #training = false;
 
-  constructor(model: Model, args: Args) {
-    this.#connection = connectionOf(model);
+  protected constructor(model: Model, method: MethodName, args: Args) {
+    this.#line = lineOf(model);
+    this.method = method;
+    trainArgs(method, args);
     this.args = args;
   }
 
@@ -25,69 +44,97 @@ export abstract class Trainer<Row extends object, Args extends AnyArgs> {
    * Trains the adapter `adapterName`; it is active afterwards. Aborting keeps the steps taken and rejects with
    * `aborted`; `saveCheckpoint()` then saves what is needed to go on exactly there.
    */
-  async train(rows: readonly Row[] | PromiseLike<readonly Row[]>, o: TrainOptions = {}): Promise<TrainResult> {
+  async train(rows: Rows<Row>, o: TrainOptions = {}): Promise<TrainResult> {
     if (this.#training) throw new FledglingError('busy', 'this trainer is already training');
-    if (o.signal?.aborted) throw new FledglingError('aborted', 'training was aborted before it began');
-    const { method, args } = this;
+    const given = take('train()', o, TRAIN) as TrainOptions;
+    if (given.signal?.aborted) throw new FledglingError('aborted', 'training was aborted before it began');
+    const { args, engine } = trainArgs(this.method, this.args);
     this.#training = true;
     try {
       // Rows that are there begin at once: whoever pauses in the same breath finds a run.
-      if ('then' in rows) this.#awaited = rows;
-      const there = 'then' in rows ? await rows : rows;
+      const awaited = isAwaited(rows);
+      if (awaited) this.#awaited = rows;
+      const there: unknown = awaited ? await rows : rows;
       this.#awaited = undefined;
-      const request = {
-        method,
-        args: trainArgs(method, args),
-        rows: columns(there),
-        adapter: args.adapterName ?? 'default',
-        resumeFrom: args.resumeFrom,
-        saveSteps: o.saveSteps,
-      };
-      return await this.#connection.job('training', (engine, job) => engine.train(job, request), {
-        signal: o.signal,
-        onJob: (job) => (this.#job = job),
-        onEvent: (e) => {
-          if (e.type === 'step') o.onStep?.(e.metrics);
-          else if (e.type === 'checkpoint') o.onCheckpoint?.(e.bytes);
-        },
-      });
+      return await this.#run(columns(there), args, engine, given);
+    } catch (e) {
+      throw inWords(e);
     } finally {
       this.#awaited = undefined;
       this.#training = false;
     }
   }
 
+  async #run(rows: object[], args: AnyArgs, engine: object, o: TrainOptions): Promise<TrainResult> {
+    const adapter = args.adapterName ?? 'default';
+    const given = args.resumeFrom === undefined ? undefined : bytesOf(args.resumeFrom);
+    /** Where the run goes on if the device is lost. */
+    let kept: Uint8Array | undefined;
+    let last = 0;
+    const onStep = (metrics: StepMetrics): unknown => {
+      // Steps that a loss of the device made the run take again were told.
+      if (metrics.step <= last) return undefined;
+      last = metrics.step;
+      return tell('onStep', o.onStep, metrics);
+    };
+    try {
+      return await this.#line.job(
+        'training',
+        (e, job) => {
+          this.#job = job;
+          const resumeFrom = kept ?? given;
+          return e.train(job, {
+            method: this.method,
+            args: engine,
+            rows,
+            adapter,
+            resumeFrom,
+            saveSteps: o.saveSteps,
+            keep: this.#line.recovers,
+          });
+        },
+        {
+          signal: o.signal,
+          onJob: (job) => (this.#job = job),
+          onEvent: (e) => {
+            if (e.type === 'step') return onStep(e.metrics);
+            if (e.type === 'kept') kept = e.bytes;
+            return e.type === 'checkpoint' ? tell('onCheckpoint', o.onCheckpoint, e.bytes) : undefined;
+          },
+        },
+      );
+    } finally {
+      if (last > 0) await this.#line.keepTrained(adapter);
+    }
+  }
+
   /** Stops after the current step; resolves when it has ended: from then on the model can answer. */
   pause(): Promise<void> {
-    return this.#withJob((job) => this.#connection.call((e) => e.pause(job)));
+    return this.#withJob((job) => this.#line.connection.call((e) => e.pause(job)));
   }
 
   resume(): Promise<void> {
-    return this.#withJob((job) => this.#connection.call((e) => e.resume(job)));
+    return this.#withJob((job) => this.#line.connection.call((e) => e.resume(job)));
   }
 
   /** Adapter, optimizer, schedule, data position and random state, for `resumeFrom`. */
-  saveCheckpoint(): Promise<Uint8Array> {
-    return this.#withJob((job) => this.#connection.call((e) => e.checkpoint(job)));
+  saveCheckpoint(): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#withJob((job) => this.#line.connection.call((e) => e.checkpoint(job)));
   }
 
   /** Gives back the memory an ended run still holds for `saveCheckpoint()`. The next training does the same. */
   async dispose(): Promise<void> {
     const job = this.#job;
-    if (job !== undefined) await this.#connection.call((e) => e.releaseRun(job));
+    if (job !== undefined) await this.#line.connection.call((e) => e.releaseRun(job));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }
 
-  #withJob<T>(call: (job: number) => Promise<T>): Promise<T> {
-    if (this.#awaited === undefined) return call(this.#needJob());
-    return Promise.resolve(this.#awaited).then(() => call(this.#needJob()));
-  }
-
-  #needJob(): number {
-    if (this.#job === undefined) throw new FledglingError('bad-config', 'this trainer has not started yet');
-    return this.#job;
+  async #withJob<T>(call: (job: number) => Promise<T>): Promise<T> {
+    if (this.#awaited !== undefined) await this.#awaited;
+    if (this.#job === undefined) throw new FledglingError('bad-config', 'this trainer has not started yet: train() starts it');
+    return call(this.#job);
   }
 }

@@ -5,16 +5,51 @@ import type { StepMetrics } from './generated/methods.ts';
 
 export type * from './generated/methods.ts';
 
+declare global {
+  /** As in TypeScript's `esnext.disposable`, which no user of these types needs to name. */
+  interface SymbolConstructor {
+    readonly asyncDispose: unique symbol;
+  }
+}
+
 export interface Message {
   role: 'system' | 'user' | 'assistant';
   content: string;
 }
 
+/** A message that is read only; roles other than the usual ones are the template's to know. */
+export interface InputMessage {
+  readonly role: Message['role'] | (string & {});
+  readonly content: string;
+}
+
 /**
- * An address, a file, or the files of a folder. An address names a GGUF file (of one in several, `…-00001-of-00003.gguf`, any part: the others lie
- * beside it), a folder as Transformers writes it (ending in `/` or in `config.json`), or a safetensors file in such a folder.
+ * An address, a file, its bytes, or the files of a folder. An address names a GGUF file (of one in several, `…-00001-of-00003.gguf`, any part: the
+ * others lie beside it), a folder as Transformers writes it (ending in `/` or in `config.json`), or a safetensors file in such a folder.
  */
-export type ModelSource = string | URL | File | Blob | readonly File[];
+export type ModelSource = string | URL | Blob | ArrayBuffer | Uint8Array<ArrayBuffer> | FileList | readonly File[];
+
+/** Where the parts of the package are, for pages that do not have them beside its script. */
+export interface Places {
+  /**
+   * Run in a Worker, or in this page, or in a Worker of your own that imports `fledgling/worker`: it serves one model and ends with it.
+   * @default true
+   */
+  worker?: boolean | Worker | undefined;
+  /** Address of `fledgling/worker`, also on another origin. By default it lies beside the package's script. */
+  workerUrl?: string | URL | undefined;
+  /** Address of `fledgling_bg.wasm`; `threads/fledgling_bg.wasm` is looked for beside it. By default it lies beside its glue. */
+  wasmUrl?: string | URL | undefined;
+}
+
+/** The GPU was lost: the driver or the browser's GPU process ended it. */
+export interface DeviceLoss {
+  error: FledglingError;
+  /** Whether everything comes back by itself: model, adapters, the answer and the run under way. */
+  recovering: boolean;
+  /** How often that has been tried in the last ten minutes, this time included. */
+  attempt: number;
+}
 
 export interface Progress {
   /** `initiate` before the first byte, `download` when the size is known, `done` after the last byte, `ready` when the model can answer. */
@@ -55,14 +90,25 @@ export type StoredType =
   | 'bf16'
   | 'f32';
 
-export interface LoadOptions {
+export interface LoadOptions extends Places {
   onProgress?: ((progress: Progress) => void) | undefined;
-  /** Something went wrong that loading survives, such as `quota-exceeded`: the model is used but not kept. `fewer-threads`: not all of them started. */
+  /**
+   * Something went wrong that loading survives, such as `quota-exceeded`: the model is used but not kept. `fewer-threads`: not all of them started.
+   * Without it, warnings go to the console.
+   */
   onWarning?: ((warning: FledglingError) => void) | undefined;
+  /** The GPU was lost. With `recover`, what ran goes on when this has been called. */
+  onDeviceLost?: ((loss: DeviceLoss) => void) | undefined;
+  /**
+   * After a loss of the GPU model and adapters are loaded again, and what ran goes on, up to three times in ten minutes.
+   * @default true
+   */
+  recover?: boolean | undefined;
   signal?: AbortSignal | undefined;
-  /** Run in a Worker (default) or in this page. */
-  worker?: boolean | undefined;
-  /** Keep a downloaded file in the browser's storage (default); `refresh` downloads it again. */
+  /**
+   * Keep a downloaded file in the browser's storage; `refresh` downloads it again.
+   * @default true
+   */
   cache?: boolean | 'refresh' | undefined;
   /** Expected SHA-256 of the file in hex; anything else is a `hash-mismatch`. */
   sha256?: string | undefined;
@@ -71,8 +117,9 @@ export interface LoadOptions {
   /** Tokens of context to reserve, at most what the model was trained for. */
   contextLength?: number | undefined;
   /**
-   * What keys and values are stored as: `f32` (default: log-probabilities are those of PyTorch), or `f16`, half the memory of the cache and half
+   * What keys and values are stored as: `f32` (log-probabilities are those of PyTorch), or `f16`, half the memory of the cache and half
    * the bytes that long contexts read. No device needs `shader-f16` for it.
+   * @default 'f32'
    */
   kvCacheDtype?: KvCacheDtype | undefined;
   /**
@@ -81,11 +128,12 @@ export interface LoadOptions {
    */
   quantize?: StoredType | undefined;
   /**
-   * Answers at once that the first request will want (1). Loading makes ready what those need, so that their first token takes as long as any other;
+   * Answers at once that the first request will want. Loading makes ready what those need, so that their first token takes as long as any other;
    * other numbers are as right, but what they need is compiled at their first use.
+   * @default 1
    */
   candidates?: number | undefined;
-  /** `auto` by default. */
+  /** @default 'auto' */
   device?: Device | undefined;
   /**
    * Threads of the processor, where it does the work. They need a page that is cross-origin isolated, and an engine in a Worker; elsewhere there is
@@ -121,16 +169,14 @@ export interface DeviceFigures {
   gptStepMs: number;
 }
 
-export interface MeasureOptions {
-  /** Which device (`auto`). */
+export interface MeasureOptions extends Places {
+  /** @default 'auto' */
   device?: Device | undefined;
   /** Threads of the processor: as in `LoadOptions`. Where fewer start, there is no warning; the name that the result gives tells how many. */
   threads?: number | undefined;
   signal?: AbortSignal | undefined;
   /** Told what has been measured so far. */
   onFigure?: ((figures: Partial<DeviceFigures>) => void) | undefined;
-  /** `false` measures in the calling thread. */
-  worker?: boolean | undefined;
 }
 
 export interface ModelInfo {
@@ -152,20 +198,43 @@ export interface ModelInfo {
 }
 
 export interface GenerateOptions {
+  /**
+   * From 1.
+   * @default 256
+   */
   maxNewTokens?: number | undefined;
-  /** 0 (default) is greedy. */
+  /**
+   * 0 is greedy.
+   * @default 0
+   */
   temperature?: number | undefined;
+  /**
+   * 0: all tokens.
+   * @default 0
+   */
   topK?: number | undefined;
+  /** @default 1 */
   topP?: number | undefined;
+  /** @default 0 */
   minP?: number | undefined;
+  /** @default 1 */
   repetitionPenalty?: number | undefined;
+  /** A whole number from 0 to 2³² − 1. Without it, every call draws its own. */
   seed?: number | undefined;
-  stopStrings?: string[] | undefined;
-  /** Goes on after the token that ends an answer, up to `maxNewTokens`. */
+  stopStrings?: readonly string[] | undefined;
+  /**
+   * Goes on after the token that ends an answer, up to `maxNewTokens`.
+   * @default false
+   */
   ignoreEos?: boolean | undefined;
   signal?: AbortSignal | undefined;
   /** Name of an adapter, `null` for the base model, left out for the active adapter. */
   adapter?: string | null | undefined;
+  /**
+   * Waits while another answer is made; `false`: is refused as `busy` then.
+   * @default true
+   */
+  queue?: boolean | undefined;
 }
 
 export interface Candidate {
@@ -213,8 +282,17 @@ export interface AdapterInfo {
 /** A PEFT folder. */
 export interface AdapterFiles {
   'adapter_config.json': string;
-  'adapter_model.safetensors': Uint8Array;
+  'adapter_model.safetensors': Uint8Array<ArrayBuffer>;
 }
+
+/** The same as it may be handed over: the configuration also parsed, both also as files. */
+export interface AdapterInput {
+  'adapter_config.json': string | object | Blob;
+  'adapter_model.safetensors': Uint8Array<ArrayBuffer> | ArrayBuffer | Blob;
+}
+
+/** A PEFT folder: its two files, the address of the folder, the files of one that a person chose, or a zip of it. */
+export type AdapterSource = AdapterInput | string | URL | FileList | readonly File[] | Blob | ArrayBuffer | Uint8Array<ArrayBuffer>;
 
 export interface Memory {
   gpuBytes: number;
@@ -232,24 +310,29 @@ export interface Counters {
 
 /** Columns may also be written as TRL does (`input_ids`). What is no column is refused by name. */
 export type SFTRow =
-  | { messages: Message[] }
-  | { prompt: string | Message[]; completion: string | Message[] }
+  | { messages: readonly Message[] }
+  | { prompt: Given; completion: Given }
   | { text: string }
   | { inputIds: ArrayLike<number>; labels?: ArrayLike<number> | undefined }
   | { input_ids: ArrayLike<number>; labels?: ArrayLike<number> | undefined };
 
-export interface PreferenceRow {
-  prompt: string | Message[];
-  chosen: string | Message[];
-  rejected: string | Message[];
+/** A text or a chat, as it may be given … */
+export type Given = string | readonly Message[];
+/** … and as it is read. */
+export type Read = string | Message[];
+
+export interface PreferenceRow<Text = Given> {
+  prompt: Text;
+  chosen: Text;
+  rejected: Text;
   /** Multiplies the row's loss. */
   weight?: number | undefined;
 }
 
 /** Several answers and how they stand: 1 is best, equal ranks are ties, null is an answer that nobody has placed. */
-export interface RankingRow {
-  prompt: string | Message[];
-  answers: readonly (string | Message[])[];
+export interface RankingRow<Text = Given> {
+  prompt: Text;
+  answers: readonly Text[];
   ranks: readonly (number | null)[];
   weight?: number | undefined;
 }
@@ -271,27 +354,24 @@ export type DPORow =
 
 /** An answer that is good or not. */
 export type UnpairedRow =
-  | { prompt: string | Message[]; completion: string | Message[]; label: boolean }
+  | { prompt: Given; completion: Given; label: boolean }
   | { promptIds: ArrayLike<number>; completionIds: ArrayLike<number>; label: boolean };
 
 /** A row as TRL writes it, every column of a conversation in messages. */
 export type Columns =
   | {
       kind: 'sft';
-      row:
-        | { messages: Message[] }
-        | { prompt: string | Message[]; completion: string | Message[] }
-        | { text: string }
-        | { input_ids: number[]; labels?: number[] };
+      row: { messages: Message[] } | { prompt: Read; completion: Read } | { text: string } | { input_ids: number[]; labels?: number[] };
     }
-  | { kind: 'preference'; row: PreferenceRow | { prompt_ids: number[]; chosen_ids: number[]; rejected_ids: number[]; weight?: number } }
+  | {
+      kind: 'preference';
+      row: PreferenceRow<Read> | { prompt_ids: number[]; chosen_ids: number[]; rejected_ids: number[]; weight?: number };
+    }
   | {
       kind: 'unpaired';
-      row:
-        | { prompt: string | Message[]; completion: string | Message[]; label: boolean }
-        | { prompt_ids: number[]; completion_ids: number[]; label: boolean };
+      row: { prompt: Read; completion: Read; label: boolean } | { prompt_ids: number[]; completion_ids: number[]; label: boolean };
     }
-  | { kind: 'ranking'; row: RankingRow };
+  | { kind: 'ranking'; row: RankingRow<Read> };
 
 /** A line of a file that is no row: the column or the place in it, and what is wrong there and what was expected. */
 export interface RefusedLine {
@@ -303,12 +383,10 @@ export interface RefusedLine {
 /** What stands in a line of a file. */
 export type ReadLine = ({ line: number } & Columns) | RefusedLine;
 
-export interface RowsOptions {
+export interface RowsOptions extends Places {
   /** The file's name for errors; a `File` has its own. */
   name?: string | undefined;
   signal?: AbortSignal | undefined;
-  /** False: read in the page instead of in a Worker. */
-  worker?: boolean | undefined;
 }
 
 export interface TrainOptions {
@@ -316,7 +394,7 @@ export interface TrainOptions {
   signal?: AbortSignal | undefined;
   /** A checkpoint every so many steps, handed to `onCheckpoint`. */
   saveSteps?: number | undefined;
-  onCheckpoint?: ((bytes: Uint8Array) => void) | undefined;
+  onCheckpoint?: ((bytes: Uint8Array<ArrayBuffer>) => void) | undefined;
 }
 
 export interface TrainResult {

@@ -1,6 +1,8 @@
 // What the package uses of the wasm module (src/web in Rust): the two sides of the boundary agree on this file.
 // Plain data crosses it as plain objects; every method that can fail throws an Error with a `code`.
 import { FledglingError } from './errors.ts';
+import { isNode, ofNode, type WasmPlace } from './places.ts';
+import { forbidsWasm, violationOf } from './policy.ts';
 import { startCrew, type Crewed } from './threads.ts';
 import type {
   AdapterDescription,
@@ -14,6 +16,7 @@ import type {
   MethodName,
   ModelInfo,
   PreferenceRow,
+  Read,
   ReadLine,
   Score,
   StepMetrics,
@@ -98,7 +101,7 @@ export interface WasmTrainer {
   submit(): Promise<number | undefined>;
   /** The earliest metrics not yet reported; undefined where there are none, or, without `all`, where the device is better kept busy meanwhile. */
   report(all: boolean): Promise<StepMetrics | undefined>;
-  checkpoint(): Promise<Uint8Array>;
+  checkpoint(): Promise<Uint8Array<ArrayBuffer>>;
   /** Of a step: for the benchmark, not in the middle of a training. */
   profile(fma: number | undefined, copy: number | undefined): Promise<WasmProfile>;
   free(): void;
@@ -142,11 +145,16 @@ export interface WasmModel {
   /** Gets ready for the first request, of so many answers at once (1); freed half-way, it leaves the rest to that. */
   warming(candidates: number | undefined): WasmWarming;
   count_tokens(input: string | Message[]): number;
+  /** The ids of a text; with `special`, those that belong around every text are added. */
+  encode(text: string, special: boolean): Uint32Array;
+  decode(ids: Uint32Array, skip_special: boolean): string;
+  /** A chat in the model's template; with `open`, with the beginning of an answer. */
+  render(messages: Message[], open: boolean): string;
   generate(request: WasmRequest): WasmSession;
   score(request: WasmScoreRequest): Promise<Score>;
   /** `args` as snake_case TrainingArguments with `peft_config`. */
   trainer(method: MethodName, args: unknown, rows: unknown, checkpoint: Uint8Array | undefined): Promise<WasmTrainer>;
-  save_adapter(name: string | undefined): Promise<{ config: string; weights: Uint8Array }>;
+  save_adapter(name: string | undefined): Promise<{ config: string; weights: Uint8Array<ArrayBuffer> }>;
   load_adapter(config: string, weights: Uint8Array, name: string): Promise<AdapterInfo>;
   /** undefined: none. */
   set_adapter(name: string | undefined): void;
@@ -195,7 +203,7 @@ export interface WasmModule {
   read_rows(text: string, first: number): ReadLine[];
   /** Rows as JSONL, rankings as all their pairs. */
   write_rows(rows: object[]): string;
-  ranking_pairs(ranking: object): PreferenceRow[];
+  ranking_pairs(ranking: object): PreferenceRow<Read>[];
   crew_module(): WebAssembly.Module;
   crew_memory(): WebAssembly.Memory;
   /** Threads, this one included. */
@@ -215,23 +223,56 @@ export interface Loaded {
   missing?: FledglingError | undefined;
 }
 
-type Glue = () => Promise<unknown>;
-// The address of the wasm is relative to its own glue file, which bundlers and browsers both follow.
-// @ts-ignore: built by scripts/wasm.sh into www/pkg, absent in a fresh checkout
-const ONE: Glue = () => import('../../pkg/fledgling.js');
-// @ts-ignore: as above. Where std could not be built for it, it is a file without exports.
-const MANY: Glue = () => import('../../pkg/threads/fledgling.js');
+/** The two modules: `glue.ts` puts them here, so that a Worker has all of its script at once. */
+export const glues: { one?: WasmModule; many?: WasmModule } = {};
+type Glue = keyof typeof glues;
 
+const FILES: Record<Glue, string> = { one: 'fledgling_bg.wasm', many: 'threads/fledgling_bg.wasm' };
+const HERE: string = import.meta.url;
+
+let place: WasmPlace | undefined;
 const instances = new Map<Glue, Promise<WasmModule | undefined>>();
+
+/** Where the wasm of this thread is: said before it is loaded. */
+export function wasmIsAt(where: WasmPlace | undefined): void {
+  place ??= where;
+}
+
+/** What the glue is to read; undefined: it knows itself where its wasm is. */
+async function bytesFor(glue: Glue): Promise<BufferSource | Response | undefined> {
+  if (typeof place === 'object') return place;
+  let address = place === undefined ? undefined : new URL(FILES[glue], new URL('.', place)).href;
+  if (glue === 'one' && place !== undefined) address = place;
+  if (isNode) {
+    const file = new URL(address ?? `../../pkg/${FILES[glue]}`, HERE);
+    if (file.protocol === 'file:') {
+      const { readFile } = await ofNode<{ readFile(file: URL): Promise<Uint8Array<ArrayBuffer>> }>('node:fs/promises');
+      return readFile(file);
+    }
+  }
+  if (address === undefined) return undefined;
+  const since = performance.now();
+  const response = await fetch(address).catch(async (e: unknown) => {
+    throw (
+      (await violationOf(address, since, ['connect-src'])) ??
+      new FledglingError('network', `wasmUrl: ${address}: ${e instanceof Error ? e.message : String(e)}`, { cause: e })
+    );
+  });
+  if (!response.ok) throw new FledglingError('network', `wasmUrl: ${address}: HTTP ${response.status} ${response.statusText}`.trim());
+  // Some servers call it something else, which streaming would not take.
+  return response.headers.get('content-type')?.startsWith('application/wasm') ? response : response.arrayBuffer();
+}
 
 /** Compiles a module once; undefined where this package has none. */
 function instance(glue: Glue): Promise<WasmModule | undefined> {
   let made = instances.get(glue);
   if (!made) {
     made = (async () => {
-      const module = (await glue()) as WasmModule;
-      if (typeof module.default !== 'function') return undefined;
-      await module.default();
+      const module = glues[glue];
+      if (typeof module?.default !== 'function') return undefined;
+      if (glue === 'many' && typeof place === 'object') return undefined; // one file holds one module
+      const from = await bytesFor(glue);
+      await (from === undefined ? module.default() : module.default({ module_or_path: from }));
       return module;
     })();
     instances.set(glue, made);
@@ -239,6 +280,8 @@ function instance(glue: Glue): Promise<WasmModule | undefined> {
   }
   return made;
 }
+
+const why = (e: unknown): string => (e instanceof Error ? e.message : String(e));
 
 /**
  * The engine, for a processor with so many threads. The module whose memory is shared is for them alone: with one thread, or on a GPU, it has
@@ -248,7 +291,7 @@ export async function loadWasm(threads: number): Promise<Loaded> {
   let missing: FledglingError | undefined;
   if (threads > 1) {
     try {
-      const module = await instance(MANY);
+      const module = await instance('many');
       if (module) {
         const { size, why } = await startCrew(module, threads);
         if (size < threads)
@@ -259,15 +302,18 @@ export async function loadWasm(threads: number): Promise<Loaded> {
         return { module, memory: module.crew_memory(), threads: size, missing };
       }
     } catch (e) {
-      missing = new FledglingError('fewer-threads', `the processor works with one thread: ${e instanceof Error ? e.message : String(e)}`, {
-        cause: e,
-      });
+      missing = new FledglingError('fewer-threads', `the processor works with one thread: ${why(e)}`, { cause: e });
     }
   }
-  const module = await instance(ONE).catch((e: unknown) => {
-    throw new FledglingError('network', `the engine's wasm could not be loaded: ${e instanceof Error ? e.message : String(e)}`, {
-      cause: e,
-    });
+  const since = performance.now();
+  const module = await instance('one').catch(async (e: unknown) => {
+    if (e instanceof FledglingError) throw e;
+    const where = place === undefined || typeof place === 'object' ? '' : ` (${place})`;
+    throw (
+      forbidsWasm(e) ??
+      (await violationOf(undefined, since, ['connect-src'])) ??
+      new FledglingError('network', `the engine's wasm could not be loaded${where}: ${why(e)}; wasmUrl says where it is`, { cause: e })
+    );
   });
   if (!module) throw new FledglingError('network', "the engine's wasm could not be loaded: its glue is empty");
   return { module, memory: module.crew_memory(), threads: 1, missing };

@@ -47,6 +47,48 @@ export function install(fledgling) {
         return failure(e);
       }
     },
+    /** A zip of texts and bytes, stored as they are. */
+    async zip(files) {
+      const text = new TextEncoder();
+      const entries = Object.entries(files).map(([name, data]) => ({
+        name: text.encode(name),
+        data: typeof data === 'string' ? text.encode(data) : data,
+      }));
+      const table = Uint32Array.from({ length: 256 }, (_, n) => {
+        let c = n;
+        for (let k = 0; k < 8; k++) c = c & 1 ? 0xedb88320 ^ (c >>> 1) : c >>> 1;
+        return c;
+      });
+      const crc = (bytes) => ~bytes.reduce((c, b) => table[(c ^ b) & 255] ^ (c >>> 8), -1) >>> 0;
+      const head = (size, fields) => {
+        const view = new DataView(new ArrayBuffer(size));
+        for (const [at, bytes, value] of fields) bytes === 4 ? view.setUint32(at, value, true) : view.setUint16(at, value, true);
+        return view.buffer;
+      };
+      const parts = [];
+      const directory = [];
+      let at = 0;
+      for (const { name, data } of entries) {
+        const sizes = (from) => [
+          [from, 4, crc(data)],
+          [from + 4, 4, data.length],
+          [from + 8, 4, data.length],
+          [from + 12, 2, name.length],
+        ];
+        directory.push(head(46, [[0, 4, 0x02014b50], [4, 2, 20], [6, 2, 20], ...sizes(16), [42, 4, at]]), name);
+        parts.push(head(30, [[0, 4, 0x04034b50], [4, 2, 20], ...sizes(14)]), name, data);
+        at += 30 + name.length + data.length;
+      }
+      const size = directory.reduce((n, p) => n + p.byteLength, 0);
+      const end = head(22, [
+        [0, 4, 0x06054b50],
+        [8, 2, entries.length],
+        [10, 2, entries.length],
+        [12, 4, size],
+        [16, 4, at],
+      ]);
+      return new Blob([...parts, ...directory, end]);
+    },
     async dispose(key) {
       await models.get(key)?.dispose();
       models.delete(key);

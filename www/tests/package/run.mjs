@@ -1,6 +1,6 @@
 // From `npm pack` to an answer: packs the package, installs it in a fresh Vite project and beside a plain page, and in
 // each loads a model, streams an answer and takes one LoRA step; then everything that can go wrong, on a tiny model.
-//   node tests/package/run.mjs [--fast: without the real model] [--only pack,serving,vite,plain,types,loading,using,threads,real]
+//   node tests/package/run.mjs [--fast: without the real model] [--device cpu: without the GPU's half] [--only pack,serving,vite,plain,types,loading,refusing,using,threads,real]
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { launch } from './browser.mjs';
 import { equal, finish, ok, test } from './check.mjs';
 import { loadingFiles, loadingTests } from './loading.mjs';
+import { refusingTests } from './refusing.mjs';
 import { realTests } from './real.mjs';
 import { serve } from './server.mjs';
 import { servingTests } from './serving.mjs';
@@ -18,6 +19,7 @@ import { usingTests } from './using.mjs';
 const www = fileURLToPath(new URL('../..', import.meta.url));
 const fast = process.argv.includes('--fast');
 const only = process.argv.includes('--only') ? (process.argv[process.argv.indexOf('--only') + 1] ?? '').split(',') : undefined;
+const devices = process.argv.includes('--device') ? [process.argv[process.argv.indexOf('--device') + 1]] : ['gpu', 'cpu'];
 const wanted = (part) => only === undefined || only.includes(part);
 const model = process.env.FLEDGLING_MODEL ?? join(www, '../.cache/models/SmolLM2-135M-Instruct.Q4_1.gguf');
 if (!existsSync(join(www, 'pkg/fledgling_bg.wasm'))) throw new Error('www/pkg has no wasm: run `make wasm` first');
@@ -210,19 +212,22 @@ export async function f(): Promise<number> {
     });
 
   // ---- (4) what can go wrong, on a tiny model, from the installed package
-  files.set('/t/page.mjs', readFileSync(new URL('./page.mjs', import.meta.url)));
+  for (const f of ['page.mjs', 'random.mjs']) files.set(`/t/${f}`, readFileSync(new URL(f, import.meta.url)));
   files.set(
     '/t/index.html',
     Buffer.from(`<!doctype html><title>t</title><link rel="icon" href="data:," /><script type="module">
 import * as fledgling from '/node_modules/fledgling/dist/lib/index.js';
 import { install } from './page.mjs';
+import { install as installRandom } from './random.mjs';
 install(fledgling);
+installRandom(window.t, fledgling);
 </script>`),
   );
   const page = await browser.page(`${plain.origin}/t/index.html`);
   await page.waitForFunction(() => window.t);
   if (wanted('loading')) await loadingTests({ page, origin: plain.origin, log: plain.log, files, context: browser.context });
-  for (const device of ['gpu', 'cpu']) if (wanted('using')) await usingTests({ page, address: '/m/tiny.gguf', device });
+  if (wanted('refusing')) await refusingTests({ page, address: '/m/tiny.gguf' });
+  for (const device of devices) if (wanted('using')) await usingTests({ page, address: '/m/tiny.gguf', device });
   if (wanted('threads')) {
     const bare = await serve({ root: plainDir, files, mounts, isolated: false });
     const other = await browser.page(`${bare.origin}/t/index.html`);
@@ -239,7 +244,7 @@ install(fledgling);
     await bare.close();
   }
   // ---- (5) the real model's numbers
-  for (const device of ['gpu', 'cpu']) if (!fast && wanted('real')) await realTests({ page, address: '/model.gguf', files, device });
+  for (const device of devices) if (!fast && wanted('real')) await realTests({ page, address: '/model.gguf', files, device });
   await plain.close();
 } finally {
   await browser.close();

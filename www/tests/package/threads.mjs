@@ -126,15 +126,22 @@ export async function threadTests({ isolated, plain, files, address, real, built
   }
 
   await test('threads: one in the page itself, which must not wait', async () => {
-    const { adapter, ...rest } = await work(isolated, address, { threads: 2, worker: false });
+    const { adapter, warnings, ...rest } = await work(isolated, address, { threads: 2, worker: false });
     ok(adapter.features.includes(feature(1)), JSON.stringify(adapter));
-    equal(rest, one, 'results');
+    equal({ warnings: [], ...rest }, one, 'results');
+    ok(
+      warnings.length === 1 && warnings[0].code === 'fewer-threads' && warnings[0].message.includes('worker: false'),
+      JSON.stringify(warnings),
+    );
   });
 
   await test('threads: one where the page is not isolated', async () => {
-    const { adapter, ...rest } = await work(plain, address, { threads: 2 });
+    const { adapter, warnings, ...rest } = await work(plain, address, { threads: 2 });
     ok(adapter.features.includes(feature(1)), JSON.stringify(adapter));
-    equal(rest, { ...one, isolated: false }, 'results');
+    equal({ warnings: [], ...rest }, { ...one, isolated: false }, 'results');
+    // Whoever asks for threads is told why there are none; whoever does not is not bothered.
+    ok(warnings[0]?.code === 'fewer-threads' && warnings[0].message.includes('cross-origin isolated'), JSON.stringify(warnings));
+    equal((await work(plain, address, {})).warnings, [], 'warnings of whoever asked for nothing');
   });
 
   await test('threads: a number that is none is refused', async () => {

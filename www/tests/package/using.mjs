@@ -107,18 +107,24 @@ export async function usingTests({ page, address, device }) {
     await page.evaluate(() => window.t.dispose('long'));
   });
 
-  await test('two at once: the second is refused as busy, the first goes on', async () => {
+  await test('two at once: the second waits, or is refused as busy where it must not; nobody has to iterate', async () => {
     const r = await value('m', async (m) => {
-      const first = m.chat([{ role: 'user', content: 'Hello' }], { maxNewTokens: 10 });
-      const second = m.chat([{ role: 'user', content: 'Hello' }], { maxNewTokens: 10 });
-      const code = await second.result.then(
+      const ask = (o) => m.chat([{ role: 'user', content: 'Hello' }], { maxNewTokens: 10, seed: 1, ...o });
+      const alone = (await ask().result).text;
+      const stop = new AbortController();
+      const [first, second, refused, given] = [ask(), ask(), ask({ queue: false }), ask({ signal: stop.signal })];
+      stop.abort();
+      const code = await refused.result.then(
         () => 'none',
         (e) => e.code,
       );
-      return { code, n: (await first.result).tokenIds.length };
+      const judged = m.score('A word.');
+      const ended = (await given.result).finishReason;
+      return { code, alone, both: [(await second.result).text, (await first.result).text], ended, judged: (await judged).logprobs.length };
     });
     equal(r.code, 'busy', 'code');
-    ok(r.n > 0, 'first');
+    equal(r.both, [r.alone, r.alone], 'both answers');
+    ok(r.ended === 'abort' && r.judged > 0, JSON.stringify(r));
   });
 
   await test('OpenAI-shaped completions', async () => {
@@ -126,7 +132,7 @@ export async function usingTests({ page, address, device }) {
       const whole = await m.chatCompletions.create({ messages: [{ role: 'user', content: 'Hi' }], max_tokens: 4, temperature: 0, n: 2 });
       let text = '';
       let finish;
-      for await (const c of await m.chatCompletions.create({
+      for await (const c of await m.chat.completions.create({
         messages: [{ role: 'user', content: 'Hi' }],
         max_tokens: 4,
         temperature: 0,
@@ -449,42 +455,48 @@ export async function usingTests({ page, address, device }) {
   await test('every field of the trainers reaches the engine, which names what is impossible', async () => {
     const peft = (o) => ({ peftConfig: { r: 2, ...o } });
     const wrong = [
-      [{ learningRate: -1 }, 'learning_rate'],
-      [{ numTrainEpochs: -1 }, 'num_train_epochs'],
-      [{ maxSteps: -5 }, 'max_steps'],
-      [{ perDeviceTrainBatchSize: 0 }, 'per_device_train_batch_size'],
-      [{ gradientAccumulationSteps: 0 }, 'gradient_accumulation_steps'],
-      [{ warmupSteps: -1 }, 'warmup_steps'],
-      [{ warmupRatio: 2 }, 'warmup_ratio'],
-      [{ lrSchedulerType: 'x' }, 'lr_scheduler_type'],
-      [{ weightDecay: -1 }, 'weight_decay'],
-      [{ adamBeta1: 1 }, 'adam_beta1'],
-      [{ adamBeta2: 1 }, 'adam_beta2'],
-      [{ adamEpsilon: 2 }, 'adam_epsilon'],
-      [{ maxGradNorm: -1 }, 'max_grad_norm'],
-      [{ dataSeed: -1 }, 'data_seed'],
-      [{ maxLength: 1 }, 'max_length'],
-      [{ completionOnlyLoss: 'x' }, 'completion_only_loss'],
-      [{ assistantOnlyLoss: 'x' }, 'assistant_only_loss'],
+      [{ learningRate: -1 }, 'learningRate'],
+      [{ numTrainEpochs: -1 }, 'numTrainEpochs'],
+      [{ maxSteps: -5 }, 'maxSteps'],
+      [{ perDeviceTrainBatchSize: 0 }, 'perDeviceTrainBatchSize'],
+      [{ gradientAccumulationSteps: 0 }, 'gradientAccumulationSteps'],
+      [{ warmupSteps: -1 }, 'warmupSteps'],
+      [{ warmupRatio: 2 }, 'warmupRatio'],
+      [{ lrSchedulerType: 'x' }, 'lrSchedulerType'],
+      [{ weightDecay: -1 }, 'weightDecay'],
+      [{ adamBeta1: 1 }, 'adamBeta1'],
+      [{ adamBeta2: 1 }, 'adamBeta2'],
+      [{ adamEpsilon: 2 }, 'adamEpsilon'],
+      [{ maxGradNorm: -1 }, 'maxGradNorm'],
+      [{ dataSeed: -1 }, 'dataSeed'],
+      [{ maxLength: 1 }, 'maxLength'],
+      [{ completionOnlyLoss: 'x' }, 'completionOnlyLoss'],
+      [{ assistantOnlyLoss: 'x' }, 'assistantOnlyLoss'],
       [{ shuffle: 'x' }, 'shuffle'],
-      [{ gradientCheckpointing: 'x' }, 'gradient_checkpointing'],
+      [{ gradientCheckpointing: 'x' }, 'gradientCheckpointing'],
       [{ fp16: 'x' }, 'fp16'],
-      [{ reportKl: 'x' }, 'report_kl'],
-      [{ activationMemory: 0 }, 'activation_memory'],
+      [{ reportKl: 'x' }, 'reportKl'],
+      [{ activationMemory: 0 }, 'activationMemory'],
       [{ beta: -1 }, 'beta', 'DPOTrainer'],
-      [{ labelSmoothing: 0.9 }, 'label_smoothing', 'DPOTrainer'],
-      [{ lossType: 'ipo' }, 'loss_type', 'DPOTrainer'],
+      [{ labelSmoothing: 0.9 }, 'labelSmoothing', 'DPOTrainer'],
+      [{ lossType: 'ipo' }, 'lossType', 'DPOTrainer'],
       [peft({ r: 0 }), 'r'],
-      [peft({ loraDropout: 1 }), 'lora_dropout'],
-      [peft({ excludeModules: 7 }), 'exclude_modules'],
+      [peft({ loraDropout: 1 }), 'loraDropout'],
+      [peft({ excludeModules: 7 }), 'excludeModules'],
+      [{ learningRate: 'x' }, 'learningRate: expected a number from'],
+      [{ seed: 2 ** 32 }, 'seed: expected a whole number from 0 to 4294967295'],
+      [{ learning_rate: 1 }, 'did you mean learningRate?'],
+      [{ epochs: 1 }, 'did you mean numTrainEpochs?'],
+      [peft({ useDora: true }), 'peftConfig.useDora'],
+      [peft({ initLoraWeights: 'pissa' }), 'peftConfig.initLoraWeights'],
       // What is no argument is refused with the nearest that is one.
       [{ learningrate: 1 }, 'did you mean learningRate?'],
       [{ desirableWieght: 2 }, 'did you mean desirableWeight?', 'KTOTrainer'],
       [{ beta: 0.1 }, 'beta', 'SFTTrainer'],
       [{ reportKl: true }, 'reportKl', 'KTOTrainer'],
       [peft({ loraAlfa: 2 }), 'did you mean loraAlpha?'],
-      [peft({ layersPattern: 'layers', targetModules: ['q_proj'] }), 'layers_pattern'],
-      [peft({ layersToTransform: 0, targetModules: 'q_proj' }), 'layers_to_transform'],
+      [peft({ layersPattern: 'layers', targetModules: ['q_proj'] }), 'layersPattern'],
+      [peft({ layersToTransform: 0, targetModules: 'q_proj' }), 'layersToTransform'],
     ];
     const codes = await value(
       'm',
@@ -492,8 +504,9 @@ export async function usingTests({ page, address, device }) {
         const out = [];
         for (const [args, , trainer = 'SFTTrainer'] of cases) {
           const row = { prompt: 'a', completion: 'b', chosen: 'b', rejected: 'c' };
+          const train = async () => new fledgling[trainer](m, { adapterName: 'f', maxSteps: 1, ...args }).train([row]);
           out.push(
-            await new fledgling[trainer](m, { adapterName: 'f', maxSteps: 1, ...args }).train([row]).then(
+            await train().then(
               () => ({}),
               (e) => ({ code: e.code, message: e.message }),
             ),
@@ -555,7 +568,7 @@ export async function usingTests({ page, address, device }) {
     ok(a.length === b.length && difference > 0 && difference < 0.01, `log-probabilities differ by ${difference}`);
     await page.evaluate(() => window.t.dispose('half'));
     const bad = await load('bad', { kvCacheDtype: 'f8' });
-    ok(!bad.ok && bad.code === 'bad-config' && bad.message.includes('kv_cache_dtype'), JSON.stringify(bad));
+    ok(!bad.ok && bad.code === 'bad-config' && bad.message.includes('kvCacheDtype'), JSON.stringify(bad));
   });
 
   await test('what several answers need is made ready while loading', async () => {

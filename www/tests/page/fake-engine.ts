@@ -358,7 +358,7 @@ class Trainer<Row extends Api.SFTRow | Api.DPORow | Api.UnpairedRow, Args extend
     this.#go();
   }
   async dispose(): Promise<void> {}
-  async saveCheckpoint(): Promise<Uint8Array> {
+  async saveCheckpoint(): Promise<Uint8Array<ArrayBuffer>> {
     return new TextEncoder().encode(JSON.stringify({ step: this.#step }));
   }
 }

@@ -4,15 +4,30 @@ export type MethodName = 'sft' | 'dpo' | 'kto' | 'orpo';
 
 /** PEFT's LoraConfig in camelCase. */
 export interface PeftConfig {
-  /** Rank: how much the adapter can hold. Default: 8. */
+  /**
+   * Rank: how much the adapter can hold.
+   * @default 8
+   */
   r?: number | undefined;
-  /** The adapter's product is multiplied by lora_alpha / r. PEFT: 8; twice the rank is usual. Default: 16. */
+  /**
+   * The adapter's product is multiplied by lora_alpha / r. PEFT: 8; twice the rank is usual.
+   * @default 16
+   */
   loraAlpha?: number | undefined;
-  /** Share of inputs left out while learning. Default: 0. */
+  /**
+   * Share of inputs left out while learning.
+   * @default 0
+   */
   loraDropout?: number | undefined;
-  /** The factor is lora_alpha / √r instead. Default: false. */
+  /**
+   * The factor is lora_alpha / √r instead.
+   * @default false
+   */
   useRslora?: boolean | undefined;
-  /** all-linear, names such as q_proj, or a regular expression for whole paths. Default: 'all-linear'. */
+  /**
+   * all-linear, names such as q_proj, or a regular expression for whole paths.
+   * @default 'all-linear'
+   */
   targetModules?: string | string[] | undefined;
   /** Names, or a regular expression, of modules to leave out. */
   excludeModules?: string | string[] | null | undefined;
@@ -20,27 +35,46 @@ export interface PeftConfig {
   layersToTransform?: number | number[] | null | undefined;
   /** Name of the list of layers, where layers_to_transform cannot guess it. */
   layersPattern?: string | string[] | null | undefined;
-  /** Other ranks for modules by name or regular expression. Default: {}. */
+  /**
+   * Other ranks for modules by name or regular expression.
+   * @default {}
+   */
   rankPattern?: Record<string, number> | undefined;
-  /** The same for lora_alpha. Default: {}. */
+  /**
+   * The same for lora_alpha.
+   * @default {}
+   */
   alphaPattern?: Record<string, number> | undefined;
 }
 
 /** TRL's TrainingArguments in camelCase: what all trainers share. */
 export interface TrainArgs {
-  /** How often the whole dataset is seen. Default: 3. */
+  /**
+   * How often the whole dataset is seen.
+   * @default 3
+   */
   numTrainEpochs?: number | undefined;
-  /** Updates in all; −1 leaves it to the epochs. Default: -1. */
+  /**
+   * Updates in all; −1 leaves it to the epochs.
+   * @default -1
+   */
   maxSteps?: number | undefined;
   /** Rows in one pass; more need more memory. TRL: 8, for datasets of thousands of rows. */
   perDeviceTrainBatchSize?: number | undefined;
-  /** Passes that make one update. Default: 1. */
+  /**
+   * Passes that make one update.
+   * @default 1
+   */
   gradientAccumulationSteps?: number | undefined;
-  /** Longer rows are cut to so many tokens; null: never, too long ones are refused. Default: 1024. */
+  /**
+   * Longer rows are cut to so many tokens; null: never, too long ones are refused.
+   * @default 1024
+   */
   maxLength?: number | null | undefined;
-  /** true: nothing is dropped, as if lora_dropout were 0, which is what TRL does by default. Not set: lora_dropout decides. */
-  disableDropout?: boolean | null | undefined;
-  /** Fixes the order of rows and the first weights. Default: 42. */
+  /**
+   * Fixes the order of rows and the first weights.
+   * @default 42
+   */
   seed?: number | undefined;
   /** Fixes the order of rows alone; without it, seed does. */
   dataSeed?: number | null | undefined;
@@ -48,98 +82,197 @@ export interface TrainArgs {
   shuffle?: boolean | undefined;
   /** Size of an update. 5e-5 to 5e-4 suits LoRA. TRL: 2e-5, for all weights. */
   learningRate?: number | undefined;
-  /** How the rate falls over the run. Default: 'linear'. */
+  /**
+   * How the rate falls over the run.
+   * @default 'linear'
+   */
   lrSchedulerType?: 'linear' | 'cosine' | 'constant' | 'constant_with_warmup' | undefined;
-  /** Updates over which the rate rises from 0; below 1, a share of all. Default: 0. */
+  /**
+   * Updates over which the rate rises from 0; below 1, a share of all.
+   * @default 0
+   */
   warmupSteps?: number | undefined;
-  /** The same as a share of all, where warmup_steps is 0. Default: 0. */
+  /**
+   * The same as a share of all, where warmup_steps is 0.
+   * @default 0
+   */
   warmupRatio?: number | null | undefined;
-  /** Pulls weights towards 0 (AdamW). Default: 0. */
+  /**
+   * Pulls weights towards 0 (AdamW).
+   * @default 0
+   */
   weightDecay?: number | undefined;
-  /** Longer gradients are shortened to this; 0: never. Default: 1. */
+  /**
+   * Longer gradients are shortened to this; 0: never.
+   * @default 1
+   */
   maxGradNorm?: number | undefined;
-  /** AdamW: share of the past in the mean of gradients. Default: 0.9. */
+  /**
+   * AdamW: share of the past in the mean of gradients.
+   * @default 0.9
+   */
   adamBeta1?: number | undefined;
-  /** AdamW: share of the past in the mean of their squares. Default: 0.999. */
+  /**
+   * AdamW: share of the past in the mean of their squares.
+   * @default 0.999
+   */
   adamBeta2?: number | undefined;
-  /** AdamW: added to the root of that mean. Default: 1e-8. */
+  /**
+   * AdamW: added to the root of that mean.
+   * @default 1e-8
+   */
   adamEpsilon?: number | undefined;
   /** Activations are computed again instead of kept; not set: where they would exceed activation_memory. */
   gradientCheckpointing?: boolean | null | undefined;
-  /** Activations wait for the backward pass in half precision; all arithmetic stays f32. Default: false. */
+  /**
+   * Activations wait for the backward pass in half precision; all arithmetic stays f32.
+   * @default false
+   */
   fp16?: boolean | undefined;
   /** Bytes that activations may take; not set: a share of what the device has. Not in TRL. */
   activationMemory?: number | null | undefined;
-  /** Report kl, the distance to the base model on the judged tokens. Not in TRL. Default: true. */
+  /**
+   * Report kl, the distance to the base model on the judged tokens. Not in TRL.
+   * @default true
+   */
   reportKl?: boolean | undefined;
   peftConfig?: PeftConfig | undefined;
-  /** Adapter to train: continued where it exists, created from `peftConfig` where it does not. Default: 'default'. */
+  /**
+   * Adapter to train: continued where it exists, created from `peftConfig` where it does not.
+   * @default 'default'
+   */
   adapterName?: string | undefined;
   /** Bytes of an earlier `saveCheckpoint()`. */
   resumeFrom?: Uint8Array | undefined;
 }
 
 /** TRL's SFTConfig in camelCase. Supervised fine-tuning: imitates the answers in the rows. */
-export interface SFTArgs extends Omit<TrainArgs, 'disableDropout'> {
-  /** Of rows with prompt and completion: only the completion counts. Default: true. */
+export interface SFTArgs extends TrainArgs {
+  /**
+   * Of rows with prompt and completion: only the completion counts.
+   * @default true
+   */
   completionOnlyLoss?: boolean | null | undefined;
-  /** Of rows with messages: only the assistant's messages count. Default: false. */
+  /**
+   * Of rows with messages: only the assistant's messages count.
+   * @default false
+   */
   assistantOnlyLoss?: boolean | undefined;
-  /** Rows in one pass; more need more memory. TRL: 8, for datasets of thousands of rows. Default: 1. */
+  /**
+   * Rows in one pass; more need more memory. TRL: 8, for datasets of thousands of rows.
+   * @default 1
+   */
   perDeviceTrainBatchSize?: number | undefined;
-  /** Rows in a new random order every epoch, or as they come. Not in TRL. Default: true. */
+  /**
+   * Rows in a new random order every epoch, or as they come. Not in TRL.
+   * @default true
+   */
   shuffle?: boolean | undefined;
-  /** Size of an update. 5e-5 to 5e-4 suits LoRA. TRL: 2e-5, for all weights. Default: 0.0002. */
+  /**
+   * Size of an update. 5e-5 to 5e-4 suits LoRA. TRL: 2e-5, for all weights.
+   * @default 0.0002
+   */
   learningRate?: number | undefined;
 }
 
 /** TRL's DPOConfig in camelCase. Direct preference optimization: prefers the better of two answers, measured against a reference policy. */
 export interface DPOArgs extends TrainArgs {
-  /** How tightly answers are held to the reference. Default: 0.1. */
+  /**
+   * How tightly answers are held to the reference.
+   * @default 0.1
+   */
   beta?: number | undefined;
-  /** Share of rankings taken to be mistaken. Default: 0. */
+  /**
+   * Share of rankings taken to be mistaken.
+   * @default 0
+   */
   labelSmoothing?: number | undefined;
-  /** TRL's other losses are not there. Default: 'sigmoid'. */
+  /**
+   * TRL's other losses are not there.
+   * @default 'sigmoid'
+   */
   lossType?: 'sigmoid' | undefined;
   /** What the policy is measured against: the base model, or the adapter that training starts from. Not set: that adapter where it changes the model, else the base. Not in TRL, where handing over a PeftModel means init. */
   reference?: 'base' | 'init' | null | undefined;
-  /** Size of an update. 5e-5 to 5e-4 suits LoRA. TRL: 2e-5, for all weights. Default: 0.0001. */
+  /**
+   * Size of an update. 5e-5 to 5e-4 suits LoRA. TRL: 2e-5, for all weights.
+   * @default 0.0001
+   */
   learningRate?: number | undefined;
-  /** Rows in one pass; more need more memory. TRL: 8, for datasets of thousands of rows. Default: 1. */
+  /**
+   * Rows in one pass; more need more memory. TRL: 8, for datasets of thousands of rows.
+   * @default 1
+   */
   perDeviceTrainBatchSize?: number | undefined;
-  /** Rows in a new random order every epoch, or as they come. Not in TRL. Default: true. */
+  /**
+   * Rows in a new random order every epoch, or as they come. Not in TRL.
+   * @default true
+   */
   shuffle?: boolean | undefined;
 }
 
 /** TRL's KTOConfig in camelCase. Kahneman–Tversky optimization: answers judged one by one, good or bad, measured against a reference policy. */
 export interface KTOArgs extends Omit<TrainArgs, 'reportKl'> {
-  /** How tightly answers are held to the reference. Default: 0.1. */
+  /**
+   * How tightly answers are held to the reference.
+   * @default 0.1
+   */
   beta?: number | undefined;
-  /** Weight of good answers. Default: 1. */
+  /**
+   * Weight of good answers.
+   * @default 1
+   */
   desirableWeight?: number | undefined;
-  /** Weight of bad answers. Weight times number should be 1 to 1.33 times as much for good answers as for bad ones. Default: 1. */
+  /**
+   * Weight of bad answers. Weight times number should be 1 to 1.33 times as much for good answers as for bad ones.
+   * @default 1
+   */
   undesirableWeight?: number | undefined;
-  /** With or without the KL of mismatched pairs. Default: 'kto'. */
+  /**
+   * With or without the KL of mismatched pairs.
+   * @default 'kto'
+   */
   lossType?: 'kto' | 'apo_zero_unpaired' | undefined;
   /** What the policy is measured against: the base model, or the adapter that training starts from. Not set: that adapter where it changes the model, else the base. Not in TRL, where handing over a PeftModel means init. */
   reference?: 'base' | 'init' | null | undefined;
-  /** Size of an update. 5e-5 to 5e-4 suits LoRA. TRL: 2e-5, for all weights. Default: 0.0001. */
+  /**
+   * Size of an update. 5e-5 to 5e-4 suits LoRA. TRL: 2e-5, for all weights.
+   * @default 0.0001
+   */
   learningRate?: number | undefined;
-  /** Rows in one pass; more need more memory. TRL: 8, for datasets of thousands of rows. Default: 4. */
+  /**
+   * Rows in one pass; more need more memory. TRL: 8, for datasets of thousands of rows.
+   * @default 4
+   */
   perDeviceTrainBatchSize?: number | undefined;
-  /** Rows in a new random order every epoch, or as they come. Not in TRL. Default: false. */
+  /**
+   * Rows in a new random order every epoch, or as they come. Not in TRL.
+   * @default false
+   */
   shuffle?: boolean | undefined;
 }
 
 /** TRL's ORPOConfig in camelCase. Odds ratio preference optimization: imitates the better of two answers and makes the other one less likely, without a reference policy. */
 export interface ORPOArgs extends TrainArgs {
-  /** Weight of the odds ratio beside the imitation (the paper's λ). Default: 0.1. */
+  /**
+   * Weight of the odds ratio beside the imitation (the paper's λ).
+   * @default 0.1
+   */
   beta?: number | undefined;
-  /** Size of an update. 5e-5 to 5e-4 suits LoRA. TRL: 2e-5, for all weights. Default: 0.0001. */
+  /**
+   * Size of an update. 5e-5 to 5e-4 suits LoRA. TRL: 2e-5, for all weights.
+   * @default 0.0001
+   */
   learningRate?: number | undefined;
-  /** Rows in one pass; more need more memory. TRL: 8, for datasets of thousands of rows. Default: 1. */
+  /**
+   * Rows in one pass; more need more memory. TRL: 8, for datasets of thousands of rows.
+   * @default 1
+   */
   perDeviceTrainBatchSize?: number | undefined;
-  /** Rows in a new random order every epoch, or as they come. Not in TRL. Default: true. */
+  /**
+   * Rows in a new random order every epoch, or as they come. Not in TRL.
+   * @default true
+   */
   shuffle?: boolean | undefined;
 }
 
@@ -177,126 +310,89 @@ export interface StepMetrics {
   log_odds_chosen?: number;
 }
 
-/** What each trainer's arguments are called here and in the engine. */
-export const ARGS: Record<MethodName, Readonly<Record<string, string>>> = {
+/** What the engine calls an argument, and what it takes. */
+export interface Arg {
+  name: string;
+  kind: 'number' | 'whole' | 'switch' | 'choice' | 'text' | 'names' | 'wholes' | 'patterns';
+  low?: number;
+  high?: number;
+  choices?: readonly string[];
+  nullable?: boolean;
+}
+
+/** Arguments of all trainers, but for those that a method is without. */
+export const SHARED: Readonly<Record<string, Arg>> = {
+  numTrainEpochs: { name: 'num_train_epochs', kind: 'number', low: 0, high: 1e9 },
+  maxSteps: { name: 'max_steps', kind: 'whole', low: -1, high: 1.099511627776e12 },
+  perDeviceTrainBatchSize: { name: 'per_device_train_batch_size', kind: 'whole', low: 1, high: 4096 },
+  gradientAccumulationSteps: { name: 'gradient_accumulation_steps', kind: 'whole', low: 1, high: 1048576 },
+  maxLength: { name: 'max_length', kind: 'whole', low: 2, high: 16777216, nullable: true },
+  seed: { name: 'seed', kind: 'whole', low: 0, high: 4.294967295e9 },
+  dataSeed: { name: 'data_seed', kind: 'whole', low: 0, high: 4.294967295e9, nullable: true },
+  shuffle: { name: 'shuffle', kind: 'switch' },
+  learningRate: { name: 'learning_rate', kind: 'number', low: 0, high: 1000 },
+  lrSchedulerType: { name: 'lr_scheduler_type', kind: 'choice', choices: ['linear', 'cosine', 'constant', 'constant_with_warmup'] },
+  warmupSteps: { name: 'warmup_steps', kind: 'number', low: 0, high: 1e12 },
+  warmupRatio: { name: 'warmup_ratio', kind: 'number', low: 0, high: 1, nullable: true },
+  weightDecay: { name: 'weight_decay', kind: 'number', low: 0, high: 1000 },
+  maxGradNorm: { name: 'max_grad_norm', kind: 'number', low: 0, high: 1e9 },
+  adamBeta1: { name: 'adam_beta1', kind: 'number', low: 0, high: 0.9999999 },
+  adamBeta2: { name: 'adam_beta2', kind: 'number', low: 0, high: 0.9999999 },
+  adamEpsilon: { name: 'adam_epsilon', kind: 'number', low: 0, high: 1 },
+  gradientCheckpointing: { name: 'gradient_checkpointing', kind: 'switch', nullable: true },
+  fp16: { name: 'fp16', kind: 'switch' },
+  activationMemory: { name: 'activation_memory', kind: 'whole', low: 1, high: 1.125899906842624e15, nullable: true },
+  reportKl: { name: 'report_kl', kind: 'switch' },
+};
+
+/** Each method's own arguments, and the shared ones that it does not have, with the reason. */
+export const ARGS: Record<MethodName, { own: Readonly<Record<string, Arg>>; without: Readonly<Record<string, string>> }> = {
   sft: {
-    completionOnlyLoss: 'completion_only_loss',
-    assistantOnlyLoss: 'assistant_only_loss',
-    numTrainEpochs: 'num_train_epochs',
-    maxSteps: 'max_steps',
-    perDeviceTrainBatchSize: 'per_device_train_batch_size',
-    gradientAccumulationSteps: 'gradient_accumulation_steps',
-    maxLength: 'max_length',
-    seed: 'seed',
-    dataSeed: 'data_seed',
-    shuffle: 'shuffle',
-    learningRate: 'learning_rate',
-    lrSchedulerType: 'lr_scheduler_type',
-    warmupSteps: 'warmup_steps',
-    warmupRatio: 'warmup_ratio',
-    weightDecay: 'weight_decay',
-    maxGradNorm: 'max_grad_norm',
-    adamBeta1: 'adam_beta1',
-    adamBeta2: 'adam_beta2',
-    adamEpsilon: 'adam_epsilon',
-    gradientCheckpointing: 'gradient_checkpointing',
-    fp16: 'fp16',
-    activationMemory: 'activation_memory',
-    reportKl: 'report_kl',
+    own: {
+      completionOnlyLoss: { name: 'completion_only_loss', kind: 'switch', nullable: true },
+      assistantOnlyLoss: { name: 'assistant_only_loss', kind: 'switch' },
+    },
+    without: {},
   },
   dpo: {
-    beta: 'beta',
-    labelSmoothing: 'label_smoothing',
-    lossType: 'loss_type',
-    reference: 'reference',
-    numTrainEpochs: 'num_train_epochs',
-    maxSteps: 'max_steps',
-    perDeviceTrainBatchSize: 'per_device_train_batch_size',
-    gradientAccumulationSteps: 'gradient_accumulation_steps',
-    maxLength: 'max_length',
-    disableDropout: 'disable_dropout',
-    seed: 'seed',
-    dataSeed: 'data_seed',
-    shuffle: 'shuffle',
-    learningRate: 'learning_rate',
-    lrSchedulerType: 'lr_scheduler_type',
-    warmupSteps: 'warmup_steps',
-    warmupRatio: 'warmup_ratio',
-    weightDecay: 'weight_decay',
-    maxGradNorm: 'max_grad_norm',
-    adamBeta1: 'adam_beta1',
-    adamBeta2: 'adam_beta2',
-    adamEpsilon: 'adam_epsilon',
-    gradientCheckpointing: 'gradient_checkpointing',
-    fp16: 'fp16',
-    activationMemory: 'activation_memory',
-    reportKl: 'report_kl',
+    own: {
+      beta: { name: 'beta', kind: 'number', low: 0, high: 1000000 },
+      labelSmoothing: { name: 'label_smoothing', kind: 'number', low: 0, high: 0.5 },
+      lossType: { name: 'loss_type', kind: 'choice', choices: ['sigmoid'] },
+      reference: { name: 'reference', kind: 'choice', choices: ['base', 'init'], nullable: true },
+    },
+    without: {},
   },
   kto: {
-    beta: 'beta',
-    desirableWeight: 'desirable_weight',
-    undesirableWeight: 'undesirable_weight',
-    lossType: 'loss_type',
-    reference: 'reference',
-    numTrainEpochs: 'num_train_epochs',
-    maxSteps: 'max_steps',
-    perDeviceTrainBatchSize: 'per_device_train_batch_size',
-    gradientAccumulationSteps: 'gradient_accumulation_steps',
-    maxLength: 'max_length',
-    disableDropout: 'disable_dropout',
-    seed: 'seed',
-    dataSeed: 'data_seed',
-    shuffle: 'shuffle',
-    learningRate: 'learning_rate',
-    lrSchedulerType: 'lr_scheduler_type',
-    warmupSteps: 'warmup_steps',
-    warmupRatio: 'warmup_ratio',
-    weightDecay: 'weight_decay',
-    maxGradNorm: 'max_grad_norm',
-    adamBeta1: 'adam_beta1',
-    adamBeta2: 'adam_beta2',
-    adamEpsilon: 'adam_epsilon',
-    gradientCheckpointing: 'gradient_checkpointing',
-    fp16: 'fp16',
-    activationMemory: 'activation_memory',
+    own: {
+      beta: { name: 'beta', kind: 'number', low: 0, high: 1000000 },
+      desirableWeight: { name: 'desirable_weight', kind: 'number', low: 0, high: 1000000 },
+      undesirableWeight: { name: 'undesirable_weight', kind: 'number', low: 0, high: 1000000 },
+      lossType: { name: 'loss_type', kind: 'choice', choices: ['kto', 'apo_zero_unpaired'] },
+      reference: { name: 'reference', kind: 'choice', choices: ['base', 'init'], nullable: true },
+    },
+    without: {
+      reportKl: 'kl is a metric of its own here: that of mismatched pairs',
+    },
   },
   orpo: {
-    beta: 'beta',
-    numTrainEpochs: 'num_train_epochs',
-    maxSteps: 'max_steps',
-    perDeviceTrainBatchSize: 'per_device_train_batch_size',
-    gradientAccumulationSteps: 'gradient_accumulation_steps',
-    maxLength: 'max_length',
-    disableDropout: 'disable_dropout',
-    seed: 'seed',
-    dataSeed: 'data_seed',
-    shuffle: 'shuffle',
-    learningRate: 'learning_rate',
-    lrSchedulerType: 'lr_scheduler_type',
-    warmupSteps: 'warmup_steps',
-    warmupRatio: 'warmup_ratio',
-    weightDecay: 'weight_decay',
-    maxGradNorm: 'max_grad_norm',
-    adamBeta1: 'adam_beta1',
-    adamBeta2: 'adam_beta2',
-    adamEpsilon: 'adam_epsilon',
-    gradientCheckpointing: 'gradient_checkpointing',
-    fp16: 'fp16',
-    activationMemory: 'activation_memory',
-    reportKl: 'report_kl',
+    own: {
+      beta: { name: 'beta', kind: 'number', low: 0, high: 1000000 },
+    },
+    without: {},
   },
 };
 
-/** The same of `peftConfig`. */
-export const PEFT: Readonly<Record<string, string>> = {
-  r: 'r',
-  loraAlpha: 'lora_alpha',
-  loraDropout: 'lora_dropout',
-  useRslora: 'use_rslora',
-  targetModules: 'target_modules',
-  excludeModules: 'exclude_modules',
-  layersToTransform: 'layers_to_transform',
-  layersPattern: 'layers_pattern',
-  rankPattern: 'rank_pattern',
-  alphaPattern: 'alpha_pattern',
+/** Fields of `peftConfig`. */
+export const PEFT: Readonly<Record<string, Arg>> = {
+  r: { name: 'r', kind: 'whole', low: 1, high: 4096 },
+  loraAlpha: { name: 'lora_alpha', kind: 'number', low: 0, high: 1e38 },
+  loraDropout: { name: 'lora_dropout', kind: 'number', low: 0, high: 0.999999 },
+  useRslora: { name: 'use_rslora', kind: 'switch' },
+  targetModules: { name: 'target_modules', kind: 'names' },
+  excludeModules: { name: 'exclude_modules', kind: 'names', nullable: true },
+  layersToTransform: { name: 'layers_to_transform', kind: 'wholes', nullable: true },
+  layersPattern: { name: 'layers_pattern', kind: 'names', nullable: true },
+  rankPattern: { name: 'rank_pattern', kind: 'patterns' },
+  alphaPattern: { name: 'alpha_pattern', kind: 'patterns' },
 };

@@ -1,26 +1,35 @@
 // Made from src/tune/methods by `UPDATE=1 cargo test --test generated`: change the table, not this file.
+import type { Model } from '../model.ts';
 import { Trainer } from '../trainer.ts';
 import type { DPORow, SFTRow, UnpairedRow } from '../types.ts';
 import type { DPOArgs, KTOArgs, ORPOArgs, SFTArgs } from './methods.ts';
 
 /** Supervised fine-tuning: imitates the answers in the rows. */
 export class SFTTrainer extends Trainer<SFTRow, SFTArgs> {
-  readonly method = 'sft';
+  constructor(model: Model, args: SFTArgs = {}) {
+    super(model, 'sft', args);
+  }
 }
 
 /** Direct preference optimization: prefers the better of two answers, measured against a reference policy. */
 export class DPOTrainer extends Trainer<DPORow, DPOArgs> {
-  readonly method = 'dpo';
+  constructor(model: Model, args: DPOArgs = {}) {
+    super(model, 'dpo', args);
+  }
 }
 
 /** Kahneman–Tversky optimization: answers judged one by one, good or bad, measured against a reference policy. */
 export class KTOTrainer extends Trainer<UnpairedRow, KTOArgs> {
-  readonly method = 'kto';
+  constructor(model: Model, args: KTOArgs = {}) {
+    super(model, 'kto', args);
+  }
 }
 
 /** Odds ratio preference optimization: imitates the better of two answers and makes the other one less likely, without a reference policy. */
 export class ORPOTrainer extends Trainer<DPORow, ORPOArgs> {
-  readonly method = 'orpo';
+  constructor(model: Model, args: ORPOArgs = {}) {
+    super(model, 'orpo', args);
+  }
 }
 
 /** The trainer of each method. */

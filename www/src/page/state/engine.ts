@@ -164,6 +164,8 @@ async function fetchModel({ source, name }: InUse, stop?: AbortSignal): Promise<
     name,
     device: settings.value.device,
     candidates: settings.value.n,
+    // The page says itself that the device was lost, and brings its own adapters back.
+    recover: false,
     ...(stop ? { signal: stop } : {}),
     onWarning: (w) => report(w),
     onProgress(p) {
