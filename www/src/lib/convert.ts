@@ -71,7 +71,7 @@ export function request(input: Pick<WasmInput, 'messages' | 'prompt' | 'input_id
 }
 
 /** Arguments of any trainer. */
-export type AnyArgs = Omit<TrainArgs, 'reportKl'>;
+export type AnyArgs = Pick<TrainArgs, 'peftConfig' | 'adapterName' | 'resumeFrom'>;
 
 const renamed = (given: Record<string, unknown>, names: Readonly<Record<string, string>>): Record<string, unknown> =>
   Object.fromEntries(

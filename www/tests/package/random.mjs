@@ -142,7 +142,6 @@ export function install(t, fledgling) {
     () => new Array(1e6),
     () => new String('x'),
     () => new Number(5),
-    () => globalThis.t,
     throwing,
     () => revoked({}),
     () => revoked([]),
@@ -168,6 +167,8 @@ export function install(t, fledgling) {
     if (!plain(v)) return v;
     return Array.isArray(v) ? v.map(clone) : Object.fromEntries(Object.entries(v).map(([k, w]) => [k, clone(w)]));
   };
+  /** Some of them are frozen. */
+  const set = (holder, key, property) => void Reflect.defineProperty(holder, key, property);
   /** A valid value with something in it replaced, left out or added. */
   const changed = (valid) => {
     if (random() < 0.12) return value();
@@ -189,9 +190,10 @@ export function install(t, fledgling) {
         key = of(keys);
       }
       if (holder === root) {
-        if (plain(root.v) && !Array.isArray(root.v)) root.v[of(KEYS)] = value();
-      } else if (random() < 0.15) delete holder[key];
-      else holder[key] = value(1);
+        if (plain(root.v) && !Array.isArray(root.v))
+          set(root.v, of(KEYS), { value: value(), enumerable: true, configurable: true, writable: true });
+      } else if (random() < 0.15) Reflect.deleteProperty(holder, key);
+      else set(holder, key, { value: value(1), enumerable: true, configurable: true, writable: true });
     }
     return root.v;
   };

@@ -71,6 +71,8 @@ export interface TrainArgs {
    * @default 1024
    */
   maxLength?: number | null | undefined;
+  /** true: nothing is dropped, as if lora_dropout were 0, which is what TRL does by default. Not set: lora_dropout decides. */
+  disableDropout?: boolean | null | undefined;
   /**
    * Fixes the order of rows and the first weights.
    * @default 42
@@ -147,7 +149,7 @@ export interface TrainArgs {
 }
 
 /** TRL's SFTConfig in camelCase. Supervised fine-tuning: imitates the answers in the rows. */
-export interface SFTArgs extends TrainArgs {
+export interface SFTArgs extends Omit<TrainArgs, 'disableDropout'> {
   /**
    * Of rows with prompt and completion: only the completion counts.
    * @default true
@@ -327,6 +329,7 @@ export const SHARED: Readonly<Record<string, Arg>> = {
   perDeviceTrainBatchSize: { name: 'per_device_train_batch_size', kind: 'whole', low: 1, high: 4096 },
   gradientAccumulationSteps: { name: 'gradient_accumulation_steps', kind: 'whole', low: 1, high: 1048576 },
   maxLength: { name: 'max_length', kind: 'whole', low: 2, high: 16777216, nullable: true },
+  disableDropout: { name: 'disable_dropout', kind: 'switch', nullable: true },
   seed: { name: 'seed', kind: 'whole', low: 0, high: 4.294967295e9 },
   dataSeed: { name: 'data_seed', kind: 'whole', low: 0, high: 4.294967295e9, nullable: true },
   shuffle: { name: 'shuffle', kind: 'switch' },
@@ -352,7 +355,9 @@ export const ARGS: Record<MethodName, { own: Readonly<Record<string, Arg>>; with
       completionOnlyLoss: { name: 'completion_only_loss', kind: 'switch', nullable: true },
       assistantOnlyLoss: { name: 'assistant_only_loss', kind: 'switch' },
     },
-    without: {},
+    without: {
+      disableDropout: 'lora_dropout is all the dropout there is',
+    },
   },
   dpo: {
     own: {
