@@ -471,9 +471,21 @@ fn weights_are_quantized() {
     ok(&["generate", "--model", &out, "--prompt-ids", "5,6", "--max-new-tokens", "3"]);
     ok(&["generate", "--model", &fixture("models/llama"), "--quantize", "iq4_nl", "--prompt-ids", "5,6", "--max-new-tokens", "3"]);
     let again = folder.join("again.gguf").display().to_string();
-    for (model, why) in [(fixture("models/llama"), "is a folder"), (fixture("models/llama/model.safetensors"), "is no GGUF")] {
-        fails_with(&on_cpu(&["quantize", "--model", &model, "--type", "q4_0", "--out", &again]), 3, "bad-file", why);
-    }
+    // A folder becomes a GGUF: the same tokens as the folder quantized while it is loaded.
+    let made = parse(&ok(&["quantize", "--model", &fixture("models/llama"), "--type", "q4_k_m", "--out", &again, "--json"]));
+    assert_eq!(keys(&made["tensors"]), ["F16", "F32", "Q5_0", "Q8_0"], "{made}");
+    let ask = |model: &str, more: &[&str]| {
+        let all = [&["generate", "--model", model, "--prompt-ids", "5,6", "--max-new-tokens", "8", "--json", "--temperature", "0"], more]
+            .concat();
+        parse(&ok(&all))["token_ids"].clone()
+    };
+    assert_eq!(ask(&again, &[]), ask(&fixture("models/llama"), &["--quantize", "q4_k_m"]));
+    fails_with(
+        &on_cpu(&["quantize", "--model", &fixture("models/gpt2"), "--type", "q4_0", "--out", &again]),
+        3,
+        "unsupported-architecture",
+        "GPT-2",
+    );
     let unknown = on_cpu(&["quantize", "--model", &from, "--type", "iq2_xs", "--out", &again]);
     assert!(unknown.status.code() == Some(2) && text(&unknown.stderr).contains("q4_k"), "{}", text(&unknown.stderr));
     fs::remove_dir_all(folder).unwrap();

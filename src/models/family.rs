@@ -3,6 +3,7 @@
 use super::config::Config;
 use super::reading::gguf::Gguf;
 use super::reading::json::Json;
+use super::writing::ToGguf;
 use crate::Result;
 
 /// One family: how its configuration is read. What its checkpoints call things, and the recipe of its blocks, come with the configuration.
@@ -15,4 +16,6 @@ pub struct Family {
     pub gguf: &'static [&'static str],
     pub(super) from_json: fn(&Json<'_>) -> Result<Config>,
     pub(super) from_gguf: fn(&Gguf<'_>) -> Result<Config>,
+    /// None where its GGUFs are not written.
+    pub(super) to_gguf: Option<ToGguf>,
 }

@@ -14,6 +14,7 @@ mod reading;
 mod registry;
 mod rope;
 mod tokenizer;
+mod writing;
 
 pub use blueprint::Blueprint;
 pub use config::{Config, NormKind, QkNorm, Recipe};
@@ -21,10 +22,11 @@ pub use families::gpt2::Gpt2Config;
 pub use family::Family;
 pub use loading::{LoadOptions, Loaded, ModelInfo, ModelLoader};
 #[cfg(not(target_arch = "wasm32"))]
-pub use loading::{gguf_files, load_path};
+pub use loading::{folder_files, gguf_files, load_path};
 pub use merge::GgufMerge;
 pub use model::{CachedInputs, Model, TrainInputs};
-pub use quantize::GgufQuantize;
+pub use quantize::{GgufQuantize, Quantization};
 pub use registry::{FAMILIES, supported};
 pub use rope::{Rope, RopeScaling};
 pub use tokenizer::{TOKENIZER_FILES, folder_tokenizer, gguf_tokenizer};
+pub use writing::{GgufExport, Planned};

@@ -158,6 +158,21 @@ impl Names {
         Some(format!("{}{i}.{}.{end}", self.blocks, e.1))
     }
 
+    /// The name in a GGUF of a checkpoint key: the inverse of [`Names::key_of_gguf`].
+    pub fn gguf_of_key(&self, key: &str) -> Option<String> {
+        let (module, end) = key.rsplit_once('.')?;
+        if end != "weight" && end != "bias" {
+            return None;
+        }
+        if let Some(e) = self.ends.iter().find(|e| e.1 == module) {
+            return Some(format!("{}.{end}", e.2));
+        }
+        let (i, part) = module.strip_prefix(self.blocks)?.split_once('.')?;
+        let i: usize = i.parse().ok()?;
+        let e = self.block.iter().find(|e| e.1 == part)?;
+        Some(format!("blk.{i}.{}.{end}", e.2))
+    }
+
     /// The key as this crate spells it: base-model checkpoints leave the first part out.
     pub fn key_of_safetensors(&self, name: &str) -> String {
         let whole = name.starts_with(self.root)

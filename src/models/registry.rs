@@ -42,6 +42,18 @@ fn supported_gguf() -> String {
     format!("in a GGUF: {}", FAMILIES.iter().flat_map(|f| f.gguf).copied().collect::<Vec<_>>().join(", "))
 }
 
+/// What can be written as a GGUF.
+pub(super) fn written() -> String {
+    FAMILIES.iter().filter(|f| f.to_gguf.is_some()).flat_map(|f| f.model_types).copied().collect::<Vec<_>>().join(", ")
+}
+
+/// The family that a `config.json` names.
+pub(super) fn of_json(file: &str, j: &Json<'_>) -> Result<&'static Family> {
+    let found = j.text("model_type").ok_or_else(|| Error::config("model_type", format!("is missing in {file}")))?;
+    let family = FAMILIES.iter().find(|f| f.model_types.contains(&found));
+    family.copied().ok_or_else(|| Error::UnsupportedArchitecture { found: found.to_string(), supported: supported() })
+}
+
 impl Config {
     /// From the text of a `config.json`.
     ///
@@ -50,10 +62,7 @@ impl Config {
     pub fn from_json(file: &str, text: &str) -> Result<Config> {
         let value: Value = serde_json::from_str(text).map_err(|e| Error::file(file, format!("is not JSON: {e}")))?;
         let j = Json { map: &value };
-        let found = j.text("model_type").ok_or_else(|| Error::config("model_type", format!("is missing in {file}")))?;
-        let family = (FAMILIES.iter().find(|f| f.model_types.contains(&found)))
-            .ok_or_else(|| Error::UnsupportedArchitecture { found: found.to_string(), supported: supported() })?;
-        (family.from_json)(&j)?.checked()
+        (of_json(file, &j)?.from_json)(&j)?.checked()
     }
 
     /// From the metadata of a GGUF and the names of its tensors (biases and an untied head are known by their presence).

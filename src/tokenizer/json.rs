@@ -109,14 +109,35 @@ impl<'de> Deserialize<'de> for Merge {
     }
 }
 
-impl Tokenizer {
-    /// A tokenizer from the text of a `tokenizer.json` and, where there is one, of a `tokenizer_config.json`.
-    ///
-    /// Its `truncation` and `padding` are left out of account, as Transformers does unless it is asked for them.
-    ///
+/// What a `tokenizer.json` and its `tokenizer_config.json` say together.
+pub(super) struct Folder {
+    pub added: Vec<AddedToken>,
+    pub model: Bpe,
+    /// In the order of their ranks.
+    pub merges: Vec<(String, String)>,
+    pub normalizers: Vec<Normalizer>,
+    pub pre: Vec<Step>,
+    pub post: Vec<Post>,
+    pub decoder: Decoder,
+    pub bos: Option<u32>,
+    pub eos: Option<u32>,
+    pub pad: Option<u32>,
+    pub template: Option<String>,
+}
+
+impl Folder {
+    /// Ids before and behind every text.
+    pub fn around(&self) -> (&[u32], &[u32]) {
+        let sides = self.post.iter().find_map(|p| match p {
+            Post::Around { before, after } => Some((before.as_slice(), after.as_slice())),
+            Post::TrimOffsets { .. } => None,
+        });
+        sides.unwrap_or_default()
+    }
+
     /// # Errors
-    /// [`Error::BadFile`] where the file is not one, or holds what is not supported; it is named.
-    pub fn from_json(file: &str, text: &str, config: Option<&str>) -> Result<Self> {
+    /// As [`Tokenizer::from_json`].
+    pub fn read(file: &str, text: &str, config: Option<&str>) -> Result<Folder> {
         let bad = |message: String| Error::file(file, message);
         // Some editors write a byte order mark.
         let text = text.trim_start_matches('\u{feff}');
@@ -135,7 +156,7 @@ impl Tokenizer {
         });
         let mut added: Vec<AddedToken> = added.collect::<Result<_>>()?;
         added.retain(|a| !a.content.is_empty());
-        let model = model(file_of.model, &added).map_err(bad)?;
+        let (model, merges) = model(file_of.model, &added).map_err(bad)?;
         let in_vocab = |text: &str| model.vocab.find(text);
         for a in &mut added {
             if let Some(known) = in_vocab(&a.content) {
@@ -148,28 +169,40 @@ impl Tokenizer {
         let id_of = |text: &str| added.iter().find(|a| a.content == text).map(|a| a.id).or_else(|| in_vocab(text));
         let within = |part: &'static str| move |e: String| bad(format!("the {part}: {e}"));
         let post = Post::read(&file_of.post_processor, &id_of).map_err(within("post-processor"))?;
-        let sides = post.iter().find_map(|p| match p {
-            Post::Around { before, after } => Some((before.first().copied(), after.last().copied())),
-            Post::TrimOffsets { .. } => None,
-        });
-        let (first, last) = sides.unwrap_or_default();
-        let bos = config.bos().and_then(id_of).or(first);
-        let eos = config.eos().and_then(id_of).or(last);
-        let pad = config.pad().and_then(id_of);
+        let named = [config.bos(), config.eos(), config.pad()].map(|t| t.and_then(id_of));
         let template = config.chat_template().map_err(config_bad)?;
-        Tokenizer::build(Parts {
-            file: file.to_string(),
+        let mut folder = Folder {
             normalizers: Normalizer::read(&file_of.normalizer).map_err(within("normalizer"))?,
             pre: Step::read(&file_of.pre_tokenizer).map_err(within("pre-tokenizer"))?,
             decoder: Decoder::read(&file_of.decoder).map_err(within("decoder"))?,
-            model: Model::Bpe(model),
+            bos: named[0],
+            eos: named[1],
+            pad: named[2],
+            model,
+            merges,
             added,
             post,
-            bos,
-            eos,
-            pad,
             template,
-        })
+        };
+        let (first, last) = (folder.around().0.first().copied(), folder.around().1.last().copied());
+        folder.bos = folder.bos.or(first);
+        folder.eos = folder.eos.or(last);
+        Ok(folder)
+    }
+}
+
+impl Tokenizer {
+    /// A tokenizer from the text of a `tokenizer.json` and, where there is one, of a `tokenizer_config.json`.
+    ///
+    /// Its `truncation` and `padding` are left out of account, as Transformers does unless it is asked for them.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] where the file is not one, or holds what is not supported; it is named.
+    pub fn from_json(file: &str, text: &str, config: Option<&str>) -> Result<Self> {
+        let Folder { added, model, merges: _, normalizers, pre, post, decoder, bos, eos, pad, template } =
+            Folder::read(file, text, config)?;
+        let (file, model) = (file.to_string(), Model::Bpe(model));
+        Tokenizer::build(Parts { file, normalizers, pre, decoder, model, added, post, bos, eos, pad, template })
     }
 }
 
@@ -187,7 +220,8 @@ fn check_ids(added: &[AddedToken], known: usize) -> std::result::Result<(), Stri
     Ok(())
 }
 
-fn model(fields: BpeFields, added: &[AddedToken]) -> std::result::Result<Bpe, String> {
+/// The model, and its merges as texts.
+fn model(fields: BpeFields, added: &[AddedToken]) -> std::result::Result<(Bpe, Vec<(String, String)>), String> {
     if let Some(kind) = fields.kind.filter(|k| k != "BPE") {
         return Err(only_bpe(&kind));
     }
@@ -230,7 +264,8 @@ fn model(fields: BpeFields, added: &[AddedToken]) -> std::result::Result<Bpe, St
         None => None,
     };
     let bytes = (fields.byte_fallback == Some(true)).then(|| Box::new(std::array::from_fn(|b| vocab.find(&byte_token(b as u8)))));
-    Ok(Bpe {
+    let texts = fields.merges.into_iter().map(|Merge(a, b)| (a, b)).collect();
+    let bpe = Bpe {
         ranks: Ranks::Pairs(Pairs::new(vocab.len(), merges)),
         unknown,
         fuse_unknown: fields.fuse_unk.unwrap_or(false),
@@ -239,5 +274,6 @@ fn model(fields: BpeFields, added: &[AddedToken]) -> std::result::Result<Bpe, St
         suffix: fields.end_of_word_suffix.unwrap_or_default(),
         ignore_merges: fields.ignore_merges.unwrap_or(false),
         vocab,
-    })
+    };
+    Ok((bpe, texts))
 }

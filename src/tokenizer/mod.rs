@@ -18,6 +18,7 @@ mod pretokenize;
 mod stream;
 mod template;
 mod text;
+mod to_gguf;
 #[expect(clippy::module_inception)]
 mod tokenizer;
 mod unicode;
@@ -27,4 +28,5 @@ pub use gguf::GgufVocab;
 pub use model::MAX_TOKENS;
 pub use stream::DecodeStream;
 pub use template::ChatTemplate;
+pub use to_gguf::{GgufTokens, GgufValue, to_gguf};
 pub use tokenizer::{Encoding, Tokenizer};

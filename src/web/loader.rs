@@ -9,9 +9,9 @@ use super::convert::{from_js, js_error};
 use super::model::{WasmModel, future};
 use crate::device::{self, Chosen, DeviceOptions};
 use crate::gpu::GpuOptions;
+use crate::models::Quantization;
 use crate::models::{LoadOptions, ModelLoader};
 use crate::nn::KvCacheDtype;
-use crate::tensor::Stored;
 use crate::{Error, Result};
 
 /// Side files are kept on the host: no honest tokenizer is larger.
@@ -66,7 +66,7 @@ impl WasmLoader {
                 Some(n) => return Err(Error::config("contextLength", format!("expected a whole number of tokens, found {n}"))),
             };
             let kv_cache_dtype: KvCacheDtype = options.kv_cache_dtype.as_deref().unwrap_or("f32").parse()?;
-            let quantize = options.quantize.as_deref().map(Stored::target).transpose();
+            let quantize = options.quantize.as_deref().map(Quantization::parse).transpose();
             let quantize = quantize.map_err(|why| Error::config("quantize", why))?;
             let device = DeviceOptions {
                 device: options.device.as_deref().unwrap_or("auto").parse()?,

@@ -47,6 +47,7 @@ mod split;
 mod stored;
 mod training;
 mod tuning;
+mod writing;
 // Reads the sources from disk: native only.
 #[cfg(not(target_arch = "wasm32"))]
 mod coverage;

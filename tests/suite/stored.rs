@@ -221,7 +221,7 @@ fl_test!(
         let weights = include_bytes!("../fixtures/models/llama/model.safetensors");
         let exec = cpu();
         let load = async |quantize: Option<DType>| {
-            let mut loader = ModelLoader::new(&exec, LoadOptions { quantize, ..LoadOptions::default() });
+            let mut loader = ModelLoader::new(&exec, LoadOptions { quantize: quantize.map(Into::into), ..LoadOptions::default() });
             loader.add_text("config.json", config);
             loader.begin_file("model.safetensors", None)?;
             weights.chunks(1001).try_for_each(|b| loader.push(b))?;

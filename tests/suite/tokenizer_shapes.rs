@@ -47,6 +47,17 @@ fn file_of(shape: &Shape, tiny: &Json, spm: &Json) -> Json {
     file
 }
 
+/// Every shape's `tokenizer.json` with its name.
+pub fn all_files() -> Vec<(String, Json)> {
+    let (tiny, spm) = (parsed(include_str!("../fixtures/tokenizer/tiny.json")), parsed(include_str!("../fixtures/tokenizer/spm.json")));
+    shapes().shapes.iter().map(|(name, shape)| (name.clone(), file_of(shape, &tiny, &spm))).collect()
+}
+
+/// The texts that they are tried on.
+pub fn texts() -> Vec<String> {
+    shapes().texts
+}
+
 fl_test! {
     async fn every_shape_gives_the_package_s_tokens() {
         let (all, tiny, spm) = (shapes(), parsed(include_str!("../fixtures/tokenizer/tiny.json")), parsed(include_str!("../fixtures/tokenizer/spm.json")));

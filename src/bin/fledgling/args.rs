@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use fledgling::device::DeviceChoice;
+use fledgling::models::Quantization;
 use fledgling::nn::KvCacheDtype;
-use fledgling::tensor::{DType, Stored};
 
 /// Runs and trains small language models on the GPU at hand, or on the processor.
 #[derive(Parser)]
@@ -82,8 +82,8 @@ pub struct ModelArgs {
     pub model: PathBuf,
     /// Makes blocks of few bits of weights that the files have as floats, while they are loaded: q8_0, q4_0, q4_k, q6_k, iq4_nl, … Norms and biases
     /// stay floats; rows that are no whole blocks take a type that fits (Q4_K becomes Q5_0, Q6_K becomes Q8_0).
-    #[arg(long, value_name = "TYPE", value_parser = Stored::target)]
-    pub quantize: Option<DType>,
+    #[arg(long, value_name = "TYPE", value_parser = Quantization::parse)]
+    pub quantize: Option<Quantization>,
     /// A PEFT adapter folder.
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
@@ -150,8 +150,8 @@ pub struct TuneArgs {
     pub model: PathBuf,
     /// Makes blocks of few bits of weights that the files have as floats, while they are loaded: q8_0, q4_0, q4_k, q6_k, iq4_nl, … Norms and biases
     /// stay floats; rows that are no whole blocks take a type that fits (Q4_K becomes Q5_0, Q6_K becomes Q8_0).
-    #[arg(long, value_name = "TYPE", value_parser = Stored::target)]
-    pub quantize: Option<DType>,
+    #[arg(long, value_name = "TYPE", value_parser = Quantization::parse)]
+    pub quantize: Option<Quantization>,
     /// JSONL or a JSON array in TRL's columns: messages; prompt, completion; text; input_ids (labels) · prompt, chosen, rejected; prompt_ids,
     /// chosen_ids, rejected_ids (weight) · rankings: prompt, answers, ranks · KTO: prompt, completion, label; prompt_ids, completion_ids, label.
     /// Other columns are refused by name.
@@ -226,8 +226,8 @@ pub struct BenchArgs {
     pub model: PathBuf,
     /// Makes blocks of few bits of weights that the files have as floats, while they are loaded: q8_0, q4_0, q4_k, q6_k, iq4_nl, … Norms and biases
     /// stay floats; rows that are no whole blocks take a type that fits (Q4_K becomes Q5_0, Q6_K becomes Q8_0).
-    #[arg(long, value_name = "TYPE", value_parser = Stored::target)]
-    pub quantize: Option<DType>,
+    #[arg(long, value_name = "TYPE", value_parser = Quantization::parse)]
+    pub quantize: Option<Quantization>,
     /// In place of a file: random Q4_0 weights in the shape of a known model.
     #[arg(long, value_name = "SHAPE", conflicts_with = "model")]
     pub random: Option<Shape>,
@@ -298,14 +298,15 @@ pub struct LogitsArgs {
 
 #[derive(Args)]
 pub struct QuantizeArgs {
-    /// The GGUF to read. Tensors that are in blocks already are copied.
+    /// The GGUF to read (tensors that are in blocks already are copied), or a folder as Transformers writes it.
     #[arg(long, value_name = "FILE")]
     pub model: PathBuf,
-    /// What float matrices become: q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs, mxfp4, f16, bf16. As `llama-quantize --pure`:
-    /// embedding and head, too; norms, biases and positions stay what they are, and rows that are no whole blocks take a type that fits.
-    #[arg(long = "type", value_name = "TYPE", value_parser = Stored::target)]
-    pub dtype: DType,
-    /// The GGUF to write. Its metadata is that of the old one, with another general.file_type.
+    /// What float matrices become: q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs, mxfp4, f16, bf16, each for all of them; or
+    /// a mix of llama.cpp's with more bits where they matter most: q3_k_s, q3_k_m, q3_k_l, q4_k_s, q4_k_m, q5_k_s, q5_k_m. Norms, biases and
+    /// positions stay floats, and rows that are no whole blocks take a type that fits.
+    #[arg(long = "type", value_name = "TYPE", value_parser = Quantization::parse)]
+    pub quantization: Quantization,
+    /// The GGUF to write. Its metadata is that of the old one with another general.file_type; that of a folder is what llama.cpp's converter writes.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
     /// Prints one JSON object: {"out", "bytes", "tensors": {type: number}}

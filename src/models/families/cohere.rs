@@ -10,8 +10,16 @@ use crate::models::reading::decoder;
 use crate::models::reading::gguf::Gguf;
 use crate::models::reading::json::Json;
 use crate::models::reading::rope::Fields;
+use crate::models::writing::{self, ToGguf};
 
-pub const FAMILY: Family = Family { name: "Cohere (Command R)", model_types: &["cohere"], gguf: &["command-r"], from_json, from_gguf };
+pub const FAMILY: Family = Family {
+    name: "Cohere (Command R)",
+    model_types: &["cohere"],
+    gguf: &["command-r"],
+    from_json,
+    from_gguf,
+    to_gguf: ToGguf::with("command-r", to_gguf),
+};
 
 pub const NAMES: Names = Names {
     block: &[
@@ -42,6 +50,15 @@ fn from_gguf(g: &Gguf<'_>) -> Result<Config> {
         c.qk_norm = QkNorm::EachHead;
     }
     Ok(c)
+}
+
+/// What both generations write.
+///
+/// # Errors
+/// None.
+pub fn to_gguf(f: &mut writing::Fields<'_>) -> Result<()> {
+    f.number("logit_scale", f.config.logit_scale);
+    Ok(())
 }
 
 /// What both generations have in a `config.json`.

@@ -8,9 +8,16 @@ use crate::models::reading::decoder;
 use crate::models::reading::gguf::Gguf;
 use crate::models::reading::json::Json;
 use crate::models::reading::rope::Fields;
+use crate::models::writing::ToGguf;
 
-pub const FAMILY: Family =
-    Family { name: "Cohere 2 (Command R7B, A)", model_types: &["cohere2"], gguf: &["cohere2"], from_json, from_gguf };
+pub const FAMILY: Family = Family {
+    name: "Cohere 2 (Command R7B, A)",
+    model_types: &["cohere2"],
+    gguf: &["cohere2"],
+    from_json,
+    from_gguf,
+    to_gguf: ToGguf::with("cohere2", cohere::to_gguf),
+};
 
 /// Every so many layers one is full.
 const PATTERN: usize = 4;

@@ -8,9 +8,11 @@ use crate::models::names::Names;
 use crate::models::reading::decoder;
 use crate::models::reading::gguf::Gguf;
 use crate::models::reading::json::{Json, activation};
+use crate::models::writing::ToGguf;
 use crate::ops::Act;
 
-pub const FAMILY: Family = Family { name: "Gemma", model_types: &["gemma"], gguf: &["gemma"], from_json, from_gguf };
+pub const FAMILY: Family =
+    Family { name: "Gemma", model_types: &["gemma"], gguf: &["gemma"], from_json, from_gguf, to_gguf: ToGguf::plain("gemma") };
 
 pub const NAMES: Names = Names { gguf_rows: &[], gguf_norm_offset: 1.0, ..llama::NAMES };
 

@@ -8,8 +8,10 @@ use crate::models::names::{Names, Role};
 use crate::models::reading::decoder;
 use crate::models::reading::gguf::Gguf;
 use crate::models::reading::json::Json;
+use crate::models::writing::ToGguf;
 
-pub const FAMILY: Family = Family { name: "Gemma 2", model_types: &["gemma2"], gguf: &["gemma2"], from_json, from_gguf };
+pub const FAMILY: Family =
+    Family { name: "Gemma 2", model_types: &["gemma2"], gguf: &["gemma2"], from_json, from_gguf, to_gguf: ToGguf::plain("gemma2") };
 
 const NAMES: Names = Names {
     block: &[

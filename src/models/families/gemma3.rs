@@ -11,8 +11,16 @@ use crate::models::reading::gguf::Gguf;
 use crate::models::reading::json::Json;
 use crate::models::reading::rope::{self, Fields};
 use crate::models::rope::{Rope, RopeScaling};
+use crate::models::writing::{self, ToGguf};
 
-pub const FAMILY: Family = Family { name: "Gemma 3 (text)", model_types: &["gemma3_text"], gguf: &["gemma3"], from_json, from_gguf };
+pub const FAMILY: Family = Family {
+    name: "Gemma 3 (text)",
+    model_types: &["gemma3_text"],
+    gguf: &["gemma3"],
+    from_json,
+    from_gguf,
+    to_gguf: ToGguf::with("gemma3", to_gguf),
+};
 
 const NAMES: Names = Names {
     block: &[
@@ -66,6 +74,13 @@ fn from_gguf(g: &Gguf<'_>) -> Result<Config> {
     c.final_logit_softcapping = g.opt_number("final_logit_softcapping")?;
     c.set_window(c.sliding_window, |i| windowed(i, PATTERN));
     Ok(c)
+}
+
+fn to_gguf(f: &mut writing::Fields<'_>) -> Result<()> {
+    if let Some(local) = &f.config.local_rope {
+        f.number("rope.freq_base_swa", local.theta as f32);
+    }
+    Ok(())
 }
 
 /// Every so many layers one is full.

@@ -9,8 +9,10 @@ use crate::models::reading::decoder;
 use crate::models::reading::gguf::Gguf;
 use crate::models::reading::json::Json;
 use crate::models::reading::rope::Fields;
+use crate::models::writing::ToGguf;
 
-pub const FAMILY: Family = Family { name: "GLM-4", model_types: &["glm4"], gguf: &["glm4"], from_json, from_gguf };
+pub const FAMILY: Family =
+    Family { name: "GLM-4", model_types: &["glm4"], gguf: &["glm4"], from_json, from_gguf, to_gguf: ToGguf::plain("glm4") };
 
 const NAMES: Names = Names {
     block: &[

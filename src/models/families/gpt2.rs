@@ -13,6 +13,7 @@ pub const FAMILY: Family = Family {
     gguf: &[],
     from_json: |j| Gpt2Config::from_json(j)?.config(),
     from_gguf: |g| Err(Error::UnsupportedArchitecture { found: g.arch.to_string(), supported: "gpt2 as safetensors".into() }),
+    to_gguf: None,
 };
 
 const NAMES: Names = Names {

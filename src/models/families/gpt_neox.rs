@@ -9,9 +9,17 @@ use crate::models::reading::decoder;
 use crate::models::reading::gguf::Gguf;
 use crate::models::reading::json::{Json, activation};
 use crate::models::reading::rope::{self, Fields};
+use crate::models::writing::{self, ToGguf};
 use crate::ops::Act;
 
-pub const FAMILY: Family = Family { name: "GPT-NeoX, Pythia", model_types: &["gpt_neox"], gguf: &["gptneox"], from_json, from_gguf };
+pub const FAMILY: Family = Family {
+    name: "GPT-NeoX, Pythia",
+    model_types: &["gpt_neox"],
+    gguf: &["gptneox"],
+    from_json,
+    from_gguf,
+    to_gguf: ToGguf::with("gptneox", to_gguf),
+};
 
 const NAMES: Names = Names {
     root: "gpt_neox.",
@@ -57,6 +65,11 @@ fn from_gguf(g: &Gguf<'_>) -> Result<Config> {
     c.hidden_act = Act::Gelu;
     c.recipe = recipe(g.opt_flag("use_parallel_residual")?.unwrap_or(true));
     Ok(c)
+}
+
+fn to_gguf(f: &mut writing::Fields<'_>) -> Result<()> {
+    f.flag("use_parallel_residual", f.config.recipe.parallel);
+    Ok(())
 }
 
 fn recipe(parallel: bool) -> Recipe {

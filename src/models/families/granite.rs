@@ -6,9 +6,17 @@ use crate::models::family::Family;
 use crate::models::reading::decoder;
 use crate::models::reading::gguf::Gguf;
 use crate::models::reading::json::Json;
+use crate::models::writing::{Fields, ToGguf};
 use crate::{Error, Result};
 
-pub const FAMILY: Family = Family { name: "Granite 3", model_types: &["granite"], gguf: &["granite"], from_json, from_gguf };
+pub const FAMILY: Family = Family {
+    name: "Granite 3",
+    model_types: &["granite"],
+    gguf: &["granite"],
+    from_json,
+    from_gguf,
+    to_gguf: ToGguf::with("granite", to_gguf),
+};
 
 fn from_json(j: &Json<'_>) -> Result<Config> {
     let mut c = decoder::json(j, &NAMES)?;
@@ -29,6 +37,15 @@ fn from_gguf(g: &Gguf<'_>) -> Result<Config> {
     c.multiplies_prompts = true;
     c.logit_scale = inverse("granite.logit_scale", g.opt_number("logit_scale")?.unwrap_or(1.0))?;
     Ok(c)
+}
+
+fn to_gguf(f: &mut Fields<'_>) -> Result<()> {
+    let c = f.config;
+    f.number("embedding_scale", c.embedding_multiplier);
+    f.number("attention.scale", c.attention_scale);
+    f.number("residual_scale", c.residual_multiplier);
+    f.number("logit_scale", 1.0 / c.logit_scale);
+    Ok(())
 }
 
 /// Logits are divided by what the file says.

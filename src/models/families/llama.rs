@@ -3,6 +3,7 @@
 use crate::models::family::Family;
 use crate::models::names::{Names, Role, Rows};
 use crate::models::reading::decoder;
+use crate::models::writing::ToGguf;
 
 pub const FAMILY: Family = Family {
     name: "Llama, SmolLM",
@@ -10,6 +11,7 @@ pub const FAMILY: Family = Family {
     gguf: &["llama"],
     from_json: |j| decoder::json(j, &NAMES),
     from_gguf: |g| decoder::gguf(g, &NAMES),
+    to_gguf: ToGguf::plain("llama"),
 };
 
 /// What Llama's checkpoints call things, and those of most others.

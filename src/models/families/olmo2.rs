@@ -8,8 +8,10 @@ use crate::models::names::{Names, Role};
 use crate::models::reading::decoder;
 use crate::models::reading::gguf::Gguf;
 use crate::models::reading::json::Json;
+use crate::models::writing::ToGguf;
 
-pub const FAMILY: Family = Family { name: "OLMo 2", model_types: &["olmo2"], gguf: &["olmo2"], from_json, from_gguf };
+pub const FAMILY: Family =
+    Family { name: "OLMo 2", model_types: &["olmo2"], gguf: &["olmo2"], from_json, from_gguf, to_gguf: ToGguf::plain("olmo2") };
 
 const NAMES: Names = Names {
     block: &[

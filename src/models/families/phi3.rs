@@ -9,8 +9,10 @@ use crate::models::reading::decoder;
 use crate::models::reading::gguf::Gguf;
 use crate::models::reading::json::Json;
 use crate::models::rope::RopeScaling;
+use crate::models::writing::ToGguf;
 
-pub const FAMILY: Family = Family { name: "Phi-3, Phi-4", model_types: &["phi3"], gguf: &["phi3"], from_json, from_gguf };
+pub const FAMILY: Family =
+    Family { name: "Phi-3, Phi-4", model_types: &["phi3"], gguf: &["phi3"], from_json, from_gguf, to_gguf: ToGguf::plain("phi3") };
 
 const NAMES: Names = Names {
     block: &[

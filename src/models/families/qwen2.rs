@@ -7,9 +7,16 @@ use crate::models::family::Family;
 use crate::models::names::Names;
 use crate::models::reading::decoder;
 use crate::models::reading::json::Json;
+use crate::models::writing::ToGguf;
 
-pub const FAMILY: Family =
-    Family { name: "Qwen 2, 2.5", model_types: &["qwen2"], gguf: &["qwen2"], from_json, from_gguf: |g| decoder::gguf(g, &NAMES) };
+pub const FAMILY: Family = Family {
+    name: "Qwen 2, 2.5",
+    model_types: &["qwen2"],
+    gguf: &["qwen2"],
+    from_json,
+    from_gguf: |g| decoder::gguf(g, &NAMES),
+    to_gguf: ToGguf::plain("qwen2"),
+};
 
 pub const NAMES: Names = Names { gguf_rows: &[], ..llama::NAMES };
 

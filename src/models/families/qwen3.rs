@@ -7,9 +7,16 @@ use crate::models::family::Family;
 use crate::models::names::{Names, Role};
 use crate::models::reading::decoder;
 use crate::models::reading::json::Json;
+use crate::models::writing::ToGguf;
 
-pub const FAMILY: Family =
-    Family { name: "Qwen 3", model_types: &["qwen3"], gguf: &["qwen3"], from_json, from_gguf: |g| decoder::gguf(g, &NAMES) };
+pub const FAMILY: Family = Family {
+    name: "Qwen 3",
+    model_types: &["qwen3"],
+    gguf: &["qwen3"],
+    from_json,
+    from_gguf: |g| decoder::gguf(g, &NAMES),
+    to_gguf: ToGguf::plain("qwen3"),
+};
 
 pub const NAMES: Names = Names {
     block: &[

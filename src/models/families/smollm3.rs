@@ -7,9 +7,11 @@ use crate::models::reading::decoder;
 use crate::models::reading::gguf::Gguf;
 use crate::models::reading::json::Json;
 use crate::models::reading::rope::Fields;
+use crate::models::writing::ToGguf;
 use crate::{Error, Result};
 
-pub const FAMILY: Family = Family { name: "SmolLM3", model_types: &["smollm3"], gguf: &["smollm3"], from_json, from_gguf };
+pub const FAMILY: Family =
+    Family { name: "SmolLM3", model_types: &["smollm3"], gguf: &["smollm3"], from_json, from_gguf, to_gguf: ToGguf::plain("smollm3") };
 
 /// Every so many layers one is not turned.
 const INTERVAL: usize = 4;

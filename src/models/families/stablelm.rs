@@ -10,8 +10,16 @@ use crate::models::reading::decoder;
 use crate::models::reading::gguf::Gguf;
 use crate::models::reading::json::Json;
 use crate::models::reading::rope::Fields;
+use crate::models::writing::{self, ToGguf};
 
-pub const FAMILY: Family = Family { name: "StableLM", model_types: &["stablelm"], gguf: &["stablelm"], from_json, from_gguf };
+pub const FAMILY: Family = Family {
+    name: "StableLM",
+    model_types: &["stablelm"],
+    gguf: &["stablelm"],
+    from_json,
+    from_gguf,
+    to_gguf: ToGguf::with("stablelm", to_gguf),
+};
 
 const NAMES: Names = Names {
     block: &[
@@ -46,6 +54,11 @@ fn from_gguf(g: &Gguf<'_>) -> Result<Config> {
     // The key is not to be trusted in older files: the sequential form has a norm before its MLP.
     let (parallel, norms) = (!g.has("blk.0.ffn_norm.weight"), c.qk_norm != QkNorm::None);
     Ok(stablelm(c, parallel, norms))
+}
+
+fn to_gguf(f: &mut writing::Fields<'_>) -> Result<()> {
+    f.flag("use_parallel_residual", f.config.recipe.parallel);
+    Ok(())
 }
 
 fn stablelm(mut c: Config, parallel: bool, norms: bool) -> Config {

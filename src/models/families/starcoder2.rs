@@ -8,9 +8,17 @@ use crate::models::names::{Names, Role};
 use crate::models::reading::decoder;
 use crate::models::reading::gguf::Gguf;
 use crate::models::reading::json::{Json, activation};
+use crate::models::writing::ToGguf;
 use crate::ops::Act;
 
-pub const FAMILY: Family = Family { name: "StarCoder 2", model_types: &["starcoder2"], gguf: &["starcoder2"], from_json, from_gguf };
+pub const FAMILY: Family = Family {
+    name: "StarCoder 2",
+    model_types: &["starcoder2"],
+    gguf: &["starcoder2"],
+    from_json,
+    from_gguf,
+    to_gguf: ToGguf::plain("starcoder2"),
+};
 
 const NAMES: Names = Names {
     block: &[

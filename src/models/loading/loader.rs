@@ -10,7 +10,7 @@ use super::parts::PartsInTurn;
 use crate::formats::{Container, ContainerKind, Event, StreamReader, TensorInfo};
 use crate::graph::Exec;
 use crate::models::names::{Role, Rows};
-use crate::models::quantize::kept;
+use crate::models::quantize::{Quantization, Types};
 use crate::models::tokenizer::{folder_tokenizer, gguf_tokenizer};
 use crate::models::{Blueprint, Config, Model};
 use crate::nn::{KvCacheDtype, transpose};
@@ -32,7 +32,7 @@ pub struct LoadOptions {
     /// What generators keep keys and values as.
     pub kv_cache_dtype: KvCacheDtype,
     /// What matrices become that the files have as floats; rows are quantized as they arrive.
-    pub quantize: Option<DType>,
+    pub quantize: Option<Quantization>,
 }
 
 /// Where the bytes of a file's tensor go.
@@ -118,12 +118,6 @@ impl ModelLoader {
             text.remove(0);
         }
         self.state.texts.insert(name.to_string(), text);
-    }
-
-    /// A side file that was given.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.state.texts.get(name).map(String::as_str)
     }
 
     /// Takes the beginning of a part of a split GGUF, piece by piece, until it returns true: then its header has come. Before the first part's
@@ -244,14 +238,18 @@ impl State {
             if let Some(text) = self.texts.get("generation_config.json") {
                 config.add_generation_config("generation_config.json", text)?;
             }
-            let wanted = self.options.quantize;
+            let types = Types::new(self.options.quantize, config.num_hidden_layers, config.tie_word_embeddings);
             let dtypes: HashMap<String, DType> =
                 whole.tensors.iter().filter_map(|t| Some((self.path_of(c, &config, &t.name)?, t.dtype))).collect();
             // Of keys that are in another shard only this is known: models have one type.
             let mut sizes: HashMap<DType, u64> = HashMap::new();
             whole.tensors.iter().filter(|t| t.shape.len() == 2).for_each(|t| *sizes.entry(t.dtype).or_default() += t.bytes);
             let most = sizes.into_iter().max_by_key(|s| s.1).map_or(DType::F32, |s| s.0);
-            let dtype = |path: &str| kept(path, dtypes.get(path).copied().unwrap_or(most), wanted);
+            let names = config.names;
+            let dtype = |path: &str| {
+                let own = dtypes.get(path).copied().unwrap_or(most);
+                names.gguf_of_key(path).map_or(own, |name| types.of(&name, own))
+            };
             self.check_shapes(&whole, &config, &dtype)?;
             let model = Model::allocate(&self.exec, config, &dtype, self.options.trainable)?;
             self.exec.check()?;

@@ -11,4 +11,4 @@ pub use loader::{LoadOptions, ModelLoader};
 #[cfg(not(target_arch = "wasm32"))]
 pub use parts::gguf_files;
 #[cfg(not(target_arch = "wasm32"))]
-pub use path::load_path;
+pub use path::{folder_files, load_path};

@@ -1,5 +1,6 @@
 //! Loading from a disk.
 
+use std::collections::HashMap;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -15,31 +16,14 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Io`], and those of [`ModelLoader`].
 pub async fn load_path(exec: &Exec, path: &Path, options: LoadOptions, progress: &mut dyn FnMut(u64, u64)) -> Result<Loaded> {
-    let io = |p: &Path, e: std::io::Error| Error::Io { path: p.display().to_string(), message: e.to_string() };
-    let meta = std::fs::metadata(path).map_err(|e| io(path, e))?;
     let mut loader = ModelLoader::new(exec, options);
-    let safetensors = path.extension().is_some_and(|e| e == "safetensors");
-    let folder = if meta.is_dir() { Some(path) } else { path.parent().filter(|_| safetensors) };
-    let mut files = vec![path.to_path_buf()];
-    if let Some(folder) = folder {
-        for name in SIDE_FILES {
-            let side = folder.join(name);
-            match std::fs::read_to_string(&side) {
-                Ok(text) => loader.add_text(name, text),
-                Err(e) if e.kind() == ErrorKind::NotFound => {}
-                Err(e) => return Err(io(&side, e)),
-            }
+    let files = match folder_files(path)? {
+        Some((texts, files)) => {
+            texts.into_iter().for_each(|(name, text)| loader.add_text(&name, text));
+            files
         }
-        if meta.is_dir() {
-            const INDEX: &str = "model.safetensors.index.json";
-            files = match loader.text(INDEX) {
-                Some(text) => crate::formats::ShardIndex::parse(INDEX, text)?.files().iter().map(|f| folder.join(f)).collect(),
-                None => gguf_files(folder)?.unwrap_or_else(|| vec![folder.join("model.safetensors")]),
-            };
-        }
-    } else {
-        files = gguf_files(path)?.unwrap_or(files);
-    }
+        None => gguf_files(path)?.unwrap_or_else(|| vec![path.to_path_buf()]),
+    };
     let size = |p: &PathBuf| std::fs::metadata(p).map(|m| m.len()).map_err(|e| io(p, e));
     let total = files.iter().map(size).sum::<Result<u64>>()?;
     let mut done = 0;
@@ -74,12 +58,40 @@ pub async fn load_path(exec: &Exec, path: &Path, options: LoadOptions, progress:
     loader.finish().await
 }
 
+fn io(p: &Path, e: std::io::Error) -> Error {
+    Error::Io { path: p.display().to_string(), message: e.to_string() }
+}
+
+/// The texts and the weight files of a Hugging Face folder, or of the one that a safetensors file lies in; none for a GGUF and for a folder of them.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::BadFile`] for an index that cannot be used.
+pub fn folder_files(path: &Path) -> Result<Option<(HashMap<String, String>, Vec<PathBuf>)>> {
+    let is_dir = std::fs::metadata(path).map_err(|e| io(path, e))?.is_dir();
+    let safetensors = path.extension().is_some_and(|e| e == "safetensors");
+    let Some(folder) = (if is_dir { Some(path) } else { path.parent().filter(|_| safetensors) }) else { return Ok(None) };
+    let mut texts = HashMap::new();
+    for name in SIDE_FILES {
+        let side = folder.join(name);
+        match std::fs::read_to_string(&side) {
+            Ok(text) => _ = texts.insert(name.to_string(), text),
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(io(&side, e)),
+        }
+    }
+    if !is_dir {
+        return Ok(Some((texts, vec![path.to_path_buf()])));
+    }
+    let files = match texts.get(INDEX) {
+        Some(text) => crate::formats::ShardIndex::parse(INDEX, text)?.files().iter().map(|f| folder.join(f)).collect(),
+        None if gguf_files(folder)?.is_some() => return Ok(None),
+        None => vec![folder.join("model.safetensors")],
+    };
+    Ok(Some((texts, files)))
+}
+
+const INDEX: &str = "model.safetensors.index.json";
+
 /// What a Hugging Face folder has beside its weights.
-const SIDE_FILES: [&str; 6] = [
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "model.safetensors.index.json",
-];
+const SIDE_FILES: [&str; 6] =
+    ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", INDEX];

@@ -80,9 +80,38 @@ pub(super) fn q8_0(x: &[f32], out: &mut Vec<u8>) {
 /// # Panics
 /// For a type that cannot be made from floats (its row of the table has no `quantize`).
 pub fn quantize(dtype: DType, values: &[f32]) -> Vec<u8> {
+    #[cfg(not(target_arch = "wasm32"))]
+    if dtype.is_quantized() && values.len() >= 2 * PIECE {
+        return in_threads(dtype, values);
+    }
     let mut out = Vec::new();
     quantize_into(dtype, values, &mut out);
     out
+}
+
+/// Values that a thread is worth: scales are searched for, some microseconds a block.
+#[cfg(not(target_arch = "wasm32"))]
+const PIECE: usize = 1 << 14;
+
+/// The same by as many threads as there are cores.
+#[cfg(not(target_arch = "wasm32"))]
+fn in_threads(dtype: DType, values: &[f32]) -> Vec<u8> {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let each = values.len().div_ceil(threads).max(PIECE).next_multiple_of(dtype.block_len());
+    let parts: Vec<Vec<u8>> = std::thread::scope(|s| {
+        let running: Vec<_> = values
+            .chunks(each)
+            .map(|part| {
+                s.spawn(move || {
+                    let mut out = Vec::new();
+                    quantize_into(dtype, part, &mut out);
+                    out
+                })
+            })
+            .collect();
+        running.into_iter().map(|t| t.join().expect("quantizing does not fail")).collect()
+    });
+    parts.concat()
 }
 
 /// As [`quantize`], behind what is there.

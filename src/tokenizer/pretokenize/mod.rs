@@ -2,5 +2,5 @@
 mod named;
 mod step;
 
-pub use named::{known, named};
-pub use step::Step;
+pub use named::{known, named, names};
+pub use step::{Prepend, Step};

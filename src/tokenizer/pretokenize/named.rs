@@ -208,6 +208,11 @@ pub fn named(name: &str) -> Option<&'static Named> {
     NAMES.iter().find(|(n, _)| *n == name).map(|(_, named)| named)
 }
 
+/// Every name with what it stands for.
+pub fn names() -> impl Iterator<Item = (&'static str, &'static Named)> {
+    NAMES.iter().map(|(name, named)| (*name, named))
+}
+
 /// All names, for messages.
 pub fn known() -> String {
     NAMES.iter().map(|(n, _)| *n).collect::<Vec<_>>().join(", ")
