@@ -112,7 +112,7 @@ impl GgufExport {
         let layout = layout(&metadata, &described)?;
         let read = read_again(name, &layout)?;
         same_config(&config, &read, &tensors)?;
-        same_tokenizer(texts, &read)?;
+        same_tokenizer(texts, &read, &mut warnings)?;
         Ok(GgufExport { layout, tensors, head_dim: config.head_dim, warnings })
     }
 
@@ -350,16 +350,25 @@ const SAMPLES: [&str; 8] = [
     "\n\n\n   \n x",
 ];
 
-/// The tokenizer that a reader makes of the new file must give the folder's ids.
-fn same_tokenizer(texts: &HashMap<String, String>, file: &Container) -> Result<()> {
+/// The tokenizer that a reader makes of the new file must give the folder's ids, and its texts back.
+fn same_tokenizer(texts: &HashMap<String, String>, file: &Container, warnings: &mut Vec<String>) -> Result<()> {
     let (Some(a), Some(b)) = (folder_tokenizer(texts)?, gguf_tokenizer(file)?) else { return Ok(()) };
     for sample in SAMPLES {
         let (x, y) = (a.encode(sample), b.encode(sample));
+        if x != y && sample.starts_with(' ') {
+            // Metaspace puts its sign before a text only where there is no space; a GGUF, always.
+            warnings.push("a text that begins with a space gets other ids from a GGUF, which cannot say how this one is to be taken".into());
+            continue;
+        }
         if x != y {
             let at = x.iter().zip(&y).position(|(x, y)| x != y).unwrap_or(x.len().min(y.len()));
             let piece = a.decode(&x[at.min(x.len())..(at + 3).min(x.len())], false);
             let why = format!("a GGUF cannot hold it: {sample:?} would become other ids from {piece:?} on");
             return Err(Error::file("tokenizer.json", why));
+        }
+        let (x, y) = (a.decode(&x, false), b.decode(&y, false));
+        if x != y {
+            return Err(Error::file("tokenizer.json", format!("a GGUF cannot hold it: the ids of {x:?} would be read as {y:?}")));
         }
     }
     Ok(())
