@@ -357,7 +357,8 @@ fn same_tokenizer(texts: &HashMap<String, String>, file: &Container, warnings: &
         let (x, y) = (a.encode(sample), b.encode(sample));
         if x != y && sample.starts_with(' ') {
             // Metaspace puts its sign before a text only where there is no space; a GGUF, always.
-            warnings.push("a text that begins with a space gets other ids from a GGUF, which cannot say how this one is to be taken".into());
+            warnings
+                .push("a text that begins with a space gets other ids from a GGUF, which cannot say how this one is to be taken".into());
             continue;
         }
         if x != y {
