@@ -60,21 +60,33 @@ impl Shape {
 }
 
 const SHAPES: &[Shape] = &[
-    Shape { kind: RowKind::Sft, required: &["messages"], optional: &[] },
-    Shape { kind: RowKind::Sft, required: &["prompt", "completion"], optional: &[] },
+    Shape { kind: RowKind::Sft, required: &["messages"], optional: TEMPLATE },
+    Shape { kind: RowKind::Sft, required: &["prompt", "completion"], optional: TEMPLATE },
     Shape { kind: RowKind::Sft, required: &["text"], optional: &[] },
     Shape { kind: RowKind::Sft, required: &["input_ids"], optional: &["labels"] },
-    Shape { kind: RowKind::Preference, required: &["chosen", "rejected"], optional: &["prompt", "weight"] },
+    Shape {
+        kind: RowKind::Preference,
+        required: &["chosen", "rejected"],
+        optional: &["prompt", "weight", "tools", "chat_template_kwargs", "documents"],
+    },
     Shape { kind: RowKind::Preference, required: &["prompt_ids", "chosen_ids", "rejected_ids"], optional: &["weight"] },
-    Shape { kind: RowKind::Unpaired, required: &["prompt", "completion", "label"], optional: &[] },
+    Shape { kind: RowKind::Unpaired, required: &["prompt", "completion", "label"], optional: TEMPLATE },
     Shape { kind: RowKind::Unpaired, required: &["prompt_ids", "completion_ids", "label"], optional: &[] },
-    Shape { kind: RowKind::Ranking, required: &["prompt", "answers", "ranks"], optional: &["weight"] },
+    Shape {
+        kind: RowKind::Ranking,
+        required: &["prompt", "answers", "ranks"],
+        optional: &["weight", "tools", "chat_template_kwargs", "documents"],
+    },
 ];
+
+/// What a conversation may say to its chat template.
+pub(super) const TEMPLATE: &[&str] = &["tools", "chat_template_kwargs", "documents"];
+
+/// ShareGPT's name of `messages`.
+const SHARED: &str = "conversations";
 
 /// Columns of TRL that say something which is not heeded here.
 const NOT_HEEDED: &[&str] = &[
-    "tools",
-    "chat_template_kwargs",
     "images",
     "image",
     "attention_mask",
@@ -116,16 +128,22 @@ fn distance(a: &str, b: &str, most: usize) -> usize {
     row[b.len()]
 }
 
+/// The one of some columns that a name is nearly.
+pub(super) fn near<'a>(name: &str, columns: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // No column is longer than this.
+    let own: String = snake(&name.chars().take(64).collect::<String>());
+    columns.map(|c| (distance(&own, c, 2), c)).filter(|(d, c)| *d <= 2 && 2 * d < c.len()).min().map(|(_, c)| c)
+}
+
 fn unknown(name: &str, wanted: &[&'static Shape]) -> Fault {
     if NOT_HEEDED.contains(&name) {
         return Fault::name(name, "is not supported: the row would be learned without it");
     }
-    let columns = wanted.iter().flat_map(|s| s.required.iter().chain(s.optional));
-    let near = columns.map(|c| (distance(&snake(name), c, 2), *c)).filter(|(d, c)| *d <= 2 && 2 * d < c.len()).min();
+    let columns = wanted.iter().flat_map(|s| s.required.iter().chain(s.optional)).copied();
     Fault::name(
-        name,
-        match near {
-            Some((_, c)) => format!("is not known (did you mean {c}?)"),
+        &name.chars().take(100).collect::<String>(),
+        match near(name, columns) {
+            Some(c) => format!("is not known (did you mean {c}?)"),
             None => format!("is not known; expected {}", expected(wanted)),
         },
     )
@@ -134,7 +152,7 @@ fn unknown(name: &str, wanted: &[&'static Shape]) -> Fault {
 /// What would have been right.
 fn expected(wanted: &[&'static Shape]) -> String {
     let list = |s: &&Shape| {
-        let optional = s.optional.iter().map(|c| format!("({c})"));
+        let optional = s.optional.iter().filter(|c| !TEMPLATE.contains(c)).map(|c| format!("({c})"));
         s.required.iter().map(|c| (*c).to_string()).chain(optional).collect::<Vec<_>>().join(", ")
     };
     wanted.iter().map(list).collect::<Vec<_>>().join(" · ")
@@ -158,7 +176,7 @@ pub(super) fn open<'a>(row: &'a file::Columns, kinds: &[RowKind]) -> Result<(Pre
     let wanted: Vec<&'static Shape> = SHAPES.iter().filter(|s| kinds.contains(&s.kind)).collect();
     let mut present = Present(Vec::new());
     for (name, value) in row.iter().filter(|(_, v)| !v.is_null()) {
-        let own = snake(name);
+        let own = if name == SHARED { "messages".to_string() } else { snake(name) };
         let column = SHAPES.iter().flat_map(|s| s.required.iter().chain(s.optional)).find(|c| **c == own);
         let column = *column.ok_or_else(|| unknown(name, &wanted))?;
         if present.get(column).is_some() {
@@ -179,7 +197,8 @@ pub(super) fn open<'a>(row: &'a file::Columns, kinds: &[RowKind]) -> Result<(Pre
     }
     // The nearest: what it lacks, or what is too much.
     let shared = |s: &&&Shape| present.0.iter().filter(|(c, _)| s.holds(c)).count();
-    let near = wanted.iter().rev().max_by_key(shared).filter(|s| shared(s) > 0);
+    let required = |s: &&&Shape| present.0.iter().filter(|(c, _)| s.required.contains(c)).count();
+    let near = wanted.iter().rev().max_by_key(|s| (required(s), shared(s))).filter(|s| shared(s) > 0);
     let Some(near) = near else {
         return Err(Fault::row(format!("has the columns {}, expected {}", present.names(), expected(&wanted))));
     };

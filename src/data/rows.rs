@@ -1,71 +1,17 @@
 //! Rows of datasets in TRL's columns, read and written.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
 
-use super::columns::{self, Present, RowKind, Shape};
+use super::columns::{self, Present, RowKind, Shape, TEMPLATE};
 use super::fault::{Fault, kind};
 use super::file::Columns;
+use super::message::{ForTemplate, Message, TextOrMessages, in_one_style};
 use super::ranking::Ranking;
 use crate::{Error, Result};
 
-/// Most messages of a conversation.
-const MAX_MESSAGES: usize = 10_000;
 /// Largest weight of a row: what is beyond is no weight but a mistake.
 const MAX_WEIGHT: f64 = 1e6;
-
-/// One turn of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    pub role: String,
-    pub content: String,
-}
-
-impl Message {
-    /// A message of that role.
-    pub fn new(role: &str, content: impl Into<String>) -> Self {
-        Message { role: role.into(), content: content.into() }
-    }
-}
-
-/// What TRL allows for prompt, completion, chosen and rejected.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum TextOrMessages {
-    Text(String),
-    Messages(Vec<Message>),
-}
-
-impl TextOrMessages {
-    /// True where nothing but white space is in it.
-    pub fn is_wordless(&self) -> bool {
-        match self {
-            TextOrMessages::Text(t) => t.trim().is_empty(),
-            TextOrMessages::Messages(m) => m.iter().all(|m| m.content.trim().is_empty()),
-        }
-    }
-
-    /// As messages; a text is one of `role`.
-    pub fn into_messages(self, role: &str) -> Vec<Message> {
-        match self {
-            TextOrMessages::Text(t) => vec![Message::new(role, t)],
-            TextOrMessages::Messages(m) => m,
-        }
-    }
-
-    pub(super) fn is_chat(&self) -> bool {
-        matches!(self, TextOrMessages::Messages(_))
-    }
-}
-
-/// TRL wants all columns of a row in one style: one that is a chat makes chats of all.
-fn in_one_style<const N: usize>(prompt: TextOrMessages, answers: [TextOrMessages; N]) -> (TextOrMessages, [TextOrMessages; N]) {
-    if !prompt.is_chat() && !answers.iter().any(TextOrMessages::is_chat) {
-        return (prompt, answers);
-    }
-    let chat = |t: TextOrMessages, role: &str| TextOrMessages::Messages(t.into_messages(role));
-    (chat(prompt, "user"), answers.map(|a| chat(a, "assistant")))
-}
 
 /// 2 rather than 2.0, as people write it.
 fn number<S: Serializer>(v: &Option<f64>, s: S) -> std::result::Result<S::Ok, S::Error> {
@@ -81,10 +27,14 @@ fn number<S: Serializer>(v: &Option<f64>, s: S) -> std::result::Result<S::Ok, S:
 pub enum SftRow {
     Messages {
         messages: Vec<Message>,
+        #[serde(flatten)]
+        with: ForTemplate,
     },
     PromptCompletion {
         prompt: TextOrMessages,
         completion: TextOrMessages,
+        #[serde(flatten)]
+        with: ForTemplate,
     },
     Text {
         text: String,
@@ -101,8 +51,18 @@ pub enum SftRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Sides {
-    Turns { prompt: TextOrMessages, chosen: TextOrMessages, rejected: TextOrMessages },
-    Ids { prompt_ids: Vec<u32>, chosen_ids: Vec<u32>, rejected_ids: Vec<u32> },
+    Turns {
+        prompt: TextOrMessages,
+        chosen: TextOrMessages,
+        rejected: TextOrMessages,
+        #[serde(flatten)]
+        with: ForTemplate,
+    },
+    Ids {
+        prompt_ids: Vec<u32>,
+        chosen_ids: Vec<u32>,
+        rejected_ids: Vec<u32>,
+    },
 }
 
 /// A row of preference tuning.
@@ -119,8 +79,16 @@ pub struct PreferenceRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Answered {
-    Turns { prompt: TextOrMessages, completion: TextOrMessages },
-    Ids { prompt_ids: Vec<u32>, completion_ids: Vec<u32> },
+    Turns {
+        prompt: TextOrMessages,
+        completion: TextOrMessages,
+        #[serde(flatten)]
+        with: ForTemplate,
+    },
+    Ids {
+        prompt_ids: Vec<u32>,
+        completion_ids: Vec<u32>,
+    },
 }
 
 /// An answer that is good or not.
@@ -141,6 +109,8 @@ pub struct RankingRow {
     pub ranks: Vec<Option<u32>>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "number")]
     pub weight: Option<f64>,
+    #[serde(flatten)]
+    pub with: ForTemplate,
 }
 
 /// A row of any kind.
@@ -203,7 +173,7 @@ impl RankingRow {
         let side = |(better, worse): (usize, usize)| {
             let answers = [&self.answers[better], &self.answers[worse]].map(Clone::clone);
             let (prompt, [chosen, rejected]) = in_one_style(self.prompt.clone(), answers);
-            PreferenceRow { sides: Sides::Turns { prompt, chosen, rejected }, weight: self.weight }
+            PreferenceRow { sides: Sides::Turns { prompt, chosen, rejected, with: self.with.clone() }, weight: self.weight }
         };
         let strict = ranking.pairs();
         let rows: Vec<PreferenceRow> = strict.iter().copied().filter(teaches).map(side).collect();
@@ -216,40 +186,18 @@ impl RankingRow {
 }
 
 impl Present<'_> {
-    fn messages(&self, column: &str, value: Option<&Json>) -> Result<Vec<Message>, Fault> {
-        let list = value.and_then(Json::as_array).filter(|l| !l.is_empty());
-        let list = list.ok_or_else(|| Fault::at(column, format!("is {}, expected a list of messages", kind(value))))?;
-        if list.len() > MAX_MESSAGES {
-            return Err(Fault::at(column, format!("has {} messages, at most {MAX_MESSAGES} are supported", list.len())));
-        }
-        let read = |(i, m): (usize, &Json)| {
-            let at = |name: &str| format!("{column}[{i}].{name}");
-            let Json::Object(fields) = m else {
-                return Err(Fault::at(format!("{column}[{i}]"), format!("is {}, expected a message", kind(Some(m)))));
-            };
-            if let Some((name, _)) = fields.iter().find(|(name, v)| !v.is_null() && !["role", "content"].contains(&name.as_str())) {
-                return Err(Fault::at(at(name), "is not supported: a message is learned by its role and content alone"));
-            }
-            let text = |name: &str| match fields.get(name) {
-                Some(Json::String(s)) => Ok(s.clone()),
-                other => Err(Fault::at(at(name), format!("is {}, expected a text", kind(other)))),
-            };
-            Ok(Message { role: text("role")?, content: text("content")? })
-        };
-        list.iter().enumerate().map(read).collect()
-    }
-
-    fn turns_of(&self, column: &str, value: Option<&Json>) -> Result<TextOrMessages, Fault> {
-        match value {
-            Some(Json::String(s)) => Ok(TextOrMessages::Text(s.clone())),
-            Some(Json::Array(_)) => Ok(TextOrMessages::Messages(self.messages(column, value)?)),
-            other => Err(Fault::at(column, format!("is {}, expected a text or a list of messages", kind(other)))),
+    /// What the row says to its chat template, which must then be used.
+    fn with(&self, chat: bool) -> Result<ForTemplate, Fault> {
+        let with = ForTemplate::read(|column| self.get(column))?;
+        match TEMPLATE.iter().find(|c| !chat && self.get(c).is_some()) {
+            Some(column) => Err(Fault::at(*column, "has no effect on texts, which go through no chat template: write messages")),
+            None => Ok(with),
         }
     }
 
     /// A text or messages.
     fn turns(&self, column: &str) -> Result<TextOrMessages, Fault> {
-        self.turns_of(column, self.get(column))
+        TextOrMessages::read(column, self.get(column))
     }
 
     /// The same, not without words.
@@ -293,15 +241,17 @@ impl Present<'_> {
     fn sft(&self, shape: &Shape) -> Result<SftRow, Fault> {
         match shape.required[0] {
             "messages" => {
-                let messages = self.messages("messages", self.get("messages"))?;
-                if !messages.iter().any(|m| m.role == "assistant" && !m.content.trim().is_empty()) {
+                let messages = Message::read_all("messages", self.get("messages"))?;
+                if !messages.iter().any(|m| m.role() == "assistant" && !m.is_wordless()) {
                     return Err(Fault::at("messages", "has no answer: expected at least one message of the role assistant with words"));
                 }
-                Ok(SftRow::Messages { messages })
+                Ok(SftRow::Messages { messages, with: self.with(true)? })
             }
             "prompt" => {
-                let (prompt, [completion]) = in_one_style(self.turns("prompt")?, [self.answer("completion")?]);
-                Ok(SftRow::PromptCompletion { prompt, completion })
+                let (prompt, completion) = without_prompt("completion", &self.turns("prompt")?, self.answer("completion")?)?;
+                let (prompt, [completion]) = in_one_style(prompt, [completion]);
+                let with = self.with(prompt.is_chat())?;
+                Ok(SftRow::PromptCompletion { prompt, completion, with })
             }
             "text" => match self.get("text") {
                 Some(Json::String(text)) if !text.is_empty() => Ok(SftRow::Text { text: text.clone() }),
@@ -330,8 +280,9 @@ impl Present<'_> {
             return Ok(PreferenceRow { sides: Sides::Ids { prompt_ids, chosen_ids, rejected_ids }, weight });
         }
         let (chosen, rejected) = (self.answer("chosen")?, self.answer("rejected")?);
+        let with = self.with([&chosen, &rejected].iter().any(|a| a.is_chat()) || self.get("prompt").is_some_and(Json::is_array))?;
         let sides = match self.get("prompt") {
-            None => common_prompt(chosen, rejected)
+            None => common_prompt(chosen, rejected, with)
                 .ok_or_else(|| Fault::at("prompt", "is missing, and chosen and rejected do not begin with the same one"))?,
             Some(_) => {
                 let prompt = self.turns("prompt")?;
@@ -341,7 +292,7 @@ impl Present<'_> {
                     return Err(Fault::at("rejected", "does not begin with the same prompt as chosen"));
                 }
                 let (prompt, [chosen, rejected]) = in_one_style(if own.is_chat() { own } else { prompt }, [chosen, rejected]);
-                Sides::Turns { prompt, chosen, rejected }
+                Sides::Turns { prompt, chosen, rejected, with }
             }
         };
         Ok(PreferenceRow { sides, weight })
@@ -355,17 +306,19 @@ impl Present<'_> {
         }
         let (prompt, completion) = without_prompt("completion", &self.turns("prompt")?, self.answer("completion")?)?;
         let (prompt, [completion]) = in_one_style(prompt, [completion]);
-        Ok(UnpairedRow { answered: Answered::Turns { prompt, completion }, label })
+        let with = self.with(prompt.is_chat())?;
+        Ok(UnpairedRow { answered: Answered::Turns { prompt, completion, with }, label })
     }
 
     fn ranking(&self) -> Result<RankingRow, Fault> {
-        let prompt = self.turns("prompt")?;
+        let mut prompt = self.turns("prompt")?;
         let list = |column: &str, of: &str| match self.get(column) {
             Some(Json::Array(list)) if !list.is_empty() => Ok(list),
             other => Err(Fault::at(column, format!("is {}, expected a list of {of}", kind(other)))),
         };
         let answers = list("answers", "answers")?.iter().enumerate();
-        let answers = answers.map(|(i, v)| self.turns_of(&format!("answers[{i}]"), Some(v))).collect::<Result<Vec<_>, Fault>>()?;
+        let mut answers =
+            answers.map(|(i, v)| TextOrMessages::read(&format!("answers[{i}]"), Some(v))).collect::<Result<Vec<_>, Fault>>()?;
         let rank = |(i, v): (usize, &Json)| match v {
             Json::Null => Ok(None),
             v => v.as_f64().map(Some).ok_or_else(|| Fault::at(format!("ranks[{i}]"), format!("is {}, expected a number", kind(Some(v))))),
@@ -377,12 +330,23 @@ impl Present<'_> {
         if answers.len() > Ranking::MAX_ANSWERS {
             return Err(Fault::at("answers", format!("has {} answers, at most {} can be ranked", answers.len(), Ranking::MAX_ANSWERS)));
         }
-        Ok(RankingRow { prompt, answers, ranks: Ranking::from_numbers(&ranks).ranks().to_vec(), weight: self.weight()? })
+        // Whole conversations beside their prompt.
+        let asked = prompt.clone();
+        for (i, answer) in answers.iter_mut().enumerate() {
+            let (own, rest) = without_prompt(&format!("answers[{i}]"), &asked, answer.clone())?;
+            if i > 0 && own.clone().into_messages("user") != prompt.clone().into_messages("user") {
+                return Err(Fault::at(format!("answers[{i}]"), "does not begin with the same prompt as the answer before it"));
+            }
+            (prompt, *answer) = (own, rest);
+        }
+        let with = self.with(prompt.is_chat() || answers.iter().any(TextOrMessages::is_chat))?;
+        let ranks = Ranking::from_numbers(&ranks).ranks().to_vec();
+        Ok(RankingRow { prompt, answers, ranks, weight: self.weight()?, with })
     }
 }
 
 /// TRL's implicit prompt (`extract_prompt`): what chosen and rejected begin with. Both keep at least one message (one character).
-fn common_prompt(chosen: TextOrMessages, rejected: TextOrMessages) -> Option<Sides> {
+fn common_prompt(chosen: TextOrMessages, rejected: TextOrMessages, with: ForTemplate) -> Option<Sides> {
     match (chosen, rejected) {
         (TextOrMessages::Messages(mut a), TextOrMessages::Messages(mut b)) => {
             let same = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
@@ -390,17 +354,20 @@ fn common_prompt(chosen: TextOrMessages, rejected: TextOrMessages) -> Option<Sid
             let (chosen, rejected) = (a.split_off(n), b.split_off(n));
             let (prompt, chosen, rejected) =
                 (TextOrMessages::Messages(a), TextOrMessages::Messages(chosen), TextOrMessages::Messages(rejected));
-            (n > 0).then_some(Sides::Turns { prompt, chosen, rejected })
+            (n > 0).then_some(Sides::Turns { prompt, chosen, rejected, with })
         }
         (TextOrMessages::Text(a), TextOrMessages::Text(b)) => {
             let same = a.char_indices().zip(b.chars()).take_while(|((_, x), y)| x == y).last();
             let mut n = same.map_or(0, |((at, c), _)| at + c.len_utf8());
-            // Neither answer may be empty, and the space before an answer belongs to it.
-            let start_of_last = |s: &str| s.char_indices().next_back().map_or(0, |(at, _)| at);
-            n = n.min(start_of_last(&a)).min(start_of_last(&b));
-            n = if a[..n].ends_with(' ') { n - 1 } else { n };
+            if n < a.len().min(b.len()) {
+                // The space before an answer belongs to it.
+                n = if a[..n].ends_with(' ') { n - 1 } else { n };
+            } else {
+                // One is the beginning of the other: neither answer may be empty.
+                n = a[..n].char_indices().next_back().map_or(0, |(at, _)| at);
+            }
             let text = |s: &str| TextOrMessages::Text(s.to_string());
-            (n > 0).then(|| Sides::Turns { prompt: text(&a[..n]), chosen: text(&a[n..]), rejected: text(&b[n..]) })
+            (n > 0).then(|| Sides::Turns { prompt: text(&a[..n]), chosen: text(&a[n..]), rejected: text(&b[n..]), with })
         }
         _ => None,
     }
@@ -409,7 +376,7 @@ fn common_prompt(chosen: TextOrMessages, rejected: TextOrMessages) -> Option<Sid
 /// An answer that is the whole conversation, beside its prompt (as UltraFeedback has it): the prompt is taken once. What begins with
 /// another message than the assistant's and not with the prompt is no answer.
 fn without_prompt(column: &str, prompt: &TextOrMessages, answer: TextOrMessages) -> Result<(TextOrMessages, TextOrMessages), Fault> {
-    let asks = |m: &Message| ["system", "developer", "user"].contains(&m.role.as_str());
+    let asks = |m: &Message| ["system", "developer", "user"].contains(&m.role());
     let TextOrMessages::Messages(mut all) = answer else { return Ok((prompt.clone(), answer)) };
     if !all.first().is_some_and(asks) {
         return Ok((prompt.clone(), TextOrMessages::Messages(all)));
@@ -419,12 +386,13 @@ fn without_prompt(column: &str, prompt: &TextOrMessages, answer: TextOrMessages)
         TextOrMessages::Messages(_) => 0,
         // The first question, behind what the system says.
         TextOrMessages::Text(t) => {
-            let first = all.iter().position(|m| m.role == "user").filter(|&i| all[..i].iter().all(asks));
-            first.filter(|&i| all[i].content.trim() == t.trim()).map_or(0, |i| i + 1)
+            let first = all.iter().position(|m| m.role() == "user").filter(|&i| all[..i].iter().all(asks));
+            first.filter(|&i| all[i].text().is_some_and(|c| c.trim() == t.trim())).map_or(0, |i| i + 1)
         }
     };
     if n == 0 {
-        let reason = format!("is {:?}, and what {column} begins with is not the prompt: expected an answer of the assistant", all[0].role);
+        let reason =
+            format!("is {:?}, and what {column} begins with is not the prompt: expected an answer of the assistant", all[0].role());
         return Err(Fault::at(format!("{column}[0].role"), reason));
     }
     let answer = all.split_off(n);

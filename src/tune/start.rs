@@ -56,8 +56,8 @@ impl TextSource for ModelText<'_> {
         self.checked(self.tokenizer()?.encode(text))
     }
 
-    fn chat(&self, messages: &[Message], add_generation_prompt: bool) -> Result<Vec<u32>> {
-        self.checked(self.tokenizer()?.encode_chat(messages, add_generation_prompt)?)
+    fn chat(&self, messages: &[Message], variables: &Map<String, Value>, add_generation_prompt: bool) -> Result<Vec<u32>> {
+        self.checked(self.tokenizer()?.encode_chat_with(messages, add_generation_prompt, variables)?)
     }
 
     fn has_template(&self) -> bool {

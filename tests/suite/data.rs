@@ -1,10 +1,11 @@
 //! Files of rows, their columns, rankings and their pairs: what is read, what is refused and in which words.
 use fledgling::Error;
 use fledgling::data::{
-    Answered, Fault, Message, PreferenceRow, Ranking, RankingRow, Row, RowFile, RowKind, SftRow, Sides, TextOrMessages, UnpairedRow, scan,
-    write_jsonl,
+    Answered, Example, Fault, ForTemplate, IGNORE, Message, PreferenceRow, Ranking, RankingRow, Row, RowFile, RowKind, RowOptions,
+    RowReader, SftRow, Sides, TextOrMessages, TextSource, UnpairedRow, scan, write_jsonl,
 };
-use serde_json::{Value, json};
+use fledgling::tokenizer::Tokenizer;
+use serde_json::{Map, Value, json};
 
 const ALL: &[RowKind] = &[RowKind::Sft, RowKind::Preference, RowKind::Unpaired, RowKind::Ranking];
 
@@ -17,13 +18,42 @@ fn chat(turns: &[(&str, &str)]) -> TextOrMessages {
 }
 
 fn pair(prompt: TextOrMessages, chosen: TextOrMessages, rejected: TextOrMessages, weight: Option<f64>) -> Row {
-    Row::Preference(PreferenceRow { sides: Sides::Turns { prompt, chosen, rejected }, weight })
+    Row::Preference(PreferenceRow { sides: Sides::Turns { prompt, chosen, rejected, with: ForTemplate::default() }, weight })
 }
 
 fn read(name: &str, lines: &str, kinds: &[RowKind]) -> Result<Vec<Row>, Error> {
     let file = RowFile::parse(name, lines)?;
     let rows = file.rows().iter().enumerate();
     rows.map(|(i, value)| Row::read(value, kinds).map_err(|fault| file.place(fault.of_row(i)))).collect()
+}
+
+/// A tokenizer and its template, without a model.
+struct Words(Tokenizer);
+
+impl TextSource for Words {
+    fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
+        Ok(self.0.encode(text))
+    }
+
+    fn chat(&self, messages: &[Message], variables: &Map<String, Value>, open: bool) -> Result<Vec<u32>, Error> {
+        self.0.encode_chat_with(messages, open, variables)
+    }
+
+    fn has_template(&self) -> bool {
+        true
+    }
+
+    fn eos(&self) -> Option<u32> {
+        self.0.eos_token_id()
+    }
+
+    fn vocab_size(&self) -> usize {
+        1000
+    }
+
+    fn context(&self) -> usize {
+        1 << 20
+    }
 }
 
 fn refused(row: &Value, kinds: &[RowKind]) -> Fault {
@@ -55,7 +85,8 @@ fl_test! {
 
     async fn answers_to_a_chat_are_messages() {
         let prompt = chat(&[("user", "q")]);
-        let row = RankingRow { prompt: prompt.clone(), answers: vec![text("bad"), chat(&[("assistant", "good")])], ranks: vec![None; 2], weight: None };
+        let answers = vec![text("bad"), chat(&[("assistant", "good")])];
+        let row = RankingRow { prompt: prompt.clone(), answers, ranks: vec![None; 2], weight: None, with: ForTemplate::default() };
         assert_eq!(row.pairs().unwrap_err().code(), "no-pairs");
         let row = RankingRow { ranks: vec![Some(2), Some(1)], ..row };
         let rows: Vec<Row> = row.pairs().unwrap().into_iter().map(Row::Preference).collect();
@@ -74,7 +105,7 @@ fl_test! {
 
     async fn rows_of_supervised_tuning() {
         let lines = concat!(
-            "\u{feff}{\"messages\":[{\"role\":\"user\",\"content\":\"q\",\"name\":null},{\"role\":\"assistant\",\"content\":\"a\"}]}\r\n",
+            "\u{feff}{\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":\"a\"}]}\r\n",
             "\n",
             "{\"prompt\":\"p\",\"completion\":\"c\"}\n",
             "{\"prompt\":[{\"role\":\"user\",\"content\":\"q\"}],\"completion\":[{\"role\":\"assistant\",\"content\":\"a\"}],\"tools\":null}\n",
@@ -85,9 +116,9 @@ fl_test! {
         let rows = read("f", lines, &[RowKind::Sft]).unwrap();
         let messages = vec![Message::new("user", "q"), Message::new("assistant", "a")];
         let wanted = [
-            SftRow::Messages { messages },
-            SftRow::PromptCompletion { prompt: text("p"), completion: text("c") },
-            SftRow::PromptCompletion { prompt: chat(&[("user", "q")]), completion: chat(&[("assistant", "a")]) },
+            SftRow::Messages { messages, with: ForTemplate::default() },
+            SftRow::PromptCompletion { prompt: text("p"), completion: text("c"), with: ForTemplate::default() },
+            SftRow::PromptCompletion { prompt: chat(&[("user", "q")]), completion: chat(&[("assistant", "a")]), with: ForTemplate::default() },
             SftRow::Text { text: "t".into() },
             SftRow::Ids { input_ids: vec![1, 2, 3], labels: None },
             SftRow::Ids { input_ids: vec![1, 2, 3], labels: Some(vec![-100, -100, 3]) },
@@ -142,7 +173,7 @@ fl_test! {
         let row = json!({"prompt": "q", "chosen": whole(false, "good"), "rejected": "bad"});
         assert_eq!(Row::read(&row, ALL).unwrap(), wanted);
         let row = json!({"prompt": "q", "completion": whole(false, "good"), "label": true});
-        let answered = Answered::Turns { prompt: q, completion: chat(&[("assistant", "good")]) };
+        let answered = Answered::Turns { prompt: q, completion: chat(&[("assistant", "good")]), with: ForTemplate::default() };
         assert_eq!(Row::read(&row, ALL).unwrap(), Row::Unpaired(UnpairedRow { answered, label: true }));
         for (row, column) in [
             (json!({"prompt": "other", "chosen": whole(false, "a"), "rejected": whole(false, "b")}), "chosen[0].role"),
@@ -154,10 +185,85 @@ fl_test! {
         }
     }
 
+    async fn what_messages_hold_is_kept_whole() {
+        let talk = json!([
+            {"role": "user", "content": [{"type": "text", "text": "q"}], "name": null, "weight": 1.5},
+            {"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "f", "arguments": {"a": [1, {"b": null}]}}}]},
+            {"role": "tool", "content": "r", "tool_call_id": "x"},
+            {"role": "assistant", "content": "a", "reasoning_content": "because"},
+        ]);
+        let row = json!({"messages": talk, "tools": [{"name": "f"}], "documents": [{"title": "d"}], "chat_template_kwargs": {"thinking": false}});
+        let read_row = Row::read(&row, ALL).unwrap();
+        assert_eq!(serde_json::to_value(&read_row).unwrap(), row);
+        let Row::Sft(SftRow::Messages { with, .. }) = &read_row else { panic!("{read_row:?}") };
+        assert_eq!(Value::Object(with.variables()), json!({"tools": [{"name": "f"}], "documents": [{"title": "d"}], "thinking": false}));
+        // Tables hold lists of objects as their JSON.
+        let table = json!({"messages": talk, "tools": "[{\"name\": \"f\"}]"});
+        assert_eq!(serde_json::to_value(Row::read(&table, ALL).unwrap()).unwrap()["tools"], json!([{"name": "f"}]));
+        let shared = json!({"conversations": [{"from": "system", "value": "s"}, {"from": "human", "value": "q"}, {"from": "gpt", "value": "a", "x": 1}]});
+        let messages = json!([{"role": "system", "content": "s"}, {"role": "user", "content": "q"}, {"x": 1, "role": "assistant", "content": "a"}]);
+        assert_eq!(serde_json::to_value(Row::read(&shared, ALL).unwrap()).unwrap(), json!({ "messages": messages }));
+        // An answer that is a call, and a ranking of whole conversations.
+        let calls = |name: &str| json!([{"role": "assistant", "tool_calls": [{"function": {"name": name}}]}]);
+        let pair = json!({"prompt": [{"role": "user", "content": "q"}], "chosen": calls("f"), "rejected": calls("g"), "tools": []});
+        assert_eq!(serde_json::to_value(Row::read(&pair, ALL).unwrap()).unwrap(), pair);
+        let whole = |a: &str| json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": a}]);
+        let row = json!({"prompt": "q", "answers": [whole("x"), whole("y")], "ranks": [2, 1]});
+        let Row::Ranking(ranking) = Row::read(&row, ALL).unwrap() else { panic!("{row}") };
+        assert_eq!((&ranking.prompt, &ranking.answers[1]), (&chat(&[("user", "q")]), &chat(&[("assistant", "y")])));
+        let row = json!({"prompt": "q", "completion": whole("x")});
+        let wanted = SftRow::PromptCompletion { prompt: chat(&[("user", "q")]), completion: chat(&[("assistant", "x")]), with: ForTemplate::default() };
+        assert_eq!(Row::read(&row, &[RowKind::Sft]).unwrap(), Row::Sft(wanted));
+    }
+
+    async fn rows_become_the_tokens_of_trl() {
+        let file: Value = serde_json::from_str(include_str!("../fixtures/data/rows.json")).unwrap();
+        let config = json!({"chat_template": file["template"], "eos_token": file["eos"]}).to_string();
+        let text = Words(Tokenizer::from_json("tokenizer.json", &file["tokenizer"].to_string(), Some(&config)).unwrap());
+        let ids = |v: &Value| v.as_array().unwrap().iter().map(|n| n.as_i64().unwrap().try_into().unwrap_or(IGNORE)).collect::<Vec<u32>>();
+        let joined = |case: &Value, answer: &str| {
+            let prompt = ids(&case["prompt_ids"]);
+            Example::from_parts([&prompt[..], &ids(&case[answer])].concat(), prompt.len())
+        };
+        for case in file["cases"].as_array().unwrap() {
+            let max_length = case["max_length"].as_u64().unwrap() as usize;
+            let reader = RowReader::new(&text, RowOptions { max_length: Some(max_length), ..RowOptions::default() });
+            let stays = json!({"prompt": "a", "completion": "b", "label": true, "chosen": "c", "rejected": "d"});
+            let of = |names: &[&str]| Value::Object(names.iter().map(|n| (n.to_string(), stays[*n].clone())).collect());
+            let rows = |other: Value| [case["row"].clone(), other];
+            let left = |n: usize| if case["dropped"] == true { 1 } else { n };
+            match case["method"].as_str().unwrap() {
+                "sft" => {
+                    let found = reader.sft(&rows(of(&["prompt", "completion"]))).unwrap();
+                    assert_eq!(found.len(), left(2), "{case}");
+                    if found.len() == 2 {
+                        assert_eq!((&found[0].ids, &found[0].labels), (&ids(&case["input_ids"]), &ids(&case["labels"])), "{case}");
+                    }
+                }
+                "dpo" => {
+                    let found = reader.preferences(&rows(of(&["prompt", "chosen", "rejected"]))).unwrap();
+                    assert_eq!(found.len(), left(2), "{case}");
+                    if found.len() == 2 {
+                        assert_eq!((&found[0].chosen, &found[0].rejected), (&joined(case, "chosen_ids"), &joined(case, "rejected_ids")), "{case}");
+                    }
+                }
+                _ => {
+                    let found = reader.unpaired(&rows(of(&["prompt", "completion", "label"]))).unwrap();
+                    assert_eq!(found.len(), left(2), "{case}");
+                    if found.len() == 2 {
+                        assert_eq!(found[0].example(), joined(case, "completion_ids"), "{case}");
+                    }
+                }
+            }
+            let notes = reader.notes().join("\n");
+            assert_eq!(notes.contains("left out for its length: row 0"), case["dropped"] == true, "{case}: {notes}");
+        }
+    }
+
     async fn unpaired_rows() {
         let row = |answered, label| Row::Unpaired(UnpairedRow { answered, label });
         let good = json!({"prompt": "p", "completion": "c", "label": true});
-        let turns = Answered::Turns { prompt: text("p"), completion: text("c") };
+        let turns = Answered::Turns { prompt: text("p"), completion: text("c"), with: ForTemplate::default() };
         assert_eq!(Row::read(&good, ALL).unwrap(), row(turns, true));
         let ids = json!({"prompt_ids": [1, 2], "completionIds": [3], "label": false});
         assert_eq!(Row::read(&ids, ALL).unwrap(), row(Answered::Ids { prompt_ids: vec![1, 2], completion_ids: vec![3] }, false));
@@ -167,6 +273,7 @@ fl_test! {
 
     async fn bad_rows_are_named() {
         let sft = &[RowKind::Sft][..];
+        let talk = json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]);
         for (row, words) in [
             (json!({}), "has no columns, expected messages · prompt, completion · text · input_ids, (labels)"),
             (json!({"text": null}), "has no columns"),
@@ -175,8 +282,9 @@ fl_test! {
             (json!({"prompt": "p", "complation": "c"}), "column \"complation\" is not known (did you mean completion?)"),
             (json!({"text": "t", "Text": "t"}), "column \"Text\" is not known (did you mean text?)"),
             (json!({"input_ids": [1, 2], "inputIds": [1, 2]}), "input_ids is there twice, once as inputIds"),
-            (json!({"text": "t", "tools": []}), "column \"tools\" is not supported"),
-            (json!({"messages": [], "chat_template_kwargs": {}}), "column \"chat_template_kwargs\" is not supported"),
+            (json!({"text": "t", "tools": []}), "tools does not go with text"),
+            (json!({"prompt": "t", "completion": "c", "tools": []}), "tools has no effect on texts"),
+            (json!({"text": "t", "images": []}), "column \"images\" is not supported"),
             (json!({"text": "t", "prompt": "p", "completion": "c"}), "text does not go with prompt, completion"),
             (json!({"prompt": "p", "chosen": "a", "rejected": "b"}), "is a preference (prompt, chosen, rejected), expected messages"),
             (json!({"prompt": "p", "completion": "a", "label": true}), "is an unpaired judgement (prompt, completion, label)"),
@@ -188,8 +296,20 @@ fl_test! {
             (json!({"messages": [{"role": "user", "content": "q"}]}), "messages has no answer"),
             (json!({"messages": [{"role": "user"}]}), "messages[0].content is nothing"),
             (json!({"messages": [{"content": "q"}]}), "messages[0].role is nothing"),
-            (json!({"messages": [{"from": "human", "value": "q"}]}), "messages[0].from is not supported"),
-            (json!({"messages": [{"role": "assistant", "content": "", "tool_calls": [1]}]}), "messages[0].tool_calls is not supported"),
+            (json!({"messages": [{"role": "user", "contant": "q"}]}), "messages[0].contant is not known (did you mean content?)"),
+            (json!({"messages": [{"Role": "user", "content": "q"}]}), "messages[0].Role is not known (did you mean role?)"),
+            (json!({"conversations": [{"from": "human"}]}), "messages[0].content is nothing"),
+            (json!({"conversations": [{"from": "human", "value": "q"}]}), "messages has no answer"),
+            (json!({"messages": [{"role": "assistant", "content": null}]}), "messages[0].content is null, and there are no tool_calls"),
+            (json!({"messages": [{"role": "user", "content": null, "tool_calls": [1]}]}), "messages[0].content is null, expected a text or a list"),
+            (json!({"messages": [{"role": "user", "content": [{"type": "image"}]}]}), "messages[0].content[0] is a part of type \"image\""),
+            (json!({"messages": [{"role": "user", "content": [{"type": "text"}]}]}), "messages[0].content[0] is a text part without its text"),
+            (json!({"messages": [{"role": "user", "content": 7}]}), "messages[0].content is 7"),
+            (json!({"messages": talk, "tools": "x"}), "tools is a text, expected a list of tools"),
+            (json!({"messages": talk, "tools": [1]}), "tools is a list, expected a list of tools, each an object"),
+            (json!({"messages": talk, "documents": 1}), "documents is 1, expected a list"),
+            (json!({"messages": talk, "chat_template_kwargs": []}), "chat_template_kwargs is an empty list, expected an object"),
+            (json!({"messages": talk, "chat_template_kwargs": {"add_generation_prompt": true}}), "chat_template_kwargs.add_generation_prompt is not"),
             (json!({"prompt": "p"}), "completion is missing beside prompt"),
             (json!({"completion": "c"}), "prompt is missing beside completion"),
             (json!({"labels": [1]}), "input_ids is missing beside labels"),

@@ -36,7 +36,7 @@ pub const FIELDS: &[Field] = &[
         Training,
         whole(2, 1 << 24),
         Whole(1024),
-        "Longer rows are cut to so many tokens; null: never, too long ones are refused.",
+        "Longer rows are cut to so many tokens; null: never, those longer than the context are left out.",
     )
     .or_null(),
     Field::new(

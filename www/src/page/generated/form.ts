@@ -90,7 +90,7 @@ export const METHODS: MethodForm[] = [
       {
         key: 'maxLength', name: 'max_length', group: 'Training', kind: 'whole', min: 2, max: 16777216, step: 1,
         default: 1024, basic: false,
-        help: { en: 'Longer rows are cut to so many tokens; null: never, too long ones are refused.', zh: '' },
+        help: { en: 'Longer rows are cut to so many tokens; null: never, those longer than the context are left out.', zh: '' },
       },
       {
         key: 'seed', name: 'seed', group: 'Training', kind: 'whole', min: 0, max: 4294967295, step: 1,
@@ -215,7 +215,7 @@ export const METHODS: MethodForm[] = [
       {
         key: 'maxLength', name: 'max_length', group: 'Training', kind: 'whole', min: 2, max: 16777216, step: 1,
         default: 1024, basic: false,
-        help: { en: 'Longer rows are cut to so many tokens; null: never, too long ones are refused.', zh: '' },
+        help: { en: 'Longer rows are cut to so many tokens; null: never, those longer than the context are left out.', zh: '' },
       },
       {
         key: 'seed', name: 'seed', group: 'Training', kind: 'whole', min: 0, max: 4294967295, step: 1,
@@ -362,7 +362,7 @@ export const METHODS: MethodForm[] = [
       {
         key: 'maxLength', name: 'max_length', group: 'Training', kind: 'whole', min: 2, max: 16777216, step: 1,
         default: 1024, basic: false,
-        help: { en: 'Longer rows are cut to so many tokens; null: never, too long ones are refused.', zh: '' },
+        help: { en: 'Longer rows are cut to so many tokens; null: never, those longer than the context are left out.', zh: '' },
       },
       {
         key: 'seed', name: 'seed', group: 'Training', kind: 'whole', min: 0, max: 4294967295, step: 1,
@@ -490,7 +490,7 @@ export const METHODS: MethodForm[] = [
       {
         key: 'maxLength', name: 'max_length', group: 'Training', kind: 'whole', min: 2, max: 16777216, step: 1,
         default: 1024, basic: false,
-        help: { en: 'Longer rows are cut to so many tokens; null: never, too long ones are refused.', zh: '' },
+        help: { en: 'Longer rows are cut to so many tokens; null: never, those longer than the context are left out.', zh: '' },
       },
       {
         key: 'seed', name: 'seed', group: 'Training', kind: 'whole', min: 0, max: 4294967295, step: 1,
