@@ -241,7 +241,7 @@ export async function usingTests({ page, address, device }) {
   await test('rows of a file: read in pieces, refused by line, written for TRL', async () => {
     const r = await value('m', async (_, { readRows, writeRows }) => {
       const lines = Array.from({ length: 20_000 }, (_, i) => JSON.stringify({ prompt: `${i}`, completion: 'Ja, später 🐦' }));
-      lines[7000] = '{"prompt": "p", "completion": "c", "tools": []}';
+      lines[7000] = '{"prompt": "p", "completion": "c", "images": []}';
       const file = new File([`\ufeff${lines.join('\r\n')}\n\n`], 'many.jsonl');
       let pieces = 0;
       let read = 0;
@@ -260,7 +260,7 @@ export async function usingTests({ page, address, device }) {
       return { pieces, read, refused, array, codes, text: await writeRows([ranking, { inputIds: [1] }]) };
     });
     ok(r.pieces > 2 && r.read === 19_999, `${r.pieces} pieces, ${r.read} rows`);
-    equal(r.refused, [{ line: 7001, column: 'tools', reason: 'is not supported: the row would be learned without it' }], 'refused');
+    equal(r.refused, [{ line: 7001, column: 'images', reason: 'is not supported: the row would be learned without it' }], 'refused');
     equal(
       r.array.map((x) => x.kind),
       ['ranking', 'sft'],

@@ -84,7 +84,7 @@ test('lines that cannot be used are named, with column and reason, and nothing i
 test('columns that would not be heeded, arrays of rows, rankings and texts', async ({ page }) => {
   await open(page, '#/feedback');
   const rows = [
-    { prompt: 'p', completion: 'c', tools: [] },
+    { prompt: 'p', completion: 'c', images: [] },
     { prompt: 'p', chosed: 'a', rejected: 'b' },
     { prompt: 'p', answers: ['good', 'bad', 'worst'], ranks: [1, 7, 9] },
     { text: 'All of it.' },
@@ -94,7 +94,7 @@ test('columns that would not be heeded, arrays of rows, rankings and texts', asy
   await importText(page, 'array.json', `\uFEFF${JSON.stringify(rows, null, 1)}`);
   const dialog = page.getByRole('dialog');
   await expect(dialog).toContainText('2 lines of array.json cannot be used; 4 are fine');
-  await expect(dialog).toContainText('line 2: tools is not supported: the row would be learned without it');
+  await expect(dialog).toContainText('line 2: images is not supported: the row would be learned without it');
   await expect(dialog).toContainText('line 7: chosed is not known (did you mean chosen?)');
   await dialog.getByRole('button', { name: 'Import the 4 good rows' }).click();
   await expect(page.locator('tbody tr')).toHaveCount(4);
