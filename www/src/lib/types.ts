@@ -315,20 +315,36 @@ export interface Counters {
   peakGpuBytes: number;
 }
 
+/** A message of a row: it goes to the model's chat template whole, with `tool_calls`, `reasoning_content` or whatever else it holds. */
+export interface RowMessage {
+  role: string;
+  content?: string | readonly { type: 'text'; text: string }[] | null | undefined;
+  [field: string]: unknown;
+}
+
+/** What a row of conversations says to the chat template beside the messages. */
+export interface ForTemplate {
+  tools?: readonly object[] | undefined;
+  documents?: readonly object[] | undefined;
+  /** Variables of the template by their names. */
+  chatTemplateKwargs?: Readonly<Record<string, unknown>> | undefined;
+}
+
 /** Columns may also be written as TRL does (`input_ids`). What is no column is refused by name. */
 export type SFTRow =
-  | { messages: readonly Message[] }
-  | { prompt: Given; completion: Given }
+  | ({ messages: readonly (Message | RowMessage)[] } & ForTemplate)
+  | { conversations: readonly ({ from: string; value: string } | RowMessage)[] }
+  | ({ prompt: Given; completion: Given } & ForTemplate)
   | { text: string }
   | { inputIds: ArrayLike<number>; labels?: ArrayLike<number> | undefined }
   | { input_ids: ArrayLike<number>; labels?: ArrayLike<number> | undefined };
 
 /** A text or a chat, as it may be given … */
-export type Given = string | readonly Message[];
+export type Given = string | readonly (Message | RowMessage)[];
 /** … and as it is read. */
 export type Read = string | Message[];
 
-export interface PreferenceRow<Text = Given> {
+export interface PreferenceRow<Text = Given> extends ForTemplate {
   prompt: Text;
   chosen: Text;
   rejected: Text;
@@ -337,7 +353,7 @@ export interface PreferenceRow<Text = Given> {
 }
 
 /** Several answers and how they stand: 1 is best, equal ranks are ties, null is an answer that nobody has placed. */
-export interface RankingRow<Text = Given> {
+export interface RankingRow<Text = Given> extends ForTemplate {
   prompt: Text;
   answers: readonly Text[];
   ranks: readonly (number | null)[];
@@ -361,7 +377,7 @@ export type DPORow =
 
 /** An answer that is good or not. */
 export type UnpairedRow =
-  | { prompt: Given; completion: Given; label: boolean }
+  | ({ prompt: Given; completion: Given; label: boolean } & ForTemplate)
   | { promptIds: ArrayLike<number>; completionIds: ArrayLike<number>; label: boolean };
 
 /** A row as TRL writes it, every column of a conversation in messages. */

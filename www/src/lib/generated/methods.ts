@@ -67,7 +67,7 @@ export interface TrainArgs {
    */
   gradientAccumulationSteps?: number | undefined;
   /**
-   * Longer rows are cut to so many tokens; null: never, too long ones are refused.
+   * Longer rows are cut to so many tokens; null: never, those longer than the context are left out.
    * @default 1024
    */
   maxLength?: number | null | undefined;

@@ -242,6 +242,9 @@ export async function importRows(file: File): Promise<ImportResult> {
   const created = Date.now();
   const take = (one: ReadLine): void => {
     if (!('kind' in one)) return void result.refused.push(one);
+    // Of these the page keeps the words alone: without its tools a row would say less.
+    const more = one.kind !== 'sft' && ['tools', 'documents', 'chat_template_kwargs'].find((column) => column in one.row);
+    if (more) return void result.refused.push({ line: one.line, column: more, reason: 'is not kept here: train on the file itself' });
     result.rows.push(rowOf(one, { id: newId(), created: created + result.rows.length, source: { from: 'file', name: file.name } }));
   };
   const rest = breathe();
