@@ -159,9 +159,13 @@ export class Connection {
     }
   }
 
-  async close(): Promise<void> {
+  /** A Worker that does not answer within `wait` milliseconds is ended all the same. */
+  async close(wait = 10_000): Promise<void> {
     if (this.#broken) return;
-    await this.call((e) => e.dispose()).catch(() => {});
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = this.#end ? [new Promise<void>((done) => (timer = setTimeout(done, wait)))] : [];
+    await Promise.race([this.call((e) => e.dispose()).catch(() => {}), ...late]);
+    clearTimeout(timer);
     this.#break(new FledglingError('disposed', 'the model was disposed of'));
   }
 

@@ -188,9 +188,9 @@ export class Model {
     return this.#line.call((e) => e.counters());
   }
 
-  /** Gives the GPU memory back and ends the Worker. Whatever still runs ends with an error. */
-  dispose(): Promise<void> {
-    return this.#line.connection.close();
+  /** Gives the GPU memory back and ends the Worker, after `wait` milliseconds (10,000) also one that does not answer. Whatever still runs ends with an error. */
+  dispose(wait?: number): Promise<void> {
+    return this.#line.connection.close(wait);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

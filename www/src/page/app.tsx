@@ -19,6 +19,7 @@ import { bytes } from './ui/format.ts';
 import { Icon, Mark, type IconName } from './ui/icons.tsx';
 import { ChatList } from './views/ChatList.tsx';
 import { NoWebGPU } from './views/NoWebGPU.tsx';
+import { Trouble } from './views/Trouble.tsx';
 
 type View = () => ComponentChildren;
 // Each view is a script of its own: evaluating all of them at once would hold up the first picture.
@@ -281,6 +282,7 @@ export function App() {
       </header>
       <main id="main" ref={main} tabIndex={-1} aria-busy={!ready.value || !View}>
         <NoWebGPU />
+        <Trouble />
         {ready.value && View && (
           <Guard key={route.value}>
             <View />

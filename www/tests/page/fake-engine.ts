@@ -28,6 +28,12 @@ export interface FakeOptions {
   loadMs?: number;
   /** A file whose load goes on until it is cancelled. */
   holdLoad?: string;
+  /** Does not heed being stopped. */
+  deaf?: 'answering' | 'learning';
+  /** The device for which there is none, and from which load on. */
+  noDevice?: { device: string; from: number };
+  /** How many times in all it fails there, in place of once in every run from its beginning. */
+  failTimes?: number;
   /** Training step before which the engine fails, and the code it fails with. */
   failAt?: number;
   failCode?: string;
@@ -66,11 +72,17 @@ export async function measureDevice(o: Api.MeasureOptions = {}): Promise<Api.Dev
   return all;
 }
 
+let kills = 0;
+/** A test kills the engine from outside, as a crash does. */
+let present: Model | null = null;
+Object.assign(globalThis, { fledglingKill: (code: string): void => void (present && (present.gone = code)) });
+
 export class Model {
   readonly info: Api.ModelInfo;
   #adapters = new Map<string, Api.AdapterFiles>();
   #active: string | null = null;
   busy = false;
+  #dieAfter: { code: string; pieces: number } | null = null;
   gone: string | null = null;
   /** Ends whatever waits for a model that is taken away. */
   readonly ending = new AbortController();
@@ -99,6 +111,8 @@ export class Model {
     let total = 98_000_000;
     let sha256 = 'b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53';
     calls.push({ what: 'load', name });
+    if (options.noDevice?.device === (o.device ?? 'auto') && calls.filter((c) => c.what === 'load').length >= options.noDevice.from)
+      throw new FledglingError('webgpu-unavailable', 'no graphics adapter was found');
     const sha = async (b: Blob): Promise<string> =>
       Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', await b.arrayBuffer())), (v) => v.toString(16).padStart(2, '0')).join(
         '',
@@ -128,7 +142,7 @@ export class Model {
       o.onProgress?.({ status: i === 0 ? 'download' : i === 10 ? 'done' : 'progress', file: name, loaded: (total * i) / 10, total });
       await sleep(name.replace(/\.gguf$/, '') === options.holdLoad ? 60_000 : (options.loadMs ?? 5), o.signal ?? undefined);
     }
-    return new Model(name, total, sha256);
+    return (present = new Model(name, total, sha256));
   }
 
   alive(): void {
@@ -138,11 +152,15 @@ export class Model {
   #check(messages: readonly Api.Message[]): string {
     this.alive();
     if (this.busy) throw new FledglingError('busy', 'the model is training');
-    // A question can kill the engine.
-    const fatal = /^kill: ([a-z-]+)/.exec(messages.at(-1)?.content ?? '');
-    if (fatal) {
-      this.gone = fatal[1]!;
-      this.alive();
+    // A question can kill the engine, the first so many times, after so many pieces: "kill: device-lost 2 after 5".
+    const fatal = /^kill: ([a-z-]+)(?: (\d+))?(?: after (\d+))?/.exec(messages.at(-1)?.content ?? '');
+    if (fatal && kills < Number(fatal[2] ?? Infinity)) {
+      kills++;
+      if (fatal[3]) this.#dieAfter = { code: fatal[1]!, pieces: Number(fatal[3]) };
+      else {
+        this.gone = fatal[1]!;
+        this.alive();
+      }
     }
     const length = messages.reduce((n, m) => n + m.content.length, 0);
     const most = options.contextChars ?? 8000;
@@ -169,7 +187,12 @@ export class Model {
     const said = all.map(() => '');
     const words = all.map((a) => a.text.split(/(?<= )/));
     const longest = Math.max(...words.map((w) => w.length));
-    for (let k = 0; k < longest && !signal.aborted; k++) {
+    for (let k = 0; k < longest && !(signal.aborted && options.deaf !== 'answering'); k++) {
+      if (this.#dieAfter && k >= this.#dieAfter.pieces) {
+        this.gone = this.#dieAfter.code;
+        this.alive();
+      }
+      if (this.gone) this.alive();
       words.forEach((w, i) => {
         if (k >= w.length) return;
         said[i] += w[k]!;
@@ -247,6 +270,7 @@ export class Model {
     }));
   }
   async memory(): Promise<Api.Memory> {
+    this.alive();
     return { gpuBytes: this.info.gpuBytes + 1e7 * this.#adapters.size, wasmBytes: this.info.wasmBytes };
   }
   async dispose(): Promise<void> {
@@ -254,6 +278,8 @@ export class Model {
     this.ending.abort();
   }
 }
+
+let fails = 0;
 
 class Trainer<Row extends Api.SFTRow | Api.DPORow | Api.UnpairedRow, Args extends Omit<Api.TrainArgs, 'reportKl'>> {
   #paused: Promise<void> | null = null;
@@ -276,9 +302,14 @@ class Trainer<Row extends Api.SFTRow | Api.DPORow | Api.UnpairedRow, Args extend
     model.busy = true;
     try {
       while (this.#step < totalSteps) {
-        await sleep(options.stepMs ?? 10, o.signal ?? undefined);
+        await sleep(options.stepMs ?? 10, options.deaf === 'learning' ? model.ending.signal : (o.signal ?? undefined)).catch(
+          (e: unknown) => {
+            model.alive();
+            throw e;
+          },
+        );
         model.alive();
-        if (options.failAt === this.#step + 1 && !args.resumeFrom) {
+        if (options.failAt === this.#step + 1 && (options.failTimes === undefined ? !args.resumeFrom : fails++ < options.failTimes)) {
           if (['device-lost', 'worker-failed', 'internal'].includes(options.failCode!)) model.gone = options.failCode!;
           throw new FledglingError(
             options.failCode!,

@@ -86,9 +86,11 @@ test('when the browser clears its storage under an open tab, what the tab holds 
     buffer: Buffer.from(JSON.stringify({ prompt, completion: 'Hi' })),
   });
   await page.locator('.file-input').setInputFiles(row('Before'));
+  await expect(page.locator('tbody tr')).toHaveCount(1);
   await saved(page);
   await page.evaluate(async () => (await navigator.storage.getDirectory()).removeEntry('fledgling-page', { recursive: true }));
   await page.locator('.file-input').setInputFiles(row('After'));
+  await expect(page.locator('tbody tr')).toHaveCount(2);
   await saved(page);
   await page.reload();
   await expect(page.locator('tbody tr')).toHaveCount(2);

@@ -27,6 +27,10 @@ const WORDS: Record<string, [title: string, hint: string]> = {
   ],
   'device-lost': ['The graphics device was lost', 'Load the model again. Chats, feedback, adapters and the last checkpoint are safe.'],
   'worker-failed': ['The engine stopped', 'Load the model again. Chats, feedback, adapters and the last checkpoint are safe.'],
+  'not-answering': [
+    'The engine did not answer and was ended',
+    'Load the model again. Chats, feedback, adapters and the last checkpoint are safe.',
+  ],
   'fewer-threads': ['Not all threads of the processor started', 'Everything works, only more slowly.'],
   internal: [
     'The engine broke down',
@@ -60,6 +64,10 @@ const WORDS: Record<string, [title: string, hint: string]> = {
   ],
   'storage-failed': ['A file of this page could not be read or written', 'What you see is still here in this tab; try to save it again.'],
   'storage-corrupt': ['A saved file was damaged', 'It was set aside, not deleted; everything else was read.'],
+  'storage-cleared': [
+    'The storage of this page was cleared while it was open',
+    'What is on screen is being written again. What was only on disk is gone: downloads are fetched again, your own model files have to be chosen again.',
+  ],
   io: ['A file could not be read', 'It may have been moved, changed or closed; choose it again.'],
   network: [
     'The file could not be fetched',
@@ -74,12 +82,16 @@ const WORDS: Record<string, [title: string, hint: string]> = {
   'bad-config': ['A setting is out of range', 'Correct the value named above.'],
 };
 
+/** Longest message that is shown: what a file or a server put into it may have no end. */
+const DETAIL = 700;
+export const cut = (text: string, most: number): string => (text.length <= most ? text : `${text.slice(0, most)}…`);
+
 /** Turns anything thrown into words: what happened, where, and what to do. */
 export function describe(error: unknown): Described {
   const e = error as { code?: unknown; message?: unknown; name?: unknown } | null;
   const abort = e?.name === 'AbortError';
   const code = abort ? 'aborted' : typeof e?.code === 'string' ? e.code : 'unexpected';
-  const detail = typeof e?.message === 'string' ? e.message : String(error);
+  const detail = cut(typeof e?.message === 'string' ? e.message : String(error), DETAIL);
   const [title, hint] = WORDS[code] ?? ['Something went wrong', ''];
   return { code, title, detail, hint };
 }

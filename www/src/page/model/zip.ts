@@ -1,8 +1,9 @@
-// PEFT folders as one .zip, in slices: checksums over tens of megabytes would otherwise hold up the main thread.
+// PEFT folders as one .zip. Written in slices: checksums over tens of megabytes would otherwise hold up the main thread.
 // (fflate's own asynchronous functions start workers from blob: addresses, which the page's policy forbids.)
-import { Unzip, UnzipInflate, UnzipPassThrough, Zip, ZipPassThrough } from 'fflate';
+import { Zip, ZipPassThrough } from 'fflate';
 import { breathe } from './breathe.ts';
 import { PageError } from './errors.ts';
+import type { Unpacked, Wish } from './unzip.ts';
 
 const SLICE = 1 << 19;
 
@@ -29,48 +30,18 @@ export async function zipFolder(folder: string, files: Record<string, Uint8Array
   return out;
 }
 
-/** The entries whose file name is one of `names`, wherever in the archive they lie; more than `largest` bytes are refused. */
-export async function unzipNamed(file: File, names: string[], largest: number): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
-  const parts = new Map<string, Uint8Array[]>();
-  const sizes = new Map<string, number>();
-  let failure: PageError | null = null;
-  const refuse = (why: string, cause?: unknown): void => void (failure ??= new PageError('bad-adapter', `${file.name}: ${why}`, { cause }));
-  const unzip = new Unzip((entry) => {
-    const name = names.find((n) => entry.name === n || entry.name.endsWith(`/${n}`));
-    if (!name || parts.has(name)) return;
-    const list: Uint8Array[] = [];
-    parts.set(name, list);
-    entry.ondata = (error, chunk) => {
-      if (error) return refuse(`${entry.name} cannot be unpacked: ${error.message}`, error);
-      // The size in the header is only a claim; what is counted is what was unpacked.
-      const size = (sizes.get(name) ?? 0) + chunk.length;
-      sizes.set(name, size);
-      if (size > largest) {
-        entry.terminate();
-        return refuse(`${entry.name} unpacks to more than ${largest} bytes`);
-      }
-      list.push(chunk);
-    };
-    try {
-      entry.start();
-    } catch (e) {
-      refuse(`${entry.name} is packed in a way that cannot be read (${(e as Error).message})`, e);
-    }
-  });
-  unzip.register(UnzipInflate);
-  unzip.register(UnzipPassThrough);
-  const rest = breathe();
-  for (let at = 0; at < file.size && !failure; at += SLICE) {
-    const slice = new Uint8Array(await file.slice(at, at + SLICE).arrayBuffer());
-    try {
-      unzip.push(slice, at + SLICE >= file.size);
-    } catch (e) {
-      refuse(`not a zip file that can be read (${(e as Error).message})`, e);
-    }
-    await rest();
+/** Unpacks, in a Worker of its own, the files that are wanted, wherever in the archive they lie. */
+export async function unzipNamed(file: File, wanted: Wish[]): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
+  const worker = new Worker(new URL('./unzip.worker.ts', import.meta.url), { type: 'module', name: 'unzip' });
+  try {
+    const answer = await new Promise<Unpacked>((done, fail) => {
+      worker.onmessage = (e: MessageEvent<Unpacked>) => done(e.data);
+      worker.onerror = (e) => fail(new PageError('bad-adapter', `${file.name} could not be unpacked: ${e.message || 'the Worker failed'}`));
+      worker.postMessage({ file, wanted });
+    });
+    if ('refused' in answer) throw new PageError('bad-adapter', `${file.name}: ${answer.refused}`);
+    return answer.files;
+  } finally {
+    worker.terminate();
   }
-  if (failure) throw failure as PageError;
-  const found = new Map<string, Uint8Array<ArrayBuffer>>();
-  for (const [name, list] of parts) found.set(name, new Uint8Array(await new Blob(list as Uint8Array<ArrayBuffer>[]).arrayBuffer()));
-  return found;
 }

@@ -1,9 +1,9 @@
 // Reading what is stored: what fits is taken, what does not is noted with its place, and a default or nothing takes its place.
 import * as v from 'valibot';
+import { cut } from '../model/errors.ts';
 
-/** Longest quotation of a value that somebody else wrote. */
-const QUOTED = 60;
-export const cut = (text: string, most = QUOTED): string => (text.length <= most ? text : `${text.slice(0, most)}…`);
+/** A value that somebody else wrote, in a message. */
+const quoted = (text: string): string => cut(text, 60);
 
 /** What did not fit in the document being read. Reading is synchronous, so there is one list. */
 let notes: string[] = [];
@@ -20,8 +20,8 @@ const wordsOf = (issue: Issue): string => {
   const what =
     issue.type === 'check'
       ? `expected ${issue.message}`
-      : `expected ${cut(issue.expected ?? 'another value', 120)}, found ${cut(issue.received)}`;
-  return path ? `${cut(path)}: ${what}` : what;
+      : `expected ${cut(issue.expected ?? 'another value', 120)}, found ${quoted(issue.received)}`;
+  return path ? `${quoted(path)}: ${what}` : what;
 };
 
 export type Schema<T> = v.GenericSchema<unknown, T>;
@@ -30,10 +30,7 @@ export type Schema<T> = v.GenericSchema<unknown, T>;
 export function soft<T>(key: string, schema: Schema<T>, otherwise: () => T): v.SchemaWithFallback<Schema<T>, () => T> {
   return v.fallback(schema, ((dataset?: { issues?: Issue[] }) => {
     const first = dataset?.issues?.[0];
-    if (first)
-      note(
-        `${key}${first.path ? `.${v.getDotPath(first)}` : ''}: expected ${first.expected ?? 'another value'}, found ${cut(first.received)}`,
-      );
+    if (first) note(`${key}${first.path ? '.' : ': '}${wordsOf(first)}`);
     return otherwise();
   }) as () => T);
 }
@@ -82,11 +79,11 @@ export function fit<T>(kind: Kind<T>, raw: unknown): Fitted<T> {
   notes = [];
   at = '';
   if (!isObject(raw))
-    return { value: null, notes: [`expected an object, found ${Array.isArray(raw) ? 'a list' : cut(String(JSON.stringify(raw)))}`] };
+    return { value: null, notes: [`expected an object, found ${Array.isArray(raw) ? 'a list' : quoted(String(JSON.stringify(raw)))}`] };
   let document = raw;
   const given = raw['version'] ?? 0;
   const version = typeof given === 'number' && Number.isInteger(given) && given >= 0 ? given : 0;
-  if (version !== given) note(`version: expected a whole number, found ${cut(String(JSON.stringify(given)))}`);
+  if (version !== given) note(`version: expected a whole number, found ${quoted(String(JSON.stringify(given)))}`);
   else if (version > kind.version) note(`it has version ${version}, this page knows ${kind.version}: a newer page wrote it`);
   try {
     for (const migrate of kind.migrations.slice(version)) document = migrate(document);

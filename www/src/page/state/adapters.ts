@@ -8,7 +8,7 @@ import { list, readFile, removeEntry, usage, writeFile } from '../storage/opfs.t
 import { listed } from '../storage/stored.ts';
 import { activity, complain, gone, model, onLoaded, refreshMemory } from './engine.ts';
 import { announce, report, toast } from './notices.ts';
-import { hold, release, reportUnsaved, tellOthers, tracked } from './saver.ts';
+import { hold, onStorageCleared, release, reportUnsaved, tellOthers, tracked } from './saver.ts';
 import { change, settings } from './settings.ts';
 
 const FOLDER = 'adapters';
@@ -273,3 +273,18 @@ export async function renameAdapter(from: string, to: string): Promise<void> {
   if (wasActive) await activate(to);
   await removeAdapter(from);
 }
+
+/** What the model holds is written again; what it does not is gone. */
+onStorageCleared(() => {
+  const engine = model.value;
+  const before = adapters.value;
+  void (async () => {
+    for (const { name, loaded } of before) {
+      if (!loaded || !engine) adapters.value = adapters.value.filter((a) => a.name !== name);
+      else if (!unsaved.has(name)) {
+        await store(name, await engine.saveAdapter(name));
+        set(name, { loaded: true });
+      }
+    }
+  })().catch((e: unknown) => complain(e));
+});

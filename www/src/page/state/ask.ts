@@ -1,12 +1,14 @@
 // Asking: n candidates side by side, or base and tuned side by side.
 import { signal, type Signal } from '@preact/signals';
-import type { Candidate, GenerateOptions } from '../api.ts';
-import { describe, isAbort, type Described } from '../model/errors.ts';
+import type { Candidate, GenerateOptions, Message, Model } from '../api.ts';
+import { codeOf, describe, isAbort, PageError, type Described } from '../model/errors.ts';
 import type { Answer } from '../model/types.ts';
 import { active } from './adapters.ts';
-import { addTurn, current, promptOf, removeTurn, updateTurn } from './chats.ts';
-import { activity, canAsk, complain, gone, model, refreshMemory } from './engine.ts';
+import { addTurn, chatFile, current, promptOf, removeTurn, updateTurn } from './chats.ts';
+import { activity, canAsk, complain, endHung, gone, model, PATIENCE, refreshMemory } from './engine.ts';
 import { announce } from './notices.ts';
+import { recovered } from './recovery.ts';
+import { writeFirst } from './saver.ts';
 import { settings } from './settings.ts';
 
 /** Texts that are still being written, by turn; one signal each, so that a new token redraws one card. */
@@ -25,7 +27,16 @@ export const askError = signal<Described | null>(null);
 export const draft = signal('');
 
 let controller: AbortController | null = null;
-export const stopAnswering = (): void => controller?.abort();
+/** Ends the answer; a model that does not answer to that either is ended itself, and comes back. */
+export function stopAnswering(): void {
+  const mine = controller;
+  const engine = model.value;
+  if (!mine) return;
+  mine.abort();
+  setTimeout(() => {
+    if (controller === mine && engine !== null && engine === model.value) endHung('answering');
+  }, PATIENCE);
+}
 
 /** One seed for all answers to one question: what base and tuned say differs by the adapter alone. */
 const seedOf = (): number => settings.value.seed ?? Math.floor(Math.random() * 2 ** 31);
@@ -59,14 +70,20 @@ const cutShort = (text: string, adapter: string | null, why: 'abort' | 'error'):
   seconds: 0,
 });
 
-/** Gathers pieces and shows them once a frame, however fast they come. */
+/**
+ * Gathers pieces and shows them once a frame, however fast they come. An answer that is made again, after the engine died, has the same seed
+ * and begins with the same words: what is there stays, and the answer goes on behind it.
+ */
 function painter(texts: Signal<string>[]): { add(i: number, piece: string): void; flush(): void } {
   const buffers = texts.map(() => '');
   let frame = 0;
   const flush = (): void => {
     cancelAnimationFrame(frame);
     frame = 0;
-    buffers.forEach((b, i) => (texts[i]!.value = b));
+    buffers.forEach((b, i) => {
+      const text = texts[i]!;
+      if (!text.value.startsWith(b)) text.value = b;
+    });
   };
   return {
     add(i, piece) {
@@ -76,6 +93,23 @@ function painter(texts: Signal<string>[]): { add(i: number, piece: string): void
     },
     flush,
   };
+}
+
+/** Runs `work` on the model; where the engine dies meanwhile, again when it is back. */
+async function surviving<T>(stop: AbortSignal, work: (engine: Model) => Promise<T>): Promise<T> {
+  for (;;) {
+    const engine = model.value;
+    if (!engine) throw new PageError('disposed', 'The model is no longer loaded.');
+    try {
+      return await work(engine);
+    } catch (e) {
+      if (!gone(e, engine)) throw e;
+      const stopped = new Promise<false>((done) => stop.addEventListener('abort', () => done(false), { once: true }));
+      const back = !stop.aborted && (await Promise.race([recovered(), stopped]));
+      if (stop.aborted) throw new PageError('aborted', 'The answer was stopped.');
+      if (!back) throw e;
+    }
+  }
 }
 
 function begin(turn: string, where: Live['where'], labels: (string | null)[]): Live {
@@ -108,6 +142,33 @@ function keepPartly(now: Live): () => void {
   return () => clearInterval(timer);
 }
 
+/** Base and tuned one after the other: both use the same weights on the GPU. What one of them has said stays when the engine dies in the other. */
+async function inOrder(
+  now: Live,
+  labels: (string | null)[],
+  messages: Message[],
+  how: (label: string | null) => GenerateOptions,
+  stop: AbortSignal,
+): Promise<Answer[]> {
+  const answers: Answer[] = [];
+  for (const [i, label] of labels.entries()) {
+    const answer = await surviving(stop, async (model) => {
+      const paint = painter(now.texts);
+      for (const [k, done] of answers.entries()) paint.add(k, done.text);
+      try {
+        const stream = model.chat(messages, how(label));
+        for await (const piece of stream) paint.add(i, piece);
+        return answerOf(await stream.result);
+      } finally {
+        paint.flush();
+      }
+    });
+    answers.push({ ...answer, adapter: label });
+    now.done[i]!.value = true;
+  }
+  return answers;
+}
+
 /** Asks the prompt at the end of the present chat: n candidates, or base and the active adapter. */
 export async function ask(prompt: string): Promise<void> {
   const engine = model.value;
@@ -125,39 +186,37 @@ export async function ask(prompt: string): Promise<void> {
     labels.map((l) => cutShort('', l, 'abort')),
   );
   const now = begin(turn.id, 'answers', labels);
-  const paint = painter(now.texts);
   const stop = controller!.signal;
   const kept = keepPartly(now);
   draft.value = '';
   announce(compare ? 'The base model and the adapter are answering' : `${s.n} answers are being written`);
   try {
+    // A tab that dies from here on has the question on disk.
+    await writeFirst(chatFile(turn.id));
     let answers: Answer[];
     if (compare) {
-      answers = [];
-      // One after the other: both use the same weights on the GPU.
-      for (const [i, label] of labels.entries()) {
-        const stream = engine.chat(messages, options(seed, { adapter: label, signal: stop }));
-        for await (const piece of stream) paint.add(i, piece);
-        answers.push({ ...answerOf(await stream.result), adapter: label });
-        paint.flush();
-        now.done[i]!.value = true;
-      }
+      answers = await inOrder(now, labels, messages, (label) => options(seed, { adapter: label, signal: stop }), stop);
     } else {
-      const stream = engine.generateCandidates(messages, { ...options(seed, { adapter, signal: stop }), n: s.n });
-      for await (const event of stream) {
-        paint.add(event.index, event.text);
-        if (event.done) now.done[event.index]!.value = true;
-      }
-      answers = (await stream.result).map(answerOf);
+      answers = await surviving(stop, async (model) => {
+        const paint = painter(now.texts);
+        try {
+          const stream = model.generateCandidates(messages, { ...options(seed, { adapter, signal: stop }), n: s.n });
+          for await (const event of stream) {
+            paint.add(event.index, event.text);
+            if (event.done) now.done[event.index]!.value = true;
+          }
+          return (await stream.result).map(answerOf);
+        } finally {
+          paint.flush();
+        }
+      });
     }
-    paint.flush();
     if (answers.every((a) => a.text === '' && a.finishReason === 'abort')) giveBack(turn.id, prompt);
     else updateTurn(turn.id, (t) => ({ ...t, answers }));
     announce('All answers are complete');
   } catch (e) {
-    paint.flush();
     failed(e);
-    const partly = now.texts.map((t, i) => cutShort(t.value, labels[i]!, isAbort(e) ? 'abort' : 'error'));
+    const partly = now.texts.map((t, i) => cutShort(t.value, labels[i]!, isAbort(e) || codeOf(e) === 'disposed' ? 'abort' : 'error'));
     if (partly.every((a) => a.text === '')) giveBack(turn.id, prompt);
     else updateTurn(turn.id, (t) => ({ ...t, answers: partly }));
   } finally {
@@ -181,18 +240,10 @@ export async function askAgain(turnId: string, adapter: string): Promise<void> {
   const was = activity.value;
   const labels = [null, adapter];
   const now = begin(turnId, 'compare', labels);
-  const paint = painter(now.texts);
   const stop = controller!.signal;
   announce('The base model and the adapter are answering');
   try {
-    const pair: Answer[] = [];
-    for (const [i, label] of labels.entries()) {
-      const stream = engine.chat(messages, options(seed, { temperature: 0, adapter: label, signal: stop }));
-      for await (const piece of stream) paint.add(i, piece);
-      pair.push({ ...answerOf(await stream.result), adapter: label });
-      paint.flush();
-      now.done[i]!.value = true;
-    }
+    const pair = await inOrder(now, labels, messages, (label) => options(seed, { temperature: 0, adapter: label, signal: stop }), stop);
     const [base, tuned] = pair as [Answer, Answer];
     if (!stop.aborted) updateTurn(turnId, (t) => ({ ...t, comparisons: [...t.comparisons, { at: Date.now(), base, tuned }] }));
     announce(base.text === tuned.text ? 'Both answers are the same' : 'Both answers are complete and differ');

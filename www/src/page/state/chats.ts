@@ -13,7 +13,7 @@ import { alone, changed, know } from '../storage/shared.ts';
 import { fitFile, storedText } from '../storage/stored.ts';
 import { addRows, putRow, removeRows } from './feedback.ts';
 import { report } from './notices.ts';
-import { dirty, save } from './saver.ts';
+import { dirty, onStorageCleared, save } from './saver.ts';
 import { settings } from './settings.ts';
 
 const FOLDER = 'chats';
@@ -150,6 +150,11 @@ function write(id: string): void {
   );
 }
 
+onStorageCleared(() => {
+  base.clear();
+  for (const chat of chats.value) write(chat.id);
+});
+
 function put(chat: Chat): void {
   show(chat);
   write(chat.id);
@@ -263,6 +268,8 @@ export function promptOf(chat: Chat | null, upTo: { turn: string } | { ask: stri
 // ---- what a person says about the answers; each change goes straight into the feedback dataset ----
 
 export const chatOf = (turnId: string): Chat | null => chats.value.find((c) => c.turns.some((t) => t.id === turnId)) ?? null;
+/** The file of the chat that a turn is in. */
+export const chatFile = (turnId: string): string => file(chatOf(turnId)?.id ?? '');
 export const preferenceId = (turnId: string): string => `preference-${turnId}`;
 export const idealId = (turnId: string): string => `ideal-${turnId}`;
 

@@ -6,6 +6,7 @@ import { covers, cleanHosts } from '../model/hosts.ts';
 import { modelName } from '../model/modelFiles.ts';
 import { isKept, keepModel, keptFiles, keptModels, removeKept, type KeptModel } from '../storage/models.ts';
 import { announce, clearError, report, toast } from './notices.ts';
+import { onStorageCleared } from './saver.ts';
 import { change, settings } from './settings.ts';
 
 export type Capabilities = Awaited<ReturnType<typeof capabilities>>;
@@ -37,6 +38,8 @@ export const kept = signal<KeptModel[]>([]);
 export const model = signal<Model | null>(null);
 export const loading = signal<Loading | null>(null);
 export const loadError = signal<Described | null>(null);
+/** What could not be loaded, so that it can be tried again from wherever the person is. */
+export const unloaded = signal<InUse | null>(null);
 export const memory = signal<{ gpuBytes: number; wasmBytes: number } | null>(null);
 /** A copy of the person's file that is being made, 0 to 1. */
 export const keeping = signal<{ name: string; share: number } | null>(null);
@@ -49,7 +52,7 @@ export const canAsk = computed(
 /** Whether the model may be changed for another. */
 export const canLoad = computed(() => loading.value === null && activity.value === 'idle');
 
-interface InUse {
+export interface InUse {
   source: Source;
   name: string;
 }
@@ -104,22 +107,33 @@ const free = (wish: string): void => {
   if (activity.value !== 'idle') throw new PageError('busy', `The model ${DOING[activity.value]}: ${wish} when that has ended.`);
 };
 
-/** Closes the present model. Not while it is at work: that would end a run or an answer halfway. */
+const beforeUnload: (() => Promise<void>)[] = [];
+/** What is to be saved of the work under way before the model is taken away. */
+export const onUnload = (fn: () => Promise<void>): void => void beforeUnload.push(fn);
+
+/** Milliseconds that something may take to answer before its Worker is ended. */
+export const PATIENCE = 2000;
+const patiently = (work: Promise<unknown>): Promise<unknown> =>
+  Promise.race([work.catch(() => {}), new Promise((done) => setTimeout(done, PATIENCE))]);
+
+/** Closes the present model, whatever it is doing: an answer ends where it is, a run can go on from its checkpoint. */
 export async function unload(): Promise<void> {
-  try {
-    free('it can be unloaded');
-  } catch (e) {
-    return void report(e);
-  }
+  if (activity.value !== 'idle') await patiently(Promise.all(beforeUnload.map((fn) => fn())));
   inUse = null;
-  await letGo();
+  died = true;
+  await letGo(activity.value === 'idle' ? undefined : 0);
 }
 
-async function letGo(): Promise<void> {
+/** Ends the Worker of a model that does not answer, and brings the model back. */
+export function endHung(doing: string): void {
+  gone(new PageError('not-answering', `The model did not stop ${doing} within ${PATIENCE / 1000} seconds.`));
+}
+
+async function letGo(wait?: number): Promise<void> {
   const old = model.value;
   model.value = null;
   memory.value = null;
-  await old?.dispose().catch(() => {});
+  await old?.dispose(wait).catch(() => {});
 }
 
 export const cancelLoad = (): void => controller?.abort();
@@ -153,14 +167,28 @@ async function open(given: Source): Promise<Opened> {
   return { source: url.href, bytes: 0, sha256: null };
 }
 
+interface DeviceLoss {
+  error: unknown;
+  recovering: boolean;
+}
+
 /** Loads without touching the model in use; shows how far it is. */
 async function fetchModel({ source, name }: InUse, stop?: AbortSignal): Promise<Model> {
   const opened = await open(source);
+  let mine: Model | null = null;
+  // Told at once, also when nobody asks the model anything. Where the engine itself brings everything back, that is all there is to say.
+  const heard: object = {
+    onDeviceLost: ({ error, recovering }: DeviceLoss): void => {
+      if (recovering) toast('The graphics device was lost: the model is being loaded again, and goes on');
+      else if (mine && mine === model.value) gone(error);
+    },
+  };
   let since = performance.now();
   let before = 0;
   let rate = 0;
   loading.value = { name, status: 'initiate', loaded: 0, total: opened.bytes, fromCache: false, rate: 0 };
   const loaded = await Model.load(opened.source, {
+    ...heard,
     name,
     device: settings.value.device,
     candidates: settings.value.n,
@@ -186,6 +214,7 @@ async function fetchModel({ source, name }: InUse, stop?: AbortSignal): Promise<
         };
     },
   });
+  mine = loaded;
   if (opened.sha256 && loaded.info.sha256 && loaded.info.sha256 !== opened.sha256) {
     await loaded.dispose().catch(() => {});
     await removeKept(source as string).catch(() => {});
@@ -205,6 +234,8 @@ async function use(loaded: Model, from: InUse): Promise<void> {
   model.value = loaded;
   inUse = from;
   loading.value = null;
+  loadError.value = null;
+  unloaded.value = null;
   clearGone();
   await old?.dispose().catch(() => {});
   await refreshMemory();
@@ -223,6 +254,7 @@ export async function load(given: Source, name: string): Promise<boolean> {
     return false;
   }
   loadError.value = null;
+  unloaded.value = null;
   controller = new AbortController();
   const { signal: stop } = controller;
   const source =
@@ -252,6 +284,7 @@ export async function load(given: Source, name: string): Promise<boolean> {
       // What was wrong, and with what.
       loadError.value = said.detail.includes(name) ? said : { ...said, detail: `${name}: ${said.detail}` };
       if (said.code === 'unexpected') console.error(e);
+      unloaded.value = wanted;
     }
     // It had to make room, for nothing: back it comes.
     if (before && !model.value) {
@@ -294,11 +327,31 @@ async function keep(files: readonly File[], name: string, sha256: string): Promi
   }
 }
 
+/** Loads again what was in use when the engine died; throws where that fails. */
+export async function reopen(was: InUse): Promise<void> {
+  controller = new AbortController();
+  try {
+    await use(await fetchModel(was, controller.signal), was);
+  } finally {
+    loading.value = null;
+    controller = null;
+  }
+}
+
+// What was only on disk is gone with it: a copy of the person's own file.
+onStorageCleared(() => {
+  kept.value = [];
+  if (inUse && typeof inUse.source === 'string' && isKept(inUse.source)) change({ lastModel: null });
+});
+
 // ---- when the engine is gone ----
 
-/** Codes after which every handle of the model is dead: a lost device, a Worker that ended, a trap in the wasm. */
-const GONE = new Set(['device-lost', 'worker-failed', 'internal']);
+/** Codes after which every handle of the model is dead: a lost device, a Worker that ended or had to be, a trap in the wasm. */
+const GONE = new Set(['device-lost', 'worker-failed', 'internal', 'not-answering']);
 let died = false;
+let afterDeath: (error: unknown, was: InUse | null) => void = (e) => void report(e, [], 'gone');
+/** Who brings the model back. */
+export const whenGone = (fn: typeof afterDeath): void => void (afterDeath = fn);
 
 function clearGone(): void {
   died = false;
@@ -306,17 +359,19 @@ function clearGone(): void {
 }
 
 /**
- * The one way out when the engine has died: the model is let go, the page stays usable, and one notice offers to load it again.
+ * The one way out when the engine has died: the model is let go, the page stays usable, and the model is brought back (state/recovery.ts).
  * Resolves everything that came of that death to true, so that nothing else needs to be said about it.
  */
-export function gone(error: unknown): boolean {
+export function gone(error: unknown, of?: Model): boolean {
   const code = codeOf(error);
+  // What a model before the present one still says is no reason to give this one up.
+  if (of && model.value && of !== model.value) return code === 'disposed' || GONE.has(code);
   if (!model.value) return died && (code === 'disposed' || GONE.has(code));
   if (!GONE.has(code)) return false;
   const was = inUse;
   died = true;
-  void letGo();
-  report(error, was ? [{ label: 'Load again', run: () => void load(was.source, was.name) }] : [], 'gone');
+  void letGo(0);
+  afterDeath(error, was);
   return true;
 }
 

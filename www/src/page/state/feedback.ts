@@ -9,7 +9,7 @@ import { ROW } from '../schema/stored.ts';
 import { appendFile, linesOf, readFile } from '../storage/opfs.ts';
 import { alone, changed, know } from '../storage/shared.ts';
 import { report } from './notices.ts';
-import { dirty, save, tellOthers } from './saver.ts';
+import { dirty, onStorageCleared, save, tellOthers } from './saver.ts';
 
 export const FEEDBACK_FILE = 'feedback.jsonl';
 const BROKEN = `${FEEDBACK_FILE}.broken`;
@@ -194,6 +194,11 @@ function write(): void {
     () => void (base = new Map(written.map((r) => [r.id, lineOf(r)]))),
   );
 }
+
+onStorageCleared(() => {
+  base = new Map();
+  if (rows.value.length > 0) write();
+});
 
 const DELETED = `${FEEDBACK_FILE} deleted `;
 const BACK = `${FEEDBACK_FILE} back `;

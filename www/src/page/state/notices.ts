@@ -1,6 +1,6 @@
 // Messages to the person: short toasts, errors that stay until dismissed, and words for screen readers.
 import { signal } from '@preact/signals';
-import { describe, type Described } from '../model/errors.ts';
+import { cut, describe, type Described } from '../model/errors.ts';
 
 export interface Action {
   label: string;
@@ -32,7 +32,8 @@ export function dismiss(id: number): void {
 }
 
 /** A short message that leaves by itself (with an action it stays a little longer). */
-export function toast(title: string, action?: Action): void {
+export function toast(text: string, action?: Action): void {
+  const title = cut(text, 200);
   const id = next++;
   notices.value = [
     ...notices.value.slice(-3),

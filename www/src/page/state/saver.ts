@@ -1,9 +1,9 @@
 // Writing changes to OPFS: a short wait gathers edits, files are written one after another, and what could not be
 // written stays in memory and is tried again, so that a full disk loses nothing.
 import { signal } from '@preact/signals';
-import { describe } from '../model/errors.ts';
+import { describe, PageError } from '../model/errors.ts';
 import { removeEntry, writeFile, type Bytes } from '../storage/opfs.ts';
-import { alone, knowPresent } from '../storage/shared.ts';
+import { allGone, alone, forgetSeen, knowPresent } from '../storage/shared.ts';
 import { clearError, report } from './notices.ts';
 
 export type SaveState = 'saved' | 'saving' | 'failed';
@@ -42,6 +42,7 @@ export function onChangedElsewhere(listen: (path: string) => void): void {
 export const ALL_DELETED = 'everything';
 /** Forgets what is waiting: it was to be deleted. */
 export function forgetAll(): void {
+  leaving = true;
   clearTimeout(timer);
   timer = undefined;
   pending.clear();
@@ -150,6 +151,49 @@ export async function flush(again = false): Promise<void> {
   if (pending.size > 0 && !hasFailed()) await flush();
 }
 const hasFailed = (): boolean => failed;
+
+/** Writes one file before all others that wait, at once; resolves when it is on disk, or cannot be. */
+export async function writeFirst(path: string): Promise<void> {
+  const job = pending.get(path);
+  if (!job) return;
+  const others = [...pending].filter(([name]) => name !== path);
+  pending.clear();
+  for (const [name, other] of [[path, job] as const, ...others]) pending.set(name, other);
+  await Promise.race([flush(), new Promise((done) => setTimeout(done, 1000))]);
+}
+
+// ---- when somebody clears the storage of the page while it is open
+
+const LOOK = 2500;
+const cleared: (() => void)[] = [];
+/** Writes again what this tab holds. */
+export const onStorageCleared = (fn: () => void): void => void cleared.push(fn);
+
+let looking = false;
+let leaving = false;
+/** Looks whether what this tab has read or written is still there. Another tab that deletes everything says so a moment later. */
+async function look(): Promise<void> {
+  if (looking || leaving || writing || document.hidden) return;
+  looking = true;
+  try {
+    if (!(await allGone())) return;
+    await new Promise((done) => setTimeout(done, 700));
+    if (leaving || !(await allGone())) return;
+    forgetSeen();
+    for (const fn of cleared) fn();
+    report(
+      new PageError('storage-cleared', 'Chats, feedback, settings and adapters that this tab holds are being written again.'),
+      [],
+      'storage-cleared',
+    );
+    await flush();
+  } catch {
+    // Where nothing can be read, the next write says why.
+  } finally {
+    looking = false;
+  }
+}
+setInterval(() => void look(), LOOK);
 
 addEventListener('visibilitychange', () => {
   if (document.visibilityState === 'hidden') void flush();

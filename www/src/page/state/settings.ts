@@ -7,7 +7,7 @@ import { readFile } from '../storage/opfs.ts';
 import { alone, changed, know } from '../storage/shared.ts';
 import { fitFile, storedText } from '../storage/stored.ts';
 import { report } from './notices.ts';
-import { dirty, save } from './saver.ts';
+import { dirty, onStorageCleared, save } from './saver.ts';
 
 export const SETTINGS_FILE = 'settings.json';
 
@@ -62,3 +62,8 @@ export function changeLearn(method: Method, part: Partial<LearnArgs>): void {
   const { learn } = settings.value;
   change({ learn: { ...learn, [method]: { ...learn[method], ...part } } });
 }
+
+onStorageCleared(() => {
+  base = undefined;
+  change({});
+});

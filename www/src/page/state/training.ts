@@ -21,11 +21,12 @@ import {
 } from '../storage/runs.ts';
 import { checkName, keepTrained, restoreBefore } from './adapters.ts';
 import { tiedTurns } from './chats.ts';
-import { activity, complain, gone, loading, model, refreshMemory } from './engine.ts';
+import { activity, complain, endHung, gone, loading, model, onUnload, PATIENCE, refreshMemory } from './engine.ts';
 import { inspected, rows as feedback } from './feedback.ts';
 import { announce, report, toast } from './notices.ts';
+import { recovered } from './recovery.ts';
 import { go as show } from './router.ts';
-import { save, tracked } from './saver.ts';
+import { onStorageCleared, save, tracked } from './saver.ts';
 import { settings } from './settings.ts';
 
 /** The last or present run. Its metrics array is replaced once a frame, not once a step. */
@@ -193,13 +194,101 @@ function inRows(error: unknown, from: string[]): { error: unknown; row: string |
   return { error: new PageError('bad-row', `${which}: ${describe(error).detail.slice(at[0].length)}`, { cause: error }), row };
 }
 
+/** Milliseconds between two checkpoints that are written by the clock. */
+const EVERY = 30_000;
+
+/** Saves checkpoints while a run goes on: before its first update, by the clock, and when the page is left. Returns how to end that. */
+function byTheClock(mine: AnyTrainer, begun: boolean): () => void {
+  let over = false;
+  let under = false;
+  const now = async (): Promise<void> => {
+    if (over || under || activity.value === 'paused') return;
+    under = true;
+    try {
+      const bytes = await mine.saveCheckpoint();
+      // One that comes behind the end would be taken for that of a run that can go on.
+      if (!over) writeCheckpoint(bytes);
+    } catch {
+      // The run itself says what is wrong with it.
+    } finally {
+      under = false;
+    }
+  };
+  const timer = setInterval(() => void now(), EVERY);
+  const left = (): void => void ((document.visibilityState === 'hidden' || !document.hasFocus()) && now());
+  addEventListener('pagehide', left);
+  addEventListener('visibilitychange', left);
+  if (!begun) void now();
+  saveNow = now;
+  return () => {
+    over = true;
+    saveNow = null;
+    clearInterval(timer);
+    removeEventListener('pagehide', left);
+    removeEventListener('visibilitychange', left);
+  };
+}
+let saveNow: (() => Promise<void>) | null = null;
+onUnload(async () => {
+  await saveNow?.();
+  await writing;
+});
+
+/** The rows of the run under way, should they have to be written again. */
+let learning: KeptRows | null = null;
+onStorageCleared(() => {
+  const was = run.value;
+  if (!was) return;
+  stored = 0;
+  resumable.value = false;
+  keepRun();
+  writeMetrics();
+  if (learning) void tracked(writeRows(learning)).catch((e: unknown) => report(e));
+  void saveNow?.();
+});
+
 async function go(method: Method, data: KeptRows, args: LearnArgs, adapterName: string, resumeFrom?: Uint8Array): Promise<void> {
-  const engine = model.value;
-  if (!engine) throw new PageError('bad-config', 'No model is loaded.');
   controller = new AbortController();
-  const stop = controller.signal;
   ending = 'discard';
   activity.value = 'learning';
+  learning = data;
+  try {
+    let state = resumeFrom;
+    let wasPaused = false;
+    for (;;) {
+      const error = await once(method, data, args, adapterName, state, wasPaused);
+      if (error === null) break;
+      // The engine died: from the checkpoint it goes on, when the model is back.
+      wasPaused = run.value?.status === 'paused';
+      const back = await recovered();
+      await writing;
+      state = (back && (await readState().catch(() => null))) || undefined;
+      if (!back || !state || controller.signal.aborted) {
+        await (controller.signal.aborted && model.value ? giveUp(adapterName) : failed(error, data.from, adapterName, true));
+        break;
+      }
+      await restoreBefore(adapterName).catch((e: unknown) => void gone(e));
+      setRun({ status: 'starting', ended: null, error: null });
+      keepRun();
+    }
+  } finally {
+    controller = null;
+    learning = null;
+    activity.value = 'idle';
+    void refreshMemory();
+  }
+}
+
+/** One attempt, until it ends in whatever way; what killed the engine is returned. */
+async function once(
+  method: Method,
+  data: KeptRows,
+  args: LearnArgs,
+  adapterName: string,
+  resumeFrom: Uint8Array | undefined,
+  paused: boolean,
+): Promise<unknown> {
+  const stop = controller!.signal;
   const steps = collector();
   const options = {
     signal: stop,
@@ -227,31 +316,41 @@ async function go(method: Method, data: KeptRows, args: LearnArgs, adapterName: 
     if (kept) await dropCheckpoint();
     return kept;
   };
+  let over = (): void => {};
+  const engine = model.value;
   try {
-    trainer = trainerFor(method, engine, { ...trainerArgs(args, method), adapterName, ...(resumeFrom ? { resumeFrom } : {}) });
-    await trainer.train(data.rows, options);
+    if (!engine) throw new PageError('disposed', 'The model is no longer loaded.');
+    const mine = trainerFor(method, engine, { ...trainerArgs(args, method), adapterName, ...(resumeFrom ? { resumeFrom } : {}) });
+    trainer = mine;
+    const trained = mine.train(data.rows, options);
+    over = byTheClock(mine, resumeFrom !== undefined);
+    if (paused) void pause();
+    await trained;
+    over();
     steps.flush();
     await finish();
     announce('Learning is complete');
+    return null;
   } catch (e) {
+    over();
     steps.flush();
     try {
       // An abort that nobody asked for is a failure as well: the model was taken away.
       if (isAbort(e) && stop.aborted) await (keeping() ? keepEarly(finish, adapterName) : giveUp(adapterName));
+      else if (gone(e, engine ?? undefined)) return e;
       else await failed(e, data.from, adapterName);
     } catch (again) {
+      if (gone(again, engine ?? undefined)) return again;
       await failed(again, data.from, adapterName);
     }
+    return null;
   } finally {
     // Gives back what the run held for checkpoints.
     await (trainer as AnyTrainer | null)?.dispose().catch(() => {});
     trainer = null;
-    controller = null;
     writeMetrics();
     keepRun();
     await writing;
-    activity.value = 'idle';
-    void refreshMemory();
   }
 }
 
@@ -267,16 +366,16 @@ async function giveUp(adapterName: string): Promise<void> {
 }
 
 /** A run that failed keeps its metrics and its checkpoint: from there it can go on. */
-async function failed(cause: unknown, from: string[], adapterName: string): Promise<void> {
+async function failed(cause: unknown, from: string[], adapterName: string, said = false): Promise<void> {
   const { error, row } = inRows(cause, from);
   setRun({
     status: 'failed',
     ended: Date.now(),
-    error: isAbort(error) ? 'The model was taken away in the middle of the run.' : describe(error).detail,
+    error: isAbort(error) || codeOf(error) === 'disposed' ? 'The model was taken away in the middle of the run.' : describe(error).detail,
   });
   await writing;
   resumable.value = await hasState().catch(() => false);
-  if (gone(error)) return;
+  if (said || gone(error)) return;
   report(error, row === null ? [] : [{ label: 'Show the row', run: () => ((inspected.value = row), show('feedback')) }]);
   if (model.value) await restoreBefore(adapterName).catch((e: unknown) => void gone(e));
 }
@@ -360,10 +459,20 @@ export async function resume(): Promise<void> {
   announce('Learning goes on');
 }
 
-/** Ends the run; `keep` saves the adapter as it is, `discard` puts it back to what it was. */
+/**
+ * Ends the run; `keep` saves the adapter as it is, `discard` puts it back to what it was. Nothing is lost by ending a Worker in which
+ * a run to be discarded does not end; what is to be kept waits for its step.
+ */
 export function stop(how: 'keep' | 'discard'): void {
+  const mine = controller;
+  const engine = model.value;
   ending = how;
-  controller?.abort();
+  if (!mine) return;
+  mine.abort();
+  if (how === 'discard')
+    setTimeout(() => {
+      if (controller === mine && trainer !== null && engine !== null && engine === model.value) endHung('learning');
+    }, PATIENCE);
 }
 
 /** Why the unfinished run cannot go on with the model that is loaded; null where it can. */

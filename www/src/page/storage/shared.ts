@@ -19,3 +19,14 @@ export const knowPresent = async (path: string): Promise<void> => know(path, awa
 /** Runs alone among all tabs of the page, for one name. */
 export const alone = <T>(name: string, work: () => Promise<T>): Promise<T> =>
   navigator.locks ? (navigator.locks.request(`fledgling:${name}`, work) as Promise<T>) : work();
+
+/** Whether this tab knows of files, and none of them is there any more. */
+export async function allGone(): Promise<boolean> {
+  const known = [...seen].filter(([, stamp]) => stamp !== 'none');
+  if (known.length === 0) return false;
+  for (const [path] of known) if (await readFile(path)) return false;
+  return true;
+}
+
+/** Nothing is known any more: what is written next is written anew. */
+export const forgetSeen = (): void => seen.clear();

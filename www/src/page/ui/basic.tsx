@@ -1,5 +1,6 @@
 import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import { describe } from '../model/errors.ts';
 import { Icon, type IconName } from './icons.tsx';
 
 type ButtonProps = Omit<JSX.IntrinsicElements['button'], 'icon'> & {
@@ -19,6 +20,24 @@ export function Button({ icon, tone = 'plain', small, children, class: extra, ..
       {icon && <Icon name={icon} size={small ? 16 : 18} />}
       {children && <span>{children}</span>}
     </button>
+  );
+}
+
+/** Characters that are laid out at once: a text of megabytes would hold the page up for a second. */
+const AT_ONCE = 20_000;
+
+/** A text of any length, the first of it at once and more on demand. */
+export function Long({ text }: { text: string }) {
+  const [shown, setShown] = useState(AT_ONCE);
+  if (text.length <= shown) return <>{text}</>;
+  const left = text.length - shown;
+  return (
+    <>
+      {text.slice(0, shown)}…{' '}
+      <button type="button" class="link" onClick={() => setShown(shown + AT_ONCE)}>
+        {`${Math.min(left, AT_ONCE).toLocaleString()} more of ${left.toLocaleString()} characters`}
+      </button>
+    </>
   );
 }
 
@@ -270,7 +289,7 @@ export function NameDialog({
               await onSave(name.trim());
               onClose();
             } catch (error) {
-              setWrong((error as Error).message);
+              setWrong(describe(error).detail);
             }
           })();
         }}

@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks';
 import type { AdapterFiles } from '../api.ts';
-import { PageError } from '../model/errors.ts';
+import { cut, PageError } from '../model/errors.ts';
 import { unzipNamed, zipFolder } from '../model/zip.ts';
 import {
   activate,
@@ -21,6 +21,8 @@ import { bytes, offerFile } from '../ui/format.ts';
 
 const CONFIG = 'adapter_config.json';
 const WEIGHTS = 'adapter_model.safetensors';
+/** A configuration larger than this is none. */
+const LARGEST_CONFIG = 1 << 20;
 /** An adapter larger than this is refused unread: it would be larger than the models this page loads. */
 const LARGEST = 2 ** 31;
 
@@ -29,7 +31,10 @@ async function peftFolder(files: File[]): Promise<{ name: string; files: Adapter
   const zip = files.find((f) => f.name.toLowerCase().endsWith('.zip'));
   if (zip) {
     if (zip.size > LARGEST) throw new PageError('bad-adapter', `${zip.name} has ${zip.size} bytes; at most ${LARGEST} are read.`);
-    const found = await unzipNamed(zip, [CONFIG, WEIGHTS], LARGEST);
+    const found = await unzipNamed(zip, [
+      { name: CONFIG, largest: LARGEST_CONFIG },
+      { name: WEIGHTS, largest: LARGEST },
+    ]);
     const config = found.get(CONFIG);
     const weights = found.get(WEIGHTS);
     if (!config || !weights)
@@ -44,8 +49,10 @@ async function peftFolder(files: File[]): Promise<{ name: string; files: Adapter
   if (!config || !weights)
     throw new PageError(
       'bad-adapter',
-      `Expected both ${CONFIG} and ${WEIGHTS} (or a .zip with them), found ${files.map((f) => f.name).join(', ')}.`,
+      `Expected both ${CONFIG} and ${WEIGHTS} (or a .zip with them), found ${cut(files.map((f) => f.name).join(', '), 200)}.`,
     );
+  if (config.size > LARGEST_CONFIG)
+    throw new PageError('bad-adapter', `${config.name} has ${config.size} bytes; at most ${LARGEST_CONFIG} are read.`);
   if (weights.size > LARGEST) throw new PageError('bad-adapter', `${weights.name} has ${weights.size} bytes; at most ${LARGEST} are read.`);
   return { name: 'adapter', files: { [CONFIG]: await config.text(), [WEIGHTS]: new Uint8Array(await weights.arrayBuffer()) } };
 }

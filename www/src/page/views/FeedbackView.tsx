@@ -1,13 +1,14 @@
 import { useEffect, useState } from 'preact/hooks';
 import { breathe } from '../model/breathe.ts';
 import { exportIdeals, exportJudged, exportPreferences, importRows, pairsIn, saidIn, textOf, type ImportResult } from '../model/dataset.ts';
+import { cut } from '../model/errors.ts';
 import { allTied, circled, formatOrder } from '../model/ranking.ts';
 import type { Content, FeedbackRow } from '../model/types.ts';
 import { putBack, takeOut } from '../state/chats.ts';
 import { addRows, counts, inspected, rows } from '../state/feedback.ts';
 import { announce, report, toast } from '../state/notices.ts';
 import { go } from '../state/router.ts';
-import { Button, Dialog, dropzone, Empty, FilePick, Segments } from '../ui/basic.tsx';
+import { Button, Dialog, dropzone, Empty, FilePick, Long, Segments } from '../ui/basic.tsx';
 import { offerFile, when } from '../ui/format.ts';
 
 const PAGE = 50;
@@ -46,7 +47,9 @@ function Inspect({ row, onClose, onDelete }: { row: FeedbackRow; onClose(): void
         {row.kind === 'preference' ? (
           <>
             <h3>prompt</h3>
-            <pre>{textOf(row.prompt)}</pre>
+            <pre>
+              <Long text={textOf(row.prompt)} />
+            </pre>
             {row.answers
               .map((a, i) => ({ a, i, rank: row.ranks[i] ?? null }))
               .sort((p, q) => (p.rank ?? Infinity) - (q.rank ?? Infinity) || p.i - q.i)
@@ -55,46 +58,64 @@ function Inspect({ row, onClose, onDelete }: { row: FeedbackRow; onClose(): void
                   <h3>
                     <span class={`number tint-${i}`}>{i + 1}</span> {rank === null ? 'not placed' : `place ${rank}`}
                   </h3>
-                  <pre>{textOf(a)}</pre>
+                  <pre>
+                    <Long text={textOf(a)} />
+                  </pre>
                 </div>
               ))}
           </>
         ) : row.kind === 'judged' ? (
           <>
             <h3>prompt</h3>
-            <pre>{textOf(row.prompt)}</pre>
+            <pre>
+              <Long text={textOf(row.prompt)} />
+            </pre>
             <h3>{row.label ? 'a good answer' : 'a bad answer'}</h3>
-            <pre>{textOf(row.completion)}</pre>
+            <pre>
+              <Long text={textOf(row.completion)} />
+            </pre>
           </>
         ) : 'input_ids' in row.row ? (
           <>
             <h3>input_ids</h3>
-            <pre>{row.row.input_ids.join(' ')}</pre>
+            <pre>
+              <Long text={row.row.input_ids.join(' ')} />
+            </pre>
             {row.row.labels && (
               <>
                 <h3>labels</h3>
-                <pre>{row.row.labels.join(' ')}</pre>
+                <pre>
+                  <Long text={row.row.labels.join(' ')} />
+                </pre>
               </>
             )}
           </>
         ) : 'text' in row.row ? (
           <>
             <h3>text</h3>
-            <pre>{row.row.text}</pre>
+            <pre>
+              <Long text={row.row.text} />
+            </pre>
           </>
         ) : 'messages' in row.row ? (
           row.row.messages.map((m, i) => (
             <div key={i}>
               <h3>{m.role}</h3>
-              <pre>{saidIn(m)}</pre>
+              <pre>
+                <Long text={saidIn(m)} />
+              </pre>
             </div>
           ))
         ) : (
           <>
             <h3>prompt</h3>
-            <pre>{textOf(row.row.prompt)}</pre>
+            <pre>
+              <Long text={textOf(row.row.prompt)} />
+            </pre>
             <h3>completion</h3>
-            <pre>{textOf(row.row.completion)}</pre>
+            <pre>
+              <Long text={textOf(row.row.completion)} />
+            </pre>
           </>
         )}
       </div>
@@ -118,7 +139,7 @@ function Review({ name, result, onDone }: { name: string; result: ImportResult; 
       <ul class="refused">
         {refused.slice(0, 20).map((r) => (
           <li key={r.line}>
-            <b>line {r.line}</b>: {r.column && <code>{r.column}</code>} {r.reason}
+            <b>line {r.line}</b>: {r.column && <code>{cut(r.column, 80)}</code>} {cut(r.reason, 300)}
           </li>
         ))}
         {refused.length > 20 && <li class="muted">… and {refused.length - 20} more</li>}

@@ -19,8 +19,10 @@ import {
   offers,
   refreshKept,
   unload,
+  unloaded,
   type Source,
 } from '../state/engine.ts';
+import { useProcessor } from '../state/recovery.ts';
 import { describe, PageError } from '../model/errors.ts';
 import { go } from '../state/router.ts';
 import { allowHosts } from '../state/hosts.ts';
@@ -108,7 +110,7 @@ function Loaded() {
         <span class="dot on" />
         <b>{i.name}</b>
         <span class="grow" />
-        <Button small tone="quiet" disabled={!canLoad.value} onClick={() => void unload()}>
+        <Button small tone="quiet" onClick={() => void unload()}>
           Unload
         </Button>
         <Button small tone="primary" icon="chat" onClick={() => go('chat')}>
@@ -169,6 +171,11 @@ export function ModelView() {
             <b>{error.title}</b>
             <p>{error.detail}</p>
             <p class="muted">{error.hint}</p>
+            {['webgpu-unavailable', 'device-lost', 'out-of-memory', 'gpu'].includes(error.code) && unloaded.value && (
+              <Button small onClick={() => void useProcessor(unloaded.value!)}>
+                Use the processor
+              </Button>
+            )}
             {error.code === 'host-not-allowed' && host && (
               <Button
                 small
@@ -188,7 +195,8 @@ export function ModelView() {
       {model.value && !loading.value && <Loaded />}
       {activity.value !== 'idle' && model.value && (
         <p class="hint" role="status">
-          {activity.value === 'answering' ? 'The model is answering' : 'The model is learning'}: it can be changed when that has ended.
+          {activity.value === 'answering' ? 'The model is answering' : 'The model is learning'}: another can be loaded when that has ended.
+          {activity.value === 'answering' ? ' Unloading stops the answer.' : ' Unloading stops the run; it can go on from its checkpoint.'}
         </p>
       )}
 

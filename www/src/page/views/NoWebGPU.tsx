@@ -6,7 +6,7 @@ export function NoWebGPU() {
   const able = capable.value;
   if (able?.webgpu !== false || model.value) return null;
   return (
-    <div class="notice error block no-webgpu" role="alert" data-code="webgpu-unavailable">
+    <div class="notice error block banner" role="alert" data-code="webgpu-unavailable">
       <Icon name="warn" />
       <div>
         <b>This browser offers no WebGPU</b>

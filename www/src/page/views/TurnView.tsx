@@ -7,7 +7,7 @@ import { continuing, judge, judged, judgementOf, orderByCriteria, pairsOfTurn, p
 import { canAsk } from '../state/engine.ts';
 import { go } from '../state/router.ts';
 import { change, settings } from '../state/settings.ts';
-import { Button, Switch } from '../ui/basic.tsx';
+import { Button, Long, Switch } from '../ui/basic.tsx';
 import { Icon } from '../ui/icons.tsx';
 import { OrderBar } from '../ui/OrderBar.tsx';
 import { AnswerCard, speed } from './AnswerCard.tsx';
@@ -168,7 +168,7 @@ export function TurnView({ turn, last }: { turn: Turn; last: boolean }) {
   return (
     <section class="turn" aria-label={`Question: ${turn.prompt.slice(0, 80)}`} data-turn={turn.id}>
       <div class="prompt" dir="auto">
-        {turn.prompt}
+        <Long text={turn.prompt} />
       </div>
       {!open ? (
         <div class="folded">

@@ -1,0 +1,89 @@
+// After a lost device or a crashed Worker everything comes back by itself, up to three times in ten minutes; then the person chooses.
+import { signal } from '@preact/signals';
+import { codeOf, describe, isAbort, type Described } from '../model/errors.ts';
+import { activity, gone, load, loading, model, reopen, whenGone, type InUse } from './engine.ts';
+import { announce, clearError, report, toast, type Action } from './notices.ts';
+import { go } from './router.ts';
+import { change } from './settings.ts';
+
+const TRIES = 3;
+const WINDOW = 10 * 60_000;
+/** How often an idle model is asked whether it is still there. */
+const LOOK = 2000;
+/** Before the second and third attempt to load, in milliseconds. */
+const REST = 500;
+
+/** What is being brought back, and at which attempt; null = nothing. */
+export const recovering = signal<{ name: string; attempt: number; why: Described } | null>(null);
+
+/** When it was tried. */
+let tried: number[] = [];
+let coming: Promise<boolean> | null = null;
+
+/** Resolves when the model is back (true), or will not come back by itself. */
+export const recovered = (): Promise<boolean> => coming ?? Promise.resolve(model.value !== null);
+
+/** Loads on the processor from now on. */
+export async function useProcessor(was: InUse): Promise<void> {
+  change({ device: 'cpu' });
+  if (await load(was.source, was.name)) toast('It computes on the processor now; Settings can change that');
+}
+
+export const again = (was: InUse): Action[] => [
+  { label: 'Load again', run: () => void load(was.source, was.name) },
+  { label: 'Use the processor', run: () => void useProcessor(was) },
+];
+
+/** It will not come back by itself: what there is to choose. */
+function choose(error: unknown, was: InUse): false {
+  // `codeOf` says whether there is an adapter at all; loading again may help when one has come back.
+  report(error, [...again(was), { label: 'Another model', run: () => go('model') }], 'gone');
+  return false;
+}
+
+async function recover(first: unknown, was: InUse): Promise<boolean> {
+  let error = first;
+  const why = describe(first);
+  try {
+    for (;;) {
+      const now = Date.now();
+      tried = tried.filter((t) => now - t < WINDOW);
+      if (tried.length >= TRIES) return choose(error, was);
+      tried.push(now);
+      const attempt = tried.length;
+      recovering.value = { name: was.name, attempt, why };
+      announce(`${why.title}. ${was.name} is being loaded again`);
+      try {
+        await reopen(was);
+        toast(`${was.name} is back`);
+        return true;
+      } catch (e) {
+        if (isAbort(e)) {
+          toast('Loading stopped');
+          return false;
+        }
+        error = e;
+        // No adapter is there, and none comes by waiting.
+        if (codeOf(e) === 'webgpu-unavailable') return choose(e, was);
+        await new Promise((done) => setTimeout(done, REST * 2 ** attempt));
+      }
+    }
+  } finally {
+    recovering.value = null;
+  }
+}
+
+whenGone((error, was) => {
+  if (!was) return void report(error, [], 'gone');
+  clearError('gone');
+  coming = recover(error, was).finally(() => (coming = null));
+});
+
+/** An engine that dies while nobody asks anything says nothing by itself. */
+setInterval(() => {
+  const engine = model.value;
+  if (!engine || activity.value !== 'idle' || loading.value || document.hidden) return;
+  engine.memory().catch((e: unknown) => {
+    if (engine === model.value) gone(e);
+  });
+}, LOOK);

@@ -1,0 +1,62 @@
+import { cancelLoad, load, loadError, loading, model, unloaded } from '../state/engine.ts';
+import { recovering, useProcessor } from '../state/recovery.ts';
+import { go, route } from '../state/router.ts';
+import { Button } from '../ui/basic.tsx';
+import { Icon } from '../ui/icons.tsx';
+
+/** After these the processor may do what the graphics card does not. */
+const OF_THE_CARD = new Set(['webgpu-unavailable', 'device-lost', 'out-of-memory', 'gpu']);
+
+function Back() {
+  const r = recovering.value!;
+  const l = loading.value;
+  return (
+    <div class="notice block banner" role="status">
+      <Icon name="again" />
+      <div>
+        <b>{r.why.title}</b>
+        <p>
+          {r.name} is being loaded again by itself{l && l.total > 0 ? ` (${Math.floor((100 * l.loaded) / l.total)} %)` : ''}
+          {r.attempt > 1 && `, attempt ${r.attempt} of 3`}; then what was under way goes on. Nothing that was saved is lost.
+        </p>
+        <div class="row wrap">
+          <Button small onClick={cancelLoad}>
+            Not now
+          </Button>
+        </div>
+      </div>
+    </div>
+  );
+}
+
+/** Above every view but the models', which says it itself: what could not be loaded, why, and what to do. */
+export function Trouble() {
+  if (recovering.value) return <Back />;
+  const error = loadError.value;
+  const was = unloaded.value;
+  if (!error || !was || model.value || loading.value || route.value === 'model') return null;
+  return (
+    <div class="notice error block banner" role="alert" data-code={error.code}>
+      <Icon name="warn" />
+      <div>
+        <b>{error.title}</b>
+        <p>
+          {error.detail} <span class="muted">{error.hint}</span>
+        </p>
+        <div class="row wrap">
+          <Button small tone="primary" icon="again" onClick={() => void load(was.source, was.name)}>
+            Try again
+          </Button>
+          {OF_THE_CARD.has(error.code) && (
+            <Button small onClick={() => void useProcessor(was)}>
+              Use the processor
+            </Button>
+          )}
+          <Button small icon="model" onClick={() => go('model')}>
+            Choose a model
+          </Button>
+        </div>
+      </div>
+    </div>
+  );
+}
