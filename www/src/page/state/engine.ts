@@ -167,33 +167,21 @@ async function open(given: Source): Promise<Opened> {
   return { source: url.href, bytes: 0, sha256: null };
 }
 
-interface DeviceLoss {
-  error: unknown;
-  recovering: boolean;
-}
-
 /** Loads without touching the model in use; shows how far it is. */
 async function fetchModel({ source, name }: InUse, stop?: AbortSignal): Promise<Model> {
   const opened = await open(source);
   let mine: Model | null = null;
-  // Told at once, also when nobody asks the model anything. Where the engine itself brings everything back, that is all there is to say.
-  const heard: object = {
-    onDeviceLost: ({ error, recovering }: DeviceLoss): void => {
-      if (recovering) toast('The graphics device was lost: the model is being loaded again, and goes on');
-      else if (mine && mine === model.value) gone(error);
-    },
-  };
   let since = performance.now();
   let before = 0;
   let rate = 0;
   loading.value = { name, status: 'initiate', loaded: 0, total: opened.bytes, fromCache: false, rate: 0 };
   const loaded = await Model.load(opened.source, {
-    ...heard,
     name,
+    // Here the page brings everything back, and shows it: also after what is no loss of the device.
+    recover: false,
+    onDeviceLost: ({ error }) => void (mine && mine === model.value && gone(error)),
     device: settings.value.device,
     candidates: settings.value.n,
-    // The page says itself that the device was lost, and brings its own adapters back.
-    recover: false,
     ...(stop ? { signal: stop } : {}),
     onWarning: (w) => report(w),
     onProgress(p) {

@@ -1,5 +1,6 @@
 // After a lost device or a crashed Worker everything comes back by itself, up to three times in ten minutes; then the person chooses.
-import { signal } from '@preact/signals';
+import { effect, signal } from '@preact/signals';
+import type { Model } from '../api.ts';
 import { codeOf, describe, isAbort, type Described } from '../model/errors.ts';
 import { activity, gone, load, loading, model, reopen, whenGone, type InUse } from './engine.ts';
 import { announce, clearError, report, toast, type Action } from './notices.ts';
@@ -77,6 +78,33 @@ whenGone((error, was) => {
   if (!was) return void report(error, [], 'gone');
   clearError('gone');
   coming = recover(error, was).finally(() => (coming = null));
+});
+
+/**
+ * A device of the page's own that does nothing but be lost together with the engine's: whatever ends one, such as a crash of the browser's
+ * GPU process, ends both, and the engine would notice it at the next question only.
+ */
+async function watch(engine: Model): Promise<void> {
+  const device = await navigator.gpu.requestAdapter().then((a) => a?.requestDevice());
+  if (!device) return;
+  if (engine !== model.value) return device.destroy();
+  const stop = effect(() => {
+    if (model.value !== engine) device.destroy();
+  });
+  const { reason } = await device.lost;
+  stop();
+  // One that is at work says it itself.
+  if (reason === 'destroyed' || engine !== model.value || activity.value !== 'idle') return;
+  try {
+    await engine.score([0, 0]);
+    await watch(engine);
+  } catch (e) {
+    gone(e, engine);
+  }
+}
+effect(() => {
+  const engine = model.value;
+  if (engine?.info.adapter.device === 'gpu' && 'gpu' in navigator) void watch(engine).catch(() => {});
 });
 
 /** An engine that dies while nobody asks anything says nothing by itself. */
