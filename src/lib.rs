@@ -23,6 +23,8 @@ pub mod nn;
 pub mod ops;
 pub mod prelude;
 pub mod tensor;
+#[doc(hidden)]
+pub mod text;
 pub mod tokenizer;
 pub mod tune;
 #[cfg(target_arch = "wasm32")]

@@ -39,7 +39,7 @@ fn object(text: &str) -> Result<Columns, Fault> {
 
 /// Everything in a text that should be a row. `first` is the number of the text's first line, where it is the middle of a file.
 pub fn scan(text: &str, first: usize) -> Vec<Found> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = crate::text::without_bom(text);
     if !text.trim_start().starts_with('[') {
         let lines = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty());
         return lines.map(|(i, l)| Found { line: first + i, row: object(l) }).collect();

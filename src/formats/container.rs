@@ -1,9 +1,9 @@
 //! What a model file contains, whatever its format.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{MAX_DIMS, Metadata};
 use crate::error::{Error, Result};
-use crate::tensor::DType;
+use crate::tensor::{DType, Stored};
 
 /// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +45,12 @@ impl TensorInfo {
     }
 }
 
-/// A tensor of a type that no kernel reads, described for a person ([`super::HeaderParser::lenient`]).
+/// A tensor of a type that no kernel reads. Files may have such (integer buffers of some checkpoints); their bytes are never delivered, and whoever
+/// asks for one is told its type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Foreign {
     pub name: String,
-    /// The format's own name of the type, such as `Q4_K`.
+    /// The format's own name of the type, such as `IQ2_XXS` or `F8_E4M3`.
     pub dtype: String,
     /// Outermost first, as the file claims it.
     pub shape: Vec<u64>,
@@ -74,11 +75,8 @@ pub struct Container {
     pub metadata: Metadata,
     /// In the order of the header.
     pub tensors: Vec<TensorInfo>,
-    /// Tensors of a type that no kernel reads (integer buffers of some checkpoints), with that type's name. Their
-    /// bytes are never delivered.
-    pub skipped: Vec<(String, String)>,
-    /// Empty unless the header was parsed leniently.
-    pub foreign: Vec<Foreign>,
+    /// Tensors of types that no kernel reads.
+    pub skipped: Vec<Foreign>,
     /// Which part of a model in several GGUF files it is; `None` for a whole one.
     pub split: Option<Split>,
     /// First byte of tensor data.
@@ -96,7 +94,7 @@ impl Container {
         kind: ContainerKind,
         metadata: Metadata,
         tensors: Vec<TensorInfo>,
-        skipped: Vec<(String, String)>,
+        skipped: Vec<Foreign>,
         data: std::ops::Range<u64>,
         file_bytes: Option<u64>,
     ) -> Result<Self> {
@@ -105,6 +103,10 @@ impl Container {
             if names.insert(t.name.clone(), i).is_some() {
                 return Err(Error::file(file, format!("tensor {:?} occurs twice", t.name)));
             }
+        }
+        let mut others = HashSet::with_capacity(skipped.len());
+        if let Some(t) = skipped.iter().find(|t| names.contains_key(&t.name) || !others.insert(t.name.as_str())) {
+            return Err(Error::file(file, format!("tensor {:?} occurs twice", t.name)));
         }
         let mut order: Vec<&TensorInfo> = tensors.iter().filter(|t| t.bytes > 0).collect();
         order.sort_by_key(|t| t.offset);
@@ -130,18 +132,7 @@ impl Container {
             return Err(Error::file(file, format!("is cut short: {last:?} needs the file to have {total_bytes} bytes, it has {have}")));
         }
         let file = file.to_string();
-        Ok(Container {
-            file,
-            kind,
-            metadata,
-            tensors,
-            skipped,
-            foreign: Vec::new(),
-            split: None,
-            data_start: data.start,
-            total_bytes,
-            names,
-        })
+        Ok(Container { file, kind, metadata, tensors, skipped, split: None, data_start: data.start, total_bytes, names })
     }
 
     /// The tensor of that name.
@@ -156,13 +147,27 @@ impl Container {
 
     /// The tensor of that name, or an error that names file and tensor.
     pub fn require(&self, name: &str) -> Result<&TensorInfo> {
-        self.tensor(name).ok_or_else(|| {
-            let why = match self.skipped.iter().find(|(n, _)| n == name) {
-                Some((_, dtype)) => format!("tensor {name:?} has type {dtype}, which is not supported"),
-                None => format!("tensor {name:?} is missing"),
-            };
-            Error::file(&self.file, why)
+        self.tensor(name).ok_or_else(|| match self.skipped.iter().find(|t| t.name == name) {
+            Some(t) => self.unsupported(t),
+            None => Error::file(&self.file, format!("tensor {name:?} is missing")),
         })
+    }
+
+    /// The error for a tensor that is needed, and whose type no kernel reads.
+    pub fn unsupported(&self, t: &Foreign) -> Error {
+        let names = match self.kind {
+            ContainerKind::Gguf { .. } => Stored::ggml_names(),
+            ContainerKind::Safetensors => "F32, F16, BF16".into(),
+        };
+        Error::file(&self.file, format!("{} of tensor {:?} is not supported (supported: {names})", t.dtype, t.name))
+    }
+
+    /// Refuses to write a copy of a file some of whose tensors would be lost.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] with the first of them.
+    pub fn all_readable(&self) -> Result<()> {
+        self.skipped.first().map_or(Ok(()), |t| Err(self.unsupported(t)))
     }
 
     /// The bytes of tensor `index` in `file`, the whole file's bytes.

@@ -1,6 +1,7 @@
 //! The incremental header parser: finds out the format from the first bytes and parses as they arrive.
 use super::{Container, gguf, safetensors};
 use crate::error::{Error, Result};
+use crate::text::what_else;
 
 enum State {
     /// Fewer than eight bytes so far.
@@ -19,8 +20,10 @@ pub struct HeaderParser {
     /// Bytes of the file before `buffer`.
     consumed: u64,
     state: State,
-    lenient: bool,
 }
+
+/// So many bytes tell a web page or a pointer from a model.
+const TOLD_BY: usize = 40;
 
 /// Bytes looked at in one go, so that a large push does not copy tensor data into the header's buffer.
 const PIECE: usize = 64 << 10;
@@ -28,13 +31,7 @@ const PIECE: usize = 64 << 10;
 impl HeaderParser {
     /// `file` is the name used in errors; `total` the file's size where it is known.
     pub fn new(file: impl Into<String>, total: Option<u64>) -> Self {
-        HeaderParser { file: file.into(), total, buffer: Vec::new(), consumed: 0, state: State::Unknown, lenient: false }
-    }
-
-    /// Describes tensors of types that no kernel reads ([`Container::foreign`]) instead of refusing the file: for looking into it.
-    pub fn lenient(mut self) -> Self {
-        self.lenient = true;
-        self
+        HeaderParser { file: file.into(), total, buffer: Vec::new(), consumed: 0, state: State::Unknown }
     }
 
     /// Takes bytes. Returns how many of them belong to the header (all, until it is complete), and the container
@@ -54,9 +51,24 @@ impl HeaderParser {
         Ok((taken, None))
     }
 
+    /// The error for a file that is no model: what it is, where that can be told.
+    fn other(&self, e: Error) -> Error {
+        let json =
+            matches!(self.buffer.trim_ascii_start(), [b'{' | b'[', ..]).then_some("is JSON text, expected a GGUF or safetensors file");
+        what_else(&self.buffer).or(json).map_or(e, |what| Error::file(&self.file, what))
+    }
+
     /// The error for a stream that ended inside the header.
     pub fn truncated(&self) -> Error {
         let have = self.consumed + self.buffer.len() as u64;
+        if matches!(self.state, State::Unknown) {
+            if let Some(what) = what_else(&self.buffer) {
+                return Error::file(&self.file, what);
+            }
+            if let Some(Err(e)) = self.buffer.first_chunk::<8>().map(|s| safetensors::Parser::new(&self.file, self.total, *s)) {
+                return self.other(e);
+            }
+        }
         let inside = match &self.state {
             State::Unknown => "the first 8 bytes".to_string(),
             State::Gguf(p) => p.position(),
@@ -70,9 +82,14 @@ impl HeaderParser {
         if let State::Unknown = self.state {
             let Some(start) = self.buffer.first_chunk::<8>() else { return Ok(None) };
             self.state = if start.starts_with(b"GGUF") {
-                State::Gguf(Box::new(gguf::Parser::new(&self.file, self.total, self.lenient)))
+                State::Gguf(Box::new(gguf::Parser::new(&self.file, self.total)))
             } else {
-                State::Safetensors(safetensors::Parser::new(&self.file, self.total, *start)?)
+                match safetensors::Parser::new(&self.file, self.total, *start) {
+                    Ok(parser) => State::Safetensors(parser),
+                    // A few bytes more tell what it is in place of a model.
+                    Err(_) if self.buffer.len() < TOLD_BY => return Ok(None),
+                    Err(e) => return Err(self.other(e)),
+                }
             };
         }
         let (used, container) = match &mut self.state {

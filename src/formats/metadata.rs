@@ -36,6 +36,37 @@ pub enum Array {
     U64(Vec<u64>),
     I64(Vec<i64>),
     F64(Vec<f64>),
+    Nested(Nested),
+}
+
+/// Arrays in an array: nobody asks for one, so that they are only checked, counted and kept for a copy of the file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Nested {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Nested {
+    /// Appends an array as GGUF writes it: its type, its length, its elements.
+    pub(super) fn push(&mut self, array: &[u8]) {
+        self.bytes.extend_from_slice(array);
+        self.count += 1;
+    }
+
+    /// Number of arrays.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// True without arrays.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// All of them as GGUF writes them.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl Array {
@@ -54,6 +85,7 @@ impl Array {
             Array::U64(v) => v.len(),
             Array::I64(v) => v.len(),
             Array::F64(v) => v.len(),
+            Array::Nested(v) => v.len(),
         }
     }
 
@@ -76,6 +108,7 @@ impl Array {
             Array::U64(_) => "array of u64",
             Array::I64(_) => "array of i64",
             Array::F64(_) => "array of f64",
+            Array::Nested(_) => "array of arrays",
         }
     }
 }
@@ -124,6 +157,8 @@ impl<S: AsRef<str>> FromIterator<S> for StrArray {
         out
     }
 }
+
+static NO_STRINGS: StrArray = StrArray { text: String::new(), ends: Vec::new() };
 
 impl Value {
     /// The type's name in messages.
@@ -234,6 +269,18 @@ impl Metadata {
         self.values.is_empty()
     }
 
+    /// A token id. −1, and the largest number of the type, are what converters write where there is none.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] for what is no integer.
+    pub fn opt_token_id(&self, key: &str) -> Result<Option<u32>> {
+        match self.values.get(key) {
+            None => Ok(None),
+            Some(Value::I8(..=-1) | Value::I16(..=-1) | Value::I32(..=-1) | Value::I64(..=-1) | Value::U64(u64::MAX)) => Ok(None),
+            Some(_) => Ok(self.opt_u32(key)?.filter(|id| *id != u32::MAX)),
+        }
+    }
+
     fn mistyped(&self, key: &str, expected: &str) -> Error {
         let found = self.values.get(key).map_or("nothing", Value::type_name);
         Error::file(&self.file, format!("metadata {key:?} is of type {found}, expected {expected}"))
@@ -265,26 +312,43 @@ impl Metadata {
         f32, opt_f32, f32, "a number", |v| v.as_f64().map(|v| v as f32)
     );
     getter!(
-        /// True or false.
+        /// True or false; some converters write 1 or 0.
         bool, opt_bool, bool, "bool",
-        |v| match v { Value::Bool(b) => Some(*b), _ => None }
+        |v| match v { Value::Bool(b) => Some(*b), other => other.as_u64().filter(|n| *n <= 1).map(|n| n == 1) }
     );
     getter!(
         /// An array of strings.
         strs, opt_strs, &StrArray, "array of string",
-        |v| match v { Value::Array(Array::String(a)) => Some(a), _ => None }
+        |v| match v {
+            Value::Array(Array::String(a)) => Some(a),
+            // An empty list has no type worth the name.
+            Value::Array(a) if a.is_empty() => Some(&NO_STRINGS),
+            _ => None,
+        }
     );
     getter!(
         /// An array of floats.
-        f32s, opt_f32s, &[f32], "array of f32",
-        |v| match v { Value::Array(Array::F32(a)) => Some(a.as_slice()), _ => None }
+        f32s, opt_f32s, Vec<f32>, "array of f32",
+        |v| match v {
+            Value::Array(Array::F32(a)) => Some(a.clone()),
+            Value::Array(Array::F64(a)) => Some(a.iter().map(|v| *v as f32).collect()),
+            Value::Array(a) if a.is_empty() => Some(Vec::new()),
+            _ => None,
+        }
     );
     getter!(
-        /// An array of 32-bit integers (u32 arrays are accepted too).
+        /// An array of 32-bit integers (other widths are accepted too).
         i32s, opt_i32s, Vec<i32>, "array of i32",
         |v| match v {
             Value::Array(Array::I32(a)) => Some(a.clone()),
             Value::Array(Array::U32(a)) => a.iter().map(|&v| i32::try_from(v).ok()).collect(),
+            Value::Array(Array::U64(a)) => a.iter().map(|&v| i32::try_from(v).ok()).collect(),
+            Value::Array(Array::I64(a)) => a.iter().map(|&v| i32::try_from(v).ok()).collect(),
+            Value::Array(Array::U16(a)) => Some(a.iter().map(|&v| v.into()).collect()),
+            Value::Array(Array::I16(a)) => Some(a.iter().map(|&v| v.into()).collect()),
+            Value::Array(Array::U8(a)) => Some(a.iter().map(|&v| v.into()).collect()),
+            Value::Array(Array::I8(a)) => Some(a.iter().map(|&v| v.into()).collect()),
+            Value::Array(a) if a.is_empty() => Some(Vec::new()),
             _ => None,
         }
     );

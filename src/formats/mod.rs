@@ -17,7 +17,7 @@ mod stream;
 
 pub use container::{Container, ContainerKind, Foreign, Split, TensorInfo};
 pub use header::HeaderParser;
-pub use metadata::{Array, Metadata, StrArray, Value};
+pub use metadata::{Array, Metadata, Nested, StrArray, Value};
 pub use shards::ShardIndex;
 pub use stream::{Event, StreamReader, Summary};
 

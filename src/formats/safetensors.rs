@@ -7,7 +7,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value as Json, json};
 
 use super::container::checked_shape;
-use super::{Container, ContainerKind, MAX_HEADER_BYTES, MAX_NAME_BYTES, MAX_TENSORS, Metadata, TensorInfo, Value};
+use super::{Container, ContainerKind, Foreign, MAX_HEADER_BYTES, MAX_NAME_BYTES, MAX_TENSORS, Metadata, TensorInfo, Value};
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Stored};
 
@@ -49,11 +49,7 @@ impl Parser {
         if !(2..=MAX_HEADER_BYTES).contains(&json) {
             return Err(Error::file(
                 file,
-                format!(
-                    "is neither GGUF nor safetensors: it starts with {:?}, which would be a safetensors header of \
-                     {json} bytes (expected 2 to {MAX_HEADER_BYTES})",
-                    printable.iter().collect::<String>()
-                ),
+                format!("is neither GGUF nor safetensors: it starts with {:?}", printable.iter().collect::<String>()),
             ));
         }
         if let Some(have) = total.filter(|&have| have < 8 + json) {
@@ -119,7 +115,7 @@ impl Parser {
         entry: &Json,
         start: u64,
         tensors: &mut Vec<TensorInfo>,
-        skipped: &mut Vec<(String, String)>,
+        skipped: &mut Vec<Foreign>,
     ) -> Result<(u64, u64, String)> {
         let wrong = |what: &str| self.bad(format!("tensor {name:?} has no proper {what}: {}", shorten(entry)));
         let numbers = |v: &Json| -> Option<Vec<u64>> { v.as_array()?.iter().map(Json::as_u64).collect() };
@@ -131,7 +127,7 @@ impl Parser {
             return Err(self.bad(format!("tensor {name:?} has data_offsets {from}..{to}")));
         }
         let Some(dtype) = Stored::of_safetensors(dtype).map(|s| s.dtype) else {
-            skipped.push((name.clone(), dtype.chars().take(32).collect()));
+            skipped.push(Foreign { name: name.clone(), dtype: dtype.chars().take(32).collect(), shape: dims });
             return Ok((from, to, name));
         };
         let (shape, bytes) = checked_shape(&self.file, &name, dtype, &dims)?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
+use crate::text::{not_json, without_bom};
 
 /// The index of a model in several files.
 #[derive(Clone, Debug)]
@@ -24,8 +25,8 @@ struct File {
 impl ShardIndex {
     /// Parses the index; `file` is its name for messages. Shards must lie beside it: names with a path are refused.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
-        let File { metadata, weight_map } = serde_json::from_str(text.trim_start_matches('\u{feff}'))
-            .map_err(|e| Error::file(file, format!("is not an index of shards: {e}")))?;
+        let File { metadata, weight_map } = serde_json::from_str(without_bom(text))
+            .map_err(|e| Error::file(file, not_json(text, || format!("is not an index of shards: {e}"))))?;
         if weight_map.is_empty() {
             return Err(Error::file(file, "its weight_map is empty"));
         }
@@ -48,7 +49,7 @@ impl ShardIndex {
     /// Checks that a shard holds what the index says it holds.
     pub fn check(&self, shard: &str, container: &super::Container) -> Result<()> {
         for (tensor, file) in &self.weight_map {
-            if file == shard && container.tensor(tensor).is_none() && !container.skipped.iter().any(|s| &s.0 == tensor) {
+            if file == shard && container.tensor(tensor).is_none() && !container.skipped.iter().any(|s| &s.name == tensor) {
                 return Err(Error::file(shard, format!("tensor {tensor:?} is missing, the index says it is here")));
             }
         }

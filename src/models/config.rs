@@ -184,7 +184,7 @@ impl Config {
     ///
     /// # Errors
     /// [`Error::BadConfig`] with the field, what was found and what is possible.
-    pub fn checked(self) -> Result<Config> {
+    pub fn checked(mut self) -> Result<Config> {
         let within = |field: &str, v: usize, lo: usize, hi: usize| {
             if (lo..=hi).contains(&v) { Ok(()) } else { Err(Error::config(field, format!("is {v}, expected {lo} to {hi}"))) }
         };
@@ -240,10 +240,19 @@ impl Config {
         if self.has_windows() && self.sliding_window.is_none() {
             return Err(Error::config("sliding_window", "is missing, but some layers have a window"));
         }
-        if let Some(id) = self.eos_token_ids.iter().find(|id| **id as usize >= self.vocab_size) {
-            return Err(Error::config("eos_token_id", format!("{id} is outside the vocabulary of {}", self.vocab_size)));
-        }
+        self.drop_ids_outside();
         Ok(self)
+    }
+
+    /// Ids without an embedding are never sampled and can begin nothing: files have such where tokens were added and not trained.
+    pub(super) fn drop_ids_outside(&mut self) {
+        let vocab = self.vocab_size;
+        let known = |id: &u32| (*id as usize) < vocab;
+        if let Some(id) = self.eos_token_ids.iter().chain(&self.bos_token_id).find(|id| !known(id)) {
+            log::warn!("the special token {id} is outside the vocabulary of {vocab}, and left out of account");
+        }
+        self.eos_token_ids.retain(known);
+        self.bos_token_id = self.bos_token_id.filter(known);
     }
 
     /// Width of q: heads · head_dim.

@@ -27,6 +27,7 @@ impl<'a> GgufMerge<'a> {
         if !matches!(file.kind, ContainerKind::Gguf { .. }) {
             return Err(Error::file(&file.file, "is not a GGUF: only those can be merged from file to file"));
         }
+        file.all_readable()?;
         let config = Config::from_gguf(file)?;
         let by_key: HashMap<String, usize> =
             file.tensors.iter().enumerate().filter_map(|(i, t)| Some((config.names.key_of_gguf(&t.name)?, i))).collect();

@@ -8,6 +8,7 @@ mod loading;
 mod merge;
 mod model;
 mod names;
+mod packed;
 mod quantize;
 mod random;
 mod reading;
@@ -20,7 +21,7 @@ pub use blueprint::Blueprint;
 pub use config::{Config, NormKind, QkNorm, Recipe};
 pub use families::gpt2::Gpt2Config;
 pub use family::Family;
-pub use loading::{LoadOptions, Loaded, ModelInfo, ModelLoader};
+pub use loading::{LoadOptions, Loaded, ModelInfo, ModelLoader, check_packing, check_weights};
 #[cfg(not(target_arch = "wasm32"))]
 pub use loading::{folder_files, gguf_files, load_path};
 pub use merge::GgufMerge;

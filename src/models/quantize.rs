@@ -191,6 +191,7 @@ impl<'a> GgufQuantize<'a> {
         if let Some(split) = file.split {
             return Err(Error::file(&file.file, format!("is one of {} parts: join them first (llama-gguf-split --merge)", split.count)));
         }
+        file.all_readable()?;
         let arch = file.metadata.opt_str("general.architecture")?.unwrap_or_default();
         let layers = file.metadata.opt_usize(&format!("{arch}.block_count"))?.unwrap_or(0);
         let types = Types::new(Some(wanted), layers, file.tensor("output.weight").is_none());

@@ -8,6 +8,7 @@ use super::family::Family;
 use super::reading::gguf::Gguf;
 use super::reading::json::Json;
 use crate::formats::Container;
+use crate::text::{not_json, without_bom};
 use crate::{Error, Result};
 
 /// Every family.
@@ -54,13 +55,20 @@ pub(super) fn of_json(file: &str, j: &Json<'_>) -> Result<&'static Family> {
     family.copied().ok_or_else(|| Error::UnsupportedArchitecture { found: found.to_string(), supported: supported() })
 }
 
+/// The object of a configuration file.
+pub(super) fn parse(file: &str, text: &str) -> Result<Value> {
+    let text = without_bom(text);
+    let value: Value = serde_json::from_str(text).map_err(|e| Error::file(file, not_json(text, || format!("is not JSON: {e}"))))?;
+    if value.is_object() { Ok(value) } else { Err(Error::file(file, "is not a JSON object")) }
+}
+
 impl Config {
     /// From the text of a `config.json`.
     ///
     /// # Errors
     /// [`Error::BadFile`] when it is not JSON, [`Error::UnsupportedArchitecture`], [`Error::BadConfig`] with the field's name.
     pub fn from_json(file: &str, text: &str) -> Result<Config> {
-        let value: Value = serde_json::from_str(text).map_err(|e| Error::file(file, format!("is not JSON: {e}")))?;
+        let value = parse(file, text)?;
         let j = Json { map: &value };
         (of_json(file, &j)?.from_json)(&j)?.checked()
     }
@@ -81,12 +89,13 @@ impl Config {
     /// # Errors
     /// [`Error::BadFile`] or [`Error::BadConfig`].
     pub fn add_generation_config(&mut self, file: &str, text: &str) -> Result<()> {
-        let value: Value = serde_json::from_str(text).map_err(|e| Error::file(file, format!("is not JSON: {e}")))?;
+        let value = parse(file, text)?;
         for id in (Json { map: &value }).ids("eos_token_id")? {
             if !self.eos_token_ids.contains(&id) {
                 self.eos_token_ids.push(id);
             }
         }
+        self.drop_ids_outside();
         Ok(())
     }
 }

@@ -121,7 +121,8 @@ impl GgufVocab<'_> {
 
     /// What goes around a text.
     fn around(&self, add_bos: bool) -> Result<Vec<Post>> {
-        let bos = self.add_bos.unwrap_or(add_bos && self.bos.is_some());
+        let known = self.bos.is_some_and(|id| (id as usize) < self.tokens.len());
+        let bos = self.add_bos.unwrap_or(add_bos && known);
         if bos && self.bos.is_none() {
             return Err(Error::file(self.file, "tokenizer.ggml.add_bos_token is true, but there is no bos_token_id"));
         }
@@ -136,13 +137,14 @@ impl GgufVocab<'_> {
     /// Byte-level BPE.
     fn byte_level(self) -> Result<Tokenizer> {
         let bad = |message: String| Error::file(self.file, message);
-        if self.pre.is_none() {
+        let pre = self.pre.filter(|p| !p.is_empty()).unwrap_or("default");
+        if pre == "default" {
+            let said = if self.pre.is_some() { "\"default\"" } else { "missing" };
             log::warn!(
-                "{}: tokenizer.ggml.pre is missing: texts are split as llama.cpp's \"default\" does, maybe not as in training",
+                "{}: tokenizer.ggml.pre is {said}: texts are split as llama.cpp's default does, maybe not as in training",
                 self.file
             );
         }
-        let pre = self.pre.filter(|p| !p.is_empty()).unwrap_or("default");
         let named = named(pre).ok_or_else(|| bad(format!("tokenizer.ggml.pre is {pre:?}, known are {}", known())))?;
         let vocab = Vocab::new(self.tokens.iter().copied()).map_err(bad)?;
         let long = |id: usize| self.kind(id) == Kind::Text && byte_level::bytes_of(self.tokens[id]).is_some_and(|b| b.len() > 1);

@@ -14,6 +14,7 @@ use super::postprocess::Post;
 use super::pretokenize::Step;
 use super::tokenizer::{Parts, Tokenizer};
 use crate::error::{Error, Result};
+use crate::text::{not_json, without_bom};
 
 #[derive(Deserialize)]
 struct File {
@@ -140,14 +141,14 @@ impl Folder {
     pub fn read(file: &str, text: &str, config: Option<&str>) -> Result<Folder> {
         let bad = |message: String| Error::file(file, message);
         // Some editors write a byte order mark.
-        let text = text.trim_start_matches('\u{feff}');
+        let text = without_bom(text);
         let file_of: File = serde_json::from_str(text).map_err(|e| match serde_json::from_str(text) {
             Ok(Kind { model: KindOfModel { kind: Some(kind) } }) if kind != "BPE" => bad(only_bpe(&kind)),
-            _ => bad(format!("is not a BPE tokenizer: {e}")),
+            _ => bad(not_json(text, || format!("is not a BPE tokenizer: {e}"))),
         })?;
         let config_bad = |message: String| Error::file("tokenizer_config.json", message);
-        let config: Config = match config.map(|c| c.trim_start_matches('\u{feff}')) {
-            Some(text) => serde_json::from_str(text).map_err(|e| config_bad(format!("is not valid: {e}")))?,
+        let config: Config = match config.map(without_bom) {
+            Some(text) => serde_json::from_str(text).map_err(|e| config_bad(not_json(text, || format!("is not valid: {e}"))))?,
             None => Config::default(),
         };
         let added = file_of.added_tokens.iter().map(|v| {

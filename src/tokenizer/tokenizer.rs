@@ -62,16 +62,22 @@ impl Tokenizer {
     pub(super) fn build(p: Parts) -> Result<Self> {
         let highest = p.added.iter().map(|a| a.id as usize + 1).max().unwrap_or(0);
         let ids = p.model.vocab().len().max(highest);
-        let around = p.post.iter().flat_map(|post| match post {
-            Post::Around { before, after } => before.iter().chain(after).copied().collect(),
+        let around = p.post.iter().map(|post| match post {
+            Post::Around { before, after } => before.iter().chain(after).collect(),
             Post::TrimOffsets { .. } => Vec::new(),
         });
-        let named = [("bos", p.bos), ("eos", p.eos), ("pad", p.pad)].into_iter().filter_map(|(what, id)| Some((what, id?)));
-        for (what, id) in named.chain(around.map(|id| ("added special", id))) {
-            if id as usize >= ids {
-                return Err(Error::file(&p.file, format!("the {what} token is {id}, the vocabulary has {ids} tokens")));
-            }
+        if let Some(id) = around.into_iter().flatten().find(|id| **id as usize >= ids) {
+            return Err(Error::file(&p.file, format!("the token {id} is put around every text, the vocabulary has {ids} tokens")));
         }
+        // One that nobody uses does no harm; converters write any number where there is none.
+        let known = |what: &str, id: Option<u32>| {
+            let (known, unknown) = (id.filter(|id| (*id as usize) < ids), id.filter(|id| *id as usize >= ids));
+            if let Some(id) = unknown {
+                log::warn!("{}: the {what} token is {id}, the vocabulary has {ids} tokens: it is left out of account", p.file);
+            }
+            known
+        };
+        let (bos, eos, pad) = (known("bos", p.bos), known("eos", p.eos), known("pad", p.pad));
         let mut out = Tokenizer {
             added: AddedTokens::new(p.added, &p.normalizers),
             normalizers: p.normalizers,
@@ -80,9 +86,9 @@ impl Tokenizer {
             post: p.post,
             decoder: Arc::new(p.decoder),
             ids,
-            bos: p.bos,
-            eos: p.eos,
-            pad: p.pad,
+            bos,
+            eos,
+            pad,
             template: None,
         };
         if let Some(source) = p.template {

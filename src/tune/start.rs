@@ -28,18 +28,18 @@ const PEFT_FIELDS: &[&str] = &["bias", "fan_in_fan_out", "modules_to_save", "ini
 
 /// Text → ids of a loaded model.
 pub struct ModelText<'a> {
-    tokenizer: Option<&'a Tokenizer>,
+    model: &'a LoadedModel,
     vocab_size: usize,
     context: usize,
 }
 
 impl<'a> ModelText<'a> {
     pub fn of(model: &'a LoadedModel) -> ModelText<'a> {
-        ModelText { tokenizer: model.tokenizer.as_deref(), vocab_size: model.model.config().vocab_size, context: model.info.context_length }
+        ModelText { model, vocab_size: model.model.config().vocab_size, context: model.info.context_length }
     }
 
     fn tokenizer(&self) -> Result<&Tokenizer> {
-        self.tokenizer.ok_or_else(|| Error::config("tokenizer", "the model's files have none: only rows of token ids can be used"))
+        Ok(self.model.tokenizer()?)
     }
 
     /// What a tokenizer larger than the model would give cannot be looked up.
@@ -61,11 +61,11 @@ impl TextSource for ModelText<'_> {
     }
 
     fn has_template(&self) -> bool {
-        self.tokenizer.is_some_and(|t| t.chat_template().is_ok())
+        self.model.tokenizer.as_ref().is_some_and(|t| t.chat_template().is_ok())
     }
 
     fn eos(&self) -> Option<u32> {
-        self.tokenizer.and_then(Tokenizer::eos_token_id)
+        self.model.tokenizer.as_ref().and_then(|t| t.eos_token_id()).filter(|id| (*id as usize) < self.vocab_size)
     }
 
     fn vocab_size(&self) -> usize {

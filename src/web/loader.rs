@@ -153,8 +153,7 @@ impl State {
         match std::mem::replace(&mut self.receiving, Receiving::Nothing) {
             Receiving::Nothing => Ok(()),
             Receiving::Text { name, bytes } => {
-                let text = String::from_utf8(bytes)
-                    .map_err(|e| Error::file(&name, format!("is not UTF-8 at byte {}", e.utf8_error().valid_up_to())))?;
+                let text = crate::text::from_bytes(&name, bytes)?;
                 self.loader()?.add_text(&name, text);
                 Ok(())
             }

@@ -26,10 +26,31 @@ thread_local! {
     static GPU: RefCell<Option<Gpu>> = const { RefCell::new(None) };
 }
 
+/// Shows in the console what the library warns of. What its dependencies warn of is not for a person.
+struct Console;
+
+impl log::Log for Console {
+    fn enabled(&self, m: &log::Metadata) -> bool {
+        m.target().starts_with("fledgling")
+    }
+
+    fn log(&self, r: &log::Record) {
+        if self.enabled(r.metadata()) {
+            web_sys::console::warn_1(&format!("fledgling: {}", r.args()).into());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
 /// A panic becomes a message in the console before it ends the instance.
 #[wasm_bindgen(start)]
 pub fn start() {
     console_error_panic_hook::set_once();
+    // Who has set a logger before keeps it.
+    if log::set_logger(&Console).is_ok() {
+        log::set_max_level(log::LevelFilter::Warn);
+    }
 }
 
 /// The crate's version.

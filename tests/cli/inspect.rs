@@ -6,7 +6,7 @@ use std::path::Path;
 use fledgling::formats::Container;
 use serde_json::{Value, json};
 
-use super::{fixture, gguf, ok, on_cpu, parse, temp, text};
+use super::{fails_with, fixture, gguf, ok, on_cpu, parse, temp, text};
 
 #[test]
 fn inspect_lists() {
@@ -68,6 +68,44 @@ fn inspect_lists_what_is_not_supported() {
         assert!(table.contains("not supported") && table.contains("blk.0.ffn_up.weight"), "{table}");
         let status = on_cpu(&["generate", "--model", &file, "--prompt-ids", "5"]);
         assert_eq!(status.status.code(), Some(3), "{}", text(&status.stderr));
+    }
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// A checkpoint that other software packed is told as such, to who looks and to who loads.
+#[test]
+fn inspect_and_loading_say_the_same() {
+    let folder = temp("packed");
+    let config = fs::read_to_string(fixture("models/llama/config.json")).unwrap();
+    let weights = fs::read(fixture("models/llama/model.safetensors")).unwrap();
+    let packed = config.replacen('{', "{\"quantization_config\": {\"quant_method\": \"bitsandbytes\", \"load_in_4bit\": true},", 1);
+    let fewer = config.replacen("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3", 1);
+    assert_ne!(fewer, config);
+    for (config, part) in [(&packed, "bitsandbytes' 4-bit"), (&fewer, "weights of 2 layers"), (&config, "")] {
+        // A byte order mark is no part of a text.
+        fs::write(folder.join("config.json"), format!("\u{feff}{config}")).unwrap();
+        fs::write(folder.join("model.safetensors"), &weights).unwrap();
+        let path = folder.display().to_string();
+        let seen = parse(&ok(&["inspect", &path, "--json"]));
+        assert_eq!(seen["supported"], part.is_empty(), "{}", seen["not_supported"]);
+        let args = ["generate", "--model", &path, "--prompt-ids", "5", "--max-new-tokens", "1"];
+        if part.is_empty() {
+            ok(&args);
+        } else {
+            assert!(seen["not_supported"].to_string().contains(part), "{}", seen["not_supported"]);
+            fails_with(&on_cpu(&args), 3, "bad-file", part);
+        }
+    }
+    // What a download gave in place of a file.
+    for (name, text, part) in [
+        ("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n", "Git LFS pointer"),
+        ("config.json", "<!DOCTYPE html><html><body>404</body></html>", "web page"),
+    ] {
+        fs::write(folder.join("model.safetensors"), &weights).unwrap();
+        fs::write(folder.join(name), text).unwrap();
+        let path = folder.display().to_string();
+        fails_with(&on_cpu(&["inspect", &path]), 3, "bad-file", part);
+        fails_with(&on_cpu(&["generate", "--model", &path, "--prompt-ids", "5"]), 3, "bad-file", name);
     }
     fs::remove_dir_all(folder).unwrap();
 }

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use fledgling::formats::safetensors::{self, TensorView};
-use fledgling::formats::{Array, Container, ContainerKind, Event, Metadata, ShardIndex, StreamReader, Value, gguf};
+use fledgling::formats::{Array, Container, ContainerKind, Event, Foreign, Metadata, ShardIndex, StreamReader, Value, gguf};
 use fledgling::tensor::{DType, dequantize, quantize};
 use fledgling::{Error, Result};
 
@@ -256,7 +256,13 @@ fl_test! {
             refused(&raw(0, 1, &array.concat()), &["\"k\"", &n.to_string(), "left in the header"]);
         }
         let nested = [str_bytes("k"), [9u32.to_le_bytes(), 9u32.to_le_bytes()].concat(), vec![0; 8]].concat();
-        refused(&raw(0, 1, &nested), &["array of arrays"]);
+        let nested = Container::parse("f", &raw(0, 1, &nested)).expect("nobody asks for it");
+        assert_eq!(nested.metadata.get("k").map(Value::type_name), Some("array of arrays"));
+        // Levels without end, lengths without bytes.
+        let deep: Vec<u8> = (0..9).flat_map(|_| [&9u32.to_le_bytes()[..], &1u64.to_le_bytes()].concat()).collect();
+        refused(&raw(0, 1, &[str_bytes("k"), 9u32.to_le_bytes().to_vec(), deep].concat()), &["\"k\"", "levels deep"]);
+        let long = [&9u32.to_le_bytes()[..], &9u32.to_le_bytes(), &1u64.to_le_bytes(), &8u32.to_le_bytes(), &(1u64 << 40).to_le_bytes()];
+        refused(&raw(0, 1, &[str_bytes("k"), long.concat()].concat()), &["\"k\"", "inner array of 1099511627776", "left in the header"]);
         refused(&raw(0, 1, &[str_bytes("k"), 99u32.to_le_bytes().to_vec()].concat()), &["value type 99"]);
         let bool2 = [str_bytes("k"), 7u32.to_le_bytes().to_vec(), vec![2]].concat();
         refused(&raw(0, 1, &bool2), &["bool of 2"]);
@@ -269,8 +275,12 @@ fl_test! {
         refused(&with(&[tensor_entry("w", &[32, 0], 0, 0)]), &["\"w\"", "empty dimension"]);
         refused(&with(&[tensor_entry("w", &[1, 1, 1, 1, 1], 0, 0)]), &["\"w\"", "5 dimensions"]);
         refused(&with(&[tensor_entry("w", &[], 0, 0)]), &["0 dimensions"]);
-        refused(&with(&[tensor_entry("w", &[256, 2], 17, 0)]), &["\"w\"", "IQ2_XS", "Q4_K, Q5_K"]);
-        refused(&with(&[tensor_entry("w", &[256, 2], 77, 0)]), &["\"w\"", "number 77"]);
+        for (ty, parts) in [(17, ["IQ2_XS", "Q4_K, Q5_K"]), (77, ["number 77", "supported"]), (27, ["I64", "supported"])] {
+            let c = Container::parse("f", &with(&[tensor_entry("w", &[256, 2], ty, 0)])).expect("nobody asks for it");
+            let said = c.require("w").unwrap_err().to_string();
+            assert!(said.contains("\"w\"") && parts.iter().all(|p| said.contains(p)), "{said}");
+            assert_eq!(c.all_readable().unwrap_err().to_string(), said);
+        }
         refused(&with(&[tensor_entry("w", &[33, 2], 3, 0)]), &["\"w\"", "rows of 33", "multiple of 32"]);
         refused(&with(&[tensor_entry("w", &[8], 0, 7)]), &["\"w\"", "offset 7", "multiple of 32"]);
         refused(&with(&[tensor_entry("w", &[8], 0, u64::MAX - 31)]), &["\"w\"", "beyond any file"]);
@@ -288,7 +298,23 @@ fl_test! {
         version[4..8].copy_from_slice(&[0, 0, 0, 3]);
         refused(&version, &["big-endian"]);
         refused(b"\x89PNG\r\n\x1a\n................", &["neither GGUF nor safetensors"]);
-        refused(&[], &["cut short"]);
+        refused(&[], &["is empty"]);
+        refused(b"GGU", &["cut short"]);
+        // What stands there in place of a model, by pieces of any size.
+        for (bytes, part) in [
+            (&b"<!DOCTYPE html><html><head><title>404 Not Found</title>"[..], "web page"),
+            (b"<html>", "web page"),
+            (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146", "Git LFS pointer"),
+            (b"<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>NoSuchKey</Code></Error>", "XML"),
+            (b"{\"error\": \"Invalid username or password.\"}", "server's answer"),
+            (b"{\"model_type\": \"llama\", \"hidden_size\": 32, \"a\": 1}", "JSON text"),
+            (b"PK\x03\x04\x14\0\x08\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "PyTorch"),
+        ] {
+            for piece in [1, 8, 1000] {
+                let e = stream(bytes, None, || piece).unwrap_err().to_string();
+                assert!(e.contains(part), "{piece}: {e}");
+            }
+        }
     }
 
     async fn a_claimed_length_costs_no_memory() {
@@ -339,7 +365,7 @@ fl_test! {
         let ids = "{\"ids\":{\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[0,16]},\
                     \"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[16,20]}}";
         let c = Container::parse("f", &file(ids, 20)).unwrap();
-        assert_eq!(c.skipped, [("ids".to_string(), "I64".to_string())]);
+        assert_eq!(c.skipped, [Foreign { name: "ids".into(), dtype: "I64".into(), shape: vec![2] }]);
         assert!(c.require("ids").unwrap_err().to_string().contains("I64"));
         assert_eq!(stream(&file(ids, 20), None, || 3).unwrap()["w"].len(), 4);
     }

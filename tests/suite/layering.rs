@@ -21,6 +21,7 @@ const ORDER: &[&[&str]] = &[
     &["gpu", "cpu"],
     &["formats", "tokenizer", "data"],
     &["tensor"],
+    &["text"],
     &["error", "clock", "counters", "lru"],
 ];
 

@@ -19,6 +19,7 @@ mod families;
 mod fixture;
 mod generate;
 mod hostile;
+mod legal;
 mod long;
 mod memory;
 mod methods;

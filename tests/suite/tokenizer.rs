@@ -261,7 +261,7 @@ fl_test! {
             file.to_string()
         };
         for (text, words) in [
-            (String::new(), "not a BPE tokenizer"),
+            (String::new(), "is empty"),
             ("{}".to_string(), "model"),
             (changed("/model/type", json!("Unigram")), "BPE"),
             (changed("/model/dropout", json!(0.1)), "dropout"),
@@ -301,7 +301,7 @@ fl_test! {
             (GgufVocab { merges: vec![], ..base.clone() }, "\"ab\""),
             (GgufVocab { has_charsmap: true, ..base.clone() }, "precompiled_charsmap"),
             (GgufVocab { add_eos: Some(true), ..base.clone() }, "eos"),
-            (GgufVocab { bos: Some(3), ..base.clone() }, "bos"),
+            (GgufVocab { bos: Some(3), add_bos: Some(true), ..base.clone() }, "the token 3"),
             (GgufVocab { add_bos: Some(true), ..base.clone() }, "bos"),
         ] {
             let e = Tokenizer::from_gguf(bad).unwrap_err();

@@ -91,7 +91,7 @@ fl_test!(
             (GgufVocab { scores: vec![0.0; 3], ..gguf(&spm) }, "scores has 3"),
             (GgufVocab { scores: vec![f32::NAN; spm.tokens.len()], ..gguf(&spm) }, "no number"),
             (GgufVocab { token_types: vec![1], ..gguf(&spm) }, "token_type has 1"),
-            (GgufVocab { bos: Some(1 << 20), ..gguf(&spm) }, "bos"),
+            (GgufVocab { bos: Some(1 << 20), add_bos: Some(true), ..gguf(&spm) }, "1048576"),
             (GgufVocab { model: "bert", ..gguf(&spm) }, "\"bert\""),
         ];
         for (vocab, part) in broken {

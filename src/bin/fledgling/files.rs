@@ -18,16 +18,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 
 /// A text without the mark that some editors begin a file with.
 pub fn read_text(path: &Path) -> Result<String> {
-    let bytes = read(path)?;
-    let told = match bytes.as_slice() {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "is UTF-16 text: save it as UTF-8",
-        _ => "is not UTF-8 text",
-    };
-    let mut text = String::from_utf8(bytes).map_err(|_| Error::file(path.display().to_string(), told))?;
-    if text.starts_with('\u{feff}') {
-        text.drain(..'\u{feff}'.len_utf8());
-    }
-    Ok(text)
+    fledgling::text::from_bytes(&path.display().to_string(), read(path)?)
 }
 
 /// Writes beside the file first, so that an interrupted write leaves what was there.
@@ -44,17 +35,7 @@ pub fn make_folder(path: &Path) -> Result<()> {
 pub fn header(path: &Path) -> Result<Container> {
     let mut file = fs::File::open(path).map_err(|e| io(path, &e))?;
     let total = file.metadata().map_err(|e| io(path, &e))?.len();
-    read_header(&mut file, path, HeaderParser::new(path.display().to_string(), Some(total)))
-}
-
-/// As [`header`], with tensors of types that cannot be used described instead of refused.
-pub fn header_of_any(path: &Path) -> Result<Container> {
-    let mut file = fs::File::open(path).map_err(|e| io(path, &e))?;
-    let total = file.metadata().map_err(|e| io(path, &e))?.len();
-    read_header(&mut file, path, HeaderParser::new(path.display().to_string(), Some(total)).lenient())
-}
-
-fn read_header(file: &mut fs::File, path: &Path, mut parser: HeaderParser) -> Result<Container> {
+    let mut parser = HeaderParser::new(path.display().to_string(), Some(total));
     let mut buffer = vec![0; 1 << 20];
     loop {
         let n = file.read(&mut buffer).map_err(|e| io(path, &e))?;

@@ -1,6 +1,6 @@
 //! `fledgling inspect`: what is in a file, and what it will need in memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json, json};
@@ -10,7 +10,7 @@ use super::files::{self, mib};
 use fledgling::formats::gguf::Parts;
 use fledgling::formats::peft::{CONFIG_NAME, LoraAdapter, WEIGHTS_NAME};
 use fledgling::formats::{Container, ContainerKind, ShardIndex, Value};
-use fledgling::models::{Config, gguf_files};
+use fledgling::models::{Config, TOKENIZER_FILES, check_packing, check_weights, folder_tokenizer, gguf_files, gguf_tokenizer};
 use fledgling::nn::KvCacheDtype;
 use fledgling::tensor::Stored;
 use fledgling::{Error, Result};
@@ -45,32 +45,49 @@ fn folder(path: &Path) -> Result<Json> {
         }
         return Err(Error::file(path.display().to_string(), format!("holds neither a config.json nor an {CONFIG_NAME}")));
     }
-    let config = Config::from_json(&config_path.display().to_string(), &files::read_text(&config_path)?);
+    let texts = texts(path)?;
+    let config = config_of(path, &texts);
     let mut containers = Vec::new();
     for file in shards(path)? {
-        containers.push(files::header_of_any(&file)?);
+        containers.push(files::header(&file)?);
     }
-    report(path, &containers, config)
+    report(path, &containers, config, &texts)
 }
 
 /// What a model's files hold: with memory where it can be run, with the reason where it cannot. Only files that cannot be read are errors.
-fn report(path: &Path, containers: &[Container], config: Result<Config>) -> Result<Json> {
-    let foreign: BTreeSet<&str> = containers.iter().flat_map(|c| &c.foreign).map(|t| t.dtype.as_str()).collect();
-    let (mut report, mut reasons) = match config {
-        Ok(c) if foreign.is_empty() => (describe(path, containers, &c), Vec::new()),
+fn report(path: &Path, containers: &[Container], config: Result<Config>, texts: &HashMap<String, String>) -> Result<Json> {
+    let whole: Vec<&Container> = containers.iter().collect();
+    let mut reasons = Vec::new();
+    let mut unfit = |checked: Result<()>| match checked {
+        Err(Error::BadFile { file, message }) if path.display().to_string() == file => reasons.push(message),
+        Err(e) => reasons.push(e.to_string()),
+        Ok(()) => {}
+    };
+    let packing = check_packing(&whole, texts.get("config.json").map(String::as_str));
+    let packed = packing.is_err();
+    unfit(packing);
+    let (mut report, config) = match config {
         Ok(c) => {
-            let mut report = contents(path, containers);
+            // Loading asks the same.
+            let fits = if packed { Ok(()) } else { check_weights(&whole, &c, false) };
+            let mut report = if packed || fits.is_err() { contents(path, containers) } else { describe(path, containers, &c) };
             report.as_object_mut().expect("built above").insert("architecture".into(), architecture(&c));
-            (report, Vec::new())
+            unfit(fits);
+            (report, true)
         }
-        Err(e @ (Error::UnsupportedArchitecture { .. } | Error::BadConfig { .. })) => (contents(path, containers), vec![e.to_string()]),
+        Err(e @ (Error::UnsupportedArchitecture { .. } | Error::BadConfig { .. })) => {
+            unfit(Err(e));
+            (contents(path, containers), false)
+        }
         // A GGUF that is no model (or names no architecture) is still a readable file.
-        Err(Error::BadFile { message, .. }) if containers.iter().any(|c| matches!(c.kind, ContainerKind::Gguf { .. })) => {
-            (contents(path, containers), vec![message])
+        Err(e) if containers.iter().any(|c| matches!(c.kind, ContainerKind::Gguf { .. })) => {
+            unfit(Err(e));
+            (contents(path, containers), false)
         }
         Err(e) => return Err(e),
     };
-    if !foreign.is_empty() {
+    let foreign: BTreeSet<&str> = containers.iter().flat_map(|c| &c.skipped).map(|t| t.dtype.as_str()).collect();
+    if !config && !foreign.is_empty() && !packed {
         let types = foreign.into_iter().collect::<Vec<_>>().join(", ");
         reasons.push(format!("tensors of type {types} are not supported (supported: {})", Stored::ggml_names()));
     }
@@ -79,7 +96,42 @@ fn report(path: &Path, containers: &[Container], config: Result<Config>) -> Resu
     if !reasons.is_empty() {
         map.insert("not_supported".into(), json!(reasons));
     }
+    let gguf = containers.first().filter(|c| matches!(c.kind, ContainerKind::Gguf { .. }));
+    let tokenizer = match gguf {
+        Some(c) => gguf_tokenizer(c),
+        None => folder_tokenizer(texts),
+    };
+    // Without one a model still takes token ids.
+    let said = match tokenizer {
+        Ok(Some(t)) => json!({"tokens": t.vocab_size(), "chat_template": t.chat_template().is_ok()}),
+        Ok(None) => Json::Null,
+        Err(e) => json!({"not_supported": e.to_string()}),
+    };
+    map.insert("tokenizer".into(), said);
     Ok(report)
+}
+
+/// The texts of a folder that loading reads, as far as they are there.
+fn texts(folder: &Path) -> Result<HashMap<String, String>> {
+    let mut out = HashMap::new();
+    for name in TOKENIZER_FILES.iter().chain(&["config.json", "generation_config.json"]) {
+        let file = folder.join(name);
+        if file.exists() {
+            out.insert(name.to_string(), files::read_text(&file)?);
+        }
+    }
+    Ok(out)
+}
+
+/// The configuration that loading would use.
+fn config_of(folder: &Path, texts: &HashMap<String, String>) -> Result<Config> {
+    let name = |file: &str| folder.join(file).display().to_string();
+    let text = texts.get("config.json").map_or("", String::as_str);
+    let mut config = Config::from_json(&name("config.json"), text)?;
+    if let Some(text) = texts.get("generation_config.json") {
+        config.add_generation_config(&name("generation_config.json"), text)?;
+    }
+    Ok(config)
 }
 
 /// The weight files of a folder.
@@ -93,27 +145,30 @@ fn shards(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn model_file(path: &Path) -> Result<Json> {
-    let mut container = files::header_of_any(path)?;
+    let mut container = files::header(path)?;
     if container.split.is_some() {
         // One model in several files, whichever of them was named.
         let mut parts = Parts::default();
         for file in gguf_files(path)?.unwrap_or_default() {
-            parts.add(files::header_of_any(&file)?)?;
+            parts.add(files::header(&file)?)?;
         }
         container = parts.whole()?;
     }
-    let config = match container.kind {
-        ContainerKind::Gguf { .. } => Config::from_gguf(&container),
+    match container.kind {
+        ContainerKind::Gguf { .. } => {
+            let config = Config::from_gguf(&container);
+            report(path, &[container], config, &HashMap::new())
+        }
         ContainerKind::Safetensors => {
-            let beside = path.with_file_name("config.json");
-            if !beside.exists() {
+            let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let texts = texts(folder)?;
+            if !texts.contains_key("config.json") {
                 // Weights of something unknown: still worth a list.
                 return Ok(contents(path, &[container]));
             }
-            Config::from_json(&beside.display().to_string(), &files::read_text(&beside)?)
+            report(path, &[container], config_of(folder, &texts), &texts)
         }
-    };
-    report(path, &[container], config)
+    }
 }
 
 fn adapter(path: &Path) -> Result<Json> {
@@ -151,7 +206,7 @@ fn contents(path: &Path, containers: &[Container]) -> Json {
         Some(ContainerKind::Gguf { version }) => format!("GGUF version {version}"),
         _ => "safetensors".to_string(),
     };
-    let foreign = containers.iter().flat_map(|c| &c.foreign);
+    let foreign = containers.iter().flat_map(|c| &c.skipped);
     let tensors: Vec<Json> = containers
         .iter()
         .flat_map(|c| &c.tensors)
@@ -171,7 +226,7 @@ fn contents(path: &Path, containers: &[Container]) -> Json {
         "types": types.iter().map(|(k, v)| (k.to_string(), json!({"elements": v.0, "bytes": v.1}))).collect::<Map<_, _>>(),
         "metadata": metadata,
         "tensors": tensors,
-        "skipped": containers.iter().flat_map(|c| c.skipped.iter().map(|s| s.0.clone())).collect::<Vec<_>>(),
+        "skipped": containers.iter().flat_map(|c| c.skipped.iter().map(|s| s.name.clone())).collect::<Vec<_>>(),
     })
 }
 
@@ -292,6 +347,11 @@ fn print_table(r: &Json) {
     for reason in r["not_supported"].as_array().into_iter().flatten() {
         say!();
         line("not supported", text(reason));
+    }
+    let t = &r["tokenizer"];
+    if !t["not_supported"].is_null() {
+        say!();
+        line("tokenizer", format!("not supported, only token ids can be used: {}", text(&t["not_supported"])));
     }
     let m = &r["memory"];
     if m.is_object() {

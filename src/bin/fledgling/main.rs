@@ -18,6 +18,7 @@ mod tokenize;
 mod tune;
 mod tune_rhythm;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -26,7 +27,13 @@ use args::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).init();
+    // What the library warns of is for a person, what its dependencies warn of is not.
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error,fledgling=warn"))
+        .format(|out, r| {
+            let level = if r.level() == log::Level::Warn { "warning".into() } else { r.level().as_str().to_lowercase() };
+            writeln!(out, "fledgling: {level}: {}", r.args())
+        })
+        .init();
     let run = async {
         match &cli.command {
             Command::Generate(a) => generate::run(&cli, a).await,

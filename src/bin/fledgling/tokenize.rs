@@ -38,7 +38,7 @@ fn open(path: &Path) -> Result<Tokenizer> {
     }
     let file = gguf_files(path)?.and_then(|files| files.into_iter().next());
     let file = file.ok_or_else(|| Error::file(&shown, "holds neither a tokenizer.json nor a GGUF"))?;
-    let found = gguf_tokenizer(&files::header_of_any(&file)?)?;
+    let found = gguf_tokenizer(&files::header(&file)?)?;
     found.ok_or_else(|| Error::file(file.display().to_string(), "has no tokenizer: there is no tokenizer.ggml.model"))
 }
 
@@ -47,7 +47,7 @@ fn rows(path: &Path) -> Result<Vec<String>> {
     let text = files::read_text(path)?;
     let name = path.display();
     let mut out = Vec::new();
-    for (line, s) in text.trim_start_matches('\u{feff}').lines().enumerate().filter(|(_, s)| !s.trim().is_empty()) {
+    for (line, s) in text.lines().enumerate().filter(|(_, s)| !s.trim().is_empty()) {
         let bad = |what: String| Error::BadRow { row: out.len(), message: format!("line {} of {name} {what}", line + 1) };
         let value: Json = serde_json::from_str(s).map_err(|e| bad(format!("is not JSON: {e}")))?;
         let found = match &value {

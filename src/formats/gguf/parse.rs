@@ -1,7 +1,7 @@
 //! The GGUF header, item by item: a key with its value, a run of array elements, a tensor's description.
 use super::super::container::checked_shape;
 use super::super::{
-    Array, Container, ContainerKind, Foreign, MAX_HEADER_BYTES, MAX_KEYS, MAX_NAME_BYTES, MAX_STRING_BYTES, MAX_TENSORS, Metadata,
+    Array, Container, ContainerKind, Foreign, MAX_HEADER_BYTES, MAX_KEYS, MAX_NAME_BYTES, MAX_STRING_BYTES, MAX_TENSORS, Metadata, Nested,
     StrArray, TensorInfo, Value,
 };
 use super::{DEFAULT_ALIGNMENT, other_name, split};
@@ -64,24 +64,30 @@ pub(in crate::formats) struct Parser {
     tensors_left: u64,
     metadata: Metadata,
     tensors: Vec<Entry>,
-    /// Tensors of types that no kernel reads are described instead of refused.
-    lenient: bool,
-    foreign: Vec<Foreign>,
+    /// Tensors of types that no kernel reads.
+    skipped: Vec<Foreign>,
 }
 
-/// Bytes of one element of a metadata type; strings count their length field.
+/// Levels of arrays in arrays.
+const MAX_DEPTH: usize = 4;
+/// An array inside an array is looked at again when more of it has come, so it may not be large.
+const MAX_INNER_BYTES: usize = 1 << 20;
+
+/// Bytes of one element of a metadata type; strings count their length field, arrays type and length.
 fn element_bytes(ty: u32) -> Option<u64> {
     Some(match ty {
         0 | 1 | 7 => 1,
         2 | 3 => 2,
         4..=6 => 4,
         8 | 10..=12 => 8,
+        // An array's type and length.
+        9 => 12,
         _ => return None,
     })
 }
 
 impl Parser {
-    pub(in crate::formats) fn new(file: &str, total: Option<u64>, lenient: bool) -> Self {
+    pub(in crate::formats) fn new(file: &str, total: Option<u64>) -> Self {
         Parser {
             file: file.to_string(),
             limit: total.unwrap_or(u64::MAX).min(MAX_HEADER_BYTES),
@@ -92,8 +98,7 @@ impl Parser {
             tensors_left: 0,
             metadata: Metadata::new(file),
             tensors: Vec::new(),
-            lenient,
-            foreign: Vec::new(),
+            skipped: Vec::new(),
         }
     }
 
@@ -256,7 +261,7 @@ impl Parser {
             6 => Array::F32(vec![]),
             7 => Array::Bool(vec![]),
             8 => Array::String(StrArray::default()),
-            9 => return Err(self.bad(format!("metadata {key:?} is an array of arrays, which is not supported"))),
+            9 => Array::Nested(Nested::default()),
             10 => Array::U64(vec![]),
             11 => Array::I64(vec![]),
             12 => Array::F64(vec![]),
@@ -290,6 +295,20 @@ impl Parser {
             Array::U64(v) => numbers!(v, u64),
             Array::I64(v) => numbers!(v, i64),
             Array::F64(v) => numbers!(v, f64),
+            Array::Nested(v) => {
+                while left > 0 {
+                    let start = cur.at;
+                    if !self.inner(cur, base, &key, 1)? {
+                        if cur.bytes.len() - start > MAX_INNER_BYTES {
+                            return Err(self.bad(format!("metadata {key:?}[{}] has more than {MAX_INNER_BYTES} bytes", v.len())));
+                        }
+                        cur.at = start;
+                        break;
+                    }
+                    v.push(&cur.bytes[start..cur.at]);
+                    left -= 1;
+                }
+            }
             Array::Bool(v) => {
                 let n = left.min((cur.bytes.len() - cur.at) as u64);
                 for b in cur.take(n as usize).expect("n bytes are there") {
@@ -325,6 +344,41 @@ impl Parser {
         Ok(true)
     }
 
+    /// Steps over an array inside an array; false where bytes are still to come.
+    fn inner(&self, cur: &mut Cursor, base: u64, key: &str, depth: usize) -> Result<bool> {
+        let (Some(ty), Some(count)) = (cur.u32(), cur.u64()) else { return Ok(false) };
+        let each =
+            element_bytes(ty).ok_or_else(|| self.bad(format!("metadata {key:?} has an inner array of type {ty}, expected 0 to 12")))?;
+        let room = self.limit.saturating_sub(base + cur.at as u64);
+        let Some(bytes) = count.checked_mul(each).filter(|bytes| *bytes <= room) else {
+            return Err(
+                self.bad(format!("metadata {key:?} has an inner array of {count} elements, only {room} bytes are left in the header"))
+            );
+        };
+        if ty == 9 && depth == MAX_DEPTH {
+            return Err(self.bad(format!("metadata {key:?} is an array more than {MAX_DEPTH} levels deep")));
+        }
+        match ty {
+            8 => {
+                for _ in 0..count {
+                    if self.string(cur, base, MAX_STRING_BYTES, || format!("metadata {key:?}"))?.is_none() {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            9 => {
+                for _ in 0..count {
+                    if !self.inner(cur, base, key, depth + 1)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            _ => Ok(cur.take(bytes as usize).is_some()),
+        }
+    }
+
     fn tensor(&mut self, cur: &mut Cursor, base: u64) -> Result<Option<()>> {
         let what = || format!("a tensor's name ({} to come)", self.tensors_left);
         let Some(name) = self.string(cur, base, MAX_NAME_BYTES, what)? else { return Ok(None) };
@@ -340,13 +394,10 @@ impl Parser {
             return Err(self.bad(format!("tensor {name:?} has an empty dimension in {dims:?}")));
         }
         let Some(dtype) = Stored::of_ggml(ty).map(|s| s.dtype) else {
-            let found = other_name(ty);
-            if self.lenient {
-                self.foreign.push(Foreign { name: name.into(), dtype: found, shape: dims });
-                self.tensors_left -= 1;
-                return Ok(Some(()));
-            }
-            return Err(self.bad(format!("{found} of tensor {name:?} is not supported (supported: {})", Stored::ggml_names())));
+            // Whether anybody needs it is found out later: tensors that no model asks for are in many files.
+            self.skipped.push(Foreign { name: name.into(), dtype: other_name(ty), shape: dims });
+            self.tensors_left -= 1;
+            return Ok(Some(()));
         };
         let (shape, bytes) = checked_shape(&self.file, name, dtype, &dims)?;
         self.tensors.push(Entry { info: TensorInfo { name: name.into(), dtype, shape, offset: 0, bytes }, relative });
@@ -375,8 +426,8 @@ impl Parser {
         // A file without tensors need not be padded.
         let data = if tensors.is_empty() { header..header } else { data_start..data_start };
         let metadata = std::mem::take(&mut self.metadata);
-        let mut container = Container::new(&self.file, kind, metadata, tensors, vec![], data, self.total)?;
-        container.foreign = std::mem::take(&mut self.foreign);
+        let skipped = std::mem::take(&mut self.skipped);
+        let mut container = Container::new(&self.file, kind, metadata, tensors, skipped, data, self.total)?;
         container.split = split;
         Ok(container)
     }

@@ -1,7 +1,7 @@
 //! A model in several GGUF files: `name-00001-of-00003.gguf`. Each file says which part it is (`split.no`, from 0), of how many (`split.count`),
 //! and how many tensors there are in all (`split.tensors.count`); the first has everything else that the metadata of a model says.
 use crate::error::{Error, Result};
-use crate::formats::container::{Container, Split, TensorInfo};
+use crate::formats::container::{Container, Foreign, Split, TensorInfo};
 use crate::formats::metadata::Metadata;
 
 /// Most parts of a model.
@@ -95,12 +95,12 @@ impl Parts {
                 at += t.bytes;
             }
         }
-        if let Some(claimed) = first.split.and_then(|s| s.tensors).filter(|n| *n != tensors.len() as u64) {
-            return Err(Error::file(name, format!("is of a model of {claimed} tensors, its parts have {}", tensors.len())));
+        let skipped: Vec<Foreign> = all().flat_map(|c| c.skipped.clone()).collect();
+        if let Some(claimed) = first.split.and_then(|s| s.tensors).filter(|n| *n != (tensors.len() + skipped.len()) as u64) {
+            let have = tensors.len() + skipped.len();
+            return Err(Error::file(name, format!("is of a model of {claimed} tensors, its parts have {have}")));
         }
-        let mut whole = Container::new(&first.file, first.kind, first.metadata.clone(), tensors, Vec::new(), 0..0, None)?;
-        whole.foreign = all().flat_map(|c| c.foreign.clone()).collect();
-        Ok(whole)
+        Container::new(&first.file, first.kind, first.metadata.clone(), tensors, skipped, 0..0, None)
     }
 }
 

@@ -63,6 +63,11 @@ fn array(out: &mut Vec<u8>, a: &Array) {
             out.extend((v.len() as u64).to_le_bytes());
             out.extend(v.iter().map(|&b| u8::from(b)));
         }
+        Array::Nested(v) => {
+            out.extend(9u32.to_le_bytes());
+            out.extend((v.len() as u64).to_le_bytes());
+            out.extend(v.bytes());
+        }
         Array::String(v) => {
             out.extend(8u32.to_le_bytes());
             out.extend((v.len() as u64).to_le_bytes());

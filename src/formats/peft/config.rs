@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::pattern::Pattern;
 use crate::error::{Error, Result};
+use crate::text::{not_json, without_bom};
 
 /// One value or a list of them, as PEFT allows in several fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -155,8 +156,8 @@ fn sorted(value: Json) -> Json {
 impl LoraConfig {
     /// Parses an `adapter_config.json`; `file` is its name for messages.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
-        let text = text.trim_start_matches('\u{feff}');
-        let config: LoraConfig = serde_json::from_str(text).map_err(|e| Error::file(file, format!("is not a LoRA config: {e}")))?;
+        let config: LoraConfig = serde_json::from_str(without_bom(text))
+            .map_err(|e| Error::file(file, not_json(text, || format!("is not a LoRA config: {e}"))))?;
         config.validate()?;
         Ok(config)
     }

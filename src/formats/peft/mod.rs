@@ -8,7 +8,7 @@ pub use config::{LoraConfig, Matcher, OneOrMany, Target};
 pub use pattern::Pattern;
 
 use super::safetensors::{self, TensorView};
-use super::{Container, TensorInfo};
+use super::{Container, Foreign, TensorInfo};
 use crate::error::{Error, Result};
 use crate::tensor::{DType, dequantize, quantize};
 
@@ -90,7 +90,7 @@ impl LoraAdapter {
     pub fn read(config: &str, weights: &[u8]) -> Result<Self> {
         let config = LoraConfig::parse(CONFIG_NAME, config)?;
         let c = Container::parse(WEIGHTS_NAME, weights)?;
-        if let Some((name, dtype)) = c.skipped.first() {
+        if let Some(Foreign { name, dtype, .. }) = c.skipped.first() {
             return Err(bad(format!("tensor {name:?} has type {dtype}, expected F32, F16 or BF16")));
         }
         let mut halves: BTreeMap<&str, [Option<usize>; 2]> = BTreeMap::new();

@@ -1,20 +1,22 @@
 //! From the bytes of a file to weights on the device, pushed in pieces of any size. Nothing larger than a few MiB is ever held on
 //! the host: rows go to their buffers as they arrive.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::check::{check_packing, check_type, check_types, check_weights, head_norms, is_gguf, path_of};
 use super::loaded::{Loaded, info};
 use super::parts::PartsInTurn;
-use crate::formats::{Container, ContainerKind, Event, StreamReader, TensorInfo};
+use crate::formats::{Container, Event, StreamReader, TensorInfo};
 use crate::graph::Exec;
 use crate::models::names::{Role, Rows};
 use crate::models::quantize::{Quantization, Types};
 use crate::models::tokenizer::{folder_tokenizer, gguf_tokenizer};
-use crate::models::{Blueprint, Config, Model};
+use crate::models::{Config, Model};
 use crate::nn::{KvCacheDtype, transpose};
 use crate::tensor::{DType, dequantize, quantize};
+use crate::text::without_bom;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
@@ -113,11 +115,8 @@ impl ModelLoader {
     /// Side files of a Hugging Face folder: `config.json` (before any weights), `generation_config.json`, `tokenizer.json`,
     /// `tokenizer_config.json`, `chat_template.jinja`. Other names are kept and not used. A byte order mark is left out.
     pub fn add_text(&mut self, name: &str, text: impl Into<String>) {
-        let mut text = text.into();
-        if text.starts_with('\u{feff}') {
-            text.remove(0);
-        }
-        self.state.texts.insert(name.to_string(), text);
+        let text = text.into();
+        self.state.texts.insert(name.to_string(), without_bom(&text).to_string());
     }
 
     /// Takes the beginning of a part of a split GGUF, piece by piece, until it returns true: then its header has come. Before the first part's
@@ -207,8 +206,8 @@ impl ModelLoader {
         if let Some(t) = &tokenizer
             && t.vocab_size() > model.config().vocab_size
         {
-            let (t, v) = (t.vocab_size(), model.config().vocab_size);
-            return Err(Error::file(&file, format!("the tokenizer has {t} tokens, the embedding {v}")));
+            // Tokens that were added and never trained. Who uses one is told then.
+            log::warn!("{file}: the tokenizer has {} tokens, the embedding {}", t.vocab_size(), model.config().vocab_size);
         }
         let own = model.config().max_position_embeddings;
         let context = state.options.context_length.unwrap_or(own).clamp(1, own);
@@ -227,6 +226,11 @@ impl State {
     fn header(&mut self, c: &Arc<Container>) -> Result<()> {
         let gguf = is_gguf(c);
         let whole = if c.split.is_some() { self.parts.begin(c)? } else { c.clone() };
+        if let Some(Filling { model, .. }) = &self.filling {
+            check_types(c, model.config())?;
+        } else {
+            check_packing(&[&*whole], self.texts.get("config.json").map(String::as_str))?;
+        }
         if self.filling.is_none() {
             let mut config = if gguf {
                 Config::from_gguf(&whole)?
@@ -240,7 +244,7 @@ impl State {
             }
             let types = Types::new(self.options.quantize, config.num_hidden_layers, config.tie_word_embeddings);
             let dtypes: HashMap<String, DType> =
-                whole.tensors.iter().filter_map(|t| Some((self.path_of(c, &config, &t.name)?, t.dtype))).collect();
+                whole.tensors.iter().filter_map(|t| Some((path_of(c, &config, &t.name)?, t.dtype))).collect();
             // Of keys that are in another shard only this is known: models have one type.
             let mut sizes: HashMap<DType, u64> = HashMap::new();
             whole.tensors.iter().filter(|t| t.shape.len() == 2).for_each(|t| *sizes.entry(t.dtype).or_default() += t.bytes);
@@ -250,7 +254,7 @@ impl State {
                 let own = dtypes.get(path).copied().unwrap_or(most);
                 names.gguf_of_key(path).map_or(own, |name| types.of(&name, own))
             };
-            self.check_shapes(&whole, &config, &dtype)?;
+            check_weights(&[&whole], &config, self.texts.contains_key("model.safetensors.index.json"))?;
             let model = Model::allocate(&self.exec, config, &dtype, self.options.trainable)?;
             self.exec.check()?;
             self.filling = Some(Filling { model, filled: BTreeMap::new(), rope_factors: None });
@@ -268,64 +272,12 @@ impl State {
         Ok(())
     }
 
-    /// A file with far fewer bytes than its configuration claims weights must not make us allocate them: every tensor is compared with
-    /// what the configuration asks for first, and where there is one file, it must hold all of them.
-    fn check_shapes(&self, c: &Container, config: &Config, dtype: &dyn Fn(&str) -> DType) -> Result<()> {
-        let shards = self.texts.contains_key("model.safetensors.index.json");
-        let layers: HashSet<&str> =
-            c.tensors.iter().filter_map(|t| t.name.split('.').find(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()))).collect();
-        if !shards && layers.len() != config.num_hidden_layers {
-            let claimed = config.num_hidden_layers;
-            return Err(Error::file(&c.file, format!("has weights of {} layers, its configuration says {claimed}", layers.len())));
-        }
-        let blueprint = Blueprint::new(config, dtype);
-        let shapes: HashMap<&str, Vec<usize>> =
-            blueprint.specs.iter().flat_map(|s| s.parts.iter().map(|p| (p.path.as_str(), s.part_shape(p)))).collect();
-        let mut found = HashSet::new();
-        for t in &c.tensors {
-            let Some(path) = self.path_of(c, config, &t.name) else { continue };
-            if is_gguf(c) && config.names.head_norm(&path, 0).is_some_and(|p| shapes.contains_key(p.as_str())) {
-                let keys = head_norms(config, &path, t);
-                if keys.iter().any(|k| shapes.get(k.as_str()).is_none_or(|s| s[..] != t.shape[1..])) {
-                    return Err(Error::file(
-                        &c.file,
-                        format!("tensor {:?} has shape {:?}, expected heads by {}", t.name, t.shape, config.head_dim),
-                    ));
-                }
-                found.extend(keys);
-                continue;
-            }
-            let Some(shape) = shapes.get(path.as_str()) else {
-                // What the family knows and the configuration has no place for would change every answer. A copy of a tied head would not.
-                let role = config.names.role(&path);
-                if role.is_some() && !(role == Some(Role::Head) && config.tie_word_embeddings && path.ends_with(".weight")) {
-                    return Err(Error::file(&c.file, format!("tensor {:?} is there, but its configuration has no place for it", t.name)));
-                }
-                continue;
-            };
-            if t.shape != *shape {
-                return Err(Error::file(&c.file, format!("tensor {:?} has shape {:?}, expected {shape:?}", t.name, t.shape)));
-            }
-            if !found.insert(path) {
-                return Err(Error::file(&c.file, format!("tensor {:?} is there twice, under two names", t.name)));
-            }
-        }
-        match blueprint.specs.iter().flat_map(|s| &s.parts).find(|p| !shards && !found.contains(&p.path)) {
-            Some(p) => Err(Error::file(&c.file, format!("tensor {:?} is missing", p.path))),
-            None => Ok(()),
-        }
-    }
-
-    fn path_of(&self, c: &Container, config: &Config, name: &str) -> Option<String> {
-        if is_gguf(c) { config.names.key_of_gguf(name) } else { Some(config.names.key_of_safetensors(name)) }
-    }
-
     fn destination(&self, c: &Container, t: &TensorInfo) -> Result<Destination> {
         let model = &self.filling.as_ref().expect("made by header()").model;
         if matches!(t.name.as_str(), "rope_freqs.weight" | "rope_factors_short.weight") {
             return Ok(if t.elements() <= 4096 { Destination::RopeFactors } else { Destination::Nowhere });
         }
-        let Some(path) = self.path_of(c, model.config(), &t.name) else { return Ok(Destination::Nowhere) };
+        let Some(path) = path_of(c, model.config(), &t.name) else { return Ok(Destination::Nowhere) };
         if is_gguf(c) && model.config().names.head_norm(&path, 0).is_some_and(|p| model.params().find(&p).is_some()) {
             return Ok(Destination::HeadNorms(head_norms(model.config(), &path, t)));
         }
@@ -333,14 +285,7 @@ impl State {
         if t.shape != p.shape {
             return Err(Error::file(&c.file, format!("tensor {:?} has shape {:?}, expected {:?}", t.name, t.shape, p.shape)));
         }
-        if t.dtype == DType::U32 {
-            return Err(Error::file(&c.file, format!("tensor {:?} has type U32, expected weights", t.name)));
-        }
-        if t.dtype.is_quantized() && t.shape.len() < 2 {
-            // Its elements could not be told apart by bytes, and nobody packs norms or biases.
-            let ty = t.dtype.name();
-            return Err(Error::file(&c.file, format!("tensor {:?} is a vector of {ty} blocks, expected F32, F16 or BF16", t.name)));
-        }
+        check_type(c, t)?;
         let (config, gguf) = (model.config(), is_gguf(c));
         let order = if gguf { config.names.rows_in_gguf(&path) } else { Rows::Same };
         let group = if p.transposed { t.shape[0] } else { order.group(t.shape[0], config.head_dim) };
@@ -446,16 +391,6 @@ impl State {
         }
         Ok(())
     }
-}
-
-/// Keys of the norms of heads that are the rows of one tensor.
-fn head_norms(config: &Config, path: &str, t: &TensorInfo) -> Vec<String> {
-    let heads = if t.shape.len() == 2 { t.shape[0].min(config.num_attention_heads) } else { 0 };
-    (0..heads).filter_map(|h| config.names.head_norm(path, h)).collect()
-}
-
-fn is_gguf(c: &Container) -> bool {
-    matches!(c.kind, ContainerKind::Gguf { .. })
 }
 
 /// Plain weights must be numbers. Scales of quantized blocks are checked where blocks are written.

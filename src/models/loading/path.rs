@@ -73,8 +73,8 @@ pub fn folder_files(path: &Path) -> Result<Option<(HashMap<String, String>, Vec<
     let mut texts = HashMap::new();
     for name in SIDE_FILES {
         let side = folder.join(name);
-        match std::fs::read_to_string(&side) {
-            Ok(text) => _ = texts.insert(name.to_string(), text),
+        match std::fs::read(&side) {
+            Ok(bytes) => _ = texts.insert(name.to_string(), crate::text::from_bytes(&side.display().to_string(), bytes)?),
             Err(e) if e.kind() == ErrorKind::NotFound => {}
             Err(e) => return Err(io(&side, e)),
         }

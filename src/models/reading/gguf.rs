@@ -60,14 +60,14 @@ impl<'a> Gguf<'a> {
 
     /// The token a sequence begins with.
     pub fn bos(&self) -> Result<Option<u32>> {
-        self.metadata().opt_u32("tokenizer.ggml.bos_token_id")
+        self.metadata().opt_token_id("tokenizer.ggml.bos_token_id")
     }
 
     /// Every id that ends an answer.
     pub fn eos(&self) -> Result<Vec<u32>> {
         let mut eos = Vec::new();
         for k in ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"] {
-            if let Some(id) = self.metadata().opt_u32(k)?
+            if let Some(id) = self.metadata().opt_token_id(k)?
                 && !eos.contains(&id)
             {
                 eos.push(id);

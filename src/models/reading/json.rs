@@ -55,15 +55,19 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// One id or a list of ids.
+    /// One id or a list of ids. −1 and the largest of 32 bits are no ids: so it is written that there is none.
     pub fn ids(&self, key: &str) -> Result<Vec<u32>> {
-        let id = |v: &Value| {
-            v.as_u64().and_then(|v| u32::try_from(v).ok()).ok_or_else(|| Error::config(key, format!("expected a token id, found {v}")))
+        let id = |v: &Value| -> Result<Option<u32>> {
+            if v.as_i64() == Some(-1) {
+                return Ok(None);
+            }
+            let id = v.as_u64().and_then(|v| u32::try_from(v).ok());
+            id.map(|id| Some(id).filter(|id| *id != u32::MAX)).ok_or_else(|| Error::config(key, format!("expected a token id, found {v}")))
         };
         match self.get(key) {
             None => Ok(Vec::new()),
-            Some(Value::Array(a)) => a.iter().map(id).collect(),
-            Some(v) => Ok(vec![id(v)?]),
+            Some(Value::Array(a)) => a.iter().filter_map(|v| id(v).transpose()).collect(),
+            Some(v) => Ok(id(v)?.into_iter().collect()),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::fields::Fields;
 use crate::formats::gguf::{Layout, layout};
 use crate::formats::{Container, Event, Metadata, StreamReader, Value};
 use crate::models::config::Config;
+use crate::models::loading::{check_packing, check_types};
 use crate::models::names::{Role, Rows};
 use crate::models::quantize::{Quantization, Types, packed};
 use crate::models::reading::json::Json;
@@ -82,7 +83,9 @@ impl GgufExport {
         if let Some(text) = texts.get("generation_config.json") {
             config.add_generation_config("generation_config.json", text)?;
         }
-        let value: serde_json::Value = serde_json::from_str(text).map_err(|e| Error::file("config.json", format!("is not JSON: {e}")))?;
+        check_packing(&files.iter().collect::<Vec<_>>(), Some(text))?;
+        files.iter().try_for_each(|c| check_types(c, &config))?;
+        let value = registry::parse("config.json", text)?;
         let json = Json { map: &value };
         let family = registry::of_json("config.json", &json)?;
         let how = family.to_gguf.as_ref().ok_or_else(|| Error::UnsupportedArchitecture {
