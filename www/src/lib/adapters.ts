@@ -1,6 +1,6 @@
 // Adapters from wherever they are: two files, an address, the files of a folder, a zip.
 import { FledglingError } from './errors.ts';
-import { bad, bytesOf, entries, isPlain, shown } from './options/check.ts';
+import { bad, bytesOf, cut, entries, isA, isPlain, nameOf, shown } from './options/check.ts';
 import { plain } from './options/plain.ts';
 import { absolute } from './places.ts';
 import { violationOf } from './policy.ts';
@@ -24,8 +24,8 @@ export async function adapterFiles(given: unknown, signal?: AbortSignal): Promis
 }
 
 async function gather(given: unknown, signal: AbortSignal | undefined): Promise<Found> {
-  if (typeof given === 'string' || given instanceof URL) return fetched(absolute('adapter', given), signal);
-  const blob = given instanceof Blob ? given : undefined;
+  if (typeof given === 'string' || isA<URL>(given, 'URL')) return fetched(absolute('adapter', given), signal);
+  const blob = isA<Blob>(given, 'Blob') ? given : undefined;
   const bytes = bytesOf(given);
   if (blob || bytes) return unzipped(bytes ?? (await readSmall('adapter', blob!, MOST[WEIGHTS]! + MOST[CONFIG]!)));
   const files = filesOf('adapter', given);
@@ -35,7 +35,7 @@ async function gather(given: unknown, signal: AbortSignal | undefined): Promise<
   }
   if (isPlain(given)) {
     const other = entries('adapter', given).find(([key]) => key !== CONFIG && key !== WEIGHTS && key !== 'README.md');
-    if (other) throw bad(`adapter.${other[0].slice(0, 60)}`, `is no file of an adapter: expected ${CONFIG} and ${WEIGHTS}`);
+    if (other) throw bad(`adapter.${nameOf(other[0])}`, `is no file of an adapter: expected ${CONFIG} and ${WEIGHTS}`);
     return new Map(entries('adapter', given));
   }
   throw bad('adapter', `expected ${CONFIG} and ${WEIGHTS}, an address, Files or a zip, found ${shown(given)}`);
@@ -43,7 +43,7 @@ async function gather(given: unknown, signal: AbortSignal | undefined): Promise<
 
 async function configOf(given: unknown): Promise<string> {
   if (typeof given === 'string') return json(given);
-  if (given instanceof Blob) return decoded(await readSmall(CONFIG, given, MOST[CONFIG]!));
+  if (isA<Blob>(given, 'Blob')) return decoded(await readSmall(CONFIG, given, MOST[CONFIG]!));
   const bytes = bytesOf(given);
   if (bytes) return decoded(bytes);
   // Whoever has parsed it need not write it again.
@@ -75,7 +75,7 @@ function json(given: string): string {
 }
 
 async function weightsOf(given: unknown): Promise<Uint8Array<ArrayBuffer>> {
-  if (given instanceof Blob) return readSmall(WEIGHTS, given, MOST[WEIGHTS]!);
+  if (isA<Blob>(given, 'Blob')) return readSmall(WEIGHTS, given, MOST[WEIGHTS]!);
   const bytes = bytesOf(given);
   if (!bytes) throw bad(WEIGHTS, `expected its bytes (a Uint8Array, an ArrayBuffer or a Blob), found ${shown(given)}`);
   if (bytes.byteLength === 0) throw bad(WEIGHTS, 'is empty');
@@ -103,22 +103,23 @@ async function fetched(address: string, signal: AbortSignal | undefined): Promis
 
 async function download(address: string, most: number, signal: AbortSignal | undefined): Promise<Uint8Array<ArrayBuffer>> {
   const since = performance.now();
+  const shownAddress = cut(address, 200);
   try {
     const response = await fetch(address, { signal: signal ?? null });
-    if (!response.ok) throw new FledglingError('network', `${address}: HTTP ${response.status} ${response.statusText}`.trim());
+    if (!response.ok) throw new FledglingError('network', `${shownAddress}: HTTP ${response.status} ${response.statusText}`.trim());
     if (response.headers.get('content-type')?.includes('html')) {
-      throw new FledglingError('bad-file', `${address}: the server sent a web page in place of the file`);
+      throw new FledglingError('bad-file', `${shownAddress}: the server sent a web page in place of the file`);
     }
     if (Number(response.headers.get('content-length') ?? 0) > most) {
-      throw new FledglingError('bad-file', `${address} has more than ${most} bytes`);
+      throw new FledglingError('bad-file', `${shownAddress} has more than ${most} bytes`);
     }
-    return await bounded(response, address, most);
+    return await bounded(response, shownAddress, most);
   } catch (e) {
     if (e instanceof FledglingError) throw e;
-    if (signal?.aborted) throw new FledglingError('aborted', `loading ${address} was aborted`, { cause: e });
+    if (signal?.aborted) throw new FledglingError('aborted', `loading ${shownAddress} was aborted`, { cause: e });
     throw (
       (await violationOf(address, since, ['connect-src'])) ??
-      new FledglingError('network', `${address}: ${e instanceof Error ? e.message : String(e)}`, { cause: e })
+      new FledglingError('network', `${shownAddress}: ${e instanceof Error ? e.message : String(e)}`, { cause: e })
     );
   }
 }

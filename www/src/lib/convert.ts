@@ -1,7 +1,7 @@
 // What a caller gives, checked by the tables of options/, in the snake_case words of the engine.
 import type { MethodName, GenerateOptions, TrainArgs } from './types.ts';
 import { FledglingError } from './errors.ts';
-import { bad, cut, entries, isList, shown, take } from './options/check.ts';
+import { bad, entries, isList, nameOf, shown, take } from './options/check.ts';
 import { plain } from './options/plain.ts';
 import { PEFT_NAMES, PEFT_RULES, trainerTable } from './options/tables.ts';
 import type { InputMessage } from './types.ts';
@@ -24,7 +24,7 @@ function messageOf(path: string, given: unknown): { role: string; content: strin
     throw bad(`${path}.${key}`, `expected a text, found ${shown(value)}${parts}`);
   }
   const other = Object.keys(found).find((key) => key !== 'role' && key !== 'content');
-  if (other !== undefined) throw bad(`${path}.${cut(other)}`, 'is not supported: a message has role and content');
+  if (other !== undefined) throw bad(`${path}.${nameOf(other)}`, 'is not supported: a message has role and content');
   return { role: found['role'] as string, content: found['content'] as string };
 }
 

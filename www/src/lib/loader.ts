@@ -2,6 +2,7 @@
 // retries), from a File or from a Blob. The wasm heap sees one piece at a time; every byte is hashed on its way.
 import { CacheEntry, type CacheMeta } from './cache.ts';
 import { aborted, FledglingError, toFledglingError } from './errors.ts';
+import { cut } from './options/check.ts';
 import type { Progress } from './types.ts';
 import type { WasmSha256 } from './wasm.ts';
 
@@ -99,10 +100,10 @@ export async function beginning(part: Part, signal: AbortSignal, cache: boolean 
     response = await fetch(address, { signal });
   } catch (e) {
     if (signal.aborted) throw aborted(`loading ${part.name}`);
-    throw new FledglingError('network', `${address}: ${message(e)}`, { cause: e });
+    throw new FledglingError('network', `${brief(address)}: ${message(e)}`, { cause: e });
   }
   if (!response.ok || !response.body)
-    throw new FledglingError('network', `${address}: HTTP ${response.status} ${response.statusText}`.trim());
+    throw new FledglingError('network', `${brief(address)}: HTTP ${response.status} ${response.statusText}`.trim());
   const reader = response.body.getReader();
   try {
     for (;;) {
@@ -188,7 +189,7 @@ function shards(index: string, address: string): string[] {
   if (names.length === 0 || bad !== undefined) {
     throw new FledglingError(
       'bad-file',
-      `${address}: expected JSON with a weight_map to names of .safetensors files${bad === undefined ? '' : `, found ${JSON.stringify(bad)}`}`,
+      `${brief(address)}: expected JSON with a weight_map to names of .safetensors files${bad === undefined ? '' : `, found ${JSON.stringify(bad)}`}`,
     );
   }
   return [...new Set(names as string[])].sort();
@@ -225,6 +226,8 @@ export async function feed(part: Part, f: Feed): Promise<Fed | undefined> {
 /** Codes after which a stored file is thrown away. */
 export const REFUSED: ReadonlySet<string> = new Set(['bad-file', 'unsupported-architecture', 'not-finite', 'bad-template', 'bad-config']);
 
+/** An address in a message. */
+const brief = (address: string): string => cut(address, 300);
 const message = (e: unknown) => (e instanceof Error ? e.message : String(e));
 
 class Run {
@@ -375,7 +378,7 @@ class Run {
         this.#check();
         if (part.optional && this.#f.offline) return false;
         if (++failures >= ATTEMPTS || (this.#loaded === 0 && typeof navigator !== 'undefined' && !navigator.onLine)) {
-          throw new FledglingError('network', `${address}: ${message(e)} (after ${this.#loaded} bytes, ${failures} attempts)`, {
+          throw new FledglingError('network', `${brief(address)}: ${message(e)} (after ${this.#loaded} bytes, ${failures} attempts)`, {
             cause: e,
           });
         }
@@ -396,7 +399,7 @@ class Run {
           await this.#pause(failures);
           continue;
         }
-        throw new FledglingError('network', `${address}: HTTP ${response.status} ${response.statusText}`.trim());
+        throw new FledglingError('network', `${brief(address)}: HTTP ${response.status} ${response.statusText}`.trim());
       }
       if (part.optional && response.headers.get('content-type')?.includes('html')) {
         await response.body?.cancel().catch(() => {});
@@ -423,7 +426,7 @@ class Run {
         if (!same || (response.status === 206 && !partialContent) || (total && this.#total && total !== this.#total)) {
           await response.body?.cancel().catch(() => {});
           await this.#entry?.remove();
-          throw new FledglingError('network', `${address} changed while it was being downloaded; load it again`);
+          throw new FledglingError('network', `${brief(address)} changed while it was being downloaded; load it again`);
         }
       } else {
         if (!partialContent) stored = 0;
@@ -437,7 +440,7 @@ class Run {
         validator = encoded ? '' : validatorOf(response);
         await this.#startKeeping(address, total, validator);
       }
-      if (!response.body) throw new FledglingError('network', `${address}: the answer has no body`);
+      if (!response.body) throw new FledglingError('network', `${brief(address)}: the answer has no body`);
       const before = this.#loaded;
       const broken = await this.#body(response.body, partialContent ? 0 : this.#loaded);
       if (!broken && (!this.#total || this.#loaded >= this.#total)) return true;
@@ -445,7 +448,7 @@ class Run {
       if (failures >= ATTEMPTS || encoded) {
         throw new FledglingError(
           'network',
-          `${address}: ${broken ?? 'the connection ended'} at byte ${this.#loaded} of ${this.#total || 'an unknown number'}`,
+          `${brief(address)}: ${broken ?? 'the connection ended'} at byte ${this.#loaded} of ${this.#total || 'an unknown number'}`,
         );
       }
       await this.#pause(failures);

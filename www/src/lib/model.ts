@@ -6,7 +6,7 @@ import type { EngineEvent, EngineLoad } from './engine.ts';
 import { FledglingError, fromWire, type WireError } from './errors.ts';
 import { Line } from './line.ts';
 import { ChatCompletions } from './openai.ts';
-import { bad, shown, take } from './options/check.ts';
+import { bad, name, shown, take } from './options/check.ts';
 import { ADAPTER, CANDIDATES, GENERATE, LOAD, SCORE } from './options/tables.ts';
 import { sourceOf } from './sources.ts';
 import { Stream } from './stream.ts';
@@ -39,9 +39,8 @@ export function lineOf(model: Model): Line {
 }
 
 /** Name of an adapter. */
-function named(name: unknown): string {
-  if (typeof name === 'string' && name !== '') return name;
-  throw bad('name', `expected the name of an adapter, found ${shown(name)}`);
+function named(given: unknown): void {
+  if (!name.ok(given)) throw bad('name', `expected the name of an adapter (${name.takes}), found ${shown(given)}`);
 }
 
 function warned(wire: WireError, onWarning: LoadOptions['onWarning']): unknown {
@@ -82,9 +81,9 @@ export class Model {
     const given = take('Model.load()', o, LOAD) as LoadOptions;
     if (given.signal?.aborted) throw new FledglingError('aborted', 'loading was aborted before it began');
     const from = sourceOf(source);
-    const { cache, sha256, name, contextLength, kvCacheDtype, quantize, candidates, kernel, device, threads } = given;
+    const { cache, sha256, contextLength, kvCacheDtype, quantize, candidates, kernel, device, threads } = given;
     const load: EngineLoad = {
-      ...{ cache: cache ?? true, sha256, name, contextLength, kvCacheDtype, quantize, candidates, kernel, device, threads },
+      ...{ cache: cache ?? true, sha256, name: given.name, contextLength, kvCacheDtype, quantize, candidates, kernel, device, threads },
     };
     const connection = await Connection.open(given);
     try {

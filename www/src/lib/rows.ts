@@ -2,7 +2,7 @@
 import { Connection } from './connection.ts';
 import { columns } from './convert.ts';
 import { toFledglingError } from './errors.ts';
-import { bad, shown, take } from './options/check.ts';
+import { bad, isA, shown, take } from './options/check.ts';
 import { ROWS, WRITE_ROWS } from './options/tables.ts';
 import { Stream } from './stream.ts';
 import type { DPORow, Places, PreferenceRow, RankingRow, Read, ReadLine, RowsOptions, SFTRow, UnpairedRow } from './types.ts';
@@ -57,7 +57,7 @@ export function readRows(source: Blob | string, o: RowsOptions = {}): Stream<Rea
   let stop: AbortSignal;
   try {
     const given = take('readRows()', o, ROWS) as RowsOptions;
-    if (typeof source !== 'string' && !(source instanceof Blob))
+    if (typeof source !== 'string' && !isA<Blob>(source, 'Blob'))
       throw bad('source', `expected a File, a Blob or a text, found ${shown(source)}`);
     const file = typeof source === 'string' ? new Blob([source]) : source;
     const name = given.name ?? ('name' in file && typeof file.name === 'string' ? file.name : 'the text');

@@ -1,26 +1,26 @@
 // What a caller hands over as files: looked at before anything crosses to the Worker, and made into what every browser can send.
 import { FledglingError } from './errors.ts';
-import { bad, bytesOf, isList, shown } from './options/check.ts';
+import { bad, bytesOf, isA, isList, shown } from './options/check.ts';
 import { absolute } from './places.ts';
 
 const EXPECTED = 'an address, a File or Blob, its bytes, or the files of a folder';
 
 /** The files of a `FileList` or of an array; undefined where it is neither. */
 export function filesOf(what: string, given: unknown): File[] | undefined {
-  const list = typeof FileList !== 'undefined' && given instanceof FileList ? Array.from(given) : isList(given) ? given : undefined;
+  const list = isA<FileList>(given, 'FileList') ? Array.from(given) : isList(given) ? given : undefined;
   if (!list) return undefined;
   if (list.length === 0) throw bad(what, 'expected at least one file, found none');
   for (let i = 0; i < list.length; i++) {
     const f: unknown = list[i];
-    if (!(typeof File !== 'undefined' && f instanceof File)) throw bad(`${what}[${i}]`, `expected a File, found ${shown(f)}`);
+    if (!isA<File>(f, 'File')) throw bad(`${what}[${i}]`, `expected a File, found ${shown(f)}`);
   }
   return list.slice() as File[];
 }
 
 /** What a model is loaded from, as the engine takes it. */
 export function sourceOf(given: unknown): string | Blob | File[] {
-  if (typeof given === 'string' || given instanceof URL) return addressOf(given);
-  if (given instanceof Blob) return given;
+  if (typeof given === 'string' || isA<URL>(given, 'URL')) return addressOf(given);
+  if (isA<Blob>(given, 'Blob')) return given;
   const bytes = bytesOf(given);
   if (bytes) return new Blob([bytes]);
   const files = filesOf('source', given);

@@ -5,7 +5,7 @@ import { FledglingError, toFledglingError } from './errors.ts';
 import type { MethodName, StepMetrics } from './generated/methods.ts';
 import type { Line } from './line.ts';
 import { lineOf, type Model } from './model.ts';
-import { bytesOf, take } from './options/check.ts';
+import { bytesOf, holds, take } from './options/check.ts';
 import { inCallersWords, TRAIN } from './options/tables.ts';
 import type { TrainOptions, TrainResult } from './types.ts';
 
@@ -13,7 +13,7 @@ import type { TrainOptions, TrainResult } from './types.ts';
 export type Rows<Row> = readonly Row[] | PromiseLike<readonly Row[]>;
 
 function isAwaited(rows: unknown): rows is PromiseLike<unknown> {
-  return typeof rows === 'object' && rows !== null && 'then' in rows && typeof rows.then === 'function';
+  return holds(() => typeof (rows as PromiseLike<unknown>).then === 'function') ?? false;
 }
 
 /** An error of the engine in the names of the caller. */

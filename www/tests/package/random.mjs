@@ -230,7 +230,7 @@ export function install(t, fledgling) {
   const train = (Trainer, rows) => async (m) =>
     new fledgling[Trainer](random() < 0.05 ? value() : m, changed(ARGS)).train(
       changed(rows),
-      random() < 0.2 ? changed({ saveSteps: 1 }) : undefined,
+      random() < 0.2 ? changed({ saveSteps: 1, signal: AbortSignal.timeout(3000) }) : { signal: AbortSignal.timeout(3000) },
     );
   let adapter;
   const calls = {
@@ -272,10 +272,12 @@ export function install(t, fledgling) {
               quantize: 'q8_0',
             });
       // A Worker for each would take minutes; so would a GPU.
-      const options =
-        typeof given === 'object' && given !== null && Object.prototype.toString.call(given) === '[object Object]'
-          ? { ...given, worker: false, device: 'cpu', cache: false, onWarning: () => {} }
-          : given;
+      let options = given;
+      try {
+        if (plain(given) && !Array.isArray(given)) options = { ...given, worker: false, device: 'cpu', cache: false, onWarning: () => {} };
+      } catch {
+        // it throws: as it is
+      }
       const source = random() < 0.5 ? value() : new Blob(['GGUF', new Uint8Array(below(100))]);
       if (options === undefined) return fledgling.Model.load(source, { worker: false, device: 'cpu', cache: false });
       return fledgling.Model.load(source, options).then((m) => m.dispose());
@@ -316,7 +318,7 @@ export function install(t, fledgling) {
         const inner =
           /JsValue|\bSome\(|\bNone\b|unit value|\[object |invalid type|missing field|Reflect\b|Cannot read|is not a function|undefined is not|\.rs\b|at line \d+ column|stack/;
         // A field, a row, a message or a file and what is wrong with it.
-        const names = /^(?:.{1,300}?: |row \d+|the options of |on[A-Z]\w+ threw)/u;
+        const names = /^(?:.{1,300}?: |row \d+|training \(after|\d+ tokens do not fit|the options of |on[A-Z]\w+ threw)/u;
         if (
           !(e instanceof fledgling.FledglingError) ||
           e.code === 'internal' ||

@@ -2,7 +2,8 @@
 import { equal, ok, test } from './check.mjs';
 
 /** Objects of the property test, and how many go into one call of the page. */
-const COUNT = Number(process.env.RANDOM ?? 10_000);
+const COUNT = Number(process.env.RANDOM_OBJECTS ?? 10_000);
+const SEED = Number(process.env.RANDOM_SEED ?? 1);
 const BATCH = 500;
 
 /** @param {{page: import('playwright-core').Page, address: string}} o */
@@ -237,7 +238,7 @@ export async function refusingTests({ page, address }) {
   await test(`property: ${COUNT} random objects give a result or a named error`, async () => {
     const total = {};
     for (let i = 0; i < COUNT; i += BATCH) {
-      const r = await page.evaluate(([seed, n]) => window.t.random('r', seed, n), [1 + i, Math.min(BATCH, COUNT - i)]);
+      const r = await page.evaluate(([seed, n]) => window.t.random('r', seed, n), [SEED + i, Math.min(BATCH, COUNT - i)]);
       for (const [k, n] of Object.entries(r.tally)) total[k] = (total[k] ?? 0) + n;
       ok(r.wrong.length === 0, `${r.wrong.length} wrong: ${JSON.stringify(r.wrong, null, 1)}`);
       ok(r.answers > 0, 'the model should still answer');

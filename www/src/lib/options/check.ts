@@ -57,6 +57,18 @@ export function isList(value: unknown): value is unknown[] {
   }
 }
 
+/** `instanceof`, for what exists here, and for proxies. */
+export function isA<T>(value: unknown, what: 'Blob' | 'File' | 'FileList' | 'URL'): value is T {
+  const type = (globalThis as unknown as Record<string, (new () => T) | undefined>)[what];
+  return type !== undefined && (holds(() => value instanceof type) ?? false);
+}
+
+/** `every`, which holes in an array do not escape. */
+export function all(list: readonly unknown[], ok: (value: unknown) => boolean): boolean {
+  for (let i = 0; i < list.length; i++) if (!ok(list[i])) return false;
+  return true;
+}
+
 /** An object of fields: no array, no function, nothing with a meaning of its own. */
 export function isPlain(value: unknown): value is Record<string, unknown> {
   if (typeof value !== 'object' || value === null || isList(value)) return false;
@@ -67,7 +79,8 @@ export function isPlain(value: unknown): value is Record<string, unknown> {
   }
 }
 
-const holds = <T>(body: () => T): T | undefined => {
+/** What a body gives that looks at a value of anybody's: proxies throw. */
+export const holds = <T>(body: () => T): T | undefined => {
   try {
     return body();
   } catch {
@@ -85,14 +98,14 @@ export const whole = (low: number, high: number): Rule =>
   rule(`a whole number from ${words(low)} to ${words(high)}`, (v) => Number.isInteger(v) && (v as number) >= low && (v as number) <= high);
 export const flag = rule('true or false', (v) => typeof v === 'boolean');
 export const text = rule('a text', (v) => typeof v === 'string');
-export const name = rule('a text that is not empty', (v) => typeof v === 'string' && v !== '');
-export const texts = rule('a list of texts, none of them empty', (v) => isList(v) && v.every((t) => typeof t === 'string' && t !== ''));
+export const name = rule('a text of 1 to 200 characters', (v) => typeof v === 'string' && v !== '' && v.length <= 200);
+export const texts = rule('a list of texts, none of them empty', (v) => isList(v) && all(v, (t) => typeof t === 'string' && t !== ''));
 export const wholes = rule(
   'a list of whole numbers from 0',
-  (v) => isList(v) && v.every((n) => Number.isSafeInteger(n) && (n as number) >= 0),
+  (v) => isList(v) && all(v, (n) => Number.isSafeInteger(n) && (n as number) >= 0),
 );
 export const call = rule('a function', (v) => typeof v === 'function');
-export const address = rule('an address', (v) => (typeof v === 'string' && v !== '') || v instanceof URL);
+export const address = rule('an address', (v) => (typeof v === 'string' && v !== '') || isA<URL>(v, 'URL'));
 export const signal = rule('an AbortSignal', (v) => v instanceof AbortSignal);
 export const bytes = rule('bytes (a Uint8Array or an ArrayBuffer)', (v) => bytesOf(v) !== undefined);
 export const fields = rule('an object', isPlain);
@@ -119,6 +132,9 @@ export function bytesOf(value: unknown): Uint8Array<ArrayBuffer> | undefined {
   });
 }
 
+/** A name in a message. */
+export const nameOf = (key: string): string => (/^[\w.$-]{1,60}$/.test(key) ? key : shown(key));
+
 /** The entries of an object of fields; `what` names it. */
 export function entries(what: string, given: unknown): [string, unknown][] {
   if (given === undefined) return [];
@@ -138,11 +154,11 @@ export function take(what: string, given: unknown, rules: Rules, path = ''): Rec
   const out: Record<string, unknown> = {};
   for (const [key, value] of entries(path || `the options of ${what}`, given)) {
     if (value === undefined) continue;
-    const field = path ? `${path}.${key}` : key;
+    const field = path ? `${path}.${nameOf(key)}` : nameOf(key);
     const known = Object.hasOwn(rules, key) ? rules[key] : undefined;
     if (known === undefined) throw unknown(what, field, key, rules);
-    if (typeof known === 'string') throw bad(cut(field), known);
-    if (!known.ok(value)) throw bad(field, `expected ${known.takes}, found ${shown(value)}`);
+    if (typeof known === 'string') throw bad(field, known);
+    if (!holds(() => known.ok(value))) throw bad(field, `expected ${known.takes}, found ${shown(value)}`);
     out[key] = value;
   }
   return out;
@@ -153,5 +169,5 @@ function unknown(what: string, field: string, key: string, rules: Rules): Fledgl
   const near = meant(key, known);
   // The message stays readable: a suggestion, or all names where there are few.
   const rest = near ? ` (did you mean ${near}?)` : `; known: ${known.join(', ')}`;
-  return bad(cut(field), `is not an argument of ${what}${rest}`);
+  return bad(field, `is not an argument of ${what}${rest}`);
 }

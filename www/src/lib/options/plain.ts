@@ -1,5 +1,5 @@
 // Data for the engine: what JSON has, lists of numbers as typed arrays, and nothing else. What is not is named by its place.
-import { bad, cut, entries, isList, isPlain, shown } from './check.ts';
+import { all, bad, cut, entries, isList, isPlain, nameOf, shown } from './check.ts';
 
 /** Deeper than this is no data of anybody. */
 const DEEPEST = 64;
@@ -27,7 +27,7 @@ export function plain(path: string, value: unknown, depth = 0): unknown {
   if (depth >= DEEPEST) throw bad(cut(path, 120), `is nested more than ${DEEPEST} deep`);
   if (isList(value)) {
     // Token ids: no path is made for each.
-    if (value.every((v) => typeof v === 'number' && Number.isFinite(v))) return [...value];
+    if (all(value, Number.isFinite)) return [...value];
     const out: unknown[] = [];
     for (let i = 0; i < value.length; i++) out.push(plain(`${path}[${i}]`, item(path, value, i), depth + 1));
     return out;
@@ -37,7 +37,7 @@ export function plain(path: string, value: unknown, depth = 0): unknown {
   const out: Record<string, unknown> = {};
   for (const [key, v] of entries(path, value)) {
     // Set as a property of its own: `__proto__` is a name like any other.
-    const inner = plain(`${path}.${cut(key)}`, v, depth + 1);
+    const inner = plain(`${path}.${nameOf(key)}`, v, depth + 1);
     if (inner !== undefined) Object.defineProperty(out, key, { value: inner, enumerable: true, configurable: true, writable: true });
   }
   return out;

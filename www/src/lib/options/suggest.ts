@@ -75,6 +75,7 @@ export function meant(name: string, known: readonly string[]): string | undefine
   if (same) return same;
   const other = Object.hasOwn(ALIASES, asked) ? ALIASES[asked] : undefined;
   if (other !== undefined && known.includes(other)) return other;
+  if (asked.length < 2) return undefined;
   const most = Math.min(3, Math.max(1, Math.floor(asked.length / 4)));
   return known
     .map((k) => ({ k, d: distance(asked, plain(k)) }))

@@ -3,6 +3,7 @@ import { ARGS, PEFT, SHARED, type Arg } from '../generated/methods.ts';
 import type { MethodName } from '../types.ts';
 import {
   address,
+  all,
   bytes,
   call,
   either,
@@ -157,7 +158,7 @@ export const REQUEST: Rules = { signal };
 function ruleOf(a: Arg): Rule {
   const list = (takes: string, ok: (v: unknown) => boolean): Rule => ({
     takes: `${takes} or a list of them`,
-    ok: (v) => ok(v) || (Array.isArray(v) && v.every(ok)),
+    ok: (v) => ok(v) || (Array.isArray(v) && all(v, ok)),
   });
   const isText = (v: unknown): boolean => typeof v === 'string';
   const rules: Record<Arg['kind'], () => Rule> = {
@@ -170,7 +171,7 @@ function ruleOf(a: Arg): Rule {
     wholes: () => list('a whole number', Number.isSafeInteger),
     patterns: () => ({
       takes: 'an object of numbers',
-      ok: (v) => fields.ok(v) && Object.values(v as object).every((n) => Number.isFinite(n)),
+      ok: (v) => fields.ok(v) && all(Object.values(v as object), Number.isFinite),
     }),
   };
   const rule = rules[a.kind]();
