@@ -4,7 +4,8 @@
 // LSE: also lse = log Σ exp z, which is what the backward pass of gather_logps needs of a row.
 // Grid: one workgroup per row (SERIAL: one thread per row). Overwrites logp (unless SCALED) and lse.
 // CAP: logits become cap·tanh(logit / cap) first; the gradient is that of what came in.
-// Variants: {|SERIAL} {|GRAD|GRAD,SCALED|LSE} {|CAP}
+// SPREAD: also, of each row that is not ignored, the entropy −Σ p·ln p of its distribution and ln Σ p².
+// Variants: {|SERIAL} {|GRAD|GRAD,SCALED|LSE|SPREAD|GRAD,SPREAD|LSE,SPREAD} {|CAP}
 struct Params { rows: u32, cols: u32, cap: f32 }
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<storage, read> targets: array<u32>;      // (rows)
@@ -15,6 +16,9 @@ struct Params { rows: u32, cols: u32, cap: f32 }
 #endif
 #if LSE
 @group(0) @binding(auto) var<storage, read_write> lse: array<f32>;    // (rows)
+#endif
+#if SPREAD
+@group(0) @binding(auto) var<storage, read_write> spread: array<vec2f>; // (rows)
 #endif
 #if GRAD
 @group(0) @binding(auto) var<storage, read_write> z: array<f32>;      // (rows, cols)
@@ -50,17 +54,40 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   }
   top = row_max(top, lid);
   var acc = 0.0;
+#if SPREAD
+  var mean = 0.0;
+  var square = 0.0;
+#endif
   for (var i = row_first(lid) * STRIDE; i < p.cols; i += ROW_STEP * STRIDE) {
 #repeat U 16
+#if SPREAD
+    {
+      let d = logit(z[at + min(i + $Uu, last)]) - top;
+      let e = select(0.0, exp(d), i + $Uu < p.cols);
+      acc += e;
+      mean += e * d;
+      square += e * e;
+    }
+#else
     acc += select(0.0, exp(logit(z[at + min(i + $Uu, last)]) - top), i + $Uu < p.cols);
+#endif
 #endrepeat
   }
   let sum = row_sum(acc, lid);
+#if SPREAD
+  let mean_sum = row_sum(mean, lid);
+  let square_sum = row_sum(square, lid);
+#endif
 #if !SCALED
   if (row_leader(lid)) {
     var v = 0.0;
     if (used) { v = logit(z[at + target_id]) - top - log(sum); }
     logp[row] = v;
+#if SPREAD
+    var s = vec2f(0.0);
+    if (used) { s = vec2f(log(sum) - mean_sum / sum, log(square_sum) - 2.0 * log(sum)); }
+    spread[row] = s;
+#endif
 #if LSE
     lse[row] = top + log(sum);
 #endif

@@ -34,6 +34,17 @@ pub struct Model {
     version: Cell<u64>,
 }
 
+/// What is asked of the head for each row.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Judge {
+    /// Dropout is on.
+    pub train: bool,
+    /// The head is frozen and a backward pass follows.
+    pub saved: bool,
+    /// Entropies, too.
+    pub spread: bool,
+}
+
 /// Values of a pass over whole sequences, `batch` rows of equal length.
 #[derive(Clone, Copy, Debug)]
 pub struct TrainInputs {
@@ -307,13 +318,31 @@ impl Model {
         train: bool,
         saved: bool,
     ) -> Result<Val> {
-        if adapter.is_some_and(|a| a.low(self.head.index, train).is_some()) {
-            let logits = self.logits(tape, &self.forward(adapter, train), hidden, None)?;
-            return Ok(tape.push(GatherLogps, &[logits, targets])?[0]);
+        Ok(self.record_judged(tape, hidden, targets, adapter, Judge { train, saved, spread: false })?.0)
+    }
+
+    /// The same, and with `spread` the entropy and ln Σ p² of each row's distribution (R, 2).
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
+    pub fn record_judged(
+        &self,
+        tape: &mut Tape,
+        hidden: Val,
+        targets: Val,
+        adapter: Option<&dyn Adapter>,
+        how: Judge,
+    ) -> Result<(Val, Option<Val>)> {
+        let last = |out: &[Val]| how.spread.then(|| out[out.len() - 1]);
+        if adapter.is_some_and(|a| a.low(self.head.index, how.train).is_some()) {
+            let logits = self.logits(tape, &self.forward(adapter, how.train), hidden, None)?;
+            let out = tape.push(GatherLogps { spread: how.spread }, &[logits, targets])?;
+            return Ok((out[0], last(&out)));
         }
         let (hidden, head) = (self.scaled(tape, hidden)?, tape.tensor(&self.head()));
-        let op = LinearLogps::on(self.exec(), saved).capped(self.config.final_logit_softcapping);
-        Ok(tape.push(op, &[hidden, head, targets])?[0])
+        let op = LinearLogps::on(self.exec(), how.saved).capped(self.config.final_logit_softcapping).spread(how.spread);
+        let out = tape.push(op, &[hidden, head, targets])?;
+        Ok((out[0], last(&out)))
     }
 
     /// An empty key/value cache of `capacity` tokens.

@@ -15,7 +15,8 @@ const LOGITS_BYTES: usize = 32 << 20;
 const LOGITS_BYTES_GPU: u64 = 128 << 20;
 
 /// `logp[r] = log softmax(h·Wᵀ)[r, target_r]`. Inputs: h (R, C), W (V, C) of any type, targets (R) u32 (0xffffffff = ignored:
-/// logp 0, no gradient). Outputs: logp (R) and, with `saved`, `∂logp[r]/∂h[r]` (R, C).
+/// logp 0, no gradient). Outputs: logp (R); with `saved`, `∂logp[r]/∂h[r]` (R, C); with `spread`, the entropy of each row's distribution and
+/// ln Σ p² (R, 2), both 0 for an ignored target and without a gradient.
 ///
 /// The gradient of a row's log-probability is computed while its logits are at hand; the backward pass only scales it, whatever
 /// the loss turns out to be (in DPO it is not known before all sequences are scored). `saved` is for a frozen W; with a
@@ -23,6 +24,7 @@ const LOGITS_BYTES_GPU: u64 = 128 << 20;
 #[derive(Clone, Debug)]
 pub struct LinearLogps {
     pub saved: bool,
+    pub spread: bool,
     /// Logits become cap·tanh(logit / cap) (Gemma 2).
     pub cap: Option<f32>,
     /// Bytes of logits to hold at a time, about.
@@ -31,13 +33,18 @@ pub struct LinearLogps {
 
 impl LinearLogps {
     pub fn new(saved: bool) -> Self {
-        LinearLogps { saved, cap: None, logits: LOGITS_BYTES }
+        LinearLogps { saved, spread: false, cap: None, logits: LOGITS_BYTES }
     }
 
     /// With as many logits at a time as suit a device.
     pub fn on(exec: &Exec, saved: bool) -> Self {
         let logits = if exec.is_processor() { LOGITS_BYTES } else { LOGITS_BYTES_GPU.min(exec.max_binding()) as usize };
-        LinearLogps { saved, cap: None, logits }
+        LinearLogps { saved, spread: false, cap: None, logits }
+    }
+
+    /// With entropies.
+    pub fn spread(self, spread: bool) -> Self {
+        LinearLogps { spread, ..self }
     }
 
     /// With capped logits.
@@ -87,8 +94,10 @@ impl Op for LinearLogps {
         if t.len() != h.rows() {
             return Err(Error::shape("linear_logps", format!("{} targets for {} rows", t.len(), h.rows())));
         }
-        let logp = Desc::f32(&[h.rows()]);
-        Ok(if self.saved { vec![logp, Desc::f32(&[h.rows(), h.cols()])] } else { vec![logp] })
+        let mut out = vec![Desc::f32(&[h.rows()])];
+        out.extend(self.saved.then(|| Desc::f32(&[h.rows(), h.cols()])));
+        out.extend(self.spread.then(|| Desc::f32(&[h.rows(), 2])));
+        Ok(out)
     }
 
     fn scratch(&self, inputs: &[&Desc], _outputs: &[&Desc]) -> Vec<Desc> {
@@ -100,13 +109,21 @@ impl Op for LinearLogps {
         let (h, w, t, logp, logits) = (cx.input(0), cx.inputs[1].clone(), cx.input(2), cx.output(0), cx.temp(0));
         let (rows, c, v) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols(), w.desc.shape[0]);
         let step = chunk_rows(rows, v, self.logits);
-        let key = KernelKey::new("logps").flag("SERIAL", serial_rows(cx.gpu())).flag("GRAD", self.saved).flag("CAP", self.cap.is_some());
+        let key = KernelKey::new("logps")
+            .flag("SERIAL", serial_rows(cx.gpu()))
+            .flag("GRAD", self.saved)
+            .flag("SPREAD", self.spread)
+            .flag("CAP", self.cap.is_some());
+        let spread = self.spread.then(|| cx.output(1 + usize::from(self.saved)));
         for first in (0..rows).step_by(step.max(1)) {
             let n = step.min(rows - first);
             select::forward(cx, n, &rows_of(&h, first, n, c), &w, &logits, &Extras::default())?;
             let grid = row_grid(cx.gpu(), n);
-            let bufs = [&rows_of(&t, first, n, 1), &rows_of(&logp, first, n, 1), &logits];
-            cx.dispatch(key.clone(), &[n as u32, v as u32, self.cap.unwrap_or(0.0).to_bits()], &bufs, grid);
+            let mut bufs = vec![rows_of(&t, first, n, 1), rows_of(&logp, first, n, 1)];
+            bufs.extend(spread.as_ref().map(|s| rows_of(s, first, n, 2)));
+            bufs.push(logits.clone());
+            let params = [n as u32, v as u32, self.cap.unwrap_or(0.0).to_bits()];
+            cx.dispatch(key.clone(), &params, &bufs.iter().collect::<Vec<_>>(), grid);
             if self.saved {
                 let dh = rows_of(&cx.output(1), first, n, c);
                 select::dx(cx, n, &logits, &w, &dh, false, None)?;
@@ -119,8 +136,12 @@ impl Op for LinearLogps {
         let (h, w, t) = (io.input(0), io.input(1), io.input(2));
         let (c, v) = (io.descs[0].cols(), io.descs[1].shape[0]);
         for r in 0..io.descs[0].rows() {
-            let Some((logp, dz)) = row(&h[r * c..(r + 1) * c], &w, v, t[r], self.cap) else { continue };
+            let Some((logp, dz, spread)) = row(&h[r * c..(r + 1) * c], &w, v, t[r], self.cap) else { continue };
             io.add(0, r, logp);
+            if self.spread {
+                let at = 1 + usize::from(self.saved);
+                spread.into_iter().enumerate().for_each(|(i, s)| io.add(at, 2 * r + i, s));
+            }
             if self.saved {
                 for (j, d) in dz.iter().enumerate() {
                     for i in 0..c {
@@ -135,10 +156,14 @@ impl Op for LinearLogps {
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
         let (h, w, targets, logp) = (io.f32(0), io.weight(1), io.u32(2), io.out(0));
         let mut dh = self.saved.then(|| io.out(1));
+        let mut spread = self.spread.then(|| io.out(1 + usize::from(self.saved)));
         let c = w.cols;
         in_chunks(io.pool(), h, w, |first, logits| {
             let n = logits.len() / w.rows;
             let grad = self.saved.then_some(&[][..]);
+            if let Some(spread) = &mut spread {
+                head::spread(io.pool(), logits, &targets[first..first + n], &mut spread[2 * first..2 * (first + n)], self.cap);
+            }
             head::logps(io.pool(), logits, &targets[first..first + n], Some(&mut logp[first..first + n]), grad, self.cap);
             if let Some(dh) = &mut dh {
                 gemm::dx(io.pool(), n, logits, w, &mut dh[first * c..(first + n) * c], false);
@@ -181,8 +206,8 @@ impl Op for LinearLogps {
     }
 }
 
-/// logp and its gradient with respect to the logits, for one row; `None` for an ignored target.
-fn row(h: &[f64], w: &[f64], v: usize, target: f64, cap: Option<f32>) -> Option<(f64, Vec<f64>)> {
+/// logp, its gradient with respect to the logits, and entropy and ln Σ p², for one row; `None` for an ignored target.
+fn row(h: &[f64], w: &[f64], v: usize, target: f64, cap: Option<f32>) -> Option<(f64, Vec<f64>, [f64; 2])> {
     if target >= v as f64 {
         return None;
     }
@@ -194,7 +219,15 @@ fn row(h: &[f64], w: &[f64], v: usize, target: f64, cap: Option<f32>) -> Option<
     let sum: f64 = z.iter().map(|x| (x - top).exp()).sum();
     let logp = z[target as usize] - top - sum.ln();
     let dz = z.iter().enumerate().map(|(j, x)| (f64::from(u8::from(j == target as usize)) - (x - top).exp() / sum) * slope(*x)).collect();
-    Some((logp, dz))
+    Some((logp, dz, spread(&z)))
+}
+
+/// Entropy and ln Σ p² of softmax(z), in f64.
+pub(super) fn spread(z: &[f64]) -> [f64; 2] {
+    let top = z.iter().fold(f64::NEG_INFINITY, |m: f64, x| m.max(*x));
+    let log_sum = z.iter().map(|x| (x - top).exp()).sum::<f64>().ln();
+    let logp = || z.iter().map(|x| x - top - log_sum);
+    [-logp().map(|l| l.exp() * l).sum::<f64>(), logp().map(|l| (2.0 * l).exp()).sum::<f64>().ln()]
 }
 
 /// Backward of [`LinearLogps`] with the logits computed again. Inputs: h, W, targets, dlogp. Outputs: dh, and dW with `dw`.
@@ -215,7 +248,7 @@ impl Op for LinearLogpsBwd {
     }
 
     fn scratch(&self, inputs: &[&Desc], outputs: &[&Desc]) -> Vec<Desc> {
-        LinearLogps { saved: false, cap: self.cap, logits: self.logits }.scratch(inputs, outputs)
+        LinearLogps { saved: false, spread: false, cap: self.cap, logits: self.logits }.scratch(inputs, outputs)
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
@@ -248,7 +281,7 @@ impl Op for LinearLogpsBwd {
         let (h, w, t, dlogp) = (io.input(0), io.input(1), io.input(2), io.input(3));
         let (c, v) = (io.descs[0].cols(), io.descs[1].shape[0]);
         for r in 0..io.descs[0].rows() {
-            let Some((_, dz)) = row(&h[r * c..(r + 1) * c], &w, v, t[r], self.cap) else { continue };
+            let Some((_, dz, _)) = row(&h[r * c..(r + 1) * c], &w, v, t[r], self.cap) else { continue };
             for (j, d) in dz.iter().enumerate() {
                 for i in 0..c {
                     io.add(0, r * c + i, dlogp[r] * d * w[j * c + i]);

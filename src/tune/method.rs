@@ -92,6 +92,11 @@ pub trait Method: Any {
         Vec::new()
     }
 
+    /// False where its loss is of scores, and asks for no log-probabilities of tokens: there are no entropies to report, then.
+    fn judges_tokens(&self) -> bool {
+        true
+    }
+
     /// True where `kl` is a metric of its own: [`super::kl::k3`] is then not reported under that name.
     fn own_kl(&self) -> bool {
         false

@@ -2,22 +2,21 @@
 
 use crate::Result;
 use crate::data::{Batch, BatchShape};
-use crate::graph::{Desc, Program, Tape, Val};
-use crate::models::{Model, TrainInputs};
+use crate::graph::{Desc, Program, Tape, Tensor, Val};
+use crate::models::{Judge, Model, TrainInputs};
 use crate::nn::Adapter;
 use crate::ops::embedding::GatherRows;
+use crate::ops::linear::Linear;
 
 /// The end of a forward pass over a batch's judged positions (R of them).
 pub struct Signals<'a> {
     model: &'a Model,
     adapter: Option<&'a dyn Adapter>,
-    /// Dropout is on.
-    train: bool,
-    /// The head is frozen and a backward pass follows.
-    saved: bool,
+    how: Judge,
     hidden: Val,
     targets: Val,
-    logps: Option<Val>,
+    /// And entropies, where they are wanted.
+    logps: Option<(Val, Option<Val>)>,
     seq: Option<Val>,
     rows: usize,
 }
@@ -29,7 +28,7 @@ impl<'a> Signals<'a> {
         model: &'a Model,
         adapter: Option<&'a dyn Adapter>,
         shape: &BatchShape,
-        (train, saved): (bool, bool),
+        how: Judge,
     ) -> Result<Signals<'a>> {
         let m = shape.batch * shape.len;
         let inputs = TrainInputs {
@@ -39,12 +38,12 @@ impl<'a> Signals<'a> {
             spans: tape.input("spans", Desc::u32(&[m, 2])),
             window_spans: model.window().map(|_| tape.input("window_spans", Desc::u32(&[m, 2]))),
         };
-        let all = model.record_hidden(tape, &inputs, adapter, train)?;
+        let all = model.record_hidden(tape, &inputs, adapter, how.train)?;
         let gather = tape.input("gather", Desc::u32(&[shape.rows]));
         let inverse = tape.input("inverse", Desc::u32(&[m]));
         let targets = tape.input("targets", Desc::u32(&[shape.rows]));
         let hidden = tape.push1(GatherRows, &[all, gather, inverse])?;
-        Ok(Signals { model, adapter, train, saved, hidden, targets, logps: None, seq: None, rows: shape.rows })
+        Ok(Signals { model, adapter, how, hidden, targets, logps: None, seq: None, rows: shape.rows })
     }
 
     /// Hidden states after the last norm (R, C): what a score head begins with.
@@ -52,17 +51,38 @@ impl<'a> Signals<'a> {
         self.hidden
     }
 
+    /// Scores (R, K) of a head (K, C) on the hidden states: a reward, a value, several criteria.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`].
+    pub fn scores(&self, tape: &mut Tape, head: &Tensor) -> Result<Val> {
+        let head = tape.tensor(head);
+        tape.push1(Linear::default(), &[self.hidden, head])
+    }
+
     /// Log-probabilities of the tokens that follow (R).
     ///
     /// # Errors
     /// [`crate::Error::Shape`].
     pub fn logps(&mut self, tape: &mut Tape) -> Result<Val> {
-        if let Some(logps) = self.logps {
-            return Ok(logps);
+        Ok(self.judged(tape)?.0)
+    }
+
+    /// Entropy of the distribution and ln Σ p² at each position (R, 2), without a gradient; none in a pass that was not asked for them.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`].
+    pub fn entropies(&mut self, tape: &mut Tape) -> Result<Option<Val>> {
+        Ok(self.judged(tape)?.1)
+    }
+
+    fn judged(&mut self, tape: &mut Tape) -> Result<(Val, Option<Val>)> {
+        if let Some(judged) = self.logps {
+            return Ok(judged);
         }
-        let logps = self.model.record_logps(tape, self.hidden, self.targets, self.adapter, self.train, self.saved)?;
-        self.logps = Some(logps);
-        Ok(logps)
+        let judged = self.model.record_judged(tape, self.hidden, self.targets, self.adapter, self.how)?;
+        self.logps = Some(judged);
+        Ok(judged)
     }
 
     /// The sequence of each position (R) u32: [`Batch::seqs`], unless the method writes the input `seq` itself.

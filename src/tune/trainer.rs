@@ -21,7 +21,7 @@ use crate::clock;
 use crate::data::{Batch, BatchShape, Example, Sampler, Sight};
 use crate::graph::{Exec, Mark, Mem, Pace, Plan, Profile, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Transfer};
 use crate::lru::Lru;
-use crate::models::Model;
+use crate::models::{Judge, Model};
 use crate::nn::Adapter;
 use crate::ops::half;
 use crate::ops::loss::SequenceSums;
@@ -232,7 +232,8 @@ impl Trainer {
         let adapter = adapter.map(|a| a as &dyn Adapter);
         // Dropout belongs to updates alone.
         let train = pass.head == Head::Loss;
-        let mut signals = Signals::record(&mut tape, &self.model, adapter, shape, (train, train && own.is_some()))?;
+        let how = Judge { train, saved: train && own.is_some(), spread: train && self.method.judges_tokens() };
+        let mut signals = Signals::record(&mut tape, &self.model, adapter, shape, how)?;
         let recorded = match pass.head {
             Head::Loss => Some(self.method.record(&mut tape, shape, &mut signals)?),
             Head::Logps => {
@@ -251,6 +252,11 @@ impl Trainer {
         }
         if let Some(recorded) = recorded {
             tape.output("metrics", recorded.metrics);
+            if how.spread
+                && let Some(spread) = signals.entropies(&mut tape)?
+            {
+                tape.output("spread", spread);
+            }
             let forward = tape.nodes().len();
             tape.backward(&recorded.seeds, checkpoint)?;
             if self.args.fp16 {
@@ -431,14 +437,16 @@ impl Trainer {
         Ok(program)
     }
 
-    /// Words of a micro-batch that are read back: metrics, and log-probabilities where they are compared with the base's.
-    fn words(&self, m: &Micro) -> (usize, usize) {
-        (self.method.metric_words(&m.shape), if self.base.is_some() { m.shape.rows } else { 0 })
+    /// What is read back of a micro-batch, in words: metrics, log-probabilities where they are compared with the base's, entropies.
+    fn words(&self, m: &Micro) -> [(&'static str, usize); 3] {
+        let (metrics, rows) = (self.method.metric_words(&m.shape), m.shape.rows);
+        let logps = if self.base.is_some() { rows } else { 0 };
+        [("metrics", metrics), ("logp", logps), ("spread", if self.method.judges_tokens() { 2 * rows } else { 0 })]
     }
 
     /// Submits all micro-batches; what is read of them ends up in the staging buffer, the norm's place is behind it.
     async fn accumulate(&mut self, micros: &[Micro]) -> Result<(Mem, u64)> {
-        let words: u64 = micros.iter().map(|m| self.words(m)).map(|(metrics, logps)| (metrics + logps) as u64).sum();
+        let words: u64 = micros.iter().flat_map(|m| self.words(m)).map(|(_, words)| words as u64).sum();
         let bytes = (words + 1) * 4;
         if self.staging.as_ref().is_none_or(|s| s[0].bytes() < bytes) {
             // Both, so that the second update allocates nothing. What is still to be read from an earlier one is kept with it.
@@ -451,12 +459,10 @@ impl Trainer {
             let mut step = self.params();
             step.counter = (self.micros + i as u64) as u32;
             step.rows = m.batch.counted as u32;
-            let (metrics, logps) = self.words(m);
-            let mut copies = vec![Transfer::new(&program.output_mem("metrics"), &staging, at, metrics as u64 * 4)];
-            at += metrics as u64 * 4;
-            if logps > 0 {
-                copies.push(Transfer::new(&program.output_mem("logp"), &staging, at, logps as u64 * 4));
-                at += logps as u64 * 4;
+            let mut copies = Vec::new();
+            for (name, words) in self.words(m).into_iter().filter(|(_, words)| *words > 0) {
+                copies.push(Transfer::new(&program.output_mem(name), &staging, at, words as u64 * 4));
+                at += words as u64 * 4;
             }
             program.replay(&step, &copies).await;
             program.check()?;
@@ -587,19 +593,23 @@ impl Trainer {
         let bytes = self.exec().map(&p.staging, p.bytes, &p.mark).await?;
         let values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
         let mut words = Vec::with_capacity(p.micros.len());
-        let (mut from, mut moved, mut judged) = (0, 0.0, 0);
+        let judged = p.micros.iter().map(|m| m.batch.counted).sum::<usize>().max(1) as f64;
+        let (mut from, mut moved, mut entropy) = (0, 0.0, 0.0);
         for m in &p.micros {
-            let (metrics, logps) = self.words(m);
-            words.push(values[from..from + metrics].to_vec());
-            if let Some(base) = &self.base {
-                moved += base.sum_k3(m, &values[from + metrics..]);
-                judged += m.batch.counted;
-            }
-            from += metrics + logps;
+            let [metrics, logps, spread] = self.words(m).map(|(_, words)| {
+                from += words;
+                &values[from - words..from]
+            });
+            words.push(metrics.to_vec());
+            moved += self.base.as_ref().map_or(0.0, |base| base.sum_k3(m, logps));
+            entropy += spread.iter().step_by(2).map(|v| f64::from(*v)).sum::<f64>();
         }
         let mut metrics = self.method.metrics(&p.micros, &words);
+        if self.method.judges_tokens() {
+            metrics.set_second("entropy", entropy / judged);
+        }
         if self.base.is_some() {
-            metrics.set_second("kl", moved / judged.max(1) as f64);
+            metrics.set_second("kl", moved / judged);
         }
         let grad_norm = f64::from(values[from]);
         if !metrics.loss().is_finite() || !grad_norm.is_finite() {

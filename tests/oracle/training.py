@@ -92,12 +92,17 @@ def padded(rows: list[list[int]], fill: int) -> torch.Tensor:
 
 # ---- losses ------------------------------------------------------------------------------------------------------------
 
-def token_logps(model, rows: list[list[int]], labels: list[list[int]]) -> torch.Tensor:
-    """(N, T−1) log-probabilities of label t+1 at position t; 0 where the label is −100."""
+ENTROPIES: list[torch.Tensor] = []  # of the tokens that the update under way judges
+
+
+def token_logps(model, rows: list[list[int]], labels: list[list[int]], again: bool = False) -> torch.Tensor:
+    """(N, T−1) log-probabilities of label t+1 at position t; 0 where the label is −100. `again`: these tokens are judged elsewhere, too."""
     x, y = padded(rows, PAD), padded(labels, -100)
     mask = padded([[1] * len(r) for r in rows], 0)
     lp = torch.log_softmax(model(input_ids=x, attention_mask=mask).logits[:, :-1], -1)
     y = y[:, 1:]
+    if torch.is_grad_enabled() and not again:
+        ENTROPIES.append(-(lp.exp() * lp).sum(-1)[y != -100].detach())
     return torch.where(y == -100, 0.0, lp.gather(-1, y.clamp_min(0)[..., None])[..., 0])
 
 
@@ -137,9 +142,9 @@ def dpo_step(model, micro: list[list[dict]], cfg) -> dict:
     return {k: sum(m[k].mean().item() for m in seen) / len(seen) for k in seen[0]}
 
 
-def answer_logps(model, rows: list[dict], side: str) -> torch.Tensor:
+def answer_logps(model, rows: list[dict], side: str, again: bool = False) -> torch.Tensor:
     """(N, T−1) log-probabilities of an answer's tokens, 0 elsewhere."""
-    return token_logps(model, [r["prompt_ids"] + r[side] for r in rows], [[-100] * len(r["prompt_ids"]) + r[side] for r in rows])
+    return token_logps(model, [r["prompt_ids"] + r[side] for r in rows], [[-100] * len(r["prompt_ids"]) + r[side] for r in rows], again)
 
 
 def kto_step(model, micro: list[list[dict]], cfg) -> dict:
@@ -171,7 +176,7 @@ def orpo_step(model, micro: list[list[dict]], cfg) -> dict:
     """nll over prompt and answer of the chosen sequences, odds from the answers' means; means of a micro-batch, then over micro-batches."""
     beta, seen = cfg["beta"], []
     for rows in micro:
-        mean = [answer_logps(model, rows, side).sum(1) / torch.tensor([len(r[side]) for r in rows]) for side in ("chosen_ids", "rejected_ids")]
+        mean = [answer_logps(model, rows, side, again=side == "chosen_ids").sum(1) / torch.tensor([len(r[side]) for r in rows]) for side in ("chosen_ids", "rejected_ids")]
         whole = [r["prompt_ids"] + r["chosen_ids"] for r in rows]
         nll = -token_logps(model, whole, whole).sum() / sum(len(w) - 1 for w in whole)
         odds = (mean[0] - mean[1]) - (torch.log1p(-torch.exp(mean[0])) - torch.log1p(-torch.exp(mean[1])))
@@ -209,7 +214,9 @@ def train(model: PeftModel, rows: list[dict], step_fn, cfg: dict) -> tuple[list[
             if at == 0:
                 break  # an update ends with the epoch
         opt.zero_grad()
+        ENTROPIES.clear()
         metrics = step_fn(model, micro, cfg)
+        metrics["entropy"] = torch.cat(ENTROPIES).mean().item()
         if step == 0:
             first = {f"grad/{k}": p.grad.clone() for k, p in params.items()}
         norm = torch.nn.utils.clip_grad_norm_(params.values(), cfg["max_grad_norm"]).item()

@@ -47,6 +47,25 @@ fl_test!(
         }
     }
 
+    /// Entropies beside log-probabilities, which have no gradient; ignored rows have none.
+    async fn linear_logps_with_entropies() {
+        let gpu = gpu().await;
+        let mut rng = Rng(11);
+        for (rows, c, v, cap) in [(1, 8, 3, None), (5, 32, 65, Some(2.0)), (67, 32, 1300, None)] {
+            let targets: Vec<u32> = (0..rows).map(|i| if i % 4 == 3 { u32::MAX } else { rng.next() as u32 % v as u32 }).collect();
+            for saved in [true, false] {
+                let mut ins = [rand(&mut rng, &[rows, c], 1.0), rand(&mut rng, &[v, c], 1.0), ints(&[rows], &targets)];
+                ins.iter_mut().for_each(|i| i.grad = false);
+                let op = LinearLogps::new(saved).capped(cap).spread(true);
+                check(&gpu, &format!("{op:?} {rows}×{c}×{v}"), &ins, 3e-5, |t, x| {
+                    let out = t.push(op.clone(), x)?;
+                    Ok(vec![out[0], out[out.len() - 1]])
+                })
+                .await;
+            }
+        }
+    }
+
     async fn linear_logps_in_chunks() {
         // A vocabulary so large that 64 rows fill a chunk.
         let gpu = gpu().await;

@@ -71,7 +71,13 @@ fl_test!(
         let mut rng = Rng(34);
         for (rows, v, scale) in LOGITS {
             let ins = [rand(&mut rng, &[rows, v], scale), targets(&mut rng, rows, v)];
-            check(&gpu, &format!("gather_logps {rows}×{v}"), &ins, 2e-5, |t, i| Ok(vec![t.push(GatherLogps, i)?[0]])).await;
+            check(&gpu, &format!("gather_logps {rows}×{v}"), &ins, 2e-5, |t, i| Ok(vec![t.push(GatherLogps::default(), i)?[0]])).await;
+            let mut still = ins.clone();
+            still.iter_mut().for_each(|i| i.grad = false);
+            check(&gpu, &format!("gather_logps {rows}×{v}, entropies"), &still, 2e-5, |t, i| {
+                Ok(vec![t.push(GatherLogps { spread: true }, i)?[2]])
+            })
+            .await;
         }
     }
 
@@ -115,7 +121,7 @@ fl_test!(
         let gpu = gpu().await;
         for case in fixture::cases("gather_logps") {
             let ins = [case.input("logits"), case.ints("labels")];
-            case.check(&gpu, &ins, &["logits", ""], &["logps"], |t, i| Ok(vec![t.push(GatherLogps, i)?[0]])).await;
+            case.check(&gpu, &ins, &["logits", ""], &["logps"], |t, i| Ok(vec![t.push(GatherLogps::default(), i)?[0]])).await;
         }
     }
 

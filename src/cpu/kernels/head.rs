@@ -78,3 +78,55 @@ pub fn logps(pool: &Pool, logits: &mut [f32], targets: &[u32], out: Option<&mut 
         }),
     }
 }
+
+/// Σ e·d and Σ e² of e = exp(d), d = z − lse.
+#[inline(always)]
+fn moments_body<const FMA: bool>(z: &[f32], lse: f32, out: &mut [f32; 2]) {
+    const LANES: usize = 16;
+    let (mut mean, mut square) = ([0.0f32; LANES], [0.0f32; LANES]);
+    let (whole, rest) = z.as_chunks::<LANES>();
+    let mut add = |i: usize, z: f32| {
+        let d = z - lse;
+        let e = exp::<FMA>(d);
+        mean[i] += e * d;
+        square[i] += e * e;
+    };
+    for z in whole {
+        z.iter().enumerate().for_each(|(i, z)| add(i, *z));
+    }
+    rest.iter().enumerate().for_each(|(i, z)| add(i, *z));
+    *out = [mean.iter().sum(), square.iter().sum()];
+}
+
+crate::simd_fn!(fn moments(z: &[f32], lse: f32, out: &mut [f32; 2]) = moments_body);
+
+/// Entropy −Σ p·ln p and ln Σ p² of the distribution in every row of `logits`, as pairs into `out`; 0 where the target is outside the row. With `cap`
+/// they are those of cap·tanh(logit / cap). The logits stay what they are.
+///
+/// # Panics
+/// When the slices do not fit each other.
+pub fn spread(pool: &Pool, logits: &[f32], targets: &[u32], out: &mut [f32], cap: Option<f32>) {
+    let v = logits.len() / targets.len().max(1);
+    if v == 0 {
+        return;
+    }
+    pool.rows(out, 2, 1, |first, out| {
+        let mut bent = Vec::new();
+        for (i, out) in out.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+            let row = first + i;
+            let mut z = &logits[row * v..(row + 1) * v];
+            if targets[row] as usize >= v {
+                *out = [0.0; 2];
+                continue;
+            }
+            if let Some(cap) = cap {
+                bent.clear();
+                bent.extend_from_slice(z);
+                softcap::in_place(&mut bent, cap);
+                z = &bent;
+            }
+            moments(z, log_sum_exp(z), out);
+            *out = [-out[0], out[1].ln()];
+        }
+    });
+}

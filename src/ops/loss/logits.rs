@@ -4,7 +4,7 @@ use crate::cpu::kernels::loss as kernels;
 use crate::gpu::{Buf, KernelKey};
 use crate::graph::{Back, CpuIo, Desc, HostIo, Lower, Op};
 use crate::ops::elementwise::{Units, units};
-use crate::ops::{pieces, row_grid, serial_rows};
+use crate::ops::{head, pieces, row_grid, serial_rows};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -17,17 +17,21 @@ fn check_targets(op: &str, inputs: &[&Desc]) -> Result<()> {
 }
 
 /// `logp[r] = log softmax(logits[r])[target_r]`. Inputs: logits (R, V), targets (R) u32 ([`super::IGNORE`]: logp 0, no gradient). Outputs: logp
-/// (R) and lse (R) = log Σ exp, saved for the backward pass and without a gradient of its own. [`crate::ops::head::LinearLogps`] does the
-/// same without the logits of all rows at once.
-#[derive(Clone, Copy, Debug)]
-pub struct GatherLogps;
+/// (R) and lse (R) = log Σ exp, saved for the backward pass and without a gradient of its own; with `spread`, the entropy of each row's
+/// distribution and ln Σ p² (R, 2), without a gradient. [`crate::ops::head::LinearLogps`] does the same without the logits of all rows at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GatherLogps {
+    pub spread: bool,
+}
 
-/// Dispatches log-probabilities and lse of all rows.
-fn lower_logps(cx: &mut Lower<'_>, logp: &Buf, lse: &Buf) {
+/// Dispatches log-probabilities, lse and maybe entropies of all rows.
+fn lower_logps(cx: &mut Lower<'_>, logp: &Buf, lse: &Buf, spread: Option<&Buf>) {
     let (rows, cols) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols());
-    let key = KernelKey::new("logps").flag("SERIAL", serial_rows(cx.gpu())).flag("LSE", true);
+    let key = KernelKey::new("logps").flag("SERIAL", serial_rows(cx.gpu())).flag("LSE", true).flag("SPREAD", spread.is_some());
     let grid = row_grid(cx.gpu(), rows);
-    cx.dispatch(key, &[rows as u32, cols as u32, 0], &[&cx.input(1), logp, lse, &cx.input(0)], grid);
+    let (targets, z) = (cx.input(1), cx.input(0));
+    let bufs: Vec<&Buf> = [&targets, logp, lse].into_iter().chain(spread).chain([&z]).collect();
+    cx.dispatch(key, &[rows as u32, cols as u32, 0], &bufs, grid);
 }
 
 /// (logp, lse) of a row on the host; logp 0 where the target is no column.
@@ -44,12 +48,14 @@ impl Op for GatherLogps {
 
     fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
         check_targets("gather_logps", inputs)?;
-        Ok(vec![Desc::f32(&[inputs[0].rows()]); 2])
+        let mut out = vec![Desc::f32(&[inputs[0].rows()]); 2];
+        out.extend(self.spread.then(|| Desc::f32(&[inputs[0].rows(), 2])));
+        Ok(out)
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let (logp, lse) = (cx.output(0), cx.output(1));
-        lower_logps(cx, &logp, &lse);
+        let (logp, lse, spread) = (cx.output(0), cx.output(1), self.spread.then(|| cx.output(2)));
+        lower_logps(cx, &logp, &lse, spread.as_ref());
         Ok(())
     }
 
@@ -59,12 +65,18 @@ impl Op for GatherLogps {
             let (logp, lse) = logp_host(z, t[row]);
             io.add(0, row, logp);
             io.add(1, row, lse);
+            if self.spread && (t[row] as usize) < z.len() {
+                head::spread(z).into_iter().enumerate().for_each(|(i, s)| io.add(2, 2 * row + i, s));
+            }
         }
         Ok(())
     }
 
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
         let (z, cols) = (io.f32(0), io.desc(0).cols());
+        if self.spread {
+            crate::cpu::kernels::head::spread(io.pool(), z, io.u32(1), io.out(2), None);
+        }
         let (logp, lse) = (io.out(0), io.out(1));
         kernels::lse(io.pool(), lse, z, cols);
         for (((logp, lse), target), z) in logp.iter_mut().zip(lse).zip(io.u32(1)).zip(z.chunks(cols)) {
@@ -109,7 +121,7 @@ impl Op for CrossEntropy {
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let (logp, lse) = (cx.temp(0), cx.output(1));
-        lower_logps(cx, &logp, &lse);
+        lower_logps(cx, &logp, &lse, None);
         let key = KernelKey::new("cross_entropy").flag("SERIAL", serial_rows(cx.gpu()));
         for (first, end) in pieces(cx.inputs[0].desc.rows(), 1) {
             cx.dispatch(key.clone(), &[end as u32, first as u32], &[&logp, &cx.input(2), &cx.output(0)], [1, 1, 1]);
