@@ -205,7 +205,8 @@ pub fn trainers() -> String {
     let args = sorted(METHODS.iter().map(|m| format!("{}Args", m.title)).collect());
     let rows = sorted(METHODS.iter().map(|m| row(m).to_string()).collect());
     let mut out = format!(
-        "{HEAD}import type {{ Model }} from '../model.ts';\nimport {{ Trainer }} from '../trainer.ts';\nimport type {{ {rows} }} from '../types.ts';\nimport type {{ {args} }} from './methods.ts';\n"
+        "{HEAD}import type {{ Model }} from '../model.ts';\nimport {{ Trainer }} from '../trainer.ts';\n\
+         import type {{ {rows} }} from '../types.ts';\nimport type {{ {args} }} from './methods.ts';\n"
     );
     for m in METHODS {
         let (t, row, name) = (m.title, row(m), quoted(m.name));

@@ -176,7 +176,9 @@ def orpo_step(model, micro: list[list[dict]], cfg) -> dict:
     """nll over prompt and answer of the chosen sequences, odds from the answers' means; means of a micro-batch, then over micro-batches."""
     beta, seen = cfg["beta"], []
     for rows in micro:
-        mean = [answer_logps(model, rows, side, again=side == "chosen_ids").sum(1) / torch.tensor([len(r[side]) for r in rows]) for side in ("chosen_ids", "rejected_ids")]
+        sides = ("chosen_ids", "rejected_ids")
+        sums = [answer_logps(model, rows, side, again=side == "chosen_ids").sum(1) for side in sides]
+        mean = [s / torch.tensor([len(r[side]) for r in rows]) for s, side in zip(sums, sides)]
         whole = [r["prompt_ids"] + r["chosen_ids"] for r in rows]
         nll = -token_logps(model, whole, whole).sum() / sum(len(w) - 1 for w in whole)
         odds = (mean[0] - mean[1]) - (torch.log1p(-torch.exp(mean[0])) - torch.log1p(-torch.exp(mean[1])))

@@ -4,7 +4,6 @@ use fledgling::Result;
 use fledgling::data::{BatchShape, Example};
 use fledgling::formats::peft::LoraAdapter;
 use fledgling::graph::{Desc, Exec, Program, Tape, Tensor};
-use fledgling::ops::linear::Linear;
 use fledgling::ops::loss::{METRICS, SftLoss};
 use fledgling::tune::methods::METHODS;
 use fledgling::tune::{
@@ -66,8 +65,7 @@ impl Method for Scored {
         let weights = tape.input("weights", Desc::f32(&[shape.rows]));
         let scale = tape.input("numbers", Desc::f32(&[1]));
         let out = tape.push(SftLoss, &[logps, weights, scale])?;
-        let head = tape.tensor(&self.head);
-        let scores = tape.push1(Linear::plain(), &[signals.hidden(), head])?;
+        let scores = signals.scores(tape, &self.head)?;
         let slope = tape.input("slope", Desc::f32(&[shape.rows, 1]));
         Ok(Recorded { metrics: out[0], seeds: vec![(logps, out[1]), (scores, slope)] })
     }
@@ -216,6 +214,7 @@ fl_test!(
             };
             let args = json!({"max_steps": 1, "per_device_train_batch_size": 4, "adapter_name": m.name});
             let step = Training::new(&model, m.name, &args, &rows, None).await?.step().await?.expect("one");
+            assert!(step.metrics.get("entropy").is_some_and(|e| e > 0.0), "{}", m.name);
             let got: Vec<&str> = step.metrics.iter().map(|v| v.0).collect();
             let want: Vec<&str> = m.metrics.iter().map(|v| v.name).collect();
             assert_eq!(got, want, "{}", m.name);

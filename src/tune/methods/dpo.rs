@@ -59,6 +59,7 @@ pub const INFO: MethodInfo = MethodInfo {
     metrics: &[
         Metric::new("loss", "nats", Good::Down, Drawn::Alone, "Mean over the pairs; ln 2 where policy and reference agree."),
         shared::KL,
+        shared::ENTROPY,
         Metric::new("rewards/chosen", "", Good::Up, Drawn::With("rewards"), "β · (ln π − ln π_ref) of the chosen answer."),
         Metric::new("rewards/rejected", "", Good::Neither, Drawn::With("rewards"), "The same of the rejected answer."),
         Metric::new("rewards/margins", "", Good::Up, Drawn::Alone, "Chosen minus rejected."),

@@ -70,6 +70,7 @@ pub const INFO: MethodInfo = MethodInfo {
     ],
     metrics: &[
         Metric::new("loss", "", Good::Down, Drawn::Alone, "Mean over the rows; half the weight where policy and reference agree."),
+        shared::ENTROPY,
         Metric::new("kl", "nats", Good::Neither, Drawn::Alone, "max(0, mean of ln π − ln π_ref of the batch's mismatched pairs).")
             .within(0.0, f64::INFINITY),
         Metric::new("rewards/chosen", "", Good::Up, Drawn::With("rewards"), "β · (ln π − ln π_ref) of good answers."),

@@ -42,6 +42,7 @@ pub const INFO: MethodInfo = MethodInfo {
     metrics: &[
         Metric::new("loss", "nats", Good::Down, Drawn::Alone, "nll_loss − β · log_odds_ratio."),
         shared::KL,
+        shared::ENTROPY,
         Metric::new("rewards/chosen", "", Good::Up, Drawn::With("rewards"), "β · mean log-probability of the chosen answer's tokens."),
         Metric::new("rewards/rejected", "", Good::Neither, Drawn::With("rewards"), "The same of the rejected answer."),
         Metric::new("rewards/margins", "", Good::Up, Drawn::Alone, "Chosen minus rejected."),

@@ -49,7 +49,11 @@ pub const INFO: MethodInfo = MethodInfo {
         fixed("chat_template_path", &["null"], "the model has its template"),
         fixed("eos_token", &["null", "\"<EOS_TOKEN>\""], "the tokenizer has its end token"),
     ],
-    metrics: &[Metric::new("loss", "nats", Good::Down, Drawn::Alone, "Mean negative log-likelihood of the counted tokens."), shared::KL],
+    metrics: &[
+        Metric::new("loss", "nats", Good::Down, Drawn::Alone, "Mean negative log-likelihood of the counted tokens."),
+        shared::KL,
+        shared::ENTROPY,
+    ],
     build: |reader, _, rows| Ok(Box::new(Sft::new(reader.sft(rows)?))),
 };
 

@@ -171,17 +171,19 @@ pub const KL: Metric = Metric::new(
 )
 .within(0.0, f64::INFINITY);
 
+/// How undecided the policy is, of methods that judge tokens.
+pub const ENTROPY: Metric = Metric::new(
+    "entropy",
+    "nats",
+    Good::Neither,
+    Drawn::Alone,
+    "How undecided the model is at the judged tokens: the mean entropy of its distribution over the vocabulary. It falls slowly; at 0 there is only one \
+     answer left.",
+)
+.within(0.0, f64::INFINITY);
+
 /// What all methods report beside their own.
 pub const METRICS: &[Metric] = &[
-    Metric::new(
-        "entropy",
-        "nats",
-        Good::Neither,
-        Drawn::Alone,
-        "How undecided the model is at the judged tokens: the mean entropy of its distribution over the vocabulary. It falls slowly; at 0 it has \
-         only one answer left.",
-    )
-    .within(0.0, f64::INFINITY),
     Metric::new("learning_rate", "", Good::Neither, Drawn::Alone, "The rate that this update used."),
     Metric::new("grad_norm", "", Good::Neither, Drawn::Alone, "Length of the gradient before clipping."),
     Metric::new("tokens_per_second", "tokens/s", Good::Up, Drawn::With("tokens/s"), "Of this update."),

@@ -187,7 +187,10 @@ export class Model {
     return this.#line.call((e) => e.counters());
   }
 
-  /** Gives the GPU memory back and ends the Worker, after `wait` milliseconds (10,000) also one that does not answer. Whatever still runs ends with an error. */
+  /**
+   * Gives the GPU memory back and ends the Worker, after `wait` milliseconds (10,000) also one that does not answer. Whatever still runs ends with
+   * an error.
+   */
   dispose(wait?: number): Promise<void> {
     return this.#line.connection.close(wait);
   }

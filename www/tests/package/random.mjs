@@ -315,8 +315,12 @@ export function install(t, fledgling) {
       } catch (e) {
         outcome = e?.code ?? 'raw';
         const message = String(e?.message);
-        const inner =
-          /JsValue|\bSome\(|\bNone\b|unit value|\[object |invalid type|missing field|Reflect\b|Cannot read|is not a function|undefined is not|\.rs\b|at line \d+ column|stack/;
+        const inner = new RegExp(
+          [
+            'JsValue|\\bSome\\(|\\bNone\\b|unit value|\\[object |invalid type|missing field|Reflect\\b',
+            'Cannot read|is not a function|undefined is not|\\.rs\\b|at line \\d+ column|stack',
+          ].join('|'),
+        );
         // A field, a row, a message or a file and what is wrong with it.
         const names = /^(?:.{1,300}?: |row \d+|training \(after|\d+ tokens do not fit|the options of |on[A-Z]\w+ threw)/u;
         if (

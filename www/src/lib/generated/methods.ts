@@ -298,6 +298,7 @@ export interface StepMetrics {
   seconds_left: number;
   loss: number;
   kl?: number;
+  entropy?: number;
   'rewards/chosen'?: number;
   'rewards/rejected'?: number;
   'rewards/margins'?: number;

@@ -163,6 +163,10 @@ export const METHODS: MethodForm[] = [
         help: { en: 'Distance to the base model on the update\'s judged tokens, before the update: the mean of exp(d) − 1 − d for d = ln p(base) − ln p(policy).', zh: '' },
       },
       {
+        title: 'entropy', keys: ['entropy'], unit: 'nats', good: '', range: [0, null],
+        help: { en: 'How undecided the model is at the judged tokens: the mean entropy of its distribution over the vocabulary. It falls slowly; at 0 there is only one answer left.', zh: '' },
+      },
+      {
         title: 'learning_rate', keys: ['learning_rate'], unit: '', good: '',
         help: { en: 'The rate that this update used.', zh: '' },
       },
@@ -286,6 +290,10 @@ export const METHODS: MethodForm[] = [
       {
         title: 'KL to the base', keys: ['kl'], unit: 'nats', good: '', range: [0, null],
         help: { en: 'Distance to the base model on the update\'s judged tokens, before the update: the mean of exp(d) − 1 − d for d = ln p(base) − ln p(policy).', zh: '' },
+      },
+      {
+        title: 'entropy', keys: ['entropy'], unit: 'nats', good: '', range: [0, null],
+        help: { en: 'How undecided the model is at the judged tokens: the mean entropy of its distribution over the vocabulary. It falls slowly; at 0 there is only one answer left.', zh: '' },
       },
       {
         title: 'rewards', keys: ['rewards/chosen', 'rewards/rejected'], unit: '', good: 'up',
@@ -431,6 +439,10 @@ export const METHODS: MethodForm[] = [
         help: { en: 'Mean over the rows; half the weight where policy and reference agree.', zh: '' },
       },
       {
+        title: 'entropy', keys: ['entropy'], unit: 'nats', good: '', range: [0, null],
+        help: { en: 'How undecided the model is at the judged tokens: the mean entropy of its distribution over the vocabulary. It falls slowly; at 0 there is only one answer left.', zh: '' },
+      },
+      {
         title: 'kl', keys: ['kl'], unit: 'nats', good: '', range: [0, null],
         help: { en: 'max(0, mean of ln π − ln π_ref of the batch\'s mismatched pairs).', zh: '' },
       },
@@ -561,6 +573,10 @@ export const METHODS: MethodForm[] = [
       {
         title: 'KL to the base', keys: ['kl'], unit: 'nats', good: '', range: [0, null],
         help: { en: 'Distance to the base model on the update\'s judged tokens, before the update: the mean of exp(d) − 1 − d for d = ln p(base) − ln p(policy).', zh: '' },
+      },
+      {
+        title: 'entropy', keys: ['entropy'], unit: 'nats', good: '', range: [0, null],
+        help: { en: 'How undecided the model is at the judged tokens: the mean entropy of its distribution over the vocabulary. It falls slowly; at 0 there is only one answer left.', zh: '' },
       },
       {
         title: 'rewards', keys: ['rewards/chosen', 'rewards/rejected'], unit: '', good: 'up',

@@ -122,12 +122,13 @@ async function setAside(damaged: Read['damaged']): Promise<void> {
     .slice(0, 5)
     .map((d) => d.number)
     .join(', ')}${damaged.length > 5 ? ' …' : ''}`;
+  const were = damaged.length === 1 ? 'was' : 'were';
   try {
     await appendFile(BROKEN, damaged.map((d) => d.text + '\n').join(''));
     report(
       new PageError(
         'storage-corrupt',
-        `${FEEDBACK_FILE}: ${which} could not be read and ${damaged.length === 1 ? 'was' : 'were'} put into ${BROKEN} (line ${damaged[0]!.number}: ${damaged[0]!.why}).`,
+        `${FEEDBACK_FILE}: ${which} could not be read and ${were} put into ${BROKEN} (line ${damaged[0]!.number}: ${damaged[0]!.why}).`,
       ),
       [],
       FEEDBACK_FILE,

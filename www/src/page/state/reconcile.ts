@@ -1,4 +1,5 @@
-// What a chat says of its answers and what the dataset says of them are two files: one may have been lost, cut off or edited. Once they are read they are made to agree.
+// What a chat says of its answers and what the dataset says of them are two files: one may have been lost, cut off or edited. Once they are read
+// they are made to agree.
 import { textOf } from '../model/dataset.ts';
 import { equal } from '../model/merge.ts';
 import { ranksOf } from '../model/ranking.ts';
