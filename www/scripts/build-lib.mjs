@@ -26,6 +26,26 @@ await bundle.write({
   sourcemap: false,
 });
 await bundle.close();
+// One file for whoever has no bundler: the script, its Worker's as a text in it, and the wasm.
+const one = `${www}dist/fledgling.js`;
+rmSync(one, { force: true });
+if (existsSync(`${www}pkg/fledgling_bg.wasm`)) {
+  const whole = async (input, define) => {
+    // Threads would need a second wasm: there is none.
+    const alone = {
+      name: 'one',
+      resolveId: (id) => (/pkg\/threads\/fledgling\.js$/.test(id) ? '\0none' : null),
+      load: (id) => (id === '\0none' ? 'export {};' : null),
+    };
+    const made = await rolldown({ input, platform: 'browser', plugins: [alone], transform: { define }, logLevel: 'silent' });
+    const { output } = await made.generate({ format: 'esm', codeSplitting: false, minify: true });
+    await made.close();
+    return output[0].code;
+  };
+  const worker = await whole(`${www}src/lib/worker.ts`, {});
+  const wasm = gzipSync(readFileSync(`${www}pkg/fledgling_bg.wasm`), { level: 9 }).toString('base64');
+  writeFileSync(one, await whole(`${www}src/lib/one.ts`, { __WORKER__: JSON.stringify(worker), __WASM__: JSON.stringify(wasm) }));
+}
 execFileSync(process.execPath, [`${www}node_modules/typescript/bin/tsc`, '-p', `${www}tsconfig.lib.json`], { stdio: 'inherit' });
 
 // Types name their neighbours as the JavaScript does.

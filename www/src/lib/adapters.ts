@@ -1,7 +1,9 @@
 // Adapters from wherever they are: two files, an address, the files of a folder, a zip.
-import { FledglingError } from './errors.ts';
-import { bad, bytesOf, cut, entries, isA, isPlain, nameOf, shown } from './options/check.ts';
+import { FledglingError, why } from './errors.ts';
+import { bad, brief, bytesOf, entries, isA, isPlain, nameOf, shown } from './options/check.ts';
 import { plain } from './options/plain.ts';
+import { PEFT_TYPES } from './options/tables.ts';
+import { isPage, pageInstead } from './parts.ts';
 import { absolute } from './places.ts';
 import { violationOf } from './policy.ts';
 import { filesOf, readSmall } from './sources.ts';
@@ -47,7 +49,7 @@ async function configOf(given: unknown): Promise<string> {
   const bytes = bytesOf(given);
   if (bytes) return decoded(bytes);
   // Whoever has parsed it need not write it again.
-  if (isPlain(given)) return JSON.stringify(plain(CONFIG, given));
+  if (isPlain(given)) return written(plain(CONFIG, given) as object);
   throw bad(CONFIG, `expected its text or what it says as an object, found ${shown(given)}`);
 }
 
@@ -61,6 +63,16 @@ function decoded(bytes: Uint8Array<ArrayBuffer>): string {
   return json(text);
 }
 
+/** A configuration as the engine reads it: numbers in one form, no halves of characters, and the types that PEFT writes. */
+function written(config: object): string {
+  for (const [field, rule] of Object.entries(PEFT_TYPES)) {
+    const value = (config as Record<string, unknown>)[field];
+    if (value === undefined || value === null || rule.ok(value)) continue;
+    throw new FledglingError('bad-file', `${CONFIG}: ${field}: expected ${rule.takes}, found ${shown(value)}`);
+  }
+  return JSON.stringify(config).replace(/\\ud[89a-f][0-9a-f]{2}/g, '\\ufffd');
+}
+
 /** Editors of Windows put a mark in front. */
 function json(given: string): string {
   const text = given.replace(/^\ufeff/, '');
@@ -70,7 +82,7 @@ function json(given: string): string {
   } catch {
     throw new FledglingError('bad-file', `${CONFIG}: expected JSON, found ${shown(text.trimStart())}`);
   }
-  if (isPlain(value)) return text;
+  if (isPlain(value)) return written(value);
   throw new FledglingError('bad-file', `${CONFIG}: expected a JSON object, found ${shown(value)}`);
 }
 
@@ -103,13 +115,11 @@ async function fetched(address: string, signal: AbortSignal | undefined): Promis
 
 async function download(address: string, most: number, signal: AbortSignal | undefined): Promise<Uint8Array<ArrayBuffer>> {
   const since = performance.now();
-  const shownAddress = cut(address, 200);
+  const shownAddress = brief(address);
   try {
     const response = await fetch(address, { signal: signal ?? null });
     if (!response.ok) throw new FledglingError('network', `${shownAddress}: HTTP ${response.status} ${response.statusText}`.trim());
-    if (response.headers.get('content-type')?.includes('html')) {
-      throw new FledglingError('bad-file', `${shownAddress}: the server sent a web page in place of the file`);
-    }
+    if (isPage(response)) throw pageInstead(address);
     if (Number(response.headers.get('content-length') ?? 0) > most) {
       throw new FledglingError('bad-file', `${shownAddress} has more than ${most} bytes`);
     }
@@ -117,10 +127,7 @@ async function download(address: string, most: number, signal: AbortSignal | und
   } catch (e) {
     if (e instanceof FledglingError) throw e;
     if (signal?.aborted) throw new FledglingError('aborted', `loading ${shownAddress} was aborted`, { cause: e });
-    throw (
-      (await violationOf(address, since, ['connect-src'])) ??
-      new FledglingError('network', `${shownAddress}: ${e instanceof Error ? e.message : String(e)}`, { cause: e })
-    );
+    throw (await violationOf(address, since, ['connect-src'])) ?? new FledglingError('network', `${shownAddress}: ${why(e)}`, { cause: e });
   }
 }
 
@@ -164,6 +171,4 @@ async function unzipped(bytes: Uint8Array<ArrayBuffer>): Promise<Found> {
 }
 
 const zipError = (e: unknown): FledglingError =>
-  e instanceof FledglingError
-    ? e
-    : new FledglingError('bad-file', `adapter: the zip could not be read: ${e instanceof Error ? e.message : String(e)}`, { cause: e });
+  e instanceof FledglingError ? e : new FledglingError('bad-file', `adapter: the zip could not be read: ${why(e)}`, { cause: e });

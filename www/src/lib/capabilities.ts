@@ -1,4 +1,5 @@
 // What this browser can do, asked without loading anything.
+import { why } from './errors.ts';
 import type { Capabilities } from './types.ts';
 
 /** Whether a model can run here, and if not, why not. */
@@ -12,7 +13,7 @@ export async function capabilities(): Promise<Capabilities> {
   try {
     adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
   } catch (e) {
-    return { webgpu: false, reason: `the browser refused a GPU adapter: ${e instanceof Error ? e.message : String(e)}` };
+    return { webgpu: false, reason: `the browser refused a GPU adapter: ${why(e)}` };
   }
   if (!adapter)
     return { webgpu: false, reason: 'the browser found no usable GPU; hardware acceleration may be switched off in its settings' };

@@ -1,7 +1,7 @@
 // The facade's line to the engine, in a Worker or in this page: the same calls, the same events, the same errors.
 import { proxy, releaseProxy, wrap, type Remote } from 'comlink';
 import type { Engine, EngineEvent } from './engine.ts';
-import { aborted, FledglingError, toFledglingError } from './errors.ts';
+import { aborted, FledglingError, toFledglingError, why } from './errors.ts';
 import { cut } from './options/check.ts';
 import { wasmPlace } from './places.ts';
 import { spawn } from './spawn.ts';
@@ -187,7 +187,7 @@ export class Connection {
 /** Calls what the caller gave, under its name: what it throws is told as its own. */
 export function tell<A extends unknown[]>(name: string, callback: ((...a: A) => unknown) | undefined, ...a: A): unknown {
   const failed = (e: unknown): never => {
-    throw new FledglingError('callback-failed', `${name} threw: ${cut(e instanceof Error ? e.message : String(e), 300)}`, { cause: e });
+    throw new FledglingError('callback-failed', `${name} threw: ${cut(why(e), 300)}`, { cause: e });
   };
   try {
     const answer = callback?.(...a);

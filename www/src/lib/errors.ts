@@ -94,6 +94,9 @@ export function toFledglingError(error: unknown, fallback: ErrorCode = 'internal
   return new FledglingError(fallback, text);
 }
 
+/** What something thrown says. */
+export const why = (e: unknown): string => (e instanceof Error ? e.message : String(e));
+
 /** The error of a call that its AbortSignal ended. */
 export function aborted(what: string): FledglingError {
   return new FledglingError('aborted', `${what} was aborted`);

@@ -1,22 +1,13 @@
 // Brings the bytes of a model to the engine, in order and piece by piece: from an address (with a cache, ranges and
 // retries), from a File or from a Blob. The wasm heap sees one piece at a time; every byte is hashed on its way.
 import { CacheEntry, type CacheMeta } from './cache.ts';
-import { aborted, FledglingError, toFledglingError } from './errors.ts';
-import { cut } from './options/check.ts';
+import { aborted, FledglingError, toFledglingError, why } from './errors.ts';
+import { brief } from './options/check.ts';
+import { violationOf } from './policy.ts';
+import { isPage, pageInstead, type Part } from './parts.ts';
+import { isNode } from './places.ts';
 import type { Progress } from './types.ts';
 import type { WasmSha256 } from './wasm.ts';
-
-/** One file of a model. */
-export interface Part {
-  /** File name, without folders. */
-  name: string;
-  address?: string;
-  blob?: Blob;
-  /** May be missing on the server. */
-  optional?: boolean;
-  /** The last one: that whose hash is the model's. */
-  last?: boolean;
-}
 
 /** Where the bytes go. */
 export interface Sink {
@@ -48,152 +39,13 @@ export interface Fed {
 
 /** Bytes of one piece read from storage: 4 MiB bound the growth of the wasm heap. */
 const PIECE = 4 << 20;
-/** Bytes of one piece of a file's beginning. */
-const HEAD = 256 << 10;
 /** Attempts in a row that may fail without a byte of progress. */
 const ATTEMPTS = 4;
 
+/** How long a tab that downloads the same file may make no progress. */
+const ASLEEP_MS = 15_000;
 /** How long a server may take to say whether a stored file is still the one it has. */
 const ASK_MS = 5000;
-
-const FOLDER_FILES = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'generation_config.json', 'chat_template.jinja'];
-const INDEX = 'model.safetensors.index.json';
-
-function basename(address: string): string {
-  const last = new URL(address).pathname.split('/').pop() || address;
-  try {
-    return decodeURIComponent(last);
-  } catch {
-    return last; // a % that encodes nothing
-  }
-}
-
-/** The names of all parts of a split GGUF, where `name` is that of one: `…-00002-of-00003.gguf`. */
-export function splitNames(name: string): string[] | undefined {
-  const found = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/.exec(name);
-  if (!found) return undefined;
-  const count = Number(found[3]);
-  if (Number(found[2]) < 1 || Number(found[2]) > count || count > 1024) return undefined;
-  return Array.from({ length: count }, (_, i) => `${found[1]}-${String(i + 1).padStart(5, '0')}-of-${found[3]}.gguf`);
-}
-
-/**
- * The beginning of a file, piece by piece until `take` says that it is enough: from the browser's storage where it is kept, else from its address,
- * whose answer is given up then.
- */
-export async function beginning(part: Part, signal: AbortSignal, cache: boolean | 'refresh', take: (chunk: Uint8Array) => boolean) {
-  const first = async (blob: Blob): Promise<boolean> => {
-    for (let at = 0; at < blob.size; at += HEAD) {
-      if (take(new Uint8Array(await blob.slice(at, at + HEAD).arrayBuffer()))) return true;
-    }
-    return false;
-  };
-  if (part.blob) return void (await first(part.blob));
-  const address = part.address!;
-  if (cache === true) {
-    // Whatever is wrong with the storage is said when the file itself is read.
-    const entry = await CacheEntry.open(address).catch(() => undefined);
-    if (entry?.meta?.complete) return void (await first(await entry.data()));
-  }
-  let response: Response;
-  try {
-    response = await fetch(address, { signal });
-  } catch (e) {
-    if (signal.aborted) throw aborted(`loading ${part.name}`);
-    throw new FledglingError('network', `${brief(address)}: ${message(e)}`, { cause: e });
-  }
-  if (!response.ok || !response.body)
-    throw new FledglingError('network', `${brief(address)}: HTTP ${response.status} ${response.statusText}`.trim());
-  const reader = response.body.getReader();
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done || take(value)) return;
-    }
-  } finally {
-    await reader.cancel().catch(() => {});
-  }
-}
-
-/** The parts of a split GGUF: once their beginnings are known, one after another. */
-async function* inTurn(parts: Part[], peek: (part: Part) => Promise<void>): AsyncGenerator<Part> {
-  if (parts.length > 1) for (const part of parts) await peek(part);
-  for (const [i, part] of parts.entries()) yield { ...part, last: i === parts.length - 1 };
-}
-
-/**
- * The files of a source, small ones first and the weights last; `read` is given what must be read to know the rest, `peek` the files whose
- * beginnings must be known before any of them is read.
- */
-export async function* partsOf(
-  source: string | Blob | readonly File[],
-  read: (part: Part) => Promise<string | undefined>,
-  peek: (part: Part) => Promise<void>,
-): AsyncGenerator<Part> {
-  if (source instanceof Blob) return yield { name: source instanceof File ? source.name : 'model', blob: source, last: true };
-  if (typeof source !== 'string') {
-    const files = [...source].sort(
-      (a, b) => Number(a.name.endsWith('.safetensors')) - Number(b.name.endsWith('.safetensors')) || (a.name < b.name ? -1 : 1),
-    );
-    if (files.length === 0) throw new FledglingError('bad-file', 'no file was given');
-    const names = files.map((f) => splitNames(f.name)).find((n) => n !== undefined);
-    if (names) {
-      const parts = names.map((name) => ({ name, blob: files.find((f) => f.name === name) }));
-      const missing = parts.filter((p) => !p.blob).map((p) => p.name);
-      if (missing.length > 0) throw new FledglingError('bad-file', `${missing.join(', ')}: missing, the model is in ${names.length} files`);
-      for (const f of files) if (!names.includes(f.name) && !f.name.endsWith('.gguf')) yield { name: f.name, blob: f };
-      const other = files.find((f) => f.name.endsWith('.gguf') && !names.includes(f.name));
-      if (other) throw new FledglingError('bad-file', `${other.name}: is no part of ${names[0]}`);
-      return yield* inTurn(parts as Part[], peek);
-    }
-    for (const [i, f] of files.entries()) yield { name: f.name, blob: f, last: i === files.length - 1 };
-    return;
-  }
-  const url = new URL(source);
-  // Whoever encodes a whole name encodes its slash, too.
-  url.pathname = url.pathname.replace(/%2f$/i, '/');
-  const [, last = ''] = /([^/]*)$/.exec(url.pathname) ?? [];
-  const single = last.endsWith('.safetensors');
-  const names = splitNames(basename(source));
-  if (names) {
-    const parts = names.map((name) => {
-      const file = new URL(source);
-      file.pathname = file.pathname.slice(0, file.pathname.length - last.length) + encodeURIComponent(name);
-      return { name, address: file.href };
-    });
-    return yield* inTurn(parts, peek);
-  }
-  if (last !== '' && last !== 'config.json' && !single) return yield { name: basename(source), address: source, last: true };
-  url.pathname = url.pathname.slice(0, url.pathname.length - last.length);
-  const at = (name: string) => {
-    const file = new URL(url);
-    file.pathname += encodeURIComponent(name);
-    return file.href;
-  };
-  for (const name of FOLDER_FILES) yield { name, address: at(name), optional: name !== 'config.json' };
-  if (single) return yield { name: basename(source), address: source, last: true };
-  // One file of weights, or several listed in an index.
-  const index = await read({ name: INDEX, address: at(INDEX), optional: true });
-  const weights = index === undefined ? ['model.safetensors'] : shards(index, at(INDEX));
-  for (const [i, name] of weights.entries()) yield { name, address: at(name), last: i === weights.length - 1 };
-}
-
-function shards(index: string, address: string): string[] {
-  let names: unknown[];
-  try {
-    names = Object.values((JSON.parse(index) as { weight_map: Record<string, string> }).weight_map);
-  } catch {
-    names = [];
-  }
-  const bad = names.find((n) => typeof n !== 'string' || !/^[^/\\]+\.safetensors$/.test(n));
-  if (names.length === 0 || bad !== undefined) {
-    throw new FledglingError(
-      'bad-file',
-      `${brief(address)}: expected JSON with a weight_map to names of .safetensors files${bad === undefined ? '' : `, found ${JSON.stringify(bad)}`}`,
-    );
-  }
-  return [...new Set(names as string[])].sort();
-}
 
 /** Feeds one part to the sink; undefined when it is optional and missing. */
 export async function feed(part: Part, f: Feed): Promise<Fed | undefined> {
@@ -203,15 +55,25 @@ export async function feed(part: Part, f: Feed): Promise<Fed | undefined> {
     await run.local(part.blob, part.blob.size, false);
     return run.finish(false);
   }
-  let entry: CacheEntry | undefined;
-  if (f.cache !== false) {
-    try {
-      entry = await CacheEntry.open(part.address!);
-    } catch (e) {
-      f.warn(new FledglingError('io', `the browser's storage cannot be used, nothing will be kept: ${message(e)}`));
-    }
-  }
+  const entry = await stored(part, f);
   if (entry && f.cache === 'refresh') await entry.remove();
+  // What is there already is read by whoever wants to, at once.
+  if (!entry || entry.meta?.complete) return fetched(part, f, entry);
+  return alone(entry, f, async () => fetched(part, f, await stored(part, f)));
+}
+
+/** Where a file is kept; undefined where nothing is. */
+async function stored(part: Part, f: Feed): Promise<CacheEntry | undefined> {
+  if (f.cache === false || isNode) return undefined;
+  try {
+    return await CacheEntry.open(part.address!);
+  } catch (e) {
+    f.warn(new FledglingError('io', `the browser's storage cannot be used, nothing will be kept: ${why(e)}`));
+    return undefined;
+  }
+}
+
+async function fetched(part: Part, f: Feed, entry: CacheEntry | undefined): Promise<Fed | undefined> {
   const run = new Run(part, f, entry);
   try {
     return await run.address();
@@ -223,12 +85,40 @@ export async function feed(part: Part, f: Feed): Promise<Fed | undefined> {
   }
 }
 
+/** One download of an address at a time, over all tabs: who comes second finds the file stored. A tab that sleeps is not waited for. */
+async function alone<T>(entry: CacheEntry, f: Feed, body: () => Promise<T>): Promise<T> {
+  if (typeof navigator === 'undefined' || !navigator.locks) return body();
+  const waiting = new AbortController();
+  const stop = (): void => waiting.abort();
+  f.signal.addEventListener('abort', stop, { once: true });
+  if (f.signal.aborted) stop();
+  let size = -1;
+  let since = performance.now();
+  const watch = setInterval(async () => {
+    const found = (await entry.data()).size;
+    if (found !== size) since = performance.now();
+    else if (performance.now() - since > ASLEEP_MS) stop();
+    size = found;
+  }, 500);
+  let begun = false;
+  try {
+    return await navigator.locks.request(`fledgling ${entry.address}`, { signal: waiting.signal }, () => {
+      begun = true;
+      clearInterval(watch);
+      return body();
+    });
+  } catch (e) {
+    if (begun) throw e;
+    if (f.signal.aborted) throw aborted('loading');
+    return body();
+  } finally {
+    clearInterval(watch);
+    f.signal.removeEventListener('abort', stop);
+  }
+}
+
 /** Codes after which a stored file is thrown away. */
 export const REFUSED: ReadonlySet<string> = new Set(['bad-file', 'unsupported-architecture', 'not-finite', 'bad-template', 'bad-config']);
-
-/** An address in a message. */
-const brief = (address: string): string => cut(address, 300);
-const message = (e: unknown) => (e instanceof Error ? e.message : String(e));
 
 class Run {
   #part: Part;
@@ -289,7 +179,7 @@ class Run {
       try {
         piece = await blob.slice(at, at + PIECE).arrayBuffer();
       } catch (e) {
-        throw new FledglingError('io', `${this.#part.name}: reading at byte ${at} failed: ${message(e)}`, { cause: e });
+        throw new FledglingError('io', `${this.#part.name}: reading at byte ${at} failed: ${why(e)}`, { cause: e });
       }
       await this.#consume(new Uint8Array(piece), fromCache);
     }
@@ -372,13 +262,16 @@ class Run {
       this.#check();
       const at = stored + (stored ? 0 : this.#loaded);
       let response: Response;
+      const asked = performance.now();
       try {
         response = await this.#request(address, at, validator);
       } catch (e) {
         this.#check();
+        const forbidden = await violationOf(address, asked, ['connect-src']);
+        if (forbidden) throw forbidden;
         if (part.optional && this.#f.offline) return false;
         if (++failures >= ATTEMPTS || (this.#loaded === 0 && typeof navigator !== 'undefined' && !navigator.onLine)) {
-          throw new FledglingError('network', `${brief(address)}: ${message(e)} (after ${this.#loaded} bytes, ${failures} attempts)`, {
+          throw new FledglingError('network', `${brief(address)}: ${why(e)} (after ${this.#loaded} bytes, ${failures} attempts)`, {
             cause: e,
           });
         }
@@ -401,9 +294,10 @@ class Run {
         }
         throw new FledglingError('network', `${brief(address)}: HTTP ${response.status} ${response.statusText}`.trim());
       }
-      if (part.optional && response.headers.get('content-type')?.includes('html')) {
+      if (isPage(response)) {
         await response.body?.cancel().catch(() => {});
-        return false; // what servers of one-page apps answer in place of 404
+        if (part.optional) return false; // what servers of one-page apps answer in place of 404
+        throw pageInstead(address);
       }
       const same = !validator || validatorOf(response) === '' || validatorOf(response) === validator;
       const encoded = isEncoded(response);
@@ -475,7 +369,7 @@ class Run {
           r = await reader.read();
         } catch (e) {
           this.#check();
-          return message(e);
+          return why(e);
         }
         if (r.done) return undefined;
         let chunk = r.value;
@@ -528,7 +422,7 @@ class Run {
         code,
         busy
           ? `${this.#part.name} is being stored by another tab; this one does not keep it`
-          : `${this.#part.name} cannot be kept in the browser's storage: ${message(e)}`,
+          : `${this.#part.name} cannot be kept in the browser's storage: ${why(e)}`,
       ),
     );
   }

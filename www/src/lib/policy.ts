@@ -1,5 +1,5 @@
 // What a Content-Security-Policy has blocked: a request or a script that it forbids fails like a broken network, and only an event says why.
-import { FledglingError } from './errors.ts';
+import { FledglingError, why } from './errors.ts';
 
 interface Violation {
   at: number;
@@ -55,7 +55,7 @@ function blockedBy(what: string, directive: string): FledglingError {
 
 /** WebAssembly that a policy forbids is told in the error's own words. */
 export function forbidsWasm(e: unknown): FledglingError | undefined {
-  const text = e instanceof Error ? e.message : String(e);
+  const text = why(e);
   if (!/content security policy|unsafe-eval/i.test(text)) return undefined;
   return new FledglingError(
     'content-security-policy',

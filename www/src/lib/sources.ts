@@ -1,5 +1,5 @@
 // What a caller hands over as files: looked at before anything crosses to the Worker, and made into what every browser can send.
-import { FledglingError } from './errors.ts';
+import { FledglingError, why } from './errors.ts';
 import { bad, bytesOf, isA, isList, shown } from './options/check.ts';
 import { absolute } from './places.ts';
 
@@ -51,6 +51,6 @@ export async function readSmall(what: string, given: Blob, most: number): Promis
   try {
     return new Uint8Array(await given.arrayBuffer());
   } catch (e) {
-    throw new FledglingError('io', `${what} could not be read: ${e instanceof Error ? e.message : String(e)}`, { cause: e });
+    throw new FledglingError('io', `${what} could not be read: ${why(e)}`, { cause: e });
   }
 }

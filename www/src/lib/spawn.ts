@@ -1,7 +1,7 @@
 // Starts the engine's Worker: from beside this file, from an address, from another origin, or in Node.
 import type { Endpoint } from 'comlink';
 import nodeEndpoint, { type NodePort } from 'comlink/dist/esm/node-adapter.mjs';
-import { FledglingError } from './errors.ts';
+import { FledglingError, why } from './errors.ts';
 import { absolute, inside, isNode, ofNode } from './places.ts';
 import { violationOf } from './policy.ts';
 import { originOf, started } from './start.ts';
@@ -59,7 +59,7 @@ function inBrowser(p: Places): Spawned {
   try {
     worker = given ?? (address === undefined ? own() : started(address, 'fledgling'));
   } catch (e) {
-    throw new FledglingError('worker-failed', `${where}: the Worker could not be started: ${e instanceof Error ? e.message : String(e)}`, {
+    throw new FledglingError('worker-failed', `${where}: the Worker could not be started: ${why(e)}`, {
       cause: e,
     });
   }
@@ -100,9 +100,7 @@ async function inNode(p: Places): Promise<Spawned> {
       void worker.terminate();
     },
     failed(tell) {
-      worker.on('error', (e) =>
-        tell(new FledglingError('worker-failed', `the Worker failed: ${e instanceof Error ? e.message : String(e)} (${address.href})`)),
-      );
+      worker.on('error', (e) => tell(new FledglingError('worker-failed', `the Worker failed: ${why(e)} (${address.href})`)));
       worker.on('exit', () => ended || tell(new FledglingError('worker-failed', `the Worker ended (${address.href})`)));
     },
   };

@@ -1,6 +1,6 @@
 // What the package uses of the wasm module (src/web in Rust): the two sides of the boundary agree on this file.
 // Plain data crosses it as plain objects; every method that can fail throws an Error with a `code`.
-import { FledglingError } from './errors.ts';
+import { FledglingError, why } from './errors.ts';
 import { isNode, ofNode, type WasmPlace } from './places.ts';
 import { forbidsWasm, violationOf } from './policy.ts';
 import { startCrew, type Crewed } from './threads.ts';
@@ -254,8 +254,7 @@ async function bytesFor(glue: Glue): Promise<BufferSource | Response | undefined
   const since = performance.now();
   const response = await fetch(address).catch(async (e: unknown) => {
     throw (
-      (await violationOf(address, since, ['connect-src'])) ??
-      new FledglingError('network', `wasmUrl: ${address}: ${e instanceof Error ? e.message : String(e)}`, { cause: e })
+      (await violationOf(address, since, ['connect-src'])) ?? new FledglingError('network', `wasmUrl: ${address}: ${why(e)}`, { cause: e })
     );
   });
   if (!response.ok) throw new FledglingError('network', `wasmUrl: ${address}: HTTP ${response.status} ${response.statusText}`.trim());
@@ -280,8 +279,6 @@ function instance(glue: Glue): Promise<WasmModule | undefined> {
   }
   return made;
 }
-
-const why = (e: unknown): string => (e instanceof Error ? e.message : String(e));
 
 /**
  * The engine, for a processor with so many threads. The module whose memory is shared is for them alone: with one thread, or on a GPU, it has

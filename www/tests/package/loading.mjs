@@ -56,6 +56,20 @@ export async function loadingTests({ page, origin, log, files, context }) {
     );
   });
 
+  await test('load: the same address twice at once is one download', async () => {
+    const url = '/m/twice.gguf?slow=20';
+    files.set('/m/twice.gguf', tiny);
+    const [a, b] = await Promise.all([load('x', url, { device: 'cpu' }), load('y', url, { device: 'cpu' })]);
+    ok(a.ok && b.ok, `${a.message} ${b.message}`);
+    equal([a.fromCache, b.fromCache].sort(), [false, true], 'one of them from the network');
+    equal(asked(url).length, 1, 'requests');
+    // The first of two is given up, as a component that is mounted twice does.
+    const other = '/m/twice.gguf?slow=20&again';
+    const [gone, there] = await Promise.all([load('z', other, { device: 'cpu', abortAfter: 60 }), load('x', other, { device: 'cpu' })]);
+    ok(there.ok && (gone.ok || gone.code === 'aborted'), `${gone.code} ${there.message}`);
+    for (const key of ['x', 'y', 'z']) await dispose(key);
+  });
+
   await test('load: another file behind a stored address is noticed, also one of the same size', async () => {
     for (const query of ['', '?noetag']) {
       // With neither ETag nor Last-Modified, only the size can tell.
@@ -209,6 +223,12 @@ export async function loadingTests({ page, origin, log, files, context }) {
     equal(r.code, 'hash-mismatch', `code (${r.message})`);
     const kept = await page.evaluate(() => window.t.fledgling.cachedModels());
     ok(!kept.some((c) => c.address.endsWith('/m/other.gguf')), 'nothing of it is kept');
+  });
+
+  await test('load: a web page in place of a file is named as one', async () => {
+    files.set('/m/page.html', Buffer.from('<!doctype html><title>app</title>'));
+    const r = await load('x', '/m/page.html', { device: 'cpu' });
+    ok(!r.ok && r.code === 'bad-file' && r.message.includes('the server sent a web page'), JSON.stringify(r));
   });
 
   await test('load: HTTP errors and unreachable hosts are network errors', async () => {

@@ -322,7 +322,7 @@ export function install(t, fledgling) {
           ].join('|'),
         );
         // A field, a row, a message or a file and what is wrong with it.
-        const names = /^(?:.{1,300}?: |row \d+|training \(after|\d+ tokens do not fit|the options of |on[A-Z]\w+ threw)/u;
+        const names = /^(?:.{1,400}?: |row \d+|training \(after|\d+ tokens do not fit|the options of |on[A-Z]\w+ threw)/u;
         if (
           !(e instanceof fledgling.FledglingError) ||
           e.code === 'internal' ||

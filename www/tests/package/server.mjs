@@ -39,6 +39,8 @@ export async function serve({ root, files = new Map(), mounts = {}, isolated = t
       ...(isolated ? { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' } : {}),
       'cross-origin-resource-policy': 'cross-origin',
       'cache-control': 'no-store',
+      'access-control-allow-origin': '*',
+      ...(q.has('csp') ? { 'content-security-policy': q.get('csp') } : {}),
     };
     const nth = (seen.get(req.url) ?? 0) + 1;
     seen.set(req.url, nth);

@@ -2,7 +2,8 @@
 import { breathe } from '../breathe.ts';
 import { readNote, writeNote } from '../cache.ts';
 import { aborted, toFledglingError, toWire, type FledglingError } from '../errors.ts';
-import { beginning, feed, partsOf, REFUSED, type Fed, type Part, type Sink } from '../loader.ts';
+import { feed, REFUSED, type Fed, type Sink } from '../loader.ts';
+import { beginning, partsOf, type Part } from '../parts.ts';
 import type { Device, KvCacheDtype, ModelInfo, StoredType } from '../types.ts';
 import type { WasmLoader, WasmModel, WasmModule } from '../wasm.ts';
 import { engineFor, judgedOf, noteName, type Judged } from './device.ts';

@@ -18,6 +18,9 @@ export const bad = (field: string, message: string): FledglingError => new Fledg
 /** The end of a text that is too long to be shown. */
 export const cut = (text: string, most = 60): string => (text.length > most ? `${text.slice(0, most)}…` : text);
 
+/** An address in a message. */
+export const brief = (address: string): string => cut(address, 200);
+
 const named = (value: object): string => {
   try {
     const name = Object.prototype.toString.call(value).slice(8, -1);

@@ -216,6 +216,14 @@ export function trainerTable(method: MethodName): TrainerTable {
   return table;
 }
 
+/** The same by PEFT's names, in a file: what it holds there, whatever a training would take. */
+export const PEFT_TYPES: Readonly<Record<string, Rule>> = Object.fromEntries(
+  Object.values(PEFT).map((a) => {
+    const wide: Arg = a.kind === 'number' || a.kind === 'whole' ? { ...a, low: -1e308, high: 1e308 } : a;
+    return [a.name, a.kind === 'choice' ? text : ruleOf(wide)];
+  }),
+);
+
 export const PEFT_NAMES: Readonly<Record<string, string>> = Object.fromEntries(Object.entries(PEFT).map(([key, a]) => [key, a.name]));
 
 /** A message of the engine, whose names are those of files, in the names of the caller. */
