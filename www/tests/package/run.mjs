@@ -1,6 +1,7 @@
 // From `npm pack` to an answer: packs the package, installs it in a fresh Vite project and beside a plain page, and in
 // each loads a model, streams an answer and takes one LoRA step; then everything that can go wrong, on a tiny model.
-//   node tests/package/run.mjs [--fast: without the real model] [--device cpu: without the GPU's half] [--only pack,serving,vite,plain,types,loading,places,refusing,using,threads,real]
+//   node tests/package/run.mjs [--fast: without the real model] [--device cpu: without the GPU's half]
+//     [--only pack,serving,vite,plain,types,loading,places,refusing,using,threads,real]
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
