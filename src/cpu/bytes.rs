@@ -4,7 +4,70 @@
 /// A register of sixteen bytes.
 pub type Sixteen = imp::Sixteen;
 
-pub use imp::{and, load, minus, or, shl, shr, splat, spread};
+pub use imp::{and, load, or, shl, shr, splat, spread, store, words, xor};
+
+/// 32 bytes: two registers, or a wide one.
+///
+/// # Safety
+/// The methods may be called only where the instruction set is there. What a shift brings into a byte from its neighbour has to be masked away.
+pub unsafe trait Bytes: Copy {
+    /// # Safety
+    /// See the trait; 32 bytes can be read.
+    unsafe fn load(from: *const u8) -> Self;
+    /// # Safety
+    /// See the trait; 32 bytes can be written.
+    unsafe fn store(self, to: *mut u8);
+    /// # Safety
+    /// See the trait.
+    unsafe fn splat(v: u8) -> Self;
+    /// # Safety
+    /// See the trait.
+    unsafe fn and(self, b: Self) -> Self;
+    /// # Safety
+    /// See the trait.
+    unsafe fn or(self, b: Self) -> Self;
+    /// # Safety
+    /// See the trait.
+    unsafe fn shr<const N: i32>(self) -> Self;
+    /// # Safety
+    /// See the trait.
+    unsafe fn shl<const N: i32>(self) -> Self;
+}
+
+// SAFETY: of every target's base level.
+unsafe impl Bytes for [Sixteen; 2] {
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> Self {
+        unsafe { [load(from), load(from.add(16))] }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut u8) {
+        unsafe {
+            store(self[0], to);
+            store(self[1], to.add(16));
+        }
+    }
+    #[inline(always)]
+    unsafe fn splat(v: u8) -> Self {
+        [splat(v); 2]
+    }
+    #[inline(always)]
+    unsafe fn and(self, b: Self) -> Self {
+        [and(self[0], b[0]), and(self[1], b[1])]
+    }
+    #[inline(always)]
+    unsafe fn or(self, b: Self) -> Self {
+        [or(self[0], b[0]), or(self[1], b[1])]
+    }
+    #[inline(always)]
+    unsafe fn shr<const N: i32>(self) -> Self {
+        [shr::<N>(self[0]), shr::<N>(self[1])]
+    }
+    #[inline(always)]
+    unsafe fn shl<const N: i32>(self) -> Self {
+        [shl::<N>(self[0]), shl::<N>(self[1])]
+    }
+}
 
 #[cfg(target_arch = "x86_64")]
 mod imp {
@@ -17,6 +80,19 @@ mod imp {
     #[inline(always)]
     pub unsafe fn load(from: *const u8) -> Sixteen {
         unsafe { _mm_loadu_si128(from.cast()) }
+    }
+
+    /// # Safety
+    /// 16 bytes can be written.
+    #[inline(always)]
+    pub unsafe fn store(a: Sixteen, to: *mut u8) {
+        unsafe { _mm_storeu_si128(to.cast(), a) }
+    }
+
+    /// Words, lowest byte first.
+    #[inline(always)]
+    pub fn words([a, b, c, d]: [u32; 4]) -> Sixteen {
+        unsafe { _mm_setr_epi32(a.cast_signed(), b.cast_signed(), c.cast_signed(), d.cast_signed()) }
     }
 
     /// A byte everywhere.
@@ -36,16 +112,15 @@ mod imp {
         unsafe { _mm_or_si128(a, b) }
     }
 
-    /// `a − b`, byte by byte.
     #[inline(always)]
-    pub fn minus(a: Sixteen, b: Sixteen) -> Sixteen {
-        unsafe { _mm_sub_epi8(a, b) }
+    pub fn xor(a: Sixteen, b: Sixteen) -> Sixteen {
+        unsafe { _mm_xor_si128(a, b) }
     }
 
-    /// Shifted to the right by n; what comes in from a neighbour has to be masked away.
+    /// Shifted to the right by N; what comes in from a neighbour has to be masked away.
     #[inline(always)]
-    pub fn shr(a: Sixteen, n: usize) -> Sixteen {
-        unsafe { _mm_srl_epi16(a, _mm_cvtsi32_si128(n as i32)) }
+    pub fn shr<const N: i32>(a: Sixteen) -> Sixteen {
+        unsafe { _mm_srli_epi16::<N>(a) }
     }
 
     /// Shifted to the left by N; nothing may leave its byte.
@@ -81,6 +156,19 @@ mod imp {
         unsafe { vld1q_u8(from) }
     }
 
+    /// # Safety
+    /// 16 bytes can be written.
+    #[inline(always)]
+    pub unsafe fn store(a: Sixteen, to: *mut u8) {
+        unsafe { vst1q_u8(to, a) }
+    }
+
+    /// Words, lowest byte first.
+    #[inline(always)]
+    pub fn words([a, b, c, d]: [u32; 4]) -> Sixteen {
+        unsafe { std::mem::transmute([a, b, c, d]) }
+    }
+
     /// A byte everywhere.
     #[inline(always)]
     pub fn splat(v: u8) -> Sixteen {
@@ -98,16 +186,15 @@ mod imp {
         unsafe { vorrq_u8(a, b) }
     }
 
-    /// `a − b`, byte by byte.
     #[inline(always)]
-    pub fn minus(a: Sixteen, b: Sixteen) -> Sixteen {
-        unsafe { vsubq_u8(a, b) }
+    pub fn xor(a: Sixteen, b: Sixteen) -> Sixteen {
+        unsafe { veorq_u8(a, b) }
     }
 
-    /// Shifted to the right by n.
+    /// Shifted to the right by N.
     #[inline(always)]
-    pub fn shr(a: Sixteen, n: usize) -> Sixteen {
-        unsafe { vshlq_u8(a, vdupq_n_s8(-(n as i8))) }
+    pub fn shr<const N: i32>(a: Sixteen) -> Sixteen {
+        unsafe { vshrq_n_u8::<N>(a) }
     }
 
     /// Shifted to the left by N; nothing may leave its byte.
@@ -139,6 +226,19 @@ mod imp {
         unsafe { v128_load(from.cast()) }
     }
 
+    /// # Safety
+    /// 16 bytes can be written.
+    #[inline(always)]
+    pub unsafe fn store(a: Sixteen, to: *mut u8) {
+        unsafe { v128_store(to.cast(), a) }
+    }
+
+    /// Words, lowest byte first.
+    #[inline(always)]
+    pub fn words([a, b, c, d]: [u32; 4]) -> Sixteen {
+        u32x4(a, b, c, d)
+    }
+
     /// A byte everywhere.
     #[inline(always)]
     pub fn splat(v: u8) -> Sixteen {
@@ -155,16 +255,15 @@ mod imp {
         v128_or(a, b)
     }
 
-    /// `a − b`, byte by byte.
     #[inline(always)]
-    pub fn minus(a: Sixteen, b: Sixteen) -> Sixteen {
-        i8x16_sub(a, b)
+    pub fn xor(a: Sixteen, b: Sixteen) -> Sixteen {
+        v128_xor(a, b)
     }
 
-    /// Shifted to the right by n; what comes in from a neighbour has to be masked away.
+    /// Shifted to the right by N; what comes in from a neighbour has to be masked away.
     #[inline(always)]
-    pub fn shr(a: Sixteen, n: usize) -> Sixteen {
-        u16x8_shr(a, n as u32)
+    pub fn shr<const N: i32>(a: Sixteen) -> Sixteen {
+        u16x8_shr(a, N as u32)
     }
 
     /// Shifted to the left by N; nothing may leave its byte.
@@ -192,6 +291,17 @@ mod imp {
         unsafe { from.cast::<[u8; 16]>().read_unaligned() }
     }
 
+    /// # Safety
+    /// 16 bytes can be written.
+    pub unsafe fn store(a: Sixteen, to: *mut u8) {
+        unsafe { to.cast::<[u8; 16]>().write_unaligned(a) }
+    }
+
+    /// Words, lowest byte first.
+    pub fn words([a, b, c, d]: [u32; 4]) -> Sixteen {
+        unsafe { std::mem::transmute([a.to_le(), b.to_le(), c.to_le(), d.to_le()]) }
+    }
+
     /// A byte everywhere.
     pub fn splat(v: u8) -> Sixteen {
         [v; 16]
@@ -205,14 +315,13 @@ mod imp {
         std::array::from_fn(|i| a[i] | b[i])
     }
 
-    /// `a − b`, byte by byte.
-    pub fn minus(a: Sixteen, b: Sixteen) -> Sixteen {
-        std::array::from_fn(|i| a[i].wrapping_sub(b[i]))
+    pub fn xor(a: Sixteen, b: Sixteen) -> Sixteen {
+        std::array::from_fn(|i| a[i] ^ b[i])
     }
 
-    /// Shifted to the right by n.
-    pub fn shr(a: Sixteen, n: usize) -> Sixteen {
-        a.map(|v| v >> n)
+    /// Shifted to the right by N.
+    pub fn shr<const N: i32>(a: Sixteen) -> Sixteen {
+        a.map(|v| v >> N)
     }
 
     /// Shifted to the left by N; nothing may leave its byte.

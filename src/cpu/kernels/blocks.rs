@@ -1,34 +1,41 @@
-//! The blocks of every quantized type in registers: the integers of 32 values as bytes, and their scales as numbers. What
+//! The blocks of every quantized type in registers: the integers of 32 values, and their scales as numbers. What
 //! [`dequant`](super::dequant), [`few`](super::few) and [`few_whole`](super::few_whole) are generic over.
 
-use crate::cpu::bytes::{Sixteen, and, load, minus, or, shl, shr, splat, spread};
+use crate::cpu::bytes::{self, Bytes, Sixteen};
 use crate::cpu::vector::{MOST, Vector, half};
 use crate::tensor::packing::{E2M1, IQ4};
 
-/// A block of `LEN` quantized weights. Its values are taken 32 at a time, of part 0, 1, ….
+/// A block of `LEN` quantized weights. Its values are taken 32 at a time, of part 0, 1, …; `FIELDS` parts, whose integers are bits of the same bytes,
+/// are a group. Which of them it is, is known when a kernel is compiled ([`fields!`]): shifts by a number that is not are dear.
 pub(super) trait Block {
     const LEN: usize;
     const BYTES: usize;
-    /// Scales of all parts, where it pays to unpack them once.
+    const FIELDS: usize = 1;
+    /// Scales of all parts, and integers, where it pays to unpack them once.
     type Head: Copy;
     /// # Safety
-    /// `BYTES` can be read.
-    unsafe fn head(from: *const u8) -> Self::Head;
-    /// 32 values, in the first `32 / V::LANES` registers.
+    /// As [`Vector`]; `BYTES` can be read, and a head written.
+    unsafe fn head<V: Vector>(from: *const u8, to: *mut Self::Head);
+    /// 32 values, those of part `group * FIELDS + F`, in the first `32 / V::LANES` registers.
     ///
     /// # Safety
-    /// As [`Vector`]; `BYTES` can be read, `head` is the block's, `part` is below `LEN / 32`.
-    unsafe fn values<V: Vector>(from: *const u8, head: &Self::Head, part: usize) -> [V; MOST];
+    /// As [`Vector`]; `BYTES` can be read, `head` is the block's, there is such a part.
+    unsafe fn values<V: Vector, const F: usize>(from: *const u8, head: *const Self::Head, group: usize) -> [V; MOST];
 }
 
-/// Integers of a type whose bytes are put together in registers.
-pub(super) trait Ints: Block {
-    /// The integers of a part as signed bytes, what is subtracted from all of them subtracted.
-    ///
-    /// # Safety
-    /// As [`Block::values`].
-    unsafe fn ints<V: Vector>(from: *const u8, part: usize) -> [Sixteen; 2];
+/// Runs a body for each field of a group, whose number it has as a constant.
+macro_rules! fields {
+    ($fields:expr, $field:ident => $body:expr) => {
+        fields!(@ $fields, $field => $body; 0, 1, 2, 3)
+    };
+    (@ $fields:expr, $field:ident => $body:expr; $($n:literal),*) => {
+        $(if $n < $fields {
+            const $field: usize = $n;
+            $body
+        })*
+    };
 }
+pub(super) use fields;
 
 pub(super) struct Q4_0;
 pub(super) struct Q4_1;
@@ -62,190 +69,45 @@ macro_rules! with_block {
 }
 pub(super) use with_block;
 
-/// `d·q` for two registers of integers.
-#[inline(always)]
-unsafe fn scaled<V: Vector>(ints: [Sixteen; 2], d: V) -> [V; MOST] {
-    unsafe {
-        let mut out = V::signed(ints);
-        for out in out.iter_mut().take(32 / V::LANES) {
-            *out = out.mul(d);
-        }
-        out
-    }
-}
-
-/// `d·q + m` for two registers of integers.
-#[inline(always)]
-unsafe fn shifted<V: Vector>(ints: [Sixteen; 2], d: V, m: V) -> [V; MOST] {
-    unsafe {
-        let mut out = V::signed(ints);
-        for out in out.iter_mut().take(32 / V::LANES) {
-            *out = out.fma(d, m);
-        }
-        out
-    }
-}
-
-/// Sixteen bytes of halves: the low ones, then the high ones.
-#[inline(always)]
-unsafe fn nibbles(from: *const u8) -> [Sixteen; 2] {
-    let q = unsafe { load(from) };
-    [and(q, splat(15)), and(shr(q, 4), splat(15))]
-}
-
-/// As [`nibbles`] with 32 fifth bits.
-#[inline(always)]
-unsafe fn fives(high: *const u8, from: *const u8) -> [Sixteen; 2] {
-    let bits = unsafe { high.cast::<u32>().read_unaligned() };
-    let [a, b] = unsafe { nibbles(from) };
-    [or(a, and(spread(bits), splat(16))), or(b, and(spread(bits >> 16), splat(16)))]
-}
-
-/// Half of each of 32 bytes: the low ones of an even part, the high ones of an odd one.
-#[inline(always)]
-unsafe fn half_bytes(from: *const u8, part: usize) -> [Sixteen; 2] {
-    unsafe { fields(from, 4 * (part % 2), 15) }
-}
-
-/// Some bits of each of 32 bytes.
-#[inline(always)]
-unsafe fn fields(from: *const u8, shift: usize, mask: u8) -> [Sixteen; 2] {
-    unsafe { [and(shr(load(from), shift), splat(mask)), and(shr(load(from.add(16)), shift), splat(mask))] }
-}
-
 #[inline(always)]
 unsafe fn half_at(from: *const u8) -> f32 {
     half(unsafe { from.cast::<u16>().read_unaligned() })
 }
 
-/// Scale and minimum of each part, and of x's sums nothing else: as [`few_whole`](super::few_whole) reads them.
-pub(super) type Pairs = [[f32; 4]; 8];
-
-/// Scales of every sixteen values.
-pub(super) type Sixteenths = [f32; 16];
-
-impl Block for Q4_0 {
-    const LEN: usize = 32;
-    const BYTES: usize = 18;
-    type Head = ();
-    #[inline(always)]
-    unsafe fn head(_: *const u8) {}
-    #[inline(always)]
-    unsafe fn values<V: Vector>(from: *const u8, _: &(), _: usize) -> [V; MOST] {
-        unsafe {
-            let (d, _) = V::halves(from);
-            V::nibbles(from.add(2), d, d.mul(V::splat(-8.0)))
+/// A block of 32 without anything that is unpacked once.
+macro_rules! short {
+    ($($kind:ident $bytes:literal |$from:ident, $v:ident| $values:expr;)*) => {$(
+        impl Block for $kind {
+            const LEN: usize = 32;
+            const BYTES: usize = $bytes;
+            type Head = ();
+            #[inline(always)]
+            unsafe fn head<V: Vector>(_: *const u8, _: *mut ()) {}
+            #[inline(always)]
+            unsafe fn values<$v: Vector, const F: usize>($from: *const u8, _: *const (), _: usize) -> [$v; MOST] {
+                unsafe { $values }
+            }
         }
-    }
+    )*};
 }
 
-impl Block for Q4_1 {
-    const LEN: usize = 32;
-    const BYTES: usize = 20;
-    type Head = ();
-    #[inline(always)]
-    unsafe fn head(_: *const u8) {}
-    #[inline(always)]
-    unsafe fn values<V: Vector>(from: *const u8, _: &(), _: usize) -> [V; MOST] {
-        unsafe {
-            let (d, m) = V::halves(from);
-            V::nibbles(from.add(4), d, m)
-        }
-    }
-}
-
-impl Block for Q8_0 {
-    const LEN: usize = 32;
-    const BYTES: usize = 34;
-    type Head = ();
-    #[inline(always)]
-    unsafe fn head(_: *const u8) {}
-    #[inline(always)]
-    unsafe fn values<V: Vector>(from: *const u8, _: &(), _: usize) -> [V; MOST] {
-        unsafe { V::signed_bytes(from.add(2), V::halves(from).0) }
-    }
-}
-
-impl Block for Q5_0 {
-    const LEN: usize = 32;
-    const BYTES: usize = 22;
-    type Head = ();
-    #[inline(always)]
-    unsafe fn head(_: *const u8) {}
-    #[inline(always)]
-    unsafe fn values<V: Vector>(from: *const u8, _: &(), part: usize) -> [V; MOST] {
-        unsafe { scaled(Self::ints::<V>(from, part), V::halves(from).0) }
-    }
-}
-
-impl Ints for Q5_0 {
-    #[inline(always)]
-    unsafe fn ints<V: Vector>(from: *const u8, _: usize) -> [Sixteen; 2] {
-        let [a, b] = unsafe { fives(from.add(2), from.add(6)) };
-        [minus(a, splat(16)), minus(b, splat(16))]
-    }
-}
-
-impl Block for Q5_1 {
-    const LEN: usize = 32;
-    const BYTES: usize = 24;
-    type Head = ();
-    #[inline(always)]
-    unsafe fn head(_: *const u8) {}
-    #[inline(always)]
-    unsafe fn values<V: Vector>(from: *const u8, _: &(), part: usize) -> [V; MOST] {
-        unsafe {
-            let (d, m) = V::halves(from);
-            shifted(Self::ints::<V>(from, part), d, m)
-        }
-    }
-}
-
-impl Ints for Q5_1 {
-    #[inline(always)]
-    unsafe fn ints<V: Vector>(from: *const u8, _: usize) -> [Sixteen; 2] {
-        unsafe { fives(from.add(4), from.add(8)) }
-    }
-}
-
-impl Block for Iq4Nl {
-    const LEN: usize = 32;
-    const BYTES: usize = 18;
-    type Head = ();
-    #[inline(always)]
-    unsafe fn head(_: *const u8) {}
-    #[inline(always)]
-    unsafe fn values<V: Vector>(from: *const u8, _: &(), part: usize) -> [V; MOST] {
-        unsafe { scaled(Self::ints::<V>(from, part), V::halves(from).0) }
-    }
-}
-
-/// What sixteen bytes of halves pick from a table.
-#[inline(always)]
-unsafe fn picked<V: Vector>(table: &[i8; 16], from: *const u8) -> [Sixteen; 2] {
-    unsafe {
-        let table = load(table.as_ptr().cast());
-        nibbles(from).map(|at| V::lookup(table, at))
-    }
-}
-
-impl Ints for Iq4Nl {
-    #[inline(always)]
-    unsafe fn ints<V: Vector>(from: *const u8, _: usize) -> [Sixteen; 2] {
-        unsafe { picked::<V>(&IQ4, from.add(2)) }
-    }
-}
-
-impl Block for Mxfp4 {
-    const LEN: usize = 32;
-    const BYTES: usize = 17;
-    type Head = ();
-    #[inline(always)]
-    unsafe fn head(_: *const u8) {}
-    #[inline(always)]
-    unsafe fn values<V: Vector>(from: *const u8, _: &(), part: usize) -> [V; MOST] {
-        unsafe { scaled(Self::ints::<V>(from, part), V::splat(half_power(*from))) }
-    }
+short! {
+    Q4_0 18 |from, V| {
+        let (d, _) = V::halves(from);
+        V::nibbles(from.add(2), d, d.mul(V::splat(-8.0)))
+    };
+    Q4_1 20 |from, V| {
+        let (d, m) = V::halves(from);
+        V::nibbles(from.add(4), d, m)
+    };
+    Q5_0 22 |from, V| V::centred_fives(from.add(2), from.add(6), V::halves(from).0);
+    Q5_1 24 |from, V| {
+        let (d, m) = V::halves(from);
+        V::fives(from.add(4), from.add(8), d, m)
+    };
+    Q8_0 34 |from, V| V::signed_bytes(from.add(2), V::halves(from).0);
+    Iq4Nl 18 |from, V| V::picked(&IQ4, from.add(2), V::halves(from).0);
+    Mxfp4 17 |from, V| V::picked(&E2M1, from.add(1), V::splat(half_power(*from)));
 }
 
 /// 2^(e − 128).
@@ -254,137 +116,141 @@ pub(super) fn half_power(e: u8) -> f32 {
     f32::from_bits(if e < 2 { 0x0020_0000 << e } else { (u32::from(e) - 1) << 23 })
 }
 
-impl Ints for Mxfp4 {
-    #[inline(always)]
-    unsafe fn ints<V: Vector>(from: *const u8, _: usize) -> [Sixteen; 2] {
-        unsafe { picked::<V>(&E2M1, from.add(1)) }
+/// Factors of every 32 values and what is added to them, and the integers of all.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct Eights {
+    pub d: [f32; 8],
+    pub m: [f32; 8],
+    pub q: [u8; 256],
+}
+
+/// The same of every sixteen values; integers of three bits are halves of bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Sixteens {
+    pub d: [f32; 16],
+    pub m: [f32; 16],
+    pub q: [u8; 256],
+}
+
+/// Numbers times sixteen small signed integers, which stay far from where anything is rounded.
+#[inline(always)]
+pub(super) unsafe fn by_scales<V: Vector>(d: V, scales: Sixteen, to: *mut [f32; 16]) {
+    unsafe {
+        let all = V::signed([scales, scales]);
+        for (i, ints) in all.into_iter().enumerate().take(16 / V::LANES) {
+            ints.mul(d).store(to.cast::<f32>().add(i * V::LANES));
+        }
     }
 }
 
 /// d·s and −dmin·m of the eight parts of Q4_K and Q5_K.
 #[inline(always)]
-#[allow(clippy::needless_range_loop)] // a closure may be compiled for another instruction set
-unsafe fn six_bit_pairs(from: *const u8) -> Pairs {
+unsafe fn six_bits<V: Vector>(from: *const u8, to: *mut Eights) {
     unsafe {
-        let (d, min) = (half_at(from), -half_at(from.add(2)));
         let [a, b, c] = from.add(4).cast::<[u32; 3]>().read_unaligned();
         const SIX: u32 = 0x3f3f_3f3f;
         const FOUR: u32 = 0x0f0f_0f0f;
         const TWO: u32 = 0x3030_3030;
-        let scales = u64::from(a & SIX) | u64::from(c & FOUR | a >> 2 & TWO) << 32;
-        let minima = u64::from(b & SIX) | u64::from(c >> 4 & FOUR | b >> 2 & TWO) << 32;
-        let (scales, minima) = (scales.to_le_bytes(), minima.to_le_bytes());
-        let mut out = [[0.0; 4]; 8];
-        for i in 0..8 {
-            out[i] = [d * f32::from(scales[i]), min * f32::from(minima[i]), 0.0, 0.0];
+        let (d, m) = V::halves(from);
+        let (scales, minima) = ([a & SIX, c & FOUR | a >> 2 & TWO], [b & SIX, c >> 4 & FOUR | b >> 2 & TWO]);
+        let (d, m, to) = (d, m.mul(V::splat(-1.0)), to.cast::<f32>());
+        let all = V::signed([bytes::words([scales[0], scales[1], minima[0], minima[1]]), bytes::words([minima[0], minima[1], 0, 0])]);
+        if V::LANES <= 8 {
+            for i in 0..8 / V::LANES {
+                all[i].mul(d).store(to.add(i * V::LANES));
+                all[8 / V::LANES + i].mul(m).store(to.add(8 + i * V::LANES));
+            }
+        } else {
+            // Both are eight too many: minima follow, and then what integers are put over.
+            all[0].mul(d).store(to);
+            all[1].mul(m).store(to.add(8));
         }
-        out
     }
 }
 
 impl Block for Q4K {
     const LEN: usize = 256;
     const BYTES: usize = 144;
-    type Head = Pairs;
+    const FIELDS: usize = 2;
+    type Head = Eights;
     #[inline(always)]
-    unsafe fn head(from: *const u8) -> Pairs {
-        unsafe { six_bit_pairs(from) }
+    unsafe fn head<V: Vector>(from: *const u8, to: *mut Eights) {
+        unsafe { six_bits::<V>(from, to) }
     }
     #[inline(always)]
-    unsafe fn values<V: Vector>(from: *const u8, head: &Pairs, part: usize) -> [V; MOST] {
-        unsafe { shifted(Self::ints::<V>(from, part), V::splat(head[part][0]), V::splat(head[part][1])) }
-    }
-}
-
-impl Ints for Q4K {
-    #[inline(always)]
-    unsafe fn ints<V: Vector>(from: *const u8, part: usize) -> [Sixteen; 2] {
-        unsafe { half_bytes(from.add(16 + part / 2 * 32), part) }
+    unsafe fn values<V: Vector, const F: usize>(from: *const u8, head: *const Eights, group: usize) -> [V; MOST] {
+        unsafe { V::halved::<F>(from.add(16 + 32 * group), V::splat((*head).d[2 * group + F]), V::splat((*head).m[2 * group + F])) }
     }
 }
 
 impl Block for Q5K {
     const LEN: usize = 256;
     const BYTES: usize = 176;
-    type Head = Pairs;
+    type Head = Eights;
     #[inline(always)]
-    unsafe fn head(from: *const u8) -> Pairs {
-        unsafe { six_bit_pairs(from) }
-    }
-    #[inline(always)]
-    unsafe fn values<V: Vector>(from: *const u8, head: &Pairs, part: usize) -> [V; MOST] {
-        unsafe { shifted(Self::ints::<V>(from, part), V::splat(head[part][0]), V::splat(head[part][1])) }
-    }
-}
-
-impl Ints for Q5K {
-    #[inline(always)]
-    unsafe fn ints<V: Vector>(from: *const u8, part: usize) -> [Sixteen; 2] {
+    unsafe fn head<V: Vector>(from: *const u8, to: *mut Eights) {
         unsafe {
-            let ([a, b], [x, y]) = (half_bytes(from.add(48 + part / 2 * 32), part), fields(from.add(16), part, 1));
-            [or(a, shl::<4>(x)), or(b, shl::<4>(y))]
+            six_bits::<V>(from, to);
+            let (four, bit, to) = (V::Bytes::splat(15), V::Bytes::splat(16), (&raw mut (*to).q).cast::<u8>());
+            let mut high = V::Bytes::load(from.add(16));
+            for i in 0..4 {
+                let q = V::Bytes::load(from.add(48 + 32 * i));
+                q.and(four).or(high.shl::<4>().and(bit)).store(to.add(64 * i));
+                q.shr::<4>().and(four).or(high.shl::<3>().and(bit)).store(to.add(64 * i + 32));
+                high = high.shr::<2>();
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn values<V: Vector, const F: usize>(_: *const u8, head: *const Eights, group: usize) -> [V; MOST] {
+        unsafe {
+            let (d, m) = (V::splat((*head).d[group]), V::splat((*head).m[group]));
+            V::bytes((&raw const (*head).q).cast::<u8>().add(32 * group), [d; 2], [m; 2])
         }
     }
 }
 
-/// `d·q` where every sixteen values have their own d, and an m added to it.
+/// A number of each of two neighbours in all lanes.
 #[inline(always)]
-unsafe fn by_sixteen<V: Vector>(ints: [Sixteen; 2], d: &[f32], m: Option<&[f32]>) -> [V; MOST] {
-    unsafe {
-        let mut out = V::signed(ints);
-        let half = 16 / V::LANES;
-        for (i, out) in out.iter_mut().enumerate().take(2 * half) {
-            let d = V::splat(d[i / half]);
-            *out = match m {
-                Some(m) => out.fma(d, V::splat(m[i / half])),
-                None => out.mul(d),
-            };
-        }
-        out
-    }
-}
-
-/// An f16 times sixteen signed bytes.
-#[inline(always)]
-#[allow(clippy::needless_range_loop)] // a closure may be compiled for another instruction set
-unsafe fn sixteenths(d: f32, scales: *const i8) -> Sixteenths {
-    let scales = unsafe { scales.cast::<[i8; 16]>().read_unaligned() };
-    let mut out = [0.0; 16];
-    for i in 0..16 {
-        out[i] = d * f32::from(scales[i]);
-    }
-    out
+unsafe fn two<V: Vector>(of: &[f32; 16], part: usize) -> [V; 2] {
+    unsafe { [V::splat(of[2 * part]), V::splat(of[2 * part + 1])] }
 }
 
 impl Block for Q6K {
     const LEN: usize = 256;
     const BYTES: usize = 210;
-    type Head = Sixteenths;
+    type Head = Sixteens;
     #[inline(always)]
-    unsafe fn head(from: *const u8) -> Sixteenths {
-        unsafe { sixteenths(half_at(from.add(208)), from.add(192).cast()) }
-    }
-    #[inline(always)]
-    unsafe fn values<V: Vector>(from: *const u8, head: &Sixteenths, part: usize) -> [V; MOST] {
-        unsafe { by_sixteen(Self::ints::<V>(from, part), &head[2 * part..2 * part + 2], None) }
-    }
-}
-
-impl Ints for Q6K {
-    #[inline(always)]
-    unsafe fn ints<V: Vector>(from: *const u8, part: usize) -> [Sixteen; 2] {
+    unsafe fn head<V: Vector>(from: *const u8, to: *mut Sixteens) {
         unsafe {
-            let (half, field) = (part / 4, part % 4);
-            let [a, b] = fields(from.add(64 * half + 32 * (field % 2)), 4 * (field / 2), 15);
-            let [x, y] = fields(from.add(128 + 32 * half), 2 * field, 3);
-            [minus(or(a, shl::<4>(x)), splat(32)), minus(or(b, shl::<4>(y)), splat(32))]
+            let ((_, d), scales) = (V::last_halves(from.add(210)), bytes::load(from.add(192)));
+            by_scales(d, scales, &raw mut (*to).d);
+            by_scales(d.mul(V::splat(-32.0)), scales, &raw mut (*to).m);
+            let (four, two, to) = (V::Bytes::splat(15), V::Bytes::splat(48), (&raw mut (*to).q).cast::<u8>());
+            for i in 0..2 {
+                let high = V::Bytes::load(from.add(128 + 32 * i));
+                let (from, to) = (from.add(64 * i), to.add(128 * i));
+                let (a, b) = (V::Bytes::load(from), V::Bytes::load(from.add(32)));
+                a.and(four).or(high.shl::<4>().and(two)).store(to);
+                b.and(four).or(high.shl::<2>().and(two)).store(to.add(32));
+                a.shr::<4>().and(four).or(high.and(two)).store(to.add(64));
+                b.shr::<4>().and(four).or(high.shr::<2>().and(two)).store(to.add(96));
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn values<V: Vector, const F: usize>(_: *const u8, head: *const Sixteens, group: usize) -> [V; MOST] {
+        unsafe {
+            let q = (&raw const (*head).q).cast::<u8>().add(32 * group);
+            V::bytes(q, two(&(*head).d, group), two(&(*head).m, group))
         }
     }
 }
 
 /// The sixteen scales of Q3_K, less 32.
 #[inline(always)]
-pub(super) unsafe fn q3_scales(from: *const u8) -> [i8; 16] {
+pub(super) unsafe fn q3_scales(from: *const u8) -> Sixteen {
     unsafe {
         let [a, b, c] = from.add(96).cast::<[u32; 3]>().read_unaligned();
         const FOUR: u32 = 0x0f0f_0f0f;
@@ -395,35 +261,38 @@ pub(super) unsafe fn q3_scales(from: *const u8) -> [i8; 16] {
             a >> 4 & FOUR | (c >> 4 & TWO) << 4,
             b >> 4 & FOUR | (c >> 6 & TWO) << 4,
         ];
-        let mut out = [0; 16];
-        for (i, out) in out.iter_mut().enumerate() {
-            *out = (words[i / 4] >> (8 * (i % 4))) as u8 as i8 - 32;
-        }
-        out
+        // Bytes below 64 less 32: the sixth bit says which of them are negative, and no byte borrows from its neighbour.
+        let words = words.map(|w| ((w | 0x8080_8080) - 0x2020_2020) ^ 0x8080_8080);
+        bytes::words(words)
     }
 }
 
 impl Block for Q3K {
     const LEN: usize = 256;
     const BYTES: usize = 110;
-    type Head = Sixteenths;
+    const FIELDS: usize = 4;
+    type Head = Sixteens;
     #[inline(always)]
-    unsafe fn head(from: *const u8) -> Sixteenths {
-        unsafe { sixteenths(half_at(from.add(108)), q3_scales(from).as_ptr()) }
-    }
-    #[inline(always)]
-    unsafe fn values<V: Vector>(from: *const u8, head: &Sixteenths, part: usize) -> [V; MOST] {
-        unsafe { by_sixteen(Self::ints::<V>(from, part), &head[2 * part..2 * part + 2], None) }
-    }
-}
-
-impl Ints for Q3K {
-    #[inline(always)]
-    unsafe fn ints<V: Vector>(from: *const u8, part: usize) -> [Sixteen; 2] {
+    unsafe fn head<V: Vector>(from: *const u8, to: *mut Sixteens) {
         unsafe {
-            let [a, b] = fields(from.add(32 + 32 * (part / 4)), 2 * (part % 4), 3);
-            let [x, y] = fields(from, part, 1);
-            [minus(or(a, shl::<2>(x)), splat(4)), minus(or(b, shl::<2>(y)), splat(4))]
+            by_scales(V::last_halves(from.add(110)).1, q3_scales(from), &raw mut (*to).d);
+            // All bits of an integer side by side: fields 0 and 2 in the halves of a byte, then fields 1 and 3.
+            let (low, first, second) = (V::Bytes::splat(0x33), V::Bytes::splat(4), V::Bytes::splat(64));
+            let (mut high, to) = (V::Bytes::load(from), (&raw mut (*to).q).cast::<u8>());
+            for i in 0..2 {
+                let q = V::Bytes::load(from.add(32 + 32 * i));
+                q.and(low).or(high.shl::<2>().and(first)).or(high.shl::<4>().and(second)).store(to.add(64 * i));
+                q.shr::<2>().and(low).or(high.shl::<1>().and(first)).or(high.shl::<3>().and(second)).store(to.add(64 * i + 32));
+                high = high.shr::<4>();
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn values<V: Vector, const F: usize>(_: *const u8, head: *const Sixteens, group: usize) -> [V; MOST] {
+        unsafe {
+            let q = (&raw const (*head).q).cast::<u8>().add(64 * group + 32 * (F % 2));
+            let d = two(&(*head).d, 4 * group + F);
+            if F < 2 { V::eighths::<0>(q, d) } else { V::eighths::<1>(q, d) }
         }
     }
 }
@@ -431,32 +300,20 @@ impl Ints for Q3K {
 impl Block for Q2K {
     const LEN: usize = 256;
     const BYTES: usize = 84;
-    /// d·s and −dmin·m.
-    type Head = [Sixteenths; 2];
+    const FIELDS: usize = 4;
+    type Head = Sixteens;
     #[inline(always)]
-    #[allow(clippy::needless_range_loop)] // a closure may be compiled for another instruction set
-    unsafe fn head(from: *const u8) -> [Sixteenths; 2] {
+    unsafe fn head<V: Vector>(from: *const u8, to: *mut Sixteens) {
         unsafe {
-            let (d, min) = (half_at(from.add(80)), -half_at(from.add(82)));
-            let both = from.cast::<[u8; 16]>().read_unaligned();
-            let mut out = [[0.0; 16]; 2];
-            for i in 0..16 {
-                out[0][i] = d * f32::from(both[i] & 15);
-                out[1][i] = min * f32::from(both[i] >> 4);
-            }
-            out
+            let (d, m) = V::last_halves(from.add(84));
+            let both = bytes::load(from);
+            by_scales(d, bytes::and(both, bytes::splat(15)), &raw mut (*to).d);
+            by_scales(m.mul(V::splat(-1.0)), bytes::and(bytes::shr::<4>(both), bytes::splat(15)), &raw mut (*to).m);
         }
     }
     #[inline(always)]
-    unsafe fn values<V: Vector>(from: *const u8, [d, m]: &[Sixteenths; 2], part: usize) -> [V; MOST] {
-        unsafe { by_sixteen(Self::ints::<V>(from, part), &d[2 * part..2 * part + 2], Some(&m[2 * part..2 * part + 2])) }
-    }
-}
-
-impl Ints for Q2K {
-    #[inline(always)]
-    unsafe fn ints<V: Vector>(from: *const u8, part: usize) -> [Sixteen; 2] {
-        unsafe { fields(from.add(16 + 32 * (part / 4)), 2 * (part % 4), 3) }
+    unsafe fn values<V: Vector, const F: usize>(from: *const u8, head: *const Sixteens, group: usize) -> [V; MOST] {
+        unsafe { V::quarters::<F>(from.add(16 + 32 * group), two(&(*head).d, 4 * group + F), two(&(*head).m, 4 * group + F)) }
     }
 }
 
@@ -465,27 +322,18 @@ impl Block for Iq4Xs {
     const BYTES: usize = 136;
     type Head = [f32; 8];
     #[inline(always)]
-    unsafe fn head(from: *const u8) -> [f32; 8] {
+    unsafe fn head<V: Vector>(from: *const u8, to: *mut [f32; 8]) {
         unsafe {
             let (d, high) = (half_at(from), u32::from(from.add(2).cast::<u16>().read_unaligned()));
             let low = from.add(4).cast::<u32>().read_unaligned();
-            let mut out = [0.0; 8];
-            for (i, out) in out.iter_mut().enumerate() {
+            for i in 0..8 {
                 let scale = low >> (4 * i) & 15 | (high >> (2 * i) & 3) << 4;
-                *out = d * (scale as i32 - 32) as f32;
+                (*to)[i] = d * (scale as i32 - 32) as f32;
             }
-            out
         }
     }
     #[inline(always)]
-    unsafe fn values<V: Vector>(from: *const u8, head: &[f32; 8], part: usize) -> [V; MOST] {
-        unsafe { scaled(Self::ints::<V>(from, part), V::splat(head[part])) }
-    }
-}
-
-impl Ints for Iq4Xs {
-    #[inline(always)]
-    unsafe fn ints<V: Vector>(from: *const u8, part: usize) -> [Sixteen; 2] {
-        unsafe { picked::<V>(&IQ4, from.add(8 + 16 * part)) }
+    unsafe fn values<V: Vector, const F: usize>(from: *const u8, head: *const [f32; 8], group: usize) -> [V; MOST] {
+        unsafe { V::picked(&IQ4, from.add(8 + 16 * group), V::splat((*head)[group])) }
     }
 }

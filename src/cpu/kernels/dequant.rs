@@ -1,32 +1,35 @@
 //! Rows of packed weights to f32.
 
 use super::Packed;
-use super::blocks::{Block, with_block};
+use super::blocks::{Block, fields, with_block};
 use crate::cpu::vector::{Vector, half};
 use crate::tensor::DType;
+use crate::tensor::packing::MAX_BLOCK;
+use std::mem::MaybeUninit;
 
-/// `n` parts of 32 values from part `first` of the blocks on.
+/// `n` blocks.
 ///
 /// # Safety
-/// As [`Vector`]; there are so many parts and room for their values.
+/// As [`Vector`]; there are so many blocks and room for their values.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // indices of registers
-unsafe fn unpack<V: Vector, B: Block>(first: usize, n: usize, mut from: *const u8, mut to: *mut f32) {
+unsafe fn unpack<V: Vector, B: Block>(n: usize, mut from: *const u8, mut to: *mut f32) {
     unsafe {
-        let parts = B::LEN / 32;
-        let (mut part, mut left) = (first, n);
-        while left > 0 {
-            let head = B::head(from);
-            let end = parts.min(part + left);
-            left -= end - part;
-            for p in part..end {
-                let values = B::values::<V>(from, &head, p);
-                for i in 0..32 / V::LANES {
-                    values[i].store(to.add(i * V::LANES));
-                }
-                to = to.add(32);
+        let mut head = MaybeUninit::<B::Head>::uninit();
+        for _ in 0..n {
+            B::head::<V>(from, head.as_mut_ptr());
+            if size_of::<B::Head>() > 32 {
+                V::settled(head.as_mut_ptr());
             }
-            part = 0;
+            for group in 0..B::LEN / 32 / B::FIELDS {
+                fields!(B::FIELDS, F => {
+                    let values = B::values::<V, F>(from, head.as_ptr(), group);
+                    for i in 0..32 / V::LANES {
+                        values[i].store(to.add(i * V::LANES));
+                    }
+                    to = to.add(32);
+                });
+            }
             from = from.add(B::BYTES);
         }
     }
@@ -35,17 +38,21 @@ unsafe fn unpack<V: Vector, B: Block>(first: usize, n: usize, mut from: *const u
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
-unsafe fn blocks_body<V: Vector, const _MR: usize, const _NR: usize>(dtype: DType, first: usize, bytes: &[u8], out: &mut [f32]) {
-    // SAFETY: so many parts are in both.
+unsafe fn blocks_body<V: Vector, const _MR: usize, const _NR: usize>(dtype: DType, bytes: &[u8], out: &mut [f32]) {
+    // SAFETY: so many blocks are in both.
     unsafe {
-        with_block!(dtype, B => {
-            let n = (bytes.len() / B::BYTES * (B::LEN / 32)).saturating_sub(first).min(out.len() / 32);
-            unpack::<V, B>(first, n, bytes.as_ptr(), out.as_mut_ptr());
-        });
+        with_block!(dtype, B => unpack::<V, B>((bytes.len() / B::BYTES).min(out.len() / B::LEN), bytes.as_ptr(), out.as_mut_ptr()));
     }
 }
 
-crate::simd_vec!(fn blocks(dtype: DType, first: usize, bytes: &[u8], out: &mut [f32]) = blocks_body);
+crate::simd_vec!(fn blocks(dtype: DType, bytes: &[u8], out: &mut [f32]) = blocks_body);
+
+/// Values `first..first + out.len()` of one block.
+fn part(dtype: DType, first: usize, block: &[u8], out: &mut [f32]) {
+    let mut all = [0.0; MAX_BLOCK];
+    blocks(dtype, block, &mut all);
+    out.copy_from_slice(&all[first..first + out.len()]);
+}
 
 #[inline(always)]
 fn plain_body<const FMA: bool>(dtype: DType, bytes: &[u8], out: &mut [f32]) {
@@ -71,9 +78,24 @@ fn plain_body<const FMA: bool>(dtype: DType, bytes: &[u8], out: &mut [f32]) {
 
 crate::simd_fn!(fn plain(dtype: DType, bytes: &[u8], out: &mut [f32]) = plain_body);
 
-/// Packed bytes (whole blocks) to f32, from part `first` of 32 values on; `out` has the length of what is wanted.
-fn values(dtype: DType, first: usize, bytes: &[u8], out: &mut [f32]) {
-    if dtype.is_quantized() { blocks(dtype, first, bytes, out) } else { plain(dtype, bytes, out) }
+/// Packed bytes (whole blocks) to f32, from value `first` of the first block on; `out` has the length of what is wanted.
+fn values(dtype: DType, first: usize, mut bytes: &[u8], mut out: &mut [f32]) {
+    if !dtype.is_quantized() {
+        return plain(dtype, bytes, out);
+    }
+    let (len, size) = (dtype.block_len(), dtype.block_bytes());
+    // Blocks are as good as always taken whole.
+    if first > 0 {
+        let (beginning, rest) = out.split_at_mut(out.len().min(len - first));
+        part(dtype, first, &bytes[..size], beginning);
+        (bytes, out) = (&bytes[size..], rest);
+    }
+    let (whole, end) = out.split_at_mut(out.len() / len * len);
+    let (bytes, last) = bytes.split_at(whole.len() / len * size);
+    blocks(dtype, bytes, whole);
+    if !end.is_empty() {
+        part(dtype, 0, last, end);
+    }
 }
 
 impl Packed<'_> {
@@ -81,7 +103,7 @@ impl Packed<'_> {
     pub fn read(&self, i: usize, first: usize, out: &mut [f32]) {
         let (n, b) = (self.dtype.block_len(), self.dtype.block_bytes());
         let row = self.row(i);
-        values(self.dtype, first % n / 32, &row[first / n * b..(first + out.len()).div_ceil(n) * b], out);
+        values(self.dtype, first % n, &row[first / n * b..(first + out.len()).div_ceil(n) * b], out);
     }
 }
 

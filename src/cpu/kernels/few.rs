@@ -4,7 +4,7 @@
 //! Products are added up in the order of [`gemm`](super::gemm), so that a row's result is the same bits in a batch of any size; but with SSE2 and in a
 //! browser [`few_whole`] takes over, whose last bits are others.
 
-use super::blocks::{Block, with_block};
+use super::blocks::{Block, fields, with_block};
 use super::few_whole::ROWS;
 use super::packed::DEPTH;
 use super::{Packed, few_whole};
@@ -14,6 +14,7 @@ use crate::cpu::simd::{self, Level};
 use crate::cpu::vector::Vector;
 use crate::cpu::whole;
 use crate::tensor::DType;
+use std::mem::MaybeUninit;
 
 /// Up to so many rows of x; with more of them it pays to unpack weights into memory. Measured: the more registers and the wider they are, the less
 /// often weights are unpacked again for the next rows of x.
@@ -46,6 +47,7 @@ struct Rows {
 #[allow(clippy::needless_range_loop)] // indices of registers
 unsafe fn tile<V: Vector, B: Block, const M: usize, const N: usize>(w: Rows, (x, ldx): (*const f32, usize), (y, ldy): (*mut f32, usize)) {
     unsafe {
+        let mut heads = [const { MaybeUninit::<B::Head>::uninit() }; N];
         let mut b0 = 0;
         while b0 < w.blocks {
             let end = w.blocks.min(b0 + DEPTH / B::LEN);
@@ -54,19 +56,21 @@ unsafe fn tile<V: Vector, B: Block, const M: usize, const N: usize>(w: Rows, (x,
                 for line in (0..N * B::BYTES).step_by(64) {
                     V::soon(w.start.wrapping_add(AHEAD + b * N * B::BYTES + line));
                 }
-                let mut heads = [B::head(w.start.add(b * B::BYTES)); N];
-                for j in 1..N {
-                    heads[j] = B::head(w.start.add(j * w.stride + b * B::BYTES));
+                for j in 0..N {
+                    B::head::<V>(w.start.add(j * w.stride + b * B::BYTES), heads[j].as_mut_ptr());
                 }
-                for part in 0..B::LEN / 32 {
+                for group in 0..B::LEN / 32 / B::FIELDS {
                     for j in 0..N {
-                        let values = B::values::<V>(w.start.add(j * w.stride + b * B::BYTES), &heads[j], part);
-                        for v in 0..32 / V::LANES {
-                            for i in 0..M {
-                                let at = i * ldx + b * B::LEN + part * 32 + v * V::LANES;
-                                acc[i][j] = V::load(x.add(at)).fma(values[v], acc[i][j]);
+                        let from = w.start.add(j * w.stride + b * B::BYTES);
+                        fields!(B::FIELDS, F => {
+                            let values = B::values::<V, F>(from, heads[j].as_ptr(), group);
+                            for v in 0..32 / V::LANES {
+                                for i in 0..M {
+                                    let at = i * ldx + b * B::LEN + (group * B::FIELDS + F) * 32 + v * V::LANES;
+                                    acc[i][j] = V::load(x.add(at)).fma(values[v], acc[i][j]);
+                                }
                             }
-                        }
+                        });
                     }
                 }
             }
@@ -129,6 +133,11 @@ unsafe fn strips<V: Vector, B: Block>(m: usize, w: Rows, (x, ldx): In, (y, ldy):
                 (2.., _) => {
                     strip::<V, B, 2, 4>(w, xi, yi);
                     2
+                }
+                _ if B::FIELDS == 4 => {
+                    // A value's work is so little that four sums are waited for.
+                    strip::<V, B, 1, 8>(w, xi, yi);
+                    1
                 }
                 _ => {
                     strip::<V, B, 1, 4>(w, xi, yi);

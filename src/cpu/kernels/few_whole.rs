@@ -6,14 +6,13 @@
 //! Sums are others than those of [`gemm`](super::gemm), in the last bits; what a row gives does not depend on how many there are, up to
 //! [`MOST`].
 
-use super::Packed;
-use super::blocks::{
-    Block, Ints, Iq4Nl, Iq4Xs, Mxfp4, Pairs, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, half_power, q3_scales, with_block,
-};
+use super::blocks::{Iq4Nl, Iq4Xs, Mxfp4, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, fields, with_block};
+use super::few_kinds::{Long, Short};
+use super::{Packed, blocks::Block};
 use crate::cpu::pool::Shared;
 use crate::cpu::vector::{Base, Vector};
-use crate::cpu::whole::{self, Eight, Four};
-use crate::cpu::{Pool, scratch};
+use crate::cpu::{Pool, scratch, whole};
+use std::mem::MaybeUninit;
 
 /// Weight rows of a task.
 pub(super) const ROWS: usize = 32;
@@ -77,212 +76,153 @@ impl Part {
     }
 }
 
+/// What eight parts have of their own, one after the other: what [`Part::scales`] has. Where every sixteen weights have scales of their own, each scale
+/// stands there twice, and the sums are those of sixteen.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+struct Own {
+    scales: [f32; 16],
+    sums: [f32; 16],
+}
+
+/// Floats that it takes the place of.
+const FLOATS_PER_EIGHT: usize = size_of::<Own>() / 4;
+
+impl Own {
+    fn of(parts: &[Part; 8], sixteens: bool) -> Own {
+        let mut all = Own { scales: [0.0; 16], sums: [0.0; 16] };
+        for (i, part) in parts.iter().enumerate() {
+            let [scale, sum, low, high] = part.scales;
+            if sixteens {
+                (all.scales[2 * i], all.scales[2 * i + 1]) = (scale, scale);
+                (all.sums[2 * i], all.sums[2 * i + 1]) = (low, high);
+            } else {
+                (all.scales[i], all.sums[i]) = (scale, sum);
+            }
+        }
+        all
+    }
+}
+
+/// What a kernel reads of x: rows of parts, and where blocks are eight of them, what those have of their own.
+#[derive(Clone, Copy)]
+struct In {
+    parts: *const Part,
+    eights: *const Own,
+}
+
+type Out = (*mut f32, usize);
+
 /// How a type's blocks are read.
 trait Kind: Block {
-    /// Whether a block says what is added to its weights: times the sums of x in all lanes of [`Kind::scales`] but the first.
-    const SHIFTED: bool = false;
-    /// What belongs to all parts.
-    type Scales: Copy;
-    /// # Safety
-    /// `BYTES` can be read.
-    unsafe fn all_scales(from: *const u8) -> Self::Scales;
-    /// # Safety
-    /// `BYTES` can be read.
-    unsafe fn weights(from: *const u8, part: usize) -> [Eight; 4];
-    /// The part's own scales times those of x ([`Part::scales`]): in the first lane that of the products.
+    /// Scales of every sixteen weights.
+    const SIXTEENS: bool;
+    /// M rows of x over all rows of weights, which are read in the order in which they lie in memory: a browser cannot ask for lines ahead, and
+    /// the processor sees one stream coming where it does not see four.
     ///
     /// # Safety
-    /// `BYTES` can be read.
-    unsafe fn scales(from: *const u8, all: &Self::Scales, part: usize, x: Base) -> Base;
-    /// Sums of products with both parts of x.
-    ///
-    /// # Safety
-    /// As [`whole::apart`].
-    #[inline(always)]
-    unsafe fn sums(high: Four, low: Four, _x: &Part) -> Base {
-        // Eight products of bytes with all 24 bits of x may need more than 32.
-        unsafe { whole::apart(high, low) }
-    }
+    /// The weights are there; x is M rows of them; rows of y are so far apart.
+    unsafe fn rows<const M: usize>(w: Rows, x: In, y: Out);
 }
 
-/// Types whose scale is a half in front of the block.
-macro_rules! one_scale {
-    ($($kind:ident: |$from:ident| $weights:expr $(, $together:ident)?;)*) => {$(
+/// Rows by the length of a type's blocks.
+macro_rules! kinds {
+    ($rows:ident, $sixteens:expr; $($kind:ident)*) => {$(
         impl Kind for $kind {
-            type Scales = ();
-            #[inline(always)]
-            unsafe fn all_scales(_: *const u8) {}
-            #[inline(always)]
-            unsafe fn weights($from: *const u8, _: usize) -> [Eight; 4] {
-                unsafe { $weights }
-            }
-            #[inline(always)]
-            unsafe fn scales(from: *const u8, _: &(), _: usize, x: Base) -> Base {
-                unsafe { whole::half_everywhere(from).mul(x) }
-            }
-            $(
-                #[inline(always)]
-                unsafe fn sums(high: Four, low: Four, x: &Part) -> Base {
-                    unsafe { whole::$together(high, low, x.shift.as_ptr()) }
-                }
-            )?
-        }
-    )*};
-}
-
-one_scale! {
-    Q4_0: |from| whole::nibbles(from.add(2)), together_with;
-    Q5_0: |from| whole::widened(Q5_0::ints::<Base>(from, 0));
-    Q8_0: |from| whole::signed_bytes(from.add(2));
-    Iq4Nl: |from| whole::widened(Iq4Nl::ints::<Base>(from, 0));
-}
-
-impl Kind for Q4_1 {
-    const SHIFTED: bool = true;
-    type Scales = ();
-    #[inline(always)]
-    unsafe fn all_scales(_: *const u8) {}
-    #[inline(always)]
-    unsafe fn weights(from: *const u8, _: usize) -> [Eight; 4] {
-        unsafe { whole::nibbles(from.add(4)) }
-    }
-    #[inline(always)]
-    unsafe fn scales(from: *const u8, _: &(), _: usize, x: Base) -> Base {
-        unsafe { whole::halves(from).mul(x) }
-    }
-    #[inline(always)]
-    unsafe fn sums(high: Four, low: Four, _x: &Part) -> Base {
-        unsafe { whole::together(high, low) }
-    }
-}
-
-impl Kind for Q5_1 {
-    const SHIFTED: bool = true;
-    type Scales = ();
-    #[inline(always)]
-    unsafe fn all_scales(_: *const u8) {}
-    #[inline(always)]
-    unsafe fn weights(from: *const u8, _: usize) -> [Eight; 4] {
-        unsafe { whole::widened(Self::ints::<Base>(from, 0)) }
-    }
-    #[inline(always)]
-    unsafe fn scales(from: *const u8, _: &(), _: usize, x: Base) -> Base {
-        unsafe { whole::halves(from).mul(x) }
-    }
-}
-
-impl Kind for Mxfp4 {
-    type Scales = ();
-    #[inline(always)]
-    unsafe fn all_scales(_: *const u8) {}
-    #[inline(always)]
-    unsafe fn weights(from: *const u8, _: usize) -> [Eight; 4] {
-        unsafe { whole::widened(Self::ints::<Base>(from, 0)) }
-    }
-    #[inline(always)]
-    unsafe fn scales(from: *const u8, _: &(), _: usize, x: Base) -> Base {
-        unsafe { Base::splat(half_power(*from)).mul(x) }
-    }
-}
-
-/// Types with scale and minimum of 32 values.
-macro_rules! pairs {
-    ($($kind:ident $(, $together:ident)?;)*) => {$(
-        impl Kind for $kind {
-            const SHIFTED: bool = true;
-            type Scales = Pairs;
-            #[inline(always)]
-            unsafe fn all_scales(from: *const u8) -> Pairs {
-                unsafe { Self::head(from) }
-            }
-            #[inline(always)]
-            unsafe fn weights(from: *const u8, part: usize) -> [Eight; 4] {
-                unsafe { whole::widened(Self::ints::<Base>(from, part)) }
-            }
-            #[inline(always)]
-            unsafe fn scales(_: *const u8, all: &Pairs, part: usize, x: Base) -> Base {
-                unsafe { Base::load(all[part].as_ptr()).mul(x) }
-            }
-            $(
-                #[inline(always)]
-                unsafe fn sums(high: Four, low: Four, _x: &Part) -> Base {
-                    unsafe { whole::$together(high, low) }
-                }
-            )?
-        }
-    )*};
-}
-
-pairs! {
-    Q4K, together;
-    Q5K;
-}
-
-impl Kind for Iq4Xs {
-    type Scales = [f32; 8];
-    #[inline(always)]
-    unsafe fn all_scales(from: *const u8) -> [f32; 8] {
-        unsafe { Self::head(from) }
-    }
-    #[inline(always)]
-    unsafe fn weights(from: *const u8, part: usize) -> [Eight; 4] {
-        unsafe { whole::widened(Self::ints::<Base>(from, part)) }
-    }
-    #[inline(always)]
-    unsafe fn scales(_: *const u8, all: &[f32; 8], part: usize, x: Base) -> Base {
-        unsafe { Base::splat(all[part]).mul(x) }
-    }
-}
-
-/// Types with signed scales of 16 values, which their integers are multiplied by: no product needs more than 16 bits.
-macro_rules! small_scales {
-    ($($kind:ident: |$from:ident| $scales:expr, $d:expr;)*) => {$(
-        impl Kind for $kind {
-            type Scales = [i8; 16];
-            #[inline(always)]
-            unsafe fn all_scales($from: *const u8) -> [i8; 16] {
-                unsafe { $scales }
-            }
-            #[inline(always)]
-            unsafe fn weights($from: *const u8, part: usize) -> [Eight; 4] {
-                unsafe {
-                    let scales = $scales;
-                    whole::by_sixteen(whole::widened(Self::ints::<Base>($from, part)), scales[2 * part].into(), scales[2 * part + 1].into())
-                }
-            }
-            #[inline(always)]
-            unsafe fn scales(from: *const u8, _: &[i8; 16], _: usize, x: Base) -> Base {
-                unsafe { whole::half_everywhere(from.add($d)).mul(x) }
+            const SIXTEENS: bool = $sixteens;
+            unsafe fn rows<const M: usize>(w: Rows, x: In, y: Out) {
+                unsafe { $rows::<$kind, M>(w, x, y) }
             }
         }
     )*};
 }
 
-small_scales! {
-    Q3K: |from| q3_scales(from), 108;
-    Q6K: |from| from.add(192).cast::<[i8; 16]>().read_unaligned(), 208;
-}
+kinds!(short_rows, false; Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Iq4Nl Mxfp4);
+kinds!(long_rows, true; Q2K Q3K Q6K);
+kinds!(long_rows, false; Q4K Q5K Iq4Xs);
 
-impl Kind for Q2K {
-    const SHIFTED: bool = true;
-    /// −dmin·m.
-    type Scales = [f32; 16];
-    #[inline(always)]
-    unsafe fn all_scales(from: *const u8) -> [f32; 16] {
-        unsafe { Self::head(from)[1] }
-    }
-    #[inline(always)]
-    unsafe fn weights(from: *const u8, part: usize) -> [Eight; 4] {
-        unsafe {
-            let scale = |i: usize| i16::from(*from.add(2 * part + i) & 15);
-            whole::by_sixteen(whole::widened(Self::ints::<Base>(from, part)), scale(0), scale(1))
+/// As [`Kind::rows`].
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)] // indices of registers
+unsafe fn short_rows<K: Short, const M: usize>(w: Rows, x: In, (y, ldy): Out) {
+    unsafe {
+        let mut from = w.start;
+        for j in 0..w.count {
+            let mut acc = [[Base::splat(0.0); 2]; M];
+            for b in 0..w.blocks {
+                let (q, own) = (K::weights(from), K::scales(from));
+                for i in 0..M {
+                    let x = &*x.parts.add(i * w.blocks + b);
+                    let scales = own.mul(Base::load(x.scales.as_ptr()));
+                    let sums = K::sums(whole::dots(q, x.high.as_ptr()), whole::dots(q, x.low.as_ptr()), x.shift.as_ptr());
+                    acc[i][0] = sums.fma(whole::first(scales), acc[i][0]);
+                    if K::SHIFTED {
+                        acc[i][1] = acc[i][1].add(scales);
+                    }
+                }
+                from = from.add(K::BYTES);
+            }
+            for i in 0..M {
+                let mut shifts = [0.0; 4];
+                acc[i][1].store(shifts.as_mut_ptr());
+                *y.add(i * ldy + j) = acc[i][0].sum() + if K::SHIFTED { shifts[1] } else { 0.0 };
+            }
         }
     }
-    #[inline(always)]
-    unsafe fn scales(from: *const u8, all: &[f32; 16], part: usize, x: Base) -> Base {
-        unsafe {
-            let own = [crate::cpu::vector::half(from.add(80).cast::<u16>().read_unaligned()), 0.0, all[2 * part], all[2 * part + 1]];
-            Base::load(own.as_ptr()).mul(x)
+}
+
+/// As [`Kind::rows`].
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)] // indices of registers
+unsafe fn long_rows<K: Long + Kind, const M: usize>(w: Rows, x: In, (y, ldy): Out) {
+    unsafe {
+        let mut from = w.start;
+        let mut all = MaybeUninit::<K::Head>::uninit();
+        let mut own = [[0.0f32; 16]; M];
+        for j in 0..w.count {
+            let mut acc = [[Base::splat(0.0); 2]; M];
+            for b in 0..w.blocks {
+                K::all(from, all.as_mut_ptr());
+                let (scales, minima) = K::scales(all.as_ptr());
+                for i in 0..M {
+                    let x = x.eights.add(i * w.blocks + b);
+                    for s in (0..if K::SIXTEENS { 16 } else { 8 }).step_by(4) {
+                        let of = Base::load(scales.add(s)).mul(Base::load((&raw const (*x).scales).cast::<f32>().add(s)));
+                        of.store(own[i].as_mut_ptr().add(s));
+                        if K::SHIFTED {
+                            let sums = Base::load((&raw const (*x).sums).cast::<f32>().add(s));
+                            acc[i][1] = Base::load(minima.add(s)).fma(sums, acc[i][1]);
+                        }
+                    }
+                }
+                for group in 0..8 / K::PARTS {
+                    fields!(K::PARTS, F => {
+                        let part = group * K::PARTS + F;
+                        let q = K::weights::<F>(from, all.as_ptr(), group);
+                        for i in 0..M {
+                            let x = &*x.parts.add((i * w.blocks + b) * 8 + part);
+                            if K::SIXTEENS {
+                                let (high, low) = (whole::two_dots(q, x.high.as_ptr()), whole::two_dots(q, x.low.as_ptr()));
+                                let second = K::sums(high[1], low[1]).fma(Base::splat(own[i][2 * part + 1]), acc[i][0]);
+                                acc[i][0] = K::sums(high[0], low[0]).fma(Base::splat(own[i][2 * part]), second);
+                            } else {
+                                let sums = K::sums(whole::dots(q, x.high.as_ptr()), whole::dots(q, x.low.as_ptr()));
+                                acc[i][0] = sums.fma(Base::splat(own[i][part]), acc[i][0]);
+                            }
+                        }
+                    });
+                }
+                from = from.add(K::BYTES);
+            }
+            for i in 0..M {
+                *y.add(i * ldy + j) = acc[i][0].sum() + if K::SHIFTED { acc[i][1].sum() } else { 0.0 };
+            }
         }
     }
 }
@@ -295,58 +235,21 @@ struct Rows {
     blocks: usize,
 }
 
-/// M rows of x over all rows of weights, which are read in the order in which they lie in memory: a browser cannot ask for lines ahead, and
-/// the processor sees one stream coming where it does not see four.
-///
 /// # Safety
-/// The weights are there; x is M rows of `blocks` parts; rows of y are `ldy` apart.
-#[inline(always)]
-#[allow(clippy::needless_range_loop)] // indices of registers
-unsafe fn rows<K: Kind, const M: usize>(w: Rows, x: *const Part, (y, ldy): (*mut f32, usize)) {
-    unsafe {
-        let mut from = w.start;
-        for j in 0..w.count {
-            let mut acc = [[Base::splat(0.0); 2]; M];
-            let parts = K::LEN / 32;
-            for b in 0..w.blocks {
-                let all = K::all_scales(from);
-                for part in 0..parts {
-                    let q = K::weights(from, part);
-                    for i in 0..M {
-                        let x = &*x.add((i * w.blocks + b) * parts + part);
-                        let scales = K::scales(from, &all, part, Base::load(x.scales.as_ptr()));
-                        let sums = K::sums(whole::dots(q, x.high.as_ptr()), whole::dots(q, x.low.as_ptr()), x);
-                        acc[i][0] = sums.fma(whole::first(scales), acc[i][0]);
-                        if K::SHIFTED {
-                            acc[i][1] = acc[i][1].add(scales);
-                        }
-                    }
-                }
-                from = from.add(K::BYTES);
-            }
-            for i in 0..M {
-                let mut shifts = [0.0; 4];
-                acc[i][1].store(shifts.as_mut_ptr());
-                *y.add(i * ldy + j) = acc[i][0].sum() + if K::SHIFTED { shifts[1] + shifts[2] + shifts[3] } else { 0.0 };
-            }
-        }
-    }
-}
-
-/// # Safety
-/// As [`rows`].
-unsafe fn all<K: Kind>(m: usize, w: Rows, x: *const Part, (y, ldy): (*mut f32, usize)) {
+/// As [`Kind::rows`].
+unsafe fn all<K: Kind>(m: usize, w: Rows, x: In, (y, ldy): Out) {
     unsafe {
         let mut i = 0;
         while i < m {
-            let (xi, yi) = (x.add(i * w.blocks * (K::LEN / 32)), (y.add(i * ldy), ldy));
+            let x = In { parts: x.parts.add(i * w.blocks * (K::LEN / 32)), eights: x.eights.wrapping_add(i * w.blocks) };
+            let y = (y.add(i * ldy), ldy);
             i += match m - i {
                 1 => {
-                    rows::<K, 1>(w, xi, yi);
+                    K::rows::<1>(w, x, y);
                     1
                 }
                 _ => {
-                    rows::<K, 2>(w, xi, yi);
+                    K::rows::<2>(w, x, y);
                     2
                 }
             };
@@ -360,12 +263,19 @@ pub(super) fn forward(pool: &Pool, m: usize, x: &[f32], w: Packed<'_>, y: &mut [
     let (parts, blocks) = (k / 32, k / w.dtype.block_len());
     debug_assert!(k.is_multiple_of(w.dtype.block_len()), "{k} columns are no whole blocks");
     let y = Shared::new(y);
-    scratch::with(m * parts * FLOATS_PER_PART, |parts| {
-        let parts: &mut [Part] = bytemuck::cast_slice_mut(parts);
+    let (mut sixteens, mut long) = (false, false);
+    with_block!(w.dtype, B => (sixteens, long) = (B::SIXTEENS, B::LEN > 32));
+    let eights = if long { m * blocks } else { 0 };
+    scratch::with(m * parts * FLOATS_PER_PART + eights * FLOATS_PER_EIGHT, |all_of_x| {
+        let (parts, eights) = all_of_x.split_at_mut(m * parts * FLOATS_PER_PART);
+        let (parts, eights): (&mut [Part], &mut [Own]) = (bytemuck::cast_slice_mut(parts), bytemuck::cast_slice_mut(eights));
         for (part, x) in parts.iter_mut().zip(x.as_chunks::<32>().0) {
             *part = Part::of(x);
         }
-        let parts = Shared::new(parts);
+        for (all, parts) in eights.iter_mut().zip(parts.as_chunks::<8>().0) {
+            *all = Own::of(parts, sixteens);
+        }
+        let (parts, eights) = (Shared::new(parts), Shared::new(eights));
         pool.run(n.div_ceil(ROWS), |task| {
             let first = task * ROWS;
             let count = ROWS.min(n - first);
@@ -373,7 +283,8 @@ pub(super) fn forward(pool: &Pool, m: usize, x: &[f32], w: Packed<'_>, y: &mut [
             let (dtype, w) = (w.dtype, Rows { start, count, blocks });
             // SAFETY: x is m rows of k; tasks write disjoint columns of y, which is long enough; the slice above holds the weights.
             unsafe {
-                let (x, y) = (parts.at(0).cast_const(), (y.at(y0 + first), ldy));
+                let x = In { parts: parts.at(0).cast_const(), eights: eights.at(0).cast_const() };
+                let y = (y.at(y0 + first), ldy);
                 with_block!(dtype, B => all::<B>(m, w, x, y));
             }
         });

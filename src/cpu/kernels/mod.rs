@@ -7,6 +7,7 @@ mod blocks;
 pub mod dequant;
 pub mod elementwise;
 mod few;
+mod few_kinds;
 mod few_whole;
 pub mod gemm;
 pub mod head;

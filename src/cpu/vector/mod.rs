@@ -1,7 +1,7 @@
 //! Vectors of f32 in registers, one type per instruction set. Kernels whose inner loops must not be left to the compiler's mood are generic over
 //! [`Vector`] and instantiated by [`simd_vec!`](crate::simd_vec).
 
-use super::bytes::Sixteen;
+use super::bytes::{Bytes, Sixteen, and, load, or, shr, splat, spread};
 
 /// Registers of the narrowest kind that 32 values take.
 pub const MOST: usize = 8;
@@ -25,6 +25,8 @@ pub fn half(bits: u16) -> f32 {
 /// [`simd_vec!`](crate::simd_vec) makes.
 pub unsafe trait Vector: Copy {
     const LANES: usize;
+    /// Integers on their way into lanes.
+    type Bytes: Bytes;
     /// # Safety
     /// See the trait.
     unsafe fn splat(v: f32) -> Self;
@@ -61,11 +63,23 @@ pub unsafe trait Vector: Copy {
     /// See the trait.
     #[inline(always)]
     unsafe fn soon(_from: *const u8) {}
+    /// What was written there is in memory, for the compiler too: from memory a number is in all lanes of a wide register by itself, from another
+    /// register at several instructions.
+    ///
+    /// # Safety
+    /// See the trait.
+    #[inline(always)]
+    unsafe fn settled<T>(_there: *mut T) {}
     /// Two numbers of half precision, each in all lanes of a register. Not for infinities and NaN.
     ///
     /// # Safety
     /// See the trait; 8 bytes can be read.
     unsafe fn halves(from: *const u8) -> (Self, Self);
+    /// As [`Vector::halves`] of the last four bytes before `end`.
+    ///
+    /// # Safety
+    /// See the trait; 8 bytes before `end` can be read.
+    unsafe fn last_halves(end: *const u8) -> (Self, Self);
     /// `d·q + m` for the 32 halves of 16 bytes: first the low halves, then the high ones, in the first `32 / LANES` registers.
     ///
     /// # Safety
@@ -86,6 +100,139 @@ pub unsafe trait Vector: Copy {
     /// # Safety
     /// See the trait.
     unsafe fn lookup(table: Sixteen, at: Sixteen) -> Sixteen;
+    /// `d·q + m` for 32 bytes below 128, with numbers of their own for the first sixteen and the others; as [`Vector::nibbles`].
+    ///
+    /// # Safety
+    /// See the trait; 32 bytes can be read.
+    #[inline(always)]
+    unsafe fn bytes(from: *const u8, d: [Self; 2], m: [Self; 2]) -> [Self; MOST] {
+        unsafe { scaled([load(from), load(from.add(16))], d, m) }
+    }
+    /// [`Vector::nibbles`] with a fifth bit of each.
+    ///
+    /// # Safety
+    /// See the trait; 4 and 16 bytes can be read.
+    #[inline(always)]
+    unsafe fn fives(high: *const u8, from: *const u8, d: Self, m: Self) -> [Self; MOST] {
+        unsafe { scaled(fives(high, from), [d; 2], [m; 2]) }
+    }
+    /// `d·(q − 16)` of the same.
+    ///
+    /// # Safety
+    /// As [`Vector::fives`].
+    #[inline(always)]
+    unsafe fn centred_fives(high: *const u8, from: *const u8, d: Self) -> [Self; MOST] {
+        unsafe {
+            let mut out = Self::signed(centred_fives(high, from));
+            for out in out.iter_mut().take(32 / Self::LANES) {
+                *out = out.mul(d);
+            }
+            out
+        }
+    }
+    /// `d·table[q]` for the 32 halves of 16 bytes.
+    ///
+    /// # Safety
+    /// See the trait; 16 bytes can be read.
+    #[inline(always)]
+    unsafe fn picked(table: &[i8; 16], from: *const u8, d: Self) -> [Self; MOST] {
+        unsafe {
+            let (table, [a, b]) = (load(table.as_ptr().cast()), nibbles(from));
+            let mut out = Self::signed([Self::lookup(table, a), Self::lookup(table, b)]);
+            for out in out.iter_mut().take(32 / Self::LANES) {
+                *out = out.mul(d);
+            }
+            out
+        }
+    }
+    /// `d·q + m` for one half of each of 32 bytes.
+    ///
+    /// # Safety
+    /// See the trait; 32 bytes can be read.
+    #[inline(always)]
+    unsafe fn halved<const F: usize>(from: *const u8, d: Self, m: Self) -> [Self; MOST] {
+        unsafe {
+            let q = if F == 0 { [load(from), load(from.add(16))] } else { [shr::<4>(load(from)), shr::<4>(load(from.add(16)))] };
+            scaled([and(q[0], splat(15)), and(q[1], splat(15))], [d; 2], [m; 2])
+        }
+    }
+    /// As [`Vector::bytes`] for one quarter of each of 32 bytes.
+    ///
+    /// # Safety
+    /// See the trait; 32 bytes can be read.
+    #[inline(always)]
+    unsafe fn quarters<const F: usize>(from: *const u8, d: [Self; 2], m: [Self; 2]) -> [Self; MOST] {
+        unsafe { scaled([quarter::<F>(load(from)), quarter::<F>(load(from.add(16)))], d, m) }
+    }
+    /// `d·(q − 4)` for the three lowest bits of one half of each of 32 bytes.
+    ///
+    /// # Safety
+    /// See the trait; 32 bytes can be read.
+    #[inline(always)]
+    unsafe fn eighths<const F: usize>(from: *const u8, d: [Self; 2]) -> [Self; MOST] {
+        unsafe {
+            let q = if F == 0 { [load(from), load(from.add(16))] } else { [shr::<4>(load(from)), shr::<4>(load(from.add(16)))] };
+            let four = Self::splat(-4.0);
+            scaled([and(q[0], splat(7)), and(q[1], splat(7))], d, [d[0].mul(four), d[1].mul(four)])
+        }
+    }
+}
+
+/// Two bits of each byte.
+#[inline(always)]
+pub fn quarter<const F: usize>(q: Sixteen) -> Sixteen {
+    let q = match F {
+        0 => q,
+        1 => shr::<2>(q),
+        2 => shr::<4>(q),
+        _ => shr::<6>(q),
+    };
+    and(q, splat(3))
+}
+
+/// Sixteen bytes of halves: the low ones, then the high ones.
+///
+/// # Safety
+/// 16 bytes can be read.
+#[inline(always)]
+pub unsafe fn nibbles(from: *const u8) -> [Sixteen; 2] {
+    let q = unsafe { load(from) };
+    [and(q, splat(15)), and(shr::<4>(q), splat(15))]
+}
+
+/// As [`nibbles`] with 32 fifth bits.
+///
+/// # Safety
+/// 4 and 16 bytes can be read.
+#[inline(always)]
+pub unsafe fn fives(high: *const u8, from: *const u8) -> [Sixteen; 2] {
+    let bits = unsafe { high.cast::<u32>().read_unaligned() };
+    let [a, b] = unsafe { nibbles(from) };
+    [or(a, and(spread(bits), splat(16))), or(b, and(spread(bits >> 16), splat(16)))]
+}
+
+/// As [`fives`], less 16.
+///
+/// # Safety
+/// 4 and 16 bytes can be read.
+#[inline(always)]
+pub unsafe fn centred_fives(high: *const u8, from: *const u8) -> [Sixteen; 2] {
+    let bits = !unsafe { high.cast::<u32>().read_unaligned() };
+    let [a, b] = unsafe { nibbles(from) };
+    [or(a, and(spread(bits), splat(0xf0))), or(b, and(spread(bits >> 16), splat(0xf0)))]
+}
+
+/// `d·q + m`, with numbers of their own for each sixteen.
+#[inline(always)]
+unsafe fn scaled<V: Vector>(ints: [Sixteen; 2], d: [V; 2], m: [V; 2]) -> [V; MOST] {
+    unsafe {
+        let mut out = V::signed(ints);
+        let half = 16 / V::LANES;
+        for (i, out) in out.iter_mut().enumerate().take(2 * half) {
+            *out = out.fma(d[i / half], m[i / half]);
+        }
+        out
+    }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -8,6 +8,7 @@ pub type Base = float32x4_t;
 // SAFETY: NEON is part of AArch64.
 unsafe impl Vector for float32x4_t {
     const LANES: usize = 4;
+    type Bytes = [Sixteen; 2];
     #[inline(always)]
     unsafe fn splat(v: f32) -> Self {
         unsafe { vdupq_n_f32(v) }
@@ -54,6 +55,10 @@ unsafe impl Vector for float32x4_t {
             let both = vmulq_f32(vreinterpretq_f32_s32(bits), vdupq_n_f32(REBIAS));
             (vdupq_laneq_f32::<0>(both), vdupq_laneq_f32::<1>(both))
         }
+    }
+    #[inline(always)]
+    unsafe fn last_halves(end: *const u8) -> (Self, Self) {
+        unsafe { Self::halves(end.sub(4)) }
     }
     #[inline(always)]
     unsafe fn nibbles(from: *const u8, d: Self, m: Self) -> [Self; MOST] {

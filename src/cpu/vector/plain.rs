@@ -7,6 +7,7 @@ pub type Base = [f32; 4];
 // SAFETY: plain arrays.
 unsafe impl Vector for [f32; 4] {
     const LANES: usize = 4;
+    type Bytes = [Sixteen; 2];
     #[inline(always)]
     unsafe fn splat(v: f32) -> Self {
         [v; 4]
@@ -43,6 +44,10 @@ unsafe impl Vector for [f32; 4] {
     unsafe fn halves(from: *const u8) -> (Self, Self) {
         let [d, m] = unsafe { from.cast::<[u16; 2]>().read_unaligned() };
         ([half(d); 4], [half(m); 4])
+    }
+    #[inline(always)]
+    unsafe fn last_halves(end: *const u8) -> (Self, Self) {
+        unsafe { Self::halves(end.sub(4)) }
     }
     #[inline(always)]
     unsafe fn nibbles(from: *const u8, d: Self, m: Self) -> [Self; MOST] {

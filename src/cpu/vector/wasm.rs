@@ -8,6 +8,7 @@ pub type Base = v128;
 // SAFETY: the module is compiled for SIMD128.
 unsafe impl Vector for v128 {
     const LANES: usize = 4;
+    type Bytes = [Sixteen; 2];
     #[inline(always)]
     unsafe fn splat(v: f32) -> Self {
         f32x4_splat(v)
@@ -52,6 +53,10 @@ unsafe impl Vector for v128 {
             let both = f32x4_mul(v128_and(bits, i32x4_splat(KEPT)), f32x4_splat(REBIAS));
             (i32x4_shuffle::<0, 0, 0, 0>(both, both), i32x4_shuffle::<1, 1, 1, 1>(both, both))
         }
+    }
+    #[inline(always)]
+    unsafe fn last_halves(end: *const u8) -> (Self, Self) {
+        unsafe { Self::halves(end.sub(4)) }
     }
     #[inline(always)]
     unsafe fn nibbles(from: *const u8, d: Self, m: Self) -> [Self; MOST] {

@@ -1,7 +1,40 @@
 //! x86-64: SSE2, AVX2 and AVX-512.
 
 use super::{KEPT, MOST, REBIAS, Sixteen, Vector};
+use crate::cpu::bytes::Bytes;
 use std::arch::x86_64::*;
+
+// SAFETY: used under AVX2 only.
+unsafe impl Bytes for __m256i {
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> Self {
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut u8) {
+        unsafe { _mm256_storeu_si256(to.cast(), self) }
+    }
+    #[inline(always)]
+    unsafe fn splat(v: u8) -> Self {
+        unsafe { _mm256_set1_epi8(v.cast_signed()) }
+    }
+    #[inline(always)]
+    unsafe fn and(self, b: Self) -> Self {
+        unsafe { _mm256_and_si256(self, b) }
+    }
+    #[inline(always)]
+    unsafe fn or(self, b: Self) -> Self {
+        unsafe { _mm256_or_si256(self, b) }
+    }
+    #[inline(always)]
+    unsafe fn shr<const N: i32>(self) -> Self {
+        unsafe { _mm256_srli_epi16::<N>(self) }
+    }
+    #[inline(always)]
+    unsafe fn shl<const N: i32>(self) -> Self {
+        unsafe { _mm256_slli_epi16::<N>(self) }
+    }
+}
 
 /// Four numbers of half precision. In assembly, because the compiler would else do first what comes after: it spreads the bits over
 /// the widest register and converts all of it, which takes several times as long.
@@ -15,6 +48,37 @@ unsafe fn four_halves(from: *const u8) -> __m128 {
         std::arch::asm!("vcvtph2ps {}, qword ptr [{}]", out(xmm_reg) out, in(reg) from, options(pure, readonly, nostack, preserves_flags));
     }
     out
+}
+
+/// Permutations that the compiler cannot look into: it would else permute the factors of what is permuted, one by one, and narrow indices whose
+/// upper bits nobody reads, at several instructions instead of one.
+macro_rules! permuted {
+    ($(#[$meta:meta])* $name:ident, $feature:literal, $class:ident, $of:ty, $at:ty, $code:literal) => {
+        $(#[$meta])*
+        #[inline]
+        #[target_feature(enable = $feature)]
+        fn $name(of: $of, at: $at) -> $of {
+            let out;
+            // SAFETY: registers only.
+            unsafe {
+                std::arch::asm!($code, of = in($class) of, at = in($class) at, out = lateout($class) out, options(pure, nomem, nostack, preserves_flags));
+            }
+            out
+        }
+    };
+}
+
+permuted! {
+    /// Of four lanes, by two bits.
+    of_four, "avx", ymm_reg, __m256, __m256i, "vpermilps {out}, {of}, {at}"
+}
+permuted! {
+    /// Of eight lanes, by three bits.
+    of_eight, "avx2", ymm_reg, __m256, __m256i, "vpermps {out}, {at}, {of}"
+}
+permuted! {
+    /// Of sixteen lanes, by four bits.
+    of_sixteen, "avx512f", zmm_reg, __m512, __m512i, "vpermps {out}, {at}, {of}"
 }
 
 /// The upper half added to the lower one.
@@ -41,6 +105,7 @@ pub type Base = __m128;
 // SAFETY: SSE2 is part of x86-64.
 unsafe impl Vector for __m128 {
     const LANES: usize = 4;
+    type Bytes = [Sixteen; 2];
     #[inline(always)]
     unsafe fn splat(v: f32) -> Self {
         unsafe { _mm_set1_ps(v) }
@@ -96,6 +161,10 @@ unsafe impl Vector for __m128 {
         }
     }
     #[inline(always)]
+    unsafe fn last_halves(end: *const u8) -> (Self, Self) {
+        unsafe { Self::halves(end.sub(4)) }
+    }
+    #[inline(always)]
     unsafe fn nibbles(from: *const u8, d: Self, m: Self) -> [Self; MOST] {
         unsafe {
             let (q, mask, zero) = (_mm_loadu_si128(from.cast()), _mm_set1_epi8(15), _mm_setzero_si128());
@@ -142,7 +211,15 @@ unsafe impl Vector for __m128 {
     }
     #[inline(always)]
     unsafe fn lookup(table: Sixteen, at: Sixteen) -> Sixteen {
-        // What picks bytes came after SSE2.
+        // What picks bytes came after SSE2, but to nearly every processor.
+        if std::is_x86_feature_detected!("ssse3") {
+            let mut out = table;
+            // SAFETY: the processor has it.
+            unsafe {
+                std::arch::asm!("pshufb {}, {}", inout(xmm_reg) out, in(xmm_reg) at, options(pure, nomem, nostack, preserves_flags));
+            }
+            return out;
+        }
         unsafe {
             let (mut from, mut picked) = ([0u8; 16], [0u8; 16]);
             _mm_storeu_si128(from.as_mut_ptr().cast(), table);
@@ -156,6 +233,7 @@ unsafe impl Vector for __m128 {
 // SAFETY: used under AVX2 and FMA only.
 unsafe impl Vector for __m256 {
     const LANES: usize = 8;
+    type Bytes = __m256i;
     #[inline(always)]
     unsafe fn splat(v: f32) -> Self {
         unsafe { _mm256_set1_ps(v) }
@@ -193,9 +271,21 @@ unsafe impl Vector for __m256 {
         unsafe { __m128::soon(from) }
     }
     #[inline(always)]
+    unsafe fn settled<T>(there: *mut T) {
+        unsafe { std::arch::asm!("/* {} */", in(reg) there, options(nostack, preserves_flags)) }
+    }
+    #[inline(always)]
     unsafe fn halves(from: *const u8) -> (Self, Self) {
         unsafe {
             let both = four_halves(from);
+            (_mm256_broadcastss_ps(both), _mm256_broadcastss_ps(_mm_movehdup_ps(both)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn last_halves(end: *const u8) -> (Self, Self) {
+        unsafe {
+            let both = four_halves(end.sub(8));
+            let both = _mm_movehl_ps(both, both);
             (_mm256_broadcastss_ps(both), _mm256_broadcastss_ps(_mm_movehdup_ps(both)))
         }
     }
@@ -236,11 +326,69 @@ unsafe impl Vector for __m256 {
     unsafe fn lookup(table: Sixteen, at: Sixteen) -> Sixteen {
         unsafe { _mm_shuffle_epi8(table, at) }
     }
+    #[inline(always)]
+    unsafe fn bytes(from: *const u8, d: [Self; 2], m: [Self; 2]) -> [Self; MOST] {
+        unsafe {
+            let mut out = [d[0]; MOST];
+            for (i, out) in out.iter_mut().enumerate().take(4) {
+                let q = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.add(8 * i).cast()));
+                *out = _mm256_cvtepi32_ps(q).fma(d[i / 2], m[i / 2]);
+            }
+            out
+        }
+    }
+    #[inline(always)]
+    unsafe fn halved<const F: usize>(from: *const u8, d: Self, m: Self) -> [Self; MOST] {
+        unsafe {
+            let mut out = [d; MOST];
+            for (i, out) in out.iter_mut().enumerate().take(4) {
+                let q = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.add(8 * i).cast()));
+                let q = if F == 0 { _mm256_and_si256(q, _mm256_set1_epi32(15)) } else { _mm256_srli_epi32::<4>(q) };
+                *out = _mm256_cvtepi32_ps(q).fma(d, m);
+            }
+            out
+        }
+    }
+    #[inline(always)]
+    unsafe fn quarters<const F: usize>(from: *const u8, d: [Self; 2], m: [Self; 2]) -> [Self; MOST] {
+        unsafe {
+            // Four lanes hold all that two bits can be, and an index is read by its lowest two.
+            let values = _mm256_setr_ps(0.0, 1.0, 2.0, 3.0, 0.0, 1.0, 2.0, 3.0);
+            let values = [values.fma(d[0], m[0]), values.fma(d[1], m[1])];
+            let mut out = [d[0]; MOST];
+            for (i, out) in out.iter_mut().enumerate().take(4) {
+                let q = _mm256_cvtepi8_epi32(_mm_loadl_epi64(from.add(8 * i).cast()));
+                let q = match F {
+                    0 => q,
+                    1 => _mm256_srli_epi32::<2>(q),
+                    2 => _mm256_srli_epi32::<4>(q),
+                    _ => _mm256_srli_epi32::<6>(q),
+                };
+                *out = of_four(values[i / 2], q);
+            }
+            out
+        }
+    }
+    #[inline(always)]
+    unsafe fn eighths<const F: usize>(from: *const u8, d: [Self; 2]) -> [Self; MOST] {
+        unsafe {
+            let values = _mm256_setr_ps(-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0);
+            let values = [values.mul(d[0]), values.mul(d[1])];
+            let mut out = [d[0]; MOST];
+            for (i, out) in out.iter_mut().enumerate().take(4) {
+                let q = _mm256_cvtepi8_epi32(_mm_loadl_epi64(from.add(8 * i).cast()));
+                let q = if F == 0 { q } else { _mm256_srli_epi32::<4>(q) };
+                *out = of_eight(values[i / 2], q);
+            }
+            out
+        }
+    }
 }
 
 // SAFETY: used under AVX-512 only.
 unsafe impl Vector for __m512 {
     const LANES: usize = 16;
+    type Bytes = __m256i;
     #[inline(always)]
     unsafe fn splat(v: f32) -> Self {
         unsafe { _mm512_set1_ps(v) }
@@ -278,10 +426,21 @@ unsafe impl Vector for __m512 {
         unsafe { __m128::soon(from) }
     }
     #[inline(always)]
+    unsafe fn settled<T>(there: *mut T) {
+        unsafe { std::arch::asm!("/* {} */", in(reg) there, options(nostack, preserves_flags)) }
+    }
+    #[inline(always)]
     unsafe fn halves(from: *const u8) -> (Self, Self) {
         unsafe {
             let both = four_halves(from);
             (_mm512_broadcastss_ps(both), _mm512_permutexvar_ps(_mm512_set1_epi32(1), _mm512_castps128_ps512(both)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn last_halves(end: *const u8) -> (Self, Self) {
+        unsafe {
+            let all = _mm512_castps128_ps512(four_halves(end.sub(8)));
+            (_mm512_permutexvar_ps(_mm512_set1_epi32(2), all), _mm512_permutexvar_ps(_mm512_set1_epi32(3), all))
         }
     }
     #[inline(always)]
@@ -319,5 +478,90 @@ unsafe impl Vector for __m512 {
     #[inline(always)]
     unsafe fn lookup(table: Sixteen, at: Sixteen) -> Sixteen {
         unsafe { _mm_shuffle_epi8(table, at) }
+    }
+    #[inline(always)]
+    unsafe fn bytes(from: *const u8, d: [Self; 2], m: [Self; 2]) -> [Self; MOST] {
+        unsafe {
+            let mut out = [d[0]; MOST];
+            for (i, out) in out.iter_mut().enumerate().take(2) {
+                *out = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.add(16 * i).cast()))).fma(d[i], m[i]);
+            }
+            out
+        }
+    }
+    #[inline(always)]
+    unsafe fn fives(high: *const u8, from: *const u8, d: Self, m: Self) -> [Self; MOST] {
+        unsafe {
+            // An index of five bits picks from two registers.
+            let values = _mm512_setr_ps(0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0);
+            let (low, more) = (values.fma(d, m), _mm512_add_ps(values, _mm512_set1_ps(16.0)).fma(d, m));
+            let q = _mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()));
+            // Turned, so that a lane's own bit is the fifth.
+            let bits = _mm512_set1_epi32(high.cast::<i32>().read_unaligned());
+            let lane = _mm512_setr_epi32(28, 29, 30, 31, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11);
+            let turned = [_mm512_rorv_epi32(bits, lane), _mm512_rorv_epi32(bits, _mm512_add_epi32(lane, _mm512_set1_epi32(16)))];
+            let mut out = [m; MOST];
+            for (i, q) in [q, _mm512_srli_epi32::<4>(q)].into_iter().enumerate() {
+                let at = _mm512_ternarylogic_epi32::<0xca>(_mm512_set1_epi32(16), turned[i], q);
+                out[i] = _mm512_permutex2var_ps(low, at, more);
+            }
+            out
+        }
+    }
+    #[inline(always)]
+    unsafe fn centred_fives(high: *const u8, from: *const u8, d: Self) -> [Self; MOST] {
+        unsafe { Self::fives(high, from, d, d.mul(Self::splat(-16.0))) }
+    }
+    #[inline(always)]
+    unsafe fn picked(table: &[i8; 16], from: *const u8, d: Self) -> [Self; MOST] {
+        unsafe {
+            let values = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(table.as_ptr().cast()))).mul(d);
+            let q = _mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()));
+            let mut out = [d; MOST];
+            out[0] = of_sixteen(values, q);
+            out[1] = of_sixteen(values, _mm512_srli_epi32::<4>(q));
+            out
+        }
+    }
+    #[inline(always)]
+    unsafe fn halved<const F: usize>(from: *const u8, d: Self, m: Self) -> [Self; MOST] {
+        unsafe {
+            let values = _mm512_setr_ps(0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0).fma(d, m);
+            let mut out = [m; MOST];
+            for (i, out) in out.iter_mut().enumerate().take(2) {
+                let q = _mm512_cvtepi8_epi32(_mm_loadu_si128(from.add(16 * i).cast()));
+                *out = of_sixteen(values, if F == 0 { q } else { _mm512_srli_epi32::<4>(q) });
+            }
+            out
+        }
+    }
+    #[inline(always)]
+    unsafe fn quarters<const F: usize>(from: *const u8, d: [Self; 2], m: [Self; 2]) -> [Self; MOST] {
+        unsafe {
+            // What four bits can be, of which two count.
+            let values = if F.is_multiple_of(2) {
+                _mm512_setr_ps(0.0, 1.0, 2.0, 3.0, 0.0, 1.0, 2.0, 3.0, 0.0, 1.0, 2.0, 3.0, 0.0, 1.0, 2.0, 3.0)
+            } else {
+                _mm512_setr_ps(0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 3.0)
+            };
+            let mut out = [d[0]; MOST];
+            for (i, out) in out.iter_mut().enumerate().take(2) {
+                let q = _mm512_cvtepi8_epi32(_mm_loadu_si128(from.add(16 * i).cast()));
+                *out = of_sixteen(values.fma(d[i], m[i]), if F < 2 { q } else { _mm512_srli_epi32::<4>(q) });
+            }
+            out
+        }
+    }
+    #[inline(always)]
+    unsafe fn eighths<const F: usize>(from: *const u8, d: [Self; 2]) -> [Self; MOST] {
+        unsafe {
+            let values = _mm512_setr_ps(-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0);
+            let mut out = [d[0]; MOST];
+            for (i, out) in out.iter_mut().enumerate().take(2) {
+                let q = _mm512_cvtepi8_epi32(_mm_loadu_si128(from.add(16 * i).cast()));
+                *out = of_sixteen(values.mul(d[i]), if F == 0 { q } else { _mm512_srli_epi32::<4>(q) });
+            }
+            out
+        }
     }
 }
