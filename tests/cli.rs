@@ -15,6 +15,8 @@ mod exit;
 
 #[path = "cli/inspect.rs"]
 mod inspect;
+#[path = "cli/talk.rs"]
+mod talk;
 #[path = "cli/tokenize.rs"]
 mod tokenize;
 #[path = "cli/tune.rs"]
@@ -88,11 +90,16 @@ fn generate(more: &[&str]) -> Value {
     parse(&ok(&[&["generate", "--model", &model, "--max-new-tokens", "6", "--json"], more].concat()))
 }
 
+/// One shape, whatever the number of answers.
+const SHAPE: [&str; 8] = ["adapter", "candidates", "finish_reason", "logprobs", "prompt_ids", "seconds", "text", "token_ids"];
+
 #[test]
 fn generate_prints_one_object() {
     let one = generate(&["--prompt-ids", "5,6,7"]);
     // The reason an answer ended is one key more than the list.
-    assert_eq!(keys(&one), ["adapter", "finish_reason", "logprobs", "prompt_ids", "seconds", "text", "token_ids"]);
+    assert_eq!(keys(&one), SHAPE);
+    assert_eq!(one["candidates"].as_array().unwrap().len(), 1);
+    assert_eq!(one["candidates"][0]["text"], one["text"]);
     assert_eq!(keys(&one["seconds"]), ["decode", "load", "prefill"]);
     assert_eq!(one["prompt_ids"], json!([5, 6, 7]));
     assert_eq!(one["adapter"], Value::Null);
@@ -105,7 +112,7 @@ fn generate_prints_one_object() {
 #[test]
 fn generate_prints_candidates() {
     let three = generate(&["--prompt-ids", "5,6,7", "--n", "3", "--temperature", "1.2"]);
-    assert_eq!(keys(&three), ["adapter", "candidates", "prompt_ids", "seconds"]);
+    assert_eq!(keys(&three), SHAPE);
     let candidates = three["candidates"].as_array().unwrap();
     assert_eq!(candidates.len(), 3);
     for c in candidates {

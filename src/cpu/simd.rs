@@ -19,6 +19,7 @@ impl Level {
     /// For a person.
     pub fn name(self) -> &'static str {
         match self {
+            Level::Base if cfg!(all(target_arch = "wasm32", not(target_feature = "simd128"))) => "without SIMD128",
             Level::Base if cfg!(target_arch = "wasm32") => "SIMD128",
             Level::Base if cfg!(target_arch = "aarch64") => "NEON",
             Level::Base => "SSE2",

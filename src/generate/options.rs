@@ -23,7 +23,7 @@ pub struct GenerateOptions {
     /// 1 = off.
     pub repetition_penalty: f32,
     /// The same seed and adapter give the same text on the same device.
-    pub seed: u64,
+    pub seed: u32,
     /// Text ends before any of these.
     pub stop_strings: Vec<String>,
     /// Ends only by length, stop string or abort: for measuring.
@@ -76,7 +76,7 @@ impl GenerateOptions {
     /// The uniform of token number `counter`.
     pub(super) fn step(&self, counter: usize, lora: bool) -> StepParams {
         StepParams {
-            seed: (self.seed ^ (self.seed >> 32)) as u32,
+            seed: self.seed,
             counter: counter as u32,
             rows: self.n as u32,
             lora: f32::from(u8::from(lora)),

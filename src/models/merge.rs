@@ -32,6 +32,14 @@ impl<'a> GgufMerge<'a> {
         let by_key: HashMap<String, usize> =
             file.tensors.iter().enumerate().filter_map(|(i, t)| Some((config.names.key_of_gguf(&t.name)?, i))).collect();
         let find = |module: &str| by_key.get(&format!("{module}.weight")).copied();
+        let head = |p: &&LoraPair| config.names.role(&p.target.module) == Some(Role::Head) && find(&p.target.module).is_none();
+        if let Some(p) = adapter.pairs.iter().find(head) {
+            return Err(Error::BadAdapter(format!(
+                "module {:?} is the output layer, which shares its weights with the embedding in {}: added to them, the adapter would change the \
+                 embedding, too. Use it beside the model (--adapter)",
+                p.target.module, file.file
+            )));
+        }
         adapter.check(|module| {
             let shape = &file.tensors[find(module)?].shape;
             (shape.len() == 2 && config.names.role(module) != Some(Role::Embed)).then(|| (shape[0], shape[1]))

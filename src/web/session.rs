@@ -113,7 +113,7 @@ impl WasmModel {
             top_p: r.top_p,
             min_p: r.min_p,
             repetition_penalty: r.repetition_penalty,
-            seed: u64::from(r.seed),
+            seed: r.seed,
             stop_strings: r.stop_strings,
             ignore_eos: r.ignore_eos,
             adapter,

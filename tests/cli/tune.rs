@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{fails_with, fixture, ok, on_cpu, parse, temp};
+use super::{fails_with, fixture, keys, ok, on_cpu, parse, temp};
 
 /// The curve of a file in `fixtures/training`, its rows and its configuration written for `tune`.
 pub fn training(name: &str, folder: &Path) -> (Value, String, String) {
@@ -20,7 +20,17 @@ pub fn training(name: &str, folder: &Path) -> (Value, String, String) {
 fn tune(method: &str, folder: &Path, rows: &str, config: &str, more: &[&str]) -> Vec<Value> {
     let (model, init, out) = (fixture("models/llama"), fixture("training/adapter_init"), folder.join("out").display().to_string());
     let args = ["tune", "--method", method, "--model", &model, "--data", rows, "--out", &out, "--config", config];
-    ok(&[&args[..], &["--init-adapter", &init, "--no-shuffle", "--json"], more].concat()).lines().map(parse).collect()
+    steps(&ok(&[&args[..], &["--init-adapter", &init, "--no-shuffle", "--json"], more].concat()))
+}
+
+/// The records of the updates. All have the same names, and one record more is the end.
+fn steps(out: &str) -> Vec<Value> {
+    let mut lines: Vec<Value> = out.lines().map(parse).collect();
+    let end = lines.pop().expect("a last record");
+    assert_eq!((&end["event"], &end["interrupted"]), (&json!("end"), &json!(false)), "{end}");
+    assert!(end["adapter"].is_string() && end["step"] == end["total_steps"], "{end}");
+    assert!(lines.iter().all(|l| l["event"] == "step" && keys(l) == keys(&lines[0])), "{out}");
+    lines
 }
 
 fn same_curve(curve: &Value, lines: &[Value], names: &[&str]) {
@@ -87,7 +97,7 @@ fn tune_kto_and_orpo_follow_trl() {
         let (model, init, out) = (fixture("models/llama"), fixture("training/adapters/default"), folder.join("out").display().to_string());
         let args = ["tune", "--method", method, "--model", &model, "--data", &rows, "--out", &out, "--config", &config, "--json"];
         let lines = ok(&[&args[..], &["--init-adapter", &init, "--shuffle=false"], more].concat());
-        let lines: Vec<Value> = lines.lines().map(parse).collect();
+        let lines = steps(&lines);
         let (lines, steps): (Vec<Value>, Vec<Value>) = lines
             .into_iter()
             .zip(curve["steps"].as_array().unwrap().clone())
@@ -146,7 +156,7 @@ fn tune_stops_and_resumes() {
     let args =
         ["tune", "--method", "sft", "--model", &model, "--data", &rows, "--out", &out, "--config", &config, "--no-shuffle", "--json"];
     let more = ok(&[&args[..], &["--max-steps", "3", "--resume-from-checkpoint", &checkpoint]].concat());
-    let more: Vec<Value> = more.lines().map(parse).collect();
+    let more = steps(&more);
     assert_eq!(more.iter().map(|l| l["step"].as_u64().unwrap()).collect::<Vec<_>>(), [3]);
     // Without --json: a line a step.
     let plain = ok(&["tune", "--method", "sft", "--model", &model, "--data", &rows, "--out", &out, "--max-steps", "1"]);

@@ -58,7 +58,7 @@ async fn run(g: &mut Generator, prompt: &[u32], options: GenerateOptions) -> Res
     g.run(prompt, options, &mut |_| ()).await
 }
 
-fn sampled(n: usize, seed: u64) -> GenerateOptions {
+fn sampled(n: usize, seed: u32) -> GenerateOptions {
     GenerateOptions { n, seed, temperature: 1.0, max_new_tokens: 12, ignore_eos: true, ..GenerateOptions::default() }
 }
 

@@ -223,6 +223,24 @@ fl_test!(
         Ok(())
     }
 
+    /// A head that shares its weights with the embedding cannot have an adapter added in the file, and that is what is said.
+    async fn a_tied_head_is_told_as_such() -> Result<()> {
+        let c = Container::parse("tiny.gguf", GGUF)?;
+        let tensors: Vec<_> = (c.tensors.iter().enumerate())
+            .filter(|(_, t)| t.name != "output.weight")
+            .map(|(i, t)| Ok((t.name.as_str(), t.dtype, t.shape.as_slice(), c.bytes(GGUF, i)?)))
+            .collect::<Result<_>>()?;
+        let tied = fledgling::formats::gguf::write(&c.metadata, &tensors)?;
+        let config = include_str!("../fixtures/training/adapters/head/adapter_config.json");
+        let weights = include_bytes!("../fixtures/training/adapters/head/adapter_model.safetensors");
+        let adapter = fledgling::formats::peft::LoraAdapter::read(config, weights)?;
+        fledgling::models::GgufMerge::new(&c, &adapter)?;
+        let tied = Container::parse("tied.gguf", &tied)?;
+        let e = fledgling::models::GgufMerge::new(&tied, &adapter).err().expect("it has no weights of its own").to_string();
+        assert!(e.contains("lm_head") && e.contains("shares its weights with the embedding in tied.gguf"), "{e}");
+        Ok(())
+    }
+
     /// The reason why text cannot be used is the tokenizer's, also for who trains.
     async fn training_names_the_tokenizers_fault() -> Result<()> {
         let file = changed(|m| set(m, "tokenizer.ggml.pre", Value::String("martian".into())), &[]);

@@ -70,7 +70,7 @@ async fn answer(g: &mut Generator, i: usize) -> Result<usize> {
         max_new_tokens,
         repetition_penalty,
         temperature: if n > 1 { 1.0 } else { 0.0 },
-        seed: i as u64,
+        seed: i as u32,
         ignore_eos: true,
         adapter: adapter.clone(),
         ..GenerateOptions::default()

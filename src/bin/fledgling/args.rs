@@ -41,12 +41,15 @@ Exit status:
   5    the device was lost, ran out of memory or refused a kernel
   6    training met a number that is not finite
   130  interrupted
-Errors are one line on standard error: fledgling: error[CODE]: message";
+Errors are one line on standard error: fledgling: error[CODE]: message
+With --json they are an object on standard output as well: {\"event\": \"error\", \"error\": {\"code\", \"message\", \"status\"}}";
 
 #[derive(Subcommand)]
 pub enum Command {
     /// Continues a prompt or answers a chat message.
     Generate(GenerateArgs),
+    /// Talks with a model: turn after turn, with adapters to choose from.
+    Chat(ChatArgs),
     /// Trains a LoRA adapter by supervised fine-tuning or preferences.
     Tune(TuneArgs),
     /// Says what is in a model or adapter and what it will need in memory.
@@ -61,14 +64,36 @@ pub enum Command {
     Quantize(QuantizeArgs),
     /// Shows the tokens of texts, or the text of token ids. Reads no weights.
     Tokenize(TokenizeArgs),
+    /// Prints a script that completes commands and options in a shell: fledgling completions bash > FILE
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Command {
+    /// Is JSON asked for?
+    pub fn json(&self) -> bool {
+        match self {
+            Command::Generate(a) => a.json,
+            Command::Chat(_) | Command::Completions { .. } => false,
+            Command::Tune(a) => a.json,
+            Command::Inspect(a) => a.json,
+            Command::Bench(a) => a.json,
+            Command::Logits(a) => a.json,
+            Command::Merge(a) => a.json,
+            Command::Quantize(a) => a.json,
+            Command::Tokenize(a) => a.json,
+        }
+    }
 }
 
 /// What is to be continued.
 #[derive(Args)]
 #[command(group(ArgGroup::new("what").required(true).args(["prompt", "prompt_ids"])))]
 pub struct PromptArgs {
-    /// The text to continue; with --chat, the user's message.
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    /// The text to continue; with --chat, the user's message. "-" reads it from standard input.
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     pub prompt: Option<String>,
     /// Token ids in place of a text: 1,2,3
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
@@ -78,7 +103,7 @@ pub struct PromptArgs {
 #[derive(Args)]
 pub struct ModelArgs {
     /// A GGUF or safetensors file, or a folder as Transformers writes it.
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     pub model: PathBuf,
     /// Makes blocks of few bits of weights that the files have as floats, while they are loaded: q8_0, q4_0, q4_k, q6_k, iq4_nl, … Norms and biases
     /// stay floats; rows that are no whole blocks take a type that fits (Q4_K becomes Q5_0, Q6_K becomes Q8_0).
@@ -96,6 +121,55 @@ pub struct CacheArgs {
     pub kv_cache_dtype: KvCacheDtype,
 }
 
+/// How tokens are chosen, and where an answer ends.
+#[derive(Args)]
+pub struct SamplingArgs {
+    /// Most tokens of an answer.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 256)]
+    pub max_new_tokens: usize,
+    /// 0 = greedy.
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub temperature: f32,
+    /// Only the K likeliest tokens.
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
+    pub top_k: Option<u32>,
+    /// Only the likeliest tokens that hold this share.
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub top_p: Option<f32>,
+    /// Only tokens at least this likely, relative to the likeliest.
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub min_p: Option<f32>,
+    /// Makes tokens that have occurred less likely (1 = no change).
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub repetition_penalty: Option<f32>,
+    /// Of the random numbers: 0 to 4294967295.
+    #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(0..))]
+    pub seed: u32,
+    /// Ends an answer (may be given several times).
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct ChatArgs {
+    /// A GGUF or safetensors file, or a folder as Transformers writes it.
+    #[arg(short, long, value_name = "FILE")]
+    pub model: PathBuf,
+    /// Makes blocks of few bits of weights that the files have as floats, while they are loaded (as for generate).
+    #[arg(long, value_name = "TYPE", value_parser = Quantization::parse)]
+    pub quantize: Option<Quantization>,
+    /// A PEFT adapter folder (may be given several times: /adapter NAME chooses; the first answers until then).
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Vec<PathBuf>,
+    /// A system message before the first turn.
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    #[command(flatten)]
+    pub cache: CacheArgs,
+}
+
 #[derive(Args)]
 pub struct GenerateArgs {
     #[command(flatten)]
@@ -108,31 +182,11 @@ pub struct GenerateArgs {
     /// A system message before the prompt.
     #[arg(long, value_name = "TEXT", requires = "chat")]
     pub system: Option<String>,
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    pub max_new_tokens: usize,
-    /// 0 = greedy.
-    #[arg(long, value_name = "X", default_value_t = 0.0)]
-    pub temperature: f32,
-    /// Only the K likeliest tokens.
-    #[arg(long, value_name = "K")]
-    pub top_k: Option<u32>,
-    /// Only the likeliest tokens that hold this share.
-    #[arg(long, value_name = "P")]
-    pub top_p: Option<f32>,
-    /// Only tokens at least this likely, relative to the likeliest.
-    #[arg(long, value_name = "P")]
-    pub min_p: Option<f32>,
-    /// Makes tokens that have occurred less likely (1 = no change).
-    #[arg(long, value_name = "X")]
-    pub repetition_penalty: Option<f32>,
-    #[arg(long, value_name = "S", default_value_t = 0)]
-    pub seed: u32,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
     /// Candidates from one prefill, decoded as one batch.
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub n: u16,
-    /// Ends an answer (may be given several times).
-    #[arg(long, value_name = "TEXT")]
-    pub stop: Vec<String>,
     #[command(flatten)]
     pub cache: CacheArgs,
     /// Prints one JSON object instead of the text.
@@ -146,7 +200,7 @@ pub struct TuneArgs {
     #[arg(long, value_name = "METHOD", value_parser = super::fields::method)]
     pub method: &'static str,
     /// A GGUF or safetensors file, or a folder as Transformers writes it.
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     pub model: PathBuf,
     /// Makes blocks of few bits of weights that the files have as floats, while they are loaded: q8_0, q4_0, q4_k, q6_k, iq4_nl, … Norms and biases
     /// stay floats; rows that are no whole blocks take a type that fits (Q4_K becomes Q5_0, Q6_K becomes Q8_0).
@@ -154,7 +208,7 @@ pub struct TuneArgs {
     pub quantize: Option<Quantization>,
     /// JSONL or a JSON array in TRL's columns: messages; prompt, completion; text; input_ids (labels) · prompt, chosen, rejected; prompt_ids,
     /// chosen_ids, rejected_ids (weight) · rankings: prompt, answers, ranks · KTO: prompt, completion, label; prompt_ids, completion_ids, label.
-    /// Other columns are refused by name.
+    /// Other columns are refused by name. "-" reads standard input.
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
     /// Folder for the adapter (adapter_config.json, adapter_model.safetensors).
@@ -175,7 +229,8 @@ pub struct TuneArgs {
     /// Goes on from a checkpoint.
     #[arg(long, value_name = "FILE", conflicts_with = "init_adapter")]
     pub resume_from_checkpoint: Option<PathBuf>,
-    /// A JSON line per update, named as TRL names them.
+    /// JSON lines: {"event": "step", …} for every update, named as TRL names them (null where an update has no such value), then one
+    /// {"event": "end", …} or {"event": "error", …}.
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
@@ -343,7 +398,7 @@ pub struct TokenizeArgs {
     /// A text (may be given several times).
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub text: Vec<String>,
-    /// JSON lines: objects with a text, or plain strings.
+    /// JSON lines: objects with a text, or plain strings. "-" reads standard input.
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
     /// Token ids to decode: 1,2,3 (may be given several times).

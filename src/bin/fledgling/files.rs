@@ -12,7 +12,13 @@ pub fn io(path: &Path, e: &std::io::Error) -> Error {
     Error::Io { path: path.display().to_string(), message: e.to_string() }
 }
 
+/// The bytes of a file; of standard input where it is called "-".
 pub fn read(path: &Path) -> Result<Vec<u8>> {
+    if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes).map_err(|e| io(Path::new("standard input"), &e))?;
+        return Ok(bytes);
+    }
     fs::read(path).map_err(|e| io(path, &e))
 }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use super::args::{Cli, GenerateArgs};
+use super::args::{Cli, GenerateArgs, SamplingArgs};
 use super::{load, logits};
 use fledgling::adapters::{AdapterChoice, LoadedModel};
 use fledgling::generate::{Candidate, Event, GenerateOptions, Generator};
@@ -12,20 +12,7 @@ use fledgling::models::LoadOptions;
 use fledgling::{Result, clock};
 
 pub async fn run(cli: &Cli, a: &GenerateArgs) -> Result<()> {
-    let options = GenerateOptions {
-        n: usize::from(a.n),
-        max_new_tokens: a.max_new_tokens,
-        temperature: a.temperature,
-        top_k: a.top_k.unwrap_or(0),
-        top_p: a.top_p.unwrap_or(1.0),
-        min_p: a.min_p.unwrap_or(0.0),
-        repetition_penalty: a.repetition_penalty.unwrap_or(1.0),
-        seed: u64::from(a.seed),
-        stop_strings: a.stop.clone(),
-        ignore_eos: false,
-        adapter: AdapterChoice::Active,
-    };
-    options.validate()?;
+    let options = a.sampling.options(usize::from(a.n))?;
     let how = LoadOptions { kv_cache_dtype: a.cache.kv_cache_dtype, quantize: a.model.quantize, ..LoadOptions::default() };
     let loaded = load::model(cli, &a.model.model, how, a.json).await?;
     let adapter = load::activate(&loaded.model, a.model.adapter.as_deref())?;
@@ -66,7 +53,10 @@ pub async fn run(cli: &Cli, a: &GenerateArgs) -> Result<()> {
 }
 
 fn prompt(model: &LoadedModel, a: &GenerateArgs) -> Result<Vec<u32>> {
-    let Some(text) = a.prompt.prompt.as_ref().filter(|_| a.chat) else { return logits::prompt_ids(model, &a.prompt) };
+    if !a.chat {
+        return logits::prompt_ids(model, &a.prompt);
+    }
+    let text = a.prompt.text()?.unwrap_or_default();
     let mut messages: Vec<Value> = a.system.iter().map(|s| json!({"role": "system", "content": s})).collect();
     messages.push(json!({"role": "user", "content": text}));
     model.tokenizer()?.encode_chat(&messages, true)
@@ -80,16 +70,34 @@ fn report(prompt_ids: &[u32], adapter: Option<&str>, load: f64, answers: &[Candi
         "seconds": {"load": load, "prefill": s.prefill, "decode": s.decode},
     });
     let one = |c: &Candidate| json!({"text": c.text, "token_ids": c.token_ids, "logprobs": c.logprobs, "finish_reason": c.finish_reason});
-    match (answers, out.as_object_mut()) {
-        ([c], Some(map)) => {
-            if let Value::Object(fields) = one(c) {
-                map.extend(fields);
-            }
-        }
-        (many, Some(map)) => {
-            map.insert("candidates".into(), many.iter().map(one).collect());
-        }
-        (_, None) => {}
+    // One shape for one answer and for many: the first is there by itself, too.
+    if let (Some(map), Some(Value::Object(first))) = (out.as_object_mut(), answers.first().map(one)) {
+        map.extend(first);
+        map.insert("candidates".into(), answers.iter().map(one).collect());
     }
     out
+}
+
+impl SamplingArgs {
+    /// The options of a generation of `n` answers.
+    ///
+    /// # Errors
+    /// A value that is out of range, by its name.
+    pub fn options(&self, n: usize) -> Result<GenerateOptions> {
+        let options = GenerateOptions {
+            n,
+            max_new_tokens: self.max_new_tokens,
+            temperature: self.temperature,
+            top_k: self.top_k.unwrap_or(0),
+            top_p: self.top_p.unwrap_or(1.0),
+            min_p: self.min_p.unwrap_or(0.0),
+            repetition_penalty: self.repetition_penalty.unwrap_or(1.0),
+            seed: self.seed,
+            stop_strings: self.stop.clone(),
+            ignore_eos: false,
+            adapter: AdapterChoice::Active,
+        };
+        options.validate()?;
+        Ok(options)
+    }
 }

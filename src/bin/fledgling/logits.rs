@@ -1,9 +1,11 @@
 //! `fledgling logits`: the logits after the last token of a prompt.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::args::{Cli, LogitsArgs, PromptArgs};
-use super::load;
+use super::{files, load};
 use fledgling::adapters::{AdapterChoice, LoadedModel};
 use fledgling::data::{Batch, Example, IGNORE, Sight};
 use fledgling::graph::{Desc, Program, ProgramOptions, StepParams, Tape};
@@ -11,14 +13,32 @@ use fledgling::models::{LoadOptions, TrainInputs};
 use fledgling::ops::embedding::GatherRows;
 use fledgling::{Error, Result};
 
+impl PromptArgs {
+    /// The text; from standard input where it is "-" (the line's end behind it is none of the prompt).
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn text(&self) -> Result<Option<String>> {
+        Ok(match self.prompt.as_deref() {
+            Some("-") => {
+                let mut text = files::read_text(Path::new("-"))?;
+                let end = text.strip_suffix('\n').map_or(text.len(), |t| t.strip_suffix('\r').unwrap_or(t).len());
+                text.truncate(end);
+                Some(text)
+            }
+            other => other.map(str::to_string),
+        })
+    }
+}
+
 /// How many of the likeliest are shown without --json.
 const SHOWN: usize = 10;
 
 /// The token ids of a prompt, checked against the model.
 pub fn prompt_ids(model: &LoadedModel, p: &PromptArgs) -> Result<Vec<u32>> {
-    let ids = match (&p.prompt_ids, &p.prompt) {
+    let ids = match (&p.prompt_ids, p.text()?) {
         (Some(ids), _) => ids.clone(),
-        (None, Some(text)) => model.tokenizer()?.encode(text),
+        (None, Some(text)) => model.tokenizer()?.encode(&text),
         (None, None) => Vec::new(),
     };
     if ids.is_empty() {

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::args::{Cli, TuneArgs};
 use super::files;
-use super::load;
 use super::tune_rhythm::Asked;
+use super::{interrupt, load};
 use fledgling::data::{Row, RowFile};
 use fledgling::formats::peft::{CONFIG_NAME, WEIGHTS_NAME};
 use fledgling::models::LoadOptions;
@@ -49,7 +49,10 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     }
     let bar = bar(trainer.total_steps(), trainer.steps(), quiet);
     let mut rhythm = asked.of(&trainer);
-    let tell = |m: &StepMetrics| report(m, a.json, bar.as_ref());
+    let names: Vec<&str> = by_name(a.method)?.all_metrics().map(|m| m.name).collect();
+    let tell = |m: &StepMetrics| report(m, a.json.then_some(names.as_slice()), bar.as_ref());
+    interrupt::watch("stopping behind this update (Ctrl-C again: at once, and nothing is saved)");
+    let mut stopped = false;
     loop {
         match trainer.submit().await {
             Ok(true) => {}
@@ -69,20 +72,58 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
         if save {
             files::write(&a.out.join(CHECKPOINT), &trainer.checkpoint().await?)?;
         }
+        if interrupt::asked() && trainer.steps() < trainer.total_steps() {
+            while let Some(m) = trainer.report(true).await? {
+                rhythm.report(m).iter().for_each(tell);
+            }
+            stopped = true;
+            break;
+        }
     }
+    interrupt::unwatch();
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
     let (config, weights) = model.adapters.save(trainer.adapter_name()).await?;
     files::write(&a.out.join(WEIGHTS_NAME), &weights)?;
     files::write(&a.out.join(CONFIG_NAME), config.as_bytes())?;
-    if rhythm.keeps() {
+    if rhythm.keeps() || stopped {
         files::write(&a.out.join(CHECKPOINT), &trainer.checkpoint().await?)?;
     }
-    if !quiet {
+    let (done, total) = (trainer.steps(), trainer.total_steps());
+    let checkpoint = (rhythm.keeps() || stopped).then(|| a.out.join(CHECKPOINT));
+    if a.json {
+        let end =
+            json!({"event": "end", "step": done, "total_steps": total, "interrupted": stopped, "adapter": a.out, "checkpoint": checkpoint});
+        say!("{end}");
+    } else {
         note!("adapter saved in {}", a.out.display());
     }
+    if stopped {
+        note!("stopped behind update {done} of {total}; to go on:\n  {}", go_on(std::env::args(), &a.out.join(CHECKPOINT)));
+        return Err(Error::Aborted);
+    }
     Ok(())
+}
+
+/// The command that goes on from a checkpoint: the one that was given, but for where it began.
+fn go_on(args: impl Iterator<Item = String>, checkpoint: &Path) -> String {
+    let quoted = |s: &str| {
+        let plain = !s.is_empty() && s.chars().all(|c| c.is_alphanumeric() || "-_./=,:+@%".contains(c));
+        if plain { s.to_string() } else { format!("'{}'", s.replace('\'', "'\\''")) }
+    };
+    let (mut out, mut skip) = (Vec::new(), false);
+    for arg in args {
+        let begins = |name: &str| arg == name || arg.strip_prefix(name).is_some_and(|rest| rest.starts_with('='));
+        if begins("--resume-from-checkpoint") || begins("--init-adapter") {
+            skip = !arg.contains('=');
+        } else if !std::mem::take(&mut skip) {
+            out.push(quoted(&arg));
+        }
+    }
+    out.push("--resume-from-checkpoint".into());
+    out.push(quoted(&checkpoint.display().to_string()));
+    out.join(" ")
 }
 
 /// The configuration file with what the options say on top.
@@ -119,9 +160,18 @@ fn bar(total: u64, done: u64, quiet: bool) -> Option<ProgressBar> {
     })
 }
 
-fn report(m: &StepMetrics, json: bool, bar: Option<&ProgressBar>) {
-    if json {
-        say!("{}", serde_json::to_string(m).expect("numbers"));
+/// `json`: the names that every record has, for those who read JSON.
+fn report(m: &StepMetrics, json: Option<&[&str]>, bar: Option<&ProgressBar>) {
+    if let Some(names) = json {
+        let mut record = Map::new();
+        record.insert("event".into(), json!("step"));
+        if let Ok(Value::Object(values)) = serde_json::to_value(m) {
+            record.extend(values);
+        }
+        for name in names {
+            record.entry(*name).or_insert(Value::Null);
+        }
+        say!("{}", Value::Object(record));
         return;
     }
     let mut text = format!("loss {:.4}  grad_norm {:.3}  learning_rate {:.2e}", m.metrics.loss(), m.grad_norm, m.learning_rate);

@@ -184,7 +184,7 @@ impl LoraConfig {
         require(self.bias == "none", "bias", format!("is {:?}, only \"none\" is supported", self.bias))?;
         require(!self.use_dora, "use_dora", "is true, which is not supported".into())?;
         let saved = self.modules_to_save.as_ref().is_none_or(Vec::is_empty);
-        require(saved, "modules_to_save", format!("is {:?}, which is not supported", self.modules_to_save))?;
+        require(saved, "modules_to_save", format!("is {}, which is not supported", json!(self.modules_to_save)))?;
         for (key, default) in other_fields() {
             if let Some(found) = self.extra.get(key).filter(|v| **v != default && !v.is_null()) {
                 require(!MUST_BE_DEFAULT.contains(&key), key, format!("is {found}, which is not supported"))?;
