@@ -4,7 +4,8 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
-use crate::formats::peft::{LoraAdapter, LoraConfig, LoraPair, Target};
+use super::random::Random;
+use crate::formats::peft::{LoraAdapter, LoraConfig, LoraPair, Start, Target};
 use crate::graph::{Arena, Exec, Tape, Tensor, Transfer, Val};
 use crate::nn::{Adapter, Linear, LowRank};
 use crate::ops::elementwise::Dropout;
@@ -53,20 +54,6 @@ impl Adapter for LoraSet {
 /// Asked to record what [`Adapter::low`] did not promise.
 pub(super) fn nothing_for(index: usize) -> Error {
     Error::BadAdapter(format!("it has nothing for linear {index}"))
-}
-
-/// SplitMix64: the same numbers on every machine.
-struct Random(u64);
-
-impl Random {
-    /// Uniform in 0…1 with 24 bits.
-    fn unit(&mut self) -> f32 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 40) as f32 / (1u32 << 24) as f32
-    }
 }
 
 /// The modules `config` chooses among a model's linears, of which `head` is the output layer.
@@ -169,15 +156,35 @@ impl LoraSet {
         self.arena.flat.desc().gpu_bytes()
     }
 
-    /// Starts an adapter as PEFT does: A uniform in ±1/√in (Kaiming with a = √5), B zero.
-    pub fn init(&self, seed: u64) {
+    /// Starts an adapter as PEFT does, see [`Start`].
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] for a start that is not supported.
+    pub fn init(&self, seed: u64) -> Result<()> {
+        let start = self.config.start()?;
         for (index, l) in &self.linears {
-            let mut random = Random(seed ^ (*index as u64).wrapping_mul(0xD1B5_4A32_D192_ED03));
-            let bound = 1.0 / (l.inputs as f32).sqrt();
-            let a: Vec<f64> = (0..l.a.desc().len()).map(|_| f64::from((random.unit() * 2.0 - 1.0) * bound)).collect();
+            let mut random = Random::new(seed ^ (*index as u64).wrapping_mul(0xD1B5_4A32_D192_ED03));
+            let (mut a, mut b) = (vec![0.0; l.a.desc().len()], vec![0.0; l.b.desc().len()]);
+            if matches!(start, Start::Kaiming | Start::Random) {
+                let bound = 1.0 / (l.inputs as f32).sqrt();
+                a.iter_mut().for_each(|v| *v = f64::from(random.around(bound)));
+            }
+            for (seg, t) in l.segs.iter().zip(&l.modules) {
+                let a = &mut a[seg.h_off * l.inputs..(seg.h_off + seg.r) * l.inputs];
+                let b = &mut b[seg.b_off..seg.b_off + (seg.row1 - seg.row0) * seg.r];
+                match start {
+                    Start::Kaiming => {}
+                    Start::Random => b.iter_mut().for_each(|v| *v = f64::from(random.around(1.0 / (seg.r as f32).sqrt()))),
+                    Start::Gaussian => a.iter_mut().for_each(|v| *v = random.normal() / seg.r as f64),
+                    Start::Orthogonal => random.orthogonal(seg.r, a, b).map_err(|message| {
+                        Error::config("init_lora_weights", format!("\"orthogonal\" {message}, that of {} is {}", t.module, seg.r))
+                    })?,
+                }
+            }
             l.a.set_f64(&self.exec, &a);
-            l.b.set_f64(&self.exec, &vec![0.0; l.b.desc().len()]);
+            l.b.set_f64(&self.exec, &b);
         }
+        Ok(())
     }
 
     /// Gives A and B gradients (zeroed at first); the flat gradient buffer, laid out like [`LoraSet::params`].

@@ -4,6 +4,7 @@ mod loaded;
 mod lora;
 mod prefix;
 mod prompt;
+mod random;
 mod registry;
 mod stack;
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::lora::LoraSet;
 use super::stack::AdapterStack;
-use crate::formats::peft::{LoraAdapter, LoraConfig, OneOrMany};
+use crate::formats::peft::{LoraAdapter, LoraConfig, OneOrMany, Target};
 use crate::graph::Tensor;
 use crate::lru::Lru;
 use crate::models::Model;
@@ -101,8 +101,31 @@ impl Adapters {
     /// [`Error::BadConfig`], [`Error::BadAdapter`], [`Error::OutOfMemory`].
     pub fn fresh(&self, config: &LoraConfig, seed: u64) -> Result<Rc<LoraSet>> {
         let set = self.set(config)?;
-        set.init(seed);
+        set.init(seed)?;
         Ok(Rc::new(set))
+    }
+
+    /// An adapter whose values come from elsewhere.
+    ///
+    /// # Errors
+    /// As [`Adapters::fresh`].
+    pub fn zeros(&self, config: &LoraConfig) -> Result<Rc<LoraSet>> {
+        self.set(config).map(Rc::new)
+    }
+
+    /// The configuration of an adapter, as it came.
+    pub fn config(&self, name: &str) -> Option<LoraConfig> {
+        self.inner.borrow().entries.get(name).map(|e| e.config.clone())
+    }
+
+    /// Module, rank and scale of all that a configuration chooses in this model.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`].
+    pub fn targets(&self, config: &LoraConfig) -> Result<Vec<Target>> {
+        let linears = self.model.linears();
+        let paths = linears.iter().flat_map(|l| l.parts.iter().map(|p| p.path.as_str()));
+        config.targets(paths, Some(&self.model.head_path()))
     }
 
     /// A copy of an adapter to train on from.
@@ -110,9 +133,19 @@ impl Adapters {
     /// # Errors
     /// [`Error::BadAdapter`] for an unknown name, [`Error::OutOfMemory`].
     pub fn copy_of(&self, name: &str) -> Result<Rc<LoraSet>> {
+        self.copy_with(name, None)
+    }
+
+    /// The same with another dropout.
+    ///
+    /// # Errors
+    /// As [`Adapters::copy_of`].
+    pub fn copy_with(&self, name: &str, dropout: Option<f64>) -> Result<Rc<LoraSet>> {
         let inner = self.inner.borrow();
         let entry = inner.entries.get(name).ok_or_else(|| unknown(&inner, name))?;
-        let set = self.set(&entry.config)?;
+        let mut config = entry.config.clone();
+        config.lora_dropout = dropout.unwrap_or(config.lora_dropout);
+        let set = self.set(&config)?;
         set.restore(&entry.copy)?;
         Ok(Rc::new(set))
     }

@@ -88,8 +88,8 @@ impl Notes {
         self.noted.iter().any(|(n, rows)| *n == note && rows.len() >= kept)
     }
 
-    /// Sentences, none where there is nothing to say. `cut` is how many tokens a row may have.
-    pub fn sentences(&self, cut: usize) -> Vec<String> {
+    /// Sentences, none where there is nothing to say. `cut` says how many tokens a row may have.
+    pub fn sentences(&self, cut: &str) -> Vec<String> {
         let many = |rows: &[usize]| match rows.len() {
             1 => format!("row {}", rows[0]),
             k => format!("{k} of {} rows ({})", self.rows, numbers(rows)),
@@ -103,7 +103,7 @@ impl Notes {
         for (note, rows) in &self.noted {
             let many = many(rows);
             said.push(match note {
-                Note::Cut => format!("cut to max_length {cut}: {many}"),
+                Note::Cut => format!("cut to {cut}: {many}"),
                 Note::Merged => format!(
                     "the end of the prompt merges with the beginning of the answer into one token, which counts to the answer: {many}. \
                      End prompts where a token ends"
@@ -113,7 +113,7 @@ impl Notes {
                      Write messages to learn in its chat"
                 ),
                 Note::Same => format!("chosen and rejected are the same, which teaches nothing: {many}"),
-                Note::SameWhenCut => format!("chosen and rejected differ only behind max_length {cut}, which teaches nothing: {many}"),
+                Note::SameWhenCut => format!("chosen and rejected differ only behind {cut}, which teaches nothing: {many}"),
                 Note::Twice => format!(
                     "chosen and rejected begin with the prompt, which then stands there twice: {many}. Leave the column prompt out, or its words"
                 ),

@@ -84,7 +84,7 @@ impl<'a> RowReader<'a> {
 
     /// What a person should know about the rows that were read: sentences, none where there is nothing to say.
     pub fn notes(&self) -> Vec<String> {
-        self.notes.borrow().sentences(self.cut())
+        self.notes.borrow().sentences(&self.limit())
     }
 
     fn note(&self, note: Note, row: usize) {
@@ -94,6 +94,14 @@ impl<'a> RowReader<'a> {
     /// Tokens that a sequence may have.
     fn cut(&self) -> usize {
         self.options.max_length.unwrap_or(usize::MAX).min(self.text.context())
+    }
+
+    /// The same in words.
+    fn limit(&self) -> String {
+        match self.options.max_length {
+            Some(n) if n <= self.text.context() => format!("max_length {n}"),
+            _ => format!("the model's context of {} tokens", self.text.context()),
+        }
     }
 
     /// The text as a sequence of its own: it gets the end token, as TRL adds it.
@@ -247,7 +255,7 @@ impl<'a> RowReader<'a> {
         if needed > cut {
             e.truncate(cut);
             if e.counted() == 0 {
-                let message = format!("{what}: nothing to learn is left of its {needed} tokens after max_length {cut}");
+                let message = format!("{what}: nothing to learn is left of its {needed} tokens, cut to {}", self.limit());
                 self.notes.borrow_mut().too_long(row, message, false);
                 return Ok(false);
             }
@@ -321,7 +329,7 @@ impl<'a> RowReader<'a> {
         match &pairs[..] {
             [] => Err(Error::NoPairs(format!("in each of the {tied} rankings no answer is better than another of other words"))),
             all if all.iter().all(|p| p.chosen == p.rejected) => {
-                let cut = if self.notes.borrow().all(Note::Same) { String::new() } else { format!(" after max_length {}", self.cut()) };
+                let cut = if self.notes.borrow().all(Note::Same) { String::new() } else { format!(", cut to {},", self.limit()) };
                 Err(Error::NoPairs(format!("chosen and rejected are the same{cut} in all {} rows: nothing can be learned", all.len())))
             }
             all if all.iter().all(|p| p.weight == 0.0) => {

@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod config;
 mod gpt_bench;
+mod idle;
 pub mod kl;
 pub mod method;
 pub mod methods;

@@ -6,13 +6,14 @@ use serde_json::{Map, Value, json};
 
 use super::checkpoint::Checkpoint;
 use super::config::TrainingArguments;
+use super::idle;
 use super::method::Method;
 use super::methods::table::MethodInfo;
 use super::methods::{by_name, shared};
 use super::metrics::StepMetrics;
 use super::suggest::nearest;
 use super::trainer::{Target, Trainer};
-use super::values::{Values, Wrong, check};
+use super::values::{Values, Wrong, check, shown};
 use crate::adapters::{Adapters, LoadedModel, LoraSet};
 use crate::data::{Message, RowReader, TextSource};
 use crate::formats::peft::LoraConfig;
@@ -126,9 +127,19 @@ fn lora_config(mut peft: Map<String, Value>, base: &str, wrong: &mut Wrong) -> L
         });
         peft.insert(field.name.into(), value);
     }
-    peft.entry("task_type").or_insert(json!("CAUSAL_LM"));
+    peft.retain(|_, v| !v.is_null());
+    for name in ["corda_config", "eva_config", "loftq_config", "lora_ga_config"] {
+        if peft.get(name).is_some_and(|v| v.as_object().is_none_or(|o| !o.is_empty())) {
+            wrong.add(name, "belongs to a start (init_lora_weights) that is not supported for a new adapter");
+        }
+    }
+    let task = peft.entry("task_type").or_insert(json!("CAUSAL_LM"));
+    if task != "CAUSAL_LM" {
+        wrong.add("task_type", format!("is {}, only \"CAUSAL_LM\" is supported", shown(task)));
+    }
     peft.entry("base_model_name_or_path").or_insert(json!(base));
-    LoraConfig::parse("peft_config", &Value::Object(peft).to_string()).unwrap_or_else(|e| {
+    let config = LoraConfig::parse("peft_config", &Value::Object(peft).to_string());
+    config.and_then(|config| config.start().map(|_| config)).unwrap_or_else(|e| {
         match e {
             Error::BadConfig { field, message } => wrong.add(&field, message),
             Error::BadFile { message, .. } => wrong.add("peft_config", message),
@@ -142,9 +153,46 @@ fn lora_config(mut peft: Map<String, Value>, base: &str, wrong: &mut Wrong) -> L
 struct Read {
     info: &'static MethodInfo,
     values: Values,
-    lora: LoraConfig,
+    lora: Asked,
     name: String,
     notes: Vec<String>,
+}
+
+/// What was asked of an adapter.
+struct Asked {
+    lora: LoraConfig,
+    /// The fields that somebody set.
+    given: Vec<String>,
+}
+
+impl Asked {
+    /// An adapter that is continued stays what it is: what else is asked of it is told.
+    fn agrees(&self, adapters: &Adapters, there: &LoraConfig, whose: &str) -> Result<()> {
+        let fields = |c: &LoraConfig| match serde_json::to_value(c) {
+            Ok(Value::Object(map)) => map,
+            _ => unreachable!("a struct is an object"),
+        };
+        let (asked, own) = (fields(&self.lora), fields(there));
+        let mut wrong = Wrong::default();
+        for name in self.given.iter().filter(|n| !["base_model_name_or_path", "inference_mode", "peft_version"].contains(&n.as_str())) {
+            let (Some(ask), has) = (asked.get(name), own.get(name).unwrap_or(&Value::Null)) else { continue };
+            if ask == has || (ask.as_f64().is_some() && ask.as_f64() == has.as_f64()) {
+                continue;
+            }
+            // Modules, ranks and factors may be said in several ways.
+            let mut both = own.clone();
+            both.insert(name.clone(), ask.clone());
+            let shape = shared::LORA.iter().any(|f| f.name == name) && name != "lora_dropout";
+            let same = || -> Result<bool> {
+                let both = LoraConfig::parse("peft_config", &Value::Object(both).to_string())?;
+                Ok(adapters.targets(&both)? == adapters.targets(there)?)
+            };
+            if !(shape && same().unwrap_or(false)) {
+                wrong.add(name, format!("is {}, {whose} has {}: leave it out, or give a new adapter another name", shown(ask), shown(has)));
+            }
+        }
+        wrong.done()
+    }
 }
 
 /// Reads all of a configuration and says all that is wrong with it.
@@ -153,6 +201,7 @@ fn read(method: &str, args: &Value, base: &str) -> Result<Read> {
     let Parts { own, peft, name } = split(args)?;
     let mut wrong = Wrong::default();
     let values = info.read_into(&own, &mut wrong);
+    let given = peft.iter().filter(|(_, v)| !v.is_null()).map(|(k, _)| k.clone()).collect();
     let mut lora = lora_config(peft, base, &mut wrong);
     wrong.done()?;
     let mut notes = Vec::new();
@@ -160,7 +209,7 @@ fn read(method: &str, args: &Value, base: &str) -> Result<Read> {
         notes.push(format!("disable_dropout: nothing is dropped, lora_dropout {} has no effect and is saved as 0", lora.lora_dropout));
         lora.lora_dropout = 0.0;
     }
-    Ok(Read { info, values, lora, name, notes })
+    Ok(Read { info, values, lora: Asked { lora, given }, name, notes })
 }
 
 /// Whether a training could be started with this configuration, before there is a model.
@@ -237,8 +286,12 @@ impl Training {
         // All that is configured is looked at before the rows.
         let Read { info, values, lora, name, mut notes } = read(method, args, &model.info.name)?;
         let Prepared { args, method, notes: of_rows, reference } = build(info, &ModelText::of(model), &values, rows)?;
+        let total = args.total_steps(method.rows());
+        let dropout = values.is_on("disable_dropout").then_some(0.0);
+        let start = start(model, method.references().map(|_| reference), (lora, dropout), name, args.seed, checkpoint).await?;
+        let alpha = start.target.set().map_or(1.0, |set| set.config().lora_alpha);
+        notes.extend(idle::notes(info.name, &values, &args, total, alpha));
         notes.extend(of_rows);
-        let start = start(model, method.references().map(|_| reference), lora, name, args.seed, checkpoint).await?;
         let mut trainer = Trainer::new(model.model.clone(), start.target, start.reference, args, method)?;
         if let Some(c) = &start.checkpoint {
             trainer.restore(c)?;
@@ -352,7 +405,7 @@ impl Training {
 async fn start(
     model: &LoadedModel,
     against: Option<Reference>,
-    lora: LoraConfig,
+    (asked, dropout): (Asked, Option<f64>),
     name: String,
     seed: u32,
     checkpoint: Option<&[u8]>,
@@ -368,17 +421,20 @@ async fn start(
         let c = Checkpoint::parse(bytes)?;
         let text =
             c.state.peft_config.as_deref().ok_or_else(|| Error::config("resume_from_checkpoint", "trained all weights, not an adapter"))?;
-        let asked = against.filter(|r| *r != Reference::Auto).map(|r| r == Reference::Init);
-        if let Some(init) = asked.filter(|init| *init != c.has_reference()) {
+        let wanted = against.filter(|r| *r != Reference::Auto).map(|r| r == Reference::Init);
+        if let Some(init) = wanted.filter(|init| *init != c.has_reference()) {
             let of = |init: bool| if init { "the adapter that training began from" } else { "the base model" };
             return Err(Error::config("reference", format!("is {}, the checkpoint's is {}", of(init), of(!init))));
         }
-        let set = adapters.fresh(&LoraConfig::parse("checkpoint.safetensors", text)?, u64::from(seed))?;
-        let reference = if c.has_reference() { Some(adapters.fresh(set.config(), 0)?) } else { None };
+        let config = LoraConfig::parse("checkpoint.safetensors", text)?;
+        asked.agrees(adapters, &config, "the checkpoint")?;
+        let set = adapters.zeros(&config)?;
+        let reference = if c.has_reference() { Some(adapters.zeros(set.config())?) } else { None };
         return Ok(of(set, reference, Some(c)));
     }
-    if adapters.list().iter().any(|a| a.name == name) {
-        let set = adapters.copy_of(&name)?;
+    if let Some(config) = adapters.config(&name) {
+        asked.agrees(adapters, &config, &format!("the adapter {name:?}, which is continued,"))?;
+        let set = adapters.copy_with(&name, dropout)?;
         let frozen = match against {
             None | Some(Reference::Base) => false,
             Some(Reference::Init) => true,
@@ -390,6 +446,6 @@ async fn start(
     if against == Some(Reference::Init) {
         return Err(Error::config("reference", format!("is init, but there is no adapter {name:?} to start from")));
     }
-    let set = adapters.fresh(&lora, u64::from(seed))?;
+    let set = adapters.fresh(&asked.lora, u64::from(seed))?;
     Ok(of(set, None, None))
 }

@@ -150,6 +150,11 @@ impl Values {
         self.get(name).as_f64().unwrap_or_else(|| panic!("{name} is no number"))
     }
 
+    /// `None` where the method has no such field.
+    pub fn opt_number(&self, name: &str) -> Option<f64> {
+        self.map.get(name)?.as_f64()
+    }
+
     pub fn whole(&self, name: &str) -> i64 {
         self.opt_whole(name).unwrap_or_else(|| panic!("{name} is no whole number"))
     }

@@ -40,6 +40,11 @@ impl WasmModel {
 
 #[wasm_bindgen(js_class = Trainer)]
 impl WasmTrainer {
+    /// What a person should know before it runs: sentences.
+    pub fn notes(&self) -> Vec<String> {
+        self.trainer.borrow().as_ref().map_or_else(Vec::new, |t| t.notes().to_vec())
+    }
+
     /// Hands the next update to the device: the number of updates so far; `undefined` when training is complete.
     pub fn submit(&self) -> js_sys::Promise {
         let (shared, cell) = (self.shared.clone(), self.trainer.clone());

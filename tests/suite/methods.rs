@@ -225,4 +225,70 @@ fl_test!(
         }
         Ok(())
     }
+
+    /// A start does what it says, and what is saved says it too.
+    async fn adapters_start_as_they_say() -> Result<()> {
+        let model = llama_on(&cpu()).await?;
+        for (start, b_is_zero) in [(json!(true), true), (json!(false), false), (json!("gaussian"), true), (json!("orthogonal"), false)] {
+            let args = json!({"max_steps": 1, "learning_rate": 0, "init_lora_weights": start, "r": 8, "adapter_name": "x"});
+            Training::new(&model, "sft", &args, &crate::tuning::sft_rows(), None).await?.step().await?;
+            let (config, weights) = model.adapters.save("x").await?;
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&config).expect("JSON")["init_lora_weights"], start);
+            let adapter = LoraAdapter::read(&config, &weights)?;
+            let all: Vec<f32> = adapter.pairs.iter().flat_map(|p| p.a.iter().copied()).collect();
+            let deviation = (all.iter().map(|v| f64::from(v * v)).sum::<f64>() / all.len() as f64).sqrt();
+            for p in &adapter.pairs {
+                assert_eq!(p.b.iter().all(|v| *v == 0.0), b_is_zero, "{start}");
+                if start == "orthogonal" {
+                    let product = |o: usize, c: usize| (0..8).map(|i| p.b[o * 8 + i] * p.a[i * p.in_features + c]).sum::<f32>();
+                    assert!((0..p.out_features).all(|o| (0..p.in_features).all(|c| product(o, c).abs() < 1e-6)), "{start}");
+                }
+            }
+            assert!(start != "gaussian" || (deviation - 1.0 / 8.0).abs() < 0.01, "{deviation}");
+            model.adapters.remove("x");
+        }
+        let args = json!({"init_lora_weights": "orthogonal", "r": 3});
+        let e = Training::new(&model, "sft", &args, &crate::tuning::sft_rows(), None).await.err().expect("an odd rank");
+        assert!(e.code() == "bad-config" && e.to_string().contains("needs an even rank"), "{e}");
+        Ok(())
+    }
+
+    /// A second training of an adapter takes it as it is: what else is asked of it is refused, in all its ways of saying it.
+    async fn an_adapter_that_is_continued_stays_what_it_is() -> Result<()> {
+        let model = llama_on(&cpu()).await?;
+        let rows = crate::tuning::sft_rows();
+        let first = json!({"max_steps": 1, "peft_config": {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "lora_dropout": 0.5}});
+        let mut t = Training::new(&model, "sft", &first, &rows, None).await?;
+        t.step().await?;
+        let checkpoint = t.checkpoint().await?;
+        for (peft, wrong) in [
+            (json!({}), &[][..]),
+            (json!({"r": 4.0, "lora_alpha": 8}), &[]),
+            (json!({"target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]}), &[]),
+            (json!({"rank_pattern": {"q_proj": 4}}), &[]),
+            (
+                json!({"r": 8, "lora_dropout": 0.1, "init_lora_weights": "gaussian"}),
+                &["r: is 8, ", "lora_dropout: is 0.1", "init_lora_weights: is "],
+            ),
+            (json!({"target_modules": ["q_proj"]}), &["target_modules: is "]),
+            (json!({"use_rslora": true}), &["use_rslora: is true"]),
+        ] {
+            for from in [None, Some(&checkpoint[..])] {
+                let args = json!({"max_steps": 1, "peft_config": peft});
+                match Training::new(&model, "sft", &args, &rows, from).await {
+                    Ok(_) => assert!(wrong.is_empty(), "{peft} passes in silence"),
+                    Err(e) => assert!(!wrong.is_empty() && wrong.iter().all(|w| e.to_string().contains(w)), "{peft}: {e}"),
+                }
+            }
+        }
+        // Without dropout, as TRL has it: another shape of the same adapter.
+        let mut t = Training::new(&model, "orpo", &json!({"max_steps": 1, "disable_dropout": true}), &dpo_rows(), None).await?;
+        t.step().await?;
+        let (config, _) = model.adapters.save("default").await?;
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&config).expect("JSON")["lora_dropout"], 0.0);
+        let dropped = json!({"adapter_name": "y", "lora_dropout": 0.5, "disable_dropout": true});
+        let t = Training::new(&model, "dpo", &dropped, &dpo_rows(), None).await?;
+        assert!(t.notes()[0].contains("lora_dropout 0.5 has no effect"), "{:?}", t.notes());
+        Ok(())
+    }
 );

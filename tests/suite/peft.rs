@@ -124,14 +124,35 @@ fl_test! {
         assert_eq!(resolved.target_modules, many(&["a.x"]));
     }
 
-    async fn unknown_fields_survive() {
-        let text = r#"{"peft_type":"LORA","r":4,"target_modules":["q_proj"],"lora_alpha":2.5,"from_the_future":{"b":1,"a":[2]}}"#;
-        let written = LoraConfig::parse("c", text).unwrap().to_json();
+    async fn fields_of_a_later_peft_survive_where_they_are_not_set() {
+        let text = r#"{"peft_type":"LORA","r":4.0,"target_modules":["q_proj"],"lora_alpha":2.5,"layers_to_transform":[0.0],
+            "use_later":false,"later_config":null}"#;
+        let written = LoraConfig::parse("c", &format!("\u{feff}{text}")).unwrap().to_json();
         let back: Json = serde_json::from_str(&written).unwrap();
-        assert_eq!(back["from_the_future"], json!({"a": [2], "b": 1}));
-        assert_eq!(back["lora_alpha"], json!(2.5));
-        assert!(written.find("\"a\": [").unwrap() < written.find("\"b\": 1").unwrap(), "{written}");
+        assert_eq!((&back["use_later"], &back["later_config"], &back["r"]), (&json!(false), &Json::Null, &json!(4)));
+        assert_eq!((&back["lora_alpha"], &back["layers_to_transform"]), (&json!(2.5), &json!([0])));
         assert_eq!(LoraConfig::parse("c", &written).unwrap().to_json(), written);
+        let set = r#"{"r": 4, "target_modules": ["q_proj"], "from_the_future": {"b": 1}, "use_dora": true, "bias": "all"}"#;
+        let e = LoraConfig::parse("c", set).unwrap_err();
+        let all = ["bias: ", "use_dora: ", "from_the_future: is {\"b\":1}; this field is not known"];
+        assert!(e.code() == "bad-config" && all.iter().all(|part| e.to_string().contains(part)), "{e}");
+    }
+
+    async fn starts_that_change_the_base_are_refused() {
+        let of = |start: Json| LoraConfig::parse("c", &json!({"r": 4, "target_modules": ["q_proj"], "init_lora_weights": start}).to_string());
+        for start in [json!(true), json!(false), json!(null), json!("gaussian"), json!("orthogonal"), json!("eva"), json!("mica")] {
+            let config = of(start.clone()).unwrap();
+            // What PEFT begins with a look at data or weights is loaded, and not begun here.
+            assert_eq!(config.start().is_ok(), start != "eva" && start != "mica", "{start}");
+            let saved: Json = serde_json::from_str(&config.to_json()).unwrap();
+            assert_eq!(saved["init_lora_weights"], if start.is_null() { json!(true) } else { start });
+        }
+        let names = ["pissa", "pissa_niter_16", "olora", "OLoRA", "corda", "loftq", "lora_ga", "x"];
+        for start in names.map(|n| json!(n)).into_iter().chain([json!(3)]) {
+            let e = of(start.clone()).unwrap_err();
+            assert!(e.code() == "bad-config" && e.to_string().starts_with("init_lora_weights: is "), "{start}: {e}");
+        }
+        assert!(of(json!("pissa")).unwrap_err().to_string().contains("the base without its principal part"));
     }
 
     async fn impossible_configs_are_refused_by_field() {
@@ -159,8 +180,12 @@ fl_test! {
             let e = LoraConfig::parse("adapter_config.json", &config.to_string()).unwrap_err();
             assert!(e.code() == "bad-config" && e.to_string().starts_with(field), "{field} = {value}: {e}");
         }
-        for text in ["", "[]", "{\"r\": -1}", "{\"r\": \"x\"}", "{\"target_modules\": 3}"] {
+        for text in ["", "[]"] {
             assert_eq!(LoraConfig::parse("adapter_config.json", text).unwrap_err().code(), "bad-file", "{text}");
+        }
+        for (text, field) in [("{\"r\": -1}", "r"), ("{\"r\": 2.5}", "r"), ("{\"r\": \"x\"}", "r"), ("{\"target_modules\": 3}", "target_modules")] {
+            let e = LoraConfig::parse("adapter_config.json", text).unwrap_err();
+            assert!(e.code() == "bad-config" && e.to_string().starts_with(&format!("{field}: is ")), "{text}: {e}");
         }
     }
 

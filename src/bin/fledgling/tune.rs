@@ -42,9 +42,9 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
         load::adapter(&model, folder, NAME)?;
     }
     let mut trainer = Training::new(&model, a.method, &config, rows.rows(), checkpoint.as_deref()).await.map_err(|e| rows.place(e))?;
+    trainer.notes().iter().for_each(|n| note!("{n}"));
     if !quiet {
         let on = exec.info();
-        trainer.notes().iter().for_each(|n| note!("{n}"));
         note!("{} rows, {} updates, on {} ({})", rows.rows().len(), trainer.total_steps(), on.name, on.backend);
     }
     let bar = bar(trainer.total_steps(), trainer.steps(), quiet);

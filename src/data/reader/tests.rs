@@ -217,7 +217,7 @@ fn rows_that_are_too_long_are_left_out_and_told() {
     let text = |n: usize| json!({"prompt": "a".repeat(n), "completion": "b"});
     let rows = [text(3), text(30), text(1), text(31)];
     for (max_length, left, first) in
-        [(Some(3), vec![1], "nothing to learn is left of its 5 tokens after max_length 3"), (None, vec![3, 1], "")]
+        [(Some(3), vec![1], "nothing to learn is left of its 5 tokens, cut to max_length 3"), (None, vec![3, 1], "")]
     {
         let reader = RowReader::new(&Letters, RowOptions { max_length, ..RowOptions::default() });
         let found: Vec<usize> = reader.sft(&rows).unwrap().iter().map(|e| e.ids.len() - 2).collect();
@@ -257,7 +257,7 @@ fn pairs_that_teach_nothing_are_told() {
         assert!(notes.contains(part), "{part} in {notes}");
     }
     let e = reader.preferences(&rows[2..3]).unwrap_err();
-    assert!(e.code() == "no-pairs" && e.to_string().contains("after max_length 4"), "{e}");
+    assert!(e.code() == "no-pairs" && e.to_string().contains("cut to max_length 4"), "{e}");
     let tools = json!({"prompt": [{"role": "user", "content": "q"}], "chosen": "a", "rejected": "b", "tools": [{}, {}]});
     let reader = RowReader::new(&Letters, RowOptions::default());
     let ids = reader.preferences(&[tools]).unwrap().remove(0).chosen.ids;

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 
 use super::pattern::Pattern;
+use super::start::{self, Start};
 use crate::error::{Error, Result};
 use crate::text::{not_json, without_bom};
 
@@ -89,8 +90,8 @@ impl Default for LoraConfig {
     }
 }
 
-/// PEFT's remaining fields with their defaults. Any other value asks for something that is not implemented here
-/// and would change the numbers, so it is refused, except where the field only matters to other software.
+/// PEFT's remaining fields with their defaults (`tests/fixtures/fields.json` has them from PEFT itself). Any other value asks for something that
+/// is not implemented here and would change the numbers, so it is refused, except where the field only matters to other software.
 fn other_fields() -> [(&'static str, Json); 20] {
     [
         ("alora_invocation_tokens", Json::Null),
@@ -116,20 +117,38 @@ fn other_fields() -> [(&'static str, Json); 20] {
     ]
 }
 
-/// Fields whose value changes what an adapter computes.
-const MUST_BE_DEFAULT: [&str; 11] = [
-    "alora_invocation_tokens",
-    "arrow_config",
-    "kasa_config",
-    "layer_replication",
-    "lora_bias",
-    "monteclora_config",
-    "target_parameters",
-    "trainable_token_indices",
-    "use_bdlora",
-    "use_qalora",
-    "velora_config",
-];
+/// Of those, what says nothing by itself: how an adapter was started, whose start is looked at, or what other software is to do with it.
+const FREE: [&str; 8] =
+    ["auto_mapping", "corda_config", "eva_config", "loftq_config", "lora_ga_config", "megatron_core", "qalora_group_size", "peft_version"];
+
+/// A field of a later PEFT that is not set asks for nothing.
+fn is_set(v: &Json) -> bool {
+    match v {
+        Json::Null | Json::Bool(false) => false,
+        Json::String(s) => !s.is_empty(),
+        Json::Array(a) => !a.is_empty(),
+        Json::Object(o) => !o.is_empty(),
+        _ => true,
+    }
+}
+
+/// A value for a message.
+fn shown(v: &Json) -> String {
+    v.to_string().chars().take(100).collect()
+}
+
+/// Whole numbers that somebody wrote with a fraction of 0.
+fn whole(v: &mut Json) {
+    match v {
+        Json::Array(list) => list.iter_mut().for_each(whole),
+        Json::Number(n) if !n.is_u64() => {
+            if let Some(f) = n.as_f64().filter(|f| f.fract() == 0.0 && (0.0..9e15).contains(f)) {
+                *v = json!(f as u64);
+            }
+        }
+        _ => {}
+    }
+}
 
 /// A module chosen by a config.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,9 +174,30 @@ fn sorted(value: Json) -> Json {
 
 impl LoraConfig {
     /// Parses an `adapter_config.json`; `file` is its name for messages.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] where it is not JSON; [`Error::BadConfig`] that names a field, and all others that are wrong behind it.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
-        let config: LoraConfig = serde_json::from_str(without_bom(text))
-            .map_err(|e| Error::file(file, not_json(text, || format!("is not a LoRA config: {e}"))))?;
+        let mut map = match serde_json::from_str(without_bom(text)) {
+            Ok(Json::Object(map)) => map,
+            Ok(_) => return Err(Error::file(file, "is not a LoRA config: expected an object")),
+            Err(e) => return Err(Error::file(file, not_json(text, || format!("is not a LoRA config: {e}")))),
+        };
+        let Ok(Json::Object(own)) = serde_json::to_value(LoraConfig::default()) else { unreachable!("a struct is an object") };
+        // What is not set is at its default.
+        map.retain(|k, v| !v.is_null() || !own.contains_key(k));
+        for name in ["r", "layers_to_transform"] {
+            map.get_mut(name).into_iter().for_each(whole);
+        }
+        let config: LoraConfig = serde_json::from_value(Json::Object(map.clone())).map_err(|e| {
+            let alone = |(k, v): (&String, &Json)| {
+                let one = Json::Object(Map::from_iter([(k.clone(), v.clone())]));
+                serde_json::from_value::<LoraConfig>(one)
+                    .is_err()
+                    .then(|| Error::config(k.clone(), format!("is {}, which it cannot be", shown(v))))
+            };
+            map.iter().find_map(alone).unwrap_or_else(|| Error::file(file, format!("is not a LoRA config: {e}")))
+        })?;
         config.validate()?;
         Ok(config)
     }
@@ -175,32 +215,60 @@ impl LoraConfig {
     }
 
     /// Refuses impossible values and whatever is not implemented, by field.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] that names the first field, and the others behind it.
     pub fn validate(&self) -> Result<()> {
-        let require = |ok: bool, field: &str, message: String| if ok { Ok(()) } else { Err(Error::config(field, message)) };
-        require(self.peft_type == "LORA", "peft_type", format!("is {:?}, only \"LORA\" is supported", self.peft_type))?;
-        require((1..=4096).contains(&self.r), "r", format!("is {}, expected 1 to 4096", self.r))?;
-        require(self.lora_alpha.is_finite(), "lora_alpha", format!("is {}", self.lora_alpha))?;
-        require((0.0..1.0).contains(&self.lora_dropout), "lora_dropout", format!("is {}, expected 0 to below 1", self.lora_dropout))?;
-        require(self.bias == "none", "bias", format!("is {:?}, only \"none\" is supported", self.bias))?;
-        require(!self.use_dora, "use_dora", "is true, which is not supported".into())?;
+        let mut wrong: Vec<(&str, String)> = Vec::new();
+        let mut require = |ok: bool, field: &'static str, message: String| {
+            if !ok {
+                wrong.push((field, message));
+            }
+        };
+        require(self.peft_type == "LORA", "peft_type", format!("is {:?}, only \"LORA\" is supported", self.peft_type));
+        require((1..=4096).contains(&self.r), "r", format!("is {}, expected 1 to 4096", self.r));
+        require(self.lora_alpha.is_finite(), "lora_alpha", format!("is {}", self.lora_alpha));
+        require((0.0..1.0).contains(&self.lora_dropout), "lora_dropout", format!("is {}, expected 0 to below 1", self.lora_dropout));
+        require(self.bias == "none", "bias", format!("is {:?}, only \"none\" is supported", self.bias));
+        require(!self.use_dora, "use_dora", "is true, which is not supported".into());
         let saved = self.modules_to_save.as_ref().is_none_or(Vec::is_empty);
-        require(saved, "modules_to_save", format!("is {}, which is not supported", json!(self.modules_to_save)))?;
-        for (key, default) in other_fields() {
-            if let Some(found) = self.extra.get(key).filter(|v| **v != default && !v.is_null()) {
-                require(!MUST_BE_DEFAULT.contains(&key), key, format!("is {found}, which is not supported"))?;
+        require(saved, "modules_to_save", format!("is {}, which is not supported", json!(self.modules_to_save)));
+        let by_regex = matches!(self.target_modules, Some(OneOrMany::One(_)));
+        let string = || "cannot be used when target_modules is a string".to_string();
+        require(!by_regex || self.layers_to_transform.is_none(), "layers_to_transform", string());
+        require(!by_regex || self.layers_pattern.is_none(), "layers_pattern", string());
+        let alone = self.layers_to_transform.is_none() && !self.layers_patterns().is_empty();
+        require(!alone, "layers_pattern", "needs layers_to_transform".into());
+        if let Err(start::Wrong::OtherBase(message)) = start::start(&self.init_lora_weights) {
+            require(false, "init_lora_weights", message);
+        }
+        let known = other_fields();
+        for (name, found) in self.extra.iter().filter(|(name, v)| is_set(v) && !FREE.contains(&name.as_str())) {
+            match known.iter().find(|k| k.0 == name) {
+                Some((_, default)) if found == default => {}
+                Some(_) => wrong.push((name, format!("is {}, which is not supported", shown(found)))),
+                None => {
+                    wrong.push((name, format!("is {}; this field is not known, and may change what the adapter computes", shown(found))))
+                }
             }
         }
-        let by_regex = matches!(self.target_modules, Some(OneOrMany::One(_)));
-        if by_regex && self.layers_to_transform.is_some() {
-            return Err(Error::config("layers_to_transform", "cannot be used when target_modules is a string"));
+        let mut wrong = wrong.into_iter();
+        let Some((field, mut message)) = wrong.next() else { return self.matcher().map(|_| ()) };
+        for (other, more) in wrong {
+            message += &format!("; {other}: {more}");
         }
-        if by_regex && self.layers_pattern.is_some() {
-            return Err(Error::config("layers_pattern", "cannot be used when target_modules is a string"));
-        }
-        if self.layers_to_transform.is_none() && !self.layers_patterns().is_empty() {
-            return Err(Error::config("layers_pattern", "needs layers_to_transform"));
-        }
-        self.matcher().map(|_| ())
+        Err(Error::config(field, message))
+    }
+
+    /// How a new adapter begins.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] for a start that is not supported.
+    pub fn start(&self) -> Result<Start> {
+        start::start(&self.init_lora_weights).map_err(|wrong| {
+            let (start::Wrong::OtherBase(message) | start::Wrong::NotMade(message)) = wrong;
+            Error::config("init_lora_weights", message)
+        })
     }
 
     fn layers_patterns(&self) -> &[String] {

@@ -1,11 +1,13 @@
 //! PEFT adapters: `adapter_config.json` and `adapter_model.safetensors`.
 mod config;
 mod pattern;
+mod start;
 
 use std::collections::BTreeMap;
 
 pub use config::{LoraConfig, Matcher, OneOrMany, Target};
 pub use pattern::Pattern;
+pub use start::Start;
 
 use super::safetensors::{self, TensorView};
 use super::{Container, Foreign, TensorInfo};

@@ -143,7 +143,7 @@ pub const RENAMED: &[(&str, &str)] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::super::METHODS;
+    use super::super::{METHODS, shared};
     use super::*;
     use crate::tune::check_config;
     use serde_json::{Map, Value as Json, json};
@@ -220,5 +220,29 @@ mod tests {
         assert!(check_config("sft", &json!({"r": 2.0, "warmup_ratio": null, "max_length": null})).is_ok());
         assert!(check_config("sft", &json!({ "x".repeat(100_000): "y".repeat(100_000) })).unwrap_err().to_string().len() < 500);
         assert!(check_config("dpo", &json!({ "loss_type": "y".repeat(100_000) })).unwrap_err().to_string().len() < 500);
+    }
+
+    #[test]
+    fn fields_of_peft_act_or_are_refused() {
+        let written = written();
+        let fields = written["lora"].as_object().expect("fields");
+        // As a training configuration: what PEFT writes, and each field by itself.
+        check_config("sft", &json!({ "peft_config": fields.clone() })).unwrap_or_else(|e| panic!("{e}"));
+        let acts = shared::LORA.iter().map(|f| f.name).chain(["fan_in_fan_out", "inference_mode", "revision", "base_model_name_or_path"]);
+        let acts: Vec<&str> = acts.chain(["auto_mapping", "megatron_core", "qalora_group_size", "init_lora_weights"]).collect();
+        for (name, v) in fields {
+            check_config("dpo", &json!({"peft_config": { name: v }})).unwrap_or_else(|e| panic!("{name} at its default: {e}"));
+            for other in others(v).into_iter().filter(|o| !(v.is_null() && *o == json!(false))) {
+                let taken = check_config("dpo", &json!({"peft_config": { name: other.clone() }}));
+                assert!(acts.contains(&name.as_str()) || taken.is_err(), "{name} {other} passes in silence");
+            }
+        }
+        for (start, taken) in
+            [("gaussian", true), ("orthogonal", true), ("pissa", false), ("pissa_niter_4", false), ("olora", false), ("eva", false)]
+        {
+            let config = json!({ "init_lora_weights": start, "learning_rate": -1 });
+            let said = check_config("sft", &config).unwrap_err().to_string();
+            assert!(said.contains("learning_rate") && said.contains("init_lora_weights") != taken, "{said}");
+        }
     }
 }

@@ -28,6 +28,7 @@ export type ErrorCode =
   | 'callback-failed'
   | 'content-security-policy'
   | 'fewer-threads'
+  | 'training-note'
   | 'io'
   | 'internal'
   | (string & {});

@@ -43,7 +43,8 @@ function named(given: unknown): void {
   if (!name.ok(given)) throw bad('name', `expected the name of an adapter (${name.takes}), found ${shown(given)}`);
 }
 
-function warned(wire: WireError, onWarning: LoadOptions['onWarning']): unknown {
+/** A warning goes to who asked for it, or to the console. */
+export function warned(wire: WireError, onWarning: LoadOptions['onWarning']): unknown {
   const warning = fromWire(wire);
   if (onWarning) return tell('onWarning', onWarning, warning);
   console.warn(`fledgling: ${warning.code}: ${warning.message}`);

@@ -4,7 +4,7 @@ import { columns, trainArgs, type AnyArgs } from './convert.ts';
 import { FledglingError, toFledglingError } from './errors.ts';
 import type { MethodName, StepMetrics } from './generated/methods.ts';
 import type { Line } from './line.ts';
-import { lineOf, type Model } from './model.ts';
+import { lineOf, warned, type Model } from './model.ts';
 import { bytesOf, holds, take } from './options/check.ts';
 import { inCallersWords, TRAIN } from './options/tables.ts';
 import type { TrainOptions, TrainResult } from './types.ts';
@@ -99,6 +99,8 @@ export abstract class Trainer<Row extends object, Args extends AnyArgs> {
           onEvent: (e) => {
             if (e.type === 'step') return onStep(e.metrics);
             if (e.type === 'kept') kept = e.bytes;
+            // A run that goes on after a loss of the device has said so before.
+            if (e.type === 'warning') return kept === undefined ? warned(e.error, o.onWarning) : undefined;
             return e.type === 'checkpoint' ? tell('onCheckpoint', o.onCheckpoint, e.bytes) : undefined;
           },
         },

@@ -414,6 +414,11 @@ export interface RowsOptions extends Places {
 
 export interface TrainOptions {
   onStep?: ((metrics: StepMetrics) => void) | undefined;
+  /**
+   * What is no error and should still be known before the run has taken hours (`training-note`): rows that were left out or cut, rates and rows that
+   * cannot teach anything, a text as prompt of a model that chats. Without it, warnings go to the console.
+   */
+  onWarning?: ((warning: FledglingError) => void) | undefined;
   signal?: AbortSignal | undefined;
   /** A checkpoint every so many steps, handed to `onCheckpoint`. */
   saveSteps?: number | undefined;

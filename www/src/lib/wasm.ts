@@ -97,6 +97,8 @@ export interface WasmSession {
 }
 
 export interface WasmTrainer {
+  /** What a person should know before it runs: sentences. */
+  notes(): string[];
   /** Hands the next update to the device: the updates so far; undefined after the last. */
   submit(): Promise<number | undefined>;
   /** The earliest metrics not yet reported; undefined where there are none, or, without `all`, where the device is better kept busy meanwhile. */

@@ -77,6 +77,7 @@ export class Runs {
         // The run before this one has nothing left to say: its moments and plans are given back first.
         this.#freeIdleRuns();
         const trainer = (run.trainer = await model.trainer(t.method, t.args, t.rows, t.resumeFrom));
+        for (const message of trainer.notes()) this.#room.emit(job, { type: 'warning', error: { code: 'training-note', message } });
         let kept = t.keep ? -Infinity : Infinity;
         for (;;) {
           // Metrics are reported one update late where that keeps the device busy, but not behind a checkpoint, a pause or an end. Whoever wakes this

@@ -103,7 +103,7 @@ export const CANDIDATES: Rules = { ...SAMPLING, n: whole(1, 64) };
 
 export const SCORE: Rules = { adapter: orNull(name), positions: wholes };
 
-export const TRAIN: Rules = { onStep: call, signal, saveSteps: whole(0, 2 ** 31), onCheckpoint: call };
+export const TRAIN: Rules = { onStep: call, onWarning: call, signal, saveSteps: whole(0, 2 ** 31), onCheckpoint: call };
 
 export const MEASURE: Rules = { ...PLACES, device, threads, signal, onFigure: call };
 

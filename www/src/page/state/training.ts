@@ -19,7 +19,7 @@ import {
   writeState,
   type KeptRows,
 } from '../storage/runs.ts';
-import { checkName, keepTrained, restoreBefore } from './adapters.ts';
+import { adapters, checkName, keepTrained, restoreBefore } from './adapters.ts';
 import { tiedTurns } from './chats.ts';
 import { activity, complain, endHung, gone, loading, model, onUnload, PATIENCE, refreshMemory } from './engine.ts';
 import { inspected, rows as feedback } from './feedback.ts';
@@ -297,6 +297,7 @@ async function once(
       if (run.value?.status === 'starting') setRun({ status: 'running' });
       steps.add(m);
     },
+    onWarning: (w: Error) => toast(`${w.message[0]!.toUpperCase()}${w.message.slice(1)}`),
     onCheckpoint(bytes: Uint8Array) {
       steps.flush();
       writeCheckpoint(bytes);
@@ -320,7 +321,11 @@ async function once(
   const engine = model.value;
   try {
     if (!engine) throw new PageError('disposed', 'The model is no longer loaded.');
-    const mine = trainerFor(method, engine, { ...trainerArgs(args, method), adapterName, ...(resumeFrom ? { resumeFrom } : {}) });
+    const { peftConfig, ...own } = trainerArgs(args, method);
+    // An adapter that is there, or in the checkpoint, is continued as it is.
+    const continued = resumeFrom !== undefined || adapters.value.some((a) => a.name === adapterName && a.loaded);
+    const asked = { ...own, ...(continued ? {} : { peftConfig }), adapterName };
+    const mine = trainerFor(method, engine, { ...asked, ...(resumeFrom ? { resumeFrom } : {}) });
     trainer = mine;
     const trained = mine.train(data.rows, options);
     over = byTheClock(mine, resumeFrom !== undefined);

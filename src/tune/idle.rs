@@ -1,0 +1,71 @@
+//! Trainings that cannot change anything: who starts one should be told before it has run for hours.
+
+use super::config::TrainingArguments;
+use super::values::Values;
+
+/// Updates whose rates are looked at.
+const LOOKED_AT: u64 = 10_000;
+
+/// Sentences, none where something can be learned. `lora_alpha` is the adapter's.
+pub(super) fn notes(method: &str, values: &Values, args: &TrainingArguments, total_steps: u64, lora_alpha: f64) -> Vec<String> {
+    let mut said = Vec::new();
+    let number = |name: &str| values.opt_number(name);
+    if total_steps == 0 {
+        said.push("no update is made, and the adapter stays as it is: num_train_epochs is 0".to_string());
+    } else if args.learning_rate == 0.0 {
+        said.push("learning_rate is 0: the adapter stays as it is".into());
+    } else {
+        let schedule = args.schedule(total_steps);
+        if (0..total_steps.min(LOOKED_AT)).all(|step| schedule.at(step) == 0.0) {
+            said.push(format!(
+                "the learning rate is 0 in all {total_steps} updates, which are within the warm-up: the adapter stays as it is"
+            ));
+        }
+    }
+    if lora_alpha == 0.0 {
+        said.push("lora_alpha is 0: what the adapter learns is multiplied by 0".into());
+    }
+    match method {
+        "dpo" | "kto" if number("beta") == Some(0.0) => {
+            said.push("beta is 0: the loss is the same whatever the answers are, and nothing is learned".into());
+        }
+        "orpo" if number("beta") == Some(0.0) => said.push("beta is 0: nothing is learned from the rejected answers".into()),
+        _ => {}
+    }
+    if number("label_smoothing") == Some(0.5) {
+        said.push("label_smoothing is 0.5: half of the rankings are taken to be mistaken, and no answer is preferred".into());
+    }
+    let weights = ["desirable_weight", "undesirable_weight"].map(number);
+    if weights == [Some(0.0); 2] {
+        said.push("desirable_weight and undesirable_weight are 0: nothing is learned".into());
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tune::methods::by_name;
+    use serde_json::json;
+
+    #[test]
+    fn what_cannot_change_anything_is_told() {
+        let of = |method: &str, config: serde_json::Value, rows: usize| {
+            let values = by_name(method).unwrap().read(config.as_object().unwrap()).unwrap();
+            let args = TrainingArguments::of(&values);
+            notes(method, &values, &args, args.total_steps(rows), 16.0).join("; ")
+        };
+        for method in ["sft", "dpo", "kto", "orpo"] {
+            assert_eq!(of(method, json!({}), 5), "");
+            assert!(of(method, json!({"learning_rate": 0}), 5).contains("learning_rate is 0"));
+            assert!(of(method, json!({"num_train_epochs": 0}), 5).contains("no update is made"));
+            assert!(of(method, json!({"max_steps": 1, "warmup_steps": 1}), 5).contains("in all 1 updates"));
+            assert_eq!(of(method, json!({"max_steps": 2, "warmup_steps": 1}), 5), "");
+        }
+        assert!(of("dpo", json!({"beta": 0}), 5).contains("beta is 0") && of("kto", json!({"beta": 0}), 5).contains("nothing is learned"));
+        assert!(of("orpo", json!({"beta": 0}), 5).contains("rejected"));
+        assert!(of("dpo", json!({"label_smoothing": 0.5}), 5).contains("label_smoothing"));
+        assert!(of("kto", json!({"desirable_weight": 0, "undesirable_weight": 0}), 5).contains("weight"));
+        assert_eq!(of("kto", json!({"desirable_weight": 0}), 5), "");
+    }
+}
