@@ -5,7 +5,7 @@ import { args, executablePath } from './chromium.ts';
 export default defineConfig({
   testDir: '.',
   testMatch: '*.spec.ts',
-  testIgnore: ['real.spec.ts', 'engine.spec.ts', 'pictures.spec.ts'],
+  testIgnore: ['real.spec.ts', 'engine.spec.ts', 'crash.engine.spec.ts', 'pictures.spec.ts'],
   globalSetup: './setup.ts',
   fullyParallel: true,
   workers: 2,

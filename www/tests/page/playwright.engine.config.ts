@@ -4,7 +4,7 @@ import fast from './playwright.config.ts';
 /** The page as it ships, on the real engine and a tiny model, in Chromium on a software adapter: a minute or two. */
 export default defineConfig({
   ...fast,
-  testMatch: 'engine.spec.ts',
+  testMatch: ['engine.spec.ts', 'crash.engine.spec.ts'],
   testIgnore: [],
   globalSetup: './setup.engine.ts',
   workers: 1,

@@ -1,7 +1,7 @@
 // After a lost device or a crashed Worker everything comes back by itself, up to three times in ten minutes; then the person chooses.
 import { effect, signal } from '@preact/signals';
 import type { Model } from '../api.ts';
-import { codeOf, describe, isAbort, type Described } from '../model/errors.ts';
+import { describe, isAbort, type Described } from '../model/errors.ts';
 import { activity, gone, load, loading, model, reopen, whenGone, type InUse } from './engine.ts';
 import { announce, clearError, report, toast, type Action } from './notices.ts';
 import { go } from './router.ts';
@@ -37,7 +37,6 @@ export const again = (was: InUse): Action[] => [
 
 /** It will not come back by itself: what there is to choose. */
 function choose(error: unknown, was: InUse): false {
-  // `codeOf` says whether there is an adapter at all; loading again may help when one has come back.
   report(error, [...again(was), { label: 'Another model', run: () => go('model') }], 'gone');
   return false;
 }
@@ -64,9 +63,8 @@ async function recover(first: unknown, was: InUse): Promise<boolean> {
           return false;
         }
         error = e;
-        // No adapter is there, and none comes by waiting.
-        if (codeOf(e) === 'webgpu-unavailable') return choose(e, was);
-        await new Promise((done) => setTimeout(done, REST * 2 ** attempt));
+        // Also where there is no adapter: a GPU process that has crashed takes a moment to start again.
+        if (attempt < TRIES) await new Promise((done) => setTimeout(done, REST * 2 ** attempt));
       }
     }
   } finally {
