@@ -15,6 +15,15 @@ export interface CacheMeta {
   sha256: string;
 }
 
+/** What the JSON beside a file says; undefined where it is not what was written. */
+function metaOf(text: string): CacheMeta | undefined {
+  const m = JSON.parse(text) as Partial<Record<keyof CacheMeta, unknown>> | null;
+  const texts = [m?.address, m?.validator, m?.sha256];
+  const fits =
+    texts.every((t) => typeof t === 'string') && typeof m?.complete === 'boolean' && Number.isInteger(m.total) && (m.total as number) >= 0;
+  return fits ? (m as CacheMeta) : undefined;
+}
+
 async function folder(create: boolean): Promise<FileSystemDirectoryHandle> {
   let dir = await navigator.storage.getDirectory();
   for (const name of FOLDER) dir = await dir.getDirectoryHandle(name, { create });
@@ -84,7 +93,7 @@ export class CacheEntry {
     const entry = new CacheEntry(await folder(true), await keyOf(address), address);
     try {
       const file = await (await entry.#dir.getFileHandle(`${entry.#key}.json`)).getFile();
-      entry.meta = JSON.parse(await file.text()) as CacheMeta;
+      entry.meta = metaOf(await file.text());
     } catch {
       entry.meta = undefined; // nothing there yet, or not readable: a fresh download
     }
@@ -158,7 +167,8 @@ export async function cachedModels(): Promise<CachedModel[]> {
   for await (const [name, handle] of dir.entries()) {
     if (!name.endsWith('.json') || handle.kind !== 'file') continue;
     try {
-      const meta = JSON.parse(await (await (handle as FileSystemFileHandle).getFile()).text()) as CacheMeta;
+      const meta = metaOf(await (await (handle as FileSystemFileHandle).getFile()).text());
+      if (!meta) continue;
       const data = await (await dir.getFileHandle(name.replace(/json$/, 'bin'))).getFile();
       found.push({ address: meta.address, bytes: data.size, sha256: meta.sha256, complete: meta.complete });
     } catch {

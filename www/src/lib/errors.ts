@@ -10,6 +10,7 @@ export type ErrorCode =
   | 'bad-file'
   | 'unsupported-architecture'
   | 'hash-mismatch'
+  | 'file-changed'
   | 'network'
   | 'quota-exceeded'
   | 'context-overflow'

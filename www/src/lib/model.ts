@@ -82,9 +82,21 @@ export class Model {
     const given = take('Model.load()', o, LOAD) as LoadOptions;
     if (given.signal?.aborted) throw new FledglingError('aborted', 'loading was aborted before it began');
     const from = sourceOf(source);
-    const { cache, sha256, contextLength, kvCacheDtype, quantize, candidates, kernel, device, threads } = given;
+    const { cache, stallMs, sha256, contextLength, kvCacheDtype, quantize, candidates, kernel, device, threads } = given;
     const load: EngineLoad = {
-      ...{ cache: cache ?? true, sha256, name: given.name, contextLength, kvCacheDtype, quantize, candidates, kernel, device, threads },
+      ...{
+        cache: cache ?? true,
+        stallMs,
+        sha256,
+        name: given.name,
+        contextLength,
+        kvCacheDtype,
+        quantize,
+        candidates,
+        kernel,
+        device,
+        threads,
+      },
     };
     const connection = await Connection.open(given);
     try {

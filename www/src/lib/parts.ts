@@ -2,6 +2,7 @@
 import { CacheEntry } from './cache.ts';
 import { aborted, FledglingError, why } from './errors.ts';
 import { brief } from './options/check.ts';
+import { readWithin, STALL_MS, Window } from './patience.ts';
 import { violationOf } from './policy.ts';
 
 /** One file of a model. */
@@ -66,7 +67,7 @@ export async function beginning(part: Part, signal: AbortSignal, cache: boolean 
   let response: Response;
   const since = performance.now();
   try {
-    response = await fetch(address, { signal });
+    response = await fetch(address, { signal: AbortSignal.any([signal, AbortSignal.timeout(STALL_MS)]) });
   } catch (e) {
     if (signal.aborted) throw aborted(`loading ${part.name}`);
     const forbidden = await violationOf(address, since, ['connect-src']);
@@ -80,13 +81,15 @@ export async function beginning(part: Part, signal: AbortSignal, cache: boolean 
     throw pageInstead(address);
   }
   const reader = response.body.getReader();
+  const window = new Window(STALL_MS);
   try {
     for (;;) {
-      const { done, value } = await reader.read();
-      if (done || take(value)) return;
+      const read = await readWithin(reader, window);
+      if (!read) throw new FledglingError('network', `${brief(address)}: ${window.why}`);
+      if (read.done || take(read.value)) return;
     }
   } finally {
-    await reader.cancel().catch(() => {});
+    void reader.cancel().catch(() => {});
   }
 }
 

@@ -61,6 +61,8 @@ export interface Progress {
   total: number;
   /** True where the bytes come from the browser's own storage. */
   fromCache?: boolean | undefined;
+  /** Why nothing comes at the moment, and what is done about it, in words for a person. */
+  note?: string | undefined;
 }
 
 /**
@@ -117,6 +119,11 @@ export interface LoadOptions extends Places {
    * @default true
    */
   cache?: boolean | 'refresh' | undefined;
+  /**
+   * Milliseconds that a server may be silent, or nearly so, before it is asked anew, four times in a row at most.
+   * @default 30000
+   */
+  stallMs?: number | undefined;
   /** Expected SHA-256 of the file in hex; anything else is a `hash-mismatch`. */
   sha256?: string | undefined;
   /** Name to show, in place of the file's own. */

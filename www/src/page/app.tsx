@@ -105,7 +105,9 @@ function ModelChip() {
         <span class="dot busy" />
         <span class="chip-text">
           <b>{l.name}</b>
-          <small>loading{l.total > 0 && ` ${Math.floor((100 * l.loaded) / l.total)} %`}</small>
+          <small title={l.note}>
+            {l.note ? 'waiting for the server' : `loading${l.total > 0 ? ` ${Math.floor((100 * l.loaded) / l.total)} %` : ''}`}
+          </small>
         </span>
       </a>
     );

@@ -196,7 +196,8 @@ export async function loadingTests({ page, origin, log, files, context }) {
     ok(r.ok, `${r.code}: ${r.message}`);
     const [next] = asked(url).slice(before);
     const from = Number(/^bytes=(\d+)-$/.exec(next.range)?.[1]);
-    ok(from >= 60000 && from < tiny.length, `range: ${next.range}`);
+    // A little of what is there comes once more, to be compared.
+    ok(from >= 60000 - 16384 && from < tiny.length, `range: ${next.range}`);
     equal(next.ifRange, etagOf(tiny), 'If-Range');
     await dispose('x');
   });

@@ -11,6 +11,7 @@ import { orAborted, type Room } from './room.ts';
 
 export interface EngineLoad {
   cache: boolean | 'refresh';
+  stallMs?: number | undefined;
   sha256?: string | undefined;
   name?: string | undefined;
   contextLength?: number | undefined;
@@ -48,8 +49,19 @@ export interface Housed {
   info: ModelInfo;
 }
 
-/** Loads a model; what it takes and does not hand over is given back. */
-export async function loadModel(
+/** Loads a model; from the beginning once more where a file changed while it was being downloaded. */
+export async function loadModel(...a: Parameters<typeof loadOnce>): Promise<ModelInfo> {
+  const [, , signal] = a;
+  try {
+    return await loadOnce(...a);
+  } catch (e) {
+    if (signal.aborted || toFledglingError(e).code !== 'file-changed') throw e;
+    return loadOnce(...a);
+  }
+}
+
+/** What it takes and does not hand over is given back. */
+async function loadOnce(
   room: Room,
   job: number,
   signal: AbortSignal,
@@ -152,6 +164,7 @@ async function readFiles(room: Room, job: number, signal: AbortSignal, { source,
   const common = {
     signal,
     cache: o.cache,
+    stallMs: o.stallMs,
     hasher: () => new module.Sha256(),
     warn: (e: FledglingError) => room.emit(job, { type: 'warning', error: toWire(e) }),
   };

@@ -42,6 +42,7 @@ export const LOAD: Rules = {
   recover: flag,
   signal,
   cache: one(true, false, 'refresh'),
+  stallMs: whole(100, 3_600_000),
   sha256: { takes: 'a SHA-256 in 64 hex digits', ok: (v) => typeof v === 'string' && /^[0-9a-f]{64}$/i.test(v) },
   name: text,
   contextLength: whole(1, 2 ** 26),

@@ -26,6 +26,8 @@ export interface Loading {
   fromCache: boolean;
   /** Bytes per second over the last seconds. */
   rate: number;
+  /** Why nothing comes at the moment. */
+  note?: string | undefined;
 }
 
 /** An address, a model kept in this browser (kept:…), or the files of a model. */
@@ -185,6 +187,7 @@ async function fetchModel({ source, name }: InUse, stop?: AbortSignal): Promise<
     ...(stop ? { signal: stop } : {}),
     onWarning: (w) => report(w),
     onProgress(p) {
+      if (p.note && p.note !== loading.value?.note) announce(p.note);
       const now = performance.now();
       if (now - since > 500) {
         rate = Math.max(0, ((p.loaded - before) / (now - since)) * 1000);
@@ -199,6 +202,7 @@ async function fetchModel({ source, name }: InUse, stop?: AbortSignal): Promise<
           total: p.total || loading.value.total,
           fromCache: p.fromCache ?? false,
           rate,
+          note: p.note,
         };
     },
   });

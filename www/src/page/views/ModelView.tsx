@@ -23,7 +23,7 @@ import {
   type Source,
 } from '../state/engine.ts';
 import { useProcessor } from '../state/recovery.ts';
-import { describe, PageError } from '../model/errors.ts';
+import { cut, describe, PageError } from '../model/errors.ts';
 import { go } from '../state/router.ts';
 import { allowHosts } from '../state/hosts.ts';
 import { report, toast } from '../state/notices.ts';
@@ -81,6 +81,11 @@ function Progress() {
                 : 'starting…'}
         </span>
       </div>
+      {l.note && (
+        <p class="hint load-note" role="status">
+          <Icon name="warn" size={16} /> {cut(l.note, 200)}
+        </p>
+      )}
     </div>
   );
 }
