@@ -1,4 +1,7 @@
 // Servers that do what servers do: break off, fall silent, send a byte at a time, ask to wait, change files, say untrue things of them.
+// First of all: see there.
+import { fakeStorage } from './opfs.ts';
+
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -7,7 +10,6 @@ import { CacheEntry } from '../../src/lib/cache.ts';
 import { feed, type Fed } from '../../src/lib/loader.ts';
 import type { FledglingError } from '../../src/lib/errors.ts';
 import type { Progress } from '../../src/lib/types.ts';
-import { fakeStorage } from './opfs.ts';
 
 const noise = (seed: number, size = 400_000): Buffer => {
   const out = Buffer.alloc(size);

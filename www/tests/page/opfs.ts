@@ -1,4 +1,7 @@
 // The origin private file system, as far as the package's cache uses it, in memory: for tests in Node.
+// What is imported behind this module takes Node for a browser: it looks once, for a document.
+Object.assign(globalThis, { document: {} });
+
 class FakeFile {
   bytes = new Uint8Array(0);
   async getFile(): Promise<Blob> {
@@ -45,6 +48,7 @@ class FakeFolder {
 
 /** Puts a fresh one in place of the browser's. */
 export function fakeStorage(): void {
+  Reflect.deleteProperty(globalThis, 'document');
   const root = new FakeFolder();
   const storage = { getDirectory: async () => root, estimate: async () => ({ quota: 1e12, usage: 0 }) };
   Object.defineProperty(globalThis, 'navigator', { value: { onLine: true, storage }, configurable: true });
