@@ -1,9 +1,11 @@
 // What this browser can do, asked without loading anything.
 import { why } from './errors.ts';
+import { isNode } from './places.ts';
 import type { Capabilities } from './types.ts';
 
 /** Whether a model can run here, and if not, why not. */
 export async function capabilities(): Promise<Capabilities> {
+  if (isNode) return { webgpu: false, reason: 'Node has no WebGPU; the processor does the work there' };
   if (!globalThis.isSecureContext) {
     return { webgpu: false, reason: 'WebGPU needs a secure address: https, or localhost' };
   }

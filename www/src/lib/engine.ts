@@ -7,6 +7,7 @@ import { moved, type Emit, type Room } from './engine/room.ts';
 import { Runs, type EngineTrain } from './engine/runs.ts';
 import { aborted, FledglingError } from './errors.ts';
 import { Jobs } from './jobs.ts';
+import { opened, type Named } from './node.ts';
 import { pieces } from './pieces.ts';
 import type { WasmPlace } from './places.ts';
 import type {
@@ -30,6 +31,9 @@ export type { EngineLoad } from './engine/loading.ts';
 export type { EngineEvent } from './engine/room.ts';
 export type { EngineTrain } from './engine/runs.ts';
 
+/** What a model is loaded from. */
+export type Source = string | Blob | readonly (File | Named)[];
+
 export class Engine {
   #room: Room = { jobs: new Jobs(), emit: () => {} };
   #runs = new Runs(this.#room);
@@ -47,7 +51,9 @@ export class Engine {
     this.#runs.wake(job);
   }
 
-  async load(job: number, source: string | Blob | readonly File[], o: EngineLoad): Promise<ModelInfo> {
+  async load(job: number, given: Source, o: EngineLoad): Promise<ModelInfo> {
+    const files = Array.isArray(given) ? await Promise.all(given.map((f: File | Named) => ('file' in f ? opened(f) : f))) : undefined;
+    const source = files ?? (given as string | Blob);
     return this.#room.jobs.run(job, 'loading', (signal) =>
       loadModel(this.#room, job, signal, source, o, (loaded) => {
         this.#housed?.model.free();

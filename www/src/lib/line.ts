@@ -1,12 +1,12 @@
 // A model's line to its engine, which survives the loss of the GPU: model and adapters are loaded again, and what ran goes on.
 import { tell, type Connection, type EngineCalls, type JobOptions } from './connection.ts';
-import type { EngineLoad } from './engine.ts';
+import type { EngineLoad, Source } from './engine.ts';
 import { toFledglingError, type FledglingError } from './errors.ts';
 import type { AdapterFiles, DeviceLoss, ModelInfo } from './types.ts';
 
 /** How the model was loaded. */
 export interface Origin {
-  source: string | Blob | File[];
+  source: Source;
   load: EngineLoad;
   recover: boolean;
   onDeviceLost: ((loss: DeviceLoss) => void) | undefined;

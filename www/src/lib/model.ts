@@ -6,8 +6,10 @@ import type { EngineEvent, EngineLoad } from './engine.ts';
 import { FledglingError, fromWire, type WireError } from './errors.ts';
 import { Line } from './line.ts';
 import { ChatCompletions } from './openai.ts';
+import { filesAt } from './node.ts';
 import { bad, name, shown, take } from './options/check.ts';
 import { ADAPTER, CANDIDATES, GENERATE, LOAD, SCORE } from './options/tables.ts';
+import { isNode } from './places.ts';
 import { sourceOf } from './sources.ts';
 import { Stream } from './stream.ts';
 import { Tokenizer } from './tokenizer.ts';
@@ -81,7 +83,7 @@ export class Model {
   static async load(source: ModelSource, o: LoadOptions = {}): Promise<Model> {
     const given = take('Model.load()', o, LOAD) as LoadOptions;
     if (given.signal?.aborted) throw new FledglingError('aborted', 'loading was aborted before it began');
-    const from = sourceOf(source);
+    const from = (isNode ? await filesAt(source) : undefined) ?? sourceOf(source);
     const { cache, stallMs, sha256, contextLength, kvCacheDtype, quantize, candidates, kernel, device, threads } = given;
     const load: EngineLoad = {
       ...{

@@ -4,6 +4,7 @@ import { columns } from './convert.ts';
 import { toFledglingError } from './errors.ts';
 import { bad, isA, shown, take } from './options/check.ts';
 import { ROWS, WRITE_ROWS } from './options/tables.ts';
+import { isNode } from './places.ts';
 import { Stream } from './stream.ts';
 import type { DPORow, Places, PreferenceRow, RankingRow, Read, ReadLine, RowsOptions, SFTRow, UnpairedRow } from './types.ts';
 
@@ -15,8 +16,8 @@ interface Kept {
 
 /** Engines for rows alone, one for each place where they run, and how many calls use each. */
 const engines = new Map<string, Kept>();
-/** Milliseconds that an engine without work is kept. */
-const IDLE = 10_000;
+/** Milliseconds that an engine without work is kept; Node could not end meanwhile. */
+const IDLE = isNode ? 0 : 10_000;
 
 async function withEngine<T>(places: Places, body: (connection: Connection) => Promise<T>): Promise<T> {
   // A Worker of the caller's own serves one call and is the caller's to end.
@@ -37,11 +38,7 @@ async function withEngine<T>(places: Places, body: (connection: Connection) => P
     if ((e as { code?: string }).code === 'worker-failed' && engines.get(key) === own) engines.delete(key);
     throw toFledglingError(e);
   } finally {
-    if (--own.users === 0) {
-      own.timer = setTimeout(drop, IDLE);
-      // Node ends although an engine is still kept.
-      (own.timer as { unref?: () => void }).unref?.();
-    }
+    if (--own.users === 0) own.timer = setTimeout(drop, IDLE);
   }
 }
 let ownWorker = 0;

@@ -4,7 +4,7 @@ import nodeEndpoint, { type NodePort } from 'comlink/dist/esm/node-adapter.mjs';
 import { FledglingError, why } from './errors.ts';
 import { absolute, inside, isNode, ofNode } from './places.ts';
 import { violationOf } from './policy.ts';
-import { originOf, started } from './start.ts';
+import { isForeign, started } from './start.ts';
 import type { Places } from './types.ts';
 
 /** A Worker that was started. */
@@ -22,14 +22,20 @@ const HERE: string = import.meta.url;
 /** Its own Worker, in the form that bundlers look for. */
 const own = (): Worker => new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'fledgling' });
 
+/** A script, and how it is started: bundlers make classic scripts, too. */
+interface Script {
+  address: string;
+  options?: WorkerOptions | undefined;
+}
+
 /** Where a bundler has put the Worker: what it would be started from. */
-function ownAddress(): string {
+function ownScript(): Script {
   const real = globalThis.Worker;
-  let found = '';
+  let found: Script = { address: new URL('worker.js', HERE).href };
   try {
     globalThis.Worker = class {
-      constructor(address: string | URL) {
-        found = new URL(address, HERE).href;
+      constructor(address: string | URL, options?: WorkerOptions) {
+        found = { address: new URL(address, HERE).href, options };
       }
     } as unknown as typeof Worker;
     own();
@@ -39,25 +45,26 @@ function ownAddress(): string {
   return found;
 }
 
-/** The address of a script; undefined where it is started as bundlers want it. */
-function addressOf(p: Places): string | undefined {
-  if (p.workerUrl !== undefined) return absolute('workerUrl', p.workerUrl);
-  if (inside.worker) return inside.worker();
+/** The script that is started; undefined where that is done as bundlers want it. */
+function scriptOf(p: Places): Script | undefined {
+  if (p.workerUrl !== undefined) return { address: absolute('workerUrl', p.workerUrl) };
+  if (inside.worker) return { address: inside.worker() };
   // Vite before version 8 copies dependencies elsewhere in development, and leaves the files beside them behind.
   const copied = HERE.indexOf('/node_modules/.vite/deps/');
-  if (copied >= 0) return new URL(`${HERE.slice(0, copied)}/node_modules/fledgling/dist/lib/worker.js`).href;
-  return originOf(HERE) === globalThis.location?.origin ? undefined : ownAddress();
+  if (copied >= 0) return { address: `${HERE.slice(0, copied)}/node_modules/fledgling/dist/lib/worker.js` };
+  // Bundlers may write the place of the build here, which is no address of the page's.
+  return isForeign(HERE) ? ownScript() : undefined;
 }
 
 function inBrowser(p: Places): Spawned {
   const given = typeof p.worker === 'object' ? p.worker : undefined;
-  const address = given ? undefined : addressOf(p);
-  let where = given ? 'the Worker that was given' : (address ?? new URL('worker.js', HERE).href);
+  const script = given ? undefined : scriptOf(p);
+  let where = given ? 'the Worker that was given' : (script?.address ?? new URL('worker.js', HERE).href);
   if (where.startsWith('blob:')) where = 'the Worker inside this package';
   let worker: Worker;
   const since = performance.now();
   try {
-    worker = given ?? (address === undefined ? own() : started(address, 'fledgling'));
+    worker = given ?? (script ? started(script.address, { name: 'fledgling', ...script.options }) : own());
   } catch (e) {
     throw new FledglingError('worker-failed', `${where}: the Worker could not be started: ${why(e)}`, {
       cause: e,

@@ -1,6 +1,6 @@
 // Threads of the processor: workers over one shared memory (src/cpu/crew.rs), where the browser allows that.
 import { FledglingError } from './errors.ts';
-import { started } from './start.ts';
+import { isForeign, started } from './start.ts';
 import type { WasmModule } from './wasm.ts';
 
 /** What a worker of the crew is sent. */
@@ -19,8 +19,7 @@ const HERE: string = import.meta.url;
 
 /** A worker of the crew; from another origin it is started as the engine's own Worker is. */
 function helper(): Worker {
-  const foreign = /^https?:/.test(HERE) && new URL(HERE).origin !== globalThis.location?.origin;
-  if (foreign) return started(new URL('crew.js', HERE).href, 'fledgling-crew');
+  if (isForeign(HERE)) return started(new URL('crew.js', HERE).href, { type: 'module', name: 'fledgling-crew' });
   return new Worker(new URL('./crew.js', import.meta.url), { type: 'module', name: 'fledgling-crew' });
 }
 

@@ -264,6 +264,19 @@ async function bytesFor(glue: Glue): Promise<BufferSource | Response | undefined
   return response.headers.get('content-type')?.startsWith('application/wasm') ? response : response.arrayBuffer();
 }
 
+/** In a Worker that a bundler starts from a Blob, addresses without an origin lead nowhere: they are meant from the page's. */
+async function fromRoot<T>(body: () => Promise<T>): Promise<T> {
+  const [, root] = /^blob:(https?:\/\/[^/]+)/.exec(globalThis.location?.href ?? '') ?? [];
+  if (root === undefined) return body();
+  const { fetch } = globalThis;
+  globalThis.fetch = (input, o) => fetch(input instanceof Request || /^\w+:/.test(String(input)) ? input : new URL(String(input), root), o);
+  try {
+    return await body();
+  } finally {
+    globalThis.fetch = fetch;
+  }
+}
+
 /** Compiles a module once; undefined where this package has none. */
 function instance(glue: Glue): Promise<WasmModule | undefined> {
   let made = instances.get(glue);
@@ -273,7 +286,7 @@ function instance(glue: Glue): Promise<WasmModule | undefined> {
       if (typeof module?.default !== 'function') return undefined;
       if (glue === 'many' && typeof place === 'object') return undefined; // one file holds one module
       const from = await bytesFor(glue);
-      await (from === undefined ? module.default() : module.default({ module_or_path: from }));
+      await (from === undefined ? fromRoot(() => module.default()) : module.default({ module_or_path: from }));
       return module;
     })();
     instances.set(glue, made);

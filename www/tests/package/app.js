@@ -1,5 +1,5 @@
 // biome-ignore lint/correctness/noUnusedVariables: each project appends its own call
-async function start({ Model, SFTTrainer }, device = 'auto') {
+async function start({ Model, DPOTrainer }, device = 'auto', options = {}, source = '/model.gguf') {
   const seconds = {};
   try {
     let t = performance.now();
@@ -9,7 +9,7 @@ async function start({ Model, SFTTrainer }, device = 'auto') {
       return s;
     };
     const messages = [{ role: 'user', content: 'What is the capital of France?' }];
-    const model = await Model.load('/model.gguf', { device, onProgress: (p) => (document.title = `${p.status} ${p.loaded}`) });
+    const model = await Model.load(source, { device, ...options, onProgress: (p) => (window.status = `${p.status} ${p.loaded}`) });
     seconds.load = lap();
     // The tiny model knows single bytes only: enough of them, drawn, hold some that are a character by themselves.
     const tiny = model.info.parameters < 1e7;
@@ -23,8 +23,9 @@ async function start({ Model, SFTTrainer }, device = 'auto') {
     const { text } = await stream.result;
     seconds.answer = lap();
     const steps = [];
-    const trainer = new SFTTrainer(model, { learningRate: 1e-4, maxSteps: 1, peftConfig: { r: 8, loraAlpha: 16 } });
-    await trainer.train([{ messages: [...messages, { role: 'assistant', content: 'Paris.' }] }], { onStep: (m) => steps.push(m) });
+    const trainer = new DPOTrainer(model, { learningRate: 1e-4, maxSteps: 1, peftConfig: { r: 8, loraAlpha: 16 } });
+    const said = (content) => [{ role: 'assistant', content }];
+    await trainer.train([{ prompt: messages, chosen: said('Paris.'), rejected: said('Rome.') }], { onStep: (m) => steps.push(m) });
     seconds.step = lap();
     const files = await model.saveAdapter();
     const { wasmBytes } = await model.memory();

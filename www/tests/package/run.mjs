@@ -1,14 +1,16 @@
 // From `npm pack` to an answer: packs the package, installs it in a fresh Vite project and beside a plain page, and in
 // each loads a model, streams an answer and takes one LoRA step; then everything that can go wrong, on a tiny model.
 //   node tests/package/run.mjs [--fast: without the real model] [--device cpu: without the GPU's half]
-//     [--only pack,serving,vite,plain,types,loading,places,refusing,using,threads,real]
+//     [--only pack,serving,vite,plain,types,loading,places,refusing,using,threads,environments,real]
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { launch } from './browser.mjs';
+import { tinyGguf } from './gguf.mjs';
 import { equal, finish, ok, test } from './check.mjs';
+import { environmentTests, extension, installed } from './environments.mjs';
 import { loadingFiles, loadingTests } from './loading.mjs';
 import { placesTests } from './places.mjs';
 import { refusingTests } from './refusing.mjs';
@@ -86,7 +88,12 @@ function project(name, files) {
 
 const APP = readFileSync(new URL('./app.js', import.meta.url), 'utf8');
 const vite = join(www, 'node_modules/vite/bin/vite.js');
-const browser = await launch();
+// What takes minutes to install is tried where it is installed, or where somebody asks for it.
+const environments = only ? only.includes('environments') : installed;
+const unpacked = environments ? join(project('unpacked', {}), 'node_modules/fledgling') : '';
+const tiny = tinyGguf().bytes;
+const added = environments ? extension({ app: APP, model: tiny, installedAt: unpacked, temp }) : undefined;
+const browser = await launch(added ? [`--disable-extensions-except=${added}`, `--load-extension=${added}`] : []);
 
 /** `vite` as a person runs it. */
 async function startVite(cwd) {
@@ -216,7 +223,10 @@ export async function f(): Promise<number> {
       execFileSync(process.execPath, [join(www, 'node_modules/typescript/bin/tsc'), '-p', plainDir], { stdio: 'inherit' });
     });
 
-  // ---- (4) what can go wrong, on a tiny model, from the installed package
+  // ---- (4) everything that people build with
+  if (environments) await environmentTests({ browser, app: APP, model: tiny, installedAt: unpacked, temp });
+
+  // ---- (5) what can go wrong, on a tiny model, from the installed package
   for (const f of ['page.mjs', 'random.mjs']) files.set(`/t/${f}`, readFileSync(new URL(f, import.meta.url)));
   files.set(
     '/t/index.html',
@@ -253,7 +263,7 @@ installRandom(window.t, fledgling);
     await other.close();
     await bare.close();
   }
-  // ---- (5) the real model's numbers
+  // ---- (6) the real model's numbers
   for (const device of devices) if (!fast && wanted('real')) await realTests({ page, address: '/model.gguf', files, device });
   await plain.close();
 } finally {
