@@ -6,6 +6,7 @@ mod harness;
 // The leaves.
 mod formats;
 mod peft;
+mod templates;
 mod tokenizer;
 mod tokenizer_shapes;
 mod tokenizer_spm;
@@ -20,6 +21,7 @@ mod fixture;
 mod generate;
 mod hostile;
 mod legal;
+mod hostile_templates;
 mod long;
 mod memory;
 mod methods;

@@ -21,6 +21,10 @@ pub fn categories(name: &str) -> Option<Categories> {
 pub const MARK: Categories = 0b111 << 6;
 /// `\p{Nd}`.
 pub const DECIMAL: Categories = 1 << 9;
+/// `\p{L}`.
+pub const LETTER: Categories = 0b11_1110;
+/// `\p{C}` and `\p{Z}`: what has no look of its own.
+pub const HIDDEN: Categories = 1 | 0b11_1111 << 23;
 /// `\p{Pc}`.
 pub const CONNECTOR: Categories = 1 << 12;
 
@@ -232,10 +236,11 @@ mod tests {
 
     #[test]
     fn categories_have_their_places() {
-        for (set, name) in [(0b111110, "L"), (MARK, "M"), (DECIMAL, "Nd"), (CONNECTOR, "Pc"), (0b111_1111 << 12, "P")] {
+        for (set, name) in [(LETTER, "L"), (MARK, "M"), (DECIMAL, "Nd"), (CONNECTOR, "Pc"), (0b111_1111 << 12, "P")] {
             assert_eq!(categories(name), Some(set), "{name}");
         }
         assert_eq!(categories("C"), Some(0b111 << 26 | 1));
+        assert_eq!(categories("C").unwrap() | categories("Z").unwrap(), HIDDEN);
         assert!(["", "X", "Lx", "Luu", "uL", "n"].iter().all(|n| categories(n).is_none()));
         for (c, name) in [('a', "Ll"), ('中', "Lo"), ('\u{301}', "Mn"), ('½', "No"), ('_', "Pc"), ('\u{10ffff}', "Cn"), ('\u{e000}', "Co")]
         {
