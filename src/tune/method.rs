@@ -7,7 +7,7 @@ use super::metrics::Metrics;
 use super::micro::Micro;
 use super::signals::Signals;
 use crate::Result;
-use crate::data::{BatchShape, Example};
+use crate::data::{Batch, BatchShape, Example};
 use crate::graph::{Program, Tape, Tensor, Val};
 
 /// What a method recorded behind a forward pass.
@@ -84,6 +84,12 @@ pub trait Method: Any {
     /// The sequences of some rows that the reference policy judges, ordered as [`Method::examples`], which they are unless said otherwise.
     fn reference_examples(&self, rows: &[u32]) -> Vec<&Example> {
         self.examples(rows)
+    }
+
+    /// What is kept of the reference policy's judgement of [`Method::reference_examples`]: a number for each sequence, from the log-probabilities of
+    /// the batch's judged tokens; their sums, unless said otherwise.
+    fn reference_sums(&self, _rows: &[u32], _batch: &Batch, _logps: &[f32], sums: Vec<f32>) -> Vec<f32> {
+        sums
     }
 
     /// Sequences of some rows whose summed log-probabilities under the present weights its loss reads, without a gradient, from an input named

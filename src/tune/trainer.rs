@@ -240,7 +240,7 @@ impl Trainer {
                 let logps = signals.logps(&mut tape)?;
                 if shape.seqs > 0 {
                     let seq = signals.seq(&mut tape);
-                    let sums = tape.push1(SequenceSums { seqs: shape.seqs }, &[logps, seq])?;
+                    let sums = tape.push1(SequenceSums::new(shape.seqs), &[logps, seq])?;
                     tape.output("sums", sums);
                 }
                 None
@@ -400,6 +400,7 @@ impl Trainer {
             if !own.is_empty() {
                 let (batch, shape) = self.batch(&self.method.reference_examples(&own));
                 let (logps, sums) = self.judge(&batch, &shape, weights).await?;
+                let sums = self.method.reference_sums(&own, &batch, &logps, sums);
                 if let Some(cache) = self.method.references_mut() {
                     cache.set_sums(&own, &sums);
                 }

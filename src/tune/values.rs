@@ -76,6 +76,12 @@ pub(super) fn check(field: &Field, v: &Json) -> std::result::Result<Json, String
             let one = v.as_array().filter(|l| l.len() == 1).map_or(v, |l| &l[0]);
             one.as_str().filter(|s| list.contains(s)).map(Json::from)
         }
+        Kind::Choices(list) => {
+            let all = v.as_array().map_or(std::slice::from_ref(v), Vec::as_slice);
+            let known = |c: &Json| c.as_str().is_some_and(|s| list.contains(&s));
+            (!all.is_empty() && all.iter().all(known)).then(|| if all.len() == 1 { all[0].clone() } else { v.clone() })
+        }
+        Kind::Numbers => v.as_array().filter(|l| !l.is_empty() && l.iter().all(Json::is_number)).map(|_| v.clone()),
         Kind::Text => v.is_string().then(|| v.clone()),
         Kind::Names => texts(v).then(|| v.clone()),
         Kind::Wholes => wholes(v).then(|| v.clone()),
@@ -180,6 +186,24 @@ impl Values {
 
     pub fn text(&self, name: &str) -> &str {
         self.opt_text(name).unwrap_or_else(|| panic!("{name} is no text"))
+    }
+
+    /// One text, or all of a list.
+    pub fn texts(&self, name: &str) -> Vec<&str> {
+        match self.get(name) {
+            Json::Array(list) => list.iter().filter_map(Json::as_str).collect(),
+            one => one.as_str().into_iter().collect(),
+        }
+    }
+
+    /// `None` where it is not set.
+    pub fn opt_numbers(&self, name: &str) -> Option<Vec<f64>> {
+        Some(self.get(name).as_array()?.iter().filter_map(Json::as_f64).collect())
+    }
+
+    /// `None` where it is not set.
+    pub fn opt_number(&self, name: &str) -> Option<f64> {
+        self.get(name).as_f64()
     }
 
     /// `None` where it is not set, or the method has no such field.

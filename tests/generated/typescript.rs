@@ -37,6 +37,11 @@ fn kind(f: &Field) -> String {
         Kind::Number { .. } | Kind::Whole { .. } => "number".to_string(),
         Kind::Switch => "boolean".into(),
         Kind::Choice(list) => list.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(" | "),
+        Kind::Choices(list) => {
+            let one = list.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(" | ");
+            format!("{one} | ({one})[]")
+        }
+        Kind::Numbers => "number[]".into(),
         Kind::Text => "string".into(),
         Kind::Names => "string | string[]".into(),
         Kind::Wholes => "number | number[]".into(),
@@ -102,6 +107,8 @@ fn table<'a>(fields: impl Iterator<Item = &'a Field>, indent: &str) -> String {
             Kind::Whole { low, high } => format!("kind: 'whole', low: {}, high: {}", number(low as f64), number(high as f64)),
             Kind::Switch => "kind: 'switch'".into(),
             Kind::Choice(list) => format!("kind: 'choice', choices: [{}]", list.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", ")),
+            Kind::Choices(list) => format!("kind: 'choices', choices: [{}]", list.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", ")),
+            Kind::Numbers => "kind: 'numbers'".into(),
             Kind::Text => "kind: 'text'".into(),
             Kind::Names => "kind: 'names'".into(),
             Kind::Wholes => "kind: 'wholes'".into(),
@@ -118,7 +125,7 @@ fn tables() -> String {
     let mut out = "/** What the engine calls an argument, and what it takes. */
 export interface Arg {
   name: string;
-  kind: 'number' | 'whole' | 'switch' | 'choice' | 'text' | 'names' | 'wholes' | 'patterns';
+  kind: 'number' | 'whole' | 'switch' | 'choice' | 'choices' | 'text' | 'names' | 'wholes' | 'numbers' | 'patterns';
   low?: number;
   high?: number;
   choices?: readonly string[];
@@ -230,7 +237,7 @@ fn form_field(f: &Field, method: &'static str, indent: &str) -> String {
         Kind::Switch => ("switch", String::new()),
         Kind::Choice(list) => ("choice", format!(", choices: [{}]", list.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", "))),
         Kind::Text | Kind::Names => ("text", String::new()),
-        Kind::Wholes | Kind::Patterns => panic!("{} has no form", f.name),
+        Kind::Choices(_) | Kind::Numbers | Kind::Wholes | Kind::Patterns => panic!("{} has no form", f.name),
     };
     let basic = f.shown == Shown::Always;
     let (key, name, group) = (quoted(&camel(f.name)), quoted(f.name), quoted(f.group.title(method)));

@@ -13,6 +13,7 @@ from gguf import quants
 from transformers import LlamaConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
+import preference
 from common import FIXTURES, as_bytes, generator, write_json_rows, write_tensors
 
 tensors: dict[str, torch.Tensor] = {}
@@ -398,14 +399,21 @@ def losses():
             t[2::5] = -100
         c.const("labels", t)
         c.finish({"logps": logps(x, t)})
-    for n, beta, smooth in [(1, 0.1, 0.0), (5, 0.1, 0.0), (5, 0.5, 0.1), (3, 0.1, 0.5)]:
-        c = Case("dpo_loss", f"n{n}_beta{beta}_smooth{smooth}", beta=beta, label_smoothing=smooth, loss_type="sigmoid")
-        pc, pr = c.leaf("chosen_logps", n, scale=9.0, shift=-40.0), c.leaf("rejected_logps", n, scale=9.0, shift=-40.0)
-        rc, rr = c.const("ref_chosen_logps", c.randn(n, scale=9.0, shift=-40.0)), c.const("ref_rejected_logps", c.randn(n, scale=9.0, shift=-40.0))
-        delta = beta * ((pc - rc) - (pr - rr))
-        per = -F.logsigmoid(delta) * (1 - smooth) - F.logsigmoid(-delta) * smooth
-        c.finish({"loss": per.mean().reshape(1), "losses": per, "chosen_rewards": beta * (pc - rc), "rejected_rewards": beta * (pr - rr)},
-                 {"loss": torch.tensor([1.0]).double(), "losses": None, "chosen_rewards": None, "rejected_rewards": None})
+    variants = [(kind, dict(loss_type=kind)) for kind in preference.LOSSES]
+    variants += [(f"sigmoid_{d}", dict(loss_type="sigmoid", f_divergence_type=d)) for d in preference.DIVERGENCES[1:]]
+    variants += [("mpo", dict(loss_type=["sigmoid", "bco_pair", "sft"], loss_weights=[0.8, 0.2, 1.0])),
+                 ("ipo_js", dict(loss_type="ipo", f_divergence_type="js_divergence"))]
+    for name, cfg in variants:
+        n, cfg = 6, {"beta": 0.3, "label_smoothing": 0.1, "discopop_tau": 0.5, "f_alpha_divergence_coef": 0.5} | cfg
+        c = Case("dpo_loss", name, **cfg)
+        spread = 1.0 if "f_divergence_type" in cfg else 4.0
+        pc, pr = c.leaf("chosen_logps", n, scale=spread, shift=-40.0), c.leaf("rejected_logps", n, scale=spread, shift=-40.0)
+        rc, rr = (c.const(f"ref_{side}_logps", c.randn(n, scale=spread, shift=-40.0)) for side in ("chosen", "rejected"))
+        counts = [c.const(f"{side}_tokens", torch.randint(1, 9, (n,), generator=c.g)) for side in ("chosen", "rejected")]
+        # Losses that sort give a pair's in the order of the sorted ones: only their mean is stored.
+        per = preference.losses(cfg, pc, pr, rc, rr, *counts) + 0 * pr  # sft has no rejected answers
+        c.finish({"loss": per.mean().reshape(1), "chosen_rewards": cfg["beta"] * (pc - rc), "rejected_rewards": cfg["beta"] * (pr - rr)},
+                 {"loss": torch.tensor([1.0]).double(), "chosen_rewards": None, "rejected_rewards": None})
     # KTO: a row is desirable (1) or not (0); mismatched pairs estimate the KL, which has no gradient. `none`: apo_zero_unpaired.
     for n, beta, kind, shift in [(1, 0.1, "kto", 9.0), (4, 0.1, "kto", 6.0), (5, 0.5, "kto", -6.0), (6, 0.2, "apo_zero_unpaired", 0.0)]:
         c = Case("kto_loss", f"{kind}_n{n}_shift{shift:g}", beta=beta, loss_type=kind)

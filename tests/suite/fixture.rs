@@ -49,6 +49,16 @@ impl Case {
         self.params[name].as_str().unwrap_or("")
     }
 
+    /// Losses with their weights: TRL's `loss_type` and `loss_weights`.
+    pub fn losses(&self) -> Vec<(&str, f32)> {
+        let kinds = match &self.params["loss_type"] {
+            serde_json::Value::Array(list) => list.iter().filter_map(|k| k.as_str()).collect(),
+            one => vec![one.as_str().unwrap_or("")],
+        };
+        let weight = |i: usize| self.params["loss_weights"][i].as_f64().unwrap_or(1.0) as f32;
+        kinds.into_iter().enumerate().map(|(i, kind)| (kind, weight(i))).collect()
+    }
+
     pub fn usize_param(&self, name: &str) -> usize {
         self.params[name].as_u64().unwrap_or_else(|| panic!("{}: no size {name}", self.case)) as usize
     }

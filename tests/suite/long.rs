@@ -75,7 +75,7 @@ fl_test!(
         let scale = In { data: vec![1.0], ..frozen(&mut rng, &[1], 1.0) };
         same("sft", &[logp.clone(), weights, scale], |t, v| t.push(SftLoss, v)).await?;
         let seq: Vec<u32> = (0..MANY as u32).map(|i| if i % 11 == 0 { u32::MAX } else { i % 4 }).collect();
-        same("sequences", &[In { grad: true, ..logp }, ints(&[MANY], &seq)], |t, v| t.push(SequenceSums { seqs: 4 }, v)).await
+        same("sequences", &[In { grad: true, ..logp }, ints(&[MANY], &seq)], |t, v| t.push(SequenceSums::new(4), v)).await
     }
 
     async fn many_queries_of_a_key() -> Result<()> {

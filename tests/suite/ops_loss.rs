@@ -4,14 +4,15 @@ use crate::fixture;
 use crate::harness::gpu;
 use crate::opcase::{In, Rng, check, close, frozen, ints, rand, run, values};
 use fledgling::graph::{Exec, StepParams, Tape, Val};
-use fledgling::ops::loss::{CrossEntropy, DpoLoss, GatherLogps, IGNORE, KtoLoss, METRICS, OrpoLoss, SequenceSums, SftLoss};
+use fledgling::ops::loss::{CrossEntropy, DIVERGENCES, DPO_LOSSES, DPO_NUMBERS, DpoLoss, DpoNumbers, GatherLogps, IGNORE, KtoLoss};
+use fledgling::ops::loss::{METRICS, OrpoLoss, SequenceSums, SftLoss};
 
 fn sft(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
     t.push(SftLoss, v)
 }
 
 fn dpo(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
-    t.push(DpoLoss, v)
+    t.push(DpoLoss { aligned: v.len() == 6 }, v)
 }
 
 fn kto(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
@@ -33,9 +34,31 @@ fn around(rng: &mut Rng, n: usize, middle: f64, scale: f64) -> In {
     x
 }
 
-/// Sums of pairs, references, weights; beta 0.3, label smoothing 0.1, scale 0.25.
-fn pairs(rng: &mut Rng, p: usize) -> [In; 4] {
-    [around(rng, 2 * p, -20.0, 9.0), around(rng, 2 * p, -20.0, 9.0), frozen(rng, &[p], 1.0), constant(&[0.3, 0.1, 0.25])]
+/// Sums of pairs, references, numbers of tokens, weights; beta 0.3, label smoothing 0.1, scale 0.25, and one loss with one divergence.
+fn pairs(rng: &mut Rng, p: usize, loss: usize, divergence: usize) -> Vec<In> {
+    let mut losses = [0.0; DPO_LOSSES.len()];
+    losses[loss] = 0.5;
+    let numbers = DpoNumbers {
+        beta: 0.3,
+        label_smoothing: 0.1,
+        scale: 0.25,
+        discopop_tau: 0.5,
+        divergence: divergence as f32,
+        f_alpha_divergence_coef: 0.5,
+        sft_share: 0.125,
+        losses,
+    };
+    let far = if divergence == 0 { 9.0 } else { 2.0 };
+    let counts = constant(&(0..2 * p).map(|i| 1.0 + (i * 5 % 7) as f64).collect::<Vec<_>>());
+    let numbers = constant(&numbers.words().map(f64::from));
+    vec![around(rng, 2 * p, -20.0, far), around(rng, 2 * p, -20.0, far), counts, frozen(rng, &[p], 1.0), numbers]
+}
+
+/// The same with what WPO weighs by.
+fn weighted_pairs(rng: &mut Rng, p: usize) -> Vec<In> {
+    let mut ins = pairs(rng, p, 0, 0);
+    ins.push(around(rng, 2 * p, -2.0, 2.0));
+    ins
 }
 
 /// Sums of rows, references, weights of both kinds, beta 0.3, scale 0.25, and the sums of mismatched rows, `further` from their references.
@@ -131,7 +154,12 @@ fl_test!(
         for (n, seqs) in [(1, 1), (7, 3), (65, 5), (300, 65)] {
             let seq: Vec<u32> = (0..n).map(|i| if i % 4 == 3 { IGNORE } else { (rng.next() % seqs as u64) as u32 }).collect();
             let ins = [rand(&mut rng, &[n], 4.0), ints(&[n], &seq)];
-            check(&gpu, &format!("sequence_sums {n} in {seqs}"), &ins, 2e-5, |t, v| Ok(vec![t.push1(SequenceSums { seqs }, v)?])).await;
+            check(&gpu, &format!("sequence_sums {n} in {seqs}"), &ins, 2e-5, |t, v| Ok(vec![t.push1(SequenceSums::new(seqs), v)?])).await;
+            let ins = [frozen(&mut rng, &[n, 2], 4.0), ints(&[n], &seq)];
+            check(&gpu, &format!("sequence_sums {n} in {seqs}, of the second column"), &ins, 2e-5, |t, v| {
+                Ok(vec![t.push1(SequenceSums::of_second(seqs), v)?])
+            })
+            .await;
         }
     }
 
@@ -156,10 +184,17 @@ fl_test!(
         let gpu = gpu().await;
         let mut rng = Rng(32);
         for p in [1, 3, 5, 33, 65] {
-            check(&gpu, &format!("dpo_loss of {p} pairs"), &pairs(&mut rng, p), 2e-5, dpo).await;
+            check(&gpu, &format!("dpo_loss of {p} pairs"), &pairs(&mut rng, p, 0, 0), 2e-5, dpo).await;
         }
+        for (i, loss) in DPO_LOSSES.iter().enumerate() {
+            check(&gpu, &format!("dpo_loss {loss}"), &pairs(&mut rng, 5, i, 0), 5e-5, dpo).await;
+        }
+        for (i, divergence) in DIVERGENCES.iter().enumerate() {
+            check(&gpu, &format!("dpo_loss with {divergence}"), &pairs(&mut rng, 5, 0, i), 5e-5, dpo).await;
+        }
+        check(&gpu, "dpo_loss weighted by likelihood", &weighted_pairs(&mut rng, 5), 5e-5, dpo).await;
         // Margins where exp overflows: −300 and 300.
-        let mut ins = pairs(&mut rng, 3);
+        let mut ins = pairs(&mut rng, 3, 0, 0);
         ins[1].data = vec![1000.0, 0.0, 1e4, 0.0, 1000.0, -1e4];
         check(&gpu, "dpo_loss, large margins", &ins, 2e-5, dpo).await;
     }
@@ -195,13 +230,28 @@ fl_test!(
         /// Total of a loss from its metrics.
         type Total = fn(&[f64]) -> f64;
         let step = StepParams::default();
-        let cases: [(&str, Vec<In>, Record, Total); 5] = [
-            ("dpo", pairs(&mut rng, 4).to_vec(), dpo, |m| 0.25 * m.chunks(METRICS).map(|m| m[0] * m[7]).sum::<f64>()),
+        let of_pairs: Total = |m| 0.25 * m.chunks(METRICS).map(|m| m[0] * m[7]).sum::<f64>();
+        let sorts = |loss: usize| DPO_LOSSES[loss].starts_with("aot");
+        let alike = |mut ins: Vec<In>| {
+            // Sorted pairs have no weights of their own.
+            ins[3].data.fill(1.0);
+            ins
+        };
+        let mut cases: Vec<(&str, Vec<In>, Record, Total)> = Vec::new();
+        for (i, loss) in DPO_LOSSES.iter().enumerate() {
+            let ins = pairs(&mut rng, 4, i, 0);
+            cases.push((loss, if sorts(i) { alike(ins) } else { ins }, dpo, of_pairs));
+        }
+        for (i, divergence) in DIVERGENCES.iter().enumerate() {
+            cases.extend([0, 2, 14].map(|loss| (*divergence, pairs(&mut rng, 4, loss, i), dpo as Record, of_pairs)));
+        }
+        cases.extend([
+            ("dpo, weighted", weighted_pairs(&mut rng, 4), dpo as Record, of_pairs),
             ("kto", rows(&mut rng, 5, 4.0).to_vec(), kto, |m| 0.25 * m.chunks(METRICS).map(|m| m[0] * m[4]).sum::<f64>()),
             ("kto, KL 0", rows(&mut rng, 5, -40.0).to_vec(), kto, |m| 0.25 * m.chunks(METRICS).map(|m| m[0] * m[4]).sum::<f64>()),
             ("orpo", odds(&mut rng, 4, -2.0).to_vec(), orpo, |m| m.chunks(METRICS).map(|m| 0.125 * m[0] - 0.25 * 0.3 * m[4]).sum::<f64>()),
             ("sft", vec![frozen(&mut rng, &[9], 3.0), frozen(&mut rng, &[9], 1.0), constant(&[0.25])], sft, |m| m[0]),
-        ];
+        ]);
         for (name, ins, record, total) in cases {
             let at = run(&Exec::Reference, &ins, None, false, &step, &record).await.unwrap();
             for i in 0..ins[0].data.len() {
@@ -220,7 +270,9 @@ fl_test!(
     async fn dpo_starts_at_ln_2() {
         let sums = constant(&[-3.25, -700.5, -1.5, -0.125]);
         for exec in crate::harness::devices().await {
-            let ins = [sums.clone(), sums.clone(), constant(&[1.0, 1.0]), constant(&[0.1, 0.0, 1.0])];
+            let mut numbers = [0.0; DPO_NUMBERS];
+            (numbers[0], numbers[2], numbers[7]) = (0.1, 1.0, 1.0);
+            let ins = [sums.clone(), sums.clone(), constant(&[1.0; 4]), constant(&[1.0, 1.0]), constant(&numbers)];
             let got = run(&exec, &ins, None, false, &StepParams::default(), &dpo).await.unwrap();
             for m in got.outputs[0].chunks(METRICS) {
                 assert!((m[0] - std::f64::consts::LN_2).abs() < 1e-6, "{m:?}");
@@ -233,16 +285,30 @@ fl_test!(
     async fn dpo_loss_is_pytorchs() {
         let gpu = gpu().await;
         for case in fixture::cases("dpo_loss") {
-            let (pc, pr) = (case.data("chosen_logps"), case.data("rejected_logps"));
-            let (rc, rr) = (case.data("ref_chosen_logps"), case.data("ref_rejected_logps"));
-            let n = pc.len();
-            let numbers = constant(
-                &["beta", "label_smoothing"].map(|p| f64::from(case.f32_param(p))).into_iter().chain([1.0 / n as f64]).collect::<Vec<_>>(),
-            );
-            let ins = [constant(&[pc, pr].concat()), constant(&[rc, rr].concat()), constant(&vec![1.0; n]), numbers];
+            let both =
+                |name: &str| constant(&[case.data(&format!("{name}chosen_logps")), case.data(&format!("{name}rejected_logps"))].concat());
+            let counts = [case.data("chosen_tokens"), case.data("rejected_tokens")];
+            let n = counts[0].len();
+            let mut losses = [0.0; DPO_LOSSES.len()];
+            for (name, weight) in case.losses() {
+                losses[DPO_LOSSES.iter().position(|l| *l == name).expect("a loss")] = weight;
+            }
+            let numbers = DpoNumbers {
+                beta: case.f32_param("beta"),
+                label_smoothing: case.f32_param("label_smoothing"),
+                scale: 1.0 / n as f32,
+                discopop_tau: case.f32_param("discopop_tau"),
+                divergence: DIVERGENCES.iter().position(|d| *d == case.text_param("f_divergence_type")).unwrap_or(0) as f32,
+                f_alpha_divergence_coef: case.f32_param("f_alpha_divergence_coef"),
+                sft_share: n as f32 / counts[0].iter().sum::<f64>() as f32,
+                losses,
+            };
+            let numbers = constant(&numbers.words().map(f64::from));
+            let ins = [both(""), both("ref_"), constant(&counts.concat()), constant(&vec![1.0; n]), numbers];
             for (exec, tol) in judges(&gpu) {
                 let got = run(&exec, &ins, None, false, &StepParams::default(), &dpo).await.unwrap();
-                close("losses", &column(&got.outputs[0], 0), &case.data("losses"), tol);
+                let loss = column(&got.outputs[0], 0).iter().sum::<f64>() / n as f64;
+                close("loss", &[loss], &case.data("loss"), tol);
                 close("chosen_rewards", &column(&got.outputs[0], 1), &case.data("chosen_rewards"), tol);
                 close("rejected_rewards", &column(&got.outputs[0], 2), &case.data("rejected_rewards"), tol);
                 close("dsums", &got.outputs[1], &[case.data("dchosen_logps"), case.data("drejected_logps")].concat(), tol);

@@ -91,6 +91,8 @@ fl_test!(
             ("max_grad_norm", json!(0.5)),
             ("beta", json!(0.3)),
             ("label_smoothing", json!(0.1)),
+            ("loss_type", json!(["sigmoid", "sft"])),
+            ("use_weighting", json!(true)),
             ("gradient_accumulation_steps", json!(1)),
             ("per_device_train_batch_size", json!(2)),
             ("shuffle", json!(false)),
@@ -104,7 +106,7 @@ fl_test!(
         let mut same = args(6);
         same["activation_memory"] = json!(1 << 20);
         same["num_train_epochs"] = json!(50);
-        same["logging_steps"] = json!(5);
+        same["logging_steps"] = json!(1);
         Training::new(&model, "dpo", &same, &pairs(5), Some(&bytes)).await?;
         // With a constant rate the length decides nothing.
         let constant = |steps: u64| {

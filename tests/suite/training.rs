@@ -23,7 +23,10 @@ macro_rules! fixture {
 
 /// The tiny llama that all curves are on.
 async fn tiny() -> Result<LoadedModel> {
-    let exec = Exec::Gpu(gpu().await);
+    tiny_on(Exec::Gpu(gpu().await)).await
+}
+
+async fn tiny_on(exec: Exec) -> Result<LoadedModel> {
     let mut loader = ModelLoader::new(&exec, LoadOptions::default());
     loader.add_text("config.json", include_str!("../fixtures/models/llama/config.json"));
     let weights = include_bytes!("../fixtures/models/llama/model.safetensors");
@@ -85,12 +88,22 @@ fn trainer(method: &str, model: &LoadedModel, set: &Rc<LoraSet>, config: &Value,
     Trainer::new(model.model.clone(), target(set), None, p.args, p.method)
 }
 
+macro_rules! curves {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_bytes!(concat!("../fixtures/training/", $name, ".json")) as &[u8])),*]
+    };
+}
+
 /// Follows a curve of the fixtures; gives the first update.
 async fn follow(method: &str, name: &str, bytes: &[u8], tolerance: f64) -> Result<StepMetrics> {
+    follow_on(&tiny().await?, method, name, bytes, tolerance).await
+}
+
+async fn follow_on(model: &LoadedModel, method: &str, name: &str, bytes: &[u8], tolerance: f64) -> Result<StepMetrics> {
     let (config, rows, steps) = curve(bytes);
-    let model = tiny().await?;
-    let set = if ["kto", "orpo"].contains(&method) { acting(&model)? } else { start(&model)? };
-    let mut t = trainer(method, &model, &set, &config, &rows)?;
+    let head: Value = serde_json::from_slice(bytes).expect("a curve");
+    let set = if head["init_adapter"] == "adapter_init" { start(model)? } else { acting(model)? };
+    let mut t = trainer(method, model, &set, &config, &rows)?;
     let (mut worst, mut first) = (0.0f64, StepMetrics::default());
     for (i, want) in steps.iter().enumerate() {
         let got = t.step().await?.expect("as many steps as the fixture");
@@ -136,9 +149,38 @@ fl_test!(
     async fn dpo_curve() -> Result<()> {
         follow_dpo("dpo", fixture!("dpo.json")).await
     }
-    async fn dpo_smoothing_curve() -> Result<()> {
-        // With label smoothing the first loss is ln 2 as well.
-        follow_dpo("dpo_smoothing", fixture!("dpo_smoothing.json")).await
+    /// Every loss and divergence of TRL's, and what goes with them.
+    async fn dpo_losses_curves() -> Result<()> {
+        let all = curves!(
+            "dpo_hinge",
+            "dpo_ipo",
+            "dpo_robust",
+            "dpo_exo_pair",
+            "dpo_nca_pair",
+            "dpo_bco_pair",
+            "dpo_sppo_hard",
+            "dpo_apo_zero",
+            "dpo_apo_down",
+            "dpo_discopop",
+            "dpo_sigmoid_norm",
+            "dpo_aot",
+            "dpo_aot_unpaired",
+            "dpo_rpo",
+            "dpo_mpo",
+            "dpo_ld",
+            "dpo_wpo",
+            "dpo_ld_wpo",
+            "dpo_smoothing_ignored",
+            "dpo_forward_kl",
+            "dpo_js_divergence",
+            "dpo_alpha_divergence",
+        );
+        // On the processor: what differs is one small op, which is tried on both.
+        let model = tiny_on(crate::harness::cpu()).await?;
+        for (name, bytes) in all {
+            follow_on(&model, "dpo", name, bytes, 2e-3).await?;
+        }
+        Ok(())
     }
     async fn kto_curves() -> Result<()> {
         let first = follow("kto", "kto", fixture!("kto.json"), 2e-3).await?.metrics;

@@ -22,16 +22,20 @@ fn value(kind: Kind, text: &str) -> Value {
     let parsed = || serde_json::from_str(text).unwrap_or_else(|_| json!(text));
     match kind {
         Kind::Choice(_) | Kind::Text => json!(text),
+        Kind::Choices(_) if text.contains(',') && !text.starts_with('[') => json!(text.split(',').collect::<Vec<_>>()),
+        Kind::Choices(_) if !text.starts_with('[') => json!(text),
         // A regular expression may hold commas: a list is one only of plain names.
         Kind::Names if text.starts_with('[') => parsed(),
         Kind::Names if text.contains(',') && text.chars().all(|c| c.is_alphanumeric() || "_.,".contains(c)) => {
             json!(text.split(',').filter(|t| !t.is_empty()).collect::<Vec<_>>())
         }
         Kind::Names => json!(text),
-        Kind::Wholes if text.contains(',') && !text.starts_with('[') => {
+        Kind::Wholes | Kind::Numbers if text.contains(',') && !text.starts_with('[') => {
             json!(text.split(',').map(|t| serde_json::from_str(t).unwrap_or_else(|_| json!(t))).collect::<Vec<Value>>())
         }
-        Kind::Number { .. } | Kind::Whole { .. } | Kind::Switch | Kind::Wholes | Kind::Patterns => parsed(),
+        Kind::Number { .. } | Kind::Whole { .. } | Kind::Switch | Kind::Wholes | Kind::Numbers | Kind::Choices(_) | Kind::Patterns => {
+            parsed()
+        }
     }
 }
 
@@ -46,7 +50,7 @@ fn shown(d: Default) -> String {
 /// A field's sentence, its default, and those of the methods that have another one.
 fn help(f: &Field, defaults: &[(&str, Default)]) -> String {
     let mut said = f.help.en.to_string();
-    if let Kind::Choice(list) = f.kind {
+    if let Kind::Choice(list) | Kind::Choices(list) = f.kind {
         said += &format!(" {}.", list.join(", "));
     }
     let others: Vec<String> = defaults.iter().filter(|d| d.1 != f.default).map(|(m, d)| format!("{m}: {}", shown(*d))).collect();

@@ -2,6 +2,7 @@
 //! ([`SequenceSums`]); all give their metrics together with the gradient that [`crate::graph::Tape::backward`] is seeded with, and take their own
 //! numbers (beta, a scale) as an input. [`CrossEntropy`] and [`GatherLogps`] work on logits.
 
+mod dpo;
 mod logits;
 mod math;
 mod preference;
@@ -9,8 +10,9 @@ mod sft;
 mod sums;
 mod unpaired;
 
+pub use dpo::{DIVERGENCES, DPO_LOSSES, DPO_NUMBERS, DpoLoss, DpoNumbers};
 pub use logits::{CrossEntropy, GatherLogps};
-pub use preference::{DpoLoss, OrpoLoss};
+pub use preference::OrpoLoss;
 pub use sft::SftLoss;
 pub use sums::SequenceSums;
 pub use unpaired::KtoLoss;

@@ -8,10 +8,26 @@ use crate::tensor::DType;
 use crate::{Error, Result};
 
 /// Σ logp per sequence: what every loss over whole answers begins with. Inputs: logp (R); seq (R) u32, the sequence that a token belongs to,
-/// [`super::IGNORE`] for none. Output: sums (`seqs`).
+/// [`super::IGNORE`] for none. Output: sums (`seqs`). With `second`, logp is (R, 2) and its second column is summed, without a gradient.
 #[derive(Clone, Copy, Debug)]
 pub struct SequenceSums {
     pub seqs: usize,
+    pub second: bool,
+}
+
+impl SequenceSums {
+    pub fn new(seqs: usize) -> SequenceSums {
+        SequenceSums { seqs, second: false }
+    }
+
+    /// Of the second column.
+    pub fn of_second(seqs: usize) -> SequenceSums {
+        SequenceSums { seqs, second: true }
+    }
+
+    fn columns(&self) -> usize {
+        1 + usize::from(self.second)
+    }
 }
 
 fn check(op: &str, seq: &Desc, rows: usize) -> Result<()> {
@@ -27,13 +43,13 @@ impl Op for SequenceSums {
     }
 
     fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
-        check("sequence_sums", inputs[1], inputs[0].len())?;
+        check("sequence_sums", inputs[1], inputs[0].len() / self.columns())?;
         Ok(vec![Desc::f32(&[self.seqs])])
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
-        let rows = cx.inputs[0].desc.len();
-        let key = KernelKey::new("sequence_sums").flag("SERIAL", serial_rows(cx.gpu()));
+        let rows = cx.inputs[1].desc.len();
+        let key = KernelKey::new("sequence_sums").flag("SERIAL", serial_rows(cx.gpu())).flag("SECOND", self.second);
         let grid = row_grid(cx.gpu(), self.seqs);
         let bufs = [&cx.input(0), &cx.input(1), &cx.output(0)];
         for (first, end) in pieces(rows, 1) {
@@ -44,14 +60,20 @@ impl Op for SequenceSums {
 
     fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
         let (logp, seq) = (io.input(0), io.input(1));
-        for (l, s) in logp.iter().zip(seq.iter()).filter(|(_, s)| (**s as usize) < self.seqs) {
+        let logp = logp.iter().skip(self.columns() - 1).step_by(self.columns());
+        for (l, s) in logp.zip(seq.iter()).filter(|(_, s)| (**s as usize) < self.seqs) {
             io.add(0, *s as usize, *l);
         }
         Ok(())
     }
 
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
-        kernels::sequence_sums(io.out(0), io.f32(0), io.u32(1));
+        if self.second {
+            let second: Vec<f32> = io.f32(0).iter().skip(1).step_by(2).copied().collect();
+            kernels::sequence_sums(io.out(0), &second, io.u32(1));
+        } else {
+            kernels::sequence_sums(io.out(0), io.f32(0), io.u32(1));
+        }
         Ok(())
     }
 
@@ -60,7 +82,7 @@ impl Op for SequenceSums {
     }
 
     fn backward(&self, b: &mut Back<'_>) -> Result<()> {
-        let Some(dsums) = b.dout(0) else { return Ok(()) };
+        let Some(dsums) = b.dout(0).filter(|_| !self.second) else { return Ok(()) };
         let ins = [dsums, b.input(1)];
         let rows = b.desc(b.input(0)).len();
         let dlogp = b.sink(0);

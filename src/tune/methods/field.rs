@@ -30,11 +30,15 @@ pub enum Kind {
     },
     Switch,
     Choice(&'static [&'static str]),
+    /// One of them, or a list of several.
+    Choices(&'static [&'static str]),
     Text,
     /// A name, or a list of names.
     Names,
     /// A number, or a list of numbers.
     Wholes,
+    /// A list of numbers.
+    Numbers,
     /// Names or regular expressions to numbers.
     Patterns,
 }
@@ -136,6 +140,8 @@ impl Field {
             Kind::Whole { low, high } => format!("a whole number from {low} to {high}"),
             Kind::Switch => "true or false".into(),
             Kind::Choice(list) => format!("one of {}", list.join(", ")),
+            Kind::Choices(list) => format!("one or several of {}", list.join(", ")),
+            Kind::Numbers => "a list of numbers".into(),
             Kind::Text => "a text".into(),
             Kind::Names => "a text or a list of texts".into(),
             Kind::Wholes => "a whole number or a list of them".into(),

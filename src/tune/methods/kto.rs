@@ -158,7 +158,7 @@ impl Method for Kto {
     fn record(&self, tape: &mut Tape, shape: &BatchShape, signals: &mut Signals<'_>) -> Result<Recorded> {
         let n = shape.seqs;
         let (logp, seq) = (signals.logps(tape)?, signals.seq(tape));
-        let sums = tape.push1(SequenceSums { seqs: n }, &[logp, seq])?;
+        let sums = tape.push1(SequenceSums::new(n), &[logp, seq])?;
         let mut ins = vec![
             sums,
             tape.input("reference", Desc::f32(&[n])),

@@ -127,7 +127,7 @@ impl Method for Orpo {
         let pairs = shape.seqs / 2;
         let logp = signals.logps(tape)?;
         let part = tape.input("part", Desc::u32(&[shape.rows]));
-        let sums = tape.push1(SequenceSums { seqs: 3 * pairs }, &[logp, part])?;
+        let sums = tape.push1(SequenceSums::new(3 * pairs), &[logp, part])?;
         let counts = tape.input("counts", Desc::f32(&[2 * pairs]));
         let numbers = tape.input("numbers", Desc::f32(&[3]));
         let out = tape.push(OrpoLoss, &[sums, counts, numbers])?;

@@ -100,7 +100,7 @@ pub const IGNORED: &[&str] = &[
     // Computed once per row in any case.
     "precompute_ref_log_probs", "precompute_ref_batch_size", "use_logits_to_keep",
     // Of what is refused itself.
-    "packing_strategy", "f_alpha_divergence_coef", "discopop_tau", "ref_model_mixup_alpha", "ref_model_sync_steps",
+    "packing_strategy", "ref_model_mixup_alpha", "ref_model_sync_steps",
 ];
 
 /// What fields are called here or now, where somebody set them, and what to do instead.
@@ -109,7 +109,7 @@ pub const RENAMED: &[(&str, &str)] = &[
     ("max_prompt_length", "is no longer a field of TRL: prompt and answer together are cut to max_length"),
     ("max_completion_length", "is not heeded: prompt and answer together are cut to max_length"),
     ("max_target_length", "is not heeded: prompt and answer together are cut to max_length"),
-    ("rpo_alpha", "is no longer a field of TRL: it was a loss_type of two with loss_weights, which is not supported"),
+    ("rpo_alpha", "is no longer a field of TRL: loss_type [\"sigmoid\", \"sft\"] with loss_weights [1, rpo_alpha] is the same"),
     ("tokenizer", "is no field of a configuration: the model's own tokenizer is used"),
     ("processing_class", "is no field of a configuration: the model's own tokenizer is used"),
     ("model", "is no field of a configuration: the model is handed over beside it"),

@@ -185,15 +185,39 @@ export interface DPOArgs extends TrainArgs {
    */
   beta?: number | undefined;
   /**
-   * Share of rankings taken to be mistaken.
+   * What is made of a pair's two rewards; several are added with loss_weights. docs/methods.md has the formulas.
+   * @default 'sigmoid'
+   */
+  lossType?: 'sigmoid' | 'hinge' | 'ipo' | 'exo_pair' | 'nca_pair' | 'robust' | 'bco_pair' | 'sppo_hard' | 'aot' | 'aot_unpaired' | 'apo_zero' | 'apo_down' | 'discopop' | 'sft' | 'sigmoid_norm' | ('sigmoid' | 'hinge' | 'ipo' | 'exo_pair' | 'nca_pair' | 'robust' | 'bco_pair' | 'sppo_hard' | 'aot' | 'aot_unpaired' | 'apo_zero' | 'apo_down' | 'discopop' | 'sft' | 'sigmoid_norm')[] | undefined;
+  /** Weights of several losses; not set: 1 each. */
+  lossWeights?: number[] | null | undefined;
+  /**
+   * Share of rankings taken to be mistaken, of robust, exo_pair, aot and aot_unpaired. The other losses leave it out of account, as in TRL.
    * @default 0
    */
   labelSmoothing?: number | undefined;
   /**
-   * TRL's other losses are not there.
-   * @default 'sigmoid'
+   * The divergence that holds the policy to its reference.
+   * @default 'reverse_kl'
    */
-  lossType?: 'sigmoid' | undefined;
+  fDivergenceType?: 'reverse_kl' | 'forward_kl' | 'js_divergence' | 'alpha_divergence' | undefined;
+  /**
+   * The α of alpha_divergence.
+   * @default 0.5
+   */
+  fAlphaDivergenceCoef?: number | undefined;
+  /**
+   * The temperature of discopop.
+   * @default 0.05
+   */
+  discopopTau?: number | undefined;
+  /** Tokens of the longer answer beyond the length of the shorter one count so much (LD-DPO); not set: as all others. */
+  ldAlpha?: number | null | undefined;
+  /**
+   * A pair counts as much as its answers are likely under the policy (WPO).
+   * @default false
+   */
+  useWeighting?: boolean | undefined;
   /** What the policy is measured against: the base model, or the adapter that training starts from. Not set: that adapter where it changes the model, else the base. Not in TRL, where handing over a PeftModel means init. */
   reference?: 'base' | 'init' | null | undefined;
   /**
@@ -316,7 +340,7 @@ export interface StepMetrics {
 /** What the engine calls an argument, and what it takes. */
 export interface Arg {
   name: string;
-  kind: 'number' | 'whole' | 'switch' | 'choice' | 'text' | 'names' | 'wholes' | 'patterns';
+  kind: 'number' | 'whole' | 'switch' | 'choice' | 'choices' | 'text' | 'names' | 'wholes' | 'numbers' | 'patterns';
   low?: number;
   high?: number;
   choices?: readonly string[];
@@ -363,8 +387,14 @@ export const ARGS: Record<MethodName, { own: Readonly<Record<string, Arg>>; with
   dpo: {
     own: {
       beta: { name: 'beta', kind: 'number', low: 0, high: 1000000 },
+      lossType: { name: 'loss_type', kind: 'choices', choices: ['sigmoid', 'hinge', 'ipo', 'exo_pair', 'nca_pair', 'robust', 'bco_pair', 'sppo_hard', 'aot', 'aot_unpaired', 'apo_zero', 'apo_down', 'discopop', 'sft', 'sigmoid_norm'] },
+      lossWeights: { name: 'loss_weights', kind: 'numbers', nullable: true },
       labelSmoothing: { name: 'label_smoothing', kind: 'number', low: 0, high: 0.5 },
-      lossType: { name: 'loss_type', kind: 'choice', choices: ['sigmoid'] },
+      fDivergenceType: { name: 'f_divergence_type', kind: 'choice', choices: ['reverse_kl', 'forward_kl', 'js_divergence', 'alpha_divergence'] },
+      fAlphaDivergenceCoef: { name: 'f_alpha_divergence_coef', kind: 'number', low: -100, high: 100 },
+      discopopTau: { name: 'discopop_tau', kind: 'number', low: 1e-6, high: 1000000 },
+      ldAlpha: { name: 'ld_alpha', kind: 'number', low: 0, high: 1, nullable: true },
+      useWeighting: { name: 'use_weighting', kind: 'switch' },
       reference: { name: 'reference', kind: 'choice', choices: ['base', 'init'], nullable: true },
     },
     without: {},

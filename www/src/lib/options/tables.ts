@@ -167,6 +167,8 @@ function ruleOf(a: Arg): Rule {
     whole: () => whole(a.low!, a.high!),
     switch: () => flag,
     choice: () => one(...a.choices!),
+    choices: () => list(`one of ${a.choices!.join(', ')}`, (v) => (a.choices as readonly unknown[]).includes(v)),
+    numbers: () => ({ takes: 'a list of numbers', ok: (v) => Array.isArray(v) && v.length > 0 && all(v, Number.isFinite) }),
     text: () => text,
     names: () => list('a text', isText),
     wholes: () => list('a whole number', Number.isSafeInteger),

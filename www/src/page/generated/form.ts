@@ -192,11 +192,6 @@ export const METHODS: MethodForm[] = [
         help: { en: 'How tightly answers are held to the reference.', zh: '' },
       },
       {
-        key: 'labelSmoothing', name: 'label_smoothing', group: 'DPO', kind: 'number', min: 0, max: 0.5, step: 0.05,
-        default: 0, basic: false,
-        help: { en: 'Share of rankings taken to be mistaken.', zh: '' },
-      },
-      {
         key: 'numTrainEpochs', name: 'num_train_epochs', group: 'Training', kind: 'number', min: 0, max: 1e9, step: 1,
         default: 3, basic: true,
         help: { en: 'How often the whole dataset is seen.', zh: '' },
