@@ -156,7 +156,7 @@ impl Values {
         self.get(name).as_f64().unwrap_or_else(|| panic!("{name} is no number"))
     }
 
-    /// `None` where the method has no such field.
+    /// `None` where it is not set, or the method has no such field.
     pub fn opt_number(&self, name: &str) -> Option<f64> {
         self.map.get(name)?.as_f64()
     }
@@ -199,11 +199,6 @@ impl Values {
     /// `None` where it is not set.
     pub fn opt_numbers(&self, name: &str) -> Option<Vec<f64>> {
         Some(self.get(name).as_array()?.iter().filter_map(Json::as_f64).collect())
-    }
-
-    /// `None` where it is not set.
-    pub fn opt_number(&self, name: &str) -> Option<f64> {
-        self.get(name).as_f64()
     }
 
     /// `None` where it is not set, or the method has no such field.
