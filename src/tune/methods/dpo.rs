@@ -24,17 +24,19 @@ pub const INFO: MethodInfo = MethodInfo {
     what: en("Direct preference optimization: prefers the better of two answers, measured against a reference policy."),
     config: "DPOConfig",
     notes: &[
-        "With c and r for ln π/π_ref of the chosen and the rejected answer (sums over their tokens, nc and nr of them), Δ = β·(c − r), ε = label_smoothing:",
+        "With c and r for ln π/π_ref of the chosen and the rejected answer (sums over their tokens, nc and nr of them), Δ = β·(c − r), ε = \
+         label_smoothing:",
         "sigmoid (Rafailov et al. 2023): −ln σ(Δ). hinge (SLiC, Zhao et al. 2023): max(0, 1 − Δ). ipo (Azar et al. 2023): (c/nc − r/nr − 1/(2β))². \
          robust (Chowdhury et al. 2024): (−(1−ε)·ln σ(Δ) + ε·ln σ(−Δ))/(1 − 2ε). exo_pair (Ji et al. 2024): KL of (σ(Δ), σ(−Δ)) from (1−ε, ε). \
-         nca_pair (Chen et al. 2024): −ln σ(βc) − ½·ln σ(−βc) − ½·ln σ(−βr). bco_pair (Jung et al. 2024, without its running mean): −ln σ(βc) − \
-         ln σ(−βr). sppo_hard (Wu et al. 2024): (c − 1/(2β))² + (r + 1/(2β))². apo_zero, apo_down (D'Oosterlinck et al. 2024): σ(−βc) + σ(βr); \
-         σ(βc) + σ(−Δ). aot, aot_unpaired (Melnyk et al. 2024): −ln σ of β times the difference of sorted log ratios of a micro-batch. discopop \
-         (Lu et al. 2024): m = σ(Δ/τ), −(1−m)·ln σ(Δ) + m·exp(−Δ). sigmoid_norm: −ln σ(β·(c/nc − r/nr)). sft: negative log-likelihood, the mean over \
-         the chosen answers' tokens of a micro-batch.",
+         nca_pair (Chen et al. 2024): −ln σ(βc) − ½·ln σ(−βc) − ½·ln σ(−βr). bco_pair (Jung et al. 2024, without its running mean): −ln σ(βc) − ln \
+         σ(−βr). sppo_hard (Wu et al. 2024): (c − 1/(2β))² + (r + 1/(2β))². apo_zero, apo_down (D'Oosterlinck et al. 2024): σ(−βc) + σ(βr); σ(βc) + \
+         σ(−Δ). aot, aot_unpaired (Melnyk et al. 2024): −ln σ of β times the difference of sorted log ratios of a micro-batch. discopop (Lu et al. \
+         2024): m = σ(Δ/τ), −(1−m)·ln σ(Δ) + m·exp(−Δ). sigmoid_norm: −ln σ(β·(c/nc − r/nr)). sft: negative log-likelihood, the mean over the chosen \
+         answers' tokens of a micro-batch.",
         "f_divergence_type (Wang et al. 2023) puts f′ in place of c and r: forward_kl 1 − exp(−u), js_divergence ln 2 + ln σ(u), alpha_divergence \
-         (exp((α−1)·u) − 1)/(α−1); of sigmoid, sigmoid_norm, hinge, ipo, exo_pair, robust, discopop and sft. ld_alpha: Liu et al. (2024). use_weighting: \
-         Zhou et al. (2024), exp of the mean over tokens of ln p − ln Σ p² of both answers. rewards/* are β·c and β·r whatever the loss is.",
+         (exp((α−1)·u) − 1)/(α−1); of sigmoid, sigmoid_norm, hinge, ipo, exo_pair, robust, discopop and sft. ld_alpha: Liu et al. (2024). \
+         use_weighting: Zhou et al. (2024), exp of the mean over tokens of ln p − ln Σ p² of both answers. rewards/* are β·c and β·r whatever the \
+         loss is.",
     ],
     rows: RowKind::Preference,
     fields: &[
