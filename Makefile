@@ -1,7 +1,7 @@
 # fledgling: `make help` lists what there is. The work is done by scripts/, which also run by themselves.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup model wasm package page demo serve check test bench bench-gpu bench-peers parity fmt clean ci
+.PHONY: help setup model wasm package page demo serve check test soak bench bench-gpu bench-peers parity fmt clean ci
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ check: ## formatting, lints (native and wasm32), documentation, TypeScript
 
 test: ## every suite: native, browser, package, page
 	@scripts/test.sh all
+
+soak: page ## twenty minutes at the page (MINUTES): ask, rank, learn, lose the device, kill the tab; memory, handles, storage
+	@cd www && node tests/page/soak.mjs --minutes $${MINUTES:-20}
 
 bench: ## speed and sizes, natively and in headless Chromium: a table, then one line of JSON
 	@scripts/bench.sh
