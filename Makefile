@@ -1,7 +1,7 @@
 # fledgling: `make help` lists what there is. The work is done by scripts/, which also run by themselves.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup model wasm package page demo serve check test soak bench bench-gpu bench-peers parity fmt clean ci
+.PHONY: help setup model wasm package page demo serve check test fuzz soak bench bench-gpu bench-peers parity fmt clean ci
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: ## every suite: native, browser, package, page
 
 soak: page ## twenty minutes at the page (MINUTES): ask, rank, learn, lose the device, kill the tab; memory, handles, storage
 	@cd www && node tests/page/soak.mjs --minutes $${MINUTES:-20}
+
+fuzz: ## ten minutes of mutated files for every parser, from a seed of its own (FUZZ_TARGETS=gguf,jsonl for some)
+	@FUZZ_EACH=$${FUZZ_EACH:-600} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} cargo test --quiet --test fuzz
 
 bench: ## speed and sizes, natively and in headless Chromium: a table, then one line of JSON
 	@scripts/bench.sh

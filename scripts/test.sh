@@ -9,7 +9,7 @@
 . "$(dirname "$0")/env.sh"
 
 # In the order in which they begin: long ones first, and beside a build that uses the machine little what computes much.
-STAGES="wasm clippy native format types clippy-wasm doc browser package page-real page-engine shaders real page"
+STAGES="wasm clippy native format types fuzz clippy-wasm doc browser package page-real page-engine shaders real page"
 LOGS=target/test-logs
 mkdir -p "$LOGS"
 
@@ -27,6 +27,7 @@ title() {
     clippy) echo "Lints, native" ;;
     clippy-wasm) echo "Lints, wasm32" ;;
     doc) echo "Documentation of the crate" ;;
+    fuzz) echo "Every parser over mutated files" ;;
     generated) echo "What is made from the table of methods" ;;
     wasm) echo "The engine as it ships, the package and the page" ;;
     shaders) echo "Every shader in every declared variant, without a GPU" ;;
@@ -43,7 +44,7 @@ title() {
 }
 
 # Stages that run tests; the others pass or fail as a whole.
-is_tests() { case $1 in generated | shaders | native | real | browser | package | page | page-engine | page-real) true ;; *) false ;; esac; }
+is_tests() { case $1 in generated | shaders | fuzz | native | real | browser | package | page | page-engine | page-real) true ;; *) false ;; esac; }
 # What a stage needs to have passed, where that is among what was asked for.
 needs() { case $1 in package | page-engine | page-real) echo wasm ;; esac; }
 # Stages that look at the clock: nothing else runs beside them.
@@ -57,6 +58,7 @@ command_of() {
     doc) RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --document-private-items ;;
     wasm) scripts/wasm.sh && scripts/page.sh package && scripts/page.sh page ;;
     generated) native --test generated -- ;;
+    fuzz) cargo test --quiet --test fuzz ;;
     shaders) native --test suite -- shaders:: ;;
     native) native --lib --test suite --test cli --test generated -- --skip shaders:: ${FILTER:+"$FILTER"} ;;
     real) native --test real -- ;;

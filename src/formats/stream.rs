@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::{Container, HeaderParser, TensorInfo};
+use super::{Container, ContainerKind, HeaderParser, TensorInfo};
 use crate::error::{Error, Result};
 
 /// What a [`StreamReader`] reports while bytes are pushed.
@@ -171,6 +171,10 @@ impl StreamReader {
                 &container.file,
                 format!("is cut short: {} of {} bytes, {inside}", self.position, container.total_bytes),
             ));
+        }
+        if container.kind == ContainerKind::Safetensors && self.position > container.total_bytes {
+            let have = self.position;
+            return Err(Error::file(&container.file, format!("has {have} bytes, its header describes {}", container.total_bytes)));
         }
         if let Some(total) = self.total.filter(|&t| t != self.position) {
             return Err(Error::file(&container.file, format!("ended after {} bytes, expected {total}", self.position)));

@@ -11,7 +11,6 @@ use super::method::Method;
 use super::methods::table::MethodInfo;
 use super::methods::{by_name, shared};
 use super::metrics::StepMetrics;
-use super::suggest::nearest;
 use super::trainer::{Target, Trainer};
 use super::values::{Values, Wrong, check, shown};
 use crate::adapters::{Adapters, LoadedModel, LoraSet};
@@ -116,7 +115,7 @@ fn lora_config(mut peft: Map<String, Value>, base: &str, wrong: &mut Wrong) -> L
     let unknown: Vec<String> = peft.keys().filter(|k| all.get(k.as_str()).is_none()).cloned().collect();
     for name in unknown {
         let names = all.as_object().into_iter().flatten().map(|(k, _)| k.as_str());
-        wrong.add(&name, format!("is not a field of LoraConfig{}", nearest(&name, names)));
+        wrong.unknown(&name, "LoraConfig", names);
         peft.remove(&name);
     }
     for field in shared::LORA {

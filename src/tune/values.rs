@@ -91,22 +91,41 @@ pub(super) fn check(field: &Field, v: &Json) -> std::result::Result<Json, String
     taken.ok_or_else(|| format!("expected {}{null}, found {}", field.takes(), shown(v)))
 }
 
-/// What is wrong with fields, all of it.
+/// What is wrong with fields, all of it that a person will read.
 #[derive(Default)]
-pub(super) struct Wrong(Vec<(String, String)>);
+pub(super) struct Wrong {
+    all: Vec<(String, String)>,
+    /// How many more there are.
+    more: usize,
+}
+
+/// Most faults that are told one by one: a file may have any number.
+const MOST_TOLD: usize = 100;
 
 impl Wrong {
     pub fn add(&mut self, field: &str, message: impl Into<String>) {
-        self.0.push((field.to_string(), message.into()));
+        match self.all.len() < MOST_TOLD {
+            true => self.all.push((field.to_string(), message.into())),
+            false => self.more += 1,
+        }
+    }
+
+    /// A field that `title` does not have, with the one that may have been meant.
+    pub fn unknown<'a>(&mut self, field: &str, title: &str, names: impl Iterator<Item = &'a str>) {
+        let hint = if self.all.len() < MOST_TOLD { nearest(field, names) } else { String::new() };
+        self.add(&cut(field), format!("is not a field of {title}{hint}"));
     }
 
     /// # Errors
     /// [`Error::BadConfig`] that names the first field, and the others behind it.
     pub fn done(self) -> Result<()> {
-        let mut all = self.0.into_iter();
+        let mut all = self.all.into_iter();
         let Some((field, mut message)) = all.next() else { return Ok(()) };
         for (other, more) in all {
             message += &format!("; {other}: {more}");
+        }
+        if self.more > 0 {
+            message += &format!("; and {} more", self.more);
         }
         Err(Error::config(field, message))
     }
@@ -140,7 +159,7 @@ impl Values {
                 wrong.add(name, format!("is not a field of {}: {message}", known.title));
             } else if !trl::IGNORED.contains(&name.as_str()) {
                 let names = known.fields.iter().chain(shared::LORA).map(|f| f.name).chain(["peft_config", "adapter_name"]);
-                wrong.add(&cut(name), format!("is not a field of {}{}", known.title, nearest(name, names)));
+                wrong.unknown(name, known.title, names);
             }
         }
         Values { map }
