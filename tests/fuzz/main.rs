@@ -166,13 +166,13 @@ fn main() {
         println!("{} passed, {failed} failed", chosen.len() - failed);
         std::process::exit(i32::from(failed > 0));
     }
-    let all = Duration::from_secs_f64(variable("FUZZ_SECONDS", 60.0));
+    let each = variable("FUZZ_EACH", variable("FUZZ_SECONDS", 60.0) / chosen.len() as f64);
     let seed = variable("FUZZ_SEED", 1u64);
     let mut failed = 0;
     for target in &chosen {
         let mut rng = Rng::new(seed ^ target.name.len() as u64 * 0x9e37_79b9);
         let begin = Instant::now();
-        let (tried, why) = run(target, all / chosen.len() as u32, &mut rng);
+        let (tried, why) = run(target, Duration::from_secs_f64(each), &mut rng);
         match why {
             None => println!("ok {}: {tried} inputs ({:.1} s)", target.name, begin.elapsed().as_secs_f64()),
             Some(why) => {

@@ -218,6 +218,8 @@ fn templates() -> Vec<Vec<u8>> {
     }
     let mut found = Vec::new();
     look(&json_fixture("tokenizer/templates.json"), &mut found);
+    // More columns than 16 bits can count.
+    found.push(format!("{{{{ '{}' }}}}", "range(9)".repeat(9000)).into_bytes());
     found
 }
 
@@ -339,11 +341,14 @@ fn trainings() -> Vec<Vec<u8>> {
         .map(|n| json_fixture(&format!("training/{n}.json"))["config"].to_string().into_bytes())
         .collect();
     all.push(
-        json!({"learning_rate": 1e-4, "lr_scheduler_type": "cosine", "warmup_steps": 3, "max_length": 64, "peft_config": {"r": 4, "target_modules": "all-linear"},
+        json!({"learning_rate": 1e-4, "lr_scheduler_type": "cosine", "warmup_steps": 3, "max_length": 64,
+            "peft_config": {"r": 4, "target_modules": "all-linear"},
             "beta": 0.1, "gradient_accumulation_steps": 2, "loss_type": ["sigmoid"], "seed": 1})
         .to_string()
         .into_bytes(),
     );
+    // Each of them is told, with what may have been meant, but not without end.
+    all.push(json!((0..300).map(|i| (format!("learning_rate{i}"), json!(1))).collect::<Map<_, _>>()).to_string().into_bytes());
     all
 }
 
