@@ -29,7 +29,7 @@ demo: ## everything from nothing, then the page on http://127.0.0.1:5173
 serve: ## the page as it was last built
 	@scripts/demo.sh --no-build
 
-check: ## formatting, lints (native and wasm32), documentation, TypeScript
+check: ## formatting, lints (native and wasm32), documentation, licences, TypeScript
 	@scripts/test.sh check
 
 test: ## every suite: native, browser, package, page

@@ -11,9 +11,9 @@ common="www/package.json www/package-lock.json www/tsconfig.json www/pkg/fledgli
 case $what in
   package)
     npm_script=build:lib; out=www/dist/lib
-    from="$common www/tsconfig.lib.json www/scripts/build-lib.mjs www/scripts/prepack.mjs www/README.md LICENSE-MIT LICENSE-APACHE"
+    from="$common www/tsconfig.lib.json www/scripts/build-lib.mjs www/scripts/prepack.mjs www/README.md LICENSE-MIT LICENSE-APACHE THIRD-PARTY.md"
     ;;
-  page) npm_script=build:page; out=www/dist/page; from="$common www/vite.config.ts www/index.html www/public www/src" ;;
+  page) npm_script=build:page; out=www/dist/page; from="$common www/vite.config.ts www/index.html www/public www/src THIRD-PARTY.md" ;;
   *) die "page.sh: unknown part '$what' (package, page)" ;;
 esac
 head1 "npm run $npm_script"
@@ -31,6 +31,7 @@ else
     (cd www && npm run --silent "$npm_script")
   fi
   [ -d "$out" ] || die "npm run $npm_script left no $out"
+  [ "$what" != page ] || sed '/^## Crates in the command line alone/,$d' THIRD-PARTY.md >"$out/THIRD-PARTY.md"
   mkdir -p www/dist && echo "$stamp" >"www/dist/.stamp-$what"
 fi
 if [ "$what" = package ]; then

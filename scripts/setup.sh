@@ -164,7 +164,8 @@ tools() {
   if ! have wasm-opt; then
     have npm || { need "npm (comes with Node)"; return 0; }
     say "npm install binaryen (wasm-opt)"
-    npm install --silent --no-fund --no-audit --prefix "$TOOLS" binaryen@^132 >"$log" 2>&1 || { tail -n 10 "$log" >&2; need "wasm-opt: npm install binaryen"; }
+    npm install --silent --no-fund --no-audit --prefix "$TOOLS" binaryen@132.0.0 >"$log" 2>&1 \
+      || { tail -n 10 "$log" >&2; need "wasm-opt: npm install binaryen"; }
   fi
   local t
   for t in wasm-bindgen wasm-opt; do have $t && say "$($t --version 2>&1 | head -n 1)"; done
@@ -191,8 +192,9 @@ npm_packages() {
   local stamp=www/node_modules/.fledgling-stamp sum
   sum=$(cat www/package.json www/package-lock.json 2>/dev/null | cksum)
   if [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ]; then say "up to date"; return 0; fi
-  # Not `npm ci`: a lock file names no address here, and a mirror may lag behind it.
-  (cd www && npm install --no-fund --no-audit --no-save --loglevel=error) || { need "the npm packages of www/ (npm install failed)"; return 0; }
+  # What the lock file says; where a mirror lags behind it, what package.json allows.
+  (cd www && { npm ci --no-fund --no-audit --loglevel=error || npm install --no-fund --no-audit --no-save --loglevel=error; }) \
+    || { need "the npm packages of www/ (npm install failed)"; return 0; }
   cat www/package.json www/package-lock.json 2>/dev/null | cksum >"$stamp"
   say "installed"
 }

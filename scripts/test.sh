@@ -9,7 +9,7 @@
 . "$(dirname "$0")/env.sh"
 
 # In the order in which they begin: long ones first, and beside a build that uses the machine little what computes much.
-STAGES="wasm clippy native format types fuzz clippy-wasm doc browser package page-real page-engine shaders real page"
+STAGES="wasm clippy native format licences types fuzz clippy-wasm doc browser package page-real page-engine shaders real page"
 LOGS=target/test-logs
 mkdir -p "$LOGS"
 
@@ -27,6 +27,7 @@ title() {
     clippy) echo "Lints, native" ;;
     clippy-wasm) echo "Lints, wasm32" ;;
     doc) echo "Documentation of the crate" ;;
+    licences) echo "Licences and notices of what ships" ;;
     fuzz) echo "Every parser over mutated files" ;;
     generated) echo "What is made from the table of methods" ;;
     wasm) echo "The engine as it ships, the package and the page" ;;
@@ -58,6 +59,7 @@ command_of() {
     doc) RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --document-private-items ;;
     wasm) scripts/wasm.sh && scripts/page.sh package && scripts/page.sh page ;;
     generated) native --test generated -- ;;
+    licences) node scripts/notices.mjs --check ;;
     fuzz) cargo test --quiet --test fuzz ;;
     shaders) native --test suite -- shaders:: ;;
     native) native --lib --test suite --test cli --test generated -- --skip shaders:: ${FILTER:+"$FILTER"} ;;
@@ -158,7 +160,7 @@ for arg in "${@:-all}"; do
       lanes=${LANES:-2} ;;
     check)
       scripts/setup.sh check
-      wanted+=(clippy clippy-wasm generated doc format types)
+      wanted+=(clippy clippy-wasm generated doc format licences types)
       lanes=${LANES:-2} ;;
     *)
       title "$arg" >/dev/null || die "unknown stage '$arg' (one of: all check $STAGES)"

@@ -54,11 +54,9 @@ for (const f of readdirSync(out).filter((f) => f.endsWith('.d.ts'))) {
   writeFileSync(`${out}/${f}`, text.replace(/(from |import |import\()(['"])(\.[^'"]*)\.ts\2/g, '$1$2$3.js$2'));
 }
 
-const license = readFileSync(`${www}node_modules/comlink/LICENSE`, 'utf8').trim();
-writeFileSync(
-  `${out}/THIRD-PARTY.md`,
-  `dist/lib contains comlink (https://github.com/GoogleChromeLabs/comlink), Copyright Google LLC:\n\n${license}\n`,
-);
+// Of what scripts/notices.mjs has written, what is in the bundle and in the wasm.
+const notices = readFileSync(`${www}../THIRD-PARTY.md`, 'utf8').split('\n## Crates in the command line alone')[0];
+writeFileSync(`${out}/THIRD-PARTY.md`, notices);
 for (const f of ['LICENSE-MIT', 'LICENSE-APACHE']) if (existsSync(`${www}../${f}`)) copyFileSync(`${www}../${f}`, `${www}${f}`);
 
 const kib = (n) => `${(n / 1024).toFixed(1).padStart(8)} KiB`;
