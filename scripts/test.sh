@@ -9,7 +9,7 @@
 . "$(dirname "$0")/env.sh"
 
 # In the order in which they begin: long ones first, and beside a build that uses the machine little what computes much.
-STAGES="wasm clippy native format licences types fuzz clippy-wasm doc browser package page-real page-engine shaders real page"
+STAGES="wasm clippy native format licences types fuzz clippy-wasm doc browser package page-real page-engine environments shaders real page"
 LOGS=target/test-logs
 mkdir -p "$LOGS"
 
@@ -37,6 +37,7 @@ title() {
     browser) echo "The same suite in headless Chromium" ;;
     types) echo "TypeScript: types, formatting, lints" ;;
     package) echo "The packed npm package in fresh projects" ;;
+    environments) echo "The npm package in what people build with: bundlers, an extension, Node, Deno" ;;
     page) echo "The page, driven by Playwright" ;;
     page-engine) echo "The page that ships, on the real engine and a tiny model" ;;
     page-real) echo "The page, SmolLM2: load, ask, rank, learn, ask again" ;;
@@ -45,9 +46,14 @@ title() {
 }
 
 # Stages that run tests; the others pass or fail as a whole.
-is_tests() { case $1 in generated | shaders | fuzz | native | real | browser | package | page | page-engine | page-real) true ;; *) false ;; esac; }
+is_tests() {
+  case $1 in
+    generated | shaders | fuzz | native | real | browser | package | environments | page | page-engine | page-real) true ;;
+    *) false ;;
+  esac
+}
 # What a stage needs to have passed, where that is among what was asked for.
-needs() { case $1 in package | page-engine | page-real) echo wasm ;; esac; }
+needs() { case $1 in package | environments | page-engine | page-real) echo wasm ;; esac; }
 # Stages that look at the clock: nothing else runs beside them.
 is_alone() { [ "$1" = page ]; }
 
@@ -67,6 +73,7 @@ command_of() {
     browser) browser ;;
     types) in_www check ;;
     package) in_www test:package ;;
+    environments) in_www test:environments ;;
     page) in_www test:page ;;
     page-engine) in_www test:page:engine ;;
     page-real) in_www test:page:real ;;

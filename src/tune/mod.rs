@@ -28,5 +28,5 @@ pub use metrics::{Metrics, StepMetrics};
 pub use micro::Micro;
 pub use schedule::{Schedule, SchedulerType};
 pub use signals::Signals;
-pub use start::{ModelText, Training, check_config, prepare};
+pub use start::{ModelText, Training, check_config, prepare, sequences};
 pub use trainer::{Target, Trainer};

@@ -14,7 +14,7 @@ use super::metrics::StepMetrics;
 use super::trainer::{Target, Trainer};
 use super::values::{Values, Wrong, check, shown};
 use crate::adapters::{Adapters, LoadedModel, LoraSet};
-use crate::data::{Message, RowReader, TextSource};
+use crate::data::{Example, Message, RowReader, TextSource};
 use crate::formats::peft::LoraConfig;
 use crate::graph::Profile;
 use crate::tokenizer::Tokenizer;
@@ -237,6 +237,15 @@ fn build(info: &MethodInfo, text: &dyn TextSource, values: &Values, rows: &[Valu
         Some(_) => Reference::Init,
     };
     Ok(Prepared { args: TrainingArguments::of(values), method, notes: reader.notes(), reference })
+}
+
+/// The sequences of every row, as a training of that method reads them.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn sequences(model: &LoadedModel, method: &str, args: &Value, rows: &[Value]) -> Result<Vec<Vec<Example>>> {
+    let method = prepare(method, &ModelText::of(model), &split(args)?.own, rows)?.method;
+    Ok((0..method.rows() as u32).map(|row| method.examples(&[row]).into_iter().cloned().collect()).collect())
 }
 
 /// What [`prepare`] gives.

@@ -3,15 +3,16 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
 use super::bench::peaks;
 use super::convert::{from_js, js_error, to_js};
 use super::model::{Shared, WasmModel, future, set};
+use crate::data::{Example, IGNORE};
 use crate::device::{self, DeviceOptions};
 use crate::graph::Exec;
-use crate::tune::{GptBench, Training};
+use crate::tune::{GptBench, Training, sequences};
 use crate::{Error, Result};
 
 /// A training in progress.
@@ -35,6 +36,18 @@ impl WasmModel {
             let trainer = Rc::new(RefCell::new(Some(trainer)));
             Ok(WasmTrainer { shared: shared.clone(), trainer }.into())
         })
+    }
+
+    /// The sequences of every row as a training reads them: ids, and for each whether it is judged.
+    pub fn sequences(&self, method: &str, args: JsValue, rows: JsValue) -> std::result::Result<JsValue, JsValue> {
+        let read = || -> Result<JsValue> {
+            let args: Value = from_js("args", args)?;
+            let rows: Vec<Value> = from_js("rows", rows)?;
+            let of = |e: &Example| json!({"ids": e.ids, "judged": e.labels.iter().map(|l| *l != IGNORE).collect::<Vec<bool>>()});
+            let rows = sequences(&self.0.loaded, method, &args, &rows)?;
+            to_js(&rows.iter().map(|row| row.iter().map(of).collect::<Vec<Value>>()).collect::<Vec<_>>())
+        };
+        read().map_err(js_error)
     }
 }
 

@@ -22,7 +22,7 @@ await bundle.write({
   format: 'esm',
   entryFileNames: '[name].js',
   chunkFileNames: '[name]-[hash].js',
-  minify: process.argv.includes('--no-minify') ? false : 'dce-only',
+  minify: process.argv.includes('--no-minify') ? 'dce-only' : true,
   sourcemap: false,
 });
 await bundle.close();
@@ -57,7 +57,8 @@ for (const f of readdirSync(out).filter((f) => f.endsWith('.d.ts'))) {
 // Of what scripts/notices.mjs has written, what is in the bundle and in the wasm.
 const notices = readFileSync(`${www}../THIRD-PARTY.md`, 'utf8').split('\n## Crates in the command line alone')[0];
 writeFileSync(`${out}/THIRD-PARTY.md`, notices);
-for (const f of ['LICENSE-MIT', 'LICENSE-APACHE']) if (existsSync(`${www}../${f}`)) copyFileSync(`${www}../${f}`, `${www}${f}`);
+for (const f of ['LICENSE-MIT', 'LICENSE-APACHE', 'CHANGELOG.md'])
+  if (existsSync(`${www}../${f}`)) copyFileSync(`${www}../${f}`, `${www}${f}`);
 
 const kib = (n) => `${(n / 1024).toFixed(1).padStart(8)} KiB`;
 const row = (name, raw, zipped, more = '') => console.log(`${name.padEnd(36)}${kib(raw)}  ${kib(zipped)}${more}`);

@@ -24,6 +24,7 @@ export type EngineCalls = Pick<
   | 'encode'
   | 'decode'
   | 'render'
+  | 'sequences'
   | 'score'
   | 'saveAdapter'
   | 'loadAdapter'

@@ -19,13 +19,14 @@ import type {
   DeviceFigures,
   Memory,
   Message,
+  MethodName,
   ModelInfo,
   PreferenceRow,
   Read,
   Score,
   TrainResult,
 } from './types.ts';
-import { loadWasm, wasmIsAt, type WasmModel, type WasmRequest, type WasmScoreRequest } from './wasm.ts';
+import { loadWasm, wasmIsAt, type WasmModel, type WasmRequest, type WasmScoreRequest, type WasmSequence } from './wasm.ts';
 
 export type { EngineLoad } from './engine/loading.ts';
 export type { EngineEvent } from './engine/room.ts';
@@ -150,6 +151,10 @@ export class Engine {
 
   async render(messages: Message[], open: boolean): Promise<string> {
     return this.#need().render(messages, open);
+  }
+
+  async sequences(method: MethodName, args: object, rows: object[]): Promise<WasmSequence[][]> {
+    return this.#need().sequences(method, args, rows);
   }
 
   async saveAdapter(name: string | undefined): Promise<AdapterFiles> {

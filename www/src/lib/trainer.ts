@@ -2,11 +2,12 @@
 import { tell } from './connection.ts';
 import { columns, trainArgs, type AnyArgs } from './convert.ts';
 import { FledglingError, toFledglingError } from './errors.ts';
+import { evaluated, type EvaluateOptions, type Evaluation } from './evaluate.ts';
 import type { MethodName, StepMetrics } from './generated/methods.ts';
 import type { Line } from './line.ts';
 import { lineOf, warned, type Model } from './model.ts';
-import { bytesOf, holds, take } from './options/check.ts';
-import { inCallersWords, TRAIN } from './options/tables.ts';
+import { bad, bytesOf, holds, take } from './options/check.ts';
+import { EVALUATE, inCallersWords, TRAIN } from './options/tables.ts';
 import type { TrainOptions, TrainResult } from './types.ts';
 
 /** Rows that are there, or will be. */
@@ -107,6 +108,25 @@ export abstract class Trainer<Row extends object, Args extends AnyArgs> {
       );
     } finally {
       if (last > 0) await this.#line.keepTrained(adapter);
+    }
+  }
+
+  /**
+   * What held-out rows say of the adapter: its loss, and for preferences the rewards against the base model, without an update. The processor's and
+   * the GPU's time is that of one pass for each sequence.
+   */
+  async evaluate(rows: Rows<Row>, o: EvaluateOptions = {}): Promise<Evaluation> {
+    const { adapter, signal } = take('evaluate()', o, EVALUATE) as EvaluateOptions;
+    const { args, engine } = trainArgs(this.method, this.args);
+    const there = columns(isAwaited(rows) ? await rows : rows);
+    const weighted = there.findIndex((row) => 'weight' in row && row.weight !== 1);
+    if (weighted >= 0) throw bad(`rows[${weighted}].weight`, 'is not heeded by evaluate(), which counts every row alike: leave it out');
+    try {
+      const read = await this.#line.call((e) => e.sequences(this.method, engine, there));
+      const by = adapter === undefined ? (args.adapterName ?? 'default') : adapter;
+      return await evaluated({ line: this.#line, method: this.method, args: { ...args }, rows: read, adapter: by, signal });
+    } catch (e) {
+      throw inWords(e);
     }
   }
 

@@ -131,6 +131,12 @@ export interface WasmProfile {
   }[];
 }
 
+/** Tokens of one sequence, and which of them are judged. */
+export interface WasmSequence {
+  ids: number[];
+  judged: boolean[];
+}
+
 export interface WasmWarming {
   /** Records and compiles the next program; false when none is left. */
   step(): Promise<boolean>;
@@ -156,6 +162,8 @@ export interface WasmModel {
   score(request: WasmScoreRequest): Promise<Score>;
   /** `args` as snake_case TrainingArguments with `peft_config`. */
   trainer(method: MethodName, args: unknown, rows: unknown, checkpoint: Uint8Array | undefined): Promise<WasmTrainer>;
+  /** The sequences of every row, as `trainer` would read them. */
+  sequences(method: MethodName, args: unknown, rows: unknown): WasmSequence[][];
   save_adapter(name: string | undefined): Promise<{ config: string; weights: Uint8Array<ArrayBuffer> }>;
   load_adapter(config: string, weights: Uint8Array, name: string): Promise<AdapterInfo>;
   /** undefined: none. */

@@ -1,5 +1,5 @@
 // The package in everything that people build with: each loads the tiny model, streams an answer, takes one DPO step and saves the adapter.
-// What they are built with lies in environments/ (`npm ci --ignore-scripts` there, once: 0.8 GB, most of it Next.js).
+// What they are built with lies in environments/ (`npm run test:environments` installs it: 0.8 GB, most of it Next.js).
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -10,13 +10,13 @@ import { equal, ok, test } from './check.mjs';
 import { serve } from './server.mjs';
 
 const HERE = fileURLToPath(new URL('./environments', import.meta.url));
-export const installed = existsSync(join(HERE, 'node_modules/vite7'));
 const tool = (path) => join(HERE, 'node_modules', path);
 const HTML = (script) => `<!doctype html><title>e</title><link rel="icon" href="data:," />${script}`;
 const MODULE = HTML('<script type="module" src="main.js"></script>');
 
 /** @param {{browser: any, app: string, model: Buffer, installedAt: string, temp: string}} o `app` declares `start(fledgling, options)` */
 export async function environmentTests({ browser, app, model, installedAt, temp }) {
+  if (!existsSync(tool('vite7'))) throw new Error('what people build with is not installed: `npm run test:environments` does that');
   const files = new Map([['/model.gguf', model]]);
   const main = (options = '{}', from = 'fledgling') => `import * as fledgling from '${from}';\n${app}\nstart(fledgling, ${options});\n`;
   const all = join(HERE, 'build');

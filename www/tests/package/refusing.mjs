@@ -235,6 +235,40 @@ export async function refusingTests({ page, address }) {
     await run((m) => m.removeAdapter('a'));
   });
 
+  await test('held-out rows: the loss that training reports, and for preferences the rewards', async () => {
+    const r = await value(async (m, { SFTTrainer, DPOTrainer }) => {
+      const chat = (content) => ({
+        messages: [
+          { role: 'user', content: 'x' },
+          { role: 'assistant', content },
+        ],
+      });
+      const rows = [chat('ab'), { prompt: 'a', completion: 'bcd' }];
+      const seen = [];
+      const args = { maxSteps: 1, gradientAccumulationSteps: 2, learningRate: 0.05, adapterName: 'e', peftConfig: { r: 2 } };
+      const sft = new SFTTrainer(m, args);
+      const before = await sft.evaluate(rows, { adapter: null });
+      await sft.train(rows, { onStep: (s) => seen.push(s) });
+      const after = await sft.evaluate(rows);
+      const pairs = [{ prompt: 'a', chosen: 'b', rejected: 'c' }];
+      const dpo = new DPOTrainer(m, { ...args, gradientAccumulationSteps: 1, maxSteps: 3, adapterName: 'd' });
+      const even = await dpo.evaluate(pairs, { adapter: null });
+      await dpo.train(pairs);
+      const learned = await dpo.evaluate(pairs);
+      for (const name of ['e', 'd']) await m.removeAdapter(name);
+      return { before, after, seen, even, learned };
+    });
+    ok(Math.abs(r.before.eval_loss - r.seen[0].loss) < 1e-3, `${r.before.eval_loss} and ${r.seen[0].loss}`);
+    ok(r.after.eval_loss < r.before.eval_loss && r.after.eval_rows === 2 && r.after.eval_tokens > 4, JSON.stringify(r.after));
+    ok(Math.abs(r.even.eval_loss - Math.LN2) < 1e-6 && r.even['eval_rewards/margins'] === 0, JSON.stringify(r.even));
+    ok(r.learned.eval_loss < r.even.eval_loss && r.learned['eval_rewards/accuracies'] === 1, JSON.stringify(r.learned));
+    await refused([
+      [(m, { SFTTrainer }) => new SFTTrainer(m, { adapterName: 'none' }).evaluate([{ text: 'ab' }]), 'bad-adapter', 'none'],
+      [(m, { KTOTrainer }) => new KTOTrainer(m).evaluate([{ prompt: 'a', completion: 'b', label: true }]), 'bad-config', 'KTOTrainer'],
+      [(m, { DPOTrainer }) => new DPOTrainer(m).evaluate([{ prompt: 'a', chosen: 'b', rejected: 'c', weight: 2 }]), 'bad-config', 'weight'],
+    ]);
+  });
+
   await test(`property: ${COUNT} random objects give a result or a named error`, async () => {
     const total = {};
     for (let i = 0; i < COUNT; i += BATCH) {

@@ -1,7 +1,7 @@
 // From `npm pack` to an answer: packs the package, installs it in a fresh Vite project and beside a plain page, and in
 // each loads a model, streams an answer and takes one LoRA step; then everything that can go wrong, on a tiny model.
 //   node tests/package/run.mjs [--fast: without the real model] [--device cpu: without the GPU's half]
-//     [--only pack,serving,vite,plain,types,loading,places,refusing,using,threads,environments,real]
+//     [--only pack,serving,vite,plain,types,loading,readme,places,refusing,using,lost,threads,environments,real]
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,10 +10,12 @@ import { fileURLToPath } from 'node:url';
 import { launch } from './browser.mjs';
 import { tinyGguf } from './gguf.mjs';
 import { equal, finish, ok, test } from './check.mjs';
-import { environmentTests, extension, installed } from './environments.mjs';
+import { environmentTests, extension } from './environments.mjs';
 import { loadingFiles, loadingTests } from './loading.mjs';
+import { lostTests } from './lost.mjs';
 import { placesTests } from './places.mjs';
 import { refusingTests } from './refusing.mjs';
+import { readmeTests } from './readme.mjs';
 import { realTests } from './real.mjs';
 import { serve } from './server.mjs';
 import { servingTests } from './serving.mjs';
@@ -52,10 +54,11 @@ if (wanted('pack'))
       'pkg/fledgling_bg.wasm',
       'pkg/threads/fledgling.js',
       'README.md',
+      'CHANGELOG.md',
     ])
       ok(names.includes(f), `${f} is missing`);
     const odd = names.filter(
-      (f) => !/^(dist\/lib\/|dist\/fledgling\.js$|pkg\/(threads\/)?fledgling|package\.json$|README|LICENSE)/.test(f),
+      (f) => !/^(dist\/lib\/|dist\/fledgling\.js$|pkg\/(threads\/)?fledgling|package\.json$|README|CHANGELOG|LICENSE)/.test(f),
     );
     equal(odd, [], 'unexpected files');
     // The engine is in it twice, once more where it was built with threads, too; a page loads one of them.
@@ -88,8 +91,8 @@ function project(name, files) {
 
 const APP = readFileSync(new URL('./app.js', import.meta.url), 'utf8');
 const vite = join(www, 'node_modules/vite/bin/vite.js');
-// What takes minutes to install is tried where it is installed, or where somebody asks for it.
-const environments = only ? only.includes('environments') : installed;
+// What takes long to install and to build is a stage of its own.
+const environments = only?.includes('environments') ?? false;
 const unpacked = environments ? join(project('unpacked', {}), 'node_modules/fledgling') : '';
 const tiny = tinyGguf().bytes;
 const added = environments ? extension({ app: APP, model: tiny, installedAt: unpacked, temp }) : undefined;
@@ -143,6 +146,8 @@ async function visit(name, url, { tiny = fast } = {}) {
   });
 }
 
+/** Where pages find the package. */
+const LIB = '/node_modules/fledgling/dist/lib';
 const files = new Map();
 loadingFiles(files);
 const mounts = fast ? {} : { '/model.gguf': model };
@@ -182,7 +187,7 @@ try {
         join(plainDir, 'types.ts'),
         `import { Model, DPOTrainer, FledglingError, rankingToPairs, type StepMetrics } from 'fledgling';
 export async function f(): Promise<number> {
-  await using model = await Model.load('/model.gguf', { onProgress: (p) => void p.loaded });
+  const model = await Model.load('/model.gguf', { onProgress: (p) => void p.loaded });
   for await (const piece of model.chat([{ role: 'user', content: 'Hi' }], { temperature: 0.7 })) piece.toUpperCase();
   const trainer = new DPOTrainer(model, { beta: 0.1, peftConfig: { r: 8 } });
   try {
@@ -190,21 +195,25 @@ export async function f(): Promise<number> {
   } catch (e) {
     if (e instanceof FledglingError && e.code === 'no-pairs') return 0;
   }
-  return model.info.parameters;
+  const stream: boolean = model.info.layers > 3;
+  const answer = await model.chat.completions.create({ messages: [{ role: 'user', content: 'Hi' }] as const, stream });
+  if ('choices' in answer) answer.choices[0]?.message.content.trim();
+  const files = await model.saveAdapter();
+  new Blob([files['adapter_model.safetensors']]);
+  await model.loadAdapter({ ...files, 'adapter_config.json': JSON.parse(files['adapter_config.json']) }, 'again');
+  const ids: number[] = await model.tokenizer.encode('Hi');
+  return model.info.parameters + ids.length;
 }
 `,
       );
-      // What the READMEs show must compile as it stands (only a role needs a type that JavaScript does not write).
+      // What the READMEs show must compile as it stands (only a parameter needs a type that JavaScript does not write).
       const shown = ['../README.md', 'README.md'].flatMap((f) =>
         [...readFileSync(join(www, f), 'utf8').matchAll(/```js\n([\s\S]*?)```/g)].map((m) => m[1]),
       );
       ok(shown.length >= 2, `${shown.length} examples`);
       const sources = ['types.ts', ...shown.map((_, i) => `shown${i}.ts`)];
       for (const [i, text] of shown.entries())
-        writeFileSync(
-          join(plainDir, sources[i + 1]),
-          text.replace(/const (\w+) = (?=\[\{ role:)/g, "const $1: import('fledgling').Message[] = "),
-        );
+        writeFileSync(join(plainDir, sources[i + 1]), text.replace('const said = (content)', 'const said = (content: string)'));
       writeFileSync(
         join(plainDir, 'tsconfig.json'),
         JSON.stringify({
@@ -214,8 +223,10 @@ export async function f(): Promise<number> {
             target: 'es2022',
             module: 'esnext',
             moduleResolution: 'bundler',
-            lib: ['es2023', 'dom', 'esnext.disposable'],
+            lib: ['es2022', 'dom'],
             types: [],
+            exactOptionalPropertyTypes: true,
+            noUncheckedIndexedAccess: true,
           },
           files: sources,
         }),
@@ -241,13 +252,15 @@ installRandom(window.t, fledgling);
   const page = await browser.page(`${plain.origin}/t/index.html`);
   await page.waitForFunction(() => window.t);
   if (wanted('loading')) await loadingTests({ page, origin: plain.origin, log: plain.log, files, context: browser.context });
+  if (wanted('readme')) await readmeTests({ page, files, readme: readFileSync(join(www, 'README.md'), 'utf8'), lib: LIB });
   if (wanted('places')) {
     const elsewhere = await serve({ root: plainDir, files, mounts });
-    await placesTests({ browser, here: plain.origin, there: elsewhere.origin, files, lib: '/node_modules/fledgling/dist/lib' });
+    await placesTests({ browser, here: plain.origin, there: elsewhere.origin, files, lib: LIB });
     await elsewhere.close();
   }
   if (wanted('refusing')) await refusingTests({ page, address: '/m/tiny.gguf' });
   for (const device of devices) if (wanted('using')) await usingTests({ page, address: '/m/tiny.gguf', device });
+  if (wanted('lost') && devices.includes('gpu')) await lostTests({ page, address: '/m/tiny.gguf' });
   if (wanted('threads')) {
     const bare = await serve({ root: plainDir, files, mounts, isolated: false });
     const other = await browser.page(`${bare.origin}/t/index.html`);

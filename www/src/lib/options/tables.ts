@@ -106,6 +106,8 @@ export const SCORE: Rules = { adapter: orNull(name), positions: wholes };
 
 export const TRAIN: Rules = { onStep: call, onWarning: call, signal, saveSteps: whole(0, 2 ** 31), onCheckpoint: call };
 
+export const EVALUATE: Rules = { adapter: orNull(name), signal };
+
 export const MEASURE: Rules = { ...PLACES, device, threads, signal, onFigure: call };
 
 export const ROWS: Rules = { ...PLACES, name: text, signal };
