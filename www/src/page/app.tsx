@@ -182,7 +182,7 @@ function Notices() {
                 <b>{n.title}</b>
                 <p>{n.detail}</p>
                 {n.actions.length > 0 && (
-                  <div class="row">
+                  <div class="row wrap">
                     {n.actions.map((a) => (
                       <Button key={a.label} small onClick={() => (dismiss(n.id), a.run())}>
                         {a.label}

@@ -110,6 +110,8 @@ export async function killOnce(page, address, what, random) {
     const at = await killTab(page);
     const least = seen.findLastIndex((s) => s.at <= at - MAY_LOSE_MS);
     check = async (next) => {
+      if ((await next.locator('.turn').count()) === 0)
+        return void lost.push(`the question and its answers, ranked for ${Math.round(rest)} ms`);
       const order = await orderOf(next);
       if (least >= 0 && !seen.slice(least).some((s) => s.order === order))
         lost.push(`ranked ${seen[least].order} ${at - seen[least].at} ms before, found ${order}`);

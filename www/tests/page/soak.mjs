@@ -97,7 +97,14 @@ async function learn(page) {
   await page.waitForTimeout(300);
   if (await anew.isVisible()) await anew.click();
   const alert = page.getByRole('alert').first();
-  await learnt.or(alert).first().waitFor({ timeout: 240_000 });
+  // On a software adapter the first run compiles for half a minute.
+  await learnt
+    .or(alert)
+    .first()
+    .waitFor({ timeout: 120_000 })
+    .catch(async () => {
+      throw new Error(`learning does not end: ${(await page.locator('.run').innerText()).slice(0, 200)}`);
+    });
   if (!(await learnt.isVisible())) throw new Error(`learning: ${await alert.innerText()}`);
 }
 

@@ -66,7 +66,7 @@ const WORDS: Record<string, [title: string, hint: string]> = {
   'storage-corrupt': ['A saved file was damaged', 'It was set aside, not deleted; everything else was read.'],
   'storage-cleared': [
     'The storage of this page was cleared while it was open',
-    'What is on screen is being written again. What was only on disk is gone: downloads are fetched again, your own model files have to be chosen again.',
+    'What was only on disk is gone: downloads are fetched again, your own model files have to be chosen again.',
   ],
   io: ['A file could not be read', 'It may have been moved, changed or closed; choose it again.'],
   network: [

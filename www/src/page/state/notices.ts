@@ -19,7 +19,7 @@ export interface Notice {
 }
 
 /** Messages of the engine are no sentences; what follows them is. */
-const sentence = (text: string): string => (/[.!?…]\s*$/.test(text) || text === '' ? text : `${text}.`);
+export const sentence = (text: string): string => (/[.!?…]\s*$/.test(text) || text === '' ? text : `${text}.`);
 
 export const notices = signal<Notice[]>([]);
 /** Text of the page's polite live region. */
@@ -35,8 +35,11 @@ export function dismiss(id: number): void {
 export function toast(text: string, action?: Action): void {
   const title = cut(text, 200);
   const id = next++;
+  // The same words twice are said once; three at most, and never in place of an error.
+  const others = notices.value.filter((n) => n.tone !== 'info' || n.title !== title);
+  const old = others.filter((n) => n.tone === 'info').slice(0, -2);
   notices.value = [
-    ...notices.value.slice(-3),
+    ...others.filter((n) => !old.includes(n)),
     { id, tone: 'info', title, detail: '', code: null, key: null, actions: action ? [action] : [] },
   ];
   setTimeout(() => dismiss(id), action ? 9000 : 3500);

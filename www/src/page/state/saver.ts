@@ -58,7 +58,7 @@ export function save(path: string, produce: Job['produce'], wrote?: Job['wrote']
   tell();
   // A run changes its file more often than that: the wait begins anew, but ends at last.
   const now = performance.now();
-  if (timer === undefined) due = now + 1000;
+  if (timer === undefined) due = now + 300;
   clearTimeout(timer);
   timer = setTimeout(
     () => {

@@ -1,4 +1,5 @@
 import { cancelLoad, load, loadError, loading, model, unloaded } from '../state/engine.ts';
+import { sentence } from '../state/notices.ts';
 import { recovering, useProcessor } from '../state/recovery.ts';
 import { go, route } from '../state/router.ts';
 import { Button } from '../ui/basic.tsx';
@@ -41,7 +42,7 @@ export function Trouble() {
       <div>
         <b>{error.title}</b>
         <p>
-          {error.detail} <span class="muted">{error.hint}</span>
+          {sentence(error.detail)} <span class="muted">{error.hint}</span>
         </p>
         <div class="row wrap">
           <Button small tone="primary" icon="again" onClick={() => void load(was.source, was.name)}>
