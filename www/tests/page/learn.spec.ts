@@ -144,7 +144,6 @@ test('advanced settings carry the names of TRL and PEFT, and refuse what is out 
   await page.getByText('Advanced').first().click();
   for (const name of [
     'beta',
-    'label_smoothing',
     'max_steps',
     'per_device_train_batch_size',
     'gradient_accumulation_steps',
