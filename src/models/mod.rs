@@ -25,7 +25,7 @@ pub use loading::{LoadOptions, Loaded, ModelInfo, ModelLoader, check_packing, ch
 #[cfg(not(target_arch = "wasm32"))]
 pub use loading::{folder_files, gguf_files, load_path};
 pub use merge::GgufMerge;
-pub use model::{CachedInputs, Judge, Model, TrainInputs};
+pub use model::{CachedInputs, Judge, Judged, Model, TrainInputs};
 pub use quantize::{GgufQuantize, Quantization};
 pub use registry::{FAMILIES, supported};
 pub use rope::{Rope, RopeScaling};

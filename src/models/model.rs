@@ -45,6 +45,19 @@ pub struct Judge {
     pub spread: bool,
 }
 
+/// What the head gives for each row.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged {
+    /// Log-probability of the target (R).
+    pub logps: Val,
+    /// Entropy and ln Σ p² (R, 2), where they were asked for.
+    pub spread: Option<Val>,
+    /// What the head's weight multiplies (R, C).
+    pub states: Val,
+    /// `∂logp/∂states` (R, C), where it is saved and the logits are linear in the states.
+    pub slope: Option<Val>,
+}
+
 /// Values of a pass over whole sequences, `batch` rows of equal length.
 #[derive(Clone, Copy, Debug)]
 pub struct TrainInputs {
@@ -318,31 +331,30 @@ impl Model {
         train: bool,
         saved: bool,
     ) -> Result<Val> {
-        Ok(self.record_judged(tape, hidden, targets, adapter, Judge { train, saved, spread: false })?.0)
+        Ok(self.record_judged(tape, hidden, targets, adapter, Judge { train, saved, spread: false })?.logps)
     }
 
-    /// The same, and with `spread` the entropy and ln Σ p² of each row's distribution (R, 2).
+    /// The same, with all that the head gives.
     ///
     /// # Errors
     /// [`Error::Shape`].
-    pub fn record_judged(
-        &self,
-        tape: &mut Tape,
-        hidden: Val,
-        targets: Val,
-        adapter: Option<&dyn Adapter>,
-        how: Judge,
-    ) -> Result<(Val, Option<Val>)> {
+    pub fn record_judged(&self, tape: &mut Tape, hidden: Val, targets: Val, adapter: Option<&dyn Adapter>, how: Judge) -> Result<Judged> {
         let last = |out: &[Val]| how.spread.then(|| out[out.len() - 1]);
         if adapter.is_some_and(|a| a.low(self.head.index, how.train).is_some()) {
             let logits = self.logits(tape, &self.forward(adapter, how.train), hidden, None)?;
             let out = tape.push(GatherLogps { spread: how.spread }, &[logits, targets])?;
-            return Ok((out[0], last(&out)));
+            return Ok(Judged { logps: out[0], spread: last(&out), states: hidden, slope: None });
         }
-        let (hidden, head) = (self.scaled(tape, hidden)?, tape.tensor(&self.head()));
+        let (states, head) = (self.scaled(tape, hidden)?, tape.tensor(&self.head()));
         let op = LinearLogps::on(self.exec(), how.saved).capped(self.config.final_logit_softcapping).spread(how.spread);
-        let out = tape.push(op, &[hidden, head, targets])?;
-        Ok((out[0], last(&out)))
+        let out = tape.push(op, &[states, head, targets])?;
+        let slope = (how.saved && self.config.final_logit_softcapping.is_none()).then(|| out[1]);
+        Ok(Judged { logps: out[0], spread: last(&out), states, slope })
+    }
+
+    /// Whether the logits are linear in the hidden states, by the same weights with and without this adapter.
+    pub fn has_plain_head(&self, adapter: &dyn Adapter) -> bool {
+        self.config.final_logit_softcapping.is_none() && adapter.low(self.head.index, true).is_none()
     }
 
     /// An empty key/value cache of `capacity` tokens.

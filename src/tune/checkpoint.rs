@@ -290,6 +290,7 @@ impl Trainer {
             *cache = references;
         }
         self.base = base;
+        self.states.clear();
         self.sampler = Sampler::at(rows, self.args.shuffle, want.data_seed, have.epoch, have.rows_taken);
         (self.step, self.micros, self.tokens) = (have.step, have.micros, have.tokens);
         Ok(())

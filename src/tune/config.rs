@@ -32,8 +32,7 @@ pub struct TrainingArguments {
     pub fp16: bool,
     /// `None` = what the device suggests (see [`crate::graph::Exec::activation_memory`]).
     pub activation_memory: Option<u64>,
-    /// See [`crate::tune::kl::k3`]. For DPO that starts from the base it costs nothing, otherwise one more forward pass per row for the whole
-    /// training.
+    /// See [`crate::tune::kl`]. One more forward pass per row for the whole training, unless the method's own reference is that pass.
     pub report_kl: bool,
     pub max_length: Option<usize>,
 }

@@ -1,16 +1,60 @@
-//! How far a training has moved the model from its base: an estimate of the Kullback–Leibler divergence from the tokens it trains on.
+//! How far a training has moved the model from its base: the Kullback–Leibler divergence of their distributions over the vocabulary, at the
+//! positions that an update judges.
+//!
+//! Both distributions are softmax(W·h) of one W, so that the divergence is that of log-sum-exp between two points (Bregman's):
+//! KL(policy ‖ base) = ln p(t) − ln b(t) + g·(h_base − h) for any token t, with g = ∂ln p(t)/∂h, which the head has computed for the backward pass.
+//! So nothing more goes through the vocabulary. What it takes is the base model's hidden states at those positions: a forward pass per row for the
+//! whole training, and memory, see [`States`].
+
+use std::collections::HashMap;
 
 use super::micro::Micro;
 use crate::{Error, Result};
 
-/// Schulman's estimator k3 ("Approximating KL Divergence", 2020, <http://joschu.net/blog/kl-approx.html>) of KL(policy ‖ base) at one
-/// token: r − 1 − ln r with r = base/policy, that is exp(d) − 1 − d for d = ln p(base) − ln p(policy). Never negative, and 0 where both
-/// agree. It is unbiased for tokens drawn from the policy; those of a dataset are not, so what is reported is a measure of how far the
-/// model has moved *on them*.
-pub fn k3(base: f64, policy: f64) -> f64 {
-    let d = base - policy;
-    // A policy that has all but ruled a token out is as far away as can be said in a number.
-    (d.exp_m1() - d).clamp(0.0, f64::MAX)
+/// Bytes of hidden states that are kept; those of other rows are computed again when they are needed.
+const STATES_BYTES: usize = if cfg!(target_arch = "wasm32") { 128 << 20 } else { 512 << 20 };
+
+/// Hidden states (C) of rows' judged positions under the base model: of a row's first sequence, then of its second.
+#[derive(Clone, Debug, Default)]
+pub(super) struct States {
+    rows: HashMap<u32, Vec<f32>>,
+    floats: usize,
+}
+
+impl States {
+    pub fn has(&self, row: u32) -> bool {
+        self.rows.contains_key(&row)
+    }
+
+    pub fn set(&mut self, row: u32, states: &[f32]) {
+        self.floats += states.len();
+        self.floats -= self.rows.insert(row, states.to_vec()).map_or(0, |old| old.len());
+    }
+
+    /// Forgets rows other than these where there are too many.
+    pub fn bound(&mut self, needed: &[u32]) {
+        if self.floats * 4 > STATES_BYTES {
+            self.rows.retain(|row, _| needed.contains(row));
+            self.floats = self.rows.values().map(Vec::len).sum();
+        }
+    }
+
+    pub fn clear(&mut self) {
+        *self = States::default();
+    }
+
+    /// Those of a batch (R, C) whose rows are all known; zeros where nothing is judged.
+    pub fn of(&self, micro: &Micro, width: usize) -> Vec<f32> {
+        let mut rows: Vec<_> = micro.rows.iter().map(|r| self.rows.get(r).map_or(&[][..], Vec::as_slice).chunks(width)).collect();
+        let mut out = vec![0.0; micro.shape.rows * width];
+        let places = micro.batch.seqs[..micro.batch.counted].iter().zip(out.chunks_mut(width));
+        for (seq, place) in places {
+            if let Some(states) = rows[*seq as usize % micro.rows.len()].next() {
+                place.copy_from_slice(states);
+            }
+        }
+        out
+    }
 }
 
 /// What is computed once per row of the dataset by a forward pass under a fixed policy.
@@ -55,10 +99,11 @@ impl RowCache {
         }
     }
 
-    /// Σ [`k3`] over the judged tokens of a batch whose rows are all known.
-    pub fn sum_k3(&self, micro: &Micro, logps: &[f32]) -> f64 {
+    /// Σ KL over the judged positions of a batch whose rows are all known: `logps` under the policy, and `towards` = g·(h_base − h).
+    pub fn sum_kl(&self, micro: &Micro, logps: &[f32], towards: &[f32]) -> f64 {
         let mut base: Vec<_> = micro.rows.iter().map(|r| self.get(*r).unwrap_or_default().iter()).collect();
-        judged(micro, logps).filter_map(|(row, p)| Some(k3(f64::from(*base[row].next()?), f64::from(p)))).sum()
+        let all = judged(micro, logps).zip(towards);
+        all.filter_map(|((row, p), t)| Some(f64::from(p) - f64::from(*base[row].next()?) + f64::from(*t))).sum()
     }
 
     /// Rows that are known, and their values one after the other.
@@ -94,13 +139,42 @@ fn judged<'a>(micro: &'a Micro, values: &'a [f32]) -> impl Iterator<Item = (usiz
 mod tests {
     use super::*;
 
+    /// The sum over the vocabulary and the divergence of log-sum-exp are one.
     #[test]
-    fn k3_is_a_distance() {
-        assert_eq!(k3(-1.5, -1.5), 0.0);
-        // r = 1/2: 1/2 − 1 + ln 2.
-        assert!((k3(-2.0 * std::f64::consts::LN_2, -std::f64::consts::LN_2) - (std::f64::consts::LN_2 - 0.5)).abs() < 1e-15);
-        assert!(k3(-3.0, -1.0) > 0.0 && k3(-1.0, -3.0) > 0.0);
-        assert!(k3(-1.0, -1e6).is_finite());
+    fn the_divergence_needs_no_vocabulary() {
+        let (v, c) = (7, 3);
+        let value = |i: usize| (i as f64 * 1.7).sin() * 2.0;
+        let w: Vec<Vec<f64>> = (0..v).map(|j| (0..c).map(|i| value(j * c + i)).collect()).collect();
+        let softmax = |h: &[f64]| {
+            let z: Vec<f64> = w.iter().map(|w| w.iter().zip(h).map(|(w, h)| w * h).sum()).collect();
+            let sum: f64 = z.iter().map(|z: &f64| z.exp()).sum();
+            z.into_iter().map(|z| z.exp() / sum).collect::<Vec<f64>>()
+        };
+        let (h, base): (Vec<f64>, Vec<f64>) = ((0..c).map(|i| value(i + 40)).collect(), (0..c).map(|i| value(i + 50)).collect());
+        let (p, b) = (softmax(&h), softmax(&base));
+        let want: f64 = p.iter().zip(&b).map(|(p, b)| p * (p / b).ln()).sum();
+        for t in 0..v {
+            let slope = |i: usize| w[t][i] - (0..v).map(|j| p[j] * w[j][i]).sum::<f64>();
+            let towards: f64 = (0..c).map(|i| slope(i) * (base[i] - h[i])).sum();
+            assert!((p[t].ln() - b[t].ln() + towards - want).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn states_are_bounded_and_go_where_they_are_judged() {
+        let mut states = States::default();
+        states.set(5, &[1.0, 2.0, 3.0, 4.0]);
+        states.set(5, &[1.0, 2.0, 3.0, 4.0]);
+        states.set(6, &[7.0, 8.0]);
+        assert!(states.has(5) && !states.has(4) && states.floats == 6);
+        let example = |n: usize| crate::data::Example::from_parts((0..=n as u32).collect(), 1);
+        let (two, one) = (example(2), example(1));
+        let batch = crate::data::Batch::new(&[&two, &one], crate::data::Sight::Causal, None);
+        let micro = Micro { rows: vec![5, 6], shape: batch.shape, batch };
+        assert_eq!(states.of(&micro, 2)[..8], [1.0, 2.0, 3.0, 4.0, 7.0, 8.0, 0.0, 0.0]);
+        states.floats = STATES_BYTES;
+        states.bound(&[6]);
+        assert!(!states.has(5) && states.has(6) && states.floats == 2);
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub trait Method: Any {
         true
     }
 
-    /// True where `kl` is a metric of its own: [`super::kl::k3`] is then not reported under that name.
+    /// True where `kl` is a metric of its own: [`super::kl`] is then not reported under that name.
     fn own_kl(&self) -> bool {
         false
     }

@@ -41,7 +41,7 @@ impl Metrics {
         self.get("loss").unwrap_or(f64::NAN)
     }
 
-    /// The method's own measure of distance to its reference (KTO), or [`super::kl::k3`] to the base model on the update's judged tokens,
+    /// The method's own measure of distance to its reference (KTO), or that to the base model at the update's judged positions ([`super::kl`]),
     /// before the update. `None` where it is switched off (`report_kl`) or all weights are trained.
     pub fn kl(&self) -> Option<f64> {
         self.get("kl")

@@ -11,6 +11,7 @@ pub mod metrics;
 mod micro;
 mod parameters;
 mod pass;
+mod references;
 pub mod schedule;
 mod signals;
 mod start;

@@ -3,10 +3,12 @@
 use crate::Result;
 use crate::data::{Batch, BatchShape};
 use crate::graph::{Desc, Program, Tape, Tensor, Val};
-use crate::models::{Judge, Model, TrainInputs};
+use crate::models::{Judge, Judged, Model, TrainInputs};
 use crate::nn::Adapter;
+use crate::ops::elementwise::{Add, Mul, Scale};
 use crate::ops::embedding::GatherRows;
 use crate::ops::linear::Linear;
+use crate::ops::reduce::{Fold, Reduce};
 
 /// The end of a forward pass over a batch's judged positions (R of them).
 pub struct Signals<'a> {
@@ -15,8 +17,7 @@ pub struct Signals<'a> {
     how: Judge,
     hidden: Val,
     targets: Val,
-    /// And entropies, where they are wanted.
-    logps: Option<(Val, Option<Val>)>,
+    judged: Option<Judged>,
     seq: Option<Val>,
     rows: usize,
 }
@@ -43,7 +44,7 @@ impl<'a> Signals<'a> {
         let inverse = tape.input("inverse", Desc::u32(&[m]));
         let targets = tape.input("targets", Desc::u32(&[shape.rows]));
         let hidden = tape.push1(GatherRows, &[all, gather, inverse])?;
-        Ok(Signals { model, adapter, how, hidden, targets, logps: None, seq: None, rows: shape.rows })
+        Ok(Signals { model, adapter, how, hidden, targets, judged: None, seq: None, rows: shape.rows })
     }
 
     /// Hidden states after the last norm (R, C): what a score head begins with.
@@ -65,7 +66,7 @@ impl<'a> Signals<'a> {
     /// # Errors
     /// [`crate::Error::Shape`].
     pub fn logps(&mut self, tape: &mut Tape) -> Result<Val> {
-        Ok(self.judged(tape)?.0)
+        Ok(self.judged(tape)?.logps)
     }
 
     /// Entropy of the distribution and ln Σ p² at each position (R, 2), without a gradient; none in a pass that was not asked for them.
@@ -73,15 +74,35 @@ impl<'a> Signals<'a> {
     /// # Errors
     /// [`crate::Error::Shape`].
     pub fn entropies(&mut self, tape: &mut Tape) -> Result<Option<Val>> {
-        Ok(self.judged(tape)?.1)
+        Ok(self.judged(tape)?.spread)
     }
 
-    fn judged(&mut self, tape: &mut Tape) -> Result<(Val, Option<Val>)> {
-        if let Some(judged) = self.logps {
+    /// What the head's weight multiplies (R, C).
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`].
+    pub(super) fn states(&mut self, tape: &mut Tape) -> Result<Val> {
+        Ok(self.judged(tape)?.states)
+    }
+
+    /// `∂logp/∂states · (other − states)` at each position (R), `other` being states of the same positions: see [`super::kl`].
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`].
+    pub(super) fn towards(&mut self, tape: &mut Tape, other: Val) -> Result<Option<Val>> {
+        let Judged { states, slope: Some(slope), .. } = self.judged(tape)? else { return Ok(None) };
+        let negative = tape.push1(Scale { factor: -1.0 }, &[states])?;
+        let away = tape.push1(Add, &[other, negative])?;
+        let along = tape.push1(Mul, &[slope, away])?;
+        tape.push1(Reduce { fold: Fold::Sum, all: false }, &[along]).map(Some)
+    }
+
+    fn judged(&mut self, tape: &mut Tape) -> Result<Judged> {
+        if let Some(judged) = self.judged {
             return Ok(judged);
         }
         let judged = self.model.record_judged(tape, self.hidden, self.targets, self.adapter, self.how)?;
-        self.logps = Some(judged);
+        self.judged = Some(judged);
         Ok(judged)
     }
 

@@ -301,6 +301,9 @@ impl Training {
         notes.extend(idle::notes(info.name, &values, &args, total, alpha));
         notes.extend(of_rows);
         let mut trainer = Trainer::new(model.model.clone(), start.target, start.reference, args, method)?;
+        if trainer.base.is_none() && trainer.args.report_kl && !trainer.method.own_kl() {
+            notes.push("kl is not reported: the adapter changes the output layer, or the model caps its logits".into());
+        }
         if let Some(c) = &start.checkpoint {
             trainer.restore(c)?;
         }

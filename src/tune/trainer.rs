@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::config::TrainingArguments;
-use super::kl::RowCache;
+use super::kl::{RowCache, States};
 use super::method::{Method, PRESENT};
 use super::metrics::{Metrics, StepMetrics};
 use super::micro::Micro;
@@ -19,7 +19,7 @@ use super::signals::{Signals, write_batch};
 use crate::adapters::LoraSet;
 use crate::clock;
 use crate::data::{Batch, BatchShape, Example, Sampler, Sight};
-use crate::graph::{Exec, Mark, Mem, Pace, Plan, Profile, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Transfer};
+use crate::graph::{Desc, Exec, Mark, Mem, Pace, Plan, Profile, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Transfer};
 use crate::lru::Lru;
 use crate::models::{Judge, Model};
 use crate::nn::Adapter;
@@ -81,6 +81,8 @@ pub struct Trainer {
     pub(super) method: Box<dyn Method>,
     /// Log-probabilities of judged tokens under the base model, where the distance to it is reported.
     pub(super) base: Option<RowCache>,
+    /// And their hidden states.
+    pub(super) states: States,
     pub(super) args: TrainingArguments,
     schedule: Schedule,
     pub(super) sampler: Sampler,
@@ -144,9 +146,11 @@ impl Trainer {
         let optimizer = trainable.program(&exec, options(&pace))?;
         let rows = method.rows();
         let total = args.total_steps(rows);
-        let base = (args.report_kl && !method.own_kl() && target.set().is_some()).then(RowCache::default);
+        let plain = target.set().is_some_and(|set| model.has_plain_head(set.as_ref()));
+        let base = (args.report_kl && !method.own_kl() && plain).then(RowCache::default);
         Ok(Trainer {
             base,
+            states: States::default(),
             schedule: args.schedule(total),
             sampler: Sampler::new(rows, args.shuffle, args.data_seed.unwrap_or(args.seed)),
             model,
@@ -250,6 +254,15 @@ impl Trainer {
             let logps = signals.logps(&mut tape)?;
             tape.output("logp", logps);
         }
+        if self.base.is_some() && recorded.is_none() {
+            let states = signals.states(&mut tape)?;
+            tape.output("states", states);
+        } else if self.base.is_some() {
+            let other = tape.input("base_states", Desc::f32(&[shape.rows, self.model.config().hidden_size]));
+            if let Some(towards) = signals.towards(&mut tape, other)? {
+                tape.output("towards", towards);
+            }
+        }
         if let Some(recorded) = recorded {
             tape.output("metrics", recorded.metrics);
             if how.spread
@@ -266,7 +279,7 @@ impl Trainer {
         Ok(tape)
     }
 
-    async fn program(&mut self, shape: &BatchShape, pass: Pass) -> Result<Rc<Program>> {
+    pub(super) async fn program(&mut self, shape: &BatchShape, pass: Pass) -> Result<Rc<Program>> {
         let pass = pass.recorded();
         if let Some(p) = self.programs.get(&(*shape, pass)) {
             return Ok(p.clone());
@@ -287,30 +300,15 @@ impl Trainer {
         Ok(program)
     }
 
-    fn batch(&self, examples: &[&Example]) -> (Batch, BatchShape) {
+    pub(super) fn batch(&self, examples: &[&Example]) -> (Batch, BatchShape) {
         let batch = Batch::new(examples, Sight::Causal, self.model.window());
         let shape = self.method.key(batch.shape);
         (batch, shape)
     }
 
-    fn micro(&self, rows: Vec<u32>) -> Micro {
+    pub(super) fn micro(&self, rows: Vec<u32>) -> Micro {
         let (batch, shape) = self.batch(&self.method.examples(&rows));
         Micro { rows, batch, shape }
-    }
-
-    /// Log-probabilities (R) of a batch under some weights, and their sums per sequence.
-    async fn judge(&mut self, batch: &Batch, shape: &BatchShape, adapter: Weights) -> Result<(Vec<f32>, Vec<f32>)> {
-        let pass = Pass::logps(adapter);
-        let program = self.program(shape, pass).await?;
-        write_batch(&program, batch);
-        let names: &[&str] = if shape.seqs > 0 { &["logp", "sums"] } else { &["logp"] };
-        let mut found = program.run(&pass.step(), names).await?.into_iter().map(|w| w.into_iter().map(f32::from_bits).collect());
-        Ok((found.next().unwrap_or_default(), found.next().unwrap_or_default()))
-    }
-
-    /// Which weights are a method's reference.
-    fn reference_weights(&self) -> Weights {
-        if self.reference.is_some() { Weights::Reference } else { Weights::Base }
     }
 
     /// The next update's rows: micro-batches up to the accumulation count or the end of the epoch.
@@ -376,49 +374,6 @@ impl Trainer {
         Ok(pass.then(self.optimizer.profile(&still).await?))
     }
 
-    /// Computes what is not known yet of the rows under the reference and under the base model: once in a training.
-    async fn references(&mut self, micros: &[Micro]) -> Result<()> {
-        let weights = self.reference_weights();
-        for m in micros {
-            let unknown = |cache: Option<&RowCache>| cache.map_or_else(Vec::new, |c| c.missing(&m.rows));
-            let (mut own, mut base) = (unknown(self.method.references()), unknown(self.base.as_ref()));
-            if own.is_empty() && base.is_empty() {
-                continue;
-            }
-            // The larger plan first: slots that grow later would void the smaller one.
-            self.program(&m.shape, Pass::UPDATE).await?;
-            // One pass serves the loss and the distance to the base where both judge the same sequences by the same weights.
-            let same = |a: &[&Example], b: &[&Example]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| std::ptr::eq(*a, *b));
-            let both = weights == Weights::Base
-                && self.base.is_some()
-                && self.method.references().is_some()
-                && same(&self.method.examples(&m.rows), &self.method.reference_examples(&m.rows));
-            if both {
-                own.extend(base.iter().filter(|r| !own.contains(r)).copied().collect::<Vec<_>>());
-                base.clone_from(&own);
-            }
-            if !own.is_empty() {
-                let (batch, shape) = self.batch(&self.method.reference_examples(&own));
-                let (logps, sums) = self.judge(&batch, &shape, weights).await?;
-                let sums = self.method.reference_sums(&own, &batch, &logps, sums);
-                if let Some(cache) = self.method.references_mut() {
-                    cache.set_sums(&own, &sums);
-                }
-                if let (true, Some(cache)) = (both, &mut self.base) {
-                    cache.set_logps(&Micro { rows: own, batch, shape }, &logps);
-                }
-            }
-            if !base.is_empty() && !both {
-                let micro = self.micro(base);
-                let (logps, _) = self.judge(&micro.batch, &micro.shape, Weights::Base).await?;
-                if let Some(cache) = &mut self.base {
-                    cache.set_logps(&micro, &logps);
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// The program of a micro-batch with its inputs written. What the loss reads of other sequences under the present weights is computed on the
     /// device and copied there.
     async fn ready(&mut self, m: &Micro, all: &[Micro]) -> Result<Rc<Program>> {
@@ -435,14 +390,17 @@ impl Trainer {
         }
         write_batch(&program, &m.batch);
         self.method.write(&program, m, all);
+        if program.has_input("base_states") {
+            program.write("base_states", &self.states.of(m, self.model.config().hidden_size));
+        }
         Ok(program)
     }
 
-    /// What is read back of a micro-batch, in words: metrics, log-probabilities where they are compared with the base's, entropies.
-    fn words(&self, m: &Micro) -> [(&'static str, usize); 3] {
+    /// What is read back of a micro-batch, in words: metrics, what tells its distance to the base, entropies.
+    fn words(&self, m: &Micro) -> [(&'static str, usize); 4] {
         let (metrics, rows) = (self.method.metric_words(&m.shape), m.shape.rows);
-        let logps = if self.base.is_some() { rows } else { 0 };
-        [("metrics", metrics), ("logp", logps), ("spread", if self.method.judges_tokens() { 2 * rows } else { 0 })]
+        let moved = if self.base.is_some() { rows } else { 0 };
+        [("metrics", metrics), ("logp", moved), ("towards", moved), ("spread", if self.method.judges_tokens() { 2 * rows } else { 0 })]
     }
 
     /// Submits all micro-batches; what is read of them ends up in the staging buffer, the norm's place is behind it.
@@ -597,12 +555,12 @@ impl Trainer {
         let judged = p.micros.iter().map(|m| m.batch.counted).sum::<usize>().max(1) as f64;
         let (mut from, mut moved, mut entropy) = (0, 0.0, 0.0);
         for m in &p.micros {
-            let [metrics, logps, spread] = self.words(m).map(|(_, words)| {
+            let [metrics, logps, towards, spread] = self.words(m).map(|(_, words)| {
                 from += words;
                 &values[from - words..from]
             });
             words.push(metrics.to_vec());
-            moved += self.base.as_ref().map_or(0.0, |base| base.sum_k3(m, logps));
+            moved += self.base.as_ref().map_or(0.0, |base| base.sum_kl(m, logps, towards));
             entropy += spread.iter().step_by(2).map(|v| f64::from(*v)).sum::<f64>();
         }
         let mut metrics = self.method.metrics(&p.micros, &words);
@@ -610,7 +568,8 @@ impl Trainer {
             metrics.set_second("entropy", entropy / judged);
         }
         if self.base.is_some() {
-            metrics.set_second("kl", moved / judged);
+            // Never below 0, but for rounding.
+            metrics.set_second("kl", (moved / judged).max(0.0));
         }
         let grad_norm = f64::from(values[from]);
         if !metrics.loss().is_finite() || !grad_norm.is_finite() {

@@ -118,7 +118,7 @@ pub const FIELDS: &[Field] = &[
         Training,
         Kind::Switch,
         Switch(true),
-        "Report kl, the distance to the base model on the judged tokens. Not in TRL.",
+        "Report kl, the distance to the base model at the judged positions. Not in TRL.",
     )
     .shown(Shown::Never),
 ];
@@ -167,7 +167,8 @@ pub const KL: Metric = Metric::new(
     "nats",
     Good::Neither,
     Drawn::With("KL to the base"),
-    "Distance to the base model on the update's judged tokens, before the update: the mean of exp(d) − 1 − d for d = ln p(base) − ln p(policy).",
+    "Distance to the base model, before the update: the Kullback–Leibler divergence KL(policy ‖ base) over the vocabulary, mean over the update's \
+     judged positions.",
 )
 .within(0.0, f64::INFINITY);
 

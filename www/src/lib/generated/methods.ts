@@ -134,7 +134,7 @@ export interface TrainArgs {
   /** Bytes that activations may take; not set: a share of what the device has. Not in TRL. */
   activationMemory?: number | null | undefined;
   /**
-   * Report kl, the distance to the base model on the judged tokens. Not in TRL.
+   * Report kl, the distance to the base model at the judged positions. Not in TRL.
    * @default true
    */
   reportKl?: boolean | undefined;
