@@ -23,6 +23,85 @@ struct W32 {
 // Two bytes of scales, signed, from bit 0 on.
 fn w_signed2(v: u32) -> vec2<f32> { return vec2<f32>(vec2<i32>(bitcast<i32>(v << 24u), bitcast<i32>(v << 16u)) >> vec2<u32>(24u)); }
 
+#ifdef W_LONG
+// What belongs to all of a block of 256: its first word, and the factors of its scales and minima.
+struct WLong { r: u32, d: vec2<f32> }
+fn w_long_at(block: u32) -> WLong {
+  let r = p.s_off + block * u32(W_RECORD);
+  return WLong(r, unpack2x16float(W_WORDS[r]));
+}
+#endif
+#if W_LONG && BLOCKS
+// Where the scales of a part stand in their word, for kernels that take whole blocks: the same for all rows. Nothing is shifted; what a scale is too
+// large by, x is made smaller by. Bytes with a sign are made unsigned by adding 128, but the topmost.
+#if WT == Q2K
+#define W_PAIR vec4
+#else
+#define W_PAIR vec2
+#endif
+struct WPlace {
+  word: u32, flip: u32,
+  mask: W_PAIR<u32>, offset: W_PAIR<f32>,
+  x: vec2<f32>,   // of the products of sixteen values, and the next
+  sums: vec2<f32>, // of their sums of x
+}
+fn w_place(part: u32) -> WPlace {
+#if WT == IQ4X
+  let odd = (part & 1u) == 1u;
+  let upper = (part & 2u) == 2u;
+  let first = select(0xffu, 0xff00u, odd);
+  let factor = select(1.0, 0x1p-8, odd) * select(1.0, 0x1p-16, upper);
+  let top = odd && upper;
+  return WPlace(1u + (part >> 2u), select(0x808080u, 0u, top), vec2<u32>(select(first, first * 0x10000u, upper), 0u),
+    vec2<f32>(select(-128.0 / factor, 0.0, top), 0.0), vec2<f32>(factor), vec2<f32>(0.0));
+#else
+  let odd = (part & 1u) == 1u;
+  let word = 1u + (part >> 1u);
+#if WT == Q4K || WT == Q5K
+  return WPlace(word, 0u, select(vec2<u32>(0xffu, 0xff00u), vec2<u32>(0xff0000u, 0xff000000u), odd), vec2<f32>(0.0),
+    select(vec2<f32>(1.0), vec2<f32>(0x1p-16), odd), select(vec2<f32>(-0x1p-8), vec2<f32>(-0x1p-24), odd));
+#elif WT == Q2K
+  return WPlace(word, 0x80000000u,
+    select(vec4<u32>(0xfu, 0xf0u, 0xf00u, 0xf000u), vec4<u32>(0xf0000u, 0xf00000u, 0xf000000u, 0xf0000000u), odd),
+    vec4<f32>(0.0, 0.0, 0.0, select(0.0, 0x1p31, odd)),
+    select(vec2<f32>(1.0, 0x1p-8), vec2<f32>(0x1p-16, 0x1p-24), odd), select(vec2<f32>(-0x1p-4, -0x1p-12), vec2<f32>(-0x1p-20, -0x1p-28), odd));
+#else
+  let factor = select(vec2<f32>(1.0, 0x1p-8), vec2<f32>(0x1p-16, 0x1p-24), odd);
+  return WPlace(word, select(0x8080u, 0x800000u, odd), select(vec2<u32>(0xffu, 0xff00u), vec2<u32>(0xff0000u, 0xff000000u), odd),
+    select(vec2<f32>(-0x1p7, -0x1p15), vec2<f32>(-0x1p23, 0.0), odd), factor, factor);
+#endif
+#endif
+}
+struct WPart {
+  s: W_PAIR<f32>,
+#if W_HIGH == 2
+  h: vec2<u32>,
+#else
+  h: u32,
+#endif
+}
+fn w_part(long: WLong, part: u32, at: WPlace) -> WPart {
+  let v = W_WORDS[long.r + at.word] ^ at.flip;
+#if WT == Q2K
+  var s = vec4<f32>(vec4<i32>(vec4<u32>(v) & at.mask));
+  s.w += at.offset.w;
+#elif WT == Q4K || WT == Q5K
+  let s = vec2<f32>(vec2<i32>(vec2<u32>(v) & at.mask));
+#elif WT == IQ4X
+  let s = vec2<f32>(f32(i32(v & at.mask.x)) + at.offset.x, 0.0);
+#else
+  let s = vec2<f32>(vec2<i32>(vec2<u32>(v) & at.mask)) + at.offset;
+#endif
+#if W_HIGH == 2
+  return WPart(s, vec2<u32>(W_WORDS[long.r + 5u + 2u * part], W_WORDS[long.r + 6u + 2u * part]));
+#elif W_HIGH == 1
+  return WPart(s, W_WORDS[long.r + 5u + part]);
+#else
+  return WPart(s, 0u);
+#endif
+}
+#endif
+
 // `at` is the number of 32 values.
 fn w_scale_at(at: u32) -> W32 {
 #ifdef W_LONG
