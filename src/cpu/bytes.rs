@@ -129,16 +129,21 @@ mod imp {
         unsafe { _mm_slli_epi16::<N>(a) }
     }
 
-    /// All bits of byte i where bit i is set.
+    /// All bits of byte i of 32 where bit i is set, or where it is not.
+    ///
+    /// # Safety
+    /// 4 bytes can be read.
     #[inline(always)]
-    pub fn spread(bits: u32) -> Sixteen {
+    pub unsafe fn spread<const SET: bool>(from: *const u8) -> [Sixteen; 2] {
         unsafe {
-            // Two bytes, eight times each.
-            let v = _mm_cvtsi32_si128(bits.cast_signed());
+            // Each byte eight times.
+            let v = _mm_cvtsi32_si128(from.cast::<i32>().read_unaligned());
             let v = _mm_unpacklo_epi8(v, v);
-            let v = _mm_shuffle_epi32::<0b01_01_00_00>(_mm_shufflelo_epi16::<0b01_01_00_00>(v));
+            let low = _mm_shuffle_epi32::<0b01_01_00_00>(_mm_shufflelo_epi16::<0b01_01_00_00>(v));
+            let high = _mm_shuffle_epi32::<0b01_01_00_00>(_mm_shufflelo_epi16::<0b11_11_10_10>(v));
             let each = _mm_set1_epi64x(0x8040_2010_0804_0201_u64.cast_signed());
-            _mm_cmpeq_epi8(_mm_and_si128(v, each), each)
+            let than = if SET { each } else { _mm_setzero_si128() };
+            [_mm_cmpeq_epi8(_mm_and_si128(low, each), than), _mm_cmpeq_epi8(_mm_and_si128(high, each), than)]
         }
     }
 }
@@ -203,12 +208,17 @@ mod imp {
         unsafe { vshlq_n_u8::<N>(a) }
     }
 
-    /// All bits of byte i where bit i is set.
+    /// All bits of byte i of 32 where bit i is set, or where it is not.
+    ///
+    /// # Safety
+    /// 4 bytes can be read.
     #[inline(always)]
-    pub fn spread(bits: u32) -> Sixteen {
+    pub unsafe fn spread<const SET: bool>(from: *const u8) -> [Sixteen; 2] {
         unsafe {
-            let v = vcombine_u8(vdup_n_u8(bits as u8), vdup_n_u8((bits >> 8) as u8));
-            vtstq_u8(v, vreinterpretq_u8_u64(vdupq_n_u64(0x8040_2010_0804_0201)))
+            let [a, b, c, d] = from.cast::<[u8; 4]>().read_unaligned();
+            let each = vreinterpretq_u8_u64(vdupq_n_u64(0x8040_2010_0804_0201));
+            let set = [vtstq_u8(vcombine_u8(vdup_n_u8(a), vdup_n_u8(b)), each), vtstq_u8(vcombine_u8(vdup_n_u8(c), vdup_n_u8(d)), each)];
+            if SET { set } else { [vmvnq_u8(set[0]), vmvnq_u8(set[1])] }
         }
     }
 }
@@ -272,12 +282,18 @@ mod imp {
         u16x8_shl(a, N as u32)
     }
 
-    /// All bits of byte i where bit i is set.
+    /// All bits of byte i of 32 where bit i is set, or where it is not.
+    ///
+    /// # Safety
+    /// 4 bytes can be read.
     #[inline(always)]
-    pub fn spread(bits: u32) -> Sixteen {
-        let v = i8x16_shuffle::<0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1>(u32x4_splat(bits), u32x4_splat(bits));
+    pub unsafe fn spread<const SET: bool>(from: *const u8) -> [Sixteen; 2] {
+        let v = unsafe { v128_load32_splat(from.cast()) };
+        let low = i8x16_shuffle::<0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1>(v, v);
+        let high = i8x16_shuffle::<2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3>(v, v);
         let each = u64x2_splat(0x8040_2010_0804_0201);
-        i8x16_eq(v128_and(v, each), each)
+        let than = if SET { each } else { u64x2_splat(0) };
+        [i8x16_eq(v128_and(low, each), than), i8x16_eq(v128_and(high, each), than)]
     }
 }
 
@@ -329,8 +345,13 @@ mod imp {
         a.map(|v| v << N)
     }
 
-    /// All bits of byte i where bit i is set.
-    pub fn spread(bits: u32) -> Sixteen {
-        std::array::from_fn(|i| if bits >> i & 1 == 1 { 255 } else { 0 })
+    /// All bits of byte i of 32 where bit i is set, or where it is not.
+    ///
+    /// # Safety
+    /// 4 bytes can be read.
+    pub unsafe fn spread<const SET: bool>(from: *const u8) -> [Sixteen; 2] {
+        let bits = u32::from_le_bytes(unsafe { from.cast::<[u8; 4]>().read_unaligned() });
+        let half = |bits: u32| std::array::from_fn(|i| if (bits >> i & 1 == 1) == SET { 255 } else { 0 });
+        [half(bits), half(bits >> 16)]
     }
 }

@@ -2,7 +2,7 @@
 //! [`dequant`](super::dequant), [`few`](super::few) and [`few_whole`](super::few_whole) are generic over.
 
 use crate::cpu::bytes::{self, Bytes, Sixteen};
-use crate::cpu::vector::{MOST, Vector, half};
+use crate::cpu::vector::{MOST, Vector};
 use crate::tensor::packing::{E2M1, IQ4};
 
 /// A block of `LEN` quantized weights. Its values are taken 32 at a time, of part 0, 1, …; `FIELDS` parts, whose integers are bits of the same bytes,
@@ -68,11 +68,6 @@ macro_rules! with_block {
     };
 }
 pub(super) use with_block;
-
-#[inline(always)]
-unsafe fn half_at(from: *const u8) -> f32 {
-    half(unsafe { from.cast::<u16>().read_unaligned() })
-}
 
 /// A block of 32 without anything that is unpacked once.
 macro_rules! short {
@@ -320,20 +315,27 @@ impl Block for Q2K {
 impl Block for Iq4Xs {
     const LEN: usize = 256;
     const BYTES: usize = 136;
-    type Head = [f32; 8];
+    /// As many again are written, too.
+    type Head = [f32; 16];
     #[inline(always)]
-    unsafe fn head<V: Vector>(from: *const u8, to: *mut [f32; 8]) {
+    unsafe fn head<V: Vector>(from: *const u8, to: *mut [f32; 16]) {
         unsafe {
-            let (d, high) = (half_at(from), u32::from(from.add(2).cast::<u16>().read_unaligned()));
-            let low = from.add(4).cast::<u32>().read_unaligned();
-            for i in 0..8 {
-                let scale = low >> (4 * i) & 15 | (high >> (2 * i) & 3) << 4;
-                (*to)[i] = d * (scale as i32 - 32) as f32;
-            }
+            let (low, high) =
+                (u64::from(from.add(4).cast::<u32>().read_unaligned()), u64::from(from.add(2).cast::<u16>().read_unaligned()));
+            // Four bits to a byte, two bits to a byte, and 32 less.
+            let low = (low | low << 16) & 0x0000_ffff_0000_ffff;
+            let low = (low | low << 8) & 0x00ff_00ff_00ff_00ff;
+            let low = (low | low << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+            let high = (high | high << 24) & 0x0000_00ff_0000_00ff;
+            let high = (high | high << 12) & 0x000f_000f_000f_000f;
+            let high = (high | high << 6) & 0x0303_0303_0303_0303;
+            const TOP: u64 = 0x8080_8080_8080_8080;
+            let scales = ((low | high << 4 | TOP) - 0x2020_2020_2020_2020) ^ TOP;
+            by_scales(V::halves(from).0, bytes::words([scales as u32, (scales >> 32) as u32, 0, 0]), to.cast());
         }
     }
     #[inline(always)]
-    unsafe fn values<V: Vector, const F: usize>(from: *const u8, head: *const [f32; 8], group: usize) -> [V; MOST] {
+    unsafe fn values<V: Vector, const F: usize>(from: *const u8, head: *const [f32; 16], group: usize) -> [V; MOST] {
         unsafe { V::picked(&IQ4, from.add(8 + 16 * group), V::splat((*head)[group])) }
     }
 }

@@ -18,7 +18,7 @@ unsafe fn unpack<V: Vector, B: Block>(n: usize, mut from: *const u8, mut to: *mu
         let mut head = MaybeUninit::<B::Head>::uninit();
         for _ in 0..n {
             B::head::<V>(from, head.as_mut_ptr());
-            if size_of::<B::Head>() > 32 {
+            if size_of::<B::Head>() > 64 {
                 V::settled(head.as_mut_ptr());
             }
             for group in 0..B::LEN / 32 / B::FIELDS {

@@ -60,7 +60,7 @@ short! {
     Q5_1 true |from| whole::unsigned(fives(from.add(4), from.add(8))), whole::halves(from);
     Q8_0 false |from| whole::signed_bytes(from.add(2)), whole::half_everywhere(from);
     Iq4Nl false |from| picked(&IQ4, from.add(2)), whole::half_everywhere(from);
-    Mxfp4 false |from| picked(&E2M1, from.add(1)), Base::splat(half_power(*from));
+    Mxfp4 false |from| picked(&E2M1, from.add(1)), Base::splat(half_power(*from)), |h, l, _shift| whole::together(h, l);
 }
 
 /// What the halves of sixteen bytes pick from a table.
@@ -143,11 +143,11 @@ impl Long for Q5K {
 
 impl Long for Iq4Xs {
     #[inline(always)]
-    unsafe fn scales(all: *const [f32; 8]) -> (*const f32, *const f32) {
+    unsafe fn scales(all: *const [f32; 16]) -> (*const f32, *const f32) {
         (all.cast(), all.cast())
     }
     #[inline(always)]
-    unsafe fn weights<const F: usize>(from: *const u8, _: *const [f32; 8], group: usize) -> [Eight; 4] {
+    unsafe fn weights<const F: usize>(from: *const u8, _: *const [f32; 16], group: usize) -> [Eight; 4] {
         unsafe { picked(&IQ4, from.add(8 + 16 * group)) }
     }
     #[inline(always)]

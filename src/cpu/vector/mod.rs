@@ -206,9 +206,8 @@ pub unsafe fn nibbles(from: *const u8) -> [Sixteen; 2] {
 /// 4 and 16 bytes can be read.
 #[inline(always)]
 pub unsafe fn fives(high: *const u8, from: *const u8) -> [Sixteen; 2] {
-    let bits = unsafe { high.cast::<u32>().read_unaligned() };
-    let [a, b] = unsafe { nibbles(from) };
-    [or(a, and(spread(bits), splat(16))), or(b, and(spread(bits >> 16), splat(16)))]
+    let ([a, b], [x, y]) = unsafe { (nibbles(from), spread::<true>(high)) };
+    [or(a, and(x, splat(16))), or(b, and(y, splat(16)))]
 }
 
 /// As [`fives`], less 16.
@@ -217,9 +216,8 @@ pub unsafe fn fives(high: *const u8, from: *const u8) -> [Sixteen; 2] {
 /// 4 and 16 bytes can be read.
 #[inline(always)]
 pub unsafe fn centred_fives(high: *const u8, from: *const u8) -> [Sixteen; 2] {
-    let bits = !unsafe { high.cast::<u32>().read_unaligned() };
-    let [a, b] = unsafe { nibbles(from) };
-    [or(a, and(spread(bits), splat(0xf0))), or(b, and(spread(bits >> 16), splat(0xf0)))]
+    let ([a, b], [x, y]) = unsafe { (nibbles(from), spread::<false>(high)) };
+    [or(a, and(x, splat(0xf0))), or(b, and(y, splat(0xf0)))]
 }
 
 /// `d·q + m`, with numbers of their own for each sixteen.
@@ -247,6 +245,8 @@ mod imp;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", all(target_arch = "wasm32", target_feature = "simd128"))))]
 #[path = "plain.rs"]
 mod imp;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 pub use imp::Base;
 

@@ -1,40 +1,8 @@
 //! x86-64: SSE2, AVX2 and AVX-512.
 
+use super::wide::{both, halves_of_bytes, of_eight, of_four, of_sixteen, unset};
 use super::{KEPT, MOST, REBIAS, Sixteen, Vector};
-use crate::cpu::bytes::Bytes;
 use std::arch::x86_64::*;
-
-// SAFETY: used under AVX2 only.
-unsafe impl Bytes for __m256i {
-    #[inline(always)]
-    unsafe fn load(from: *const u8) -> Self {
-        unsafe { _mm256_loadu_si256(from.cast()) }
-    }
-    #[inline(always)]
-    unsafe fn store(self, to: *mut u8) {
-        unsafe { _mm256_storeu_si256(to.cast(), self) }
-    }
-    #[inline(always)]
-    unsafe fn splat(v: u8) -> Self {
-        unsafe { _mm256_set1_epi8(v.cast_signed()) }
-    }
-    #[inline(always)]
-    unsafe fn and(self, b: Self) -> Self {
-        unsafe { _mm256_and_si256(self, b) }
-    }
-    #[inline(always)]
-    unsafe fn or(self, b: Self) -> Self {
-        unsafe { _mm256_or_si256(self, b) }
-    }
-    #[inline(always)]
-    unsafe fn shr<const N: i32>(self) -> Self {
-        unsafe { _mm256_srli_epi16::<N>(self) }
-    }
-    #[inline(always)]
-    unsafe fn shl<const N: i32>(self) -> Self {
-        unsafe { _mm256_slli_epi16::<N>(self) }
-    }
-}
 
 /// Four numbers of half precision. In assembly, because the compiler would else do first what comes after: it spreads the bits over
 /// the widest register and converts all of it, which takes several times as long.
@@ -48,37 +16,6 @@ unsafe fn four_halves(from: *const u8) -> __m128 {
         std::arch::asm!("vcvtph2ps {}, qword ptr [{}]", out(xmm_reg) out, in(reg) from, options(pure, readonly, nostack, preserves_flags));
     }
     out
-}
-
-/// Permutations that the compiler cannot look into: it would else permute the factors of what is permuted, one by one, and narrow indices whose
-/// upper bits nobody reads, at several instructions instead of one.
-macro_rules! permuted {
-    ($(#[$meta:meta])* $name:ident, $feature:literal, $class:ident, $of:ty, $at:ty, $code:literal) => {
-        $(#[$meta])*
-        #[inline]
-        #[target_feature(enable = $feature)]
-        fn $name(of: $of, at: $at) -> $of {
-            let out;
-            // SAFETY: registers only.
-            unsafe {
-                std::arch::asm!($code, of = in($class) of, at = in($class) at, out = lateout($class) out, options(pure, nomem, nostack, preserves_flags));
-            }
-            out
-        }
-    };
-}
-
-permuted! {
-    /// Of four lanes, by two bits.
-    of_four, "avx", ymm_reg, __m256, __m256i, "vpermilps {out}, {of}, {at}"
-}
-permuted! {
-    /// Of eight lanes, by three bits.
-    of_eight, "avx2", ymm_reg, __m256, __m256i, "vpermps {out}, {at}, {of}"
-}
-permuted! {
-    /// Of sixteen lanes, by four bits.
-    of_sixteen, "avx512f", zmm_reg, __m512, __m512i, "vpermps {out}, {at}, {of}"
 }
 
 /// The upper half added to the lower one.
@@ -345,6 +282,28 @@ unsafe impl Vector for __m256 {
                 let q = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.add(8 * i).cast()));
                 let q = if F == 0 { _mm256_and_si256(q, _mm256_set1_epi32(15)) } else { _mm256_srli_epi32::<4>(q) };
                 *out = _mm256_cvtepi32_ps(q).fma(d, m);
+            }
+            out
+        }
+    }
+    #[inline(always)]
+    unsafe fn fives(high: *const u8, from: *const u8, d: Self, m: Self) -> [Self; MOST] {
+        unsafe {
+            let (q, unset) = (halves_of_bytes(from), unset(high));
+            let mut out = Self::signed(both(_mm256_or_si256(q, _mm256_andnot_si256(unset, _mm256_set1_epi8(16)))));
+            for out in out.iter_mut().take(4) {
+                *out = out.fma(d, m);
+            }
+            out
+        }
+    }
+    #[inline(always)]
+    unsafe fn centred_fives(high: *const u8, from: *const u8, d: Self) -> [Self; MOST] {
+        unsafe {
+            let (q, unset) = (halves_of_bytes(from), unset(high));
+            let mut out = Self::signed(both(_mm256_or_si256(q, _mm256_and_si256(unset, _mm256_set1_epi8(-16)))));
+            for out in out.iter_mut().take(4) {
+                *out = out.mul(d);
             }
             out
         }
