@@ -38,8 +38,8 @@ curves are held to TRL on Llama. An adapter goes into a GGUF's weights and gives
 const TYPES: &str = "
 Every stored type is unpacked in registers, in the product with a row (answers) and in its gradient (training). Unpacking is bit for bit the
 reference's; products and gradients are compared with f64 (`tests/suite/stored.rs`). Speeds are 10⁹ bytes of weights a second for one row and a
-matrix of 1024 × 1024, in the tests' half-optimized build: only ratios between rows mean something. [performance.md](performance.md) has the
-engine's own.
+matrix of 1024 × 1024, in the tests' half-optimized build, which unpacks most types on a processor far more slowly than the engine does:
+[performance.md](performance.md) has its own, and the ratios between types (*Stored types*).
 
 ";
 
