@@ -170,7 +170,7 @@ fn main() {
     let seed = variable("FUZZ_SEED", 1u64);
     let mut failed = 0;
     for target in &chosen {
-        let mut rng = Rng::new(seed ^ target.name.len() as u64 * 0x9e37_79b9);
+        let mut rng = Rng::new(seed ^ (target.name.len() as u64 * 0x9e37_79b9));
         let begin = Instant::now();
         let (tried, why) = run(target, Duration::from_secs_f64(each), &mut rng);
         match why {
