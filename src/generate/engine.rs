@@ -63,6 +63,8 @@ pub(super) struct Engine {
     stamp: Option<(u64, u64)>,
     /// True while nobody has seen a finite number that came of what was written into the cache.
     pub unproven: bool,
+    /// Tokens that end an answer.
+    pub ends: Vec<u32>,
 }
 
 impl Engine {
@@ -70,8 +72,11 @@ impl Engine {
         let exec = loaded.model.exec().clone();
         exec.need_device("generation")?;
         let version = loaded.model.version();
+        let mut ends = loaded.model.config().eos_token_ids.clone();
+        ends.extend(loaded.tokenizer.iter().flat_map(|t| t.end_token_ids()));
         Ok(Engine {
             loaded,
+            ends,
             exec,
             cache: None,
             programs: Lru::new(PROGRAMS),

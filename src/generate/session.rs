@@ -58,6 +58,8 @@ impl Readback {
 struct Row {
     decode: DecodeStream,
     stop: StopMatcher,
+    /// Looks for stop strings with control tokens in them, which give no text.
+    control: Option<(DecodeStream, StopMatcher)>,
     text: String,
     tokens: Vec<u32>,
     finished: Option<FinishReason>,
@@ -162,9 +164,13 @@ impl Generator {
         }
         let bytes = (n * 4) as u64;
         let readback = Readback::new(&self.engine.exec, self.spare.take(), bytes, limit as u64 * bytes)?;
+        let tokenizer = self.engine.loaded.tokenizer.as_ref();
+        let has_control = |s: &String| tokenizer.is_some_and(|t| t.encode_plain(s, true).iter().any(|id| t.is_special(*id)));
+        let (control, plain): (Vec<String>, Vec<String>) = options.stop_strings.iter().cloned().partition(has_control);
         let row = || Row {
             decode: DecodeStream::new(true),
-            stop: StopMatcher::new(options.stop_strings.iter().cloned()),
+            stop: StopMatcher::new(plain.iter().cloned()),
+            control: (!control.is_empty()).then(|| (DecodeStream::new(false), StopMatcher::new(control.iter().cloned()))),
             text: String::new(),
             tokens: Vec::new(),
             finished: None,
@@ -498,15 +504,20 @@ impl Session {
     /// One token of every candidate has arrived.
     fn take(&mut self, engine: &Engine, tokens: &[u32], events: &mut Vec<Event>) {
         let loaded = &engine.loaded;
-        let config = loaded.model.config();
         for (index, (row, &id)) in self.rows.iter_mut().zip(tokens).enumerate().filter(|(_, (r, _))| r.finished.is_none()) {
             row.tokens.push(id);
-            let ends = config.eos_token_ids.contains(&id) || loaded.tokenizer.as_ref().is_some_and(|t| t.eos_token_id() == Some(id));
-            if ends && !self.options.ignore_eos {
+            if engine.ends.contains(&id) && !self.options.ignore_eos {
                 row.end(index, FinishReason::Stop, events);
                 continue;
             }
             if let Some(t) = &loaded.tokenizer {
+                if let Some((decode, stop)) = &mut row.control {
+                    stop.push(&decode.push(t, id));
+                    if stop.stopped() {
+                        row.end(index, FinishReason::Stop, events);
+                        continue;
+                    }
+                }
                 let piece = row.decode.push(t, id);
                 let text = row.stop.push(&piece);
                 row.emit(index, text, events);

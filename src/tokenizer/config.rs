@@ -18,6 +18,9 @@ pub struct Config {
     eos_token: Json,
     pad_token: Json,
     unk_token: Json,
+    sep_token: Json,
+    cls_token: Json,
+    mask_token: Json,
     additional_special_tokens: Json,
     extra_special_tokens: Json,
     added_tokens_decoder: Map<String, Json>,
@@ -66,6 +69,24 @@ impl Config {
 
     pub fn pad(&self) -> Option<&str> {
         token_text(&self.pad_token)
+    }
+
+    /// The special tokens by their names, as templates refer to them; lists and further ones under the names that they have here.
+    pub fn named(&self) -> Map<String, Json> {
+        let single = [
+            ("bos_token", &self.bos_token),
+            ("eos_token", &self.eos_token),
+            ("unk_token", &self.unk_token),
+            ("sep_token", &self.sep_token),
+            ("pad_token", &self.pad_token),
+            ("cls_token", &self.cls_token),
+            ("mask_token", &self.mask_token),
+        ];
+        let mut out: Map<String, Json> = single.into_iter().filter_map(|(n, v)| Some((n.to_string(), token_text(v)?.into()))).collect();
+        if let Json::Object(more) = &self.extra_special_tokens {
+            out.extend(more.iter().filter_map(|(n, v)| Some((n.clone(), token_text(v)?.into()))));
+        }
+        out
     }
 
     /// Adds the tokens that are named here to those of `tokenizer.json`; where both name one, the flags here count.

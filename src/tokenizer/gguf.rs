@@ -244,6 +244,7 @@ impl GgufVocab<'_> {
         decoder: Vec<decode::Step>,
         add_bos: bool,
     ) -> Result<Tokenizer> {
+        let unknown = self.unknown.and_then(|id| self.tokens.get(id as usize)).map(|t| t.to_string());
         Tokenizer::build(Parts {
             file: self.file.to_string(),
             added: self.added(),
@@ -256,6 +257,7 @@ impl GgufVocab<'_> {
             eos: self.eos,
             pad: self.pad,
             template: self.chat_template.map(str::to_string),
+            named: unknown.into_iter().map(|text| ("unk_token".to_string(), text.into())).collect(),
         })
     }
 }

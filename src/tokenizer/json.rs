@@ -3,7 +3,7 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::added::AddedToken;
 use super::config::{Config, added_token, same_id};
@@ -124,6 +124,8 @@ pub(super) struct Folder {
     pub eos: Option<u32>,
     pub pad: Option<u32>,
     pub template: Option<String>,
+    /// Special tokens by the names under which templates refer to them.
+    pub special: Map<String, Json>,
 }
 
 impl Folder {
@@ -184,6 +186,7 @@ impl Folder {
             added,
             post,
             template,
+            special: config.named(),
         };
         let (first, last) = (folder.around().0.first().copied(), folder.around().1.last().copied());
         folder.bos = folder.bos.or(first);
@@ -200,10 +203,10 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::BadFile`] where the file is not one, or holds what is not supported; it is named.
     pub fn from_json(file: &str, text: &str, config: Option<&str>) -> Result<Self> {
-        let Folder { added, model, merges: _, normalizers, pre, post, decoder, bos, eos, pad, template } =
+        let Folder { added, model, merges: _, normalizers, pre, post, decoder, bos, eos, pad, template, special: named } =
             Folder::read(file, text, config)?;
         let (file, model) = (file.to_string(), Model::Bpe(model));
-        Tokenizer::build(Parts { file, normalizers, pre, decoder, model, added, post, bos, eos, pad, template })
+        Tokenizer::build(Parts { file, normalizers, pre, decoder, model, added, post, bos, eos, pad, template, named })
     }
 }
 

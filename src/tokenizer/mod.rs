@@ -7,6 +7,7 @@ mod added;
 mod byte_level;
 mod config;
 mod decode;
+mod ends;
 mod fields;
 mod gguf;
 mod json;

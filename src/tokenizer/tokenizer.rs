@@ -29,6 +29,7 @@ pub struct Tokenizer {
     eos: Option<u32>,
     pad: Option<u32>,
     template: Option<Result<ChatTemplate, String>>,
+    named: Map<String, Json>,
 }
 
 /// What the file formats deliver.
@@ -45,6 +46,8 @@ pub(super) struct Parts {
     pub eos: Option<u32>,
     pub pad: Option<u32>,
     pub template: Option<String>,
+    /// Special tokens that a chat template may refer to, such as `unk_token`.
+    pub named: Map<String, Json>,
 }
 
 /// A text as tokens.
@@ -90,6 +93,7 @@ impl Tokenizer {
             eos,
             pad,
             template: None,
+            named: p.named,
         };
         if let Some(source) = p.template {
             out.set_chat_template(&source);
@@ -100,8 +104,13 @@ impl Tokenizer {
     /// Replaces the chat template. One that cannot be parsed is an error when it is used, not before: texts can be
     /// tokenized without it.
     pub fn set_chat_template(&mut self, source: &str) {
-        let text = |id: Option<u32>| id.and_then(|id| self.id_to_token(id));
-        let template = ChatTemplate::new(source, text(self.bos), text(self.eos));
+        let mut tokens = self.named.clone();
+        for (name, id) in [("bos_token", self.bos), ("eos_token", self.eos), ("pad_token", self.pad)] {
+            if let (None, Some(text)) = (tokens.get(name), id.and_then(|id| self.id_to_token(id))) {
+                tokens.insert(name.to_string(), text.into());
+            }
+        }
+        let template = ChatTemplate::with_tokens(source, tokens);
         self.template = Some(template.map_err(|e| match e {
             Error::Template(message) => message,
             other => other.to_string(),
@@ -269,6 +278,11 @@ impl Tokenizer {
     /// True for control tokens, which are no text.
     pub fn is_special(&self, id: u32) -> bool {
         self.added.by_id(id).is_some_and(|a| a.special)
+    }
+
+    /// True for tokens that are looked for in texts before all else.
+    pub(super) fn is_added(&self, id: u32) -> bool {
+        self.added.by_id(id).is_some()
     }
 
     /// Number of tokens.

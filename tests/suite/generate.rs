@@ -247,10 +247,28 @@ fl_test!(
         let chars: Vec<char> = whole.text.chars().collect();
         let stop: String = chars[8..11].iter().collect();
         let at = whole.text.find(&stop).expect("taken from it");
-        let cut = run(&mut g, &prompt, GenerateOptions { stop_strings: vec![stop], ..options }).await?.remove(0);
+        let cut = run(&mut g, &prompt, GenerateOptions { stop_strings: vec![stop], ..options.clone() }).await?.remove(0);
         assert_eq!(cut.finish_reason, FinishReason::Stop);
         assert_eq!(cut.text, whole.text[..at]);
         assert!(cut.token_ids.len() < whole.token_ids.len() && cut.token_ids.len() == cut.logprobs.len());
+
+        // A control token gives no text, and is met all the same, alone or with text behind it.
+        let loaded = g.loaded().clone();
+        let tokenizer = loaded.tokenizer()?;
+        for seed in 0.. {
+            let options = GenerateOptions { seed, temperature: 3.0, ..options.clone() };
+            let whole = run(&mut g, &prompt, options.clone()).await?.remove(0);
+            let Some(at) = whole.token_ids.iter().position(|id| tokenizer.is_special(*id)) else { continue };
+            let control = tokenizer.id_to_token(whole.token_ids[at]).expect("it has a text").to_string();
+            for stop in [control.clone(), tokenizer.decode(&whole.token_ids[at..at + 2], false)] {
+                let cut = run(&mut g, &prompt, GenerateOptions { stop_strings: vec![stop.clone()], ..options.clone() }).await?.remove(0);
+                assert_eq!(cut.finish_reason, FinishReason::Stop, "{stop:?}");
+                let read = if stop == control { at + 1 } else { at + 2 };
+                assert_eq!(cut.token_ids, whole.token_ids[..read], "{stop:?}");
+                assert!(whole.text.starts_with(&cut.text), "{stop:?}");
+            }
+            break;
+        }
         Ok(())
     }
 

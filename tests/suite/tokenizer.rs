@@ -233,6 +233,50 @@ fl_test! {
         assert_eq!(tokenizer.encode_chat(&user, true).unwrap().first(), tokenizer.token_id("<|special|>").as_ref());
     }
 
+    /// Which tokens end an answer: the file's, known ones, and what the template puts behind an assistant's message.
+    async fn the_ends_of_an_answer() {
+        let tiny = tiny();
+        let ends = |tokens: &[&str], eos: Option<&str>, template: &str| {
+            let mut file = file_of(&tiny, "smollm").clone();
+            let first = 1000;
+            let added: Vec<Json> = (tokens.iter().enumerate())
+                .map(|(i, t)| json!({"id": first + i, "content": t, "special": i % 2 == 0, "normalized": false}))
+                .collect();
+            let list = file["added_tokens"].as_array_mut().unwrap();
+            list.retain(|t| t["content"] != "<|endoftext|>");
+            list.extend(added);
+            let config = json!({"eos_token": eos, "chat_template": template});
+            let tokenizer = Tokenizer::from_json("t", &file.to_string(), Some(&config.to_string())).unwrap();
+            let shown = tokenizer.end_token_ids().iter().map(|id| tokenizer.id_to_token(*id).unwrap().to_string()).collect::<Vec<_>>();
+            shown.join(" ")
+        };
+        let chatml = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}";
+        assert_eq!(ends(&["<eos_of_file>", "<|im_end|>"], Some("<eos_of_file>"), ""), "<eos_of_file> <|im_end|>");
+        assert_eq!(ends(&["<|x|>", "<|eot_id|>", "<end_of_turn>"], None, ""), "<|eot_id|> <end_of_turn>");
+        assert_eq!(ends(&["<|im_start|>", "<|y|>", "<|im_end|>"], None, chatml), "<|im_end|>");
+        assert_eq!(ends(&["<stop>", "<start>"], None, "{% for m in messages %}<start>{{ m.content }} <stop>\n{% endfor %}"), "<stop>");
+        assert_eq!(ends(&["<stop>", "<start>"], None, "{% for m in messages %}<start>{{ m.content }}\n### <stop>{% endfor %}"), "");
+        assert_eq!(ends(&["<stop>"], None, "{{ raise_exception('no') }}"), "");
+        // Harmony: a message ends in another way than an answer.
+        let harmony = "{% for m in messages %}<|start|>{{ m.content }}<|end|>{% endfor %}";
+        assert_eq!(ends(&["<|end|>", "<|call|>", "<|return|>", "<|start|>"], None, harmony), "<|return|> <|call|>");
+    }
+
+    /// Special tokens by the names that Transformers gives templates.
+    async fn templates_know_the_special_tokens() {
+        let tiny = tiny();
+        let text = file_of(&tiny, "smollm").to_string();
+        let config = json!({
+            "bos_token": "<|special|>",
+            "pad_token": {"content": "<|strip|>"},
+            "unk_token": "<unk>",
+            "extra_special_tokens": {"image_token": "<img>"},
+            "chat_template": "{{ bos_token }}[{{ eos_token }}]{{ pad_token }}{{ unk_token }}{{ image_token }}{{ mask_token }}",
+        });
+        let tokenizer = Tokenizer::from_json("t", &text, Some(&config.to_string())).unwrap();
+        assert_eq!(tokenizer.render_chat::<Json>(&[], false).unwrap(), "<|special|>[]<|strip|><unk><img>");
+    }
+
     async fn the_config_beside_tokenizer_json_is_read() {
         let tiny = tiny();
         let text = file_of(&tiny, "smollm").to_string();

@@ -91,6 +91,7 @@ fn report(path: &Path, containers: &[Container], config: Result<Config>, texts: 
         let types = foreign.into_iter().collect::<Vec<_>>().join(", ");
         reasons.push(format!("tensors of type {types} are not supported (supported: {})", Stored::ggml_names()));
     }
+    let eos: Vec<u32> = serde_json::from_value(report["architecture"]["eos_token_ids"].clone()).unwrap_or_default();
     let map = report.as_object_mut().expect("built above");
     map.insert("supported".into(), json!(reasons.is_empty()));
     if !reasons.is_empty() {
@@ -103,7 +104,12 @@ fn report(path: &Path, containers: &[Container], config: Result<Config>, texts: 
     };
     // Without one a model still takes token ids.
     let said = match tokenizer {
-        Ok(Some(t)) => json!({"tokens": t.vocab_size(), "chat_template": t.chat_template().is_ok()}),
+        Ok(Some(t)) => {
+            let mut ids = t.end_token_ids();
+            ids.extend(eos.iter().filter(|id| !t.end_token_ids().contains(id)));
+            let ends: Vec<Json> = ids.iter().map(|id| json!({"id": id, "token": t.id_to_token(*id)})).collect();
+            json!({"tokens": t.vocab_size(), "chat_template": t.chat_template().is_ok(), "ends": ends})
+        }
         Ok(None) => Json::Null,
         Err(e) => json!({"not_supported": e.to_string()}),
     };
@@ -352,6 +358,10 @@ fn print_table(r: &Json) {
     if !t["not_supported"].is_null() {
         say!();
         line("tokenizer", format!("not supported, only token ids can be used: {}", text(&t["not_supported"])));
+    }
+    if let Some(ends) = t["ends"].as_array() {
+        let shown: Vec<String> = ends.iter().map(|e| format!("{} ({})", text(&e["token"]), e["id"])).collect();
+        line("answers end at", if shown.is_empty() { "nothing but their length".into() } else { shown.join(", ") });
     }
     let m = &r["memory"];
     if m.is_object() {
