@@ -43,9 +43,11 @@ impl Tokenizer {
             out.extend(self.behind_an_answer());
         }
         let mut seen = Vec::new();
-        out.retain(|id| !seen.contains(id) && {
-            seen.push(*id);
-            true
+        out.retain(|id| {
+            !seen.contains(id) && {
+                seen.push(*id);
+                true
+            }
         });
         out
     }
