@@ -14,6 +14,7 @@ pub(super) struct Bound(Vec<Option<Value>>);
 
 impl Args {
     /// Sorts them by the names of parameters; one without a name can be given by its place only.
+    #[inline(never)]
     pub fn bind(self, params: &[&str]) -> Res<Bound> {
         if self.pos.len() > params.len() {
             return fail(format!("{} arguments are too many, at most {} are taken", self.pos.len(), params.len()));
@@ -31,11 +32,13 @@ impl Args {
     }
 
     /// No arguments.
+    #[inline(never)]
     pub fn none(self) -> Res<()> {
         self.bind(&[]).map(|_| ())
     }
 
     /// One argument.
+    #[inline(never)]
     pub fn one(self) -> Res<Value> {
         self.bind(&[""])?.need(0)
     }
@@ -52,11 +55,13 @@ impl Bound {
         self.get(i).filter(|v| !matches!(v, Value::None))
     }
 
+    #[inline(never)]
     pub fn need(&self, i: usize) -> Res<Value> {
         self.get(i).cloned().ok_or_else(|| Fault::new("an argument is missing"))
     }
 
     /// A text that must be there.
+    #[inline(never)]
     pub fn text(&self, i: usize) -> Res<Str> {
         match self.need(i)? {
             Value::Str(s) | Value::Safe(s) => Ok(s),
@@ -71,6 +76,7 @@ impl Bound {
     }
 
     /// An integer, if one was given.
+    #[inline(never)]
     pub fn int(&self, i: usize) -> Res<Option<i128>> {
         match self.some(i) {
             None => Ok(None),
@@ -80,6 +86,7 @@ impl Bound {
     }
 
     /// A number of things: what is negative is 0, what is huge ends at the limit of what can be made.
+    #[inline(never)]
     pub fn size(&self, i: usize, default: usize) -> Res<usize> {
         Ok(self.int(i)?.map_or(default, |n| usize::try_from(n.max(0)).unwrap_or(usize::MAX)))
     }

@@ -20,6 +20,7 @@ pub(super) enum Cmp {
 }
 
 /// `bool(value)`.
+#[inline(never)]
 pub(super) fn truth(value: &Value) -> bool {
     match value {
         Value::Undefined(_) | Value::None => false,
@@ -31,6 +32,7 @@ pub(super) fn truth(value: &Value) -> bool {
 }
 
 /// `len(value)`, where it has one.
+#[inline(never)]
 pub(super) fn length(value: &Value) -> Option<usize> {
     Some(match value {
         Value::Undefined(_) => 0,
@@ -44,6 +46,7 @@ pub(super) fn length(value: &Value) -> Option<usize> {
 }
 
 /// Numbers of any kind as floats.
+#[inline(never)]
 pub(super) fn float(value: &Value) -> Option<f64> {
     match value {
         Value::Float(f) => Some(*f),
@@ -77,6 +80,7 @@ fn numbers(a: &Value, b: &Value) -> Option<Option<Ordering>> {
 }
 
 /// `a == b`.
+#[inline(never)]
 pub(super) fn equal(a: &Value, b: &Value) -> Res<bool> {
     meter::work(1)?;
     let _level = meter::deeper()?;
@@ -153,6 +157,7 @@ pub(super) fn get<'a>(dict: &'a Dict, key: &Value) -> Res<Option<&'a Value>> {
 }
 
 /// Puts a key into entries, or another value where it is there.
+#[inline(never)]
 pub(super) fn put(entries: &mut Vec<(Value, Value)>, key: Value, value: Value) -> Res<()> {
     meter::work(entries.len() / 4)?;
     if matches!(key, Value::List(_) | Value::Dict(_)) {
@@ -174,6 +179,7 @@ pub(super) fn put(entries: &mut Vec<(Value, Value)>, key: Value, value: Value) -
 }
 
 /// `a < b` and its kin; an error where Python has no order.
+#[inline(never)]
 pub(super) fn order(a: &Value, b: &Value, sign: &str) -> Res<Option<Ordering>> {
     meter::work(1)?;
     let _level = meter::deeper()?;

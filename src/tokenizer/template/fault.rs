@@ -14,11 +14,17 @@ pub(super) type Res<T> = Result<T, Box<Fault>>;
 
 impl Fault {
     pub fn new(what: impl Into<String>) -> Box<Self> {
-        Box::new(Fault { what: what.into(), line: 0, raised: false })
+        Self::boxed(what.into(), false)
+    }
+
+    /// Errors are made in hundreds of places.
+    #[inline(never)]
+    fn boxed(what: String, raised: bool) -> Box<Self> {
+        Box::new(Fault { what, line: 0, raised })
     }
 
     pub fn raised(what: impl Into<String>) -> Box<Self> {
-        Box::new(Fault { what: what.into(), line: 0, raised: true })
+        Self::boxed(what.into(), true)
     }
 
     /// With the line, where none is known yet.

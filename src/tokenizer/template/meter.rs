@@ -50,6 +50,7 @@ pub(super) fn start() {
 }
 
 /// Charges for work that is about to be done.
+#[inline(never)]
 pub(super) fn work(units: usize) -> Res<()> {
     METER.with(|m| match m.work.get().checked_sub(units as u64) {
         Some(left) => {
@@ -64,11 +65,13 @@ pub(super) fn work(units: usize) -> Res<()> {
 }
 
 /// Charges for reading or writing bytes.
+#[inline(never)]
 pub(super) fn bytes(n: usize) -> Res<()> {
     work(n / UNIT + 1)
 }
 
 /// Charges for a text of `n` bytes that is about to be made.
+#[inline(never)]
 pub(super) fn room(n: usize) -> Res<()> {
     if n > MAX_TEXT {
         return Err(Fault::new(format!("a text of more than {} MiB", MAX_TEXT >> 20)));
@@ -78,6 +81,7 @@ pub(super) fn room(n: usize) -> Res<()> {
 }
 
 /// Is there memory for `n` more bytes?
+#[inline(never)]
 pub(super) fn space(n: usize) -> Res<()> {
     METER.with(|m| match m.live.get().checked_add(n) {
         Some(all) if all <= m.limit.get() => Ok(()),
@@ -86,11 +90,13 @@ pub(super) fn space(n: usize) -> Res<()> {
 }
 
 /// Counts bytes that are held from now on.
+#[inline(never)]
 pub(super) fn hold(n: usize) {
     METER.with(|m| m.live.set(m.live.get().saturating_add(n)));
 }
 
 /// Counts bytes that are held no longer. Values may outlive the thread's own variables.
+#[inline(never)]
 pub(super) fn release(n: usize) {
     let _ = METER.try_with(|m| m.live.set(m.live.get().saturating_sub(n)));
 }
@@ -105,6 +111,7 @@ impl Drop for Level {
 }
 
 /// Goes one level deeper.
+#[inline(never)]
 pub(super) fn deeper() -> Res<Level> {
     METER.with(|m| {
         if m.depth.get() >= MAX_DEPTH || here().abs_diff(m.stack.get()) > MAX_STACK {

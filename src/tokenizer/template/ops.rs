@@ -36,6 +36,7 @@ pub(super) fn sign(value: &Value, negative: bool) -> Res<Value> {
 }
 
 /// One operation of arithmetic.
+#[inline(never)]
 pub(super) fn math(op: Math, a: &Value, b: &Value) -> Res<Value> {
     if let Value::Undefined(m) = a {
         return Value::undefined(m);

@@ -7,6 +7,7 @@ use super::value::{Value, View, range_at, range_len};
 use crate::tokenizer::unicode;
 
 /// Fails if a text that is being made has become too long.
+#[inline(never)]
 pub(super) fn within_limit(out: &str) -> Res<()> {
     if out.len() > meter::MAX_TEXT {
         return fail(format!("a text of more than {} MiB", meter::MAX_TEXT >> 20));
@@ -15,6 +16,7 @@ pub(super) fn within_limit(out: &str) -> Res<()> {
 }
 
 /// `str(value)`, without a copy where it is a text.
+#[inline(never)]
 pub(super) fn string(value: &Value) -> Res<Value> {
     match value {
         Value::Str(_) | Value::Safe(_) => Ok(value.clone()),
@@ -27,6 +29,7 @@ pub(super) fn string(value: &Value) -> Res<Value> {
 }
 
 /// Appends `str(value)`.
+#[inline(never)]
 pub(super) fn str_into(value: &Value, out: &mut String) -> Res<()> {
     match value {
         Value::Undefined(_) => Ok(()),
@@ -220,6 +223,7 @@ pub(super) fn exponent_into(digits: &str, exponent: i32, out: &mut String) {
 }
 
 /// The items of whatever can be gone through, as Python's `iter`.
+#[inline(never)]
 pub(super) fn iterate(value: &Value) -> Res<Vec<Value>> {
     let list = match value {
         Value::Undefined(_) => Vec::new(),
@@ -269,6 +273,7 @@ fn charge(n: usize) -> Res<()> {
 }
 
 /// The same text, marked as safe.
+#[inline(never)]
 pub(super) fn marked(value: Value) -> Value {
     match value {
         Value::Str(s) => Value::Safe(s),

@@ -9,6 +9,7 @@ use super::value::{Str, Value};
 use crate::tokenizer::unicode;
 
 /// What Python takes for white space.
+#[inline(never)]
 pub(super) fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }

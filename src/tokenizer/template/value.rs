@@ -129,7 +129,7 @@ pub(super) struct Missing {
     pub of: &'static str,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Value {
     Undefined(Missing),
     None,
@@ -157,19 +157,51 @@ pub(super) enum Value {
     Method(Rc<(Value, Str)>),
 }
 
+/// By hand, so that it is compiled once: it is called everywhere.
+impl Clone for Value {
+    #[inline(never)]
+    fn clone(&self) -> Value {
+        match self {
+            Value::Undefined(m) => Value::Undefined(m.clone()),
+            Value::None => Value::None,
+            Value::Bool(b) => Value::Bool(*b),
+            Value::Int(n) => Value::Int(*n),
+            Value::Float(f) => Value::Float(*f),
+            Value::Str(s) => Value::Str(s.clone()),
+            Value::Safe(s) => Value::Safe(s.clone()),
+            Value::List(i) => Value::List(i.clone()),
+            Value::Tuple(i) => Value::Tuple(i.clone()),
+            Value::Dict(d) => Value::Dict(d.clone()),
+            Value::View(v, d) => Value::View(*v, d.clone()),
+            Value::Range(a, b, s) => Value::Range(*a, *b, *s),
+            Value::Once(o) => Value::Once(o.clone()),
+            Value::Namespace(n) => Value::Namespace(n.clone()),
+            Value::Loop(l) => Value::Loop(l.clone()),
+            Value::Cycler(c) => Value::Cycler(c.clone()),
+            Value::Joiner(j) => Value::Joiner(j.clone()),
+            Value::Global(g) => Value::Global(*g),
+            Value::Macro(i, s) => Value::Macro(*i, *s),
+            Value::Method(m) => Value::Method(m.clone()),
+        }
+    }
+}
+
 impl Value {
     /// A text that a template has made.
+    #[inline(never)]
     pub fn text(s: String) -> Res<Value> {
         meter::space(s.len())?;
         Ok(Value::Str(held(s)))
     }
 
     /// As [`text`](Self::text) of a copy, which is charged first.
+    #[inline(never)]
     pub fn copied(s: &str) -> Res<Value> {
         meter::room(s.len())?;
         Ok(Value::Str(held(s.to_string())))
     }
 
+    #[inline(never)]
     fn items(list: Vec<Value>, group: bool) -> Res<Rc<Items>> {
         let size = list.len() * size_of::<Value>();
         meter::work(list.len())?;
@@ -179,10 +211,12 @@ impl Value {
         Ok(Rc::new(Items { list, depth, group }))
     }
 
+    #[inline(never)]
     pub fn list(list: Vec<Value>) -> Res<Value> {
         Ok(Value::List(Self::items(list, false)?))
     }
 
+    #[inline(never)]
     pub fn tuple(list: Vec<Value>) -> Res<Value> {
         Ok(Value::Tuple(Self::items(list, false)?))
     }
@@ -197,6 +231,7 @@ impl Value {
     }
 
     /// Keys must be different.
+    #[inline(never)]
     pub fn dict(entries: Vec<(Value, Value)>) -> Res<Value> {
         let size = entries.len() * 2 * size_of::<Value>();
         meter::work(entries.len())?;
@@ -211,6 +246,7 @@ impl Value {
     }
 
     /// Items, and the error that follows them.
+    #[inline(never)]
     pub fn once_until(list: Vec<Value>, end: Option<Box<super::fault::Fault>>) -> Res<Value> {
         let size = list.len() * size_of::<Value>();
         meter::work(list.len())?;
@@ -220,10 +256,12 @@ impl Value {
         Ok(Value::Once(Rc::new(Once { left: RefCell::new(list.into_iter()), end: RefCell::new(end), depth, size })))
     }
 
+    #[inline(never)]
     pub fn missing(name: &Str, of: &'static str) -> Value {
         Value::Undefined(Missing { name: Some(name.clone()), of })
     }
 
+    #[inline(never)]
     pub fn lacking(what: &'static str) -> Value {
         Value::Undefined(Missing { name: None, of: what })
     }
