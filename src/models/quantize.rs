@@ -2,7 +2,7 @@
 use std::borrow::Cow;
 
 use crate::formats::{Container, ContainerKind, Metadata, TensorInfo, Value};
-use crate::tensor::packing::{Stored, fitting, quantize};
+use crate::tensor::packing::{STORED, Stored, fitting, quantize};
 use crate::tensor::{DType, dequantize};
 use crate::{Error, Result};
 
@@ -102,6 +102,12 @@ impl Quantization {
         let mixes: Vec<&str> = MIXES.iter().map(|m| m.name).collect();
         let dtype = Stored::target(name).map_err(|e| format!("{e}; or a mix: {}", mixes.join(", ")))?;
         Ok(dtype.into())
+    }
+
+    /// Every name, as one types it.
+    pub fn names() -> Vec<String> {
+        let types = STORED.iter().filter(|s| s.ggml.is_some() && s.quantize.is_some());
+        types.map(|s| s.name.to_lowercase()).chain(MIXES.iter().map(|m| m.name.to_string())).collect()
     }
 
     pub fn name(&self) -> &'static str {

@@ -30,6 +30,10 @@ pub(super) fn notes(method: &str, values: &Values, args: &TrainingArguments, tot
             said.push("beta is 0: the loss is the same whatever the answers are, and nothing is learned".into());
         }
         "orpo" if number("beta") == Some(0.0) => said.push("beta is 0: nothing is learned from the rejected answers".into()),
+        "cpo" if number("beta") == Some(0.0) && number("cpo_alpha") == Some(0.0) => {
+            said.push("beta and cpo_alpha are 0: nothing is learned".into());
+        }
+        "cpo" if number("beta") == Some(0.0) => said.push("beta is 0: nothing is learned from the rejected answers".into()),
         _ => {}
     }
     if number("label_smoothing") == Some(0.5) {
@@ -55,7 +59,7 @@ mod tests {
             let args = TrainingArguments::of(&values);
             notes(method, &values, &args, args.total_steps(rows), 16.0).join("; ")
         };
-        for method in ["sft", "dpo", "kto", "orpo"] {
+        for method in ["sft", "dpo", "kto", "orpo", "cpo"] {
             assert_eq!(of(method, json!({}), 5), "");
             assert!(of(method, json!({"learning_rate": 0}), 5).contains("learning_rate is 0"));
             assert!(of(method, json!({"num_train_epochs": 0}), 5).contains("no update is made"));
@@ -63,7 +67,8 @@ mod tests {
             assert_eq!(of(method, json!({"max_steps": 2, "warmup_steps": 1}), 5), "");
         }
         assert!(of("dpo", json!({"beta": 0}), 5).contains("beta is 0") && of("kto", json!({"beta": 0}), 5).contains("nothing is learned"));
-        assert!(of("orpo", json!({"beta": 0}), 5).contains("rejected"));
+        assert!(of("orpo", json!({"beta": 0}), 5).contains("rejected") && of("cpo", json!({"beta": 0}), 5).contains("rejected"));
+        assert!(of("cpo", json!({"beta": 0, "cpo_alpha": 0}), 5).contains("nothing is learned"));
         assert!(of("dpo", json!({"label_smoothing": 0.5}), 5).contains("label_smoothing"));
         assert!(of("kto", json!({"desirable_weight": 0, "undesirable_weight": 0}), 5).contains("weight"));
         assert_eq!(of("kto", json!({"desirable_weight": 0}), 5), "");

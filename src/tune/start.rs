@@ -24,7 +24,7 @@ use crate::{Error, Result};
 const DEFAULT_NAME: &str = "default";
 
 /// PEFT's fields that are not in the table, but may stand in a `LoraConfig`; what of them is not supported, that says itself.
-const PEFT_FIELDS: &[&str] = &["bias", "fan_in_fan_out", "modules_to_save", "init_lora_weights", "use_dora", "task_type", "peft_type"];
+const PEFT_FIELDS: &[&str] = &["bias", "fan_in_fan_out", "modules_to_save", "use_dora", "task_type", "peft_type"];
 
 /// Text → ids of a loaded model.
 pub struct ModelText<'a> {

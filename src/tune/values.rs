@@ -71,6 +71,7 @@ pub(super) fn check(field: &Field, v: &Json) -> std::result::Result<Json, String
             .and_then(|n| serde_json::Number::from_f64(n).map(Json::Number)),
         Kind::Whole { low, high } => whole(v).filter(|n| (low..=high).contains(n)).map(Json::from),
         Kind::Switch => v.as_bool().map(Json::Bool),
+        Kind::SwitchOr(_) => (v.is_boolean() || v.is_string()).then(|| v.clone()),
         Kind::Choice(list) => {
             // TRL's loss_type is a list where there may be several.
             let one = v.as_array().filter(|l| l.len() == 1).map_or(v, |l| &l[0]);

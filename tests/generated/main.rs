@@ -14,6 +14,7 @@ fn generated_files_are_what_the_table_gives() {
     for (path, text) in [
         ("www/src/lib/generated/methods.ts", typescript::methods()),
         ("www/src/lib/generated/trainers.ts", typescript::trainers()),
+        ("www/src/lib/generated/stored.ts", typescript::stored()),
         ("www/src/page/generated/form.ts", typescript::form()),
         ("docs/methods.md", markdown::methods()),
     ] {

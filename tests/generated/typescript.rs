@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use fledgling::models::Quantization;
 use fledgling::data::RowKind;
 use fledgling::tune::methods::field::{Default, Drawn, Field, Good, Group, Kind, Metric, Shown};
 use fledgling::tune::methods::table::MethodInfo;
@@ -36,6 +37,7 @@ fn kind(f: &Field) -> String {
     let plain = match f.kind {
         Kind::Number { .. } | Kind::Whole { .. } => "number".to_string(),
         Kind::Switch => "boolean".into(),
+        Kind::SwitchOr(list) => format!("boolean | {}", list.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(" | ")),
         Kind::Choice(list) => list.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(" | "),
         Kind::Choices(list) => {
             let one = list.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(" | ");
@@ -106,6 +108,7 @@ fn table<'a>(fields: impl Iterator<Item = &'a Field>, indent: &str) -> String {
             Kind::Number { low, high, .. } => format!("kind: 'number', low: {}, high: {}", number(low), number(high)),
             Kind::Whole { low, high } => format!("kind: 'whole', low: {}, high: {}", number(low as f64), number(high as f64)),
             Kind::Switch => "kind: 'switch'".into(),
+            Kind::SwitchOr(list) => format!("kind: 'switchOr', choices: [{}]", list.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", ")),
             Kind::Choice(list) => format!("kind: 'choice', choices: [{}]", list.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", ")),
             Kind::Choices(list) => format!("kind: 'choices', choices: [{}]", list.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", ")),
             Kind::Numbers => "kind: 'numbers'".into(),
@@ -125,7 +128,7 @@ fn tables() -> String {
     let mut out = "/** What the engine calls an argument, and what it takes. */
 export interface Arg {
   name: string;
-  kind: 'number' | 'whole' | 'switch' | 'choice' | 'choices' | 'text' | 'names' | 'wholes' | 'numbers' | 'patterns';
+  kind: 'number' | 'whole' | 'switch' | 'switchOr' | 'choice' | 'choices' | 'text' | 'names' | 'wholes' | 'numbers' | 'patterns';
   low?: number;
   high?: number;
   choices?: readonly string[];
@@ -237,7 +240,7 @@ fn form_field(f: &Field, method: &'static str, indent: &str) -> String {
         Kind::Switch => ("switch", String::new()),
         Kind::Choice(list) => ("choice", format!(", choices: [{}]", list.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", "))),
         Kind::Text | Kind::Names => ("text", String::new()),
-        Kind::Choices(_) | Kind::Numbers | Kind::Wholes | Kind::Patterns => panic!("{} has no form", f.name),
+        Kind::SwitchOr(_) | Kind::Choices(_) | Kind::Numbers | Kind::Wholes | Kind::Patterns => panic!("{} has no form", f.name),
     };
     let basic = f.shown == Shown::Always;
     let (key, name, group) = (quoted(&camel(f.name)), quoted(f.name), quoted(f.group.title(method)));
@@ -361,4 +364,14 @@ export const METHODS: MethodForm[] = [
         write!(out, "    ],\n    charts: [\n{}    ],\n  }},\n", charts(m)).unwrap();
     }
     out + "];\n"
+}
+
+/// `www/src/lib/generated/stored.ts`
+pub fn stored() -> String {
+    let names: Vec<String> = Quantization::names().iter().map(|n| format!("  {},\n", quoted(n))).collect();
+    format!(
+        "// Made from the table of stored types: UPDATE=1 cargo test --test generated\n\n/** What float weights can be made into: a type, or a mix of llama.cpp's. */\n\
+         export const STORED_TYPES = [\n{}] as const;\n\nexport type StoredType = (typeof STORED_TYPES)[number];\n",
+        names.concat()
+    )
 }

@@ -207,6 +207,28 @@ def orpo_step(model, micro: list[list[dict]], cfg) -> dict:
     return {k: sum(m[k].mean().item() for m in seen) / len(seen) for k in seen[0]}
 
 
+def cpo_step(model, micro: list[list[dict]], cfg) -> dict:
+    """Preference of sums (ipo, simpo: of means) plus cpo_alpha · nll over the chosen answers' tokens; alphapo bends what is compared."""
+    kind, beta, eps, seen = cfg["loss_type"], cfg["beta"], cfg.get("label_smoothing", 0.0), []
+    kind, imitation = ("simpo", 0.0) if kind == "alphapo" else (kind, cfg.get("cpo_alpha", 1.0))
+    for rows in micro:
+        sums = [answer_logps(model, rows, side).sum(1) for side in ("chosen_ids", "rejected_ids")]
+        counts = [torch.tensor([len(r[side]) for r in rows]) for side in ("chosen_ids", "rejected_ids")]
+        x = [s / n if kind in ("ipo", "simpo") else s for s, n in zip(sums, counts)]
+        alpha = cfg.get("alpha", 0.0)
+        c, r = [(1 - torch.exp(-alpha * v)) / alpha if alpha else v for v in x]
+        z = c - r
+        d = beta * z - (cfg.get("simpo_gamma", 0.5) if kind == "simpo" else 0.0)
+        smoothed = -F.logsigmoid(d) * (1 - eps) - F.logsigmoid(-d) * eps
+        losses = {"hinge": torch.relu(1 - beta * z), "ipo": (z - 1 / (2 * beta)) ** 2}.get(kind, smoothed)
+        nll = -sums[0].sum() / counts[0].sum()
+        loss = losses.mean() + imitation * nll
+        (loss / len(micro)).backward()
+        seen.append({"loss": loss, "rewards/chosen": beta * c, "rewards/rejected": beta * r, "rewards/margins": beta * (c - r),
+                     "rewards/accuracies": (c > r).float(), "logps/chosen": x[0], "logps/rejected": x[1], "nll_loss": nll})
+    return {k: sum(m[k].mean().item() for m in seen) / len(seen) for k in seen[0]}
+
+
 # ---- the loop ----------------------------------------------------------------------------------------------------------
 
 def lr_at(cfg: dict, step: int) -> float:
@@ -278,13 +300,21 @@ CURVES = {  # name: (method, config, completion-only)
     "kto_apo_zero_unpaired": ("kto", {**KTO, "loss_type": "apo_zero_unpaired"}, True),
     "kto_accumulate": ("kto", {**KTO, "gradient_accumulation_steps": 2, "max_steps": 4}, True),
     "orpo": ("orpo", ORPO, True),
+    **{name: ("cpo", {**PLAIN, "beta": 0.1, "loss_type": "sigmoid", **cfg}, True) for name, cfg in {
+        "cpo": {}, "cpo_smoothing": dict(label_smoothing=0.1), "cpo_hinge": dict(loss_type="hinge"), "cpo_ipo": dict(loss_type="ipo"),
+        "cpo_simpo": dict(loss_type="simpo", beta=2.0, simpo_gamma=1.0),
+        "simpo": dict(loss_type="simpo", beta=2.0, simpo_gamma=1.0, cpo_alpha=0.0),
+        "cpo_alphapo": dict(loss_type="alphapo", beta=0.5, simpo_gamma=0.25, alpha=0.1),
+        "cpo_accumulate": dict(gradient_accumulation_steps=2, max_steps=3),
+    }.items()},
     "orpo_accumulate": ("orpo", {**ORPO, "gradient_accumulation_steps": 2, "max_steps": 3}, True),
 }
-STEPS = {"sft": sft_step, "dpo": dpo_step, "kto": kto_step, "orpo": orpo_step}
+STEPS = {"sft": sft_step, "dpo": dpo_step, "kto": kto_step, "orpo": orpo_step, "cpo": cpo_step}
 
 
 def rows_of(method: str, cfg: dict, completion: bool) -> list[dict]:
-    return {"sft": lambda: sft_rows(completion), "dpo": dpo_rows, "orpo": dpo_rows, "kto": lambda: kto_rows(cfg["per_device_train_batch_size"])}[method]()
+    of = {"sft": lambda: sft_rows(completion), "kto": lambda: kto_rows(cfg["per_device_train_batch_size"])}
+    return of.get(method, dpo_rows)()
 
 
 def shown(rows: list[dict]) -> list[dict]:
@@ -311,7 +341,7 @@ def curves():
         log, first = train(model, rows, STEPS[method], cfg)
         head = {"method": method, "base": "../models/llama", "init_adapter": folder(name), "config": cfg, "rows": shown(rows)}
         write_json_rows(OUT / f"{name}.json", head, "steps", log)
-        if name in ("sft", "dpo", "kto", "orpo"):
+        if name in ("sft", "dpo", "kto", "orpo", "cpo"):
             write_tensors(OUT / f"{name}_grad_step0.safetensors", {k.replace(".default", ""): g for k, g in first.items()})
         if name in ("sft", "dpo"):
             save_adapter(model, OUT / f"{name}_final")
@@ -375,6 +405,7 @@ def check():
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
     from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, SFTConfig, SFTTrainer
+    from trl.experimental.cpo import CPOConfig, CPOTrainer
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
     tok = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({f"w{i}": i for i in range(VOCAB)}, unk_token="w1")),
@@ -399,7 +430,7 @@ def check():
                 dataset = dataset.map(pair, batched=True, batch_size=args.per_device_train_batch_size)
             return dataset
 
-    class Orpo(ORPOTrainer):
+    class Tokenized:
         def _get_train_sampler(self, *a, **k):
             return SequentialSampler(self.train_dataset)
 
@@ -409,6 +440,12 @@ def check():
                 whole, n = row["prompt_ids"] + row[f"{side}_ids"], len(row["prompt_ids"])
                 sides |= {f"{side}_input_ids": whole, f"{side}_attention_mask": [1] * len(whole), f"{side}_labels": [-100] * n + whole[n:]}
             return sides | {"prompt_input_ids": row["prompt_ids"], "prompt_attention_mask": [1] * len(row["prompt_ids"])}
+
+    class Orpo(Tokenized, ORPOTrainer):
+        pass
+
+    class Cpo(Tokenized, CPOTrainer):
+        pass
 
     def adapted(trainer, name):
         """The weights of the adapter that the curve starts from, in a trainer that made one of its own over the base model."""
@@ -431,7 +468,8 @@ def check():
                 t = Dpo(model=base_model(), args=DPOConfig(max_length=None, **args), train_dataset=rows, processing_class=tok, peft_config=peft)
             else:
                 rows = rows.map(lambda r: {"prompt": "", "chosen": "", "rejected": ""})
-                t = Orpo(model=base_model(), args=ORPOConfig(**args), train_dataset=rows, processing_class=tok, peft_config=peft)
+                trainer, config = (Orpo, ORPOConfig) if method == "orpo" else (Cpo, CPOConfig)
+                t = trainer(model=base_model(), args=config(**args), train_dataset=rows, processing_class=tok, peft_config=peft)
             adapted(t, name)
         t.train()
         ours = json.loads((OUT / f"{name}.json").read_text())["steps"]
@@ -441,6 +479,9 @@ def check():
         for a, b in zip(ours, theirs):
             for k in a:
                 # TRL's entropy is a mean over micro-batches, ours over tokens.
+                # Without imitation TRL reports no nll_loss but 0.
+                if k == "nll_loss" and b.get(k) == 0.0:
+                    continue
                 if k in b and k != "step" and (k != "entropy" or cfg["gradient_accumulation_steps"] == 1):
                     # Rewards are small differences of large sums.
                     worst = max(worst, (abs(a[k] - b[k]) / max(0.1 if "rewards" in k else 1e-2, abs(b[k])), k))

@@ -22,6 +22,7 @@ const PUBLIC: &[(&str, Judged)] = &[
     ("Attention", By(&["attention"])),
     ("AttentionAppend", Instead("rope and attention_cached in one: its reference is made of theirs")),
     ("AttentionCached", Instead("the cache's layout is ours; generation from it equals Transformers' in generate.rs and real/")),
+    ("CpoLoss", Instead("training curves are TRL's in training.rs, and central differences")),
     ("CrossEntropy", By(&["cross_entropy", "sft_nll"])),
     ("DpoLoss", By(&["dpo_loss"])),
     ("Dropout", Instead("its random numbers are ours; the mask's share and its reproduction are tested")),

@@ -4,7 +4,9 @@ use crate::fixture;
 use crate::harness::gpu;
 use crate::opcase::{In, Rng, check, close, frozen, ints, rand, run, values};
 use fledgling::graph::{Exec, StepParams, Tape, Val};
-use fledgling::ops::loss::{CrossEntropy, DIVERGENCES, DPO_LOSSES, DPO_NUMBERS, DpoLoss, DpoNumbers, GatherLogps, IGNORE, KtoLoss};
+use fledgling::ops::loss::{
+    CPO_LOSSES, CpoLoss, CrossEntropy, DIVERGENCES, DPO_LOSSES, DPO_NUMBERS, DpoLoss, DpoNumbers, GatherLogps, IGNORE, KtoLoss,
+};
 use fledgling::ops::loss::{METRICS, OrpoLoss, SequenceSums, SftLoss};
 
 fn sft(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
@@ -59,6 +61,17 @@ fn weighted_pairs(rng: &mut Rng, p: usize) -> Vec<In> {
     let mut ins = pairs(rng, p, 0, 0);
     ins.push(around(rng, 2 * p, -2.0, 2.0));
     ins
+}
+
+fn cpo(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
+    t.push(CpoLoss, v)
+}
+
+/// Sums of pairs, numbers of tokens; beta 0.3, label smoothing 0.1, scales 0.25 and 0.125, a loss, gamma 0.2 and alpha.
+fn contrasts(rng: &mut Rng, p: usize, loss: usize, alpha: f64) -> Vec<In> {
+    let counts = constant(&(0..2 * p).map(|i| 1.0 + (i * 5 % 7) as f64).collect::<Vec<_>>());
+    let middle = if alpha == 0.0 { -20.0 } else { -3.0 };
+    vec![around(rng, 2 * p, middle, middle.abs() * 0.5), counts, constant(&[0.3, 0.1, 0.25, 0.125, loss as f64, 0.2, alpha])]
 }
 
 /// Sums of rows, references, weights of both kinds, beta 0.3, scale 0.25, and the sums of mismatched rows, `further` from their references.
@@ -213,6 +226,16 @@ fl_test!(
         check(&gpu, "kto_loss, large rewards", &ins, 2e-5, kto).await;
     }
 
+    async fn cpo_loss() {
+        let gpu = gpu().await;
+        let mut rng = Rng(40);
+        for (i, loss) in CPO_LOSSES.iter().enumerate() {
+            for (p, alpha) in [(1, 0.0), (5, 0.0), (65, 0.0), (5, 0.1)] {
+                check(&gpu, &format!("cpo_loss {loss} of {p} pairs, {alpha}"), &contrasts(&mut rng, p, i, alpha), 5e-5, cpo).await;
+            }
+        }
+    }
+
     async fn orpo_loss() {
         let gpu = gpu().await;
         let mut rng = Rng(38);
@@ -244,6 +267,10 @@ fl_test!(
         }
         for (i, divergence) in DIVERGENCES.iter().enumerate() {
             cases.extend([0, 2, 14].map(|loss| (*divergence, pairs(&mut rng, 4, loss, i), dpo as Record, of_pairs)));
+        }
+        let of_contrasts: Total = |m| m.chunks(METRICS).map(|m| 0.25 * m[0] + 0.125 * m[5]).sum::<f64>();
+        for (i, loss) in CPO_LOSSES.iter().enumerate() {
+            cases.extend([0.0, 0.1].map(|alpha| (*loss, contrasts(&mut rng, 4, i, alpha), cpo as Record, of_contrasts)));
         }
         cases.extend([
             ("dpo, weighted", weighted_pairs(&mut rng, 4), dpo as Record, of_pairs),

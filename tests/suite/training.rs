@@ -193,6 +193,13 @@ fl_test!(
         follow("orpo", "orpo", fixture!("orpo.json"), 2e-3).await?;
         follow("orpo", "orpo_accumulate", fixture!("orpo_accumulate.json"), 2e-3).await.map(drop)
     }
+    async fn cpo_curves() -> Result<()> {
+        let model = tiny_on(crate::harness::cpu()).await?;
+        for (name, bytes) in curves!("cpo_smoothing", "cpo_hinge", "cpo_ipo", "cpo_simpo", "simpo", "cpo_alphapo", "cpo_accumulate") {
+            follow_on(&model, "cpo", name, bytes, 2e-3).await?;
+        }
+        follow("cpo", "cpo", fixture!("cpo.json"), 2e-3).await.map(drop)
+    }
     async fn dpo_accumulation_curve() -> Result<()> {
         follow_dpo("dpo_accumulate", fixture!("dpo_accumulate.json")).await
     }

@@ -196,7 +196,7 @@ pub struct GenerateArgs {
 
 #[derive(Args)]
 pub struct TuneArgs {
-    /// How to learn (docs/methods.md): sft, dpo, kto, orpo.
+    /// How to learn (docs/methods.md): sft, dpo, kto, orpo, cpo.
     #[arg(long, value_name = "METHOD", value_parser = super::fields::method)]
     pub method: &'static str,
     /// A GGUF or safetensors file, or a folder as Transformers writes it.

@@ -1,7 +1,8 @@
-//! Losses. [`SftLoss`] works on per-token log-probabilities, [`DpoLoss`], [`OrpoLoss`] and [`KtoLoss`] on their sums over answers
+//! Losses. [`SftLoss`] works on per-token log-probabilities, [`DpoLoss`], [`CpoLoss`], [`OrpoLoss`] and [`KtoLoss`] on their sums over answers
 //! ([`SequenceSums`]); all give their metrics together with the gradient that [`crate::graph::Tape::backward`] is seeded with, and take their own
 //! numbers (beta, a scale) as an input. [`CrossEntropy`] and [`GatherLogps`] work on logits.
 
+mod cpo;
 mod dpo;
 mod logits;
 mod math;
@@ -10,6 +11,7 @@ mod sft;
 mod sums;
 mod unpaired;
 
+pub use cpo::{CPO_LOSSES, CPO_NUMBERS, CpoLoss};
 pub use dpo::{DIVERGENCES, DPO_LOSSES, DPO_NUMBERS, DpoLoss, DpoNumbers};
 pub use logits::{CrossEntropy, GatherLogps};
 pub use preference::OrpoLoss;

@@ -29,6 +29,8 @@ pub enum Kind {
         high: i64,
     },
     Switch,
+    /// True, false, or a word such as these; others are refused, with their reasons, by who reads it.
+    SwitchOr(&'static [&'static str]),
     Choice(&'static [&'static str]),
     /// One of them, or a list of several.
     Choices(&'static [&'static str]),
@@ -139,6 +141,7 @@ impl Field {
             Kind::Number { low, high, .. } => format!("a number from {low} to {high}"),
             Kind::Whole { low, high } => format!("a whole number from {low} to {high}"),
             Kind::Switch => "true or false".into(),
+            Kind::SwitchOr(list) => format!("true, false or one of {}", list.join(", ")),
             Kind::Choice(list) => format!("one of {}", list.join(", ")),
             Kind::Choices(list) => format!("one or several of {}", list.join(", ")),
             Kind::Numbers => "a list of numbers".into(),

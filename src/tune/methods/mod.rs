@@ -1,6 +1,7 @@
 //! The methods of training: one file and one line each. From their table the command line's options, the package's types and defaults, the page's
 //! form and charts and docs/methods.md are made.
 
+pub mod cpo;
 pub mod dpo;
 pub mod field;
 pub mod kto;
@@ -16,7 +17,7 @@ use table::MethodInfo;
 use crate::{Error, Result};
 
 /// All of them, in the order in which people are offered them.
-pub const METHODS: &[MethodInfo] = &[sft::INFO, dpo::INFO, kto::INFO, orpo::INFO];
+pub const METHODS: &[MethodInfo] = &[sft::INFO, dpo::INFO, kto::INFO, orpo::INFO, cpo::INFO];
 
 /// The method of a name.
 ///

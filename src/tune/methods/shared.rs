@@ -142,6 +142,14 @@ pub const LORA: &[Field] = &[
         Default::Text("all-linear"),
         "all-linear, names such as q_proj, or a regular expression for whole paths.",
     ),
+    Field::new(
+        "init_lora_weights",
+        Lora,
+        Kind::SwitchOr(&["gaussian", "orthogonal"]),
+        Switch(true),
+        "How A and B begin: true, B is zero; false, both are random; gaussian and orthogonal as in PEFT.",
+    )
+    .shown(Shown::Never),
     Field::new("exclude_modules", Lora, Kind::Names, Unset, "Names, or a regular expression, of modules to leave out.").shown(Shown::Never),
     Field::new("layers_to_transform", Lora, Kind::Wholes, Unset, "Numbers of the layers to adapt; not set: all.").shown(Shown::Never),
     Field::new("layers_pattern", Lora, Kind::Names, Unset, "Name of the list of layers, where layers_to_transform cannot guess it.")

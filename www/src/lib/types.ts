@@ -1,9 +1,11 @@
 // The public types of the package. Names follow the field: Transformers and PEFT/TRL configs in camelCase,
 // metrics exactly as TRL writes them.
+import type { StoredType } from './generated/stored.ts';
 import type { FledglingError } from './errors.ts';
 import type { StepMetrics } from './generated/methods.ts';
 
 export type * from './generated/methods.ts';
+export type { StoredType } from './generated/stored.ts';
 
 declare global {
   /** As in TypeScript's `esnext.disposable`, which no user of these types needs to name. */
@@ -72,32 +74,6 @@ export interface Progress {
 export type Device = 'auto' | 'gpu' | 'cpu';
 
 export type KvCacheDtype = 'f32' | 'f16';
-
-/** What float weights can be made into. */
-export type StoredType =
-  | 'q4_0'
-  | 'q4_1'
-  | 'q5_0'
-  | 'q5_1'
-  | 'q8_0'
-  | 'q2_k'
-  | 'q3_k'
-  | 'q4_k'
-  | 'q5_k'
-  | 'q6_k'
-  | 'q3_k_s'
-  | 'q3_k_m'
-  | 'q3_k_l'
-  | 'q4_k_s'
-  | 'q4_k_m'
-  | 'q5_k_s'
-  | 'q5_k_m'
-  | 'iq4_nl'
-  | 'iq4_xs'
-  | 'mxfp4'
-  | 'f16'
-  | 'bf16'
-  | 'f32';
 
 export interface LoadOptions extends Places {
   onProgress?: ((progress: Progress) => void) | undefined;

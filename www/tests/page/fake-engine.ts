@@ -405,4 +405,7 @@ export class KTOTrainer extends Trainer<Api.UnpairedRow, Api.KTOArgs> {
 export class ORPOTrainer extends Trainer<Api.DPORow, Api.ORPOArgs> {
   protected override method = 'orpo' as const;
 }
-export const TRAINERS = { sft: SFTTrainer, dpo: DPOTrainer, kto: KTOTrainer, orpo: ORPOTrainer } as const;
+export class CPOTrainer extends Trainer<Api.DPORow, Api.CPOArgs> {
+  protected override method = 'cpo' as const;
+}
+export const TRAINERS = { sft: SFTTrainer, dpo: DPOTrainer, kto: KTOTrainer, orpo: ORPOTrainer, cpo: CPOTrainer } as const;

@@ -2,7 +2,7 @@
 import type { Model } from '../model.ts';
 import { Trainer } from '../trainer.ts';
 import type { DPORow, SFTRow, UnpairedRow } from '../types.ts';
-import type { DPOArgs, KTOArgs, ORPOArgs, SFTArgs } from './methods.ts';
+import type { CPOArgs, DPOArgs, KTOArgs, ORPOArgs, SFTArgs } from './methods.ts';
 
 /** Supervised fine-tuning: imitates the answers in the rows. */
 export class SFTTrainer extends Trainer<SFTRow, SFTArgs> {
@@ -32,10 +32,18 @@ export class ORPOTrainer extends Trainer<DPORow, ORPOArgs> {
   }
 }
 
+/** Contrastive preference optimization, and SimPO: prefers the better of two answers without a reference policy, and imitates it. */
+export class CPOTrainer extends Trainer<DPORow, CPOArgs> {
+  constructor(model: Model, args: CPOArgs = {}) {
+    super(model, 'cpo', args);
+  }
+}
+
 /** The trainer of each method. */
 export const TRAINERS = {
   sft: SFTTrainer,
   dpo: DPOTrainer,
   kto: KTOTrainer,
   orpo: ORPOTrainer,
+  cpo: CPOTrainer,
 } as const;

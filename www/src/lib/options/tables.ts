@@ -1,4 +1,5 @@
 // What each object of options holds: the one list of every way in.
+import { STORED_TYPES } from '../generated/stored.ts';
 import { ARGS, PEFT, SHARED, type Arg } from '../generated/methods.ts';
 import type { MethodName } from '../types.ts';
 import {
@@ -47,24 +48,7 @@ export const LOAD: Rules = {
   name: text,
   contextLength: whole(1, 2 ** 26),
   kvCacheDtype: one('f32', 'f16'),
-  quantize: one(
-    'q4_0',
-    'q4_1',
-    'q5_0',
-    'q5_1',
-    'q8_0',
-    'q2_k',
-    'q3_k',
-    'q4_k',
-    'q5_k',
-    'q6_k',
-    'iq4_nl',
-    'iq4_xs',
-    'mxfp4',
-    'f16',
-    'bf16',
-    'f32',
-  ),
+  quantize: one(...STORED_TYPES),
   candidates: whole(1, 64),
   device,
   threads,
@@ -168,6 +152,10 @@ function ruleOf(a: Arg): Rule {
     number: () => number(a.low!, a.high!),
     whole: () => whole(a.low!, a.high!),
     switch: () => flag,
+    switchOr: () => ({
+      takes: `true, false or one of ${a.choices!.join(', ')}`,
+      ok: (v) => typeof v === 'boolean' || typeof v === 'string',
+    }),
     choice: () => one(...a.choices!),
     choices: () => list(`one of ${a.choices!.join(', ')}`, (v) => (a.choices as readonly unknown[]).includes(v)),
     numbers: () => ({ takes: 'a list of numbers', ok: (v) => Array.isArray(v) && v.length > 0 && all(v, Number.isFinite) }),
@@ -193,7 +181,6 @@ const missingPeft = 'is not supported; the adapters here are LoRA with PEFT’s 
 export const PEFT_RULES: Rules = {
   ...rulesOf(PEFT),
   useDora: one(false),
-  initLoraWeights: one(true),
   modulesToSave: missingPeft,
   bias: one('none'),
 };
