@@ -12,6 +12,8 @@ OUT=www/pkg
 LOGS=target/wasm-logs
 # 3: the processor's kernels want their loops unrolled and vectorized; it costs about 100 kB after gzip over s.
 OPT_LEVEL=${WASM_OPT_LEVEL:-3}
+# What is fast is our own: libraries (wgpu's bindings, JSON) may be small.
+SMALL='profile.release.package."*".opt-level="z"'
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 what=${1:-both}
 
@@ -29,7 +31,7 @@ compile() {
   local target=$1
   shift
   CARGO_TARGET_DIR=$target CARGO_PROFILE_RELEASE_OPT_LEVEL=$OPT_LEVEL \
-    for_wasm cargo build --quiet --release --lib --target "$WASM_TARGET" --no-default-features "$@"
+    for_wasm cargo build --quiet --release --lib --target "$WASM_TARGET" --no-default-features --config "$SMALL" "$@"
 }
 
 # The same engine over a memory that workers share. std has to be built for it, too, and no toolchain carries that: the compiler is told to do as on
