@@ -12,6 +12,8 @@ OUT=www/pkg
 LOGS=target/wasm-logs
 # 3: the processor's kernels want their loops unrolled and vectorized; it costs about 100 kB after gzip over s.
 OPT_LEVEL=${WASM_OPT_LEVEL:-3}
+# Kernels ask for their inlining themselves; elsewhere copies of functions only cost bytes.
+FEW_COPIES='-C llvm-args=-inline-threshold=40'
 # What is fast is our own: libraries (wgpu's bindings, JSON) may be small.
 SMALL='profile.release.package."*".opt-level="z"'
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
@@ -31,6 +33,7 @@ compile() {
   local target=$1
   shift
   CARGO_TARGET_DIR=$target CARGO_PROFILE_RELEASE_OPT_LEVEL=$OPT_LEVEL \
+    RUSTFLAGS=${RUSTFLAGS:--C target-feature=+simd128}" $FEW_COPIES" \
     for_wasm cargo build --quiet --release --lib --target "$WASM_TARGET" --no-default-features --config "$SMALL" "$@"
 }
 
