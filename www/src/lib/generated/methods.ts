@@ -29,6 +29,11 @@ export interface PeftConfig {
    * @default 'all-linear'
    */
   targetModules?: string | string[] | undefined;
+  /**
+   * How A and B begin: true, B is zero; false, both are random; gaussian and orthogonal as in PEFT.
+   * @default true
+   */
+  initLoraWeights?: boolean | 'gaussian' | 'orthogonal' | undefined;
   /** Names, or a regular expression, of modules to leave out. */
   excludeModules?: string | string[] | null | undefined;
   /** Numbers of the layers to adapt; not set: all. */
@@ -388,7 +393,7 @@ export interface StepMetrics {
 /** What the engine calls an argument, and what it takes. */
 export interface Arg {
   name: string;
-  kind: 'number' | 'whole' | 'switch' | 'choice' | 'choices' | 'text' | 'names' | 'wholes' | 'numbers' | 'patterns';
+  kind: 'number' | 'whole' | 'switch' | 'switchOr' | 'choice' | 'choices' | 'text' | 'names' | 'wholes' | 'numbers' | 'patterns';
   low?: number;
   high?: number;
   choices?: readonly string[];
@@ -485,6 +490,7 @@ export const PEFT: Readonly<Record<string, Arg>> = {
   loraDropout: { name: 'lora_dropout', kind: 'number', low: 0, high: 0.999999 },
   useRslora: { name: 'use_rslora', kind: 'switch' },
   targetModules: { name: 'target_modules', kind: 'names' },
+  initLoraWeights: { name: 'init_lora_weights', kind: 'switchOr', choices: ['gaussian', 'orthogonal'] },
   excludeModules: { name: 'exclude_modules', kind: 'names', nullable: true },
   layersToTransform: { name: 'layers_to_transform', kind: 'wholes', nullable: true },
   layersPattern: { name: 'layers_pattern', kind: 'names', nullable: true },

@@ -726,7 +726,7 @@ export const METHODS: MethodForm[] = [
       },
       {
         title: 'KL to the base', keys: ['kl'], unit: 'nats', good: '', range: [0, null],
-        help: { en: 'Distance to the base model on the update\'s judged tokens, before the update: the mean of exp(d) − 1 − d for d = ln p(base) − ln p(policy).', zh: '' },
+        help: { en: 'Distance to the base model, before the update: the Kullback–Leibler divergence KL(policy ‖ base) over the vocabulary, mean over the update\'s judged positions.', zh: '' },
       },
       {
         title: 'entropy', keys: ['entropy'], unit: 'nats', good: '', range: [0, null],
