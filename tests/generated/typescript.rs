@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use fledgling::models::Quantization;
 use fledgling::data::RowKind;
+use fledgling::models::Quantization;
 use fledgling::tune::methods::field::{Default, Drawn, Field, Good, Group, Kind, Metric, Shown};
 use fledgling::tune::methods::table::MethodInfo;
 use fledgling::tune::methods::{METHODS, shared};
@@ -108,7 +108,9 @@ fn table<'a>(fields: impl Iterator<Item = &'a Field>, indent: &str) -> String {
             Kind::Number { low, high, .. } => format!("kind: 'number', low: {}, high: {}", number(low), number(high)),
             Kind::Whole { low, high } => format!("kind: 'whole', low: {}, high: {}", number(low as f64), number(high as f64)),
             Kind::Switch => "kind: 'switch'".into(),
-            Kind::SwitchOr(list) => format!("kind: 'switchOr', choices: [{}]", list.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", ")),
+            Kind::SwitchOr(list) => {
+                format!("kind: 'switchOr', choices: [{}]", list.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", "))
+            }
             Kind::Choice(list) => format!("kind: 'choice', choices: [{}]", list.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", ")),
             Kind::Choices(list) => format!("kind: 'choices', choices: [{}]", list.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", ")),
             Kind::Numbers => "kind: 'numbers'".into(),

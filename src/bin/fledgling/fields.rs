@@ -33,9 +33,14 @@ fn value(kind: Kind, text: &str) -> Value {
         Kind::Wholes | Kind::Numbers if text.contains(',') && !text.starts_with('[') => {
             json!(text.split(',').map(|t| serde_json::from_str(t).unwrap_or_else(|_| json!(t))).collect::<Vec<Value>>())
         }
-        Kind::Number { .. } | Kind::Whole { .. } | Kind::Switch | Kind::SwitchOr(_) | Kind::Wholes | Kind::Numbers | Kind::Choices(_) | Kind::Patterns => {
-            parsed()
-        }
+        Kind::Number { .. }
+        | Kind::Whole { .. }
+        | Kind::Switch
+        | Kind::SwitchOr(_)
+        | Kind::Wholes
+        | Kind::Numbers
+        | Kind::Choices(_)
+        | Kind::Patterns => parsed(),
     }
 }
 

@@ -62,11 +62,14 @@ fn io(p: &Path, e: std::io::Error) -> Error {
     Error::Io { path: p.display().to_string(), message: e.to_string() }
 }
 
+/// Texts by name, and paths of weight files.
+pub type FolderFiles = (HashMap<String, String>, Vec<PathBuf>);
+
 /// The texts and the weight files of a Hugging Face folder, or of the one that a safetensors file lies in; none for a GGUF and for a folder of them.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::BadFile`] for an index that cannot be used.
-pub fn folder_files(path: &Path) -> Result<Option<(HashMap<String, String>, Vec<PathBuf>)>> {
+pub fn folder_files(path: &Path) -> Result<Option<FolderFiles>> {
     let is_dir = std::fs::metadata(path).map_err(|e| io(path, e))?.is_dir();
     let safetensors = path.extension().is_some_and(|e| e == "safetensors");
     let Some(folder) = (if is_dir { Some(path) } else { path.parent().filter(|_| safetensors) }) else { return Ok(None) };

@@ -56,6 +56,7 @@ impl std::fmt::Debug for ChatTemplate {
 }
 
 /// The message with the place; a `raise_exception` gives its own text only.
+#[expect(clippy::boxed_local, reason = "faults travel in boxes")]
 fn typed(fault: Box<Fault>) -> Error {
     // A message may hold what a template has made.
     let mut what = fault.what;

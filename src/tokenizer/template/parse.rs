@@ -201,7 +201,7 @@ impl Statements {
         let otherwise = if end == "else" { self.body(&["endfor"])?.0 } else { self.framed(Vec::new()) };
         self.loops = loops;
         let id = self.p.id("loop");
-        if has(&target, id) || self.p.uses[from..].iter().any(|u| *u == (id, true)) {
+        if has(&target, id) || self.p.uses[from..].contains(&(id, true)) {
             return fail("Can't assign to special loop variable in for-loop target");
         }
         self.p.tree.fors.push(For { target, iter, test, body, otherwise, recursive, extended });

@@ -384,6 +384,7 @@ impl<'t> Run<'t> {
         let items: Option<Rc<Items>> = shared.as_ref().map(|s| s.items.clone());
         let n = items.as_ref().map_or(list.len(), |i| i.list.len());
         let mut left = n;
+        #[expect(clippy::needless_range_loop, reason = "the items are in one of two lists")]
         let result = (|| -> Res<()> {
             for at in 0..n {
                 let item = items.as_ref().map_or_else(|| std::mem::replace(&mut list[at], Value::None), |i| i.list[at].clone());
