@@ -223,6 +223,7 @@ mod tests_of_dates {
 
     #[test]
     fn dates() {
+        crate::tokenizer::template::meter::start();
         let at = |unix, format| strftime(format, civil(unix)).unwrap();
         assert_eq!(at(0, "%A %d %B %Y %H:%M:%S"), "Thursday 01 January 1970 00:00:00");
         assert_eq!(at(951_782_400, "%a %-d %b %y"), "Tue 29 Feb 00");
