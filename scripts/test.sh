@@ -84,7 +84,7 @@ command_of() {
 native() {
   local runner
   runner=CARGO_TARGET_$(rustc -vV | awk '/^host:/ { print toupper($2) }' | tr - _)_RUNNER
-  env "$runner=env RUSTC_BOOTSTRAP=1" cargo test "$@" --test-threads="$TEST_NATIVE_THREADS" -Zunstable-options --report-time
+  env "$runner=env RUSTC_BOOTSTRAP=1" cargo test --no-fail-fast "$@" --test-threads="$TEST_NATIVE_THREADS" -Zunstable-options --report-time
 }
 
 browser() {

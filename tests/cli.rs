@@ -75,14 +75,22 @@ fn keys(v: &Value) -> Vec<&str> {
     keys
 }
 
-/// Fails with `status` and the line `fledgling: error[code]: …` that holds `part`; nothing on standard output.
+/// Fails with `status` and the line `fledgling: error[code]: …` that holds `part`; on standard output stands nothing, or with --json the same error.
 fn fails_with(out: &Output, status: i32, code: &str, part: &str) {
     let err = text(&out.stderr);
     assert_eq!(out.status.code(), Some(status), "{err}");
     let line = err.lines().last().unwrap_or_default();
     assert!(line.starts_with(&format!("fledgling: error[{code}]: ")), "{err}");
     assert!(line.contains(part), "{part:?} is not in: {line}");
-    assert_eq!(text(&out.stdout), "");
+    let said = text(&out.stdout);
+    if !said.is_empty() {
+        let said = parse(said.trim_end());
+        assert_eq!(
+            (&said["event"], &said["error"]["code"], &said["error"]["status"]),
+            (&json!("error"), &json!(code), &json!(status)),
+            "{said}"
+        );
+    }
 }
 
 fn generate(more: &[&str]) -> Value {

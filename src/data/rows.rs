@@ -50,7 +50,7 @@ pub enum SftRow {
 /// Two answers to a prompt, the better one first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-#[expect(clippy::large_enum_variant, reason = "rows are held by the thousand as ids, and one at a time as turns")]
+#[allow(clippy::large_enum_variant, reason = "rows are held by the thousand as ids, and one at a time as turns")]
 pub enum Sides {
     Turns {
         prompt: TextOrMessages,
@@ -79,7 +79,7 @@ pub struct PreferenceRow {
 /// One answer to a prompt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-#[expect(clippy::large_enum_variant, reason = "rows are held by the thousand as ids, and one at a time as turns")]
+#[allow(clippy::large_enum_variant, reason = "rows are held by the thousand as ids, and one at a time as turns")]
 pub enum Answered {
     Turns {
         prompt: TextOrMessages,

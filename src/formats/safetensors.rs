@@ -175,36 +175,50 @@ pub struct TensorView<'a> {
     pub bytes: &'a [u8],
 }
 
-/// A whole safetensors file: wider types first, then by name; the header padded with spaces to a multiple of 8.
-/// `file` is the name used in errors.
-pub fn write(file: &str, tensors: &[TensorView], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>> {
-    let mut order: Vec<&TensorView> = tensors.iter().collect();
-    order.sort_by(|a, b| b.dtype.block_bytes().cmp(&a.dtype.block_bytes()).then(a.name.cmp(b.name)));
+/// The beginning of a safetensors file with room for all of it, and the order in which the tensors' bytes follow: wider types first, then by name; the
+/// header padded with spaces to a multiple of 8. `tensors` are name, type and shape, `file` is the name used in errors.
+pub fn begin(file: &str, tensors: &[(&str, DType, &[usize])], metadata: &BTreeMap<String, String>) -> Result<(Vec<u8>, Vec<usize>)> {
+    let mut order: Vec<usize> = (0..tensors.len()).collect();
+    order.sort_by(|a, b| {
+        let ((a, s, _), (b, t, _)) = (&tensors[*a], &tensors[*b]);
+        t.block_bytes().cmp(&s.block_bytes()).then(a.cmp(b))
+    });
     let mut header = Map::new();
     if !metadata.is_empty() {
         header.insert("__metadata__".into(), json!(metadata));
     }
     let mut at = 0usize;
-    for t in &order {
-        let dims: Vec<u64> = t.shape.iter().map(|&d| d as u64).collect();
-        let (_, bytes) = checked_shape(file, t.name, t.dtype, &dims)?;
-        let dtype = dtype_name(t.dtype)
-            .ok_or_else(|| Error::file(file, format!("tensor {:?}: safetensors has no type {}", t.name, t.dtype.name())))?;
-        if bytes != t.bytes.len() as u64 {
-            let have = t.bytes.len();
-            return Err(Error::file(file, format!("tensor {:?} has {have} bytes, its shape needs {bytes}", t.name)));
+    for (name, dtype, shape) in order.iter().map(|i| tensors[*i]) {
+        let dims: Vec<u64> = shape.iter().map(|&d| d as u64).collect();
+        let (_, bytes) = checked_shape(file, name, dtype, &dims)?;
+        let kind =
+            dtype_name(dtype).ok_or_else(|| Error::file(file, format!("tensor {name:?}: safetensors has no type {}", dtype.name())))?;
+        let entry = json!({"dtype": kind, "shape": shape, "data_offsets": [at, at + bytes as usize]});
+        if header.insert(name.to_string(), entry).is_some() {
+            return Err(Error::file(file, format!("tensor {name:?} occurs twice")));
         }
-        let entry = json!({"dtype": dtype, "shape": t.shape, "data_offsets": [at, at + t.bytes.len()]});
-        if header.insert(t.name.to_string(), entry).is_some() {
-            return Err(Error::file(file, format!("tensor {:?} occurs twice", t.name)));
-        }
-        at += t.bytes.len();
+        at += bytes as usize;
     }
     let mut json = serde_json::to_vec(&header).expect("strings and numbers");
     json.resize(json.len().next_multiple_of(8), b' ');
     let mut out = Vec::with_capacity(8 + json.len() + at);
     out.extend((json.len() as u64).to_le_bytes());
     out.extend(json);
-    order.iter().for_each(|t| out.extend_from_slice(t.bytes));
+    Ok((out, order))
+}
+
+/// A whole safetensors file, as [`begin`] orders it.
+pub fn write(file: &str, tensors: &[TensorView], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>> {
+    for t in tensors {
+        let dims: Vec<u64> = t.shape.iter().map(|&d| d as u64).collect();
+        let (_, bytes) = checked_shape(file, t.name, t.dtype, &dims)?;
+        if bytes != t.bytes.len() as u64 {
+            let have = t.bytes.len();
+            return Err(Error::file(file, format!("tensor {:?} has {have} bytes, its shape needs {bytes}", t.name)));
+        }
+    }
+    let described: Vec<_> = tensors.iter().map(|t| (t.name, t.dtype, t.shape)).collect();
+    let (mut out, order) = begin(file, &described, metadata)?;
+    order.iter().for_each(|i| out.extend_from_slice(tensors[*i].bytes));
     Ok(out)
 }

@@ -9,7 +9,7 @@ use super::kl::RowCache;
 use super::schedule::SchedulerType;
 use super::trainer::{Target, Trainer};
 use crate::data::Sampler;
-use crate::formats::safetensors::{self, TensorView};
+use crate::formats::safetensors;
 use crate::formats::{Container, ContainerKind};
 use crate::graph::Tensor;
 use crate::tensor::DType;
@@ -122,9 +122,19 @@ impl Checkpoint {
     }
 }
 
-async fn bytes_of(t: &Tensor, exec: &crate::graph::Exec) -> Result<Vec<u8>> {
-    let values = t.to_f64(exec).await?;
-    Ok(values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect())
+/// What is written of a checkpoint under one name.
+enum Part<'a> {
+    Tensor(&'a Tensor),
+    Values(Vec<f32>),
+}
+
+impl Part<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Part::Tensor(t) => t.desc().len(),
+            Part::Values(v) => v.len(),
+        }
+    }
 }
 
 /// Fields of the configuration that a checkpoint compares by themselves, or that do not change a single number.
@@ -206,26 +216,30 @@ impl Trainer {
         // An update that was submitted belongs to it, once it is known to be good.
         self.catch_up(0).await?;
         let exec = self.exec();
-        let mut tensors = Vec::new();
-        for (name, t) in self.state() {
-            tensors.push((name, bytes_of(t, exec).await?));
-        }
+        let mut parts: Vec<(String, Part)> = self.state().into_iter().map(|(name, t)| (name, Part::Tensor(t))).collect();
         if let Some(set) = &self.reference {
-            tensors.push(("reference".to_string(), bytes_of(set.params(), exec).await?));
+            parts.push(("reference".to_string(), Part::Tensor(set.params())));
         }
         let caches = [("reference_logps", self.method.references()), ("base_logps", self.base.as_ref())];
         for (name, cache) in caches.into_iter().filter_map(|(name, c)| Some((name, c?))) {
             let values = cache.export().1;
             if !values.is_empty() {
-                tensors.push((name.to_string(), bytemuck::cast_slice(&values).to_vec()));
+                parts.push((name.to_string(), Part::Values(values)));
             }
         }
         let state = serde_json::to_string(&self.snapshot()).expect("numbers and texts");
         let metadata = BTreeMap::from([(KEY.to_string(), state)]);
-        let shapes: Vec<[usize; 2]> = tensors.iter().map(|(_, b)| [1, b.len() / 4]).collect();
-        let views: Vec<TensorView> =
-            tensors.iter().zip(&shapes).map(|((name, bytes), shape)| TensorView { name, dtype: DType::F32, shape, bytes }).collect();
-        safetensors::write(FILE, &views, &metadata)
+        let shapes: Vec<[usize; 2]> = parts.iter().map(|(_, p)| [1, p.len()]).collect();
+        let described: Vec<_> = parts.iter().zip(&shapes).map(|((name, _), shape)| (name.as_str(), DType::F32, shape.as_slice())).collect();
+        // One tensor at a time: in a tab the memory that is taken once is never given back.
+        let (mut out, order) = safetensors::begin(FILE, &described, &metadata)?;
+        for (_, part) in order.iter().map(|i| &parts[*i]) {
+            match part {
+                Part::Tensor(t) => out.extend_from_slice(bytemuck::cast_slice(&t.read_rows(exec, 0, t.desc().rows()).await?)),
+                Part::Values(values) => out.extend_from_slice(bytemuck::cast_slice(values)),
+            }
+        }
+        Ok(out)
     }
 
     /// Goes back to where a checkpoint was taken. The trainer must be one of the same method, dataset, batches and weights.

@@ -4,7 +4,7 @@
 //! Both distributions are softmax(W·h) of one W, so that the divergence is that of log-sum-exp between two points (Bregman's):
 //! KL(policy ‖ base) = ln p(t) − ln b(t) + g·(h_base − h) for any token t, with g = ∂ln p(t)/∂h, which the head has computed for the backward pass.
 //! So nothing more goes through the vocabulary. What it takes is the base model's hidden states at those positions: a forward pass per row for the
-//! whole training, and memory, see [`States`].
+//! whole training, and memory, see `States`.
 
 use std::collections::HashMap;
 

@@ -196,6 +196,8 @@ fn files_stay_short() {
     ] {
         files(&root().join(folder), extensions, &mut found);
     }
+    // What is made from a table is as long as the table.
+    found.retain(|p| !p.components().any(|c| c.as_os_str() == "generated") || p.extension().is_some_and(|e| e == "rs"));
     let long: Vec<_> = found
         .iter()
         .map(|p| (fs::read_to_string(p).unwrap().lines().count(), p))

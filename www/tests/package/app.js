@@ -11,6 +11,7 @@ async function start({ Model, DPOTrainer }, device = 'auto', options = {}, sourc
     const messages = [{ role: 'user', content: 'What is the capital of France?' }];
     const model = await Model.load(source, { device, ...options, onProgress: (p) => (window.status = `${p.status} ${p.loaded}`) });
     seconds.load = lap();
+    const wasm = [(await model.memory()).wasmBytes];
     // The tiny model knows single bytes only: enough of them, drawn, hold some that are a character by themselves.
     const tiny = model.info.parameters < 1e7;
     const stream = model.chat(messages, tiny ? { maxNewTokens: 24, temperature: 1, seed: 1 } : { maxNewTokens: 8 });
@@ -22,6 +23,7 @@ async function start({ Model, DPOTrainer }, device = 'auto', options = {}, sourc
     }
     const { text } = await stream.result;
     seconds.answer = lap();
+    wasm.push((await model.memory()).wasmBytes);
     const steps = [];
     const trainer = new DPOTrainer(model, { learningRate: 1e-4, maxSteps: 1, peftConfig: { r: 8, loraAlpha: 16 } });
     const said = (content) => [{ role: 'assistant', content }];
@@ -37,6 +39,7 @@ async function start({ Model, DPOTrainer }, device = 'auto', options = {}, sourc
       loss: steps[0].loss,
       adapterBytes: files['adapter_model.safetensors'].length,
       wasmBytes,
+      wasm: [...wasm, wasmBytes],
       wasmBytesBefore: 4 << 20,
       seconds,
       adapter: model.info.adapter.name,

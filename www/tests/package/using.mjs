@@ -479,7 +479,7 @@ export async function usingTests({ page, address, device }) {
       [{ activationMemory: 0 }, 'activationMemory'],
       [{ beta: -1 }, 'beta', 'DPOTrainer'],
       [{ labelSmoothing: 0.9 }, 'labelSmoothing', 'DPOTrainer'],
-      [{ lossType: 'ipo' }, 'lossType', 'DPOTrainer'],
+      [{ lossType: 'kto_pair' }, 'lossType', 'DPOTrainer'],
       [peft({ r: 0 }), 'r'],
       [peft({ loraDropout: 1 }), 'loraDropout'],
       [peft({ excludeModules: 7 }), 'excludeModules'],
