@@ -181,7 +181,7 @@ impl Asked {
             // Modules, ranks and factors may be said in several ways.
             let mut both = own.clone();
             both.insert(name.clone(), ask.clone());
-            let shape = shared::LORA.iter().any(|f| f.name == name) && name != "lora_dropout";
+            let shape = shared::LORA.iter().any(|f| f.name == name) && !["lora_dropout", "init_lora_weights"].contains(&name.as_str());
             let same = || -> Result<bool> {
                 let both = LoraConfig::parse("peft_config", &Value::Object(both).to_string())?;
                 Ok(adapters.targets(&both)? == adapters.targets(there)?)
