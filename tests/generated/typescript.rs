@@ -372,7 +372,8 @@ export const METHODS: MethodForm[] = [
 pub fn stored() -> String {
     let names: Vec<String> = Quantization::names().iter().map(|n| format!("  {},\n", quoted(n))).collect();
     format!(
-        "// Made from the table of stored types: UPDATE=1 cargo test --test generated\n\n/** What float weights can be made into: a type, or a mix of llama.cpp's. */\n\
+        "// Made from the table of stored types: UPDATE=1 cargo test --test generated\n\n\
+         /** What float weights can be made into: a type, or a mix of llama.cpp's. */\n\
          export const STORED_TYPES = [\n{}] as const;\n\nexport type StoredType = (typeof STORED_TYPES)[number];\n",
         names.concat()
     )
