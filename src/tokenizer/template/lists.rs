@@ -266,17 +266,18 @@ fn batch(value: &Value, args: Args) -> Res<Value> {
     let args = args.bind(&["linecount", "fill_with"])?;
     args.need(0)?;
     // As in Python: a batch of none is never full.
-    let n = match args.int(0)? {
-        Some(n) if n > 0 => usize::try_from(n).unwrap_or(usize::MAX),
+    let given = match args.int(0)? {
         Some(0) => return fail("batches of 0 items are not supported"),
-        _ => usize::MAX,
+        Some(n) if n > 0 => Some(usize::try_from(n).unwrap_or(usize::MAX)),
+        _ => None,
     };
+    let n = given.unwrap_or(usize::MAX);
     let list = iterate(value)?;
     let mut out = Vec::new();
     for part in list.chunks(n) {
         let mut part = part.to_vec();
         if let Some(fill) = args.some(1)
-            && n != usize::MAX
+            && given.is_some()
         {
             meter::work(n - part.len())?;
             meter::space((n - part.len()).saturating_mul(size_of::<Value>()))?;

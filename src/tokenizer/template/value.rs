@@ -354,7 +354,8 @@ fn inside<'a>(values: impl Iterator<Item = &'a Value>) -> Res<u32> {
 pub(super) fn range_len(start: i64, stop: i64, step: i64) -> usize {
     let (a, b, s) = (i128::from(start), i128::from(stop), i128::from(step));
     let n = if s > 0 { (b - a + s - 1) / s } else { (a - b - s - 1) / -s };
-    n.max(0) as usize
+    // A tab counts to 2³² only.
+    usize::try_from(n.max(0)).unwrap_or(usize::MAX)
 }
 
 /// Number `i` of a range.
