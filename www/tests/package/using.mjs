@@ -488,7 +488,7 @@ export async function usingTests({ page, address, device }) {
       [{ learning_rate: 1 }, 'did you mean learningRate?'],
       [{ epochs: 1 }, 'did you mean numTrainEpochs?'],
       [peft({ useDora: true }), 'peftConfig.useDora'],
-      [peft({ initLoraWeights: 'pissa' }), 'peftConfig.initLoraWeights'],
+      [peft({ initLoraWeights: 'pissa' }), 'initLoraWeights'],
       // What is no argument is refused with the nearest that is one.
       [{ learningrate: 1 }, 'did you mean learningRate?'],
       [{ desirableWieght: 2 }, 'did you mean desirableWeight?', 'KTOTrainer'],
