@@ -36,7 +36,11 @@ pub(super) fn notes(method: &str, values: &Values, args: &TrainingArguments, tot
         "cpo" if number("beta") == Some(0.0) => said.push("beta is 0: nothing is learned from the rejected answers".into()),
         _ => {}
     }
-    if number("label_smoothing") == Some(0.5) {
+    // TRL's losses that take no account of it: it is told, not passed over.
+    let heeds = |loss: &str| ["robust", "exo_pair", "aot", "aot_unpaired"].contains(&loss);
+    if number("label_smoothing").is_some_and(|s| s > 0.0) && method == "dpo" && !values.texts("loss_type").into_iter().any(heeds) {
+        said.push("label_smoothing has no effect: of DPO's losses robust, exo_pair, aot and aot_unpaired heed it".into());
+    } else if number("label_smoothing") == Some(0.5) {
         said.push("label_smoothing is 0.5: half of the rankings are taken to be mistaken, and no answer is preferred".into());
     }
     let weights = ["desirable_weight", "undesirable_weight"].map(number);
@@ -69,7 +73,9 @@ mod tests {
         assert!(of("dpo", json!({"beta": 0}), 5).contains("beta is 0") && of("kto", json!({"beta": 0}), 5).contains("nothing is learned"));
         assert!(of("orpo", json!({"beta": 0}), 5).contains("rejected") && of("cpo", json!({"beta": 0}), 5).contains("rejected"));
         assert!(of("cpo", json!({"beta": 0, "cpo_alpha": 0}), 5).contains("nothing is learned"));
-        assert!(of("dpo", json!({"label_smoothing": 0.5}), 5).contains("label_smoothing"));
+        assert!(of("dpo", json!({"label_smoothing": 0.5}), 5).contains("label_smoothing has no effect"));
+        assert!(of("dpo", json!({"label_smoothing": 0.5, "loss_type": ["sigmoid", "aot"]}), 5).contains("no answer is preferred"));
+        assert_eq!(of("dpo", json!({"label_smoothing": 0.1, "loss_type": "robust"}), 5), "");
         assert!(of("kto", json!({"desirable_weight": 0, "undesirable_weight": 0}), 5).contains("weight"));
         assert_eq!(of("kto", json!({"desirable_weight": 0}), 5), "");
     }

@@ -34,13 +34,7 @@ pub const INFO: MethodInfo = MethodInfo {
     ],
     rows: RowKind::Preference,
     fields: &[
-        Field::new(
-            "beta",
-            Group::Method,
-            Kind::Number { low: 0.0, high: 1e6, step: 0.05 },
-            Default::Number(0.1),
-            "How sharply the two answers are told apart. SimPO: 2.",
-        ),
+        shared::beta("How sharply the two answers are told apart. SimPO: 2."),
         Field::new(
             "cpo_alpha",
             Group::Method,

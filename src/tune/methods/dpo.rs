@@ -40,13 +40,7 @@ pub const INFO: MethodInfo = MethodInfo {
     ],
     rows: RowKind::Preference,
     fields: &[
-        Field::new(
-            "beta",
-            Group::Method,
-            Kind::Number { low: 0.0, high: 1e6, step: 0.05 },
-            Default::Number(0.1),
-            "How tightly answers are held to the reference.",
-        ),
+        shared::beta("How tightly answers are held to the reference."),
         Field::new(
             "loss_type",
             Group::Method,

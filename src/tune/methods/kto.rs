@@ -33,13 +33,7 @@ pub const INFO: MethodInfo = MethodInfo {
     ],
     rows: RowKind::Unpaired,
     fields: &[
-        Field::new(
-            "beta",
-            Group::Method,
-            Kind::Number { low: 0.0, high: 1e6, step: 0.05 },
-            Default::Number(0.1),
-            "How tightly answers are held to the reference.",
-        ),
+        shared::beta("How tightly answers are held to the reference."),
         Field::new("desirable_weight", Group::Method, WEIGHT, Default::Number(1.0), "Weight of good answers."),
         Field::new(
             "undesirable_weight",

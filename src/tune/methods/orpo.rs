@@ -2,7 +2,7 @@
 //! −β·ln σ of the log odds ratio of the answers' mean log-probabilities. There is no reference policy. Means over the pairs (the first term: over
 //! the tokens) of a micro-batch, then over the micro-batches of an update; so are the metrics.
 
-use super::field::{Default, Drawn, Field, Good, Group, Kind, Metric, en};
+use super::field::{Default, Drawn, Good, Metric, en};
 use super::shared;
 use super::table::MethodInfo;
 use super::trl::fixed;
@@ -29,13 +29,7 @@ pub const INFO: MethodInfo = MethodInfo {
         "rewards/* are β times the mean log-probabilities. TRL's logits/* average over padding and are left out.",
     ],
     rows: RowKind::Preference,
-    fields: &[Field::new(
-        "beta",
-        Group::Method,
-        Kind::Number { low: 0.0, high: 1e6, step: 0.05 },
-        Default::Number(0.1),
-        "Weight of the odds ratio beside the imitation (the paper's λ).",
-    )],
+    fields: &[shared::beta("Weight of the odds ratio beside the imitation (the paper's λ).")],
     defaults: &[("learning_rate", Default::Number(1e-4))],
     without: &[],
     fixed: &[fixed("is_encoder_decoder", &["null", "false"], ""), fixed("generate_during_eval", &["false"], "")],

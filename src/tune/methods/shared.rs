@@ -169,6 +169,11 @@ pub const REFERENCE: Field = Field::new(
 )
 .shown(Shown::Never);
 
+/// What divides a preference by, or weighs it with: each method says which.
+pub const fn beta(help: &'static str) -> Field {
+    Field::new("beta", Group::Method, Kind::Number { low: 0.0, high: 1e6, step: 0.05 }, Number(0.1), help)
+}
+
 /// The distance to the base model, where a method has no `kl` of its own.
 pub const KL: Metric = Metric::new(
     "kl",
