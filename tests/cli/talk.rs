@@ -107,6 +107,20 @@ fn shells_complete() {
     }
 }
 
+/// What a shell starts in the background has Ctrl-C ignored, and a program leaves it so: the tests may be running there.
+#[cfg(unix)]
+fn watching_ctrl_c(mut command: std::process::Command) -> std::process::Command {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: signal may be called between fork and exec (POSIX: async-signal-safe).
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            Ok(())
+        });
+    }
+    command
+}
+
 /// Ctrl-C: the update is finished, what was learned is saved, and what to type to go on is said. The two halves are the whole.
 #[cfg(unix)]
 #[test]
@@ -135,7 +149,7 @@ fn interrupted_training_goes_on() {
         "--lr-scheduler-type",
         "constant",
     ];
-    let mut child = command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    let mut child = watching_ctrl_c(command(&args)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
     // After its first updates.
     let mut first = String::new();
     let mut reader = std::io::BufReader::new(child.stdout.take().expect("piped"));
