@@ -1,15 +1,15 @@
 //! Trainings that cannot change anything: who starts one should be told before it has run for hours.
 
 use super::config::TrainingArguments;
+use super::methods::table::MethodInfo;
 use super::values::Values;
 
 /// Updates whose rates are looked at.
 const LOOKED_AT: u64 = 10_000;
 
 /// Sentences, none where something can be learned. `lora_alpha` is the adapter's.
-pub(super) fn notes(method: &str, values: &Values, args: &TrainingArguments, total_steps: u64, lora_alpha: f64) -> Vec<String> {
+pub(super) fn notes(info: &MethodInfo, values: &Values, args: &TrainingArguments, total_steps: u64, lora_alpha: f64) -> Vec<String> {
     let mut said = Vec::new();
-    let number = |name: &str| values.opt_number(name);
     if total_steps == 0 {
         said.push("no update is made, and the adapter stays as it is: num_train_epochs is 0".to_string());
     } else if args.learning_rate == 0.0 {
@@ -25,45 +25,25 @@ pub(super) fn notes(method: &str, values: &Values, args: &TrainingArguments, tot
     if lora_alpha == 0.0 {
         said.push("lora_alpha is 0: what the adapter learns is multiplied by 0".into());
     }
-    match method {
-        "dpo" | "kto" if number("beta") == Some(0.0) => {
-            said.push("beta is 0: the loss is the same whatever the answers are, and nothing is learned".into());
-        }
-        "orpo" if number("beta") == Some(0.0) => said.push("beta is 0: nothing is learned from the rejected answers".into()),
-        "cpo" if number("beta") == Some(0.0) && number("cpo_alpha") == Some(0.0) => {
-            said.push("beta and cpo_alpha are 0: nothing is learned".into());
-        }
-        "cpo" if number("beta") == Some(0.0) => said.push("beta is 0: nothing is learned from the rejected answers".into()),
-        _ => {}
-    }
-    // TRL's losses that take no account of it: it is told, not passed over.
-    let heeds = |loss: &str| ["robust", "exo_pair", "aot", "aot_unpaired"].contains(&loss);
-    if number("label_smoothing").is_some_and(|s| s > 0.0) && method == "dpo" && !values.texts("loss_type").into_iter().any(heeds) {
-        said.push("label_smoothing has no effect: of DPO's losses robust, exo_pair, aot and aot_unpaired heed it".into());
-    } else if number("label_smoothing") == Some(0.5) {
-        said.push("label_smoothing is 0.5: half of the rankings are taken to be mistaken, and no answer is preferred".into());
-    }
-    let weights = ["desirable_weight", "undesirable_weight"].map(number);
-    if weights == [Some(0.0); 2] {
-        said.push("desirable_weight and undesirable_weight are 0: nothing is learned".into());
-    }
+    said.extend((info.idle)(values));
     said
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tune::methods::by_name;
+    use crate::tune::methods::{METHODS, by_name};
     use serde_json::json;
 
     #[test]
     fn what_cannot_change_anything_is_told() {
         let of = |method: &str, config: serde_json::Value, rows: usize| {
-            let values = by_name(method).unwrap().read(config.as_object().unwrap()).unwrap();
+            let info = by_name(method).unwrap();
+            let values = info.read(config.as_object().unwrap()).unwrap();
             let args = TrainingArguments::of(&values);
-            notes(method, &values, &args, args.total_steps(rows), 16.0).join("; ")
+            notes(info, &values, &args, args.total_steps(rows), 16.0).join("; ")
         };
-        for method in ["sft", "dpo", "kto", "orpo", "cpo"] {
+        for method in METHODS.iter().map(|m| m.name) {
             assert_eq!(of(method, json!({}), 5), "");
             assert!(of(method, json!({"learning_rate": 0}), 5).contains("learning_rate is 0"));
             assert!(of(method, json!({"num_train_epochs": 0}), 5).contains("no update is made"));

@@ -298,7 +298,7 @@ impl Training {
         let dropout = values.is_on("disable_dropout").then_some(0.0);
         let start = start(model, method.references().map(|_| reference), (lora, dropout), name, args.seed, checkpoint).await?;
         let alpha = start.target.set().map_or(1.0, |set| set.config().lora_alpha);
-        notes.extend(idle::notes(info.name, &values, &args, total, alpha));
+        notes.extend(idle::notes(info, &values, &args, total, alpha));
         notes.extend(of_rows);
         let mut trainer = Trainer::new(model.model.clone(), start.target, start.reference, args, method)?;
         if trainer.base.is_none() && trainer.args.report_kl && !trainer.method.own_kl() {

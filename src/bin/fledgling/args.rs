@@ -196,8 +196,7 @@ pub struct GenerateArgs {
 
 #[derive(Args)]
 pub struct TuneArgs {
-    /// How to learn (docs/methods.md): sft, dpo, kto, orpo, cpo.
-    #[arg(long, value_name = "METHOD", value_parser = super::fields::method)]
+    #[arg(long, value_name = "METHOD", value_parser = super::fields::method, help = super::fields::methods())]
     pub method: &'static str,
     /// A GGUF or safetensors file, or a folder as Transformers writes it.
     #[arg(short, long, value_name = "FILE")]
@@ -217,7 +216,7 @@ pub struct TuneArgs {
     /// TRL's and PEFT's field names in one JSON object (LoRA's also under peft_config).
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Continues this adapter; DPO and KTO are measured against it where it changes the model (see --reference).
+    /// Continues this adapter; methods that have a reference are measured against it where it changes the model (see --reference).
     #[arg(long, value_name = "DIR")]
     pub init_adapter: Option<PathBuf>,
     /// Takes the rows as they come.

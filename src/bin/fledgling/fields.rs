@@ -13,6 +13,11 @@ pub fn method(name: &str) -> std::result::Result<&'static str, String> {
     by_name(name).map(|m| m.name).map_err(|_| format!("expected {}", METHODS.iter().map(|m| m.name).collect::<Vec<_>>().join(", ")))
 }
 
+/// The help of `--method`.
+pub fn methods() -> String {
+    format!("How to learn (docs/methods.md): {}", METHODS.iter().map(|m| m.name).collect::<Vec<_>>().join(", "))
+}
+
 /// What was given of the fields.
 #[derive(Clone, std::default::Default)]
 pub struct Fields(pub Map<String, Value>);

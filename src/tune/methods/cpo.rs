@@ -95,6 +95,14 @@ pub const INFO: MethodInfo = MethodInfo {
         Metric::new("logps/rejected", "nats", Good::Neither, Drawn::Never, "The same of the rejected answer."),
         Metric::new("nll_loss", "nats", Good::Down, Drawn::Alone, "Mean negative log-likelihood of the chosen answers' tokens."),
     ],
+    idle: |values| {
+        let said = match (values.number("beta"), values.number("cpo_alpha")) {
+            (0.0, 0.0) => Some("beta and cpo_alpha are 0: nothing is learned".to_string()),
+            (0.0, _) => Some("beta is 0: nothing is learned from the rejected answers".into()),
+            _ => None,
+        };
+        said.into_iter().chain(shared::smoothed_away(values)).collect()
+    },
     build: |reader, values, rows| Ok(Box::new(Cpo::new(reader.preferences(rows)?, CpoOptions::read(values)?)?)),
 };
 

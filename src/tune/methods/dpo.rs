@@ -119,6 +119,20 @@ pub const INFO: MethodInfo = MethodInfo {
         Metric::new("logps/chosen", "nats", Good::Up, Drawn::Never, "Log-probability of the whole chosen answer."),
         Metric::new("logps/rejected", "nats", Good::Neither, Drawn::Never, "The same of the rejected answer."),
     ],
+    idle: |values| {
+        let mut said = Vec::new();
+        if values.number("beta") == 0.0 {
+            said.push("beta is 0: the loss is the same whatever the answers are, and nothing is learned".into());
+        }
+        // TRL's losses that take no account of it: it is told, not passed over.
+        let heeds = |loss: &str| ["robust", "exo_pair", "aot", "aot_unpaired"].contains(&loss);
+        if values.number("label_smoothing") > 0.0 && !values.texts("loss_type").into_iter().any(heeds) {
+            said.push("label_smoothing has no effect: of DPO's losses robust, exo_pair, aot and aot_unpaired heed it".into());
+        } else {
+            said.extend(shared::smoothed_away(values));
+        }
+        said
+    },
     build: |reader, values, rows| Ok(Box::new(Dpo::new(reader.preferences(rows)?, DpoOptions::read(values)?)?)),
 };
 

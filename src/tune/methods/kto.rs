@@ -73,6 +73,16 @@ pub const INFO: MethodInfo = MethodInfo {
         Metric::new("logps/chosen", "nats", Good::Up, Drawn::Never, "Log-probability of whole good answers."),
         Metric::new("logps/rejected", "nats", Good::Down, Drawn::Never, "The same of bad answers."),
     ],
+    idle: |values| {
+        let mut said = Vec::new();
+        if values.number("beta") == 0.0 {
+            said.push("beta is 0: the loss is the same whatever the answers are, and nothing is learned".into());
+        }
+        if ["desirable_weight", "undesirable_weight"].iter().all(|name| values.number(name) == 0.0) {
+            said.push("desirable_weight and undesirable_weight are 0: nothing is learned".into());
+        }
+        said
+    },
     build: |reader, values, rows| {
         let rows = reader.unpaired(rows)?;
         let kto = Kto {

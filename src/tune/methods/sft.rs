@@ -54,6 +54,7 @@ pub const INFO: MethodInfo = MethodInfo {
         shared::KL,
         shared::ENTROPY,
     ],
+    idle: |_| Vec::new(),
     build: |reader, _, rows| Ok(Box::new(Sft::new(reader.sft(rows)?))),
 };
 

@@ -4,6 +4,7 @@
 //! adapter of a small model learns from few rows here; docs/methods.md says which and why.
 
 use super::field::{Default, Drawn, Field, Good, Group, Kind, Metric, Shown};
+use crate::tune::values::Values;
 
 const fn number(low: f64, high: f64, step: f64) -> Kind {
     Kind::Number { low, high, step }
@@ -207,3 +208,9 @@ pub const METRICS: &[Metric] = &[
     Metric::new("tokens", "tokens", Good::Neither, Drawn::Never, "Read so far, without padding."),
     Metric::new("seconds_left", "s", Good::Down, Drawn::Never, "Until the end, at this pace."),
 ];
+
+/// What a label_smoothing of half leaves of preferences.
+pub fn smoothed_away(values: &Values) -> Option<String> {
+    (values.number("label_smoothing") == 0.5)
+        .then(|| "label_smoothing is 0.5: half of the rankings are taken to be mistaken, and no answer is preferred".into())
+}

@@ -39,6 +39,8 @@ pub struct MethodInfo {
     pub fixed: &'static [Fixed],
     /// Its own metrics, in order; `loss` is first.
     pub metrics: &'static [Metric],
+    /// What a configuration has that keeps it from teaching anything, or that it does not heed: sentences.
+    pub idle: fn(&Values) -> Vec<String>,
     /// Rows to the method.
     pub build: Build,
 }
