@@ -1,8 +1,9 @@
-// dz = g·(onehot(target) − softmax(z)), per row of logits, from the saved lse: softmax(z) = exp(z − lse). g = dlogp[row] (gather_logps), or
+// dz = g·(hot − softmax(z)), hot = onehot(target), per row of logits, from the saved lse: softmax(z) = exp(z − lse). g = dlogp[row] (gather_logps), or
 // −dloss·w[row] with WEIGHTED (cross_entropy). A target outside the row is ignored: g = 0. Overwrites dz, or adds to it with ACC.
+// smoothing (label smoothing): hot = (1 − smoothing)·onehot(target) + smoothing / length of the row.
 // Grid: one thread per element (VEC: per four of a row), 64 per workgroup, folded into (x, y).
 // Variants: {|VEC} {|ACC} {|WEIGHTED}
-struct Params { n: u32, cols: u32 } // elements and row length in units of E
+struct Params { n: u32, cols: u32, smoothing: f32 } // elements and row length in units of E
 #include "common/elem.wgsl"
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<storage, read> z: array<E>;           // (rows, cols)
@@ -26,9 +27,11 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
 #if VEC
   let hot = vec4<f32>(vec4<u32>(t) == vec4<u32>((i % p.cols) * 4u) + vec4<u32>(0u, 1u, 2u, 3u));
   let used = t < p.cols * 4u;
+  let share = p.smoothing / f32(p.cols * 4u);
 #else
   let hot = f32(t == i % p.cols);
   let used = t < p.cols;
+  let share = p.smoothing / f32(p.cols);
 #endif
   var d = E(0.0);
   if (used) {
@@ -37,7 +40,7 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
 #else
     let g = dlogp[row];
 #endif
-    if (g != 0.0) { d = g * (hot - exp(z[i] - lse[row])); }
+    if (g != 0.0) { d = g * (hot * (1.0 - p.smoothing) + share - exp(z[i] - lse[row])); }
   }
 #if ACC
   dz[i] += d;

@@ -5,8 +5,9 @@
 // Grid: one workgroup per row (SERIAL: one thread per row). Overwrites logp (unless SCALED) and lse.
 // CAP: logits become cap·tanh(logit / cap) first; the gradient is that of what came in.
 // SPREAD: also, of each row that is not ignored, the entropy −Σ p·ln p of its distribution and ln Σ p².
-// Variants: {|SERIAL} {|GRAD|GRAD,SCALED|LSE|SPREAD|GRAD,SPREAD|LSE,SPREAD} {|CAP}
-struct Params { rows: u32, cols: u32, cap: f32 }
+// SMOOTH: logp becomes (1 − smoothing)·logp + smoothing·(mean over the row of all log-probabilities): label smoothing.
+// Variants: {|SERIAL} {|GRAD|GRAD,SCALED|LSE|SPREAD|GRAD,SPREAD|LSE,SPREAD} {|CAP} {|SMOOTH}
+struct Params { rows: u32, cols: u32, cap: f32, smoothing: f32 }
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<storage, read> targets: array<u32>;      // (rows)
 #if SCALED
@@ -54,12 +55,18 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   }
   top = row_max(top, lid);
   var acc = 0.0;
+#if SMOOTH
+  var all = 0.0;
+#endif
 #if SPREAD
   var mean = 0.0;
   var square = 0.0;
 #endif
   for (var i = row_first(lid) * STRIDE; i < p.cols; i += ROW_STEP * STRIDE) {
 #repeat U 16
+#if SMOOTH
+    all += select(0.0, logit(z[at + min(i + $Uu, last)]) - top, i + $Uu < p.cols);
+#endif
 #if SPREAD
     {
       let d = logit(z[at + min(i + $Uu, last)]) - top;
@@ -74,6 +81,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
 #endrepeat
   }
   let sum = row_sum(acc, lid);
+#if SMOOTH
+  let mean_all = row_sum(all, lid) / f32(p.cols);
+#endif
 #if SPREAD
   let mean_sum = row_sum(mean, lid);
   let square_sum = row_sum(square, lid);
@@ -81,7 +91,11 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
 #if !SCALED
   if (row_leader(lid)) {
     var v = 0.0;
+#if SMOOTH
+    if (used) { v = (1.0 - p.smoothing) * (logit(z[at + target_id]) - top) + p.smoothing * mean_all - log(sum); }
+#else
     if (used) { v = logit(z[at + target_id]) - top - log(sum); }
+#endif
     logp[row] = v;
 #if SPREAD
     var s = vec2f(0.0);
@@ -108,17 +122,24 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   let k = select(0.0, 1.0, used);
 #endif
   let inv = k / sum;
+#if SMOOTH
+  let share = k * p.smoothing / f32(p.cols);
+  let hot = k - k * p.smoothing;
+#else
+  let share = 0.0;
+  let hot = k;
+#endif
   for (var i = row_first(lid) * STRIDE; i < p.cols; i += ROW_STEP * STRIDE) {
 #repeat U 16
     if (i + $Uu < p.cols) {
       let c = logit(z[at + i + $Uu]);
-      z[at + i + $Uu] = -exp(c - top) * inv * slope(c);
+      z[at + i + $Uu] = (share - exp(c - top) * inv) * slope(c);
     }
 #endrepeat
   }
 #if !SERIAL
   storageBarrier();
 #endif
-  if (row_leader(lid) && used) { z[at + target_id] += k * turn; }
+  if (row_leader(lid) && used) { z[at + target_id] += hot * turn; }
 #endif
 }

@@ -1,7 +1,8 @@
 // loss = Σ −w·logp·scale over all rows, and its gradient dlogp = −w·scale: the loss of supervised fine-tuning. A row of weight 0
-// does not count, whatever its logp. metrics = (loss, Σ w, rows with w ≠ 0, Σ −logp over those, 0, 0, 0, 0). Overwrites both outputs.
+// does not count, whatever its logp. DFT: w times the token's own probability, which carries no gradient.
+// metrics = (loss, Σ w, rows with w ≠ 0, Σ −logp over those, 0, 0, 0, 0). Overwrites both outputs.
 // Grid: one workgroup (SERIAL: one thread works).
-// Variants: {|SERIAL}
+// Variants: {|SERIAL} {|DFT}
 struct Params { rows: u32, first: u32 } // rows first…rows − 1; from the second dispatch on, metrics are added to
 @group(0) @binding(auto) var<uniform> p: Params;
 @group(0) @binding(auto) var<storage, read> logp: array<f32>;           // (rows)
@@ -20,9 +21,13 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
   var count = 0.0;
   var nll = 0.0;
   for (var i = p.first + row_first(lid); i < p.rows; i += ROW_STEP) {
-    let v = w[i];
+    var v = w[i];
+    let used = v != 0.0;
+#if DFT
+    if (used) { v *= exp(logp[i]); }
+#endif
     dlogp[i] = -v * scale;
-    if (v != 0.0) {
+    if (used) {
       loss -= v * logp[i];
       weight += v;
       count += 1.0;

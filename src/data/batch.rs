@@ -4,6 +4,16 @@
 
 use super::example::{Example, IGNORE};
 
+/// How sequences are laid out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// One after the other where that is shorter, and not too long; else side by side.
+    #[default]
+    Auto,
+    /// One after the other in a single row, whatever its length.
+    OneRow,
+}
+
 /// The shape a plan is recorded for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BatchShape {
@@ -72,7 +82,7 @@ pub struct Batch {
     pub shape: BatchShape,
     /// Token ids (batch · len), 0 where nothing is.
     pub ids: Vec<u32>,
-    /// Position of each token in its own sequence (batch · len).
+    /// Position of each token in its own document (batch · len).
     pub positions: Vec<u32>,
     /// Keys each query sees, [begin, end) inside its row (batch · len · 2); empty where nothing is.
     pub spans: Vec<u32>,
@@ -86,6 +96,8 @@ pub struct Batch {
     pub targets: Vec<u32>,
     /// Sequence of each judged position (rows).
     pub seqs: Vec<u32>,
+    /// Tokens of the document that each token is in (batch · len), 0 where nothing is.
+    pub lens: Vec<u32>,
     /// Real tokens.
     pub tokens: usize,
     /// Judged positions that are real.
@@ -95,6 +107,11 @@ pub struct Batch {
 impl Batch {
     /// Lays sequences out. `sight` says which keys a query sees, and `window` how many of them at most under a sliding window.
     pub fn new(examples: &[&Example], sight: Sight, window: Option<usize>) -> Batch {
+        Batch::laid_out(examples, sight, window, Layout::Auto)
+    }
+
+    /// The same with a layout. Documents of one sequence do not see each other, and `sight` is each one's.
+    pub fn laid_out(examples: &[&Example], sight: Sight, window: Option<usize>, layout: Layout) -> Batch {
         let lens: Vec<usize> = examples.iter().map(|e| e.ids.len()).collect();
         let longest = lens.iter().copied().max().unwrap_or(1);
         let tokens: usize = lens.iter().sum();
@@ -102,7 +119,7 @@ impl Batch {
         let packed = bucket(tokens);
         let side_by_side = examples.len() * bucket(longest);
         // One row has no padding between sequences.
-        let one_row = packed <= MAX_ROW && packed < side_by_side;
+        let one_row = (packed <= MAX_ROW && packed < side_by_side) || layout == Layout::OneRow;
         let (batch, len) = if one_row { (1, packed) } else { (examples.len(), bucket(longest)) };
         let shape = BatchShape { batch, len, rows: judged_bucket(counted), seqs: examples.len() };
         let m = batch * len;
@@ -116,6 +133,7 @@ impl Batch {
             inverse: vec![IGNORE; m],
             targets: vec![IGNORE; shape.rows],
             seqs: vec![IGNORE; shape.rows],
+            lens: vec![0; m],
             tokens,
             counted,
         };
@@ -124,19 +142,20 @@ impl Batch {
             let base = if one_row { at } else { s * len };
             // Where the sequence begins inside its row of the batch.
             let start = if one_row { at } else { 0 };
-            for (t, id) in e.ids.iter().enumerate() {
-                let m = base + t;
-                b.ids[m] = *id;
-                b.positions[m] = t as u32;
+            for (document, t) in e.documents().flat_map(|d| d.clone().map(move |t| (d.clone(), t))) {
+                let (m, own, len) = (base + t, t - document.start, document.len());
+                b.ids[m] = e.ids[t];
+                b.positions[m] = own as u32;
+                b.lens[m] = len as u32;
                 for (spans, window) in [(&mut b.spans, None), (&mut b.window_spans, window)] {
-                    let (begin, end) = sight.span(s, t, e.ids.len(), window);
-                    spans[2 * m] = (start + begin) as u32;
-                    spans[2 * m + 1] = (start + end) as u32;
+                    let (begin, end) = sight.span(s, own, len, window);
+                    spans[2 * m] = (start + document.start + begin) as u32;
+                    spans[2 * m + 1] = (start + document.start + end) as u32;
                 }
-                if let Some(label) = e.labels.get(t + 1).filter(|l| **l != IGNORE) {
+                if let Some(label) = e.target(t + 1) {
                     b.gather[row] = m as u32;
                     b.inverse[m] = row as u32;
-                    b.targets[row] = *label;
+                    b.targets[row] = label;
                     b.seqs[row] = s as u32;
                     row += 1;
                 }
@@ -144,6 +163,12 @@ impl Batch {
             at += e.ids.len();
         }
         b
+    }
+
+    /// NEFTune's size of noise at each token (batch · len): alpha/√(L·width) with L the tokens of its document, 0 where nothing is.
+    pub fn noise(&self, alpha: f64, width: usize) -> Vec<f32> {
+        let size = |len: &u32| if *len == 0 { 0.0 } else { (alpha / (f64::from(*len) * width as f64).sqrt()) as f32 };
+        self.lens.iter().map(size).collect()
     }
 }
 
@@ -176,6 +201,18 @@ mod tests {
         assert_eq!(batch.targets[..4], [6, 7, 9, IGNORE]);
         assert_eq!(batch.seqs[..4], [0, 0, 1, IGNORE]);
         assert_eq!((batch.tokens, batch.counted), (5, 3));
+    }
+
+    #[test]
+    fn documents_of_a_pack_are_like_sequences() {
+        let (a, b) = (example(&[5, 6, 7], 1), example(&[8, 9], 0));
+        let pack = super::super::Packing::Bfd.pack(&[b.clone(), a.clone()], 6).remove(0);
+        let (apart, packed) = (Batch::new(&[&a, &b], Sight::Causal, Some(2)), Batch::new(&[&pack], Sight::Causal, Some(2)));
+        assert_eq!((&packed.ids, &packed.positions, &packed.spans), (&apart.ids, &apart.positions, &apart.spans));
+        assert_eq!((&packed.window_spans, &packed.gather, &packed.targets), (&apart.window_spans, &apart.gather, &apart.targets));
+        assert_eq!((packed.seqs[2], apart.seqs[2], packed.lens[..6].to_vec()), (0, 1, vec![3, 3, 3, 2, 2, 0]));
+        assert_eq!(packed.noise(6.0, 12)[..6], [1.0, 1.0, 1.0, 1.5f32.sqrt(), 1.5f32.sqrt(), 0.0]);
+        assert_eq!(Batch::laid_out(&[&pack; 300], Sight::Causal, None, Layout::OneRow).shape.batch, 1);
     }
 
     #[test]

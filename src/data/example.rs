@@ -3,11 +3,15 @@
 /// Label and index that mean "not judged": −100 in files, this on the GPU.
 pub const IGNORE: u32 = u32::MAX;
 
+/// Label of a token, not the first, with which another document begins: it is not judged, it sees nothing that stands before it, and positions
+/// begin at 0 with it. So several documents share a sequence and learn as if each stood alone.
+pub const BEGIN: u32 = u32::MAX - 1;
+
 /// Tokens of one sequence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Example {
     pub ids: Vec<u32>,
-    /// Per token: the id itself where it is to be learned, [`IGNORE`] elsewhere. Label t + 1 judges position t.
+    /// Per token: the id itself where it is to be learned, [`IGNORE`] elsewhere, or [`BEGIN`]. Label t + 1 judges position t.
     pub labels: Vec<u32>,
 }
 
@@ -18,15 +22,40 @@ impl Example {
         Example { ids, labels }
     }
 
-    /// Tokens that are judged (the first has nothing before it).
+    /// What token `t` is to be, where it is judged: the first of a document has nothing before it.
+    pub fn target(&self, t: usize) -> Option<u32> {
+        self.labels.get(t).copied().filter(|l| t > 0 && *l != IGNORE && *l != BEGIN)
+    }
+
+    /// Tokens that are judged.
     pub fn counted(&self) -> usize {
-        self.labels.iter().skip(1).filter(|l| **l != IGNORE).count()
+        (1..self.labels.len()).filter(|t| self.target(*t).is_some()).count()
+    }
+
+    /// Where its documents stand.
+    pub fn documents(&self) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let begin = at;
+            if begin >= self.ids.len() {
+                return None;
+            }
+            at = (begin + 1..self.ids.len()).find(|t| self.labels.get(*t) == Some(&BEGIN)).unwrap_or(self.ids.len());
+            Some(begin..at)
+        })
     }
 
     /// Keeps the beginning, as TRL's `truncation_mode="keep_start"`.
     pub fn truncate(&mut self, len: usize) {
         self.ids.truncate(len);
         self.labels.truncate(len);
+    }
+
+    /// Keeps the end, as `truncation_mode="keep_end"`.
+    pub fn keep_end(&mut self, len: usize) {
+        let from = self.ids.len().saturating_sub(len);
+        self.ids.drain(..from);
+        self.labels.drain(..from);
     }
 }
 

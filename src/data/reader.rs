@@ -16,8 +16,12 @@ use crate::{Error, Result};
 /// How rows become examples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowOptions {
-    /// Longer rows are cut at their end; `None` = never, and rows longer than the model's context are left out.
+    /// Longer rows are cut; `None` = never, and rows longer than the model's context are left out.
     pub max_length: Option<usize>,
+    /// They are cut at their beginning, not at their end.
+    pub keep_end: bool,
+    /// Rows of any length are taken as they are: what makes packs of them cuts them.
+    pub whole: bool,
     /// Of rows with `prompt` and `completion`: only the completion counts.
     pub completion_only: bool,
     /// Of rows with `messages`: only the assistant's messages count.
@@ -26,7 +30,7 @@ pub struct RowOptions {
 
 impl Default for RowOptions {
     fn default() -> RowOptions {
-        RowOptions { max_length: None, completion_only: true, assistant_only: false }
+        RowOptions { max_length: None, keep_end: false, whole: false, completion_only: true, assistant_only: false }
     }
 }
 
@@ -63,6 +67,7 @@ pub struct RowReader<'a> {
     text: &'a dyn TextSource,
     options: RowOptions,
     notes: RefCell<Notes>,
+    said: RefCell<Vec<String>>,
 }
 
 /// Errors of the template or tokenizer say which row they are about.
@@ -79,12 +84,19 @@ fn common_prefix(a: &[u32], b: &[u32]) -> usize {
 
 impl<'a> RowReader<'a> {
     pub fn new(text: &'a dyn TextSource, options: RowOptions) -> RowReader<'a> {
-        RowReader { text, options, notes: RefCell::default() }
+        RowReader { text, options, notes: RefCell::default(), said: RefCell::default() }
     }
 
     /// What a person should know about the rows that were read: sentences, none where there is nothing to say.
     pub fn notes(&self) -> Vec<String> {
-        self.notes.borrow().sentences(&self.limit())
+        let mut all = self.notes.borrow().sentences(&self.limit());
+        all.extend(self.said.borrow().iter().cloned());
+        all
+    }
+
+    /// Something else that a person should know of the rows: a sentence.
+    pub fn say(&self, sentence: String) {
+        self.said.borrow_mut().push(sentence);
     }
 
     fn note(&self, note: Note, row: usize) {
@@ -92,7 +104,7 @@ impl<'a> RowReader<'a> {
     }
 
     /// Tokens that a sequence may have.
-    fn cut(&self) -> usize {
+    pub fn cut(&self) -> usize {
         self.options.max_length.unwrap_or(usize::MAX).min(self.text.context())
     }
 
@@ -247,13 +259,20 @@ impl<'a> RowReader<'a> {
         if had == 0 {
             return Err(Fault::row(format!("{what} holds nothing to learn")).of_row(row));
         }
+        if self.options.whole {
+            return Ok(true);
+        }
         if self.options.max_length.is_none() && needed > cut {
             let message = format!("{what} takes {needed} tokens, the model's context is {cut}; max_length cuts longer ones");
             self.notes.borrow_mut().too_long(row, message, true);
             return Ok(false);
         }
         if needed > cut {
-            e.truncate(cut);
+            if self.options.keep_end {
+                e.keep_end(cut)
+            } else {
+                e.truncate(cut)
+            }
             if e.counted() == 0 {
                 let message = format!("{what}: nothing to learn is left of its {needed} tokens, cut to {}", self.limit());
                 self.notes.borrow_mut().too_long(row, message, false);

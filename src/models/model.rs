@@ -11,7 +11,7 @@ use crate::graph::{Exec, Tape, Tensor, Val};
 use crate::nn::{
     Adapter, Block, Branch, Embedding, Extra, Forward, Keys, KvCache, KvCacheDtype, Linear, Norm, ParamStore, Part, Pass, RopeTable,
 };
-use crate::ops::elementwise::{Add, Scale};
+use crate::ops::elementwise::{Add, Noise, Scale};
 use crate::ops::head::LinearLogps;
 use crate::ops::loss::GatherLogps;
 use crate::ops::softcap::SoftCap;
@@ -43,6 +43,8 @@ pub struct Judge {
     pub saved: bool,
     /// Entropies, too.
     pub spread: bool,
+    /// ε of label smoothing: what [`Judged::logps`] then are, stands at [`LinearLogps::smoothing`].
+    pub smoothing: f32,
 }
 
 /// What the head gives for each row.
@@ -215,13 +217,16 @@ impl Model {
         Forward { params: &self.params, adapter, train }
     }
 
-    fn embed(&self, tape: &mut Tape, cx: &Forward<'_>, ids: Val, positions: Val) -> Result<Val> {
+    fn embed(&self, tape: &mut Tape, cx: &Forward<'_>, ids: Val, positions: Val, noise: Option<Val>) -> Result<Val> {
         let mut x = self.embed.forward(tape, cx, ids)?;
         let scaled = |tape: &mut Tape, x: Val, wanted: bool| match self.config.embedding_multiplier {
             factor if wanted && factor != 1.0 => tape.push1(Scale { factor }, &[x]),
             _ => Ok(x),
         };
         x = scaled(tape, x, !self.config.multiplies_prompts)?;
+        if let Some(size) = noise {
+            x = tape.push1(Noise { salt: u32::MAX }, &[x, size])?;
+        }
         if let Some(prompt) = cx.adapter.and_then(|a| a.prompt(tape)) {
             x = prompt.join(tape, x)?;
         }
@@ -241,8 +246,23 @@ impl Model {
     /// # Errors
     /// [`Error::Shape`].
     pub fn record_hidden(&self, tape: &mut Tape, inputs: &TrainInputs, adapter: Option<&dyn Adapter>, train: bool) -> Result<Val> {
+        self.record_noisy(tape, inputs, adapter, train, None)
+    }
+
+    /// The same with noise on the tokens' embeddings: its size for each row (B·T), see [`Noise`].
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
+    pub fn record_noisy(
+        &self,
+        tape: &mut Tape,
+        inputs: &TrainInputs,
+        adapter: Option<&dyn Adapter>,
+        train: bool,
+        noise: Option<Val>,
+    ) -> Result<Val> {
         let cx = self.forward(adapter, train);
-        let mut x = self.embed(tape, &cx, inputs.ids, inputs.positions)?;
+        let mut x = self.embed(tape, &cx, inputs.ids, inputs.positions, noise)?;
         for (i, block) in self.blocks.iter().enumerate() {
             let prefix = adapter.and_then(|a| a.prefix(tape, i));
             tape.begin_segment();
@@ -261,7 +281,7 @@ impl Model {
     /// [`Error::Shape`].
     pub fn record_cached(&self, tape: &mut Tape, inputs: &CachedInputs, cache: &KvCache, adapter: Option<&dyn Adapter>) -> Result<Val> {
         let cx = self.forward(adapter, false);
-        let mut x = self.embed(tape, &cx, inputs.ids, inputs.positions)?;
+        let mut x = self.embed(tape, &cx, inputs.ids, inputs.positions, None)?;
         for (block, layer) in self.blocks.iter().zip(&cache.layers) {
             let spans = if block.attention.windowed { inputs.window_spans.unwrap_or(inputs.spans) } else { inputs.spans };
             let keys = Keys::Cached { cache: layer, slots: inputs.slots, spans, apart: inputs.apart };
@@ -331,7 +351,7 @@ impl Model {
         train: bool,
         saved: bool,
     ) -> Result<Val> {
-        Ok(self.record_judged(tape, hidden, targets, adapter, Judge { train, saved, spread: false })?.logps)
+        Ok(self.record_judged(tape, hidden, targets, adapter, Judge { train, saved, ..Judge::default() })?.logps)
     }
 
     /// The same, with all that the head gives.
@@ -342,11 +362,12 @@ impl Model {
         let last = |out: &[Val]| how.spread.then(|| out[out.len() - 1]);
         if adapter.is_some_and(|a| a.low(self.head.index, how.train).is_some()) {
             let logits = self.logits(tape, &self.forward(adapter, how.train), hidden, None)?;
-            let out = tape.push(GatherLogps { spread: how.spread }, &[logits, targets])?;
+            let out = tape.push(GatherLogps { spread: how.spread, smoothing: how.smoothing }, &[logits, targets])?;
             return Ok(Judged { logps: out[0], spread: last(&out), states: hidden, slope: None });
         }
         let (states, head) = (self.scaled(tape, hidden)?, tape.tensor(&self.head()));
-        let op = LinearLogps::on(self.exec(), how.saved).capped(self.config.final_logit_softcapping).spread(how.spread);
+        let op =
+            LinearLogps::on(self.exec(), how.saved).capped(self.config.final_logit_softcapping).spread(how.spread).smoothed(how.smoothing);
         let out = tape.push(op, &[states, head, targets])?;
         let slope = (how.saved && self.config.final_logit_softcapping.is_none()).then(|| out[1]);
         Ok(Judged { logps: out[0], spread: last(&out), states, slope })

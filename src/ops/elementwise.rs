@@ -1,4 +1,4 @@
-//! Sums, products, scaling and dropout: ops that treat every element alike.
+//! Sums, products, scaling, dropout and noise: ops that treat every element alike.
 
 use super::rng;
 use crate::cpu::kernels::elementwise as kernels;
@@ -252,5 +252,67 @@ impl Op for Dropout {
         let Some(dy) = b.dout(0) else { return Ok(()) };
         let dx = b.sink(0);
         b.emit(*self, &[dy], &[dx])
+    }
+}
+
+/// `y[m, :] = x[m, :] + size[m]·u` with u uniform in −1…1 for every element, drawn from (`step.seed`, `step.counter`, `salt`, element): noise on
+/// embeddings (NEFTune, Jain et al. 2023). Leave it out of programs that do not train.
+///
+/// Inputs: x (M, C); size (M), which has no gradient. Output: y (M, C).
+#[derive(Clone, Copy, Debug)]
+pub struct Noise {
+    /// Distinguishes it from the dropout ops of the tape.
+    pub salt: u32,
+}
+
+impl Op for Noise {
+    fn name(&self) -> &'static str {
+        "noise"
+    }
+
+    fn infer(&self, inputs: &[&Desc]) -> Result<Vec<Desc>> {
+        if inputs[1].len() != inputs[0].rows() {
+            return Err(Error::shape("noise", format!("{} sizes for {} rows", inputs[1].len(), inputs[0].rows())));
+        }
+        Ok(vec![inputs[0].clone()])
+    }
+
+    fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
+        let cols = cx.inputs[0].desc.cols();
+        let Units { vec, n, grid } = units(cx.gpu(), cx.inputs[0].desc.len(), cols);
+        let params = [n, cols as u32 / if vec { 4 } else { 1 }, self.salt];
+        cx.dispatch(KernelKey::new("noise").flag("VEC", vec), &params, &[&cx.input(0), &cx.input(1), &cx.output(0)], grid);
+        Ok(())
+    }
+
+    fn host(&self, io: &mut HostIo<'_>) -> Result<()> {
+        let (seed, counter) = (io.step.seed, io.step.counter);
+        let (size, cols) = (io.input(1), io.descs[0].cols());
+        for (i, v) in io.input(0).iter().enumerate() {
+            let u = f64::from(rng::bits(seed, counter, self.salt, i as u32)) / 2_147_483_648.0 - 1.0;
+            io.add(0, i, v + size[i / cols] * u);
+        }
+        Ok(())
+    }
+
+    fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
+        let stream = (io.step().seed, io.step().counter, self.salt);
+        kernels::noise(io.pool(), io.out(0), io.f32(0), io.f32(1), stream);
+        Ok(())
+    }
+
+    fn differentiable(&self) -> bool {
+        true
+    }
+
+    fn backward(&self, b: &mut Back<'_>) -> Result<()> {
+        let Some(dy) = b.dout(0) else { return Ok(()) };
+        if b.wants(1) {
+            return Err(Error::shape("noise", "sizes have no gradient"));
+        }
+        if b.wants(0) {
+            b.alias(0, dy)?;
+        }
+        Ok(())
     }
 }

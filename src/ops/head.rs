@@ -27,19 +27,21 @@ pub struct LinearLogps {
     pub spread: bool,
     /// Logits become cap·tanh(logit / cap) (Gemma 2).
     pub cap: Option<f32>,
+    /// ε of label smoothing: logp is (1 − ε)·logp + ε·(mean over the vocabulary of log p), and so is its gradient.
+    pub smoothing: f32,
     /// Bytes of logits to hold at a time, about.
     logits: usize,
 }
 
 impl LinearLogps {
     pub fn new(saved: bool) -> Self {
-        LinearLogps { saved, spread: false, cap: None, logits: LOGITS_BYTES }
+        LinearLogps { saved, spread: false, cap: None, smoothing: 0.0, logits: LOGITS_BYTES }
     }
 
     /// With as many logits at a time as suit a device.
     pub fn on(exec: &Exec, saved: bool) -> Self {
         let logits = if exec.is_processor() { LOGITS_BYTES } else { LOGITS_BYTES_GPU.min(exec.max_binding()) as usize };
-        LinearLogps { saved, spread: false, cap: None, logits }
+        LinearLogps { saved, spread: false, cap: None, smoothing: 0.0, logits }
     }
 
     /// With entropies.
@@ -50,6 +52,11 @@ impl LinearLogps {
     /// With capped logits.
     pub fn capped(self, cap: Option<f32>) -> Self {
         LinearLogps { cap, ..self }
+    }
+
+    /// With smoothed labels.
+    pub fn smoothed(self, smoothing: f32) -> Self {
+        LinearLogps { smoothing, ..self }
     }
 }
 
@@ -113,7 +120,8 @@ impl Op for LinearLogps {
             .flag("SERIAL", serial_rows(cx.gpu()))
             .flag("GRAD", self.saved)
             .flag("SPREAD", self.spread)
-            .flag("CAP", self.cap.is_some());
+            .flag("CAP", self.cap.is_some())
+            .flag("SMOOTH", self.smoothing != 0.0);
         let spread = self.spread.then(|| cx.output(1 + usize::from(self.saved)));
         for first in (0..rows).step_by(step.max(1)) {
             let n = step.min(rows - first);
@@ -122,7 +130,7 @@ impl Op for LinearLogps {
             let mut bufs = vec![rows_of(&t, first, n, 1), rows_of(&logp, first, n, 1)];
             bufs.extend(spread.as_ref().map(|s| rows_of(s, first, n, 2)));
             bufs.push(logits.clone());
-            let params = [n as u32, v as u32, self.cap.unwrap_or(0.0).to_bits()];
+            let params = [n as u32, v as u32, self.cap.unwrap_or(0.0).to_bits(), self.smoothing.to_bits()];
             cx.dispatch(key.clone(), &params, &bufs.iter().collect::<Vec<_>>(), grid);
             if self.saved {
                 let dh = rows_of(&cx.output(1), first, n, c);
@@ -136,7 +144,7 @@ impl Op for LinearLogps {
         let (h, w, t) = (io.input(0), io.input(1), io.input(2));
         let (c, v) = (io.descs[0].cols(), io.descs[1].shape[0]);
         for r in 0..io.descs[0].rows() {
-            let Some((logp, dz, spread)) = row(&h[r * c..(r + 1) * c], &w, v, t[r], self.cap) else { continue };
+            let Some((logp, dz, spread)) = row(&h[r * c..(r + 1) * c], &w, v, t[r], (self.cap, self.smoothing)) else { continue };
             io.add(0, r, logp);
             if self.spread {
                 let at = 1 + usize::from(self.saved);
@@ -164,7 +172,8 @@ impl Op for LinearLogps {
             if let Some(spread) = &mut spread {
                 head::spread(io.pool(), logits, &targets[first..first + n], &mut spread[2 * first..2 * (first + n)], self.cap);
             }
-            head::logps(io.pool(), logits, &targets[first..first + n], Some(&mut logp[first..first + n]), grad, self.cap);
+            let how = (self.cap, self.smoothing);
+            head::logps(io.pool(), logits, &targets[first..first + n], Some(&mut logp[first..first + n]), grad, how);
             if let Some(dh) = &mut dh {
                 gemm::dx(io.pool(), n, logits, w, &mut dh[first * c..(first + n) * c], false);
             }
@@ -199,15 +208,15 @@ impl Op for LinearLogps {
         };
         if b.wants(1) {
             let dw = b.sink(1);
-            b.emit(LinearLogpsBwd { dw: true, cap: self.cap, logits: self.logits }, &[h, w, t, dlogp], &[dh, dw])
+            b.emit(LinearLogpsBwd { dw: true, head: self.clone() }, &[h, w, t, dlogp], &[dh, dw])
         } else {
-            b.emit(LinearLogpsBwd { dw: false, cap: self.cap, logits: self.logits }, &[h, w, t, dlogp], &[dh])
+            b.emit(LinearLogpsBwd { dw: false, head: self.clone() }, &[h, w, t, dlogp], &[dh])
         }
     }
 }
 
 /// logp, its gradient with respect to the logits, and entropy and ln Σ p², for one row; `None` for an ignored target.
-fn row(h: &[f64], w: &[f64], v: usize, target: f64, cap: Option<f32>) -> Option<(f64, Vec<f64>, [f64; 2])> {
+fn row(h: &[f64], w: &[f64], v: usize, target: f64, (cap, smoothing): (Option<f32>, f32)) -> Option<(f64, Vec<f64>, [f64; 2])> {
     if target >= v as f64 {
         return None;
     }
@@ -217,9 +226,22 @@ fn row(h: &[f64], w: &[f64], v: usize, target: f64, cap: Option<f32>) -> Option<
     let z: Vec<f64> = (0..v).map(|j| capped((0..c).map(|i| h[i] * w[j * c + i]).sum())).collect();
     let top = z.iter().fold(f64::NEG_INFINITY, |m: f64, x| m.max(*x));
     let sum: f64 = z.iter().map(|x| (x - top).exp()).sum();
-    let logp = z[target as usize] - top - sum.ln();
-    let dz = z.iter().enumerate().map(|(j, x)| (f64::from(u8::from(j == target as usize)) - (x - top).exp() / sum) * slope(*x)).collect();
+    let lse = top + sum.ln();
+    let logp = smoothed(&z, z[target as usize] - lse, lse, smoothing);
+    let dz = z.iter().enumerate().map(|(j, x)| (hot(j, target as usize, v, smoothing) - (x - top).exp() / sum) * slope(*x)).collect();
     Some((logp, dz, spread(&z)))
+}
+
+/// A log-probability with label smoothing, in f64.
+pub(super) fn smoothed(z: &[f64], logp: f64, lse: f64, smoothing: f32) -> f64 {
+    let e = f64::from(smoothing);
+    (1.0 - e) * logp + e * (z.iter().sum::<f64>() / z.len() as f64 - lse)
+}
+
+/// What the target's distribution has at place `j` of `v`.
+pub(super) fn hot(j: usize, target: usize, v: usize, smoothing: f32) -> f64 {
+    let e = f64::from(smoothing);
+    (1.0 - e) * f64::from(u8::from(j == target)) + e / v as f64
 }
 
 /// Entropy and ln Σ p² of softmax(z), in f64.
@@ -233,8 +255,7 @@ pub(super) fn spread(z: &[f64]) -> [f64; 2] {
 /// Backward of [`LinearLogps`] with the logits computed again. Inputs: h, W, targets, dlogp. Outputs: dh, and dW with `dw`.
 struct LinearLogpsBwd {
     dw: bool,
-    cap: Option<f32>,
-    logits: usize,
+    head: LinearLogps,
 }
 
 impl Op for LinearLogpsBwd {
@@ -248,26 +269,28 @@ impl Op for LinearLogpsBwd {
     }
 
     fn scratch(&self, inputs: &[&Desc], outputs: &[&Desc]) -> Vec<Desc> {
-        LinearLogps { saved: false, spread: false, cap: self.cap, logits: self.logits }.scratch(inputs, outputs)
+        self.head.scratch(inputs, outputs)
     }
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let (h, w, t, dlogp, logits) = (cx.input(0), cx.inputs[1].clone(), cx.input(2), cx.input(3), cx.temp(0));
         let (rows, c, v) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols(), w.desc.shape[0]);
         let (dh, acc) = (cx.output(0), cx.acc.clone());
-        let step = chunk_rows(rows, v, self.logits);
+        let LinearLogps { cap, smoothing, .. } = self.head;
+        let step = chunk_rows(rows, v, self.head.logits);
         let key = KernelKey::new("logps")
             .flag("SERIAL", serial_rows(cx.gpu()))
             .flag("GRAD", true)
             .flag("SCALED", true)
-            .flag("CAP", self.cap.is_some());
+            .flag("CAP", cap.is_some())
+            .flag("SMOOTH", smoothing != 0.0);
         for first in (0..rows).step_by(step.max(1)) {
             let n = step.min(rows - first);
             let hr = rows_of(&h, first, n, c);
             select::forward(cx, n, &hr, &w, &logits, &Extras::default())?;
             let grid = row_grid(cx.gpu(), n);
             let bufs = [&rows_of(&t, first, n, 1), &rows_of(&dlogp, first, n, 1), &logits];
-            cx.dispatch(key.clone(), &[n as u32, v as u32, self.cap.unwrap_or(0.0).to_bits()], &bufs, grid);
+            cx.dispatch(key.clone(), &[n as u32, v as u32, cap.unwrap_or(0.0).to_bits(), smoothing.to_bits()], &bufs, grid);
             select::dx(cx, n, &logits, &w, &rows_of(&dh, first, n, c), acc[0], None)?;
             if self.dw {
                 let dw = cx.output(1);
@@ -281,7 +304,7 @@ impl Op for LinearLogpsBwd {
         let (h, w, t, dlogp) = (io.input(0), io.input(1), io.input(2), io.input(3));
         let (c, v) = (io.descs[0].cols(), io.descs[1].shape[0]);
         for r in 0..io.descs[0].rows() {
-            let Some((_, dz, _)) = row(&h[r * c..(r + 1) * c], &w, v, t[r], self.cap) else { continue };
+            let Some((_, dz, _)) = row(&h[r * c..(r + 1) * c], &w, v, t[r], (self.head.cap, self.head.smoothing)) else { continue };
             for (j, d) in dz.iter().enumerate() {
                 for i in 0..c {
                     io.add(0, r * c + i, dlogp[r] * d * w[j * c + i]);
@@ -300,7 +323,8 @@ impl Op for LinearLogpsBwd {
         let c = w.cols;
         in_chunks(io.pool(), h, w, |first, logits| {
             let n = logits.len() / w.rows;
-            head::logps(io.pool(), logits, &targets[first..first + n], None, Some(&dlogp[first..first + n]), self.cap);
+            let how = (self.head.cap, self.head.smoothing);
+            head::logps(io.pool(), logits, &targets[first..first + n], None, Some(&dlogp[first..first + n]), how);
             gemm::dx(io.pool(), n, logits, w, &mut dh[first * c..(first + n) * c], io.acc(0));
             if let Some(dw) = &mut dw {
                 gemm::dw(io.pool(), [n, w.rows, c], logits, &h[first * c..(first + n) * c], dw, io.acc(1) || first > 0);

@@ -7,7 +7,7 @@ use super::metrics::Metrics;
 use super::micro::Micro;
 use super::signals::Signals;
 use crate::Result;
-use crate::data::{Batch, BatchShape, Example};
+use crate::data::{Batch, BatchShape, Example, Layout};
 use crate::graph::{Program, Tape, Tensor, Val};
 
 /// What a method recorded behind a forward pass.
@@ -28,6 +28,16 @@ pub struct OwnParameters {
     pub learning_rate: Option<f64>,
     /// Instead of the arguments' decay.
     pub weight_decay: Option<f64>,
+}
+
+/// How a method's passes are recorded and laid out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// ε: what [`Signals::logps`] gives is (1 − ε)·log-probability + ε·(mean of those of the whole vocabulary).
+    pub label_smoothing: f32,
+    /// NEFTune's alpha: in updates uniform noise of alpha/√(L·d) is added to the embeddings of a document of L tokens, d wide.
+    pub noise_alpha: Option<f64>,
+    pub layout: Layout,
 }
 
 /// A training method: which sequences a row has, what is computed from them, and what is reported. The rows of a dataset may grow in number while
@@ -106,6 +116,11 @@ pub trait Method: Any {
     /// True where `kl` is a metric of its own: [`super::kl`] is then not reported under that name.
     fn own_kl(&self) -> bool {
         false
+    }
+
+    /// How its passes are recorded and laid out, where that is not as usual.
+    fn manner(&self) -> Manner {
+        Manner::default()
     }
 
     /// What it trains beside the adapter.

@@ -22,7 +22,7 @@ pub mod values;
 pub use checkpoint::Checkpoint;
 pub use config::TrainingArguments;
 pub use gpt_bench::{GptBench, GptStep};
-pub use method::{Method, OwnParameters, Recorded};
+pub use method::{Manner, Method, OwnParameters, Recorded};
 pub use methods::dpo::Dpo;
 pub use methods::sft::Sft;
 pub use metrics::{Metrics, StepMetrics};

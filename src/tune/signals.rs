@@ -23,13 +23,15 @@ pub struct Signals<'a> {
 }
 
 impl<'a> Signals<'a> {
-    /// Records the inputs that [`write_batch`] writes and the pass up to the last norm.
+    /// Records the inputs that [`write_batch`] writes and the pass up to the last norm; a `noisy` one reads the size of its noise from the input
+    /// `noise`.
     pub(super) fn record(
         tape: &mut Tape,
         model: &'a Model,
         adapter: Option<&'a dyn Adapter>,
         shape: &BatchShape,
         how: Judge,
+        noisy: bool,
     ) -> Result<Signals<'a>> {
         let m = shape.batch * shape.len;
         let inputs = TrainInputs {
@@ -39,7 +41,8 @@ impl<'a> Signals<'a> {
             spans: tape.input("spans", Desc::u32(&[m, 2])),
             window_spans: model.window().map(|_| tape.input("window_spans", Desc::u32(&[m, 2]))),
         };
-        let all = model.record_hidden(tape, &inputs, adapter, how.train)?;
+        let noise = noisy.then(|| tape.input("noise", Desc::f32(&[m])));
+        let all = model.record_noisy(tape, &inputs, adapter, how.train, noise)?;
         let gather = tape.input("gather", Desc::u32(&[shape.rows]));
         let inverse = tape.input("inverse", Desc::u32(&[m]));
         let targets = tape.input("targets", Desc::u32(&[shape.rows]));

@@ -236,8 +236,10 @@ impl Trainer {
         let adapter = adapter.map(|a| a as &dyn Adapter);
         // Dropout belongs to updates alone.
         let train = pass.head == Head::Loss;
-        let how = Judge { train, saved: train && own.is_some(), spread: train && self.method.judges_tokens() };
-        let mut signals = Signals::record(&mut tape, &self.model, adapter, shape, how)?;
+        let manner = self.method.manner();
+        let spread = train && self.method.judges_tokens();
+        let how = Judge { train, saved: train && own.is_some(), spread, smoothing: manner.label_smoothing };
+        let mut signals = Signals::record(&mut tape, &self.model, adapter, shape, how, train && manner.noise_alpha.is_some())?;
         let recorded = match pass.head {
             Head::Loss => Some(self.method.record(&mut tape, shape, &mut signals)?),
             Head::Logps => {
@@ -301,7 +303,7 @@ impl Trainer {
     }
 
     pub(super) fn batch(&self, examples: &[&Example]) -> (Batch, BatchShape) {
-        let batch = Batch::new(examples, Sight::Causal, self.model.window());
+        let batch = Batch::laid_out(examples, Sight::Causal, self.model.window(), self.method.manner().layout);
         let shape = self.method.key(batch.shape);
         (batch, shape)
     }
@@ -390,6 +392,9 @@ impl Trainer {
         }
         write_batch(&program, &m.batch);
         self.method.write(&program, m, all);
+        if let Some(alpha) = self.method.manner().noise_alpha.filter(|_| program.has_input("noise")) {
+            program.write("noise", &m.batch.noise(alpha, self.model.config().hidden_size));
+        }
         if program.has_input("base_states") {
             program.write("base_states", &self.states.of(m, self.model.config().hidden_size));
         }

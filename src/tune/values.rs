@@ -232,6 +232,8 @@ impl Values {
         let switch = |name: &str, otherwise: bool| self.map.get(name).and_then(Json::as_bool).unwrap_or(otherwise);
         RowOptions {
             max_length: self.opt_whole("max_length").map(|n| n as usize),
+            keep_end: self.opt_text("truncation_mode") == Some("keep_end"),
+            whole: self.is_on("packing") && self.opt_text("packing_strategy") != Some("bfd"),
             completion_only: switch("completion_only_loss", plain.completion_only),
             assistant_only: switch("assistant_only_loss", plain.assistant_only),
         }

@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::*;
 use super::bench::peaks;
 use super::convert::{from_js, js_error, to_js};
 use super::model::{Shared, WasmModel, future, set};
-use crate::data::{Example, IGNORE};
+use crate::data::Example;
 use crate::device::{self, DeviceOptions};
 use crate::graph::Exec;
 use crate::tune::{GptBench, Training, sequences};
@@ -43,7 +43,8 @@ impl WasmModel {
         let read = || -> Result<JsValue> {
             let args: Value = from_js("args", args)?;
             let rows: Vec<Value> = from_js("rows", rows)?;
-            let of = |e: &Example| json!({"ids": e.ids, "judged": e.labels.iter().map(|l| *l != IGNORE).collect::<Vec<bool>>()});
+            let judged = |e: &Example| (0..e.ids.len()).map(|t| e.target(t).is_some()).collect::<Vec<bool>>();
+            let of = |e: &Example| json!({"ids": e.ids, "judged": judged(e)});
             let rows = sequences(&self.0.loaded, method, &args, &rows)?;
             to_js(&rows.iter().map(|row| row.iter().map(of).collect::<Vec<Value>>()).collect::<Vec<_>>())
         };

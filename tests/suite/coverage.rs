@@ -37,6 +37,7 @@ const PUBLIC: &[(&str, Judged)] = &[
     ("LinearLogps", By(&["linear_cross_entropy", "linear_gather_logps"])),
     ("Mul", By(&["mul"])),
     ("Narrow", Instead("a rounding: IEEE 754's, number by number as the half crate's")),
+    ("Noise", Instead("its random numbers are ours; its size, its spread and its reproduction are tested")),
     ("OrpoLoss", By(&["orpo_loss"])),
     ("PeakCopy", Instead("an instrument of the benchmark: a copy, compared with the f64 reference")),
     ("PeakFma", Instead("an instrument of the benchmark: its sum is compared with the f64 reference")),

@@ -73,7 +73,7 @@ fl_test!(
         let logp = In { grad: false, ..rand(&mut rng, &[MANY], 1.0) };
         let weights = In { data: (0..MANY).map(|i| f64::from(u8::from(i % 7 > 0))).collect(), ..logp.clone() };
         let scale = In { data: vec![1.0], ..frozen(&mut rng, &[1], 1.0) };
-        same("sft", &[logp.clone(), weights, scale], |t, v| t.push(SftLoss, v)).await?;
+        same("sft", &[logp.clone(), weights, scale], |t, v| t.push(SftLoss::default(), v)).await?;
         let seq: Vec<u32> = (0..MANY as u32).map(|i| if i % 11 == 0 { u32::MAX } else { i % 4 }).collect();
         same("sequences", &[In { grad: true, ..logp }, ints(&[MANY], &seq)], |t, v| t.push(SequenceSums::new(4), v)).await
     }

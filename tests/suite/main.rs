@@ -48,6 +48,7 @@ mod resume;
 mod rope_tables;
 mod split;
 mod stored;
+mod supervised;
 mod training;
 mod tuning;
 mod writing;

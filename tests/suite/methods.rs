@@ -64,7 +64,7 @@ impl Method for Scored {
         let logps = signals.logps(tape)?;
         let weights = tape.input("weights", Desc::f32(&[shape.rows]));
         let scale = tape.input("numbers", Desc::f32(&[1]));
-        let out = tape.push(SftLoss, &[logps, weights, scale])?;
+        let out = tape.push(SftLoss::default(), &[logps, weights, scale])?;
         let scores = signals.scores(tape, &self.head)?;
         let slope = tape.input("slope", Desc::f32(&[shape.rows, 1]));
         Ok(Recorded { metrics: out[0], seeds: vec![(logps, out[1]), (scores, slope)] })

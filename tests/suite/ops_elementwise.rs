@@ -2,11 +2,11 @@
 
 use crate::fixture;
 use crate::harness::gpu;
-use crate::opcase::{Rng, check, check_step, rand, values};
+use crate::opcase::{Rng, check, check_step, frozen, rand, values};
 use fledgling::graph::{Exec, StepParams};
 use fledgling::ops::Act;
 use fledgling::ops::activation::{Activation, Gated};
-use fledgling::ops::elementwise::{Add, Dropout, Mul, Scale};
+use fledgling::ops::elementwise::{Add, Dropout, Mul, Noise, Scale};
 use fledgling::ops::softcap::SoftCap;
 
 const ACTS: [Act; 4] = [Act::Gelu, Act::GeluTanh, Act::Relu, Act::Silu];
@@ -125,6 +125,35 @@ fl_test!(
                 })
                 .await;
             }
+        }
+    }
+
+    /// The host draws the same numbers: this compares the noise itself.
+    async fn noise() {
+        let gpu = gpu().await;
+        let mut rng = Rng(9);
+        for (rows, cols) in SIZES {
+            let ins = [rand(&mut rng, &[rows, cols], 2.0), frozen(&mut rng, &[rows], 1.0)];
+            let step = StepParams { seed: 7, counter: 3, ..StepParams::default() };
+            check_step(&gpu, &format!("noise {rows}×{cols}"), &ins, 2e-5, &step, |t, v| {
+                Ok(vec![t.push1(Noise { salt: 11 }, &[v[0], v[1]])?])
+            })
+            .await;
+        }
+        // Uniform between −size and size, other numbers with another counter, and nothing where the size is 0.
+        let size: Vec<f64> = (0..200).map(|i| if i < 100 { 0.5 } else { 0.0 }).collect();
+        let ins = [values(&[200, 100], &vec![0.0; 20_000], false), values(&[200], &size, false)];
+        let mut last = Vec::new();
+        for counter in [0, 1] {
+            let step = StepParams { seed: 1, counter, ..StepParams::default() };
+            let build = |t: &mut fledgling::graph::Tape, v: &[fledgling::graph::Val]| Ok(vec![t.push1(Noise { salt: 5 }, &[v[0], v[1]])?]);
+            let y = crate::opcase::run(&Exec::Gpu(gpu.clone()), &ins, None, false, &step, &build).await.unwrap().outputs.remove(0);
+            let (noisy, still) = y.split_at(10_000);
+            assert!(still.iter().all(|v| *v == 0.0) && noisy.iter().all(|v| v.abs() <= 0.5));
+            let (mean, square) = (noisy.iter().sum::<f64>() / 1e4, noisy.iter().map(|v| v * v).sum::<f64>() / 1e4);
+            assert!(mean.abs() < 0.01 && (square - 0.25 / 3.0).abs() < 0.003, "mean {mean}, mean square {square}");
+            assert_ne!(y, last);
+            last = y;
         }
     }
 

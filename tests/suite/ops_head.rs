@@ -47,6 +47,21 @@ fl_test!(
         }
     }
 
+    /// Smoothed labels, with and without a cap.
+    async fn linear_logps_smoothed() {
+        let gpu = gpu().await;
+        let mut rng = Rng(12);
+        for (rows, c, v, cap) in [(1, 8, 3, None), (5, 32, 65, Some(2.0)), (67, 32, 130, None)] {
+            let targets: Vec<u32> = (0..rows).map(|i| if i % 4 == 3 { u32::MAX } else { rng.next() as u32 % v as u32 }).collect();
+            for saved in [true, false] {
+                let mut ins = [rand(&mut rng, &[rows, c], 1.0), rand(&mut rng, &[v, c], 1.0), ints(&[rows], &targets)];
+                ins[1].grad = !saved;
+                let op = LinearLogps::new(saved).capped(cap).smoothed(0.2);
+                check(&gpu, &format!("{op:?} {rows}×{c}×{v}"), &ins, 3e-5, |t, x| Ok(vec![t.push(op.clone(), x)?[0]])).await;
+            }
+        }
+    }
+
     /// Entropies beside log-probabilities, which have no gradient; ignored rows have none.
     async fn linear_logps_with_entropies() {
         let gpu = gpu().await;

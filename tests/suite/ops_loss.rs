@@ -10,7 +10,7 @@ use fledgling::ops::loss::{
 use fledgling::ops::loss::{METRICS, OrpoLoss, SequenceSums, SftLoss};
 
 fn sft(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
-    t.push(SftLoss, v)
+    t.push(SftLoss::default(), v)
 }
 
 fn dpo(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
@@ -111,7 +111,11 @@ fl_test!(
             let mut still = ins.clone();
             still.iter_mut().for_each(|i| i.grad = false);
             check(&gpu, &format!("gather_logps {rows}×{v}, entropies"), &still, 2e-5, |t, i| {
-                Ok(vec![t.push(GatherLogps { spread: true }, i)?[2]])
+                Ok(vec![t.push(GatherLogps { spread: true, ..GatherLogps::default() }, i)?[2]])
+            })
+            .await;
+            check(&gpu, &format!("gather_logps {rows}×{v}, smoothed"), &ins, 2e-5, |t, i| {
+                Ok(vec![t.push(GatherLogps { smoothing: 0.1, ..GatherLogps::default() }, i)?[0]])
             })
             .await;
         }

@@ -26,7 +26,7 @@ async fn tiny() -> Result<LoadedModel> {
     tiny_on(Exec::Gpu(gpu().await)).await
 }
 
-async fn tiny_on(exec: Exec) -> Result<LoadedModel> {
+pub async fn tiny_on(exec: Exec) -> Result<LoadedModel> {
     let mut loader = ModelLoader::new(&exec, LoadOptions::default());
     loader.add_text("config.json", include_str!("../fixtures/models/llama/config.json"));
     let weights = include_bytes!("../fixtures/models/llama/model.safetensors");
@@ -48,7 +48,7 @@ fn start(model: &LoadedModel) -> Result<Rc<LoraSet>> {
 }
 
 /// The adapter that the curves of KTO and ORPO start from: it changes the model.
-fn acting(model: &LoadedModel) -> Result<Rc<LoraSet>> {
+pub fn acting(model: &LoadedModel) -> Result<Rc<LoraSet>> {
     let config = std::str::from_utf8(fixture!("adapters/default/adapter_config.json")).expect("JSON");
     model.adapters.add("acting", &LoraAdapter::read(config, fixture!("adapters/default/adapter_model.safetensors"))?)?;
     model.adapters.copy_of("acting")
@@ -59,7 +59,7 @@ fn target(set: &Rc<LoraSet>) -> Target {
 }
 
 /// A fixture: config, rows, steps.
-fn curve(bytes: &[u8]) -> (Value, Vec<Value>, Vec<Value>) {
+pub fn curve(bytes: &[u8]) -> (Value, Vec<Value>, Vec<Value>) {
     let mut v: Value = serde_json::from_slice(bytes).unwrap();
     v["config"]["shuffle"] = json!(false);
     (v["config"].clone(), v["rows"].as_array().unwrap().clone(), v["steps"].as_array().unwrap().clone())
@@ -83,7 +83,7 @@ fn compare(name: &str, got: &StepMetrics, want: &Value, tolerance: f64) -> f64 {
     worst
 }
 
-fn trainer(method: &str, model: &LoadedModel, set: &Rc<LoraSet>, config: &Value, rows: &[Value]) -> Result<Trainer> {
+pub fn trainer(method: &str, model: &LoadedModel, set: &Rc<LoraSet>, config: &Value, rows: &[Value]) -> Result<Trainer> {
     let p = prepare(method, &ModelText::of(model), config.as_object().expect("an object"), rows)?;
     Trainer::new(model.model.clone(), target(set), None, p.args, p.method)
 }
@@ -99,7 +99,7 @@ async fn follow(method: &str, name: &str, bytes: &[u8], tolerance: f64) -> Resul
     follow_on(&tiny().await?, method, name, bytes, tolerance).await
 }
 
-async fn follow_on(model: &LoadedModel, method: &str, name: &str, bytes: &[u8], tolerance: f64) -> Result<StepMetrics> {
+pub async fn follow_on(model: &LoadedModel, method: &str, name: &str, bytes: &[u8], tolerance: f64) -> Result<StepMetrics> {
     let (config, rows, steps) = curve(bytes);
     let head: Value = serde_json::from_slice(bytes).expect("a curve");
     let set = if head["init_adapter"] == "adapter_init" { start(model)? } else { acting(model)? };
@@ -212,7 +212,7 @@ fn tensor(file: &[u8], name: &str) -> Vec<f32> {
 }
 
 /// The largest difference relative to the largest expected value, over A and B of all modules.
-fn distance(got: &LoraAdapter, file: &[u8], prefix: &str) -> f64 {
+pub fn distance(got: &LoraAdapter, file: &[u8], prefix: &str) -> f64 {
     let mut worst = 0.0f64;
     for p in &got.pairs {
         for (half, values) in [("A", &p.a), ("B", &p.b)] {

@@ -1,4 +1,4 @@
-//! Sums, products, scaling, copies and dropout.
+//! Sums, products, scaling, copies, dropout and noise.
 
 use super::lanes::put;
 use super::random::{BLOCK, bits};
@@ -94,4 +94,22 @@ crate::simd_fn!(fn dropout_part(y: &mut [f32], x: &[f32], first: usize, d: Drop,
 /// `y = x·factor` where the element's bits are not below the threshold, else 0.
 pub fn dropout(pool: &Pool, y: &mut [f32], x: &[f32], d: Drop, acc: bool) {
     pool.rows(y, 1, 4096, |first, y| dropout_part(y, &x[first..first + y.len()], first, d, acc));
+}
+
+/// `y = x + size·u` row by row, u uniform in −1…1 from the stream (seed, counter, salt) and the element's number.
+pub fn noise(pool: &Pool, y: &mut [f32], x: &[f32], size: &[f32], (seed, counter, salt): (u32, u32, u32)) {
+    let cols = x.len() / size.len().max(1);
+    pool.rows(y, 1, 4096, |first, y| {
+        let mut at = 0;
+        while at < y.len() {
+            let i = first + at;
+            let n = (BLOCK - i % BLOCK).min(y.len() - at);
+            let random = bits(seed, counter, salt, i / BLOCK);
+            for (k, bits) in random[i % BLOCK..].iter().take(n).enumerate() {
+                let u = *bits as f32 * 4.656_613e-10 - 1.0;
+                y[at + k] = x[i + k] + size[(i + k) / cols] * u;
+            }
+            at += n;
+        }
+    });
 }

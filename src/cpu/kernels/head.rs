@@ -1,6 +1,6 @@
 //! Log-probabilities of the vocabulary head's targets, and their gradient in place of the logits.
 
-use super::loss::{log_sum_exp, logp};
+use super::loss::{log_sum_exp, smooth, smoothed};
 use super::math::exp;
 use super::softcap;
 use crate::cpu::Pool;
@@ -27,11 +27,19 @@ crate::simd_fn!(fn turn_capped(z: &mut [f32], lse: f32, g: f32, inverse: f32) = 
 
 /// For every row of `logits` and its target: `ln softmax(row)[target]` into `out`, and with `grad` the row becomes the gradient of it with
 /// respect to the logits, times the row's entry of `grad` (1 where that is empty). A target outside the row is ignored: 0, and no gradient.
-/// With `cap` logits become cap·tanh(logit / cap) first; the gradient is that of what came in.
+/// With a cap (the first of `how`) logits become cap·tanh(logit / cap) first; the gradient is that of what came in. The second is label smoothing ε:
+/// (1 − ε) times that log-probability and ε times the mean of all.
 ///
 /// # Panics
 /// When the slices do not fit each other.
-pub fn logps(pool: &Pool, logits: &mut [f32], targets: &[u32], out: Option<&mut [f32]>, grad: Option<&[f32]>, cap: Option<f32>) {
+pub fn logps(
+    pool: &Pool,
+    logits: &mut [f32],
+    targets: &[u32],
+    out: Option<&mut [f32]>,
+    grad: Option<&[f32]>,
+    (cap, smoothing): (Option<f32>, f32),
+) {
     let v = logits.len() / targets.len().max(1);
     if v == 0 {
         return;
@@ -48,18 +56,23 @@ pub fn logps(pool: &Pool, logits: &mut [f32], targets: &[u32], out: Option<&mut 
             softcap::in_place(z, cap);
         }
         let lse = log_sum_exp(z);
-        let value = logp(z, targets[i], lse);
+        let value = smoothed(z, targets[i], lse, smoothing);
         if let Some(g) = grad {
             let g = g.get(i).copied().unwrap_or(1.0);
             match cap {
                 None => {
                     turn(z, lse, g);
-                    z[t] += g;
+                    smooth(z, t, g, smoothing);
                 }
                 Some(cap) => {
-                    let bent = z[t] / cap;
+                    let slope = |z: f32| 1.0 - (z / cap) * (z / cap);
+                    let (own, share) = (slope(z[t]), g * smoothing / v as f32);
+                    let shares = (smoothing != 0.0).then(|| z.iter().map(|z| share * slope(*z)).collect::<Vec<f32>>());
                     turn_capped(z, lse, g, 1.0 / cap);
-                    z[t] += g * (1.0 - bent * bent);
+                    for (z, share) in z.iter_mut().zip(shares.unwrap_or_default()) {
+                        *z += share;
+                    }
+                    z[t] += (g - g * smoothing) * own;
                 }
             }
         }

@@ -41,8 +41,18 @@ fn grad_body<const FMA: bool>(dz: &mut [f32], z: &[f32], lse: f32, g: f32, acc: 
 
 crate::simd_fn!(fn grad_row(dz: &mut [f32], z: &[f32], lse: f32, g: f32, acc: bool) = grad_body);
 
-/// `dz = g·(onehot − softmax z)` row by row, where `g(row)` is the gradient of the row's log-probability.
-pub fn logps_bwd(pool: &Pool, dz: &mut [f32], z: &[f32], targets: &[u32], lse: &[f32], g: impl Fn(usize) -> f32 + Sync, acc: bool) {
+/// What [`logps_bwd`] is told of the rows' log-probabilities.
+#[derive(Clone, Copy)]
+pub struct Judged<'a> {
+    pub targets: &'a [u32],
+    pub lse: &'a [f32],
+    /// Label smoothing.
+    pub smoothing: f32,
+}
+
+/// `dz = g·(hot − softmax z)` row by row, where `g(row)` is the gradient of the row's log-probability and hot is onehot, smoothed.
+pub fn logps_bwd(pool: &Pool, dz: &mut [f32], z: &[f32], judged: Judged<'_>, g: impl Fn(usize) -> f32 + Sync, acc: bool) {
+    let Judged { targets, lse, smoothing } = judged;
     if dz.is_empty() {
         return;
     }
@@ -53,7 +63,7 @@ pub fn logps_bwd(pool: &Pool, dz: &mut [f32], z: &[f32], targets: &[u32], lse: &
             let (target, g) = (targets[row] as usize, g(row));
             if target < cols && g != 0.0 {
                 grad_row(dz, &z[row * cols..(row + 1) * cols], lse[row], g, acc);
-                dz[target] += g;
+                smooth(dz, target, g, smoothing);
             } else if !acc {
                 dz.fill(0.0);
             }
@@ -61,13 +71,34 @@ pub fn logps_bwd(pool: &Pool, dz: &mut [f32], z: &[f32], targets: &[u32], lse: &
     });
 }
 
-/// SFT: metrics and `dlogp = −w·scale`.
-pub fn sft(metrics: &mut [f32], dlogp: &mut [f32], logp: &[f32], weights: &[f32], scale: f32) {
+/// Adds g to the target's place of a row; with label smoothing its share goes to all alike.
+pub fn smooth(dz: &mut [f32], target: usize, g: f32, smoothing: f32) {
+    if smoothing != 0.0 {
+        let share = g * smoothing / dz.len() as f32;
+        dz.iter_mut().for_each(|d| *d += share);
+    }
+    dz[target] += g - g * smoothing;
+}
+
+/// (1 − smoothing)·(target's log-probability) + smoothing·(mean of all), of logits that do not overflow.
+pub fn smoothed(z: &[f32], target: u32, lse: f32, smoothing: f32) -> f32 {
+    let own = logp(z, target, lse);
+    if smoothing == 0.0 || target as usize >= z.len() {
+        return own;
+    }
+    let mean = z.iter().map(|z| f64::from(z - lse)).sum::<f64>() / z.len() as f64;
+    (1.0 - smoothing) * own + smoothing * mean as f32
+}
+
+/// SFT: metrics and `dlogp = −w·scale`; with `dft`, w times the token's own probability.
+pub fn sft(metrics: &mut [f32], dlogp: &mut [f32], logp: &[f32], weights: &[f32], scale: f32, dft: bool) {
     let mut sums = [0.0f64; 4];
     for ((d, l), w) in dlogp.iter_mut().zip(logp).zip(weights) {
+        let used = *w != 0.0;
+        let w = if dft && used { w * l.exp() } else { *w };
         *d = -w * scale;
-        if *w != 0.0 {
-            let (l, w) = (f64::from(*l), f64::from(*w));
+        if used {
+            let (l, w) = (f64::from(*l), f64::from(w));
             sums[0] -= w * l * f64::from(scale);
             sums[1] += w;
             sums[2] += 1.0;

@@ -19,19 +19,22 @@ fn check_targets(op: &str, inputs: &[&Desc]) -> Result<()> {
 /// `logp[r] = log softmax(logits[r])[target_r]`. Inputs: logits (R, V), targets (R) u32 ([`super::IGNORE`]: logp 0, no gradient). Outputs: logp
 /// (R) and lse (R) = log Σ exp, saved for the backward pass and without a gradient of its own; with `spread`, the entropy of each row's
 /// distribution and ln Σ p² (R, 2), without a gradient. [`crate::ops::head::LinearLogps`] does the same without the logits of all rows at once.
+/// `smoothing` ε: logp is (1 − ε)·logp + ε·(mean over the vocabulary of log p), as label smoothing wants it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GatherLogps {
     pub spread: bool,
+    pub smoothing: f32,
 }
 
 /// Dispatches log-probabilities, lse and maybe entropies of all rows.
-fn lower_logps(cx: &mut Lower<'_>, logp: &Buf, lse: &Buf, spread: Option<&Buf>) {
+fn lower_logps(cx: &mut Lower<'_>, logp: &Buf, lse: &Buf, spread: Option<&Buf>, smoothing: f32) {
     let (rows, cols) = (cx.inputs[0].desc.rows(), cx.inputs[0].desc.cols());
     let key = KernelKey::new("logps").flag("SERIAL", serial_rows(cx.gpu())).flag("LSE", true).flag("SPREAD", spread.is_some());
+    let key = key.flag("SMOOTH", smoothing != 0.0);
     let grid = row_grid(cx.gpu(), rows);
     let (targets, z) = (cx.input(1), cx.input(0));
     let bufs: Vec<&Buf> = [&targets, logp, lse].into_iter().chain(spread).chain([&z]).collect();
-    cx.dispatch(key, &[rows as u32, cols as u32, 0], &bufs, grid);
+    cx.dispatch(key, &[rows as u32, cols as u32, 0, smoothing.to_bits()], &bufs, grid);
 }
 
 /// (logp, lse) of a row on the host; logp 0 where the target is no column.
@@ -55,7 +58,7 @@ impl Op for GatherLogps {
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let (logp, lse, spread) = (cx.output(0), cx.output(1), self.spread.then(|| cx.output(2)));
-        lower_logps(cx, &logp, &lse, spread.as_ref());
+        lower_logps(cx, &logp, &lse, spread.as_ref(), self.smoothing);
         Ok(())
     }
 
@@ -63,7 +66,8 @@ impl Op for GatherLogps {
         let (z, t) = (io.input(0), io.input(1));
         for (row, z) in z.chunks(io.descs[0].cols()).enumerate() {
             let (logp, lse) = logp_host(z, t[row]);
-            io.add(0, row, logp);
+            let used = self.smoothing != 0.0 && (t[row] as usize) < z.len();
+            io.add(0, row, if used { head::smoothed(z, logp, lse, self.smoothing) } else { logp });
             io.add(1, row, lse);
             if self.spread && (t[row] as usize) < z.len() {
                 head::spread(z).into_iter().enumerate().for_each(|(i, s)| io.add(2, 2 * row + i, s));
@@ -80,7 +84,7 @@ impl Op for GatherLogps {
         let (logp, lse) = (io.out(0), io.out(1));
         kernels::lse(io.pool(), lse, z, cols);
         for (((logp, lse), target), z) in logp.iter_mut().zip(lse).zip(io.u32(1)).zip(z.chunks(cols)) {
-            *logp = kernels::logp(z, *target, *lse);
+            *logp = kernels::smoothed(z, *target, *lse, self.smoothing);
         }
         Ok(())
     }
@@ -93,7 +97,7 @@ impl Op for GatherLogps {
         let Some(dlogp) = b.dout(0) else { return Ok(()) };
         let ins = [b.input(0), b.input(1), b.output(1), dlogp];
         let dz = b.sink(0);
-        b.emit(GatherLogpsBwd, &ins, &[dz])
+        b.emit(GatherLogpsBwd { smoothing: self.smoothing }, &ins, &[dz])
     }
 }
 
@@ -121,7 +125,7 @@ impl Op for CrossEntropy {
 
     fn lower(&self, cx: &mut Lower<'_>) -> Result<()> {
         let (logp, lse) = (cx.temp(0), cx.output(1));
-        lower_logps(cx, &logp, &lse, None);
+        lower_logps(cx, &logp, &lse, None, 0.0);
         let key = KernelKey::new("cross_entropy").flag("SERIAL", serial_rows(cx.gpu()));
         for (first, end) in pieces(cx.inputs[0].desc.rows(), 1) {
             cx.dispatch(key.clone(), &[end as u32, first as u32], &[&logp, &cx.input(2), &cx.output(0)], [1, 1, 1]);
@@ -159,12 +163,14 @@ impl Op for CrossEntropy {
         let Some(dloss) = b.dout(0) else { return Ok(()) };
         let ins = [b.input(0), b.input(1), b.output(1), b.input(2), dloss];
         let dz = b.sink(0);
-        b.emit(GatherLogpsBwd, &ins, &[dz])
+        b.emit(GatherLogpsBwd { smoothing: 0.0 }, &ins, &[dz])
     }
 }
 
-/// `dz = g·(onehot − softmax)`. Inputs: logits, targets, lse, and either dlogp, or weights and dloss.
-struct GatherLogpsBwd;
+/// `dz = g·(hot − softmax)`, hot = onehot, smoothed. Inputs: logits, targets, lse, and either dlogp, or weights and dloss.
+struct GatherLogpsBwd {
+    smoothing: f32,
+}
 
 impl Op for GatherLogpsBwd {
     fn name(&self) -> &'static str {
@@ -181,7 +187,7 @@ impl Op for GatherLogpsBwd {
         let key = KernelKey::new("gather_logps_bwd").flag("VEC", vec).flag("ACC", cx.acc[0]).flag("WEIGHTED", cx.inputs.len() == 5);
         let mut bufs: Vec<Buf> = (0..cx.inputs.len()).map(|i| cx.input(i)).collect();
         bufs.push(cx.output(0));
-        let params = [n, cols as u32 / if vec { 4 } else { 1 }];
+        let params = [n, cols as u32 / if vec { 4 } else { 1 }, self.smoothing.to_bits()];
         cx.dispatch(key, &params, &bufs.iter().collect::<Vec<_>>(), grid);
         Ok(())
     }
@@ -195,7 +201,7 @@ impl Op for GatherLogpsBwd {
             let g = weights.as_ref().map_or_else(|| last[row], |w| -last[0] * w[row]);
             if target < cols && g != 0.0 {
                 for (i, v) in z.iter().enumerate() {
-                    let hot = f64::from(u8::from(i == target));
+                    let hot = head::hot(i, target, cols, self.smoothing);
                     io.add(0, row * cols + i, g * (hot - (v - lse[row]).exp()));
                 }
             }
@@ -207,7 +213,8 @@ impl Op for GatherLogpsBwd {
         let (last, lse) = (io.f32(io.inputs() - 1), io.f32(2));
         let weights = (io.inputs() == 5).then(|| io.f32(3));
         let g = |row: usize| weights.map_or_else(|| last[row], |w| -last[0] * w[row]);
-        kernels::logps_bwd(io.pool(), io.out(0), io.f32(0), io.u32(1), lse, g, io.acc(0));
+        let judged = kernels::Judged { targets: io.u32(1), lse, smoothing: self.smoothing };
+        kernels::logps_bwd(io.pool(), io.out(0), io.f32(0), judged, g, io.acc(0));
         Ok(())
     }
 }

@@ -166,6 +166,40 @@ export interface SFTArgs extends Omit<TrainArgs, 'disableDropout'> {
    */
   assistantOnlyLoss?: boolean | undefined;
   /**
+   * nll: the negative log-likelihood. dft: each token's is weighed by its own probability (Dynamic Fine-Tuning, Wu et al. 2025).
+   * @default 'nll'
+   */
+  lossType?: 'nll' | 'dft' | undefined;
+  /**
+   * Share of the loss that is the mean over the whole vocabulary, of nll.
+   * @default 0
+   */
+  labelSmoothingFactor?: number | undefined;
+  /** NEFTune: noise of this size, divided by √(tokens · width), on the embeddings while learning. 5 is usual. */
+  neftuneNoiseAlpha?: number | null | undefined;
+  /**
+   * Short rows share a sequence of max_length tokens, each by itself: faster where lengths differ.
+   * @default false
+   */
+  packing?: boolean | undefined;
+  /**
+   * bfd: longer rows are cut; bfd_split: into several; wrapped: one after the other, and rows see those before them.
+   * @default 'bfd'
+   */
+  packingStrategy?: 'bfd' | 'bfd_split' | 'wrapped' | undefined;
+  /** Whether rows for evaluation are packed; not set: as packing. */
+  evalPacking?: boolean | null | undefined;
+  /**
+   * The rows of a batch are laid one after the other, however long that is. Without it, where that is up to 1,024 tokens.
+   * @default false
+   */
+  paddingFree?: boolean | undefined;
+  /**
+   * Which part of a row longer than max_length is kept.
+   * @default 'keep_start'
+   */
+  truncationMode?: 'keep_start' | 'keep_end' | undefined;
+  /**
    * Rows in one pass; more need more memory. TRL: 8, for datasets of thousands of rows.
    * @default 1
    */
@@ -432,6 +466,14 @@ export const ARGS: Record<MethodName, { own: Readonly<Record<string, Arg>>; with
     own: {
       completionOnlyLoss: { name: 'completion_only_loss', kind: 'switch', nullable: true },
       assistantOnlyLoss: { name: 'assistant_only_loss', kind: 'switch' },
+      lossType: { name: 'loss_type', kind: 'choice', choices: ['nll', 'dft'] },
+      labelSmoothingFactor: { name: 'label_smoothing_factor', kind: 'number', low: 0, high: 0.999999 },
+      neftuneNoiseAlpha: { name: 'neftune_noise_alpha', kind: 'number', low: 0, high: 1000000, nullable: true },
+      packing: { name: 'packing', kind: 'switch' },
+      packingStrategy: { name: 'packing_strategy', kind: 'choice', choices: ['bfd', 'bfd_split', 'wrapped'] },
+      evalPacking: { name: 'eval_packing', kind: 'switch', nullable: true },
+      paddingFree: { name: 'padding_free', kind: 'switch' },
+      truncationMode: { name: 'truncation_mode', kind: 'choice', choices: ['keep_start', 'keep_end'] },
     },
     without: {
       disableDropout: 'lora_dropout is all the dropout there is',

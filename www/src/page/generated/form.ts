@@ -68,6 +68,11 @@ export const METHODS: MethodForm[] = [
         help: { en: 'Of rows with messages: only the assistant\'s messages count.', zh: '' },
       },
       {
+        key: 'packing', name: 'packing', group: 'Training', kind: 'switch',
+        default: false, basic: false,
+        help: { en: 'Short rows share a sequence of max_length tokens, each by itself: faster where lengths differ.', zh: '' },
+      },
+      {
         key: 'numTrainEpochs', name: 'num_train_epochs', group: 'Training', kind: 'number', min: 0, max: 1e9, step: 1,
         default: 3, basic: true,
         help: { en: 'How often the whole dataset is seen.', zh: '' },
@@ -156,7 +161,7 @@ export const METHODS: MethodForm[] = [
     charts: [
       {
         title: 'loss', keys: ['loss'], unit: 'nats', good: 'down',
-        help: { en: 'Mean negative log-likelihood of the counted tokens.', zh: '' },
+        help: { en: 'Mean negative log-likelihood of the counted tokens, as loss_type and smoothing make it.', zh: '' },
       },
       {
         title: 'KL to the base', keys: ['kl'], unit: 'nats', good: '', range: [0, null],
