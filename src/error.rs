@@ -49,6 +49,9 @@ pub enum Error {
     /// A dataset row that is longer than the model's context, where nothing says to cut it.
     #[error("row {row}: {}", cut(.message))]
     LongRow { row: usize, message: String },
+    /// A row for evaluation that cannot be used.
+    #[error("row {row} of those for evaluation: {}", cut(.message))]
+    BadEvalRow { row: usize, message: String },
     /// A dataset without a single usable row.
     #[error("the dataset is empty: {}", cut(.0))]
     EmptyDataset(String),
@@ -88,7 +91,7 @@ impl Error {
             Error::UnsupportedArchitecture { .. } => "unsupported-architecture",
             Error::BadAdapter(_) => "bad-adapter",
             Error::BadConfig { .. } => "bad-config",
-            Error::BadRow { .. } => "bad-row",
+            Error::BadRow { .. } | Error::BadEvalRow { .. } => "bad-row",
             Error::EmptyDataset(_) => "empty-dataset",
             Error::NoPairs(_) => "no-pairs",
             Error::ContextOverflow { .. } | Error::LongRow { .. } => "context-overflow",
@@ -97,6 +100,27 @@ impl Error {
             Error::Template(_) => "bad-template",
             Error::Io { .. } => "io",
             Error::NotFinite(_) => "not-finite",
+        }
+    }
+
+    /// A fault of a row, said of those for evaluation.
+    #[must_use]
+    pub fn of_evaluation(self) -> Self {
+        match self {
+            Error::BadRow { row, message } | Error::LongRow { row, message } => Error::BadEvalRow { row, message },
+            Error::EmptyDataset(message) => Error::EmptyDataset(format!("evaluation: {message}")),
+            other => other,
+        }
+    }
+
+    /// A fault of one of some rows that were taken out of others, by its number there.
+    #[must_use]
+    pub fn renumbered(self, numbers: &[usize]) -> Self {
+        let of = |row: usize| numbers.get(row).copied().unwrap_or(row);
+        match self {
+            Error::BadRow { row, message } => Error::BadRow { row: of(row), message },
+            Error::LongRow { row, message } => Error::LongRow { row: of(row), message },
+            other => other,
         }
     }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::fault::Fault;
-use super::file;
+use super::found::Columns;
 
 /// What a row teaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -62,6 +62,7 @@ impl Shape {
 const SHAPES: &[Shape] = &[
     Shape { kind: RowKind::Sft, required: &["messages"], optional: TEMPLATE },
     Shape { kind: RowKind::Sft, required: &["prompt", "completion"], optional: TEMPLATE },
+    Shape { kind: RowKind::Sft, required: &["instruction", "output"], optional: &["input"] },
     Shape { kind: RowKind::Sft, required: &["text"], optional: &[] },
     Shape { kind: RowKind::Sft, required: &["input_ids"], optional: &["labels"] },
     Shape {
@@ -97,6 +98,12 @@ const NOT_HEEDED: &[&str] = &[
     "ref_chosen_logps",
     "ref_rejected_logps",
 ];
+
+/// Whether rows of any kind have a column of this name.
+pub(super) fn is_known(name: &str) -> bool {
+    let own = snake(name);
+    name == SHARED || SHAPES.iter().flat_map(|s| s.required.iter().chain(s.optional)).any(|c| *c == own)
+}
 
 /// `inputIds` → `input_ids`: what JavaScript calls a column.
 fn snake(name: &str) -> String {
@@ -172,7 +179,7 @@ impl<'a> Present<'a> {
 }
 
 /// The columns of a row and which of the shapes they make. A null is a column that is not there, as tables write it.
-pub(super) fn open<'a>(row: &'a file::Columns, kinds: &[RowKind]) -> Result<(Present<'a>, &'static Shape), Fault> {
+pub(super) fn open<'a>(row: &'a Columns, kinds: &[RowKind]) -> Result<(Present<'a>, &'static Shape), Fault> {
     let wanted: Vec<&'static Shape> = SHAPES.iter().filter(|s| kinds.contains(&s.kind)).collect();
     let mut present = Present(Vec::new());
     for (name, value) in row.iter().filter(|(_, v)| !v.is_null()) {

@@ -1,26 +1,18 @@
-//! Files of rows: one JSON object per line (JSONL), or a JSON array of objects. Rows are counted from 0; blank lines are none. A byte order
-//! mark at the beginning means nothing.
+//! Files of rows: one JSON object per line (JSONL), a JSON array of objects, or a table (CSV, TSV). Rows are counted from 0; blank lines are none. A
+//! byte order mark at the beginning means nothing.
 
 use serde::Serialize;
+use serde_json::Value as Json;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value as Json};
 
+use super::columns;
+use super::csv;
 use super::fault::{Fault, kind};
+use super::found::{Columns, Found};
 use crate::{Error, Result};
 
 /// Longest row, in bytes: far beyond any context.
 const MAX_ROW_BYTES: usize = 8 << 20;
-
-/// A row's columns.
-pub type Columns = Map<String, Json>;
-
-/// What stands where a row was expected.
-pub struct Found {
-    /// Line that it begins on, from 1.
-    pub line: usize,
-    /// Its columns, or why it is no row.
-    pub row: Result<Columns, Fault>,
-}
 
 fn object(text: &str) -> Result<Columns, Fault> {
     if text.len() > MAX_ROW_BYTES {
@@ -60,11 +52,32 @@ pub fn scan(text: &str, first: usize) -> Vec<Found> {
     }
 }
 
+/// How a file's columns are called: (a column of rows, its name in the file).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Source<'a> {
+    pub columns: &'a [(String, String)],
+}
+
+impl Source<'_> {
+    /// What a column of the file is called in rows; none where it is left out, as all are that nobody has named and rows do not have, once somebody
+    /// has named some.
+    fn name(&self, column: &str) -> Option<String> {
+        let named = self.columns.iter().find(|c| c.1 == column);
+        let taken = || self.columns.iter().any(|c| c.0 == column);
+        match named {
+            Some((own, _)) => Some(own.clone()),
+            None if !self.columns.is_empty() && (taken() || !columns::is_known(column)) => None,
+            None => Some(column.to_string()),
+        }
+    }
+}
+
 /// The rows of a file.
 pub struct RowFile {
     name: String,
     rows: Vec<Json>,
     lines: Vec<usize>,
+    left_out: Vec<String>,
 }
 
 impl RowFile {
@@ -73,13 +86,47 @@ impl RowFile {
     /// # Errors
     /// [`Error::BadRow`] for the first thing that is no JSON object, [`Error::EmptyDataset`] without any.
     pub fn parse(name: &str, text: &str) -> Result<RowFile> {
-        let mut file = RowFile { name: name.into(), rows: Vec::new(), lines: Vec::new() };
-        for Found { line, row } in scan(text, 1) {
+        RowFile::of(name, text, Source::default())
+    }
+
+    /// The same with names of columns. A file whose name ends in `.csv` or `.tsv` is a table.
+    ///
+    /// # Errors
+    /// As [`RowFile::parse`]; [`Error::BadConfig`] for a column that no row has.
+    pub fn of(name: &str, text: &str, source: Source<'_>) -> Result<RowFile> {
+        let mut file = RowFile { name: name.into(), rows: Vec::new(), lines: Vec::new(), left_out: Vec::new() };
+        let lower = name.to_ascii_lowercase();
+        let separator = [(".csv", ','), (".tsv", '\t')].into_iter().find(|s| lower.ends_with(s.0)).map(|s| s.1);
+        let found = match separator {
+            Some(separator) => csv::scan(text, separator),
+            None => scan(text, 1),
+        };
+        let mut seen: Vec<String> = Vec::new();
+        for Found { line, row } in found {
             file.lines.push(line);
-            let row = row.map_err(|fault| file.place(fault.of_row(file.lines.len() - 1)))?;
-            file.rows.push(Json::Object(row));
+            let at = file.lines.len() - 1;
+            let columns = row.map_err(|fault| file.place(fault.of_row(at)))?;
+            let mut own = Columns::new();
+            for (column, value) in columns {
+                match source.name(&column) {
+                    Some(name) => {
+                        let value = if separator.is_some() { csv::value(&name, value) } else { value };
+                        own.insert(name, value);
+                    }
+                    None if !file.left_out.contains(&column) => file.left_out.push(column.clone()),
+                    None => {}
+                }
+                if !source.columns.is_empty() && !seen.contains(&column) {
+                    seen.push(column);
+                }
+            }
+            file.rows.push(Json::Object(own));
+        }
+        if let Some((own, named)) = source.columns.iter().find(|c| !file.rows.is_empty() && !seen.contains(&c.1)) {
+            return Err(Error::config("column", format!("{own}={named}: {name} has no column {named:?}, but {}", seen.join(", "))));
         }
         match file.rows.is_empty() {
+            true if separator.is_some() => Err(Error::EmptyDataset(format!("{name} has no rows below the names of its columns"))),
             true => Err(Error::EmptyDataset(format!("{name} has no rows; expected one JSON object per line, or a JSON array of them"))),
             false => Ok(file),
         }
@@ -88,6 +135,11 @@ impl RowFile {
     /// The rows, each an object.
     pub fn rows(&self) -> &[Json] {
         &self.rows
+    }
+
+    /// Columns of the file that are in no row, because others were named.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// An error of one of the rows, with the line that it stands on.

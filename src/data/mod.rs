@@ -3,9 +3,11 @@
 //! Nothing here knows a method's configuration: what matters of it comes as plain options.
 mod batch;
 mod columns;
+mod csv;
 mod example;
 mod fault;
 mod file;
+mod found;
 mod message;
 mod notes;
 mod pack;
@@ -18,7 +20,8 @@ pub use batch::{Batch, BatchShape, Layout, Sight, bucket};
 pub use columns::RowKind;
 pub use example::{BEGIN, Example, IGNORE, Pair, Unpaired};
 pub use fault::Fault;
-pub use file::{Found, RowFile, scan, write_jsonl};
+pub use file::{RowFile, Source, scan, write_jsonl};
+pub use found::Found;
 pub use message::{ForTemplate, Message, TextOrMessages};
 pub use pack::Packing;
 pub use ranking::Ranking;

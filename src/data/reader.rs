@@ -78,6 +78,18 @@ fn of_row<T>(row: usize, r: Result<T>) -> Result<T> {
     })
 }
 
+/// The prompt of Stanford's Alpaca, for models that nobody chats with.
+fn alpaca(instruction: &str, input: Option<&str>) -> String {
+    let (paired, input) = match input {
+        Some(input) => (", paired with an input that provides further context", format!("### Input:\n{input}\n\n")),
+        None => ("", String::new()),
+    };
+    format!(
+        "Below is an instruction that describes a task{paired}. Write a response that appropriately completes the request.\n\n\
+         ### Instruction:\n{instruction}\n\n{input}### Response:\n"
+    )
+}
+
 fn common_prefix(a: &[u32], b: &[u32]) -> usize {
     a.iter().zip(b).take_while(|(x, y)| x == y).count()
 }
@@ -223,6 +235,16 @@ impl<'a> RowReader<'a> {
                 let (prompt, mut all) = self.joined(row, &prompt, &[&completion], &with)?;
                 let start = if self.options.completion_only { self.start(row, &prompt, &all) } else { 0 };
                 Ok(Example::from_parts(all.remove(0), start))
+            }
+            SftRow::Instruction { instruction, input, output } => {
+                let row_of = |prompt, completion| SftRow::PromptCompletion { prompt, completion, with: ForTemplate::default() };
+                if self.text.has_template() {
+                    let asked = input.map_or(instruction.clone(), |input| format!("{instruction}\n{input}"));
+                    let turns = |role: &str, text| TextOrMessages::Text(text).into_messages(role);
+                    let (prompt, answer) = (turns("user", asked), turns("assistant", output));
+                    return self.sft_row(row, row_of(TextOrMessages::Messages(prompt), TextOrMessages::Messages(answer)));
+                }
+                self.sft_row(row, row_of(TextOrMessages::Text(alpaca(&instruction, input.as_deref())), TextOrMessages::Text(output)))
             }
             SftRow::Text { text } => Ok(Example::from_parts(of_row(row, self.ended(&text))?, 0)),
         }

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use super::columns::{self, Present, RowKind, Shape, TEMPLATE};
 use super::fault::{Fault, kind};
-use super::file::Columns;
+use super::found::Columns;
 use super::message::{ForTemplate, Message, TextOrMessages, in_one_style};
 use super::ranking::Ranking;
 use crate::{Error, Result};
@@ -35,6 +35,13 @@ pub enum SftRow {
         completion: TextOrMessages,
         #[serde(flatten)]
         with: ForTemplate,
+    },
+    /// Alpaca's (Taori et al. 2023): a task, what it is about, and the answer.
+    Instruction {
+        instruction: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        input: Option<String>,
+        output: String,
     },
     Text {
         text: String,
@@ -254,6 +261,15 @@ impl Present<'_> {
                 let (prompt, [completion]) = in_one_style(prompt, [completion]);
                 let with = self.with(prompt.is_chat())?;
                 Ok(SftRow::PromptCompletion { prompt, completion, with })
+            }
+            "instruction" => {
+                let text = |column: &str| match self.get(column) {
+                    Some(Json::String(text)) if !text.trim().is_empty() => Ok(text.clone()),
+                    other => Err(Fault::at(column, format!("is {}, expected a text", kind(other)))),
+                };
+                let about = self.get("input").filter(|v| v.as_str().is_none_or(|t| !t.trim().is_empty()));
+                let input = about.map(|_| text("input")).transpose()?;
+                Ok(SftRow::Instruction { instruction: text("instruction")?, input, output: text("output")? })
             }
             "text" => match self.get("text") {
                 Some(Json::String(text)) if !text.is_empty() => Ok(SftRow::Text { text: text.clone() }),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::best::{BestWeights, Progress};
 use super::kl::RowCache;
 use super::schedule::SchedulerType;
 use super::trainer::{Target, Trainer};
@@ -57,6 +58,9 @@ pub struct State {
     /// `adapter_config.json`, where an adapter is trained.
     pub peft_config: Option<String>,
     pub adapter_name: Option<String>,
+    /// Where rows are held out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<Progress>,
 }
 
 /// A checkpoint that was read.
@@ -152,6 +156,19 @@ const ELSEWHERE: &[&str] = &[
 /// The same, but with `fp16`: what is computed again is computed from halves, and is itself not one.
 const EXACT_WITHOUT_HALVES: &[&str] = &["gradient_checkpointing", "activation_memory"];
 
+/// How far evaluations had come, for a run that has some: not those of other rows.
+fn evaluations(have: Option<&Progress>, want: Option<Progress>) -> Result<Option<Progress>> {
+    match (have, want) {
+        (Some(have), Some(want)) if have.dataset != want.dataset => {
+            let message = "was taken with other rows for evaluation: what was the best of them says nothing about these";
+            Err(Error::config("resume_from_checkpoint", message))
+        }
+        (Some(have), Some(_)) => Ok(Some(have.clone())),
+        (None, want) => Ok(want),
+        (Some(_), None) => Ok(None),
+    }
+}
+
 impl Trainer {
     fn arguments(&self) -> BTreeMap<String, String> {
         let all = serde_json::to_value(&self.args).expect("numbers and texts");
@@ -205,6 +222,7 @@ impl Trainer {
             },
             peft_config,
             adapter_name,
+            evaluation: self.best.progress.clone(),
         }
     }
 
@@ -217,6 +235,16 @@ impl Trainer {
         self.catch_up(0).await?;
         let exec = self.exec();
         let mut parts: Vec<(String, Part)> = self.state().into_iter().map(|(name, t)| (name, Part::Tensor(t))).collect();
+        if let Some(kept) = &self.best.kept {
+            // The best beside the last, whichever of them are in place.
+            for (i, values) in kept.iter().enumerate() {
+                let last = 3 * i;
+                let best = parts[last].0.replacen("weights", "best", 1);
+                let other = Part::Values(values.clone());
+                let other = if self.best.exchanged { std::mem::replace(&mut parts[last].1, other) } else { other };
+                parts.push((best, other));
+            }
+        }
         if let Some(set) = &self.reference {
             parts.push(("reference".to_string(), Part::Tensor(set.params())));
         }
@@ -271,6 +299,10 @@ impl Trainer {
             let bytes = c.tensors.get(&name).ok_or_else(|| Error::file(FILE, format!("tensor {name:?} is missing")))?;
             writes.push((bytes, t.clone()));
         }
+        let progress = evaluations(have.evaluation.as_ref(), want.evaluation)?;
+        let best = |name: &str| c.tensors.get(&name.replacen("weights", "best", 1)).map(|b| bytemuck::pod_collect_to_vec(b));
+        let best: Option<Vec<Vec<f32>>> = self.state().iter().step_by(3).map(|(name, _)| best(name)).collect();
+        let best = best.filter(|b| progress.is_some() && b.iter().zip(self.weights()).all(|(b, t)| b.len() == t.desc().len()));
         let rows = have.epoch_rows.unwrap_or(want.rows);
         if rows > want.rows {
             return Err(Error::file(FILE, format!("an epoch of {rows} rows of {}", want.rows)));
@@ -304,6 +336,7 @@ impl Trainer {
             *cache = references;
         }
         self.base = base;
+        self.best = BestWeights { progress, kept: best, exchanged: false };
         self.states.clear();
         self.sampler = Sampler::at(rows, self.args.shuffle, want.data_seed, have.epoch, have.rows_taken);
         (self.step, self.micros, self.tokens) = (have.step, have.micros, have.tokens);

@@ -29,6 +29,12 @@ pub(super) fn notes(info: &MethodInfo, values: &Values, args: &TrainingArguments
     said
 }
 
+/// What a label_smoothing of half leaves of preferences.
+pub(super) fn smoothed_away(values: &Values) -> Option<String> {
+    (values.number("label_smoothing") == 0.5)
+        .then(|| "label_smoothing is 0.5: half of the rankings are taken to be mistaken, and no answer is preferred".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

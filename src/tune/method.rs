@@ -75,6 +75,11 @@ pub trait Method: Any {
     /// The update's metrics from what its micro-batches wrote.
     fn metrics(&self, micros: &[Micro], words: &[Vec<f32>]) -> Metrics;
 
+    /// What a metric of one micro-batch counts in a mean over many, in an evaluation: its rows, unless said otherwise.
+    fn share(&self, micro: &Micro, _metric: &str) -> f64 {
+        micro.rows.len() as f64
+    }
+
     /// Those of its own arguments that decide the curve, by TRL's names.
     fn arguments(&self) -> Vec<(&'static str, String)> {
         Vec::new()

@@ -18,6 +18,8 @@ pub(super) enum Weights {
 pub(super) enum Head {
     /// The method's loss and the backward pass.
     Loss,
+    /// The method's loss of rows that are not learned from.
+    Eval,
     /// Log-probabilities of the judged tokens and their sums per sequence.
     Logps,
 }

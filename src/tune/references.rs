@@ -45,8 +45,8 @@ impl Trainer {
         }
     }
 
-    /// Computes what is not known yet of the rows under the reference and under the base model.
-    pub(super) async fn references(&mut self, micros: &[Micro]) -> Result<()> {
+    /// Computes what is not known yet of the rows under the reference and under the base model, for a pass that follows.
+    pub(super) async fn references(&mut self, micros: &[Micro], pass: Pass) -> Result<()> {
         let weights = self.reference_weights();
         for m in micros {
             let unknown = |cache: Option<&RowCache>| cache.map_or_else(Vec::new, |c| c.missing(&m.rows));
@@ -61,7 +61,7 @@ impl Trainer {
                 continue;
             }
             // The larger plan first: slots that grow later would void the smaller one.
-            self.program(&m.shape, Pass::UPDATE).await?;
+            self.program(&m.shape, pass).await?;
             // One pass serves the loss and the distance to the base where both judge the same sequences by the same weights.
             let same = |a: &[&Example], b: &[&Example]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| std::ptr::eq(*a, *b));
             let both = weights == Weights::Base

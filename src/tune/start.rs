@@ -4,8 +4,10 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
+use super::best::Best;
 use super::checkpoint::Checkpoint;
 use super::config::TrainingArguments;
+use super::evaluation::{EvalMetrics, EvalOptions, Evaluation, hold_out};
 use super::idle;
 use super::method::Method;
 use super::methods::table::MethodInfo;
@@ -14,7 +16,7 @@ use super::metrics::StepMetrics;
 use super::trainer::{Target, Trainer};
 use super::values::{Values, Wrong, check, shown};
 use crate::adapters::{Adapters, LoadedModel, LoraSet};
-use crate::data::{Example, Message, RowReader, TextSource};
+use crate::data::{Message, RowReader, TextSource};
 use crate::formats::peft::LoraConfig;
 use crate::graph::Profile;
 use crate::tokenizer::Tokenizer;
@@ -149,17 +151,17 @@ fn lora_config(mut peft: Map<String, Value>, base: &str, wrong: &mut Wrong) -> L
 }
 
 /// A configuration that was read: a method's fields, PEFT's, and the adapter's name.
-struct Read {
-    info: &'static MethodInfo,
-    values: Values,
-    lora: Asked,
-    name: String,
-    notes: Vec<String>,
+pub(super) struct Read {
+    pub info: &'static MethodInfo,
+    pub values: Values,
+    pub lora: Asked,
+    pub name: String,
+    pub notes: Vec<String>,
 }
 
 /// What was asked of an adapter.
-struct Asked {
-    lora: LoraConfig,
+pub(super) struct Asked {
+    pub lora: LoraConfig,
     /// The fields that somebody set.
     given: Vec<String>,
 }
@@ -195,7 +197,7 @@ impl Asked {
 }
 
 /// Reads all of a configuration and says all that is wrong with it.
-fn read(method: &str, args: &Value, base: &str) -> Result<Read> {
+pub(super) fn read(method: &str, args: &Value, base: &str) -> Result<Read> {
     let info = by_name(method)?;
     let Parts { own, peft, name } = split(args)?;
     let mut wrong = Wrong::default();
@@ -228,7 +230,7 @@ pub fn prepare(method: &str, text: &dyn TextSource, config: &Map<String, Value>,
     build(info, text, &info.read(config)?, rows)
 }
 
-fn build(info: &MethodInfo, text: &dyn TextSource, values: &Values, rows: &[Value]) -> Result<Prepared> {
+pub(super) fn build(info: &MethodInfo, text: &dyn TextSource, values: &Values, rows: &[Value]) -> Result<Prepared> {
     let reader = RowReader::new(text, values.row_options());
     let method = (info.build)(&reader, values, rows)?;
     let reference = match values.opt_text("reference") {
@@ -239,13 +241,12 @@ fn build(info: &MethodInfo, text: &dyn TextSource, values: &Values, rows: &[Valu
     Ok(Prepared { args: TrainingArguments::of(values), method, notes: reader.notes(), reference })
 }
 
-/// The sequences of every row, as a training of that method reads them.
-///
-/// # Errors
-/// As [`prepare`].
-pub fn sequences(model: &LoadedModel, method: &str, args: &Value, rows: &[Value]) -> Result<Vec<Vec<Example>>> {
-    let method = prepare(method, &ModelText::of(model), &split(args)?.own, rows)?.method;
-    Ok((0..method.rows() as u32).map(|row| method.examples(&[row]).into_iter().cloned().collect()).collect())
+/// What rows for evaluation are read with: packed or not as `eval_packing` says, in batches of their own.
+pub(super) fn held_out(values: Values) -> Values {
+    let batch = values.opt_count("per_device_eval_batch_size").map(Value::from);
+    let packing = values.opt_flag("eval_packing").map(Value::from);
+    let values = packing.into_iter().fold(values, |v, p| v.with("packing", p));
+    batch.into_iter().fold(values, |v, b| v.with("per_device_train_batch_size", b))
 }
 
 /// What [`prepare`] gives.
@@ -273,6 +274,7 @@ pub struct Training {
     adapters: Rc<Adapters>,
     name: String,
     notes: Vec<String>,
+    evaluation: Option<Evaluation>,
 }
 
 /// What is trained, what it is measured against, and under which name.
@@ -291,10 +293,49 @@ impl Training {
     /// [`Error::BadConfig`] with the field's name, [`Error::BadRow`], [`Error::EmptyDataset`], [`Error::LongRow`],
     /// [`Error::BadAdapter`], [`Error::BadFile`] for a checkpoint that is none.
     pub async fn new(model: &LoadedModel, method: &str, args: &Value, rows: &[Value], checkpoint: Option<&[u8]>) -> Result<Training> {
+        Training::with_evaluation(model, method, args, (rows, None), checkpoint).await
+    }
+
+    /// The same with rows that are judged and not learned from, behind those that are learned.
+    ///
+    /// # Errors
+    /// As [`Training::new`]; errors of rows for evaluation are [`Error::BadEvalRow`].
+    pub async fn with_evaluation(
+        model: &LoadedModel,
+        method: &str,
+        args: &Value,
+        (rows, held): (&[Value], Option<&[Value]>),
+        checkpoint: Option<&[u8]>,
+    ) -> Result<Training> {
         // All that is configured is looked at before the rows.
         let Read { info, values, lora, name, mut notes } = read(method, args, &model.info.name)?;
-        let Prepared { args, method, notes: of_rows, reference } = build(info, &ModelText::of(model), &values, rows)?;
+        let text = ModelText::of(model);
+        let share = values.opt_number("eval_split");
+        if share.is_some() && held.is_some() {
+            return Err(Error::config("eval_split", "holds rows out, and there are rows for evaluation beside them: one of both"));
+        }
+        let seed = values.opt_count("data_seed").or(values.opt_count("seed")).unwrap_or_default() as u32;
+        let parts = share.map(|share| hold_out(rows, share, seed)).transpose()?;
+        let numbered = |part: &[(usize, Value)], what: &str| -> Result<Prepared> {
+            let (numbers, rows): (Vec<usize>, Vec<Value>) = part.iter().cloned().unzip();
+            let values = if what.is_empty() { values.clone() } else { held_out(values.clone()) };
+            build(info, &text, &values, &rows).map_err(|e| e.renumbered(&numbers))
+        };
+        let (prepared, held) = match (&parts, held) {
+            (Some([held, left]), _) => (numbered(left, "")?, Some(numbered(held, "held")?)),
+            (None, Some(held)) => {
+                let prepared = build(info, &text, &values, rows)?;
+                (prepared, Some(build(info, &text, &held_out(values.clone()), held).map_err(Error::of_evaluation)?))
+            }
+            (None, None) => (build(info, &text, &values, rows)?, None),
+        };
+        let Prepared { args, method, notes: of_rows, reference } = prepared;
         let total = args.total_steps(method.rows());
+        let options = EvalOptions::read(&values, info, held.is_some(), total)?;
+        if let Some(held) = &held {
+            notes.extend(options.notes().map(str::to_string));
+            notes.extend(held.notes.iter().map(|n| format!("rows for evaluation: {n}")));
+        }
         let dropout = values.is_on("disable_dropout").then_some(0.0);
         let start = start(model, method.references().map(|_| reference), (lora, dropout), name, args.seed, checkpoint).await?;
         let alpha = start.target.set().map_or(1.0, |set| set.config().lora_alpha);
@@ -304,33 +345,68 @@ impl Training {
         if trainer.base.is_none() && trainer.args.report_kl && !trainer.method.own_kl() {
             notes.push("kl is not reported: the adapter changes the output layer, or the model caps its logits".into());
         }
+        let evaluation = held.map(|held| Evaluation::new(held.method, options));
+        trainer.best.progress = evaluation.as_ref().map(Evaluation::progress);
         if let Some(c) = &start.checkpoint {
             trainer.restore(c)?;
         }
-        Ok(Training { trainer, adapters: model.adapters.clone(), name: start.name, notes })
+        Ok(Training { trainer, adapters: model.adapters.clone(), name: start.name, notes, evaluation })
     }
 
     /// One update, or `None` when training is complete; the adapter is active then. Between two steps the model can be used, and its
-    /// adapter of this name is what has been learned so far.
+    /// adapter of this name is what has been learned so far. What was evaluated meanwhile is told by [`Training::evaluation`].
     ///
     /// # Errors
-    /// As [`Trainer::step`].
+    /// As [`Training::submit`] and [`Training::report`].
     pub async fn step(&mut self) -> Result<Option<StepMetrics>> {
-        let m = self.trainer.step().await?;
-        self.publish(m.is_none())?;
-        Ok(m)
+        loop {
+            if let Some(m) = self.report(true).await? {
+                return Ok(Some(m));
+            }
+            if !self.submit().await? {
+                return self.report(true).await;
+            }
+        }
     }
 
-    /// Hands the next update to the device, or `false` when training is complete; the adapter is active then. See [`Trainer::submit`].
+    /// Hands the next update to the device, or `false` when training is complete; the adapter is active then. See [`Trainer::submit`]. Where rows
+    /// for evaluation are to be judged first, some of them are, instead of an update: [`Training::steps`] then stays what it was.
     ///
     /// # Errors
-    /// As [`Trainer::submit`].
+    /// As [`Trainer::submit`]; [`Error::NotFinite`] for an evaluation whose loss is no number.
     pub async fn submit(&mut self) -> Result<bool> {
-        let more = self.trainer.submit().await?;
+        if let Some(e) = &mut self.evaluation
+            && e.due(&self.trainer)
+        {
+            e.go_on(&mut self.trainer).await?;
+            return Ok(true);
+        }
+        let more = !self.stopped_early() && self.trainer.submit().await?;
         if !more {
+            self.trainer.catch_up(0).await?;
+            if self.evaluation.as_ref().is_some_and(|e| e.options.load_best) {
+                self.trainer.exchange_best().await?;
+            }
             self.publish(true)?;
         }
         Ok(more)
+    }
+
+    /// The earliest evaluation that nobody has been told of. Updates before it are reported first by [`Training::report`].
+    pub fn evaluation(&mut self) -> Option<EvalMetrics> {
+        self.evaluation.as_mut()?.report()
+    }
+
+    /// Whether the patience with the evaluations has ended the run before its last update.
+    pub fn stopped_early(&self) -> bool {
+        let progress = self.trainer.best.progress.as_ref();
+        self.evaluation.as_ref().zip(progress).is_some_and(|(e, p)| e.stopped(p)) && self.trainer.steps() < self.trainer.total_steps()
+    }
+
+    /// The best evaluation so far, where somebody asked for it.
+    pub fn best(&self) -> Option<Best> {
+        let best = self.trainer.best.progress.as_ref()?.best.clone()?;
+        Some(Best { loaded: self.trainer.best.exchanged, ..best })
     }
 
     /// The numbers of the earliest update not yet reported, if they are worth waiting for now. See [`Trainer::report`].

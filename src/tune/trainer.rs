@@ -7,6 +7,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::best::BestWeights;
 use super::config::TrainingArguments;
 use super::kl::{RowCache, States};
 use super::method::{Method, PRESENT};
@@ -83,6 +84,9 @@ pub struct Trainer {
     pub(super) base: Option<RowCache>,
     /// And their hidden states.
     pub(super) states: States,
+    /// Whether there are such: what is recorded depends on it.
+    reports_kl: bool,
+    pub(super) best: BestWeights,
     pub(super) args: TrainingArguments,
     schedule: Schedule,
     pub(super) sampler: Sampler,
@@ -149,6 +153,8 @@ impl Trainer {
         let plain = target.set().is_some_and(|set| model.has_plain_head(set.as_ref()));
         let base = (args.report_kl && !method.own_kl() && plain).then(RowCache::default);
         Ok(Trainer {
+            reports_kl: base.is_some(),
+            best: BestWeights::default(),
             base,
             states: States::default(),
             schedule: args.schedule(total),
@@ -205,6 +211,11 @@ impl Trainer {
         self.trainable.state()
     }
 
+    /// All that is trained, without what the optimizer keeps of it.
+    pub(super) fn weights(&self) -> Vec<&Tensor> {
+        self.trainable.flats.iter().map(|f| &f.params).collect()
+    }
+
     pub(super) fn exec(&self) -> &Exec {
         self.model.exec()
     }
@@ -237,11 +248,11 @@ impl Trainer {
         // Dropout belongs to updates alone.
         let train = pass.head == Head::Loss;
         let manner = self.method.manner();
-        let spread = train && self.method.judges_tokens();
+        let spread = pass.head != Head::Logps && self.method.judges_tokens();
         let how = Judge { train, saved: train && own.is_some(), spread, smoothing: manner.label_smoothing };
         let mut signals = Signals::record(&mut tape, &self.model, adapter, shape, how, train && manner.noise_alpha.is_some())?;
         let recorded = match pass.head {
-            Head::Loss => Some(self.method.record(&mut tape, shape, &mut signals)?),
+            Head::Loss | Head::Eval => Some(self.method.record(&mut tape, shape, &mut signals)?),
             Head::Logps => {
                 let logps = signals.logps(&mut tape)?;
                 if shape.seqs > 0 {
@@ -252,14 +263,14 @@ impl Trainer {
                 None
             }
         };
-        if self.base.is_some() || recorded.is_none() {
+        if (self.reports_kl && train) || recorded.is_none() {
             let logps = signals.logps(&mut tape)?;
             tape.output("logp", logps);
         }
-        if self.base.is_some() && recorded.is_none() {
+        if self.reports_kl && recorded.is_none() {
             let states = signals.states(&mut tape)?;
             tape.output("states", states);
-        } else if self.base.is_some() {
+        } else if self.reports_kl && train {
             let other = tape.input("base_states", Desc::f32(&[shape.rows, self.model.config().hidden_size]));
             if let Some(towards) = signals.towards(&mut tape, other)? {
                 tape.output("towards", towards);
@@ -267,14 +278,14 @@ impl Trainer {
         }
         if let Some(recorded) = recorded {
             tape.output("metrics", recorded.metrics);
-            if how.spread
-                && let Some(spread) = signals.entropies(&mut tape)?
-            {
+            if spread && let Some(spread) = signals.entropies(&mut tape)? {
                 tape.output("spread", spread);
             }
             let forward = tape.nodes().len();
-            tape.backward(&recorded.seeds, checkpoint)?;
-            if self.args.fp16 {
+            if train {
+                tape.backward(&recorded.seeds, checkpoint)?;
+            }
+            if train && self.args.fp16 {
                 half::keep_halves(&mut tape, forward)?;
             }
         }
@@ -353,7 +364,7 @@ impl Trainer {
         self.catch_up(0).await?;
         let (micros, _) = self.draw();
         self.dirty = true;
-        self.references(&micros).await?;
+        self.references(&micros, Pass::UPDATE).await?;
         self.accumulate(&micros).await?;
         self.exec().check()
     }
@@ -367,9 +378,9 @@ impl Trainer {
         self.catch_up(0).await?;
         let (micros, _) = self.draw();
         self.dirty = true;
-        self.references(&micros).await?;
+        self.references(&micros, Pass::UPDATE).await?;
         let (m, mut step) = (&micros[0], self.params());
-        let program = self.ready(m, &micros[..1]).await?;
+        let program = self.ready(m, &micros[..1], Pass::UPDATE).await?;
         step.rows = m.batch.counted as u32;
         let pass = program.profile(&step).await?;
         let still = StepParams { learning_rate: 0.0, ..self.params() };
@@ -378,12 +389,12 @@ impl Trainer {
 
     /// The program of a micro-batch with its inputs written. What the loss reads of other sequences under the present weights is computed on the
     /// device and copied there.
-    async fn ready(&mut self, m: &Micro, all: &[Micro]) -> Result<Rc<Program>> {
-        let program = self.program(&m.shape, Pass::UPDATE).await?;
+    pub(super) async fn ready(&mut self, m: &Micro, all: &[Micro], pass: Pass) -> Result<Rc<Program>> {
+        let program = self.program(&m.shape, pass).await?;
         let present = self.method.present_examples(&m.rows);
         if !present.is_empty() {
             let (batch, shape) = self.batch(&present);
-            let pass = Pass::logps(Weights::Present);
+            let pass = Pass::logps(pass.adapter);
             let judge = self.program(&shape, pass).await?;
             write_batch(&judge, &batch);
             let into = program.input_mem(PRESENT);
@@ -419,7 +430,7 @@ impl Trainer {
         let staging = self.staging.as_ref().expect("set above")[(self.step % 2) as usize].clone();
         let mut at = 0;
         for (i, m) in micros.iter().enumerate() {
-            let program = self.ready(m, micros).await?;
+            let program = self.ready(m, micros, Pass::UPDATE).await?;
             let mut step = self.params();
             step.counter = (self.micros + i as u64) as u32;
             step.rows = m.batch.counted as u32;
@@ -450,7 +461,7 @@ impl Trainer {
         }
         self.dirty = true;
         let (micros, sampler) = self.draw();
-        self.references(&micros).await?;
+        self.references(&micros, Pass::UPDATE).await?;
         let (staging, at) = self.accumulate(&micros).await?;
         let params = self.params();
         self.optimizer.compile().await?;

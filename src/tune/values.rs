@@ -216,6 +216,24 @@ impl Values {
         }
     }
 
+    /// A whole number that is not negative; `None` where it is not set, or the method has no such field.
+    pub fn opt_count(&self, name: &str) -> Option<u64> {
+        self.map.get(name)?.as_u64()
+    }
+
+    /// `None` where it is not set, or the method has no such field.
+    pub fn opt_flag(&self, name: &str) -> Option<bool> {
+        self.map.get(name)?.as_bool()
+    }
+
+    /// With another value of a field, if the method has it.
+    pub(super) fn with(mut self, name: &str, value: Json) -> Values {
+        if let Some(v) = self.map.get_mut(name) {
+            *v = value;
+        }
+        self
+    }
+
     /// `None` where it is not set.
     pub fn opt_numbers(&self, name: &str) -> Option<Vec<f64>> {
         Some(self.get(name).as_array()?.iter().filter_map(Json::as_f64).collect())

@@ -9,10 +9,9 @@ use wasm_bindgen::prelude::*;
 use super::bench::peaks;
 use super::convert::{from_js, js_error, to_js};
 use super::model::{Shared, WasmModel, future, set};
-use crate::data::Example;
 use crate::device::{self, DeviceOptions};
 use crate::graph::Exec;
-use crate::tune::{GptBench, Training, sequences};
+use crate::tune::{Evaluator, GptBench, Training};
 use crate::{Error, Result};
 
 /// A training in progress.
@@ -26,29 +25,60 @@ pub struct WasmTrainer {
 #[wasm_bindgen(js_class = Model)]
 impl WasmModel {
     /// Readies a training: `args` are TRL's fields with `peft_config` and `adapter_name`, `rows` TRL's columns.
-    pub fn trainer(&self, method: String, args: JsValue, rows: JsValue, checkpoint: Option<Vec<u8>>) -> js_sys::Promise {
+    pub fn trainer(&self, method: String, args: JsValue, rows: JsValue, checkpoint: Option<Vec<u8>>, held: JsValue) -> js_sys::Promise {
         let shared = self.0.clone();
         future(async move {
             let _turn = shared.turn("training")?;
             let args: Value = from_js("args", args)?;
             let rows: Vec<Value> = from_js("rows", rows)?;
-            let trainer = Training::new(&shared.loaded, &method, &args, &rows, checkpoint.as_deref()).await?;
+            let held: Option<Vec<Value>> = from_js("evalDataset", held)?;
+            let both = (&rows[..], held.as_deref());
+            let trainer = Training::with_evaluation(&shared.loaded, &method, &args, both, checkpoint.as_deref()).await?;
             let trainer = Rc::new(RefCell::new(Some(trainer)));
             Ok(WasmTrainer { shared: shared.clone(), trainer }.into())
         })
     }
 
-    /// The sequences of every row as a training reads them: ids, and for each whether it is judged.
-    pub fn sequences(&self, method: &str, args: JsValue, rows: JsValue) -> std::result::Result<JsValue, JsValue> {
-        let read = || -> Result<JsValue> {
+    /// Judges rows by an adapter (`null`: by the base model), as a training of that method would report them.
+    pub fn evaluator(&self, method: String, args: JsValue, rows: JsValue, adapter: Option<String>) -> js_sys::Promise {
+        let shared = self.0.clone();
+        future(async move {
+            let _turn = shared.turn("evaluation")?;
             let args: Value = from_js("args", args)?;
             let rows: Vec<Value> = from_js("rows", rows)?;
-            let judged = |e: &Example| (0..e.ids.len()).map(|t| e.target(t).is_some()).collect::<Vec<bool>>();
-            let of = |e: &Example| json!({"ids": e.ids, "judged": judged(e)});
-            let rows = sequences(&self.0.loaded, method, &args, &rows)?;
-            to_js(&rows.iter().map(|row| row.iter().map(of).collect::<Vec<Value>>()).collect::<Vec<_>>())
-        };
-        read().map_err(js_error)
+            let evaluator = Evaluator::new(&shared.loaded, &method, &args, &rows, adapter.as_deref())?;
+            let evaluator = Rc::new(RefCell::new(Some(evaluator)));
+            Ok(WasmEvaluator { shared: shared.clone(), evaluator }.into())
+        })
+    }
+}
+
+/// An evaluation in progress.
+#[wasm_bindgen(js_name = Evaluator)]
+pub struct WasmEvaluator {
+    shared: Rc<Shared>,
+    evaluator: Rc<RefCell<Option<Evaluator>>>,
+}
+
+#[wasm_bindgen(js_class = Evaluator)]
+impl WasmEvaluator {
+    /// Judges some of the rows: the numbers when those were the last, else `undefined`.
+    pub fn step(&self) -> js_sys::Promise {
+        let (shared, cell) = (self.shared.clone(), self.evaluator.clone());
+        future(async move {
+            let _turn = shared.turn("evaluation")?;
+            let mut evaluator = take(&cell)?;
+            let found = evaluator.step().await;
+            cell.replace(Some(evaluator));
+            let Some(found) = found? else { return Ok(JsValue::UNDEFINED) };
+            let mut all = serde_json::to_value(&found).unwrap_or_default();
+            // There is no run.
+            if let Some(map) = all.as_object_mut() {
+                map.remove("step");
+                map.remove("epoch");
+            }
+            to_js(&all)
+        })
     }
 }
 
@@ -85,6 +115,23 @@ impl WasmTrainer {
             set(js.unchecked_ref(), "totalSteps", &(metrics.total_steps as f64).into());
             Ok(js)
         })
+    }
+
+    /// The earliest evaluation that nobody was told of; `undefined` where there is none.
+    pub fn evaluation(&self) -> std::result::Result<JsValue, JsValue> {
+        let found = self.trainer.borrow_mut().as_mut().and_then(Training::evaluation);
+        found.map_or(Ok(JsValue::UNDEFINED), |m| to_js(&m).map_err(js_error))
+    }
+
+    /// `{best, stoppedEarly}` of a run.
+    pub fn outcome(&self) -> std::result::Result<JsValue, JsValue> {
+        let trainer = self.trainer.borrow();
+        let (best, early) = trainer.as_ref().map_or((None, false), |t| (t.best(), t.stopped_early()));
+        let mut all = json!({ "stoppedEarly": early });
+        if let Some(best) = best {
+            all["best"] = json!(best);
+        }
+        to_js(&all).map_err(js_error)
     }
 
     /// What each kernel of a step takes: see [`Training::profile`]. For the benchmark, not in the middle of a training.

@@ -178,7 +178,7 @@ fn tune_reports_and_saves_as_the_configuration_says() {
     let loss = |l: &Value| l["loss"].as_f64().unwrap();
     assert!((loss(&some[2]) - plain[3..6].iter().map(loss).sum::<f64>() / 3.0).abs() < 1e-9);
     assert!(folder.join("out/checkpoint.safetensors").exists());
-    for (field, value) in [("logging_steps", json!(2.5)), ("save_strategy", json!("best")), ("eval_strategy", json!("epoch"))] {
+    for (field, value) in [("logging_steps", json!(2.5)), ("save_strategy", json!("best")), ("eval_delay", json!(5))] {
         let wrong = folder.join("wrong.json");
         fs::write(&wrong, json!({ field: value, "max_seq_length": 3 }).to_string()).unwrap();
         let args = ["tune", "--method", "sft", "--model", &fixture("models/llama"), "--data", &rows, "--out", "x", "--config"];
@@ -186,5 +186,37 @@ fn tune_reports_and_saves_as_the_configuration_says() {
         fails_with(&failed, 2, "bad-config", field);
         fails_with(&failed, 2, "bad-config", "max_seq_length: is called max_length");
     }
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// Rows for evaluation from a file or out of the data: a line for each, and what was best at the end. Tables have their columns named.
+#[test]
+fn tune_evaluates_and_reads_tables() {
+    let folder = temp("evaluation");
+    let (_, rows, _) = training("sft", &folder);
+    let (model, out) = (fixture("models/llama"), folder.join("out").display().to_string());
+    let args = ["tune", "--method", "sft", "--model", &model, "--data", &rows, "--out", &out, "--max-steps", "4", "--json"];
+    let more = ["--eval-data", &rows, "--eval-steps", "2", "--load-best-model-at-end", "--learning-rate", "0.3"];
+    let lines: Vec<Value> = ok(&[&args[..], &more].concat()).lines().map(parse).collect();
+    let events: Vec<&str> = lines.iter().map(|l| l["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["step", "step", "evaluation", "step", "step", "evaluation", "end"]);
+    let losses = [2, 5].map(|i| lines[i]["eval_loss"].as_f64().unwrap());
+    let best = usize::from(losses[1] < losses[0]);
+    assert_eq!((&lines[6]["best"]["value"], &lines[6]["best"]["step"]), (&json!(losses[best]), &json!(2 + 2 * best)));
+    assert!(lines[6]["best"]["loaded"] == json!(true) && lines[2]["eval_rows"] == json!(8) && lines[2]["best"] == json!(true));
+    let plain = ok(&[&args[..9], &["--max-steps", "1", "--eval-split", "0.25"]].concat());
+    assert!(plain.lines().nth(1).is_some_and(|l| l.starts_with("evaluation behind update 1:  eval_loss ")), "{plain}");
+    fails_with(&on_cpu(&[&args[..], &["--eval-strategy", "steps"]].concat()), 2, "bad-config", "eval_data");
+
+    let (table, held) = (folder.join("rows.csv").display().to_string(), folder.join("held.csv").display().to_string());
+    fs::write(&table, "id,ids,labels\n1,\"[5, 6, 7]\",\n2,\"[8,9]\",\"[-100, 9]\"\n").unwrap();
+    fs::write(&held, "ids\n\"[5, 6\n, 7]\"\n\"[500]\"\n").unwrap();
+    let args = ["tune", "--method", "sft", "--model", &model, "--data", &table, "--out", &out, "--max-steps", "1"];
+    let run = on_cpu(&[&args[..], &["--column", "input_ids=ids"]].concat());
+    assert!(run.status.success() && String::from_utf8_lossy(&run.stderr).contains("left out: id"), "{run:?}");
+    fails_with(&on_cpu(&args), 3, "bad-row", "column \"id\"");
+    fails_with(&on_cpu(&[&args[..], &["--column", "input_ids=tokens"]].concat()), 2, "bad-config", "no column \"tokens\"");
+    let wrong = on_cpu(&[&args[..], &["--column", "input_ids=ids", "--eval-data", &held]].concat());
+    fails_with(&wrong, 3, "bad-row", "row 1: line 4 of");
     fs::remove_dir_all(folder).unwrap();
 }

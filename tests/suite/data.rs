@@ -275,7 +275,7 @@ fl_test! {
         let sft = &[RowKind::Sft][..];
         let talk = json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]);
         for (row, words) in [
-            (json!({}), "has no columns, expected messages · prompt, completion · text · input_ids, (labels)"),
+            (json!({}), "has no columns, expected messages · prompt, completion · instruction, output, (input) · text · input_ids, (labels)"),
             (json!({"text": null}), "has no columns"),
             (json!(7), "is 7, expected an object"),
             (json!({"question": "q"}), "column \"question\" is not known; expected messages"),

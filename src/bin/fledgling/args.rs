@@ -207,9 +207,16 @@ pub struct TuneArgs {
     pub quantize: Option<Quantization>,
     /// JSONL or a JSON array in TRL's columns: messages; prompt, completion; text; input_ids (labels) · prompt, chosen, rejected; prompt_ids,
     /// chosen_ids, rejected_ids (weight) · rankings: prompt, answers, ranks · KTO: prompt, completion, label; prompt_ids, completion_ids, label.
-    /// Other columns are refused by name. "-" reads standard input.
+    /// · instruction, output (input). CSV and TSV files have them in their first line. Other columns are refused by name. "-" reads standard input.
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
+    /// What a column is called in the files: --column prompt=question --column completion=answer. Columns that are then neither named nor known are left
+    /// out.
+    #[arg(long = "column", value_name = "COLUMN=NAME", value_parser = super::fields::column)]
+    pub columns: Vec<(String, String)>,
+    /// Rows that are judged and never learned from, of the same kind; see --eval-strategy, and --eval-split to hold some of the data out instead.
+    #[arg(long, value_name = "FILE")]
+    pub eval_data: Option<PathBuf>,
     /// Folder for the adapter (adapter_config.json, adapter_model.safetensors).
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -228,7 +235,8 @@ pub struct TuneArgs {
     /// Goes on from a checkpoint.
     #[arg(long, value_name = "FILE", conflicts_with = "init_adapter")]
     pub resume_from_checkpoint: Option<PathBuf>,
-    /// JSON lines: {"event": "step", …} for every update, named as TRL names them (null where an update has no such value), then one
+    /// JSON lines: {"event": "step", …} for every update, named as TRL names them (null where an update has no such value), {"event": "evaluation",
+    /// "eval_loss": …} for every evaluation, then one
     /// {"event": "end", …} or {"event": "error", …}.
     #[arg(long)]
     pub json: bool,
@@ -254,6 +262,8 @@ pub enum Part {
     Decode,
     /// A LoRA step.
     Lora,
+    /// Rows of mixed lengths, learned with and without packing, in turns: tokens of use per second.
+    Packing,
     /// Memory and time of a LoRA step of 1 × 512 with and without checkpointing, in turns.
     Checkpointing,
     /// A step of full training of a GPT with 0.80 M parameters.

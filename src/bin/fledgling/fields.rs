@@ -18,6 +18,17 @@ pub fn methods() -> String {
     format!("How to learn (docs/methods.md): {}", METHODS.iter().map(|m| m.name).collect::<Vec<_>>().join(", "))
 }
 
+/// A column of rows and its name in a file.
+///
+/// # Errors
+/// What was expected.
+pub fn column(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((own, named)) if !own.is_empty() && !named.is_empty() => Ok((own.to_string(), named.to_string())),
+        _ => Err("expected COLUMN=NAME, such as prompt=question".into()),
+    }
+}
+
 /// What was given of the fields.
 #[derive(Clone, std::default::Default)]
 pub struct Fields(pub Map<String, Value>);

@@ -10,11 +10,11 @@ use super::args::{Cli, TuneArgs};
 use super::files;
 use super::tune_rhythm::Asked;
 use super::{interrupt, load};
-use fledgling::data::{Row, RowFile};
+use fledgling::data::{Row, RowFile, Source};
 use fledgling::formats::peft::{CONFIG_NAME, WEIGHTS_NAME};
 use fledgling::models::LoadOptions;
 use fledgling::tune::methods::by_name;
-use fledgling::tune::{StepMetrics, Training, check_config};
+use fledgling::tune::{EvalMetrics, StepMetrics, Training, check_config};
 use fledgling::{Error, Result};
 
 /// Name of the adapter while it is trained.
@@ -27,12 +27,8 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     let asked = Asked::take(&mut config, a.save_steps);
     let config = Value::Object(config);
     check_config(a.method, &config)?;
-    let data = a.data.display().to_string();
-    let rows = RowFile::parse(&data, &files::read_text(&a.data)?)?;
-    let kinds = by_name(a.method)?.rows.taught_by();
-    for (i, row) in rows.rows().iter().enumerate() {
-        Row::read(row, kinds).map_err(|fault| rows.place(fault.of_row(i)))?;
-    }
+    let rows = rows_of(a, &a.data)?;
+    let held = a.eval_data.as_deref().map(|path| rows_of(a, path)).transpose()?;
     let checkpoint = a.resume_from_checkpoint.as_deref().map(files::read).transpose()?;
     files::make_folder(&a.out)?;
     let quiet = a.json;
@@ -41,7 +37,12 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     if let Some(folder) = &a.init_adapter {
         load::adapter(&model, folder, NAME)?;
     }
-    let mut trainer = Training::new(&model, a.method, &config, rows.rows(), checkpoint.as_deref()).await.map_err(|e| rows.place(e))?;
+    let both = (rows.rows(), held.as_ref().map(RowFile::rows));
+    let trainer = Training::with_evaluation(&model, a.method, &config, both, checkpoint.as_deref()).await;
+    let mut trainer = trainer.map_err(|e| match (e, &held) {
+        (Error::BadEvalRow { row, message }, Some(held)) => held.place(Error::BadRow { row, message }),
+        (e, _) => rows.place(e),
+    })?;
     trainer.notes().iter().for_each(|n| note!("{n}"));
     if !quiet {
         let on = exec.info();
@@ -54,6 +55,7 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     interrupt::watch("stopping behind this update (Ctrl-C again: at once, and nothing is saved)");
     let mut stopped = false;
     loop {
+        let before = trainer.steps();
         match trainer.submit().await {
             Ok(true) => {}
             Ok(false) => break,
@@ -65,9 +67,13 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
                 return Err(e);
             }
         }
-        let save = rhythm.saves(trainer.steps());
+        // An evaluation goes on between two updates.
+        let save = trainer.steps() > before && rhythm.saves(trainer.steps());
         while let Some(m) = trainer.report(save).await? {
             rhythm.report(m).iter().for_each(tell);
+        }
+        while let Some(found) = trainer.evaluation() {
+            evaluated(&found, a.json);
         }
         if save {
             files::write(&a.out.join(CHECKPOINT), &trainer.checkpoint().await?)?;
@@ -84,6 +90,10 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
+    // What the last evaluation gave is told where the run ends, too.
+    while let Some(m) = trainer.report(true).await? {
+        rhythm.report(m).iter().for_each(tell);
+    }
     let (config, weights) = model.adapters.save(trainer.adapter_name()).await?;
     files::write(&a.out.join(WEIGHTS_NAME), &weights)?;
     files::write(&a.out.join(CONFIG_NAME), config.as_bytes())?;
@@ -93,10 +103,23 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     let (done, total) = (trainer.steps(), trainer.total_steps());
     let checkpoint = (rhythm.keeps() || stopped).then(|| a.out.join(CHECKPOINT));
     if a.json {
-        let end =
+        let mut end =
             json!({"event": "end", "step": done, "total_steps": total, "interrupted": stopped, "adapter": a.out, "checkpoint": checkpoint});
+        if held.is_some() || trainer.best().is_some() {
+            end["stopped_early"] = json!(trainer.stopped_early());
+            end["best"] = json!(trainer.best());
+        }
         say!("{end}");
     } else {
+        if trainer.stopped_early() {
+            note!(
+                "stopped behind update {done} of {total}: no evaluation was better than the best for as many as early_stopping_patience says"
+            );
+        }
+        if let Some(best) = trainer.best() {
+            let whose = if best.loaded { "the adapter is that one's" } else { "the adapter is the last one's" };
+            note!("best behind update {}: {} {:.4}; {whose}", best.step, best.metric, best.value);
+        }
         note!("adapter saved in {}", a.out.display());
     }
     if stopped {
@@ -104,6 +127,37 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
         return Err(Error::Aborted);
     }
     Ok(())
+}
+
+/// The rows of a file, each of a kind that the method learns from.
+fn rows_of(a: &TuneArgs, path: &Path) -> Result<RowFile> {
+    let name = path.display().to_string();
+    let rows = RowFile::of(&name, &files::read_text(path)?, Source { columns: &a.columns })?;
+    let kinds = by_name(a.method)?.rows.taught_by();
+    for (i, row) in rows.rows().iter().enumerate() {
+        Row::read(row, kinds).map_err(|fault| rows.place(fault.of_row(i)))?;
+    }
+    if !rows.left_out().is_empty() {
+        note!("columns of {name} that are left out: {}", rows.left_out().join(", "));
+    }
+    Ok(rows)
+}
+
+/// What held-out rows gave.
+fn evaluated(m: &EvalMetrics, json: bool) {
+    let Ok(Value::Object(values)) = serde_json::to_value(m) else { return };
+    if json {
+        let mut record = Map::new();
+        record.insert("event".into(), json!("evaluation"));
+        record.extend(values);
+        return say!("{}", Value::Object(record));
+    }
+    let mut text = format!("evaluation behind update {}:", m.step);
+    for (name, value) in m.metrics.iter() {
+        text += &format!("  eval_{name} {value:.4}");
+    }
+    let best = if m.best == Some(true) { "  (the best so far)" } else { "" };
+    say!("{text}{best}");
 }
 
 /// The command that goes on from a checkpoint: the one that was given, but for where it began.

@@ -70,6 +70,53 @@ fn columns() {
     assert_eq!(learned(&sft(json!({"prompt": "ab", "completion": "cd"}), &short).unwrap()), "c");
 }
 
+/// The same for texts alone.
+struct Plain;
+
+impl TextSource for Plain {
+    fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        Letters.encode(text)
+    }
+
+    fn chat(&self, _: &[Message], _: &Map<String, Value>, _: bool) -> Result<Vec<u32>> {
+        Err(Error::Template("there is none".into()))
+    }
+
+    fn has_template(&self) -> bool {
+        false
+    }
+
+    fn eos(&self) -> Option<u32> {
+        Some(1)
+    }
+
+    fn vocab_size(&self) -> usize {
+        200
+    }
+
+    fn context(&self) -> usize {
+        1000
+    }
+}
+
+#[test]
+fn alpacas_rows_are_questions_and_answers() {
+    let c = RowOptions::default();
+    let text = |e: &Example| e.ids.iter().map(|c| char::from_u32(*c).unwrap_or('?')).collect::<String>();
+    let e = sft(json!({"instruction": "ab", "input": "c", "output": "d"}), &c).unwrap();
+    assert_eq!((text(&e).as_str(), learned(&e).as_str()), ("<uab\nc><ad>", "d>"));
+    let e = sft(json!({"instruction": "ab", "input": "", "output": "d"}), &c).unwrap();
+    assert_eq!(text(&e), "<uab><ad>");
+    let plain = RowReader::new(&Plain, c);
+    let e = plain.sft(&[json!({"instruction": "ab", "input": "c", "output": "d"})]).unwrap().remove(0);
+    assert!(text(&e).starts_with("Below is an instruction that describes a task, paired with an input"));
+    assert!(text(&e).contains("### Instruction:\nab\n\n### Input:\nc\n\n### Response:\nd") && learned(&e) == "d$");
+    for (row, column) in [(json!({"instruction": "", "output": "d"}), "instruction"), (json!({"instruction": "a", "output": 3}), "output")]
+    {
+        assert!(plain.sft(&[row]).unwrap_err().to_string().contains(column));
+    }
+}
+
 #[test]
 fn rows_that_cannot_be_used_are_named() {
     let cut = RowOptions { max_length: Some(4), ..RowOptions::default() };

@@ -9,6 +9,7 @@ use super::trl::fixed;
 use crate::data::{BatchShape, Example, Pair, RowKind};
 use crate::graph::{Desc, Program, Tape};
 use crate::ops::loss::{CPO_LOSSES, CPO_NUMBERS, CpoLoss, METRICS, SequenceSums};
+use crate::tune::idle::smoothed_away;
 use crate::tune::method::{Method, Recorded, digest};
 use crate::tune::metrics::Metrics;
 use crate::tune::micro::Micro;
@@ -101,7 +102,7 @@ pub const INFO: MethodInfo = MethodInfo {
             (0.0, _) => Some("beta is 0: nothing is learned from the rejected answers".into()),
             _ => None,
         };
-        said.into_iter().chain(shared::smoothed_away(values)).collect()
+        said.into_iter().chain(smoothed_away(values)).collect()
     },
     build: |reader, values, rows| Ok(Box::new(Cpo::new(reader.preferences(rows)?, CpoOptions::read(values)?)?)),
 };

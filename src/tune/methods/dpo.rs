@@ -9,6 +9,7 @@ use crate::data::{Batch, BatchShape, Example, Pair, RowKind};
 use crate::graph::{Desc, Program, Tape};
 use crate::ops::elementwise::{Add, Mul, Scale};
 use crate::ops::loss::{DIVERGENCES, DPO_LOSSES, DPO_NUMBERS, DpoLoss, DpoNumbers, METRICS, SequenceSums};
+use crate::tune::idle::smoothed_away;
 use crate::tune::kl::RowCache;
 use crate::tune::method::{Method, Recorded, digest};
 use crate::tune::metrics::Metrics;
@@ -129,7 +130,7 @@ pub const INFO: MethodInfo = MethodInfo {
         if values.number("label_smoothing") > 0.0 && !values.texts("loss_type").into_iter().any(heeds) {
             said.push("label_smoothing has no effect: of DPO's losses robust, exo_pair, aot and aot_unpaired heed it".into());
         } else {
-            said.extend(shared::smoothed_away(values));
+            said.extend(smoothed_away(values));
         }
         said
     },

@@ -222,6 +222,16 @@ impl Method for Kto {
         program.write("numbers", &[self.beta, 1.0 / (micro.rows.len() * all.len()) as f32]);
     }
 
+    /// What is of one kind of row counts as many as there are of it.
+    fn share(&self, micro: &Micro, metric: &str) -> f64 {
+        let of = |good: bool| micro.rows.iter().filter(|r| self.of(**r).good == good).count() as f64;
+        match metric {
+            "rewards/chosen" | "logps/chosen" => of(true),
+            "rewards/rejected" | "logps/rejected" => of(false),
+            _ => micro.rows.len() as f64,
+        }
+    }
+
     fn metrics(&self, micros: &[Micro], words: &[Vec<f32>]) -> Metrics {
         let (mut loss, mut kl) = (0.0, 0.0);
         // Per kind of row: micro-batches that have such, and sums of their mean rewards and log-probabilities.

@@ -251,6 +251,10 @@ impl Method for Sft {
         program.write("numbers", &[1.0 / counted.max(1) as f32]);
     }
 
+    fn share(&self, micro: &Micro, _metric: &str) -> f64 {
+        micro.batch.counted as f64
+    }
+
     fn manner(&self) -> Manner {
         let o = &self.options;
         Manner { label_smoothing: o.label_smoothing as f32, noise_alpha: o.noise_alpha, layout: o.layout }

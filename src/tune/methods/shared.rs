@@ -4,7 +4,6 @@
 //! adapter of a small model learns from few rows here; docs/methods.md says which and why.
 
 use super::field::{Default, Drawn, Field, Good, Group, Kind, Metric, Shown};
-use crate::tune::values::Values;
 
 const fn number(low: f64, high: f64, step: f64) -> Kind {
     Kind::Number { low, high, step }
@@ -115,6 +114,60 @@ pub const FIELDS: &[Field] = &[
     )
     .shown(Shown::Never),
     Field::new(
+        "eval_split",
+        Training,
+        number(1e-6, 0.999, 0.05),
+        Unset,
+        "Share of the rows that is held out and judged, never learned from; drawn by data_seed. Not in TRL, where datasets' train_test_split does it.",
+    )
+    .shown(Shown::Never),
+    Field::new(
+        "eval_strategy",
+        Training,
+        Kind::Choice(&["no", "steps", "epoch"]),
+        Unset,
+        "When rows for evaluation are judged, always behind the last update, too. Not set: steps where eval_steps is, else epoch.",
+    )
+    .shown(Shown::Never),
+    Field::new("eval_steps", Training, number(1e-9, 1e12, 1.0), Unset, "Updates between two evaluations; below 1, a share of all. Not set: 10.")
+        .shown(Shown::Never),
+    Field::new("eval_on_start", Training, Kind::Switch, Switch(false), "One evaluation before the first update, too.").shown(Shown::Never),
+    Field::new("per_device_eval_batch_size", Training, whole(1, 4096), Whole(8), "Rows in one pass of an evaluation.").shown(Shown::Never),
+    Field::new(
+        "load_best_model_at_end",
+        Training,
+        Kind::Switch,
+        Switch(false),
+        "The adapter of the best evaluation is the one that is kept, not the last one.",
+    )
+    .shown(Shown::Never),
+    Field::new(
+        "metric_for_best_model",
+        Training,
+        Kind::Text,
+        Unset,
+        "By which evaluations are compared, such as eval_rewards/accuracies. Not set: eval_loss.",
+    )
+    .shown(Shown::Never),
+    Field::new("greater_is_better", Training, Kind::Switch, Unset, "Which way it is better. Not set: greater, unless its name ends in loss.")
+        .shown(Shown::Never),
+    Field::new(
+        "early_stopping_patience",
+        Training,
+        whole(1, 1 << 20),
+        Unset,
+        "The run ends when so many evaluations in a row were not better than the best before. In Transformers of EarlyStoppingCallback.",
+    )
+    .shown(Shown::Never),
+    Field::new(
+        "early_stopping_threshold",
+        Training,
+        number(0.0, 1e12, 0.01),
+        Number(0.0),
+        "By how much an evaluation must be better to count for that.",
+    )
+    .shown(Shown::Never),
+    Field::new(
         "report_kl",
         Training,
         Kind::Switch,
@@ -208,9 +261,3 @@ pub const METRICS: &[Metric] = &[
     Metric::new("tokens", "tokens", Good::Neither, Drawn::Never, "Read so far, without padding."),
     Metric::new("seconds_left", "s", Good::Down, Drawn::Never, "Until the end, at this pace."),
 ];
-
-/// What a label_smoothing of half leaves of preferences.
-pub fn smoothed_away(values: &Values) -> Option<String> {
-    (values.number("label_smoothing") == 0.5)
-        .then(|| "label_smoothing is 0.5: half of the rankings are taken to be mistaken, and no answer is preferred".into())
-}

@@ -15,8 +15,6 @@ pub const fn fixed(name: &'static str, values: &'static [&'static str], hint: &'
     Fixed { name, values, hint }
 }
 
-const EVALUATION: &str = "there are no rows for evaluation";
-const BEST: &str = "without evaluation no model is the best one";
 const SAVING: &str = "the command line takes it; elsewhere checkpoints are asked for where the training is started";
 const LOGGING: &str = "the command line takes it; elsewhere every update is reported";
 
@@ -53,14 +51,8 @@ pub const FIXED: &[Fixed] = &[
     fixed("packing", &["false"], ""),
     fixed("padding_free", &["false"], ""),
     fixed("model_init_kwargs", &["null", "{}"], "the model is there already"),
-    fixed("do_eval", &["false"], EVALUATION),
-    fixed("eval_strategy", &["\"no\""], EVALUATION),
-    fixed("evaluation_strategy", &["\"no\""], EVALUATION),
-    fixed("eval_steps", &["null"], EVALUATION),
-    fixed("eval_on_start", &["false"], EVALUATION),
-    fixed("eval_delay", &["0", "null"], EVALUATION),
-    fixed("load_best_model_at_end", &["false"], BEST),
-    fixed("metric_for_best_model", &["null"], BEST),
+    fixed("do_eval", &["false"], "eval_strategy says when rows for evaluation are judged"),
+    fixed("eval_delay", &["0", "null"], "evaluations begin with the run"),
     fixed("save_strategy", &["\"steps\"", "\"no\""], SAVING),
     fixed("save_steps", &["500"], SAVING),
     fixed("logging_strategy", &["\"steps\""], LOGGING),
@@ -68,7 +60,7 @@ pub const FIXED: &[Fixed] = &[
 ];
 
 /// Taken whatever they say: they change neither a number nor what is there in the end. Logs, uploads, PyTorch's hardware, padding, memory and
-/// several machines; and what belongs to a choice that is refused itself (another loss, packing, evaluation), which says nothing without it.
+/// several machines; and what belongs to a choice that is refused itself (another loss, packing), which says nothing without it.
 #[rustfmt::skip]
 pub const IGNORED: &[&str] = &[
     // Logs and uploads.
@@ -80,9 +72,9 @@ pub const IGNORED: &[&str] = &[
     // The last checkpoint is kept, whole, and each is a file that can be resumed from.
     "save_only_model", "save_on_each_node", "save_total_limit", "save_safetensors", "enable_jit_checkpoint",
     "restore_callback_states_from_checkpoint",
-    // Evaluation, which there is none of.
-    "per_device_eval_batch_size", "prediction_loss_only", "eval_do_concat_batches", "eval_use_gather_object", "eval_accumulation_steps",
-    "include_for_metrics", "include_inputs_for_metrics", "batch_eval_metrics", "greater_is_better", "label_names",
+    // How an evaluation's outputs are gathered.
+    "prediction_loss_only", "eval_do_concat_batches", "eval_use_gather_object", "eval_accumulation_steps",
+    "include_for_metrics", "include_inputs_for_metrics", "batch_eval_metrics", "label_names",
     // Hardware and memory. Arithmetic is f32, and the same twice.
     "full_determinism", "use_cpu", "no_cuda", "use_mps_device", "bf16", "bf16_full_eval", "fp16_full_eval", "fp16_backend", "fp16_opt_level",
     "half_precision_backend", "tf32", "activation_checkpointing", "activation_checkpointing_kwargs", "activation_offloading",
@@ -106,6 +98,10 @@ pub const IGNORED: &[&str] = &[
 /// What fields are called here or now, where somebody set them, and what to do instead.
 pub const RENAMED: &[(&str, &str)] = &[
     ("max_seq_length", "is called max_length"),
+    ("evaluation_strategy", "is called eval_strategy"),
+    ("per_gpu_eval_batch_size", "is called per_device_eval_batch_size"),
+    ("val_set_size", "is called eval_split"),
+    ("test_size", "is called eval_split"),
     ("max_prompt_length", "is no longer a field of TRL: prompt and answer together are cut to max_length"),
     ("max_completion_length", "is not heeded: prompt and answer together are cut to max_length"),
     ("max_target_length", "is not heeded: prompt and answer together are cut to max_length"),
@@ -195,7 +191,7 @@ mod tests {
     #[test]
     fn all_that_is_wrong_is_told_at_once() {
         let usual = json!({
-            "optim": "adamw_8bit", "max_seq_length": 2048, "logging_steps": 7, "eval_strategy": "steps", "eval_steps": 50,
+            "optim": "adamw_8bit", "max_seq_length": 2048, "logging_steps": 7, "eval_strategy": "steps", "eval_steps": 50, "eval_delay": 5,
             "load_best_model_at_end": true, "metric_for_best_model": "loss", "save_strategy": "best", "report_to": "none", "bf16": true,
             "lerning_rate": 1e-3, "tokenizer": "x", "r": 2.5, "peft_config": {"lora_alfa": 3}, "warmup_ratio": null,
         });
@@ -204,10 +200,7 @@ mod tests {
             "optim: \"adamw_8bit\"",
             "max_seq_length: is called max_length",
             "logging_steps: 7",
-            "eval_strategy: ",
-            "eval_steps: 50",
-            "load_best_model_at_end: true",
-            "metric_for_best_model: ",
+            "eval_delay: 5",
             "save_strategy: \"best\"",
             "did you mean learning_rate?",
             "tokenizer: ",

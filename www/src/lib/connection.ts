@@ -24,7 +24,7 @@ export type EngineCalls = Pick<
   | 'encode'
   | 'decode'
   | 'render'
-  | 'sequences'
+  | 'evaluate'
   | 'score'
   | 'saveAdapter'
   | 'loadAdapter'

@@ -17,6 +17,7 @@ import type {
   Counters,
   Device,
   DeviceFigures,
+  Evaluation,
   Memory,
   Message,
   MethodName,
@@ -26,7 +27,7 @@ import type {
   Score,
   TrainResult,
 } from './types.ts';
-import { loadWasm, wasmIsAt, type WasmModel, type WasmRequest, type WasmScoreRequest, type WasmSequence } from './wasm.ts';
+import { loadWasm, wasmIsAt, type WasmModel, type WasmRequest, type WasmScoreRequest } from './wasm.ts';
 
 export type { EngineLoad } from './engine/loading.ts';
 export type { EngineEvent } from './engine/room.ts';
@@ -153,8 +154,27 @@ export class Engine {
     return this.#need().render(messages, open);
   }
 
-  async sequences(method: MethodName, args: object, rows: object[]): Promise<WasmSequence[][]> {
-    return this.#need().sequences(method, args, rows);
+  /** What rows say of an adapter; `null` is the base model. */
+  async evaluate(job: number, method: MethodName, args: object, rows: object[], adapter: string | null): Promise<Evaluation> {
+    const { jobs } = this.#room;
+    return jobs.run(job, 'evaluation', async (signal) => {
+      const release = await jobs.acquire('evaluation', { signal });
+      try {
+        const evaluator = await this.#need().evaluator(method, args, rows, adapter);
+        try {
+          for (;;) {
+            if (signal.aborted) throw aborted('evaluation');
+            const found = await evaluator.step();
+            if (found) return found;
+            await breathe();
+          }
+        } finally {
+          evaluator.free();
+        }
+      } finally {
+        release();
+      }
+    });
   }
 
   async saveAdapter(name: string | undefined): Promise<AdapterFiles> {

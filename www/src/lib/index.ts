@@ -1,7 +1,6 @@
 // fledgling: a Transformer that runs and learns in a browser tab.
 export { cachedModels, deleteCachedModel } from './cache.ts';
 export { capabilities } from './capabilities.ts';
-export type { EvaluateOptions, Evaluation } from './evaluate.ts';
 export { FledglingError, type ErrorCode } from './errors.ts';
 export { measureDevice } from './measure.ts';
 export { Model } from './model.ts';

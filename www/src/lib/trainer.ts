@@ -2,13 +2,12 @@
 import { tell } from './connection.ts';
 import { columns, trainArgs, type AnyArgs } from './convert.ts';
 import { FledglingError, toFledglingError } from './errors.ts';
-import { evaluated, type EvaluateOptions, type Evaluation } from './evaluate.ts';
 import type { MethodName, StepMetrics } from './generated/methods.ts';
 import type { Line } from './line.ts';
 import { lineOf, warned, type Model } from './model.ts';
-import { bad, bytesOf, holds, take } from './options/check.ts';
+import { bytesOf, holds, take } from './options/check.ts';
 import { EVALUATE, inCallersWords, TRAIN } from './options/tables.ts';
-import type { TrainOptions, TrainResult } from './types.ts';
+import type { EvalMetrics, EvaluateOptions, Evaluation, TrainOptions, TrainResult } from './types.ts';
 
 /** Rows that are there, or will be. */
 export type Rows<Row> = readonly Row[] | PromiseLike<readonly Row[]>;
@@ -72,6 +71,13 @@ export abstract class Trainer<Row extends object, Args extends AnyArgs> {
     /** Where the run goes on if the device is lost. */
     let kept: Uint8Array | undefined;
     let last = 0;
+    let judged = -1;
+    const evalRows = o.evalDataset === undefined ? undefined : columns(o.evalDataset);
+    const onEvaluate = (metrics: EvalMetrics): unknown => {
+      if (metrics.step <= judged) return undefined;
+      judged = metrics.step;
+      return tell('onEvaluate', o.onEvaluate, metrics);
+    };
     const onStep = (metrics: StepMetrics): unknown => {
       // Steps that a loss of the device made the run take again were told.
       if (metrics.step <= last) return undefined;
@@ -88,6 +94,7 @@ export abstract class Trainer<Row extends object, Args extends AnyArgs> {
             method: this.method,
             args: engine,
             rows,
+            evalRows,
             adapter,
             resumeFrom,
             saveSteps: o.saveSteps,
@@ -99,6 +106,7 @@ export abstract class Trainer<Row extends object, Args extends AnyArgs> {
           onJob: (job) => (this.#job = job),
           onEvent: (e) => {
             if (e.type === 'step') return onStep(e.metrics);
+            if (e.type === 'evaluation') return onEvaluate(e.metrics);
             if (e.type === 'kept') kept = e.bytes;
             // A run that goes on after a loss of the device has said so before.
             if (e.type === 'warning') return kept === undefined ? warned(e.error, o.onWarning) : undefined;
@@ -112,19 +120,16 @@ export abstract class Trainer<Row extends object, Args extends AnyArgs> {
   }
 
   /**
-   * What held-out rows say of the adapter: its loss, and for preferences the rewards against the base model, without an update. The processor's and
-   * the GPU's time is that of one pass for each sequence.
+   * What held-out rows say of the adapter, without an update: what a training reports (`eval_loss`, …), against the base model where the method has a
+   * reference.
    */
   async evaluate(rows: Rows<Row>, o: EvaluateOptions = {}): Promise<Evaluation> {
     const { adapter, signal } = take('evaluate()', o, EVALUATE) as EvaluateOptions;
     const { args, engine } = trainArgs(this.method, this.args);
     const there = columns(isAwaited(rows) ? await rows : rows);
-    const weighted = there.findIndex((row) => 'weight' in row && row.weight !== 1);
-    if (weighted >= 0) throw bad(`rows[${weighted}].weight`, 'is not heeded by evaluate(), which counts every row alike: leave it out');
     try {
-      const read = await this.#line.call((e) => e.sequences(this.method, engine, there));
       const by = adapter === undefined ? (args.adapterName ?? 'default') : adapter;
-      return await evaluated({ line: this.#line, method: this.method, args: { ...args }, rows: read, adapter: by, signal });
+      return await this.#line.job('evaluation', (e, job) => e.evaluate(job, this.method, engine, there, by), { signal });
     } catch (e) {
       throw inWords(e);
     }

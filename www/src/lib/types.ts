@@ -318,6 +318,7 @@ export type SFTRow =
   | ({ messages: readonly (Message | RowMessage)[] } & ForTemplate)
   | { conversations: readonly ({ from: string; value: string } | RowMessage)[] }
   | ({ prompt: Given; completion: Given } & ForTemplate)
+  | { instruction: string; input?: string | undefined; output: string }
   | { text: string }
   | { inputIds: ArrayLike<number>; labels?: ArrayLike<number> | undefined }
   | { input_ids: ArrayLike<number>; labels?: ArrayLike<number> | undefined };
@@ -398,6 +399,11 @@ export interface RowsOptions extends Places {
 export interface TrainOptions {
   onStep?: ((metrics: StepMetrics) => void) | undefined;
   /**
+   * Rows that are judged and never learned from, as `evalStrategy` says (behind every epoch). In place of them, `evalSplit` holds some of the rows out.
+   */
+  evalDataset?: readonly object[] | undefined;
+  onEvaluate?: ((metrics: EvalMetrics) => void) | undefined;
+  /**
    * What is no error and should still be known before the run has taken hours (`training-note`): rows that were left out or cut, rates and rows that
    * cannot teach anything, a text as prompt of a model that chats. Without it, warnings go to the console.
    */
@@ -416,6 +422,45 @@ export interface TrainResult {
   seconds: number;
   /** Name of the trained adapter, now active. */
   adapter: string;
+  /** The best evaluation, where somebody asked for it; with `loadBestModelAtEnd` the adapter is that one's. */
+  best?: BestEvaluation | undefined;
+  /** True where `earlyStoppingPatience` has ended the run. */
+  stoppedEarly: boolean;
+}
+
+export interface BestEvaluation {
+  /** The update behind which it was. */
+  step: number;
+  metric: string;
+  value: number;
+  /** Whether the adapter is that one's. */
+  loaded: boolean;
+}
+
+/** What `evaluate()` gives. */
+export type Evaluation = Omit<EvalMetrics, 'step' | 'epoch' | 'best'>;
+
+export interface EvaluateOptions {
+  /** Name of an adapter, `null` for the base model, left out for the trainer's. */
+  adapter?: string | null | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** What held-out rows gave: the metrics that the method reports, with `eval_` in front, as Transformers names them. */
+export interface EvalMetrics {
+  /** Updates so far. */
+  step: number;
+  /** Passes over the rows so far. */
+  epoch: number;
+  eval_loss: number;
+  eval_rows: number;
+  /** Tokens that were judged. */
+  eval_tokens: number;
+  /** Seconds. */
+  eval_runtime: number;
+  /** Whether it is the best so far, where somebody asked for the best. */
+  best?: boolean;
+  [metric: `eval_${string}`]: number;
 }
 
 export interface Capabilities {

@@ -7,10 +7,12 @@ import { startCrew, type Crewed } from './threads.ts';
 import type {
   AdapterDescription,
   AdapterInfo,
+  BestEvaluation,
   Candidate,
   CandidateEvent,
   Counters,
   Device,
+  EvalMetrics,
   KvCacheDtype,
   Message,
   MethodName,
@@ -103,6 +105,10 @@ export interface WasmTrainer {
   submit(): Promise<number | undefined>;
   /** The earliest metrics not yet reported; undefined where there are none, or, without `all`, where the device is better kept busy meanwhile. */
   report(all: boolean): Promise<StepMetrics | undefined>;
+  /** The earliest evaluation not yet told of. */
+  evaluation(): EvalMetrics | undefined;
+  /** The best evaluation, and whether the run has ended early; undefined where nobody asked. */
+  outcome(): { best?: BestEvaluation; stoppedEarly: boolean };
   checkpoint(): Promise<Uint8Array<ArrayBuffer>>;
   /** Of a step: for the benchmark, not in the middle of a training. */
   profile(fma: number | undefined, copy: number | undefined): Promise<WasmProfile>;
@@ -131,10 +137,11 @@ export interface WasmProfile {
   }[];
 }
 
-/** Tokens of one sequence, and which of them are judged. */
-export interface WasmSequence {
-  ids: number[];
-  judged: boolean[];
+/** Rows that are judged without an update. */
+export interface WasmEvaluator {
+  /** Judges some of them; the numbers when those were the last. */
+  step(): Promise<Omit<EvalMetrics, 'step' | 'epoch'> | undefined>;
+  free(): void;
 }
 
 export interface WasmWarming {
@@ -161,9 +168,9 @@ export interface WasmModel {
   generate(request: WasmRequest): WasmSession;
   score(request: WasmScoreRequest): Promise<Score>;
   /** `args` as snake_case TrainingArguments with `peft_config`. */
-  trainer(method: MethodName, args: unknown, rows: unknown, checkpoint: Uint8Array | undefined): Promise<WasmTrainer>;
-  /** The sequences of every row, as `trainer` would read them. */
-  sequences(method: MethodName, args: unknown, rows: unknown): WasmSequence[][];
+  trainer(method: MethodName, args: unknown, rows: unknown, checkpoint: Uint8Array | undefined, held?: unknown): Promise<WasmTrainer>;
+  /** Judges rows by an adapter, or by the base model. */
+  evaluator(method: MethodName, args: unknown, rows: unknown, adapter: string | null): Promise<WasmEvaluator>;
   save_adapter(name: string | undefined): Promise<{ config: string; weights: Uint8Array<ArrayBuffer> }>;
   load_adapter(config: string, weights: Uint8Array, name: string): Promise<AdapterInfo>;
   /** undefined: none. */

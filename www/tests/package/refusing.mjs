@@ -255,17 +255,27 @@ export async function refusingTests({ page, address }) {
       const even = await dpo.evaluate(pairs, { adapter: null });
       await dpo.train(pairs);
       const learned = await dpo.evaluate(pairs);
-      for (const name of ['e', 'd']) await m.removeAdapter(name);
-      return { before, after, seen, even, learned };
+      // In the middle of a run: behind every second update, and the best one kept.
+      const during = [];
+      const held = { evalSteps: 2, loadBestModelAtEnd: true, maxSteps: 5, adapterName: 'h' };
+      const best = await new SFTTrainer(m, { ...args, ...held }).train(rows, { evalDataset: rows, onEvaluate: (e) => during.push(e) });
+      for (const name of ['e', 'd', 'h']) await m.removeAdapter(name);
+      return { before, after, seen, even, learned, during, best };
     });
     ok(Math.abs(r.before.eval_loss - r.seen[0].loss) < 1e-3, `${r.before.eval_loss} and ${r.seen[0].loss}`);
     ok(r.after.eval_loss < r.before.eval_loss && r.after.eval_rows === 2 && r.after.eval_tokens > 4, JSON.stringify(r.after));
+    ok(r.during.map((e) => e.step).join() === '2,4,5' && r.during.every((e) => e.eval_rows === 2), JSON.stringify(r.during));
+    ok(r.best.best.loaded && r.best.best.value === Math.min(...r.during.map((e) => e.eval_loss)), JSON.stringify(r.best));
     ok(Math.abs(r.even.eval_loss - Math.LN2) < 1e-6 && r.even['eval_rewards/margins'] === 0, JSON.stringify(r.even));
     ok(r.learned.eval_loss < r.even.eval_loss && r.learned['eval_rewards/accuracies'] === 1, JSON.stringify(r.learned));
     await refused([
       [(m, { SFTTrainer }) => new SFTTrainer(m, { adapterName: 'none' }).evaluate([{ text: 'ab' }]), 'bad-adapter', 'none'],
-      [(m, { KTOTrainer }) => new KTOTrainer(m).evaluate([{ prompt: 'a', completion: 'b', label: true }]), 'bad-config', 'KTOTrainer'],
-      [(m, { DPOTrainer }) => new DPOTrainer(m).evaluate([{ prompt: 'a', chosen: 'b', rejected: 'c', weight: 2 }]), 'bad-config', 'weight'],
+      [
+        (m, { DPOTrainer }) => new DPOTrainer(m, { reference: 'init' }).evaluate([{ prompt: 'a', chosen: 'b', rejected: 'c' }]),
+        'bad-config',
+        'reference',
+      ],
+      [(m, { SFTTrainer }) => new SFTTrainer(m, { evalSteps: 2 }).train([{ text: 'ab' }]), 'bad-config', 'evalStrategy'],
     ]);
   });
 

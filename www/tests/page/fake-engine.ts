@@ -361,7 +361,7 @@ class Trainer<Row extends Api.SFTRow | Api.DPORow | Api.UnpairedRow, Args extend
       model.busy = false;
       if (!model.gone) await this.#keep(name);
     }
-    return { steps: totalSteps, trainLoss: 0.4, seconds: 1, adapter: name };
+    return { steps: totalSteps, trainLoss: 0.4, seconds: 1, adapter: name, stoppedEarly: false };
   }
   async #keep(name: string): Promise<void> {
     const { r = 8, loraAlpha = 16 } = this.args.peftConfig ?? {};

@@ -116,6 +116,59 @@ pub async fn checkpointing(t: &mut Report, model: &LoadedModel) -> Result<()> {
     Ok(())
 }
 
+/// An epoch over rows of mixed lengths, eight in a batch, and over packs of them, as many of which make a batch as hold about the same tokens; in turns.
+pub async fn packing(t: &mut Report, model: &LoadedModel) -> Result<()> {
+    const ROWS: usize = 32;
+    const BATCH: usize = 8;
+    let (vocab, most) = (model.model.config().vocab_size, model.info.context_length.min(512));
+    // Many short rows and few long ones, as answers are.
+    let length = |i: usize| (most / 16 + (i * 7 % ROWS).pow(2) * (most - most / 16) / (ROWS - 1).pow(2)).max(2);
+    let rows: Vec<_> = (0..ROWS).map(|i| json!({"input_ids": ids(vocab, length(i), 1000 * i)})).collect();
+    let tokens: usize = (0..ROWS).map(length).sum();
+    let batch = |packed: bool| if packed { (BATCH * tokens).div_ceil(ROWS * most).max(1) } else { BATCH };
+    let mut trainers = Vec::new();
+    for packed in [false, true] {
+        let args = json!({
+            "learning_rate": 1e-4, "num_train_epochs": Samples::MOST + 1, "adapter_name": format!("packed {packed}"), "max_length": most,
+            "packing": packed, "per_device_train_batch_size": batch(packed), "shuffle": false, "report_kl": false, "peft_config": {"r": 8},
+        });
+        trainers.push(Training::new(model, "sft", &args, &rows, None).await?);
+    }
+    let epoch = async |trainer: &mut Training| -> Result<f64> {
+        let begin = clock::seconds();
+        for _ in 0..trainer.steps_per_epoch() {
+            trainer.step().await?;
+        }
+        Ok(clock::seconds() - begin)
+    };
+    let mut times = [Samples::default(), Samples::default()];
+    for trainer in &mut trainers {
+        // Records and compiles.
+        epoch(trainer).await?;
+    }
+    while times[0].len() == 0 || times[0].wanted() {
+        for (trainer, times) in trainers.iter_mut().zip(&mut times) {
+            times.push(epoch(trainer).await?);
+        }
+    }
+    for trainer in trainers {
+        let name = trainer.adapter_name().to_string();
+        drop(trainer);
+        model.adapters.remove(&name);
+    }
+    let [padded, packed] = times.map(|s| tokens as f64 / s.median());
+    t.line(
+        "padded_tokens_per_second",
+        &format!("tokens learned, {ROWS} rows of {} to {most}, {BATCH} a batch", most / 16),
+        padded,
+        "tokens/s",
+        1,
+    );
+    t.line("packed_tokens_per_second", "  in packs", packed, "tokens/s", 1);
+    t.line("packed_over_padded", "  packed / padded", packed / padded, "", 2);
+    Ok(())
+}
+
 /// Full training of a small GPT.
 pub async fn gpt(t: &mut Report, exec: &Exec) -> Result<()> {
     let mut g = GptBench::new(exec)?;

@@ -34,7 +34,7 @@ pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
     let wanted = |part: Part| a.only.is_empty() || a.only.contains(&part);
     let kv_cache_dtype = a.cache.kv_cache_dtype;
     let answers = wanted(Part::Prefill) || wanted(Part::Decode);
-    let (exec, model, seconds) = if !(answers || wanted(Part::Lora) || wanted(Part::Checkpointing)) {
+    let (exec, model, seconds) = if !(answers || wanted(Part::Lora) || wanted(Part::Packing) || wanted(Part::Checkpointing)) {
         (load::device(cli).await?, None, 0.0)
     } else if let Some(shape) = a.random {
         let exec = load::device(cli).await?;
@@ -80,6 +80,9 @@ async fn measure(t: &mut Report, exec: &Exec, model: Option<&Rc<LoadedModel>>, a
         }
         if wanted(Part::Lora) {
             learn::lora(t, exec, model, a).await?;
+        }
+        if wanted(Part::Packing) {
+            learn::packing(t, model).await?;
         }
         if wanted(Part::Checkpointing) {
             learn::checkpointing(t, model).await?;

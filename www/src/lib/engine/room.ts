@@ -2,7 +2,7 @@
 import { transfer } from 'comlink';
 import { aborted, type WireError } from '../errors.ts';
 import type { Jobs } from '../jobs.ts';
-import type { CandidateEvent, DeviceFigures, Progress, ReadLine, StepMetrics } from '../types.ts';
+import type { CandidateEvent, DeviceFigures, EvalMetrics, Progress, ReadLine, StepMetrics } from '../types.ts';
 
 /** What a running job reports to the facade. */
 export type EngineEvent =
@@ -10,6 +10,7 @@ export type EngineEvent =
   | { type: 'warning'; error: WireError }
   | { type: 'token'; event: CandidateEvent }
   | { type: 'step'; metrics: StepMetrics }
+  | { type: 'evaluation'; metrics: EvalMetrics }
   | { type: 'checkpoint'; bytes: Uint8Array<ArrayBuffer> }
   /** What a run goes on from after a loss of the device. */
   | { type: 'kept'; bytes: Uint8Array<ArrayBuffer> }

@@ -9,6 +9,7 @@ export interface EngineTrain {
   method: MethodName;
   args: object;
   rows: object[];
+  evalRows?: object[] | undefined;
   adapter: string;
   resumeFrom?: Uint8Array | undefined;
   saveSteps?: number | undefined;
@@ -69,6 +70,8 @@ export class Runs {
           lossSum += metrics.loss;
           last = this.#room.emit(job, { type: 'step', metrics });
         }
+        for (let found = trainer.evaluation(); found; found = trainer.evaluation())
+          last = this.#room.emit(job, { type: 'evaluation', metrics: found });
         reported ||= all;
         await last;
       };
@@ -76,7 +79,7 @@ export class Runs {
         release = await this.#room.jobs.acquire('training', { signal });
         // The run before this one has nothing left to say: its moments and plans are given back first.
         this.#freeIdleRuns();
-        const trainer = (run.trainer = await model.trainer(t.method, t.args, t.rows, t.resumeFrom));
+        const trainer = (run.trainer = await model.trainer(t.method, t.args, t.rows, t.resumeFrom, t.evalRows));
         for (const message of trainer.notes()) this.#room.emit(job, { type: 'warning', error: { code: 'training-note', message } });
         let kept = t.keep ? -Infinity : Infinity;
         for (;;) {
@@ -110,15 +113,19 @@ export class Runs {
           if (submitted === undefined) break;
           reported = false;
           await breathe();
+          // An evaluation goes on between two updates.
+          const updated = submitted !== steps;
           steps = submitted;
-          const save = t.saveSteps !== undefined && t.saveSteps > 0 && steps % t.saveSteps === 0;
+          const save = updated && t.saveSteps !== undefined && t.saveSteps > 0 && steps % t.saveSteps === 0;
           await tell(trainer, save);
           if (save) {
             const bytes = await trainer.checkpoint();
             await this.#room.emit(job, moved({ type: 'checkpoint', bytes }, bytes));
           }
         }
-        return { steps, trainLoss: taken ? lossSum / taken : Number.NaN, seconds: (performance.now() - start) / 1000, adapter: t.adapter };
+        await tell(trainer, true);
+        const trainLoss = taken ? lossSum / taken : Number.NaN;
+        return { steps, trainLoss, seconds: (performance.now() - start) / 1000, adapter: t.adapter, ...trainer.outcome() };
       } catch (e) {
         // Updates before the one that failed are in the weights: they are reported, too.
         if (run.trainer && !reported) await tell(run.trainer, true).catch(() => {});

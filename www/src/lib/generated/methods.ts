@@ -138,6 +138,38 @@ export interface TrainArgs {
   fp16?: boolean | undefined;
   /** Bytes that activations may take; not set: a share of what the device has. Not in TRL. */
   activationMemory?: number | null | undefined;
+  /** Share of the rows that is held out and judged, never learned from; drawn by data_seed. Not in TRL, where datasets' train_test_split does it. */
+  evalSplit?: number | null | undefined;
+  /** When rows for evaluation are judged, always behind the last update, too. Not set: steps where eval_steps is, else epoch. */
+  evalStrategy?: 'no' | 'steps' | 'epoch' | null | undefined;
+  /** Updates between two evaluations; below 1, a share of all. Not set: 10. */
+  evalSteps?: number | null | undefined;
+  /**
+   * One evaluation before the first update, too.
+   * @default false
+   */
+  evalOnStart?: boolean | undefined;
+  /**
+   * Rows in one pass of an evaluation.
+   * @default 8
+   */
+  perDeviceEvalBatchSize?: number | undefined;
+  /**
+   * The adapter of the best evaluation is the one that is kept, not the last one.
+   * @default false
+   */
+  loadBestModelAtEnd?: boolean | undefined;
+  /** By which evaluations are compared, such as eval_rewards/accuracies. Not set: eval_loss. */
+  metricForBestModel?: string | null | undefined;
+  /** Which way it is better. Not set: greater, unless its name ends in loss. */
+  greaterIsBetter?: boolean | null | undefined;
+  /** The run ends when so many evaluations in a row were not better than the best before. In Transformers of EarlyStoppingCallback. */
+  earlyStoppingPatience?: number | null | undefined;
+  /**
+   * By how much an evaluation must be better to count for that.
+   * @default 0
+   */
+  earlyStoppingThreshold?: number | undefined;
   /**
    * Report kl, the distance to the base model at the judged positions. Not in TRL.
    * @default true
@@ -457,6 +489,16 @@ export const SHARED: Readonly<Record<string, Arg>> = {
   gradientCheckpointing: { name: 'gradient_checkpointing', kind: 'switch', nullable: true },
   fp16: { name: 'fp16', kind: 'switch' },
   activationMemory: { name: 'activation_memory', kind: 'whole', low: 1, high: 1.125899906842624e15, nullable: true },
+  evalSplit: { name: 'eval_split', kind: 'number', low: 1e-6, high: 0.999, nullable: true },
+  evalStrategy: { name: 'eval_strategy', kind: 'choice', choices: ['no', 'steps', 'epoch'], nullable: true },
+  evalSteps: { name: 'eval_steps', kind: 'number', low: 1e-9, high: 1e12, nullable: true },
+  evalOnStart: { name: 'eval_on_start', kind: 'switch' },
+  perDeviceEvalBatchSize: { name: 'per_device_eval_batch_size', kind: 'whole', low: 1, high: 4096 },
+  loadBestModelAtEnd: { name: 'load_best_model_at_end', kind: 'switch' },
+  metricForBestModel: { name: 'metric_for_best_model', kind: 'text', nullable: true },
+  greaterIsBetter: { name: 'greater_is_better', kind: 'switch', nullable: true },
+  earlyStoppingPatience: { name: 'early_stopping_patience', kind: 'whole', low: 1, high: 1048576, nullable: true },
+  earlyStoppingThreshold: { name: 'early_stopping_threshold', kind: 'number', low: 0, high: 1e12 },
   reportKl: { name: 'report_kl', kind: 'switch' },
 };
 

@@ -88,7 +88,15 @@ export const CANDIDATES: Rules = { ...SAMPLING, n: whole(1, 64) };
 
 export const SCORE: Rules = { adapter: orNull(name), positions: wholes };
 
-export const TRAIN: Rules = { onStep: call, onWarning: call, signal, saveSteps: whole(0, 2 ** 31), onCheckpoint: call };
+export const TRAIN: Rules = {
+  onStep: call,
+  onEvaluate: call,
+  evalDataset: { takes: 'a list of rows', ok: Array.isArray },
+  onWarning: call,
+  signal,
+  saveSteps: whole(0, 2 ** 31),
+  onCheckpoint: call,
+};
 
 export const EVALUATE: Rules = { adapter: orNull(name), signal };
 
