@@ -72,6 +72,51 @@ impl Source<'_> {
     }
 }
 
+/// Everything in a text that should be a row, with its columns called as those of rows.
+pub struct Named {
+    pub found: Vec<Found>,
+    /// Columns that are in none, because others were named.
+    pub left_out: Vec<String>,
+    /// The first of the named ones that no row has.
+    pub missing: Option<(String, String)>,
+}
+
+/// What stands between the cells of a table, if a file of this name is one.
+fn separator(name: &str) -> Option<char> {
+    let lower = name.to_ascii_lowercase();
+    [(".csv", ','), (".tsv", '\t')].into_iter().find(|s| lower.ends_with(s.0)).map(|s| s.1)
+}
+
+/// [`scan`] of a file with a name, which says whether it is a table, and with names of its columns.
+pub fn scan_named(text: &str, first: usize, name: &str, source: Source<'_>) -> Named {
+    let separator = separator(name);
+    let found = match separator {
+        Some(separator) => csv::scan(text, separator),
+        None => scan(text, first),
+    };
+    let (mut left_out, mut seen): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    let mut rename = |columns: Columns| -> Columns {
+        let mut own = Columns::new();
+        for (column, value) in columns {
+            match source.name(&column) {
+                Some(name) => {
+                    let value = if separator.is_some() { csv::value(&name, value) } else { value };
+                    own.insert(name, value);
+                }
+                None if !left_out.contains(&column) => left_out.push(column.clone()),
+                None => {}
+            }
+            if !source.columns.is_empty() && !seen.contains(&column) {
+                seen.push(column);
+            }
+        }
+        own
+    };
+    let found = found.into_iter().map(|f| Found { line: f.line, row: f.row.map(&mut rename) }).collect();
+    let missing = source.columns.iter().find(|c| !seen.contains(&c.1)).cloned();
+    Named { found, left_out, missing }
+}
+
 /// The rows of a file.
 pub struct RowFile {
     name: String,
@@ -95,38 +140,18 @@ impl RowFile {
     /// As [`RowFile::parse`]; [`Error::BadConfig`] for a column that no row has.
     pub fn of(name: &str, text: &str, source: Source<'_>) -> Result<RowFile> {
         let mut file = RowFile { name: name.into(), rows: Vec::new(), lines: Vec::new(), left_out: Vec::new() };
-        let lower = name.to_ascii_lowercase();
-        let separator = [(".csv", ','), (".tsv", '\t')].into_iter().find(|s| lower.ends_with(s.0)).map(|s| s.1);
-        let found = match separator {
-            Some(separator) => csv::scan(text, separator),
-            None => scan(text, 1),
-        };
-        let mut seen: Vec<String> = Vec::new();
-        for Found { line, row } in found {
+        let named = scan_named(text, 1, name, source);
+        for Found { line, row } in named.found {
             file.lines.push(line);
             let at = file.lines.len() - 1;
-            let columns = row.map_err(|fault| file.place(fault.of_row(at)))?;
-            let mut own = Columns::new();
-            for (column, value) in columns {
-                match source.name(&column) {
-                    Some(name) => {
-                        let value = if separator.is_some() { csv::value(&name, value) } else { value };
-                        own.insert(name, value);
-                    }
-                    None if !file.left_out.contains(&column) => file.left_out.push(column.clone()),
-                    None => {}
-                }
-                if !source.columns.is_empty() && !seen.contains(&column) {
-                    seen.push(column);
-                }
-            }
-            file.rows.push(Json::Object(own));
+            file.rows.push(Json::Object(row.map_err(|fault| file.place(fault.of_row(at)))?));
         }
-        if let Some((own, named)) = source.columns.iter().find(|c| !file.rows.is_empty() && !seen.contains(&c.1)) {
-            return Err(Error::config("column", format!("{own}={named}: {name} has no column {named:?}, but {}", seen.join(", "))));
+        file.left_out = named.left_out;
+        if let Some((own, missing)) = named.missing.filter(|_| !file.rows.is_empty()) {
+            return Err(Error::config("column", format!("{own}={missing}: no row of {name} has a column {missing:?}")));
         }
         match file.rows.is_empty() {
-            true if separator.is_some() => Err(Error::EmptyDataset(format!("{name} has no rows below the names of its columns"))),
+            true if separator(name).is_some() => Err(Error::EmptyDataset(format!("{name} has no rows below the names of its columns"))),
             true => Err(Error::EmptyDataset(format!("{name} has no rows; expected one JSON object per line, or a JSON array of them"))),
             false => Ok(file),
         }

@@ -20,7 +20,7 @@ pub use batch::{Batch, BatchShape, Layout, Sight, bucket};
 pub use columns::RowKind;
 pub use example::{BEGIN, Example, IGNORE, Pair, Unpaired};
 pub use fault::Fault;
-pub use file::{RowFile, Source, scan, write_jsonl};
+pub use file::{Named, RowFile, Source, scan, scan_named, write_jsonl};
 pub use found::Found;
 pub use message::{ForTemplate, Message, TextOrMessages};
 pub use pack::Packing;

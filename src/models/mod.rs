@@ -30,4 +30,4 @@ pub use quantize::{GgufQuantize, Quantization};
 pub use registry::{FAMILIES, supported};
 pub use rope::{Rope, RopeScaling};
 pub use tokenizer::{TOKENIZER_FILES, folder_tokenizer, gguf_tokenizer};
-pub use writing::{GgufExport, Planned};
+pub use writing::{FolderExport, GgufExport, Planned};

@@ -163,12 +163,13 @@ impl Model {
         self.params.bytes() - embedding
     }
 
-    /// Changes whenever weights change outside a training.
+    /// Changes whenever weights change.
     pub fn version(&self) -> u64 {
         self.version.get()
     }
 
-    pub(super) fn changed(&self) {
+    /// Whoever changes weights says so: what was computed of the old ones is void.
+    pub fn changed(&self) {
         self.version.set(self.version.get() + 1);
     }
 

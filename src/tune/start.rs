@@ -22,6 +22,9 @@ use crate::graph::Profile;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
+/// Above it a rate is too high for all weights.
+const MOST_FOR_ALL: f64 = 1e-4;
+
 /// The adapter's name where `adapter_name` does not say another.
 const DEFAULT_NAME: &str = "default";
 
@@ -337,12 +340,19 @@ impl Training {
             notes.extend(held.notes.iter().map(|n| format!("rows for evaluation: {n}")));
         }
         let dropout = values.is_on("disable_dropout").then_some(0.0);
-        let start = start(model, method.references().map(|_| reference), (lora, dropout), name, args.seed, checkpoint).await?;
+        let full = values.is_on("full");
+        let start = match full {
+            true => all_weights(model, method.as_ref(), &lora, name, checkpoint)?,
+            false => start(model, method.references().map(|_| reference), (lora, dropout), name, args.seed, checkpoint).await?,
+        };
         let alpha = start.target.set().map_or(1.0, |set| set.config().lora_alpha);
         notes.extend(idle::notes(info, &values, &args, total, alpha));
         notes.extend(of_rows);
         let mut trainer = Trainer::new(model.model.clone(), start.target, start.reference, args, method)?;
-        if trainer.base.is_none() && trainer.args.report_kl && !trainer.method.own_kl() {
+        if full && trainer.args.learning_rate > MOST_FOR_ALL {
+            notes.push(format!("learning_rate {} is an adapter's: all weights take 1e-5 to 5e-5", trainer.args.learning_rate));
+        }
+        if !full && trainer.base.is_none() && trainer.args.report_kl && !trainer.method.own_kl() {
             notes.push("kl is not reported: the adapter changes the output layer, or the model caps its logits".into());
         }
         let evaluation = held.map(|held| Evaluation::new(held.method, options));
@@ -425,9 +435,11 @@ impl Training {
     /// What has been learned so far is the adapter's: answers between two steps come from it. Also where nothing was left to do: a
     /// finished training that is resumed has an adapter that nobody has published yet.
     fn publish(&self, complete: bool) -> Result<()> {
-        if let Some(set) = self.trainer.target().set() {
-            self.adapters.put(&self.name, set)?;
-        }
+        let Some(set) = self.trainer.target().set() else {
+            self.trainer.model().changed();
+            return Ok(());
+        };
+        self.adapters.put(&self.name, set)?;
         if complete {
             self.adapters.set_active(Some(&self.name))?;
         }
@@ -486,6 +498,32 @@ impl Training {
     pub fn adapter_name(&self) -> &str {
         &self.name
     }
+}
+
+/// A training of all weights.
+fn all_weights(model: &LoadedModel, method: &dyn Method, asked: &Asked, name: String, checkpoint: Option<&[u8]>) -> Result<Start> {
+    if let Some(field) = asked.given.first() {
+        return Err(Error::config(field, "is an adapter's, and full has all weights learn"));
+    }
+    if method.references().is_some() {
+        let message = format!("{} measures against a reference model, of which no copy is kept: train an adapter", method.name());
+        return Err(Error::config("full", message));
+    }
+    let kind = &model.info.quantization;
+    if !["F32", "F16", "BF16"].contains(&kind.as_str()) {
+        return Err(Error::config(
+            "full",
+            format!("most weights are {kind}: what is quantized can carry an adapter, but not learn itself"),
+        ));
+    }
+    if model.model.params().arena().is_none() {
+        return Err(Error::config("full", "the model was loaded frozen: it must be loaded to be trained (LoadOptions::trainable)"));
+    }
+    let checkpoint = checkpoint.map(Checkpoint::parse).transpose()?;
+    if checkpoint.as_ref().is_some_and(|c| c.state.peft_config.is_some()) {
+        return Err(Error::config("resume_from_checkpoint", "trained an adapter, not all weights"));
+    }
+    Ok(Start { target: Target::Full, reference: None, name, checkpoint })
 }
 
 /// The adapter to train: the checkpoint's, a copy of one that is there, or a new one. `against` is what a method is measured against, if anything.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use wasm_bindgen::prelude::*;
 
 use super::convert::{from_js, js_error, to_js};
-use crate::data::{Fault, Row, RowKind, scan, write_jsonl};
+use crate::data::{Fault, Row, RowKind, Source, scan_named, write_jsonl};
 use crate::{Error, Result};
 
 /// A row of whatever kind it is.
@@ -27,9 +27,13 @@ enum Line {
     },
 }
 
-/// The rows of a text, JSONL or a JSON array, each in TRL's columns and one style, or why it is none; `first` is the number of the first line.
+/// The rows of a text, JSONL, a JSON array or (by its name) a table, each in TRL's columns and one style, or why it is none; `first` is the number of
+/// the first line, `columns` say what columns are called in the file.
 #[wasm_bindgen]
-pub fn read_rows(text: &str, first: usize) -> Result<JsValue, JsValue> {
+pub fn read_rows(text: &str, first: usize, name: &str, columns: JsValue) -> Result<JsValue, JsValue> {
+    let columns: std::collections::BTreeMap<String, String> =
+        from_js::<Option<_>>("columns", columns).map_err(js_error)?.unwrap_or_default();
+    let columns: Vec<(String, String)> = columns.into_iter().collect();
     let read = |found: crate::data::Found| {
         let line = found.line;
         match found.row.and_then(|columns| Row::from_columns(&columns, ANY)) {
@@ -37,7 +41,8 @@ pub fn read_rows(text: &str, first: usize) -> Result<JsValue, JsValue> {
             Err(fault) => Line::Refused { line, fault },
         }
     };
-    to_js(&scan(text, first).into_iter().map(read).collect::<Vec<_>>()).map_err(js_error)
+    let named = scan_named(text, first, name, Source { columns: &columns });
+    to_js(&named.found.into_iter().map(read).collect::<Vec<_>>()).map_err(js_error)
 }
 
 fn rows_of(rows: JsValue) -> Result<Vec<Row>> {

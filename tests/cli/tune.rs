@@ -215,8 +215,49 @@ fn tune_evaluates_and_reads_tables() {
     let run = on_cpu(&[&args[..], &["--column", "input_ids=ids"]].concat());
     assert!(run.status.success() && String::from_utf8_lossy(&run.stderr).contains("left out: id"), "{run:?}");
     fails_with(&on_cpu(&args), 3, "bad-row", "column \"id\"");
-    fails_with(&on_cpu(&[&args[..], &["--column", "input_ids=tokens"]].concat()), 2, "bad-config", "no column \"tokens\"");
+    fails_with(&on_cpu(&[&args[..], &["--column", "input_ids=tokens"]].concat()), 2, "bad-config", "no row of");
     let wrong = on_cpu(&[&args[..], &["--column", "input_ids=ids", "--eval-data", &held]].concat());
     fails_with(&wrong, 3, "bad-row", "row 1: line 4 of");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// All weights learn, are written as a folder that loads, and go on from a checkpoint bit for bit.
+#[test]
+fn tune_full_writes_a_model() {
+    let folder = temp("full");
+    let (_, rows, _) = training("sft", &folder);
+    let model = fixture("models/llama");
+    let run = |out: &str, more: &[&str]| {
+        let out = folder.join(out).display().to_string();
+        let args = ["tune", "--method", "sft", "--model", &model, "--data", &rows, "--out", &out, "--full", "--json"];
+        let rest = ["--learning-rate", "1e-3", "--lr-scheduler-type", "constant", "--eval-split", "0.25", "--eval-steps", "2"];
+        let said = ok(&[&args[..], &rest, more].concat());
+        let end = parse(said.lines().last().unwrap());
+        assert!(end["model"].is_string() && end["adapter"].is_null(), "{end}");
+        said.lines().map(parse).filter(|l| l["event"] == "step").map(|l| l["loss"].as_f64().unwrap()).collect::<Vec<f64>>()
+    };
+    let whole = run("whole", &["--max-steps", "4"]);
+    let two = run("two", &["--max-steps", "2", "--save-steps", "2"]);
+    let checkpoint = folder.join("two/checkpoint.safetensors").display().to_string();
+    let rest = run("rest", &["--max-steps", "4", "--resume-from-checkpoint", &checkpoint]);
+    assert_eq!(whole, [two, rest].concat());
+    let weights = |out: &str| fs::read(folder.join(out).join("model.safetensors")).unwrap();
+    assert!(weights("whole") == weights("rest") && weights("whole") != weights("two"));
+    // The new model is one: it goes on learning where it was left.
+    let new = folder.join("whole").display().to_string();
+    let out = folder.join("more").display().to_string();
+    let more = ok(&["tune", "--method", "sft", "--model", &new, "--data", &rows, "--out", &out, "--max-steps", "1", "--json"]);
+    assert!(parse(more.lines().next().unwrap())["loss"].as_f64().unwrap() < whole[0]);
+    let args = ["tune", "--method", "sft", "--model", &model, "--data", &rows, "--out", "x", "--full"];
+    fails_with(&on_cpu(&[&args[..], &["--r", "4"]].concat()), 2, "bad-config", "r: is an adapter's");
+    fails_with(&on_cpu(&[&args[..], &["--quantize", "q8_0"]].concat()), 2, "bad-config", "full: ");
+    fails_with(&on_cpu(&[&args[..], &["--init-adapter", &fixture("training/adapter_init")]].concat()), 2, "bad-config", "init_adapter");
+    let gguf = fixture("models/llama_gguf/model.gguf");
+    fails_with(
+        &on_cpu(&[&["tune", "--method", "sft", "--model", &gguf, "--data", &rows, "--out", "x", "--full"][..]].concat()),
+        2,
+        "bad-config",
+        "full",
+    );
     fs::remove_dir_all(folder).unwrap();
 }

@@ -274,12 +274,18 @@ fn rows() -> Vec<Vec<u8>> {
     ] {
         all.push(text.as_bytes().to_vec());
     }
+    all.push(b"prompt,completion,label\r\n\"a, \"\"b\"\"\nc\",d,true\r\ne,,0\r\n\"\",f,1\n".to_vec());
     all
 }
 
 fn jsonl(bytes: &[u8]) {
     let Ok(text) = fledgling::text::from_bytes("rows.jsonl", bytes.to_vec()) else { return };
-    let Ok(file) = RowFile::parse("rows.jsonl", &text) else { return };
+    // Whatever it is, it may also be called a table.
+    ["rows.jsonl", "rows.csv", "rows.tsv"].iter().for_each(|name| rows_of(name, &text));
+}
+
+fn rows_of(name: &str, text: &str) {
+    let Ok(file) = RowFile::parse(name, text) else { return };
     for (i, row) in file.rows().iter().enumerate() {
         for kind in [RowKind::Sft, RowKind::Preference, RowKind::Unpaired] {
             if let Err(fault) = Row::read(row, kind.taught_by()) {

@@ -2,6 +2,7 @@
 
 use fledgling::adapters::LoadedModel;
 use fledgling::data::RowKind;
+use fledgling::formats::peft::LoraAdapter;
 use fledgling::tune::methods::METHODS;
 use fledgling::tune::{Checkpoint, EvalMetrics, Evaluator, Training};
 use fledgling::{Error, Result};
@@ -227,6 +228,59 @@ fl_test!(
         // Other rows for evaluation have another best.
         let others = Training::with_evaluation(&model, "sft", &args, (&sft_rows(0), Some(&sft_rows(41))), Some(&bytes)).await;
         assert!(others.err().is_some_and(|e| e.to_string().contains("other rows for evaluation")));
+        Ok(())
+    }
+
+    /// TRL's own runs: every evaluation, the early end, the best update and what it gives when it is loaded.
+    async fn runs_are_trls() -> Result<()> {
+        for (name, bytes) in [
+            ("sft", include_str!("../fixtures/evaluation/sft.json")),
+            ("sft_threshold", include_str!("../fixtures/evaluation/sft_threshold.json")),
+            ("dpo", include_str!("../fixtures/evaluation/dpo.json")),
+        ] {
+            let want: Value = serde_json::from_str(bytes).expect("a run");
+            let method = want["method"].as_str().expect("a text");
+            let model = llama_on(&cpu()).await?;
+            let config = include_str!("../fixtures/training/adapters/default/adapter_config.json");
+            let weights = include_bytes!("../fixtures/training/adapters/default/adapter_model.safetensors");
+            model.adapters.add("default", &LoraAdapter::read(config, weights)?)?;
+            let mut args = want["config"].clone();
+            args["shuffle"] = json!(false);
+            if method == "dpo" {
+                args["reference"] = json!("base");
+            }
+            let list = |name: &str| want[name].as_array().expect("rows").clone();
+            let (rows, held) = (list("rows"), list("held"));
+            let mut t = Training::with_evaluation(&model, method, &args, (&rows, Some(&held)), None).await?;
+            let (updates, found) = run(&mut t).await?;
+            let evaluations = want["evaluations"].as_array().expect("a list");
+            assert_eq!((json!(updates.len()), found.len()), (want["steps_taken"].clone(), evaluations.len()), "{name}");
+            let mut worst = 0.0f64;
+            let near = |got: &Value, want: &Value, tolerance: f64| -> f64 {
+                let (got, want) = (got.as_f64().unwrap_or(f64::NAN), want.as_f64().expect("a number"));
+                let off = (got - want).abs() / want.abs().max(0.1);
+                assert!(off <= tolerance, "{name}: {got} for {want}");
+                off
+            };
+            for (got, want) in found.iter().zip(evaluations) {
+                let got = serde_json::to_value(got).expect("numbers");
+                // Ours are the rows taken, theirs the updates: other fractions where an epoch's last update has fewer rows.
+                for (key, value) in want.as_object().expect("an object").iter().filter(|v| v.0 != "epoch") {
+                    worst = worst.max(near(&got[key], value, 2e-3));
+                }
+            }
+            let best = t.best().expect("asked for");
+            assert_eq!(json!(best.step), want["best_step"], "{name}");
+            near(&json!(best.value), &want["best_metric"], 2e-3);
+            let mut judge = Evaluator::new(&model, method, &args, &held, Some("default"))?;
+            let loaded = loop {
+                if let Some(found) = judge.step().await? {
+                    break found.metrics.loss();
+                }
+            };
+            near(&json!(loaded), &want["loaded"]["eval_loss"], 2e-3);
+            report!("{name}: {} evaluations within {worst:.1e} of TRL's", found.len());
+        }
         Ok(())
     }
 

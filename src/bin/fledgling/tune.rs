@@ -12,7 +12,7 @@ use super::tune_rhythm::Asked;
 use super::{interrupt, load};
 use fledgling::data::{Row, RowFile, Source};
 use fledgling::formats::peft::{CONFIG_NAME, WEIGHTS_NAME};
-use fledgling::models::LoadOptions;
+use fledgling::models::{FolderExport, LoadOptions, folder_files};
 use fledgling::tune::methods::by_name;
 use fledgling::tune::{EvalMetrics, StepMetrics, Training, check_config};
 use fledgling::{Error, Result};
@@ -29,11 +29,29 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     check_config(a.method, &config)?;
     let rows = rows_of(a, &a.data)?;
     let held = a.eval_data.as_deref().map(|path| rows_of(a, path)).transpose()?;
+    let full = config.get("full") == Some(&json!(true));
+    if full && a.init_adapter.is_some() {
+        return Err(Error::config("init_adapter", "is an adapter, and full has all weights learn: merge it first"));
+    }
+    if full && a.quantize.is_some() {
+        return Err(Error::config("full", "has all weights learn, which those in blocks cannot (--quantize)"));
+    }
+    let folder = if full { folder_files(&a.model)? } else { None };
+    if full && folder.is_none() {
+        return Err(Error::config("full", "needs a folder as Transformers writes it (--model DIR): as such the model is written again"));
+    }
     let checkpoint = a.resume_from_checkpoint.as_deref().map(files::read).transpose()?;
     files::make_folder(&a.out)?;
     let quiet = a.json;
     let load::Loaded { model, exec, .. } =
-        load::model(cli, &a.model, LoadOptions { quantize: a.quantize, ..LoadOptions::default() }, quiet).await?;
+        load::model(cli, &a.model, LoadOptions { quantize: a.quantize, trainable: full, ..LoadOptions::default() }, quiet).await?;
+    let export = match &folder {
+        Some((_, weights)) => {
+            let headers = weights.iter().map(|w| files::header(w)).collect::<Result<Vec<_>>>()?;
+            Some(FolderExport::new(&model.model, &headers)?)
+        }
+        None => None,
+    };
     if let Some(folder) = &a.init_adapter {
         load::adapter(&model, folder, NAME)?;
     }
@@ -94,9 +112,20 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     while let Some(m) = trainer.report(true).await? {
         rhythm.report(m).iter().for_each(tell);
     }
-    let (config, weights) = model.adapters.save(trainer.adapter_name()).await?;
-    files::write(&a.out.join(WEIGHTS_NAME), &weights)?;
-    files::write(&a.out.join(CONFIG_NAME), config.as_bytes())?;
+    match export.zip(folder) {
+        Some((export, (texts, _))) => {
+            files::write(&a.out.join("model.safetensors"), &export.weights(&model.model).await?)?;
+            for (name, text) in texts.iter().filter(|t| !t.0.ends_with(".index.json")) {
+                let text = if name == "config.json" { FolderExport::config(text)? } else { text.clone() };
+                files::write(&a.out.join(name), text.as_bytes())?;
+            }
+        }
+        None => {
+            let (config, weights) = model.adapters.save(trainer.adapter_name()).await?;
+            files::write(&a.out.join(WEIGHTS_NAME), &weights)?;
+            files::write(&a.out.join(CONFIG_NAME), config.as_bytes())?;
+        }
+    }
     if rhythm.keeps() || stopped {
         files::write(&a.out.join(CHECKPOINT), &trainer.checkpoint().await?)?;
     }
@@ -105,6 +134,9 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     if a.json {
         let mut end =
             json!({"event": "end", "step": done, "total_steps": total, "interrupted": stopped, "adapter": a.out, "checkpoint": checkpoint});
+        if full {
+            end["model"] = std::mem::take(&mut end["adapter"]);
+        }
         if held.is_some() || trainer.best().is_some() {
             end["stopped_early"] = json!(trainer.stopped_early());
             end["best"] = json!(trainer.best());
@@ -117,10 +149,10 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
             );
         }
         if let Some(best) = trainer.best() {
-            let whose = if best.loaded { "the adapter is that one's" } else { "the adapter is the last one's" };
+            let whose = if best.loaded { "it is the one that is saved" } else { "the last one is saved" };
             note!("best behind update {}: {} {:.4}; {whose}", best.step, best.metric, best.value);
         }
-        note!("adapter saved in {}", a.out.display());
+        note!("{} saved in {}", if full { "model" } else { "adapter" }, a.out.display());
     }
     if stopped {
         note!("stopped behind update {done} of {total}; to go on:\n  {}", go_on(std::env::args(), &a.out.join(CHECKPOINT)));

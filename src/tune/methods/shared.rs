@@ -114,6 +114,14 @@ pub const FIELDS: &[Field] = &[
     )
     .shown(Shown::Never),
     Field::new(
+        "full",
+        Training,
+        Kind::Switch,
+        Switch(false),
+        "All weights learn, not an adapter: of a folder as Transformers writes it, which is then written anew. In TRL a run without peft_config.",
+    )
+    .shown(Shown::Never),
+    Field::new(
         "eval_split",
         Training,
         number(1e-6, 0.999, 0.05),

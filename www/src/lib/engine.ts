@@ -219,18 +219,21 @@ export class Engine {
   }
 
   /** Rows of a file, told piece by piece. Neither a model nor a device is needed. */
-  async readRows(job: number, file: Blob, name: string): Promise<void> {
+  async readRows(job: number, file: Blob, name: string, columns: Readonly<Record<string, string>> | undefined): Promise<void> {
     return this.#room.jobs.run(job, 'reading rows', async (signal) => {
       const { module } = await loadWasm(1);
       let found = 0;
       for await (const { text, first } of pieces(file, name)) {
         if (signal.aborted) throw aborted('reading rows');
-        const rows = module.read_rows(text, first);
+        const rows = module.read_rows(text, first, name, columns);
         found += rows.length;
         if (rows.length > 0) await this.#room.emit(job, { type: 'rows', rows });
       }
       if (found === 0) {
-        throw new FledglingError('empty-dataset', `${name} holds no rows: expected one JSON object on each line, or a JSON array of them`);
+        throw new FledglingError(
+          'empty-dataset',
+          `${name} holds no rows: expected one JSON object on each line, a JSON array of them, or a table (.csv)`,
+        );
       }
     });
   }

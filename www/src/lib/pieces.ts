@@ -12,14 +12,15 @@ export interface Piece {
   first: number;
 }
 
-/** What begins with a bracket is one JSON array: only whole can it be read. */
-const isArray = async (file: Blob): Promise<boolean> => (await file.slice(0, 4096).text()).trimStart().startsWith('[');
+/** What begins with a bracket is one JSON array, and the cells of a table may hold line breaks: only whole can they be read. */
+const isWhole = async (file: Blob, name: string): Promise<boolean> =>
+  /\.[ct]sv$/i.test(name) || (await file.slice(0, 4096).text()).trimStart().startsWith('[');
 
 /** The pieces of a file. */
 export async function* pieces(file: Blob, name: string): AsyncGenerator<Piece> {
   const broken = (e: unknown): FledglingError =>
     e instanceof TypeError ? new FledglingError('bad-file', `${name} is not UTF-8 text`, { cause: e }) : (e as FledglingError);
-  if (await isArray(file)) {
+  if (await isWhole(file, name)) {
     const bytes = await file.arrayBuffer();
     try {
       yield { text: new TextDecoder('utf-8', { fatal: true }).decode(bytes), first: 1 };

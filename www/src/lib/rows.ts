@@ -44,8 +44,8 @@ async function withEngine<T>(places: Places, body: (connection: Connection) => P
 let ownWorker = 0;
 
 /**
- * The rows of a JSONL file, or of a JSON array, in pieces: each row in TRL's columns, or why it is none (line, column, reason). Nothing is
- * dropped: a column that training would not heed makes its row a refused one. `.result` has all of them.
+ * The rows of a JSONL file, of a JSON array, or of a table (`.csv`, `.tsv`), in pieces: each row in TRL's columns, or why it is none (line, column,
+ * reason). Nothing is dropped: a column that training would not heed makes its row a refused one. `.result` has all of them.
  */
 export function readRows(source: Blob | string, o: RowsOptions = {}): Stream<ReadLine[], ReadLine[]> {
   let signal: AbortSignal | undefined;
@@ -62,7 +62,7 @@ export function readRows(source: Blob | string, o: RowsOptions = {}): Stream<Rea
     start = async () => {
       const all: ReadLine[] = [];
       await withEngine(given, (c) =>
-        c.job('reading rows', (engine, job) => engine.readRows(job, file, name), {
+        c.job('reading rows', (engine, job) => engine.readRows(job, file, name, given.columns), {
           signal: stop,
           onEvent: (e) => {
             if (e.type !== 'rows') return;

@@ -391,8 +391,10 @@ export interface RefusedLine {
 export type ReadLine = ({ line: number } & Columns) | RefusedLine;
 
 export interface RowsOptions extends Places {
-  /** The file's name for errors; a `File` has its own. */
+  /** The file's name for errors, and to tell tables (`.csv`, `.tsv`); a `File` has its own. */
   name?: string | undefined;
+  /** What columns are called in the file: `{ prompt: 'question' }`. Others that rows do not have are then left out. */
+  columns?: Readonly<Record<string, string>> | undefined;
   signal?: AbortSignal | undefined;
 }
 

@@ -216,8 +216,8 @@ export interface WasmModule {
   DeviceBench: { open(device: Device, tuning: string | undefined): Promise<WasmDeviceBench> };
   GptBench: { create(device: Device): Promise<WasmGptBench> };
   ModelLoader: { open(options: LoaderOptions): Promise<WasmLoader> };
-  /** The rows of a text whose first line has that number. */
-  read_rows(text: string, first: number): ReadLine[];
+  /** The rows of a text whose first line has that number, of a file of that name; `columns`: what columns are called in it. */
+  read_rows(text: string, first: number, name: string, columns: Readonly<Record<string, string>> | undefined): ReadLine[];
   /** Rows as JSONL, rankings as all their pairs. */
   write_rows(rows: object[]): string;
   ranking_pairs(ranking: object): PreferenceRow<Read>[];

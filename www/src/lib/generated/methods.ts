@@ -138,6 +138,11 @@ export interface TrainArgs {
   fp16?: boolean | undefined;
   /** Bytes that activations may take; not set: a share of what the device has. Not in TRL. */
   activationMemory?: number | null | undefined;
+  /**
+   * All weights learn, not an adapter: of a folder as Transformers writes it, which is then written anew. In TRL a run without peft_config.
+   * @default false
+   */
+  full?: boolean | undefined;
   /** Share of the rows that is held out and judged, never learned from; drawn by data_seed. Not in TRL, where datasets' train_test_split does it. */
   evalSplit?: number | null | undefined;
   /** When rows for evaluation are judged, always behind the last update, too. Not set: steps where eval_steps is, else epoch. */
@@ -489,6 +494,7 @@ export const SHARED: Readonly<Record<string, Arg>> = {
   gradientCheckpointing: { name: 'gradient_checkpointing', kind: 'switch', nullable: true },
   fp16: { name: 'fp16', kind: 'switch' },
   activationMemory: { name: 'activation_memory', kind: 'whole', low: 1, high: 1.125899906842624e15, nullable: true },
+  full: { name: 'full', kind: 'switch' },
   evalSplit: { name: 'eval_split', kind: 'number', low: 1e-6, high: 0.999, nullable: true },
   evalStrategy: { name: 'eval_strategy', kind: 'choice', choices: ['no', 'steps', 'epoch'], nullable: true },
   evalSteps: { name: 'eval_steps', kind: 'number', low: 1e-9, high: 1e12, nullable: true },

@@ -102,7 +102,12 @@ export const EVALUATE: Rules = { adapter: orNull(name), signal };
 
 export const MEASURE: Rules = { ...PLACES, device, threads, signal, onFigure: call };
 
-export const ROWS: Rules = { ...PLACES, name: text, signal };
+const names: Rule = {
+  takes: 'an object of names',
+  ok: (v) => typeof v === 'object' && v !== null && Object.values(v).every((name) => typeof name === 'string' && name !== ''),
+};
+
+export const ROWS: Rules = { ...PLACES, name: text, columns: names, signal };
 
 export const WRITE_ROWS: Rules = { ...PLACES };
 
