@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
 use super::random::Random;
-use crate::formats::peft::{LoraAdapter, LoraConfig, LoraPair, Start, Target};
+use crate::formats::peft::{LoraAdapter, LoraConfig, LoraPair, SavedTensor, Start, Target};
 use crate::graph::{Arena, Exec, Tape, Tensor, Transfer, Val};
 use crate::nn::{Adapter, Linear, LowRank};
 use crate::ops::elementwise::Dropout;
@@ -24,12 +24,23 @@ pub(super) struct LoraLinear {
     pub inputs: usize,
 }
 
+/// The parameter of a score head (K, C): K scores of a hidden state after the last norm.
+pub const SCORE: &str = "score.weight";
+
+/// Deviation of a new score head: Transformers' `initializer_range`.
+const SCORE_DEVIATION: f64 = 0.02;
+
+/// Path and shape of a parameter that an adapter holds whole beside its products.
+pub type Whole = (String, Vec<usize>);
+
 /// An adapter on the device, in the shape its configuration asks for.
 pub struct LoraSet {
     exec: Exec,
     config: LoraConfig,
     key: String,
     linears: BTreeMap<usize, LoraLinear>,
+    /// Parameters that are stored whole, by path.
+    wholes: BTreeMap<String, Tensor>,
     arena: Arena,
     grads: RefCell<Option<Arena>>,
 }
@@ -49,6 +60,10 @@ impl Adapter for LoraSet {
         }
         Ok(LowRank { first, b: tape.tensor(&l.b), segs: l.segs.clone() })
     }
+
+    fn score(&self) -> Option<&Tensor> {
+        self.whole(SCORE)
+    }
 }
 
 /// Asked to record what [`Adapter::low`] did not promise.
@@ -66,7 +81,7 @@ fn choose(config: &LoraConfig, linears: &[&Linear], head: &str) -> Result<HashMa
 
 /// What tells apart the shapes of two sets: equal keys mean that one's values fit into the other and that recorded programs serve
 /// both. Scales are part of it, being constants of the programs; dropout too.
-fn shape_key(config: &LoraConfig, linears: &[&Linear], head: &str) -> Result<String> {
+fn shape_key(config: &LoraConfig, linears: &[&Linear], head: &str, wholes: &[Whole]) -> Result<String> {
     use std::fmt::Write as _;
     let targets = choose(config, linears, head)?;
     let mut key = format!("dropout {}", config.lora_dropout);
@@ -75,17 +90,21 @@ fn shape_key(config: &LoraConfig, linears: &[&Linear], head: &str) -> Result<Str
             let _ = write!(key, ";{}:{}:{}", part.path, t.r, t.scale);
         }
     }
+    for (path, shape) in wholes {
+        let _ = write!(key, ";{path}:{shape:?}");
+    }
     Ok(key)
 }
 
 impl LoraSet {
-    /// Zeroed A and B for the modules `config` chooses; `head` is the path of the output layer, which `all-linear` leaves out.
+    /// Zeroed A and B for the modules `config` chooses, and parameters that are held whole; `head` is the path of the output layer, which
+    /// `all-linear` leaves out.
     ///
     /// # Errors
     /// [`Error::BadConfig`], [`Error::BadAdapter`], [`Error::OutOfMemory`].
-    pub fn new(exec: &Exec, config: &LoraConfig, linears: &[&Linear], head: &str) -> Result<LoraSet> {
+    pub fn new(exec: &Exec, config: &LoraConfig, linears: &[&Linear], head: &str, wholes: &[Whole]) -> Result<LoraSet> {
         let targets = choose(config, linears, head)?;
-        let key = shape_key(config, linears, head)?;
+        let key = shape_key(config, linears, head, wholes)?;
         let mut shapes = Vec::new();
         let mut found = Vec::new();
         for l in linears {
@@ -104,6 +123,7 @@ impl LoraSet {
                 found.push((l.index, segs, modules, l.inputs));
             }
         }
+        shapes.extend(wholes.iter().cloned());
         let arena = Arena::zeros(exec, "adapter", &shapes)?;
         let mut parts = arena.parts.iter();
         let mut set = BTreeMap::new();
@@ -111,14 +131,25 @@ impl LoraSet {
             let (Some(a), Some(b)) = (parts.next().cloned(), parts.next().cloned()) else { unreachable!("two parts each") };
             set.insert(index, LoraLinear { a, b, segs, modules, inputs });
         }
+        let wholes = wholes.iter().map(|w| w.0.clone()).zip(parts.cloned()).collect();
         let all = linears.iter().flat_map(|l| l.parts.iter().map(|p| p.path.as_str()));
         let config = config.resolved(all, Some(head))?;
-        Ok(LoraSet { exec: exec.clone(), config, key, linears: set, arena, grads: RefCell::default() })
+        Ok(LoraSet { exec: exec.clone(), config, key, linears: set, wholes, arena, grads: RefCell::default() })
     }
 
     /// The configuration, with `target_modules` as PEFT writes it.
     pub fn config(&self) -> &LoraConfig {
         &self.config
+    }
+
+    /// A parameter that it holds whole.
+    pub fn whole(&self, path: &str) -> Option<&Tensor> {
+        self.wholes.get(path)
+    }
+
+    /// Paths and shapes of the parameters that it holds whole.
+    pub fn wholes(&self) -> Vec<Whole> {
+        self.wholes.iter().map(|(path, t)| (path.clone(), t.desc().shape.clone())).collect()
     }
 
     /// See `shape_key`.
@@ -156,7 +187,7 @@ impl LoraSet {
         self.arena.flat.desc().gpu_bytes()
     }
 
-    /// Starts an adapter as PEFT does, see [`Start`].
+    /// Starts an adapter as PEFT does, see [`Start`], and a score head as Transformers does: normal, with a deviation of 0.02.
     ///
     /// # Errors
     /// [`Error::BadConfig`] for a start that is not supported.
@@ -183,6 +214,11 @@ impl LoraSet {
             }
             l.a.set_f64(&self.exec, &a);
             l.b.set_f64(&self.exec, &b);
+        }
+        if let Some(score) = self.score() {
+            let mut random = Random::new(seed ^ 0x5C07_E000);
+            let values: Vec<f64> = (0..score.desc().len()).map(|_| random.normal() * SCORE_DEVIATION).collect();
+            score.set_f64(&self.exec, &values);
         }
         Ok(())
     }
@@ -234,6 +270,16 @@ impl LoraSet {
         if used != adapter.pairs.len() {
             return Err(Error::BadAdapter(format!("{} modules have weights, the model takes {used} of them", adapter.pairs.len())));
         }
+        if adapter.saved_shapes() != self.wholes() {
+            return Err(Error::BadAdapter(format!(
+                "it holds {:?} whole beside its products, expected {:?}",
+                adapter.saved_shapes(),
+                self.wholes()
+            )));
+        }
+        for (saved, to) in adapter.saved.iter().zip(self.wholes.values()) {
+            to.write_rows(&self.exec, 0, bytemuck::cast_slice(&saved.values))?;
+        }
         Ok(())
     }
 
@@ -255,10 +301,10 @@ impl LoraSet {
 
     async fn export_from(&self, grads: bool) -> Result<LoraAdapter> {
         let mut pairs = Vec::new();
+        let pick = |t: &Tensor| {
+            if grads { t.grad().ok_or_else(|| Error::config("adapter", "is frozen: it has no gradients")) } else { Ok(t.clone()) }
+        };
         for l in self.linears.values() {
-            let pick = |t: &Tensor| {
-                if grads { t.grad().ok_or_else(|| Error::config("adapter", "is frozen: it has no gradients")) } else { Ok(t.clone()) }
-            };
             let (ta, tb) = (pick(&l.a)?, pick(&l.b)?);
             let a = ta.read_rows(&self.exec, 0, ta.desc().shape[0]).await?;
             let b = tb.read_rows(&self.exec, 0, 1).await?;
@@ -278,7 +324,15 @@ impl LoraSet {
             }
         }
         pairs.sort_by(|x, y| x.target.module.cmp(&y.target.module));
-        Ok(LoraAdapter { config: self.config.clone(), pairs })
+        let mut saved = Vec::new();
+        for (path, t) in &self.wholes {
+            let values = pick(t)?.read_rows(&self.exec, 0, t.desc().rows()).await?;
+            if !values.iter().all(|v| v.is_finite()) {
+                return Err(Error::NotFinite(format!("{path} of the adapter")));
+            }
+            saved.push(SavedTensor { path: path.clone(), shape: t.desc().shape.clone(), values });
+        }
+        Ok(LoraAdapter { config: self.config.clone(), pairs, saved })
     }
 
     /// A copy of all values on the device, to come back to with [`LoraSet::restore`].

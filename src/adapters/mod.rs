@@ -9,7 +9,7 @@ mod registry;
 mod stack;
 
 pub use loaded::LoadedModel;
-pub use lora::LoraSet;
+pub use lora::{LoraSet, SCORE, Whole};
 pub use prefix::{ChosenPrefix, PrefixKeys};
 pub use prompt::{ChosenPrompt, PromptEmbeddings};
 pub use registry::{ActiveAdapter, AdapterChoice, AdapterInfo, Adapters};

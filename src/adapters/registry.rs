@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use super::lora::LoraSet;
+use super::lora::{LoraSet, SCORE, Whole};
 use super::stack::AdapterStack;
 use crate::formats::peft::{LoraAdapter, LoraConfig, OneOrMany, Target};
 use crate::graph::Tensor;
@@ -34,6 +34,8 @@ pub struct AdapterInfo {
     pub r: usize,
     pub lora_alpha: f64,
     pub target_modules: Vec<String>,
+    /// Scores that its head gives of a sequence: 1 of a reward model, one for each criterion of several, 0 of an adapter that writes.
+    pub scores: usize,
     pub parameters: usize,
     pub bytes: u64,
 }
@@ -56,6 +58,7 @@ impl ActiveAdapter {
 
 struct Entry {
     config: LoraConfig,
+    wholes: Vec<Whole>,
     key: String,
     copy: Tensor,
     parameters: usize,
@@ -91,8 +94,8 @@ impl Adapters {
     }
 
     /// Zeroed values in the shape a configuration asks for, bound to nothing.
-    fn set(&self, config: &LoraConfig) -> Result<LoraSet> {
-        LoraSet::new(self.model.exec(), config, &self.model.linears(), &self.model.head_path())
+    fn set(&self, config: &LoraConfig, wholes: &[Whole]) -> Result<LoraSet> {
+        LoraSet::new(self.model.exec(), config, &self.model.linears(), &self.model.head_path(), wholes)
     }
 
     /// A new adapter to be trained: A random from `seed`, B zero. [`Adapters::put`] gives it a name.
@@ -100,7 +103,15 @@ impl Adapters {
     /// # Errors
     /// [`Error::BadConfig`], [`Error::BadAdapter`], [`Error::OutOfMemory`].
     pub fn fresh(&self, config: &LoraConfig, seed: u64) -> Result<Rc<LoraSet>> {
-        let set = self.set(config)?;
+        self.fresh_with(config, &[], seed)
+    }
+
+    /// The same with parameters that are held whole.
+    ///
+    /// # Errors
+    /// As [`Adapters::fresh`].
+    pub fn fresh_with(&self, config: &LoraConfig, wholes: &[Whole], seed: u64) -> Result<Rc<LoraSet>> {
+        let set = self.set(config, wholes)?;
         set.init(seed)?;
         Ok(Rc::new(set))
     }
@@ -110,7 +121,25 @@ impl Adapters {
     /// # Errors
     /// As [`Adapters::fresh`].
     pub fn zeros(&self, config: &LoraConfig) -> Result<Rc<LoraSet>> {
-        self.set(config).map(Rc::new)
+        self.zeros_with(config, &[])
+    }
+
+    /// The same with parameters that are held whole.
+    ///
+    /// # Errors
+    /// As [`Adapters::fresh`].
+    pub fn zeros_with(&self, config: &LoraConfig, wholes: &[Whole]) -> Result<Rc<LoraSet>> {
+        self.set(config, wholes).map(Rc::new)
+    }
+
+    /// What an adapter with a head of `scores` scores holds whole.
+    pub fn score_head(&self, scores: usize) -> Vec<Whole> {
+        (scores > 0).then(|| (SCORE.to_string(), vec![scores, self.model.config().hidden_size])).into_iter().collect()
+    }
+
+    /// How many scores an adapter gives, 0 if it has no head for them; `None` for an unknown name.
+    pub fn scores(&self, name: &str) -> Option<usize> {
+        self.inner.borrow().entries.get(name).map(|e| scores(&e.wholes))
     }
 
     /// The configuration of an adapter, as it came.
@@ -145,7 +174,7 @@ impl Adapters {
         let entry = inner.entries.get(name).ok_or_else(|| unknown(&inner, name))?;
         let mut config = entry.config.clone();
         config.lora_dropout = dropout.unwrap_or(config.lora_dropout);
-        let set = self.set(&config)?;
+        let set = self.set(&config, &entry.wholes)?;
         set.restore(&entry.copy)?;
         Ok(Rc::new(set))
     }
@@ -166,8 +195,14 @@ impl Adapters {
             None => set.snapshot()?,
         };
         inner.stamps += 1;
-        let entry =
-            Entry { config: set.config().clone(), key: set.key().to_string(), copy, parameters: set.parameters(), stamp: inner.stamps };
+        let entry = Entry {
+            config: set.config().clone(),
+            wholes: set.wholes(),
+            key: set.key().to_string(),
+            copy,
+            parameters: set.parameters(),
+            stamp: inner.stamps,
+        };
         let info = info(name, &entry, inner.active.as_deref());
         inner.entries.insert(name.to_string(), entry);
         Ok(info)
@@ -182,10 +217,29 @@ impl Adapters {
         let shapes: HashMap<&str, (usize, usize)> =
             self.model.linears().into_iter().flat_map(|l| l.parts.iter().map(|p| (p.path.as_str(), (p.rows, l.inputs)))).collect();
         adapter.check(|module| shapes.get(module).copied())?;
+        self.check_saved(adapter)?;
         // The file's own modules are what counts: a configuration may choose more than PEFT had in the model it was trained on.
-        let set = self.set(&adapter.config)?;
+        let set = self.set(&adapter.config, &adapter.saved_shapes())?;
         set.import(adapter)?;
         self.put(name, &set)
+    }
+
+    /// What an adapter holds whole must be a score head for this model's hidden states, and a classifier must have one.
+    fn check_saved(&self, adapter: &LoraAdapter) -> Result<()> {
+        let width = self.model.config().hidden_size;
+        for (path, shape) in adapter.saved_shapes() {
+            if path != SCORE {
+                return Err(Error::BadAdapter(format!("it holds {path:?}, of the whole modules only {SCORE} can be used")));
+            }
+            if shape.len() != 2 || shape[0] == 0 || shape[1] != width {
+                let message = format!("{SCORE} is {shape:?}, expected (scores, {width}): a head for the hidden states of this model");
+                return Err(Error::BadAdapter(message));
+            }
+        }
+        if adapter.config.scores() && adapter.saved.is_empty() {
+            return Err(Error::BadAdapter(format!("its task_type is SEQ_CLS, and it holds no {SCORE}: a reward model needs a score head")));
+        }
+        Ok(())
     }
 
     /// Forgets an adapter. False if there was none of that name.
@@ -205,6 +259,9 @@ impl Adapters {
         let mut inner = self.inner.borrow_mut();
         if let Some(n) = name.filter(|n| !inner.entries.contains_key(*n)) {
             return Err(unknown(&inner, n));
+        }
+        if let Some((n, e)) = name.and_then(|n| inner.entries.get_key_value(n)) {
+            writes(n, e)?;
         }
         inner.active = name.map(str::to_string);
         Ok(())
@@ -243,8 +300,9 @@ impl Adapters {
         let mut inner = self.inner.borrow_mut();
         let inner = &mut *inner;
         let entry = inner.entries.get(&name).ok_or_else(|| unknown(inner, &name))?;
+        writes(&name, entry)?;
         if inner.live.get(&entry.key).is_none() {
-            let set = Rc::new(self.set(&entry.config)?);
+            let set = Rc::new(self.set(&entry.config, &entry.wholes)?);
             inner.live.insert(entry.key.clone(), Live { set, stamp: 0 });
         }
         let live = inner.live.get(&entry.key).expect("inserted above");
@@ -292,6 +350,9 @@ impl Adapters {
     /// As [`Model::merge`]; [`Error::BadAdapter`] for an unknown name.
     pub async fn merge(&self, name: &str) -> Result<()> {
         let set = self.copy_of(name)?;
+        if let Some(e) = self.inner.borrow().entries.get(name) {
+            writes(name, e)?;
+        }
         self.model.merge(&set.export().await?.pairs).await?;
         self.remove(name);
         Ok(())
@@ -301,6 +362,19 @@ impl Adapters {
 fn unknown(inner: &Inner, name: &str) -> Error {
     let known: Vec<&str> = inner.entries.keys().map(String::as_str).collect();
     Error::BadAdapter(format!("there is no adapter {name:?} (loaded: {})", if known.is_empty() { "none".into() } else { known.join(", ") }))
+}
+
+/// How many scores a head among these gives.
+fn scores(wholes: &[Whole]) -> usize {
+    wholes.iter().find(|w| w.0 == SCORE).map_or(0, |w| w.1[0])
+}
+
+/// An adapter with a score head was trained to score, not to write.
+fn writes(name: &str, e: &Entry) -> Result<()> {
+    match scores(&e.wholes) {
+        0 => Ok(()),
+        _ => Err(Error::BadAdapter(format!("{name:?} is a reward model (SEQ_CLS): it scores answers and writes none"))),
+    }
 }
 
 /// Names become folder names.
@@ -321,6 +395,7 @@ fn info(name: &str, e: &Entry, active: Option<&str>) -> AdapterInfo {
         r: e.config.r,
         lora_alpha: e.config.lora_alpha,
         target_modules,
+        scores: scores(&e.wholes),
         parameters: e.parameters,
         bytes: e.copy.desc().gpu_bytes(),
     }

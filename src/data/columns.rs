@@ -18,6 +18,8 @@ pub enum RowKind {
     Unpaired,
     /// How several answers stand: all its strict pairs are preferences.
     Ranking,
+    /// How whole sequences stand, and by how much: for reward models.
+    Reward,
 }
 
 impl RowKind {
@@ -27,6 +29,7 @@ impl RowKind {
             RowKind::Sft => &[RowKind::Sft],
             RowKind::Preference | RowKind::Ranking => &[RowKind::Preference, RowKind::Ranking],
             RowKind::Unpaired => &[RowKind::Unpaired],
+            RowKind::Reward => &[RowKind::Preference, RowKind::Ranking, RowKind::Reward],
         }
     }
 
@@ -42,6 +45,7 @@ impl RowKind {
             RowKind::Preference => "a preference",
             RowKind::Unpaired => "an unpaired judgement",
             RowKind::Ranking => "a ranking",
+            RowKind::Reward => "a comparison for a reward model",
         }
     }
 }
@@ -78,6 +82,13 @@ const SHAPES: &[Shape] = &[
         required: &["prompt", "answers", "ranks"],
         optional: &["weight", "tools", "chat_template_kwargs", "documents"],
     },
+    Shape {
+        kind: RowKind::Reward,
+        required: &["chosen", "rejected", "margin"],
+        optional: &["prompt", "tools", "chat_template_kwargs", "documents"],
+    },
+    Shape { kind: RowKind::Reward, required: &["chosen_ids", "rejected_ids"], optional: &["margin"] },
+    Shape { kind: RowKind::Reward, required: &["ids", "ranks"], optional: &[] },
 ];
 
 /// What a conversation may say to its chat template.
@@ -87,17 +98,8 @@ pub(super) const TEMPLATE: &[&str] = &["tools", "chat_template_kwargs", "documen
 const SHARED: &str = "conversations";
 
 /// Columns of TRL that say something which is not heeded here.
-const NOT_HEEDED: &[&str] = &[
-    "images",
-    "image",
-    "attention_mask",
-    "completion_mask",
-    "assistant_masks",
-    "position_ids",
-    "margin",
-    "ref_chosen_logps",
-    "ref_rejected_logps",
-];
+const NOT_HEEDED: &[&str] =
+    &["images", "image", "attention_mask", "completion_mask", "assistant_masks", "position_ids", "ref_chosen_logps", "ref_rejected_logps"];
 
 /// Whether rows of any kind have a column of this name.
 pub(super) fn is_known(name: &str) -> bool {

@@ -22,6 +22,13 @@ impl Example {
         Example { ids, labels }
     }
 
+    /// All tokens, of which the last one is judged, by a score: what follows it does not matter. It has one label more than tokens.
+    pub fn scored(ids: Vec<u32>) -> Example {
+        let mut labels = vec![IGNORE; ids.len()];
+        labels.push(0);
+        Example { ids, labels }
+    }
+
     /// What token `t` is to be, where it is judged: the first of a document has nothing before it.
     pub fn target(&self, t: usize) -> Option<u32> {
         self.labels.get(t).copied().filter(|l| t > 0 && *l != IGNORE && *l != BEGIN)
@@ -90,5 +97,35 @@ impl Unpaired {
         let mut e = Example::from_parts([&self.prompt[..], completion].concat(), self.prompt.len());
         e.truncate(self.max_length);
         e
+    }
+}
+
+/// Answers to one prompt that were compared, each a whole sequence (prompt and answer).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison {
+    /// The best one first, tied ones together; at least two.
+    pub answers: Vec<Example>,
+    /// Of each answer: the smallest is best, equal ones are tied.
+    pub ranks: Vec<u32>,
+    /// Of a pair: by how much the first one should be better, at least.
+    pub margin: f32,
+}
+
+impl Comparison {
+    /// All strict pairs (better, worse) of places.
+    pub fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let better = move |a: usize| (a + 1..self.ranks.len()).filter(move |b| self.ranks[*b] > self.ranks[a]).map(move |b| (a, b));
+        (0..self.ranks.len()).flat_map(better)
+    }
+
+    /// For every place, the one behind those that are tied with it.
+    pub fn ends(&self) -> Vec<usize> {
+        let behind = |rank: &u32| self.ranks.iter().rposition(|r| r == rank).map_or(0, |at| at + 1);
+        self.ranks.iter().map(behind).collect()
+    }
+
+    /// The size of its largest tie.
+    pub fn tied(&self) -> usize {
+        self.ranks.chunk_by(|a, b| a == b).map(<[u32]>::len).max().unwrap_or(0)
     }
 }

@@ -18,7 +18,7 @@ mod sampler;
 
 pub use batch::{Batch, BatchShape, Layout, Sight, bucket};
 pub use columns::RowKind;
-pub use example::{BEGIN, Example, IGNORE, Pair, Unpaired};
+pub use example::{BEGIN, Comparison, Example, IGNORE, Pair, Unpaired};
 pub use fault::Fault;
 pub use file::{Named, RowFile, Source, scan, scan_named, write_jsonl};
 pub use found::Found;
@@ -26,5 +26,5 @@ pub use message::{ForTemplate, Message, TextOrMessages};
 pub use pack::Packing;
 pub use ranking::Ranking;
 pub use reader::{RowOptions, RowReader, TextSource};
-pub use rows::{Answered, PreferenceRow, RankingRow, Row, SftRow, Sides, UnpairedRow};
+pub use rows::{Answered, PreferenceRow, RankingRow, RewardRow, Row, SftRow, Sides, UnpairedRow};
 pub use sampler::Sampler;

@@ -11,6 +11,8 @@ pub struct Ranking {
 impl Ranking {
     /// No ranking should have more answers: pairs grow with the square.
     pub const MAX_ANSWERS: usize = 1000;
+    /// Nor should more of them be tied where the ranking is learned as a whole: all their sets are looked at.
+    pub const MAX_TIED: usize = 12;
 
     /// From one rank per answer; gaps are closed.
     pub fn new(ranks: &[Option<u32>]) -> Self {
@@ -32,7 +34,7 @@ impl Ranking {
     }
 
     /// Answers from best to worst, tied ones together; those without a place are in none.
-    fn groups(&self) -> Vec<Vec<usize>> {
+    pub fn groups(&self) -> Vec<Vec<usize>> {
         let worst = self.ranks.iter().flatten().copied().max().unwrap_or(0);
         let mut groups = vec![Vec::new(); worst as usize];
         for (i, rank) in self.ranks.iter().enumerate().filter_map(|(i, r)| Some((i, (*r)?))) {

@@ -6,11 +6,12 @@ use std::cell::RefCell;
 use serde_json::{Map, Value};
 
 use super::columns::RowKind;
-use super::example::{Example, IGNORE, Pair, Unpaired};
+use super::example::{Comparison, Example, IGNORE, Pair, Unpaired};
 use super::fault::Fault;
 use super::message::{ForTemplate, Message, TextOrMessages};
 use super::notes::{Note, Notes};
-use super::rows::{Answered, PreferenceRow, Row, SftRow, Sides};
+use super::ranking::Ranking;
+use super::rows::{Answered, PreferenceRow, RankingRow, RewardRow, Row, SftRow, Sides};
 use crate::{Error, Result};
 
 /// How rows become examples.
@@ -378,6 +379,86 @@ impl<'a> RowReader<'a> {
             }
             _ => Ok(pairs),
         }
+    }
+
+    /// Rows for a reward model: preferences, with a `margin` or without; rankings `prompt, answers, ranks`, each as a whole; whole sequences
+    /// `chosen_ids, rejected_ids` (`margin`) and `ids, ranks`. Nothing is cut: rows of which a sequence is longer than it may be are left out, as TRL
+    /// does, and rankings with fewer than two answers that have a place are passed over.
+    ///
+    /// # Errors
+    /// As [`RowReader::sft`]; [`Error::NoPairs`] where no row compares anything.
+    pub fn comparisons(&self, rows: &[Value]) -> Result<Vec<Comparison>> {
+        let (mut all, mut placeless) = (Vec::new(), 0);
+        for (i, row) in self.read(rows, RowKind::Reward, "comparisons")? {
+            let weight = match &row {
+                Row::Preference(row) => row.weight,
+                Row::Ranking(row) => row.weight,
+                _ => None,
+            };
+            if let Some(weight) = weight.filter(|w| *w != 1.0) {
+                return Err(Fault::at("weight", format!("is {weight}; a reward model has no weights of rows: leave it out")).of_row(i));
+            }
+            let two = |pair: Pair, margin: Option<f64>| (vec![pair.chosen.ids, pair.rejected.ids], vec![Some(1), Some(2)], margin);
+            let (ids, ranks, margin) = match row {
+                Row::Preference(row) => two(self.pair(i, row)?, None),
+                Row::Reward(RewardRow::Margin { sides, margin }) => two(self.pair(i, PreferenceRow { sides, weight: None })?, Some(margin)),
+                Row::Reward(RewardRow::Pair { chosen_ids, rejected_ids, margin }) => (
+                    vec![self.known(i, "chosen_ids", chosen_ids)?, self.known(i, "rejected_ids", rejected_ids)?],
+                    vec![Some(1), Some(2)],
+                    margin,
+                ),
+                Row::Reward(RewardRow::Ranked { ids, ranks }) => {
+                    let ids =
+                        ids.into_iter().enumerate().map(|(k, ids)| self.known(i, &format!("ids[{k}]"), ids)).collect::<Result<_>>()?;
+                    (ids, ranks, None)
+                }
+                Row::Ranking(row) => self.ranked(i, &row)?,
+                _ => unreachable!("of these kinds"),
+            };
+            if ids.len() < 2 {
+                return Err(Fault::row("ranks one answer: a ranking needs two to compare").of_row(i));
+            }
+            let ranking = Ranking::new(&ranks);
+            let groups = ranking.groups();
+            if let Some(tied) = groups.iter().map(Vec::len).find(|n| *n > Ranking::MAX_TIED) {
+                let reason =
+                    format!("has {tied} tied answers, at most {} can be: rank some of them, or leave some out (null)", Ranking::MAX_TIED);
+                return Err(Fault::at("ranks", reason).of_row(i));
+            }
+            let (order, cut): (Vec<usize>, usize) = (groups.concat(), self.cut());
+            if order.len() < 2 {
+                placeless += 1;
+                continue;
+            }
+            if let Some(long) = order.iter().find(|k| ids[**k].len() > cut) {
+                let message = format!("one of its sequences takes {} tokens, {} is the limit", ids[*long].len(), self.limit());
+                self.notes.borrow_mut().too_long(i, message, true);
+                continue;
+            }
+            if order.iter().all(|k| ids[*k] == ids[order[0]]) {
+                self.note(Note::Same, i);
+            }
+            let ranks = order.iter().map(|k| ranking.ranks()[*k].unwrap_or(1)).collect();
+            let answers = order.into_iter().map(|k| Example::scored(ids[k].clone())).collect();
+            all.push(Comparison { answers, ranks, margin: margin.unwrap_or(0.0) as f32 });
+        }
+        let all = self.some(all)?;
+        match &all[..] {
+            [] => Err(Error::NoPairs(format!("in each of the {placeless} rankings fewer than two answers have a place"))),
+            all if all.iter().all(|c| c.answers.iter().all(|a| *a == c.answers[0])) => {
+                Err(Error::NoPairs(format!("the answers are the same in all {} rows: nothing can be learned", all.len())))
+            }
+            _ => Ok(all),
+        }
+    }
+
+    /// The whole sequences of a ranking of texts or messages, with their ranks; an answer without words has no place.
+    #[allow(clippy::type_complexity, reason = "what a row is, in parts")]
+    fn ranked(&self, row: usize, r: &RankingRow) -> Result<(Vec<Vec<u32>>, Vec<Option<u32>>, Option<f64>)> {
+        let answers: Vec<&TextOrMessages> = r.answers.iter().collect();
+        let (_, all) = self.joined(row, &r.prompt, &answers, &r.with)?;
+        let ranks = r.ranks.iter().zip(&answers).map(|(rank, a)| rank.filter(|_| !a.is_wordless())).collect();
+        Ok((all, ranks, None))
     }
 
     /// Rows of unpaired judgements: `prompt, completion, label` or `prompt_ids, completion_ids, label`.

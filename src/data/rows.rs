@@ -122,6 +122,27 @@ pub struct RankingRow {
     pub with: ForTemplate,
 }
 
+/// Sequences that were compared, for a reward model: whole, prompt and answer together, unless there is a prompt beside them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+#[allow(clippy::large_enum_variant, reason = "rows are held by the thousand as ids, and one at a time as turns")]
+pub enum RewardRow {
+    /// A preference, and by how much the better answer's score should be the larger one, at least.
+    Margin {
+        #[serde(flatten)]
+        sides: Sides,
+        margin: f64,
+    },
+    Pair {
+        chosen_ids: Vec<u32>,
+        rejected_ids: Vec<u32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        margin: Option<f64>,
+    },
+    /// Ranks as those of a [`RankingRow`].
+    Ranked { ids: Vec<Vec<u32>>, ranks: Vec<Option<u32>> },
+}
+
 /// A row of any kind.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -130,6 +151,7 @@ pub enum Row {
     Preference(PreferenceRow),
     Unpaired(UnpairedRow),
     Ranking(RankingRow),
+    Reward(RewardRow),
 }
 
 impl Row {
@@ -153,6 +175,7 @@ impl Row {
             RowKind::Preference => Row::Preference(columns.preference()?),
             RowKind::Unpaired => Row::Unpaired(columns.unpaired()?),
             RowKind::Ranking => Row::Ranking(columns.ranking()?),
+            RowKind::Reward => Row::Reward(columns.reward()?),
         })
     }
 
@@ -163,6 +186,7 @@ impl Row {
             Row::Preference(_) => RowKind::Preference,
             Row::Unpaired(_) => RowKind::Unpaired,
             Row::Ranking(_) => RowKind::Ranking,
+            Row::Reward(_) => RowKind::Reward,
         }
     }
 }
@@ -194,6 +218,24 @@ impl RankingRow {
     }
 }
 
+/// Token ids, or `lowest` where that is below 0.
+fn numbers(column: &str, value: Option<&Json>, lowest: i64) -> Result<Vec<i64>, Fault> {
+    let list = match value {
+        Some(Json::Array(list)) if !list.is_empty() => list,
+        other => return Err(Fault::at(column, format!("is {}, expected a list of token ids", kind(other)))),
+    };
+    let or = if lowest < 0 { format!(" or {lowest}") } else { String::new() };
+    let number = |(i, v): (usize, &Json)| {
+        let found = v.as_i64().filter(|&n| (n >= 0 || n == lowest) && n <= u32::MAX.into());
+        found.ok_or_else(|| Fault::at(format!("{column}[{i}]"), format!("is {}, expected a token id{or}", kind(Some(v)))))
+    };
+    list.iter().enumerate().map(number).collect()
+}
+
+fn ids(column: &str, value: Option<&Json>) -> Result<Vec<u32>, Fault> {
+    Ok(numbers(column, value, 0)?.into_iter().map(|id| id as u32).collect())
+}
+
 impl Present<'_> {
     /// What the row says to its chat template, which must then be used.
     fn with(&self, chat: bool) -> Result<ForTemplate, Fault> {
@@ -218,21 +260,8 @@ impl Present<'_> {
         }
     }
 
-    fn numbers(&self, column: &str, lowest: i64) -> Result<Vec<i64>, Fault> {
-        let list = match self.get(column) {
-            Some(Json::Array(list)) if !list.is_empty() => list,
-            other => return Err(Fault::at(column, format!("is {}, expected a list of token ids", kind(other)))),
-        };
-        let or = if lowest < 0 { format!(" or {lowest}") } else { String::new() };
-        let number = |(i, v): (usize, &Json)| {
-            let found = v.as_i64().filter(|&n| (n >= 0 || n == lowest) && n <= u32::MAX.into());
-            found.ok_or_else(|| Fault::at(format!("{column}[{i}]"), format!("is {}, expected a token id{or}", kind(Some(v)))))
-        };
-        list.iter().enumerate().map(number).collect()
-    }
-
     fn ids(&self, column: &str) -> Result<Vec<u32>, Fault> {
-        Ok(self.numbers(column, 0)?.into_iter().map(|id| id as u32).collect())
+        ids(column, self.get(column))
     }
 
     fn weight(&self) -> Result<Option<f64>, Fault> {
@@ -277,7 +306,7 @@ impl Present<'_> {
             },
             _ => {
                 let input_ids = self.ids("input_ids")?;
-                let labels = self.get("labels").map(|_| self.numbers("labels", -100)).transpose()?;
+                let labels = self.get("labels").map(|_| numbers("labels", self.get("labels"), -100)).transpose()?;
                 if let Some(labels) = &labels {
                     if labels.len() != input_ids.len() {
                         return Err(Fault::at("labels", format!("has {} numbers for {} input_ids", labels.len(), input_ids.len())));
@@ -292,10 +321,34 @@ impl Present<'_> {
     }
 
     fn preference(&self) -> Result<PreferenceRow, Fault> {
-        let weight = self.weight()?;
+        Ok(PreferenceRow { weight: self.weight()?, sides: self.sides()? })
+    }
+
+    fn margin(&self) -> Result<Option<f64>, Fault> {
+        let Some(v) = self.get("margin") else { return Ok(None) };
+        let margin = v.as_f64().filter(|m| m.abs() <= MAX_WEIGHT);
+        margin.map(Some).ok_or_else(|| Fault::at("margin", format!("is {}, expected a number of at most {MAX_WEIGHT}", kind(Some(v)))))
+    }
+
+    fn reward(&self) -> Result<RewardRow, Fault> {
+        let margin = self.margin()?;
+        if self.get("chosen_ids").is_some() {
+            return Ok(RewardRow::Pair { chosen_ids: self.ids("chosen_ids")?, rejected_ids: self.ids("rejected_ids")?, margin });
+        }
+        if let Some(margin) = margin {
+            return Ok(RewardRow::Margin { sides: self.sides()?, margin });
+        }
+        let one = |(i, v): (usize, &Json)| ids(&format!("ids[{i}]"), Some(v));
+        let all = self.list("ids", "sequences of token ids")?.iter().enumerate().map(one).collect::<Result<Vec<_>, Fault>>()?;
+        let ranks = self.ranks(all.len())?;
+        Ok(RewardRow::Ranked { ids: all, ranks })
+    }
+
+    /// The two answers of a preference.
+    fn sides(&self) -> Result<Sides, Fault> {
         if self.get("prompt_ids").is_some() {
             let (prompt_ids, chosen_ids, rejected_ids) = (self.ids("prompt_ids")?, self.ids("chosen_ids")?, self.ids("rejected_ids")?);
-            return Ok(PreferenceRow { sides: Sides::Ids { prompt_ids, chosen_ids, rejected_ids }, weight });
+            return Ok(Sides::Ids { prompt_ids, chosen_ids, rejected_ids });
         }
         let (chosen, rejected) = (self.answer("chosen")?, self.answer("rejected")?);
         let with = self.with([&chosen, &rejected].iter().any(|a| a.is_chat()) || self.get("prompt").is_some_and(Json::is_array))?;
@@ -313,7 +366,7 @@ impl Present<'_> {
                 Sides::Turns { prompt, chosen, rejected, with }
             }
         };
-        Ok(PreferenceRow { sides, weight })
+        Ok(sides)
     }
 
     fn unpaired(&self) -> Result<UnpairedRow, Fault> {
@@ -328,26 +381,36 @@ impl Present<'_> {
         Ok(UnpairedRow { answered: Answered::Turns { prompt, completion, with }, label })
     }
 
-    fn ranking(&self) -> Result<RankingRow, Fault> {
-        let mut prompt = self.turns("prompt")?;
-        let list = |column: &str, of: &str| match self.get(column) {
+    fn list(&self, column: &str, of: &str) -> Result<&Vec<Json>, Fault> {
+        match self.get(column) {
             Some(Json::Array(list)) if !list.is_empty() => Ok(list),
             other => Err(Fault::at(column, format!("is {}, expected a list of {of}", kind(other)))),
-        };
-        let answers = list("answers", "answers")?.iter().enumerate();
-        let mut answers =
-            answers.map(|(i, v)| TextOrMessages::read(&format!("answers[{i}]"), Some(v))).collect::<Result<Vec<_>, Fault>>()?;
+        }
+    }
+
+    /// The ranks of so many answers.
+    fn ranks(&self, answers: usize) -> Result<Vec<Option<u32>>, Fault> {
         let rank = |(i, v): (usize, &Json)| match v {
             Json::Null => Ok(None),
             v => v.as_f64().map(Some).ok_or_else(|| Fault::at(format!("ranks[{i}]"), format!("is {}, expected a number", kind(Some(v))))),
         };
-        let ranks = list("ranks", "numbers")?.iter().enumerate().map(rank).collect::<Result<Vec<_>, Fault>>()?;
-        if ranks.len() != answers.len() {
-            return Err(Fault::at("ranks", format!("has {} numbers for {} answers", ranks.len(), answers.len())));
+        let ranks = self.list("ranks", "numbers")?.iter().enumerate().map(rank).collect::<Result<Vec<_>, Fault>>()?;
+        if ranks.len() != answers {
+            return Err(Fault::at("ranks", format!("has {} numbers for {answers} answers", ranks.len())));
         }
-        if answers.len() > Ranking::MAX_ANSWERS {
-            return Err(Fault::at("answers", format!("has {} answers, at most {} can be ranked", answers.len(), Ranking::MAX_ANSWERS)));
+        if answers > Ranking::MAX_ANSWERS {
+            let column = if self.get("ids").is_some() { "ids" } else { "answers" };
+            return Err(Fault::at(column, format!("has {answers} answers, at most {} can be ranked", Ranking::MAX_ANSWERS)));
         }
+        Ok(Ranking::from_numbers(&ranks).ranks().to_vec())
+    }
+
+    fn ranking(&self) -> Result<RankingRow, Fault> {
+        let mut prompt = self.turns("prompt")?;
+        let answers = self.list("answers", "answers")?.iter().enumerate();
+        let mut answers =
+            answers.map(|(i, v)| TextOrMessages::read(&format!("answers[{i}]"), Some(v))).collect::<Result<Vec<_>, Fault>>()?;
+        let ranks = self.ranks(answers.len())?;
         // Whole conversations beside their prompt.
         let asked = prompt.clone();
         for (i, answer) in answers.iter_mut().enumerate() {
@@ -358,7 +421,6 @@ impl Present<'_> {
             (prompt, *answer) = (own, rest);
         }
         let with = self.with(prompt.is_chat() || answers.iter().any(TextOrMessages::is_chat))?;
-        let ranks = Ranking::from_numbers(&ranks).ranks().to_vec();
         Ok(RankingRow { prompt, answers, ranks, weight: self.weight()?, with })
     }
 }

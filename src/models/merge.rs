@@ -27,6 +27,9 @@ impl<'a> GgufMerge<'a> {
         if !matches!(file.kind, ContainerKind::Gguf { .. }) {
             return Err(Error::file(&file.file, "is not a GGUF: only those can be merged from file to file"));
         }
+        if let Some(saved) = adapter.saved.first() {
+            return Err(Error::BadAdapter(format!("it holds {:?} whole, for which a merged model has no place", saved.path)));
+        }
         file.all_readable()?;
         let config = Config::from_gguf(file)?;
         let by_key: HashMap<String, usize> =

@@ -1,6 +1,6 @@
 //! What a linear layer asks of an adapter. Adapters themselves stand above the models, which know this trait alone.
 
-use crate::graph::{Tape, Val};
+use crate::graph::{Tape, Tensor, Val};
 use crate::ops::adapter::{Block, Stack};
 use crate::ops::elementwise::Add;
 use crate::ops::embedding::Embedding;
@@ -82,6 +82,11 @@ pub trait Adapter {
     /// # Errors
     /// [`crate::Error::Shape`].
     fn record(&self, tape: &mut Tape, index: usize, x: Val, train: bool) -> Result<LowRank>;
+
+    /// A head (K, C) for hidden states after the last norm, which an adapter that scores has beside what it does to linears.
+    fn score(&self) -> Option<&Tensor> {
+        None
+    }
 
     /// Virtual tokens among the rows of the pass. They have positions and spans as tokens have.
     fn prompt(&self, _tape: &mut Tape) -> Option<Prompt> {

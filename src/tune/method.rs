@@ -128,6 +128,11 @@ pub trait Method: Any {
         Manner::default()
     }
 
+    /// How many scores the head of its adapter gives; 0 where the adapter has none.
+    fn scores(&self) -> usize {
+        0
+    }
+
     /// What it trains beside the adapter.
     fn parameters(&self) -> Vec<OwnParameters> {
         Vec::new()

@@ -55,6 +55,11 @@ impl<'a> Signals<'a> {
         self.hidden
     }
 
+    /// The score head (K, C) of the pass's adapter.
+    pub fn head(&self) -> Option<&Tensor> {
+        self.adapter.and_then(Adapter::score)
+    }
+
     /// Scores (R, K) of a head (K, C) on the hidden states: a reward, a value, several criteria.
     ///
     /// # Errors

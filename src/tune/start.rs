@@ -16,8 +16,8 @@ use super::metrics::StepMetrics;
 use super::trainer::{Target, Trainer};
 use super::values::{Values, Wrong, check, shown};
 use crate::adapters::{Adapters, LoadedModel, LoraSet};
-use crate::data::{Message, RowReader, TextSource};
-use crate::formats::peft::LoraConfig;
+use crate::data::{Message, RowKind, RowReader, TextSource};
+use crate::formats::peft::{LoraConfig, SAVED};
 use crate::graph::Profile;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
@@ -115,7 +115,7 @@ fn split(args: &Value) -> Result<Parts> {
 }
 
 /// PEFT's fields with the table's defaults.
-fn lora_config(mut peft: Map<String, Value>, base: &str, wrong: &mut Wrong) -> LoraConfig {
+fn lora_config(mut peft: Map<String, Value>, base: &str, rows: RowKind, wrong: &mut Wrong) -> LoraConfig {
     let all: Value = serde_json::from_str(&LoraConfig::default().to_json()).expect("its own JSON");
     let unknown: Vec<String> = peft.keys().filter(|k| all.get(k.as_str()).is_none()).cloned().collect();
     for name in unknown {
@@ -137,9 +137,20 @@ fn lora_config(mut peft: Map<String, Value>, base: &str, wrong: &mut Wrong) -> L
             wrong.add(name, "belongs to a start (init_lora_weights) that is not supported for a new adapter");
         }
     }
-    let task = peft.entry("task_type").or_insert(json!("CAUSAL_LM"));
-    if task != "CAUSAL_LM" {
-        wrong.add("task_type", format!("is {}, only \"CAUSAL_LM\" is supported", shown(task)));
+    // What scores is a classifier of whole sequences, to PEFT as to Transformers.
+    let (kind, saved): (&str, &[&str]) = if rows == RowKind::Reward { ("SEQ_CLS", &SAVED) } else { ("CAUSAL_LM", &[]) };
+    let task = peft.entry("task_type").or_insert(json!(kind));
+    if task != kind {
+        wrong.add("task_type", format!("is {}, expected {kind:?}", shown(task)));
+    }
+    let asked = peft.remove("modules_to_save").unwrap_or_else(|| json!([]));
+    if !asked.as_array().is_some_and(|names| names.iter().all(|n| saved.iter().any(|s| n == s))) {
+        wrong.add("modules_to_save", format!("is {}, which is not supported for a new adapter", shown(&asked)));
+    }
+    if !saved.is_empty() {
+        let mut names = saved.to_vec();
+        names.sort_unstable();
+        peft.insert("modules_to_save".into(), json!(names));
     }
     peft.entry("base_model_name_or_path").or_insert(json!(base));
     let config = LoraConfig::parse("peft_config", &Value::Object(peft).to_string());
@@ -206,7 +217,7 @@ pub(super) fn read(method: &str, args: &Value, base: &str) -> Result<Read> {
     let mut wrong = Wrong::default();
     let values = info.read_into(&own, &mut wrong);
     let given = peft.iter().filter(|(_, v)| !v.is_null()).map(|(k, _)| k.clone()).collect();
-    let mut lora = lora_config(peft, base, &mut wrong);
+    let mut lora = lora_config(peft, base, info.rows, &mut wrong);
     wrong.done()?;
     let mut notes = Vec::new();
     if values.is_on("disable_dropout") && lora.lora_dropout > 0.0 {
@@ -341,9 +352,13 @@ impl Training {
         }
         let dropout = values.is_on("disable_dropout").then_some(0.0);
         let full = values.is_on("full");
+        if full && method.scores() > 0 {
+            return Err(Error::config("full", "a reward model is an adapter with a head: all weights do not learn with it"));
+        }
+        let against = method.references().map(|_| reference);
         let start = match full {
             true => all_weights(model, method.as_ref(), &lora, name, checkpoint)?,
-            false => start(model, method.references().map(|_| reference), (lora, dropout), name, args.seed, checkpoint).await?,
+            false => start(model, against, (lora, dropout), method.scores(), name, args.seed, checkpoint).await?,
         };
         let alpha = start.target.set().map_or(1.0, |set| set.config().lora_alpha);
         notes.extend(idle::notes(info, &values, &args, total, alpha));
@@ -440,7 +455,8 @@ impl Training {
             return Ok(());
         };
         self.adapters.put(&self.name, set)?;
-        if complete {
+        // A reward model answers nothing.
+        if complete && self.trainer.method.scores() == 0 {
             self.adapters.set_active(Some(&self.name))?;
         }
         Ok(())
@@ -531,6 +547,7 @@ async fn start(
     model: &LoadedModel,
     against: Option<Reference>,
     (asked, dropout): (Asked, Option<f64>),
+    scores: usize,
     name: String,
     seed: u32,
     checkpoint: Option<&[u8]>,
@@ -553,11 +570,23 @@ async fn start(
         }
         let config = LoraConfig::parse("checkpoint.safetensors", text)?;
         asked.agrees(adapters, &config, "the checkpoint")?;
-        let set = adapters.zeros(&config)?;
+        let set = adapters.zeros_with(&config, &adapters.score_head(scores))?;
         let reference = if c.has_reference() { Some(adapters.zeros(set.config())?) } else { None };
         return Ok(of(set, reference, Some(c)));
     }
     if let Some(config) = adapters.config(&name) {
+        match (adapters.scores(&name).unwrap_or(0), scores) {
+            (has, wants) if has == wants => {}
+            (0, _) => {
+                return Err(Error::BadAdapter(format!("{name:?} has no score head: it is no reward model, and cannot be continued as one")));
+            }
+            (_, 0) => {
+                return Err(Error::BadAdapter(format!(
+                    "{name:?} is a reward model (SEQ_CLS): it scores answers, and cannot learn to write them"
+                )));
+            }
+            (has, wants) => return Err(Error::BadAdapter(format!("{name:?} gives {has} scores, the rows are of {wants}"))),
+        }
         asked.agrees(adapters, &config, &format!("the adapter {name:?}, which is continued,"))?;
         let set = adapters.copy_with(&name, dropout)?;
         let frozen = match against {
@@ -571,6 +600,6 @@ async fn start(
     if against == Some(Reference::Init) {
         return Err(Error::config("reference", format!("is init, but there is no adapter {name:?} to start from")));
     }
-    let set = adapters.fresh(&asked.lora, u64::from(seed))?;
+    let set = adapters.fresh_with(&asked.lora, &adapters.score_head(scores), u64::from(seed))?;
     Ok(of(set, None, None))
 }

@@ -151,7 +151,7 @@ impl Trainer {
         let rows = method.rows();
         let total = args.total_steps(rows);
         let plain = target.set().is_some_and(|set| model.has_plain_head(set.as_ref()));
-        let base = (args.report_kl && !method.own_kl() && plain).then(RowCache::default);
+        let base = (args.report_kl && method.judges_tokens() && !method.own_kl() && plain).then(RowCache::default);
         Ok(Trainer {
             reports_kl: base.is_some(),
             best: BestWeights::default(),

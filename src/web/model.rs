@@ -80,7 +80,7 @@ impl WasmModel {
 /// An adapter as JavaScript names its fields.
 fn adapter_json(a: &AdapterInfo) -> serde_json::Value {
     json!({
-        "name": a.name, "active": a.active, "r": a.r, "loraAlpha": a.lora_alpha, "targetModules": a.target_modules,
+        "name": a.name, "active": a.active, "r": a.r, "loraAlpha": a.lora_alpha, "targetModules": a.target_modules, "scores": a.scores,
         "parameters": a.parameters, "bytes": a.bytes,
     })
 }

@@ -9,7 +9,7 @@ use crate::data::{Fault, Row, RowKind, Source, scan_named, write_jsonl};
 use crate::{Error, Result};
 
 /// A row of whatever kind it is.
-const ANY: &[RowKind] = &[RowKind::Sft, RowKind::Preference, RowKind::Unpaired, RowKind::Ranking];
+const ANY: &[RowKind] = &[RowKind::Sft, RowKind::Preference, RowKind::Unpaired, RowKind::Ranking, RowKind::Reward];
 
 /// What stands in a line of a file.
 #[derive(Serialize)]

@@ -271,6 +271,7 @@ fn rows() -> Vec<Vec<u8>> {
         "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}]}\n{\"text\": \"t\"}",
         "[{\"prompt\": \"a\", \"completion\": \"b\"}, {\"prompt\": \"c\", \"completion\": \"d\"}]",
         "{\"prompt\": \"a\", \"answers\": [\"b\", \"c\", \"d\"], \"ranks\": [1, 2, 2]}\n{\"prompt\": \"a\", \"completion\": \"b\", \"label\": true}",
+        "{\"chosen_ids\": [1, 2], \"rejected_ids\": [1, 3], \"margin\": 0.5}\n{\"ids\": [[1], [2, 3]], \"ranks\": [2, 1]}",
     ] {
         all.push(text.as_bytes().to_vec());
     }
@@ -287,7 +288,7 @@ fn jsonl(bytes: &[u8]) {
 fn rows_of(name: &str, text: &str) {
     let Ok(file) = RowFile::parse(name, text) else { return };
     for (i, row) in file.rows().iter().enumerate() {
-        for kind in [RowKind::Sft, RowKind::Preference, RowKind::Unpaired] {
+        for kind in [RowKind::Sft, RowKind::Preference, RowKind::Unpaired, RowKind::Reward] {
             if let Err(fault) = Row::read(row, kind.taught_by()) {
                 let said = file.place(fault.of_row(i)).to_string();
                 assert!(said.len() < 20_000, "a message of {} bytes", said.len());

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use fledgling::data::RowKind;
 use fledgling::tune::methods::field::{Default, Field, Good, Metric};
 use fledgling::tune::methods::table::MethodInfo;
 use fledgling::tune::methods::{METHODS, shared};
@@ -89,8 +88,7 @@ fn method(out: &mut String, m: &MethodInfo) {
     write!(out, "## {}\n\n{}\n", m.title, wrapped(m.what.en, "")).unwrap();
     m.notes.iter().for_each(|n| *out += &wrapped(&format!("- {n}"), "  "));
     *out += "\nRows:\n\n";
-    let kinds: &[RowKind] = if m.rows == RowKind::Preference { &[RowKind::Preference, RowKind::Ranking] } else { &[m.rows] };
-    for (required, optional) in kinds.iter().flat_map(|k| k.forms()) {
+    for (required, optional) in m.rows.taught_by().iter().flat_map(|k| k.forms()) {
         let may = optional.iter().map(|c| format!("(`{c}`)"));
         writeln!(out, "- {}", required.iter().map(|c| format!("`{c}`")).chain(may).collect::<Vec<_>>().join(", ")).unwrap();
     }

@@ -85,6 +85,7 @@ fn row(m: &MethodInfo) -> &'static str {
         // Rankings are preferences: all their strict pairs.
         RowKind::Preference | RowKind::Ranking => "DPORow",
         RowKind::Unpaired => "UnpairedRow",
+        RowKind::Reward => "RewardRow",
     }
 }
 
@@ -354,7 +355,8 @@ export const METHODS: MethodForm[] = [
 "
     );
     for m in METHODS {
-        let rows = json!(m.rows);
+        // A page has rankings for either.
+        let rows = json!(if m.rows == RowKind::Reward { RowKind::Preference } else { m.rows });
         writeln!(out, "  {{\n    name: {}, title: {}, rows: {},", quoted(m.name), quoted(m.title), quoted(rows.as_str().unwrap())).unwrap();
         writeln!(out, "    learns: {},\n    what: {},", text(m.learns.en, m.learns.zh), text(m.what.en, m.what.zh)).unwrap();
         let shown: Vec<Field> =

@@ -15,7 +15,7 @@ logging.disable(logging.WARNING)
 import peft  # noqa: E402
 import trl  # noqa: E402
 from peft import LoraConfig  # noqa: E402
-from trl import DPOConfig, KTOConfig, SFTConfig  # noqa: E402
+from trl import DPOConfig, KTOConfig, RewardConfig, SFTConfig  # noqa: E402
 from trl.experimental.cpo import CPOConfig  # noqa: E402
 from trl.experimental.orpo import ORPOConfig  # noqa: E402
 
@@ -39,7 +39,7 @@ def written(config) -> dict:
 
 
 out = {"versions": {"trl": trl.__version__, "peft": peft.__version__}}
-for name, config in [("sft", SFTConfig), ("dpo", DPOConfig), ("kto", KTOConfig), ("orpo", ORPOConfig), ("cpo", CPOConfig)]:
+for name, config in [("sft", SFTConfig), ("dpo", DPOConfig), ("kto", KTOConfig), ("orpo", ORPOConfig), ("cpo", CPOConfig), ("reward", RewardConfig)]:
     out[name] = written(config)
 lora = plain(LoraConfig().to_dict())
 out["lora"] = {k: v for k, v in sorted(lora.items()) if k != "peft_version"}

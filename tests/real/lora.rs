@@ -83,7 +83,7 @@ pub fn initial(r: usize, alpha: f64) -> LoraAdapter {
         }
     }
     pairs.sort_by(|x, y| x.target.module.cmp(&y.target.module));
-    LoraAdapter { config, pairs }
+    LoraAdapter { config, pairs, saved: Vec::new() }
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {

@@ -7,7 +7,7 @@ use fledgling::data::{
 use fledgling::tokenizer::Tokenizer;
 use serde_json::{Map, Value, json};
 
-const ALL: &[RowKind] = &[RowKind::Sft, RowKind::Preference, RowKind::Unpaired, RowKind::Ranking];
+const ALL: &[RowKind] = &[RowKind::Sft, RowKind::Preference, RowKind::Unpaired, RowKind::Ranking, RowKind::Reward];
 
 fn text(s: &str) -> TextOrMessages {
     TextOrMessages::Text(s.into())

@@ -46,6 +46,7 @@ mod pace;
 mod plan;
 mod profile;
 mod resume;
+mod reward;
 mod rope_tables;
 mod split;
 mod stored;

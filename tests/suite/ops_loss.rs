@@ -7,7 +7,7 @@ use fledgling::graph::{Exec, StepParams, Tape, Val};
 use fledgling::ops::loss::{
     CPO_LOSSES, CpoLoss, CrossEntropy, DIVERGENCES, DPO_LOSSES, DPO_NUMBERS, DpoLoss, DpoNumbers, GatherLogps, IGNORE, KtoLoss,
 };
-use fledgling::ops::loss::{METRICS, OrpoLoss, SequenceSums, SftLoss};
+use fledgling::ops::loss::{METRICS, OrpoLoss, RANKING_METRICS, RankingLoss, SequenceSums, SftLoss};
 
 fn sft(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
     t.push(SftLoss::default(), v)
@@ -23,6 +23,35 @@ fn kto(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
 
 fn orpo(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
     t.push(OrpoLoss, v)
+}
+
+fn ranking(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
+    t.push(RankingLoss { marginal: false, tied: 4 }, v)
+}
+
+fn marginal(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
+    t.push(RankingLoss { marginal: true, tied: 4 }, v)
+}
+
+/// Scores of rows, each a list of the sizes of its ties, in a mixed order; scale 0.25, centring 0.1.
+fn rankings(rng: &mut Rng, rows: &[&[u32]], spread: f64) -> Vec<In> {
+    let (mut places, mut at) = (Vec::new(), 0);
+    for row in rows {
+        let end = at + row.iter().sum::<u32>();
+        for tied in *row {
+            places.extend((0..*tied).flat_map(|_| [at + tied, end]));
+            at += tied;
+        }
+    }
+    let n = at as usize;
+    // A step that has no factor in common with n visits every score once.
+    let step = (1..)
+        .map(|k| 2 * k + 5)
+        .find(|s| (1..=n).filter(|d| n.is_multiple_of(*d) && (*s as usize).is_multiple_of(*d)).count() == 1)
+        .unwrap_or(1);
+    let order: Vec<u32> = (0..at).map(|e| (e * step + 3) % at).collect();
+    let places = ints(&[n, 2], &places);
+    vec![frozen(rng, &[n + 5, 1], spread), ints(&[n], &order), places, frozen(rng, &[n], 0.5), constant(&[0.25, 0.1])]
 }
 
 fn constant(data: &[f64]) -> In {
@@ -240,6 +269,19 @@ fl_test!(
         }
     }
 
+    async fn ranking_loss() {
+        let gpu = gpu().await;
+        let mut rng = Rng(41);
+        let many: Vec<&[u32]> = (0..50).map(|i| [&[1, 1][..], &[1, 1, 1], &[2, 1], &[3], &[1]][i % 5]).collect();
+        for (name, rows) in [("a pair", &[&[1, 1][..]][..]), ("ties", &[&[2, 3, 1], &[4], &[1, 4], &[1]]), ("many", &many)] {
+            // Scores may be far apart.
+            for spread in [2.0, 60.0] {
+                let ins = rankings(&mut rng, rows, spread);
+                check(&gpu, &format!("ranking_loss of {name}, {spread}"), &ins, 5e-5, ranking).await;
+                check(&gpu, &format!("marginal ranking_loss of {name}, {spread}"), &ins, 5e-5, marginal).await;
+            }
+        }
+    }
     async fn orpo_loss() {
         let gpu = gpu().await;
         let mut rng = Rng(38);
@@ -272,6 +314,7 @@ fl_test!(
         for (i, divergence) in DIVERGENCES.iter().enumerate() {
             cases.extend([0, 2, 14].map(|loss| (*divergence, pairs(&mut rng, 4, loss, i), dpo as Record, of_pairs)));
         }
+        let of_rankings: Total = |m| 0.25 * m.chunks(RANKING_METRICS).map(|m| m[0]).sum::<f64>();
         let of_contrasts: Total = |m| m.chunks(METRICS).map(|m| 0.25 * m[0] + 0.125 * m[5]).sum::<f64>();
         for (i, loss) in CPO_LOSSES.iter().enumerate() {
             cases.extend([0.0, 0.1].map(|alpha| (*loss, contrasts(&mut rng, 4, i, alpha), cpo as Record, of_contrasts)));
@@ -281,6 +324,8 @@ fl_test!(
             ("kto", rows(&mut rng, 5, 4.0).to_vec(), kto, |m| 0.25 * m.chunks(METRICS).map(|m| m[0] * m[4]).sum::<f64>()),
             ("kto, KL 0", rows(&mut rng, 5, -40.0).to_vec(), kto, |m| 0.25 * m.chunks(METRICS).map(|m| m[0] * m[4]).sum::<f64>()),
             ("orpo", odds(&mut rng, 4, -2.0).to_vec(), orpo, |m| m.chunks(METRICS).map(|m| 0.125 * m[0] - 0.25 * 0.3 * m[4]).sum::<f64>()),
+            ("ranking", rankings(&mut rng, &[&[2, 3, 1], &[1, 1], &[1], &[4]], 2.0), ranking, of_rankings),
+            ("marginal", rankings(&mut rng, &[&[2, 3, 1], &[1, 1], &[1], &[4, 1]], 2.0), marginal, of_rankings),
             ("sft", vec![frozen(&mut rng, &[9], 3.0), frozen(&mut rng, &[9], 1.0), constant(&[0.25])], sft, |m| m[0]),
         ]);
         for (name, ins, record, total) in cases {

@@ -1,7 +1,8 @@
 //! Adapters as PEFT writes them: the fixtures of `tests/fixtures/training/adapters` come from PEFT itself.
 use std::collections::BTreeMap;
 
-use fledgling::formats::peft::{LoraAdapter, LoraConfig, LoraPair, OneOrMany, Target};
+use fledgling::formats::Container;
+use fledgling::formats::peft::{LoraAdapter, LoraConfig, LoraPair, OneOrMany, SavedTensor, Target};
 use fledgling::formats::safetensors::{self, TensorView};
 use fledgling::tensor::{DType, quantize};
 use serde_json::{Value as Json, json};
@@ -55,7 +56,18 @@ fn tiny() -> LoraAdapter {
     let config = LoraConfig { r: 2, lora_alpha: 4.0, target_modules: many(&["q_proj"]), ..LoraConfig::default() };
     let target = Target { module: "model.layers.0.self_attn.q_proj".into(), r: 2, alpha: 4.0, scale: 2.0 };
     let (a, b) = ((0..6).map(|i| i as f32).collect(), (0..8).map(|i| i as f32 * 0.5).collect());
-    LoraAdapter { config, pairs: vec![LoraPair { target, in_features: 3, out_features: 4, a, b }] }
+    LoraAdapter { config, pairs: vec![LoraPair { target, in_features: 3, out_features: 4, a, b }], saved: Vec::new() }
+}
+
+/// A safetensors file with another name of a tensor.
+fn rename(file: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let c = Container::parse("x", file).unwrap();
+    let all: Vec<_> = (0..c.tensors.len()).map(|i| (&c.tensors[i], c.bytes(file, i).unwrap())).collect();
+    let named = |name: &str| if name == from { to.to_string() } else { name.to_string() };
+    let names: Vec<String> = all.iter().map(|(t, _)| named(&t.name)).collect();
+    let views: Vec<TensorView> =
+        all.iter().zip(&names).map(|((t, bytes), name)| TensorView { name, dtype: t.dtype, shape: &t.shape, bytes }).collect();
+    safetensors::write("x", &views, &BTreeMap::new()).unwrap()
 }
 
 fl_test! {
@@ -82,6 +94,27 @@ fl_test! {
             }
             assert_eq!(bytes, weights, "{name}: the weights are written as PEFT writes them");
         }
+    }
+
+    /// What `modules_to_save` names is stored whole, under PEFT's key; what it does not name is refused.
+    async fn whole_modules_are_read_and_written() {
+        let mut adapter = tiny();
+        adapter.config.task_type = Some("SEQ_CLS".into());
+        adapter.config.modules_to_save = Some(vec!["classifier".into(), "score".into()]);
+        adapter.saved = vec![SavedTensor { path: "score.weight".into(), shape: vec![2, 3], values: (0..6).map(|i| i as f32 - 2.5).collect() }];
+        let (config, bytes) = adapter.write().unwrap();
+        let file = Container::parse("x", &bytes).unwrap();
+        let i = file.index_of("base_model.model.score.weight").expect("PEFT's key");
+        assert_eq!(file.tensors[i].shape, [2, 3]);
+        let read = LoraAdapter::read(&config, &bytes).unwrap();
+        assert_eq!((&read.pairs, &read.saved), (&adapter.pairs, &adapter.saved));
+        assert_eq!(adapter.parameters(), 6 + 8 + 6);
+        // As it is called in a running PEFT model.
+        let running = rename(&bytes, "base_model.model.score.weight", "base_model.model.score.modules_to_save.default.weight");
+        assert_eq!(LoraAdapter::read(&config, &running).unwrap().saved, adapter.saved);
+        adapter.config.modules_to_save = None;
+        let e = LoraAdapter::read(&adapter.config.to_json(), &bytes).unwrap_err();
+        assert!(e.code() == "bad-adapter" && e.to_string().contains("score.weight"), "{e}");
     }
 
     async fn chooses_modules_as_peft_does() {

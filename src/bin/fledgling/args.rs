@@ -58,6 +58,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// Prints the logits after the last token of a prompt.
     Logits(LogitsArgs),
+    /// Says how likely texts are, or which scores a reward model gives them.
+    Score(ScoreArgs),
     /// Writes a GGUF with an adapter added to its weights.
     Merge(MergeArgs),
     /// Writes a GGUF with its float weights in blocks of few bits.
@@ -81,6 +83,7 @@ impl Command {
             Command::Inspect(a) => a.json,
             Command::Bench(a) => a.json,
             Command::Logits(a) => a.json,
+            Command::Score(a) => a.json,
             Command::Merge(a) => a.json,
             Command::Quantize(a) => a.json,
             Command::Tokenize(a) => a.json,
@@ -356,6 +359,23 @@ pub struct LogitsArgs {
     #[command(flatten)]
     pub prompt: PromptArgs,
     /// Prints one JSON object: {"last_logits": […]}
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+#[command(group(ArgGroup::new("scored").required(true).multiple(true).args(["text", "data"])))]
+pub struct ScoreArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// A text, as it stands (may be given several times).
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub text: Vec<String>,
+    /// Rows as for `tune --method sft`; for a reward model also as for `tune --method reward`: then with the share of pairs that it orders rightly,
+    /// and how true its probabilities are. "-" reads standard input.
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+    /// Prints one JSON object per text or row: {"event": "score", "row", "tokens", "logprob", "perplexity"} or {…, "scores"}, and one at the end.
     #[arg(long)]
     pub json: bool,
 }

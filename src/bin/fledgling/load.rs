@@ -90,11 +90,16 @@ pub fn adapter(model: &LoadedModel, folder: &Path, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// What an adapter is called: its folder's name.
+pub fn name_of(folder: &Path) -> String {
+    let name = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    name.file_name().map_or_else(|| "adapter".to_string(), |n| n.to_string_lossy().into_owned())
+}
+
 /// As [`adapter`], and makes it the active one. Its name is the folder's.
 pub fn activate(model: &LoadedModel, folder: Option<&Path>) -> Result<Option<String>> {
     let Some(folder) = folder else { return Ok(None) };
-    let name = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
-    let name = name.file_name().map_or_else(|| "adapter".to_string(), |n| n.to_string_lossy().into_owned());
+    let name = name_of(folder);
     adapter(model, folder, &name)?;
     model.adapters.set_active(Some(&name))?;
     Ok(Some(name))

@@ -1,4 +1,4 @@
-//! The native command line: `fledgling generate`, `chat`, `tune`, `inspect`, `bench`, `logits`, `merge`, `quantize`, `tokenize`.
+//! The native command line: `fledgling generate`, `chat`, `tune`, `inspect`, `bench`, `logits`, `score`, `merge`, `quantize`, `tokenize`.
 
 #[macro_use]
 mod out;
@@ -16,6 +16,7 @@ mod load;
 mod logits;
 mod merge;
 mod quantize;
+mod score;
 mod tokenize;
 mod tune;
 mod tune_rhythm;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
             Command::Inspect(a) => inspect::run(a),
             Command::Bench(a) => bench::run(&cli, a).await,
             Command::Logits(a) => logits::run(&cli, a).await,
+            Command::Score(a) => score::run(&cli, a).await,
             Command::Merge(a) => merge::run(a),
             Command::Quantize(a) => quantize::run(a),
             Command::Tokenize(a) => tokenize::run(a),

@@ -121,6 +121,9 @@ fn other_fields() -> [(&'static str, Json); 20] {
 const FREE: [&str; 8] =
     ["auto_mapping", "corda_config", "eva_config", "loftq_config", "lora_ga_config", "megatron_core", "qalora_group_size", "peft_version"];
 
+/// What `modules_to_save` may name: the score head of a sequence classifier, which PEFT looks for under both names.
+pub const SAVED: [&str; 2] = ["score", "classifier"];
+
 /// A field of a later PEFT that is not set asks for nothing.
 fn is_set(v: &Json) -> bool {
     match v {
@@ -231,8 +234,8 @@ impl LoraConfig {
         require((0.0..1.0).contains(&self.lora_dropout), "lora_dropout", format!("is {}, expected 0 to below 1", self.lora_dropout));
         require(self.bias == "none", "bias", format!("is {:?}, only \"none\" is supported", self.bias));
         require(!self.use_dora, "use_dora", "is true, which is not supported".into());
-        let saved = self.modules_to_save.as_ref().is_none_or(Vec::is_empty);
-        require(saved, "modules_to_save", format!("is {}, which is not supported", json!(self.modules_to_save)));
+        let other = self.modules_to_save.iter().flatten().find(|m| !SAVED.contains(&m.as_str()));
+        require(other.is_none(), "modules_to_save", format!("names {}, only {} can be saved", json!(other), SAVED.join(", ")));
         let by_regex = matches!(self.target_modules, Some(OneOrMany::One(_)));
         let string = || "cannot be used when target_modules is a string".to_string();
         require(!by_regex || self.layers_to_transform.is_none(), "layers_to_transform", string());
@@ -269,6 +272,16 @@ impl LoraConfig {
             let (start::Wrong::OtherBase(message) | start::Wrong::NotMade(message)) = wrong;
             Error::config("init_lora_weights", message)
         })
+    }
+
+    /// True of an adapter that classifies or scores whole sequences.
+    pub fn scores(&self) -> bool {
+        self.task_type.as_deref() == Some("SEQ_CLS")
+    }
+
+    /// True if the module is one that `modules_to_save` names.
+    pub fn saves(&self, module: &str) -> bool {
+        self.modules_to_save.as_deref().is_some_and(|names| named(names, module))
     }
 
     fn layers_patterns(&self) -> &[String] {

@@ -5,7 +5,7 @@ mod start;
 
 use std::collections::BTreeMap;
 
-pub use config::{LoraConfig, Matcher, OneOrMany, Target};
+pub use config::{LoraConfig, Matcher, OneOrMany, SAVED, Target};
 pub use pattern::Pattern;
 pub use start::Start;
 
@@ -33,12 +33,23 @@ pub struct LoraPair {
     pub b: Vec<f32>,
 }
 
+/// A parameter of a module that is stored whole beside the pairs (`modules_to_save`): a score head, an output layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SavedTensor {
+    /// The parameter's path in the model: `score.weight`.
+    pub path: String,
+    pub shape: Vec<usize>,
+    pub values: Vec<f32>,
+}
+
 /// An adapter in host memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoraAdapter {
     pub config: LoraConfig,
     /// Ordered by module path.
     pub pairs: Vec<LoraPair>,
+    /// Of the modules that `modules_to_save` names, ordered by path.
+    pub saved: Vec<SavedTensor>,
 }
 
 /// The name of A's tensor in an adapter file.
@@ -63,6 +74,22 @@ fn module_of(name: &str) -> Option<(&str, bool)> {
     (plain && !module.is_empty()).then_some((module, is_a))
 }
 
+/// The name of a whole parameter's tensor in an adapter file.
+pub fn saved_name(path: &str) -> String {
+    format!("{PREFIX}{path}")
+}
+
+/// The path of a parameter that is stored whole, from a tensor's name, if the config saves its module. PEFT's own place in a running model
+/// (`score.modules_to_save.default.weight`) is allowed.
+fn saved_of(config: &LoraConfig, name: &str) -> Option<String> {
+    let (module, parameter) = name.strip_prefix(PREFIX)?.rsplit_once('.')?;
+    let module = match module.rsplit_once(".modules_to_save.") {
+        Some((module, adapter)) if !adapter.contains('.') => module,
+        _ => module,
+    };
+    config.saves(module).then(|| format!("{module}.{parameter}"))
+}
+
 /// Output layers, as families call them.
 const HEAD_COPIES: [&str; 2] = ["base_model.model.lm_head.base_layer.weight", "base_model.model.embed_out.base_layer.weight"];
 
@@ -76,19 +103,25 @@ fn matrix(c: &Container, file: &[u8], index: usize) -> Result<(usize, usize, Vec
     let &[rows, columns] = t.shape.as_slice() else {
         return Err(bad(format!("tensor {:?} has shape {:?}, expected two dimensions", t.name, t.shape)));
     };
+    Ok((rows, columns, floats(c, file, index)?))
+}
+
+/// Values of a tensor, all finite.
+fn floats(c: &Container, file: &[u8], index: usize) -> Result<Vec<f32>> {
+    let t: &TensorInfo = &c.tensors[index];
     if t.dtype == DType::U32 {
         return Err(bad(format!("tensor {:?} has type {}, expected F32, F16 or BF16", t.name, t.dtype.name())));
     }
     let values = dequantize(t.dtype, c.bytes(file, index)?);
     match values.iter().position(|v| !v.is_finite()) {
         Some(i) => Err(Error::NotFinite(format!("{}: tensor {:?} has {} at element {i}", c.file, t.name, values[i]))),
-        None => Ok((rows, columns, values)),
+        None => Ok(values),
     }
 }
 
 impl LoraAdapter {
     /// Reads an adapter from its two files and checks one against the other: every tensor is A or B of a module
-    /// that the config chooses, none lacks its partner, and ranks are those of the config.
+    /// that the config chooses, none lacks its partner, ranks are those of the config, and what else there is belongs to its `modules_to_save`.
     pub fn read(config: &str, weights: &[u8]) -> Result<Self> {
         let config = LoraConfig::parse(CONFIG_NAME, config)?;
         let c = Container::parse(WEIGHTS_NAME, weights)?;
@@ -96,9 +129,16 @@ impl LoraAdapter {
             return Err(bad(format!("tensor {name:?} has type {dtype}, expected F32, F16 or BF16")));
         }
         let mut halves: BTreeMap<&str, [Option<usize>; 2]> = BTreeMap::new();
+        let mut saved: BTreeMap<String, usize> = BTreeMap::new();
         for (i, t) in c.tensors.iter().enumerate() {
             // With the output layer among its modules, PEFT also stores a copy of that layer's own (frozen) weights; it is not needed.
             if HEAD_COPIES.contains(&t.name.as_str()) {
+                continue;
+            }
+            if let Some(path) = saved_of(&config, &t.name) {
+                if saved.insert(path.clone(), i).is_some() {
+                    return Err(bad(format!("parameter {path:?} is twice in {WEIGHTS_NAME}")));
+                }
                 continue;
             }
             let (module, is_a) = module_of(&t.name).ok_or_else(|| {
@@ -135,7 +175,12 @@ impl LoraAdapter {
             pairs.push(LoraPair { target, in_features, out_features, a, b });
         }
         drop(matcher);
-        Ok(LoraAdapter { config, pairs })
+        let whole = |(path, i): (String, usize)| {
+            let values = floats(&c, weights, i)?;
+            Ok(SavedTensor { path, shape: c.tensors[i].shape.clone(), values })
+        };
+        let saved = saved.into_iter().map(whole).collect::<Result<_>>()?;
+        Ok(LoraAdapter { config, pairs, saved })
     }
 
     /// The two files, weights in f32.
@@ -143,9 +188,10 @@ impl LoraAdapter {
         let mut parts = Vec::with_capacity(self.pairs.len() * 2);
         for p in &self.pairs {
             let module = &p.target.module;
-            parts.push((lora_a_name(module), [p.target.r, p.in_features], quantize(DType::F32, &p.a)));
-            parts.push((lora_b_name(module), [p.out_features, p.target.r], quantize(DType::F32, &p.b)));
+            parts.push((lora_a_name(module), vec![p.target.r, p.in_features], quantize(DType::F32, &p.a)));
+            parts.push((lora_b_name(module), vec![p.out_features, p.target.r], quantize(DType::F32, &p.b)));
         }
+        parts.extend(self.saved.iter().map(|s| (saved_name(&s.path), s.shape.clone(), quantize(DType::F32, &s.values))));
         let views: Vec<TensorView> = parts.iter().map(|(n, s, b)| TensorView { name: n, dtype: DType::F32, shape: s, bytes: b }).collect();
         let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
         Ok((self.config.to_json(), safetensors::write(WEIGHTS_NAME, &views, &metadata)?))
@@ -153,7 +199,12 @@ impl LoraAdapter {
 
     /// Number of trainable values.
     pub fn parameters(&self) -> usize {
-        self.pairs.iter().map(|p| p.a.len() + p.b.len()).sum()
+        self.pairs.iter().map(|p| p.a.len() + p.b.len()).sum::<usize>() + self.saved.iter().map(|s| s.values.len()).sum::<usize>()
+    }
+
+    /// The shape of each parameter that is stored whole.
+    pub fn saved_shapes(&self) -> Vec<(String, Vec<usize>)> {
+        self.saved.iter().map(|s| (s.path.clone(), s.shape.clone())).collect()
     }
 
     /// Checks that every module is one of the model's, with its shape. `shape_of` gives (out, in) of a linear module.

@@ -1,12 +1,14 @@
 //! Losses. [`SftLoss`] works on per-token log-probabilities, [`DpoLoss`], [`CpoLoss`], [`OrpoLoss`] and [`KtoLoss`] on their sums over answers
-//! ([`SequenceSums`]); all give their metrics together with the gradient that [`crate::graph::Tape::backward`] is seeded with, and take their own
-//! numbers (beta, a scale) as an input. [`CrossEntropy`] and [`GatherLogps`] work on logits.
+//! ([`SequenceSums`]), [`RankingLoss`] on scores of answers; all give their metrics together with the gradient that
+//! [`crate::graph::Tape::backward`] is seeded with, and take their own numbers (beta, a scale) as an input. [`CrossEntropy`] and [`GatherLogps`] work on
+//! logits.
 
 mod cpo;
 mod dpo;
 mod logits;
 mod math;
 mod preference;
+mod ranking;
 mod sft;
 mod sums;
 mod unpaired;
@@ -15,6 +17,7 @@ pub use cpo::{CPO_LOSSES, CPO_NUMBERS, CpoLoss};
 pub use dpo::{DIVERGENCES, DPO_LOSSES, DPO_NUMBERS, DpoLoss, DpoNumbers};
 pub use logits::{CrossEntropy, GatherLogps};
 pub use preference::OrpoLoss;
+pub use ranking::{MOST_TIED, RANKING_METRICS, RANKING_NUMBERS, RankingLoss};
 pub use sft::SftLoss;
 pub use sums::SequenceSums;
 pub use unpaired::KtoLoss;

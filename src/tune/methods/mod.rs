@@ -6,6 +6,7 @@ pub mod dpo;
 pub mod field;
 pub mod kto;
 pub mod orpo;
+pub mod reward;
 pub mod sft;
 pub mod shared;
 pub mod table;
@@ -17,7 +18,7 @@ use table::MethodInfo;
 use crate::{Error, Result};
 
 /// All of them, in the order in which people are offered them.
-pub const METHODS: &[MethodInfo] = &[sft::INFO, dpo::INFO, kto::INFO, orpo::INFO, cpo::INFO];
+pub const METHODS: &[MethodInfo] = &[sft::INFO, dpo::INFO, kto::INFO, orpo::INFO, cpo::INFO, reward::INFO];
 
 /// The method of a name.
 ///

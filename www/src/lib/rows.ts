@@ -6,7 +6,7 @@ import { bad, isA, shown, take } from './options/check.ts';
 import { ROWS, WRITE_ROWS } from './options/tables.ts';
 import { isNode } from './places.ts';
 import { Stream } from './stream.ts';
-import type { DPORow, Places, PreferenceRow, RankingRow, Read, ReadLine, RowsOptions, SFTRow, UnpairedRow } from './types.ts';
+import type { DPORow, Places, PreferenceRow, RankingRow, Read, ReadLine, RewardRow, RowsOptions, SFTRow, UnpairedRow } from './types.ts';
 
 interface Kept {
   connection: Promise<Connection>;
@@ -84,7 +84,7 @@ export function readRows(source: Blob | string, o: RowsOptions = {}): Stream<Rea
 }
 
 /** Rows as JSONL in TRL's columns; a ranking is written as all its strict pairs. */
-export async function writeRows(rows: readonly (SFTRow | DPORow | UnpairedRow)[], o: Places = {}): Promise<string> {
+export async function writeRows(rows: readonly (SFTRow | DPORow | UnpairedRow | RewardRow)[], o: Places = {}): Promise<string> {
   const places = take('writeRows()', o, WRITE_ROWS) as Places;
   const given = columns(rows);
   return withEngine(places, (c) => c.call((e) => e.writeRows(given)));

@@ -265,6 +265,8 @@ export interface AdapterInfo {
   r: number;
   loraAlpha: number;
   targetModules: string[];
+  /** Scores that its head gives of a sequence: 1 of a reward model, one for each criterion of several, 0 of an adapter that writes. */
+  scores: number;
   parameters: number;
   bytes: number;
 }
@@ -364,6 +366,16 @@ export type UnpairedRow =
   | ({ prompt: Given; completion: Given; label: boolean } & ForTemplate)
   | { promptIds: ArrayLike<number>; completionIds: ArrayLike<number>; label: boolean };
 
+/**
+ * Answers that were compared, for a reward model: preferences and rankings, each ranking as a whole; by how much the better answer's score should be the
+ * larger one; or token ids of whole sequences, prompt and answer together.
+ */
+export type RewardRow =
+  | DPORow
+  | (Omit<PreferenceRow, 'prompt' | 'weight'> & { prompt?: Given | undefined; margin: number })
+  | { chosenIds: ArrayLike<number>; rejectedIds: ArrayLike<number>; margin?: number | undefined }
+  | { ids: readonly ArrayLike<number>[]; ranks: readonly (number | null)[] };
+
 /** A row as TRL writes it, every column of a conversation in messages. */
 export type Columns =
   | {
@@ -378,7 +390,14 @@ export type Columns =
       kind: 'unpaired';
       row: { prompt: Read; completion: Read; label: boolean } | { prompt_ids: number[]; completion_ids: number[]; label: boolean };
     }
-  | { kind: 'ranking'; row: RankingRow<Read> };
+  | { kind: 'ranking'; row: RankingRow<Read> }
+  | {
+      kind: 'reward';
+      row:
+        | (PreferenceRow<Read> & { margin: number })
+        | { chosen_ids: number[]; rejected_ids: number[]; margin?: number }
+        | { ids: number[][]; ranks: (number | null)[] };
+    };
 
 /** A line of a file that is no row: the column or the place in it, and what is wrong there and what was expected. */
 export interface RefusedLine {

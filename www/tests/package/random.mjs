@@ -251,6 +251,7 @@ export function install(t, fledgling) {
     kto: train('KTOTrainer', KTO),
     orpo: train('ORPOTrainer', DPO),
     cpo: train('CPOTrainer', DPO),
+    reward: train('RewardTrainer', DPO),
     loadAdapter: (m) => m.loadAdapter(changed(adapter), random() < 0.8 ? 'l' : value()),
     names: (m) => m[of(['setAdapter', 'removeAdapter', 'mergeAdapter', 'saveAdapter'])](value()),
     encode: (m) => m.tokenizer.encode(changed('x'), changed({ addSpecialTokens: true })),

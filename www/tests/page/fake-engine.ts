@@ -243,6 +243,7 @@ export class Model {
       r: config.r ?? 8,
       loraAlpha: 16,
       targetModules: [],
+      scores: 0,
       parameters: 1,
       bytes: files['adapter_model.safetensors'].byteLength,
     };
@@ -265,6 +266,7 @@ export class Model {
       r: 8,
       loraAlpha: 16,
       targetModules: [],
+      scores: 0,
       parameters: 1,
       bytes: f['adapter_model.safetensors'].byteLength,
     }));
@@ -281,7 +283,7 @@ export class Model {
 
 let fails = 0;
 
-class Trainer<Row extends Api.SFTRow | Api.DPORow | Api.UnpairedRow, Args extends Omit<Api.TrainArgs, 'reportKl'>> {
+class Trainer<Row extends Api.SFTRow | Api.DPORow | Api.UnpairedRow | Api.RewardRow, Args extends Omit<Api.TrainArgs, 'reportKl'>> {
   #paused: Promise<void> | null = null;
   #go: () => void = () => {};
   #step = 0;
@@ -408,4 +410,7 @@ export class ORPOTrainer extends Trainer<Api.DPORow, Api.ORPOArgs> {
 export class CPOTrainer extends Trainer<Api.DPORow, Api.CPOArgs> {
   protected override method = 'cpo' as const;
 }
-export const TRAINERS = { sft: SFTTrainer, dpo: DPOTrainer, kto: KTOTrainer, orpo: ORPOTrainer, cpo: CPOTrainer } as const;
+export class RewardTrainer extends Trainer<Api.RewardRow, Api.RewardArgs> {
+  protected override method = 'reward' as const;
+}
+export const TRAINERS = { sft: SFTTrainer, dpo: DPOTrainer, kto: KTOTrainer, orpo: ORPOTrainer, cpo: CPOTrainer, reward: RewardTrainer } as const;

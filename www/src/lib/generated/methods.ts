@@ -1,6 +1,6 @@
 // Made from src/tune/methods by `UPDATE=1 cargo test --test generated`: change the table, not this file.
 
-export type MethodName = 'sft' | 'dpo' | 'kto' | 'orpo' | 'cpo';
+export type MethodName = 'sft' | 'dpo' | 'kto' | 'orpo' | 'cpo' | 'reward';
 
 /** PEFT's LoraConfig in camelCase. */
 export interface PeftConfig {
@@ -427,6 +427,37 @@ export interface CPOArgs extends TrainArgs {
   shuffle?: boolean | undefined;
 }
 
+/** TRL's RewardConfig in camelCase. Reward model: an adapter with a head that scores whole answers, so that the better one has the higher score. */
+export interface RewardArgs extends Omit<TrainArgs, 'maxLength' | 'reportKl'> {
+  /** Weight of keeping the scores of a row around 0; TRL suggests 0.01. */
+  centerRewardsCoefficient?: number | null | undefined;
+  /**
+   * Tied answers of a ranking: the mean loss of the orders that agree with it, or the loss of their summed probability. Not in TRL.
+   * @default 'mean'
+   */
+  ties?: 'mean' | 'marginal' | undefined;
+  /**
+   * Rows with longer sequences are left out; null: those longer than the context are.
+   * @default 1024
+   */
+  maxLength?: number | null | undefined;
+  /**
+   * Size of an update. 5e-5 to 5e-4 suits LoRA. TRL: 2e-5, for all weights.
+   * @default 0.0001
+   */
+  learningRate?: number | undefined;
+  /**
+   * Rows in one pass; more need more memory. TRL: 8, for datasets of thousands of rows.
+   * @default 1
+   */
+  perDeviceTrainBatchSize?: number | undefined;
+  /**
+   * Rows in a new random order every epoch, or as they come. Not in TRL.
+   * @default true
+   */
+  shuffle?: boolean | undefined;
+}
+
 /** One update. Names as TRL logs them; which a method has stands in docs/methods.md. */
 export interface StepMetrics {
   /** The rate that this update used. */
@@ -459,6 +490,16 @@ export interface StepMetrics {
   log_odds_ratio?: number;
   /** The log odds: above 0 where the chosen answer is the likelier one. */
   log_odds_chosen?: number;
+  /** The lowest score of a micro-batch. */
+  min_reward?: number;
+  /** The mean score. */
+  mean_reward?: number;
+  /** The highest score. */
+  max_reward?: number;
+  /** Share of strict pairs whose better answer has the higher score. */
+  accuracy?: number;
+  /** By how much, in the mean over those pairs. */
+  margin?: number;
 }
 
 /** What the engine calls an argument, and what it takes. */
@@ -570,6 +611,17 @@ export const ARGS: Record<MethodName, { own: Readonly<Record<string, Arg>>; with
       alpha: { name: 'alpha', kind: 'number', low: -100, high: 100 },
     },
     without: {},
+  },
+  reward: {
+    own: {
+      centerRewardsCoefficient: { name: 'center_rewards_coefficient', kind: 'number', low: 0, high: 1000000, nullable: true },
+      ties: { name: 'ties', kind: 'choice', choices: ['mean', 'marginal'] },
+      maxLength: { name: 'max_length', kind: 'whole', low: 2, high: 16777216, nullable: true },
+    },
+    without: {
+      maxLength: 'it has its own',
+      reportKl: 'a reward model has no distribution to be far from the base\'s',
+    },
   },
 };
 

@@ -1,8 +1,8 @@
 // Made from src/tune/methods by `UPDATE=1 cargo test --test generated`: change the table, not this file.
 import type { Model } from '../model.ts';
 import { Trainer } from '../trainer.ts';
-import type { DPORow, SFTRow, UnpairedRow } from '../types.ts';
-import type { CPOArgs, DPOArgs, KTOArgs, ORPOArgs, SFTArgs } from './methods.ts';
+import type { DPORow, RewardRow, SFTRow, UnpairedRow } from '../types.ts';
+import type { CPOArgs, DPOArgs, KTOArgs, ORPOArgs, RewardArgs, SFTArgs } from './methods.ts';
 
 /** Supervised fine-tuning: imitates the answers in the rows. */
 export class SFTTrainer extends Trainer<SFTRow, SFTArgs> {
@@ -39,6 +39,13 @@ export class CPOTrainer extends Trainer<DPORow, CPOArgs> {
   }
 }
 
+/** Reward model: an adapter with a head that scores whole answers, so that the better one has the higher score. */
+export class RewardTrainer extends Trainer<RewardRow, RewardArgs> {
+  constructor(model: Model, args: RewardArgs = {}) {
+    super(model, 'reward', args);
+  }
+}
+
 /** The trainer of each method. */
 export const TRAINERS = {
   sft: SFTTrainer,
@@ -46,4 +53,5 @@ export const TRAINERS = {
   kto: KTOTrainer,
   orpo: ORPOTrainer,
   cpo: CPOTrainer,
+  reward: RewardTrainer,
 } as const;

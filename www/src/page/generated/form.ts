@@ -767,4 +767,132 @@ export const METHODS: MethodForm[] = [
       },
     ],
   },
+  {
+    name: 'reward', title: 'Reward', rows: 'preference',
+    learns: { en: 'To score answers, from rankings', zh: '' },
+    what: { en: 'Reward model: an adapter with a head that scores whole answers, so that the better one has the higher score.', zh: '' },
+    groups: ['Reward', 'Training', 'Optimizer', 'LoRA'],
+    fields: [
+      {
+        key: 'centerRewardsCoefficient', name: 'center_rewards_coefficient', group: 'Reward', kind: 'number', min: 0, max: 1000000, step: 0.01,
+        default: null, basic: false,
+        help: { en: 'Weight of keeping the scores of a row around 0; TRL suggests 0.01.', zh: '' },
+      },
+      {
+        key: 'maxLength', name: 'max_length', group: 'Training', kind: 'whole', min: 2, max: 16777216, step: 1,
+        default: 1024, basic: false,
+        help: { en: 'Rows with longer sequences are left out; null: those longer than the context are.', zh: '' },
+      },
+      {
+        key: 'numTrainEpochs', name: 'num_train_epochs', group: 'Training', kind: 'number', min: 0, max: 1e9, step: 1,
+        default: 3, basic: true,
+        help: { en: 'How often the whole dataset is seen.', zh: '' },
+      },
+      {
+        key: 'maxSteps', name: 'max_steps', group: 'Training', kind: 'whole', min: -1, max: 1099511627776, step: 1,
+        default: -1, basic: false,
+        help: { en: 'Updates in all; −1 leaves it to the epochs.', zh: '' },
+      },
+      {
+        key: 'perDeviceTrainBatchSize', name: 'per_device_train_batch_size', group: 'Training', kind: 'whole', min: 1, max: 4096, step: 1,
+        default: 1, basic: false,
+        help: { en: 'Rows in one pass; more need more memory. TRL: 8, for datasets of thousands of rows.', zh: '' },
+      },
+      {
+        key: 'gradientAccumulationSteps', name: 'gradient_accumulation_steps', group: 'Training', kind: 'whole', min: 1, max: 1048576, step: 1,
+        default: 1, basic: false,
+        help: { en: 'Passes that make one update.', zh: '' },
+      },
+      {
+        key: 'seed', name: 'seed', group: 'Training', kind: 'whole', min: 0, max: 4294967295, step: 1,
+        default: 42, basic: false,
+        help: { en: 'Fixes the order of rows and the first weights.', zh: '' },
+      },
+      {
+        key: 'shuffle', name: 'shuffle', group: 'Training', kind: 'switch',
+        default: true, basic: false,
+        help: { en: 'Rows in a new random order every epoch, or as they come. Not in TRL.', zh: '' },
+      },
+      {
+        key: 'learningRate', name: 'learning_rate', group: 'Optimizer', kind: 'number', min: 0, max: 1000, step: 1e-5,
+        default: 0.0001, basic: true,
+        help: { en: 'Size of an update. 5e-5 to 5e-4 suits LoRA. TRL: 2e-5, for all weights.', zh: '' },
+      },
+      {
+        key: 'lrSchedulerType', name: 'lr_scheduler_type', group: 'Optimizer', kind: 'choice', choices: ['linear', 'cosine', 'constant', 'constant_with_warmup'],
+        default: 'linear', basic: false,
+        help: { en: 'How the rate falls over the run.', zh: '' },
+      },
+      {
+        key: 'warmupSteps', name: 'warmup_steps', group: 'Optimizer', kind: 'number', min: 0, max: 1e12, step: 1,
+        default: 0, basic: false,
+        help: { en: 'Updates over which the rate rises from 0; below 1, a share of all.', zh: '' },
+      },
+      {
+        key: 'weightDecay', name: 'weight_decay', group: 'Optimizer', kind: 'number', min: 0, max: 1000, step: 0.01,
+        default: 0, basic: false,
+        help: { en: 'Pulls weights towards 0 (AdamW).', zh: '' },
+      },
+      {
+        key: 'maxGradNorm', name: 'max_grad_norm', group: 'Optimizer', kind: 'number', min: 0, max: 1e9, step: 0.1,
+        default: 1, basic: false,
+        help: { en: 'Longer gradients are shortened to this; 0: never.', zh: '' },
+      },
+      {
+        key: 'r', name: 'r', group: 'LoRA', kind: 'whole', min: 1, max: 4096, step: 1,
+        default: 8, basic: false,
+        help: { en: 'Rank: how much the adapter can hold.', zh: '' },
+      },
+      {
+        key: 'loraAlpha', name: 'lora_alpha', group: 'LoRA', kind: 'number', min: 0, max: 1e38, step: 1,
+        default: 16, basic: false,
+        help: { en: 'The adapter\'s product is multiplied by lora_alpha / r. PEFT: 8; twice the rank is usual.', zh: '' },
+      },
+      {
+        key: 'loraDropout', name: 'lora_dropout', group: 'LoRA', kind: 'number', min: 0, max: 0.999999, step: 0.05,
+        default: 0, basic: false,
+        help: { en: 'Share of inputs left out while learning.', zh: '' },
+      },
+      {
+        key: 'useRslora', name: 'use_rslora', group: 'LoRA', kind: 'switch',
+        default: false, basic: false,
+        help: { en: 'The factor is lora_alpha / √r instead.', zh: '' },
+      },
+      {
+        key: 'targetModules', name: 'target_modules', group: 'LoRA', kind: 'text',
+        default: 'all-linear', basic: false,
+        help: { en: 'all-linear, names such as q_proj, or a regular expression for whole paths.', zh: '' },
+      },
+    ],
+    charts: [
+      {
+        title: 'loss', keys: ['loss'], unit: 'nats', good: 'down',
+        help: { en: '−ln of the likelihood of the rankings, and what centres the scores.', zh: '' },
+      },
+      {
+        title: 'rewards', keys: ['min_reward', 'mean_reward', 'max_reward'], unit: '', good: '',
+        help: { en: 'The lowest score of a micro-batch.', zh: '' },
+      },
+      {
+        title: 'accuracy', keys: ['accuracy'], unit: '', good: 'up', range: [0, 1],
+        help: { en: 'Share of strict pairs whose better answer has the higher score.', zh: '' },
+      },
+      {
+        title: 'margin', keys: ['margin'], unit: '', good: 'up',
+        help: { en: 'By how much, in the mean over those pairs.', zh: '' },
+      },
+      {
+        title: 'learning_rate', keys: ['learning_rate'], unit: '', good: '',
+        help: { en: 'The rate that this update used.', zh: '' },
+      },
+      {
+        title: 'grad_norm', keys: ['grad_norm'], unit: '', good: '',
+        help: { en: 'Length of the gradient before clipping.', zh: '' },
+      },
+      {
+        title: 'tokens/s', keys: ['tokens_per_second'], unit: 'tokens/s', good: 'up',
+        help: { en: 'Of this update.', zh: '' },
+      },
+    ],
+  },
 ];
