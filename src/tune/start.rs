@@ -578,7 +578,9 @@ async fn start(
         match (adapters.scores(&name).unwrap_or(0), scores) {
             (has, wants) if has == wants => {}
             (0, _) => {
-                return Err(Error::BadAdapter(format!("{name:?} has no score head: it is no reward model, and cannot be continued as one")));
+                return Err(Error::BadAdapter(format!(
+                    "{name:?} has no score head: it is no reward model, and cannot be continued as one"
+                )));
             }
             (_, 0) => {
                 return Err(Error::BadAdapter(format!(
