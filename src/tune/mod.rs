@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod config;
 mod evaluation;
 mod evaluator;
+pub mod gae;
 mod gpt_bench;
 mod idle;
 pub mod kl;

@@ -53,6 +53,7 @@ const PUBLIC: &[(&str, Judged)] = &[
     ("SoftCap", Instead("Gemma 2's capped logits and all gradients are Transformers' in families.rs")),
     ("Softmax", By(&["softmax"])),
     ("Stack", By(&["stack"])),
+    ("ValueLoss", Instead("training curves are TRL's in ppo.rs, and central differences")),
     ("Widen", Instead("exact: as Narrow")),
 ];
 

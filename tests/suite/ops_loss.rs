@@ -7,7 +7,7 @@ use fledgling::graph::{Exec, StepParams, Tape, Val};
 use fledgling::ops::loss::{
     CPO_LOSSES, CpoLoss, CrossEntropy, DIVERGENCES, DPO_LOSSES, DPO_NUMBERS, DpoLoss, DpoNumbers, GatherLogps, IGNORE, KtoLoss,
 };
-use fledgling::ops::loss::{METRICS, OrpoLoss, RANKING_METRICS, RankingLoss, SequenceSums, SftLoss};
+use fledgling::ops::loss::{METRICS, OrpoLoss, RANKING_METRICS, RankingLoss, SequenceSums, SftLoss, VALUE_METRICS, ValueLoss};
 
 fn sft(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
     t.push(SftLoss::default(), v)
@@ -52,6 +52,17 @@ fn rankings(rng: &mut Rng, rows: &[&[u32]], spread: f64) -> Vec<In> {
     let order: Vec<u32> = (0..at).map(|e| (e * step + 3) % at).collect();
     let places = ints(&[n, 2], &places);
     vec![frozen(rng, &[n + 5, 1], spread), ints(&[n], &order), places, frozen(rng, &[n], 0.5), constant(&[0.25, 0.1])]
+}
+
+fn value(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
+    t.push(ValueLoss, v)
+}
+
+/// Values, those before and their returns around them, weights 0.25; bound 0.2.
+fn foreseen(rng: &mut Rng, n: usize) -> Vec<In> {
+    let mut targets = frozen(rng, &[n, 3], 1.0);
+    targets.data.iter_mut().skip(2).step_by(3).for_each(|w| *w = 0.25);
+    vec![frozen(rng, &[n, 1], 1.0), targets, constant(&[0.2])]
 }
 
 fn constant(data: &[f64]) -> In {
@@ -282,6 +293,13 @@ fl_test!(
             }
         }
     }
+    async fn value_loss() {
+        let gpu = gpu().await;
+        let mut rng = Rng(42);
+        for n in [1, 7, 130] {
+            check(&gpu, &format!("value_loss of {n}"), &foreseen(&mut rng, n), 1e-5, value).await;
+        }
+    }
     async fn orpo_loss() {
         let gpu = gpu().await;
         let mut rng = Rng(38);
@@ -326,6 +344,7 @@ fl_test!(
             ("orpo", odds(&mut rng, 4, -2.0).to_vec(), orpo, |m| m.chunks(METRICS).map(|m| 0.125 * m[0] - 0.25 * 0.3 * m[4]).sum::<f64>()),
             ("ranking", rankings(&mut rng, &[&[2, 3, 1], &[1, 1], &[1], &[4]], 2.0), ranking, of_rankings),
             ("marginal", rankings(&mut rng, &[&[2, 3, 1], &[1, 1], &[1], &[4, 1]], 2.0), marginal, of_rankings),
+            ("value", foreseen(&mut rng, 9), value, |m| m.chunks(VALUE_METRICS).map(|m| 0.25 * m[0]).sum::<f64>()),
             ("sft", vec![frozen(&mut rng, &[9], 3.0), frozen(&mut rng, &[9], 1.0), constant(&[0.25])], sft, |m| m[0]),
         ]);
         for (name, ins, record, total) in cases {

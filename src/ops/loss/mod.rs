@@ -12,6 +12,7 @@ mod ranking;
 mod sft;
 mod sums;
 mod unpaired;
+mod value;
 
 pub use cpo::{CPO_LOSSES, CPO_NUMBERS, CpoLoss};
 pub use dpo::{DIVERGENCES, DPO_LOSSES, DPO_NUMBERS, DpoLoss, DpoNumbers};
@@ -21,6 +22,7 @@ pub use ranking::{MOST_TIED, RANKING_METRICS, RANKING_NUMBERS, RankingLoss};
 pub use sft::SftLoss;
 pub use sums::SequenceSums;
 pub use unpaired::KtoLoss;
+pub use value::{VALUE_METRICS, ValueLoss};
 
 /// A row without a target, or of no sequence.
 pub const IGNORE: u32 = u32::MAX;
