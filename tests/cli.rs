@@ -15,6 +15,8 @@ mod exit;
 
 #[path = "cli/inspect.rs"]
 mod inspect;
+#[path = "cli/score.rs"]
+mod score;
 #[path = "cli/talk.rs"]
 mod talk;
 #[path = "cli/tokenize.rs"]

@@ -11,7 +11,9 @@ use wasm_bindgen::prelude::*;
 use super::convert::{from_js, js_error, to_js};
 use super::model::{Message, Shared, WasmModel, future, set};
 use crate::adapters::AdapterChoice;
+use crate::data::{Example, TextSource};
 use crate::generate::{Candidate, Event, FinishReason, GenerateOptions, Generator};
+use crate::tune::{ModelText, Scorer};
 use crate::{Error, Result};
 
 /// What is to be read: exactly one of a chat, a text and token ids.
@@ -136,25 +138,58 @@ struct ScoreRequest {
 
 #[wasm_bindgen(js_class = Model)]
 impl WasmModel {
-    /// `{tokenIds, logprobs, logits}` of a chat, a text or token ids: ln p of every token but the first given those before it, and a
-    /// `Float32Array` of the vocabulary's length per entry of `positions`.
+    /// `{tokenIds, logprobs, logits, scores}` of a chat, a text or token ids: ln p of every token but the first given those before it, and a
+    /// `Float32Array` of the vocabulary's length per entry of `positions`; of a reward model its scores alone.
     pub fn score(&self, request: JsValue) -> js_sys::Promise {
         let shared = self.0.clone();
         future(async move {
             let _turn = shared.turn("scoring")?;
             let adapter = adapter_of(&request);
             let ids = from_js::<Input>("request", request.clone())?.ids(&shared, false)?;
-            let r: ScoreRequest = from_js("request", request)?;
+            let r: ScoreRequest = from_js("request", request.clone())?;
+            let name = match &adapter {
+                AdapterChoice::Base => None,
+                AdapterChoice::Active => shared.loaded.adapters.active(),
+                AdapterChoice::Named(name) => Some(name.clone()),
+            };
+            if name.is_some_and(|name| shared.loaded.adapters.scores(&name).is_some_and(|n| n > 0)) {
+                if !r.positions.is_empty() {
+                    return Err(Error::config("positions", "has no meaning for a reward model, which has no logits"));
+                }
+                let text = from_js::<Input>("request", request)?.prompt.is_some();
+                return rewarded(&shared, ids, text, &adapter).await;
+            }
             let mut generator = shared.take_or_new()?;
             let scores = scores(&mut generator, &ids, &r.positions, &adapter).await;
             shared.generator.replace(Some(generator));
             let (nll, logits) = scores?;
-            let out = to_js(&json!({"tokenIds": ids, "logprobs": nll.iter().map(|v| -v).collect::<Vec<f32>>()}))?;
+            let out = to_js(&json!({"tokenIds": ids, "logprobs": nll.iter().map(|v| -v).collect::<Vec<f32>>(), "scores": []}))?;
             let rows: js_sys::Array = logits.iter().map(|row| js_sys::Float32Array::from(&row[..])).collect();
             set(out.unchecked_ref(), "logits", &rows.into());
             Ok(out)
         })
     }
+}
+
+/// What a reward model says of a sequence; a text has the end token behind it, as in its training.
+async fn rewarded(shared: &Shared, mut ids: Vec<u32>, text: bool, adapter: &AdapterChoice) -> Result<JsValue> {
+    let model = ModelText::of(&shared.loaded);
+    if text {
+        ids.extend(model.eos().filter(|eos| ids.last() != Some(eos)));
+    }
+    if ids.is_empty() {
+        return Err(Error::config("input", "has no tokens: there is nothing to score"));
+    }
+    if ids.len() > model.context() {
+        return Err(Error::ContextOverflow { needed: ids.len(), available: model.context() });
+    }
+    if let Some(id) = ids.iter().find(|id| **id as usize >= model.vocab_size()) {
+        return Err(Error::config("input", format!("has token {id}, the vocabulary ends at {}", model.vocab_size())));
+    }
+    let scores = Scorer::new(&shared.loaded, adapter)?.judge(&[&Example::scored(ids.clone())]).await?.remove(0);
+    let out = to_js(&json!({"tokenIds": ids, "logprobs": [], "scores": scores}))?;
+    set(out.unchecked_ref(), "logits", &js_sys::Array::new().into());
+    Ok(out)
 }
 
 async fn scores(g: &mut Generator, ids: &[u32], positions: &[usize], adapter: &AdapterChoice) -> Result<(Vec<f32>, Vec<Vec<f32>>)> {

@@ -209,7 +209,8 @@ pub struct TuneArgs {
     #[arg(long, value_name = "TYPE", value_parser = Quantization::parse)]
     pub quantize: Option<Quantization>,
     /// JSONL or a JSON array in TRL's columns: messages; prompt, completion; text; input_ids (labels) · prompt, chosen, rejected; prompt_ids,
-    /// chosen_ids, rejected_ids (weight) · rankings: prompt, answers, ranks · KTO: prompt, completion, label; prompt_ids, completion_ids, label.
+    /// chosen_ids, rejected_ids (weight) · rankings: prompt, answers, ranks · KTO: prompt, completion, label; prompt_ids, completion_ids, label ·
+    /// reward models: as preferences and rankings, also with a margin; whole sequences chosen_ids, rejected_ids (margin); ids, ranks
     /// · instruction, output (input). CSV and TSV files have them in their first line. Other columns are refused by name. "-" reads standard input.
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,

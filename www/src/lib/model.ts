@@ -134,7 +134,7 @@ export class Model {
 
   /**
    * Judges a text, a chat or token ids: ln p of every token but the first, given those before it, and the logits after chosen
-   * positions. Perplexity is `Math.exp(-mean(logprobs))`.
+   * positions. Perplexity is `Math.exp(-mean(logprobs))`. With a reward model as `adapter`: the score that it gives to the whole.
    */
   async score(input: string | readonly InputMessage[] | readonly number[], o: ScoreOptions = {}): Promise<Score> {
     const { positions = [], adapter } = take('score()', o, SCORE) as ScoreOptions;

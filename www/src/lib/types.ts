@@ -251,6 +251,8 @@ export interface Score {
   logprobs: number[];
   /** One (vocabSize) row per entry of `positions`. */
   logits: Float32Array[];
+  /** Of a reward model (an adapter that `RewardTrainer` trained): its score of the whole; then there are no log-probabilities. Empty otherwise. */
+  scores: number[];
 }
 
 export interface CandidateEvent {

@@ -413,4 +413,11 @@ export class CPOTrainer extends Trainer<Api.DPORow, Api.CPOArgs> {
 export class RewardTrainer extends Trainer<Api.RewardRow, Api.RewardArgs> {
   protected override method = 'reward' as const;
 }
-export const TRAINERS = { sft: SFTTrainer, dpo: DPOTrainer, kto: KTOTrainer, orpo: ORPOTrainer, cpo: CPOTrainer, reward: RewardTrainer } as const;
+export const TRAINERS = {
+  sft: SFTTrainer,
+  dpo: DPOTrainer,
+  kto: KTOTrainer,
+  orpo: ORPOTrainer,
+  cpo: CPOTrainer,
+  reward: RewardTrainer,
+} as const;

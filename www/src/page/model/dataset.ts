@@ -209,7 +209,7 @@ export interface ImportResult {
 type Kept = Pick<FeedbackRow, 'id' | 'created' | 'source'>;
 
 /** What the page keeps of a row. */
-function rowOf(read: Columns, kept: Kept): FeedbackRow {
+function rowOf(read: Exclude<Columns, { kind: 'reward' }>, kept: Kept): FeedbackRow {
   switch (read.kind) {
     case 'sft':
       return { kind: 'ideal', ...kept, row: read.row };
@@ -242,6 +242,10 @@ export async function importRows(file: File): Promise<ImportResult> {
   const created = Date.now();
   const take = (one: ReadLine): void => {
     if (!('kind' in one)) return void result.refused.push(one);
+    if (one.kind === 'reward') {
+      const reason = 'is a comparison for a reward model, with a margin or whole sequences; the page keeps preferences and rankings';
+      return void result.refused.push({ line: one.line, column: null, reason });
+    }
     // Of these the page keeps the words alone: without its tools a row would say less.
     const more = one.kind !== 'sft' && ['tools', 'documents', 'chat_template_kwargs'].find((column) => column in one.row);
     if (more) return void result.refused.push({ line: one.line, column: more, reason: 'is not kept here: train on the file itself' });
