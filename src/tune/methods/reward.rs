@@ -63,7 +63,7 @@ pub const INFO: MethodInfo = MethodInfo {
     ],
     fixed: &[
         fixed("chat_template_path", &["null"], "the model's own chat template is used"),
-        fixed("eos_token", &["null"], "the model's own is used"),
+        fixed("eos_token", &["\"<EOS_TOKEN>\"", "null"], "the model's own is used"),
     ],
     metrics: &[
         Metric::new("loss", "nats", Good::Down, Drawn::Alone, "−ln of the likelihood of the rankings, and what centres the scores."),
