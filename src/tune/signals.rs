@@ -15,6 +15,7 @@ pub struct Signals<'a> {
     model: &'a Model,
     adapter: Option<&'a dyn Adapter>,
     how: Judge,
+    inputs: TrainInputs,
     hidden: Val,
     targets: Val,
     judged: Option<Judged>,
@@ -47,7 +48,7 @@ impl<'a> Signals<'a> {
         let inverse = tape.input("inverse", Desc::u32(&[m]));
         let targets = tape.input("targets", Desc::u32(&[shape.rows]));
         let hidden = tape.push1(GatherRows, &[all, gather, inverse])?;
-        Ok(Signals { model, adapter, how, hidden, targets, judged: None, seq: None, rows: shape.rows })
+        Ok(Signals { model, adapter, how, inputs, hidden, targets, judged: None, seq: None, rows: shape.rows })
     }
 
     /// Hidden states after the last norm (R, C): what a score head begins with.
@@ -67,6 +68,20 @@ impl<'a> Signals<'a> {
     pub fn scores(&self, tape: &mut Tape, head: &Tensor) -> Result<Val> {
         let head = tape.tensor(head);
         tape.push1(Linear::default(), &[self.hidden, head])
+    }
+
+    /// Scores (V, K) that another adapter with a head gives on the same sequences, in a pass of its own over the one base: a critic's values. `gather`
+    /// (V) u32 are the tokens of the batch that are asked for, [`crate::ops::embedding::NO_ROW`] for none, `inverse` (B·T) u32 the place of each
+    /// token among them.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`]; [`crate::Error::BadAdapter`] for an adapter without a head.
+    pub fn scores_of(&self, tape: &mut Tape, adapter: &dyn Adapter, gather: Val, inverse: Val) -> Result<Val> {
+        let head = adapter.score().ok_or_else(|| crate::Error::BadAdapter("it has no score head: it is no critic".into()))?;
+        let all = self.model.record_hidden(tape, &self.inputs, Some(adapter), self.how.train)?;
+        let hidden = tape.push1(GatherRows, &[all, gather, inverse])?;
+        let head = tape.tensor(head);
+        tape.push1(Linear::default(), &[hidden, head])
     }
 
     /// Log-probabilities of the tokens that follow (R).
