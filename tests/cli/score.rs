@@ -67,7 +67,18 @@ fn a_reward_model_is_trained_and_judged() {
     let (rows, out) = (rows.display().to_string(), folder.join("out").display().to_string());
     let (model, init) = (fixture("models/llama"), fixture("reward/init"));
     let args = ["tune", "--model", &model, "--data", &rows, "--out", &out, "--json", "--eval-data", &rows];
-    let more = ["--method", "reward", "--max-steps", "3", "--init-adapter", &init, "--learning-rate", "1e-2", "--per-device-train-batch-size", "8"];
+    let more = [
+        "--method",
+        "reward",
+        "--max-steps",
+        "3",
+        "--init-adapter",
+        &init,
+        "--learning-rate",
+        "1e-2",
+        "--per-device-train-batch-size",
+        "8",
+    ];
     let said = ok(&[&args[..], &more].concat());
     let said: Vec<Value> = said.lines().map(parse).collect();
     // Three updates, an evaluation behind each: one is an epoch.
