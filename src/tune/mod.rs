@@ -1,5 +1,6 @@
 //! Learning: datasets, schedules, losses, trainers, checkpoints. Names are TRL's and PEFT's.
 
+mod agreement;
 mod best;
 pub mod checkpoint;
 pub mod config;
@@ -25,6 +26,7 @@ mod suggest;
 mod trainer;
 pub mod values;
 
+pub use agreement::Agreement;
 pub use best::Best;
 pub use checkpoint::Checkpoint;
 pub use config::TrainingArguments;
@@ -37,7 +39,7 @@ pub use methods::sft::Sft;
 pub use metrics::{Metrics, StepMetrics};
 pub use micro::Micro;
 pub use schedule::{Schedule, SchedulerType};
-pub use score::{Agreement, Report, Said, score_rows, score_texts};
+pub use score::{Report, Said, score_rows, score_texts};
 pub use scorer::Scorer;
 pub use signals::Signals;
 pub use start::{ModelText, Training, check_config, prepare};

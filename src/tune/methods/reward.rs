@@ -8,6 +8,7 @@ use super::trl::fixed;
 use crate::data::{BatchShape, Comparison, Example, RowKind};
 use crate::graph::{Desc, Program, Tape};
 use crate::ops::loss::{RANKING_METRICS, RANKING_NUMBERS, RankingLoss};
+use crate::tune::agreement::Agreement;
 use crate::tune::method::{Method, Recorded, digest};
 use crate::tune::metrics::Metrics;
 use crate::tune::micro::Micro;
@@ -72,6 +73,8 @@ pub const INFO: MethodInfo = MethodInfo {
         Metric::new("max_reward", "", Good::Neither, Drawn::With("rewards"), "The highest score."),
         Metric::new("accuracy", "", Good::Up, Drawn::Alone, "Share of strict pairs whose better answer has the higher score.").within(0.0, 1.0),
         Metric::new("margin", "", Good::Up, Drawn::Alone, "By how much, in the mean over those pairs."),
+        Metric::new("brier", "", Good::Down, Drawn::Never, "Mean of (1 − σ(better − worse))² of those pairs; 0.25 says nothing. Not in TRL.")
+            .within(0.0, 1.0),
     ],
     idle: |_| Vec::new(),
     build: |reader, values, rows| Ok(Box::new(Reward::new(reader.comparisons(rows)?, RewardOptions::read(values)))),
@@ -164,7 +167,7 @@ impl Method for Reward {
 
     fn metrics(&self, micros: &[Micro], words: &[Vec<f32>]) -> Metrics {
         let share = 1.0 / micros.len() as f64;
-        let (mut loss, mut rewards, mut pairs, mut with_pairs) = (0.0, [0.0; 3], [0.0; 2], 0);
+        let (mut loss, mut rewards, mut pairs, mut with_pairs) = (0.0, [0.0; 3], [0.0; 3], 0);
         for (micro, words) in micros.iter().zip(words) {
             let of = |k: usize| words.iter().skip(k).step_by(RANKING_METRICS).map(|v| f64::from(*v));
             loss += share * of(0).sum::<f64>() / micro.rows.len() as f64;
@@ -181,18 +184,25 @@ impl Method for Reward {
                 at += c.answers.len();
             }
             if !gaps.is_empty() {
-                let n = gaps.len() as f64;
-                pairs[0] += gaps.iter().filter(|g| **g > 0.0).count() as f64 / n;
-                pairs[1] += gaps.iter().sum::<f64>() / n;
+                let found = Agreement::of(&gaps);
+                pairs.iter_mut().zip([found.accuracy, found.margin, found.brier]).for_each(|(p, v)| *p += v);
                 with_pairs += 1;
             }
         }
         let mut metrics = Metrics::new(loss);
         ["min_reward", "mean_reward", "max_reward"].into_iter().zip(rewards).for_each(|(name, v)| metrics.set(name, v));
         if with_pairs > 0 {
-            ["accuracy", "margin"].into_iter().zip(pairs).for_each(|(name, v)| metrics.set(name, v / f64::from(with_pairs)));
+            ["accuracy", "margin", "brier"].into_iter().zip(pairs).for_each(|(name, v)| metrics.set(name, v / f64::from(with_pairs)));
         }
         metrics
+    }
+
+    /// What is of pairs counts as many as there are.
+    fn share(&self, micro: &Micro, metric: &str) -> f64 {
+        match metric {
+            "accuracy" | "margin" | "brier" => self.some(&micro.rows).map(|c| c.pairs().count()).sum::<usize>() as f64,
+            _ => micro.rows.len() as f64,
+        }
     }
 
     fn arguments(&self) -> Vec<(&'static str, String)> {

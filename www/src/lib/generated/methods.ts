@@ -500,6 +500,8 @@ export interface StepMetrics {
   accuracy?: number;
   /** By how much, in the mean over those pairs. */
   margin?: number;
+  /** Mean of (1 − σ(better − worse))² of those pairs; 0.25 says nothing. Not in TRL. */
+  brier?: number;
 }
 
 /** What the engine calls an argument, and what it takes. */
