@@ -118,7 +118,9 @@ pub async fn checkpointing(t: &mut Report, model: &LoadedModel) -> Result<()> {
 
 /// An epoch over rows of mixed lengths, eight in a batch, and over packs of them, as many of which make a batch as hold about the same tokens; in turns.
 pub async fn packing(t: &mut Report, model: &LoadedModel) -> Result<()> {
-    const ROWS: usize = 32;
+    // An update of one batch each: on a processor it takes half a minute.
+    const SECONDS: f64 = 30.0;
+    const ROWS: usize = 8;
     const BATCH: usize = 8;
     let (vocab, most) = (model.model.config().vocab_size, model.info.context_length.min(512));
     // Many short rows and few long ones, as answers are.
@@ -146,7 +148,8 @@ pub async fn packing(t: &mut Report, model: &LoadedModel) -> Result<()> {
         // Records and compiles.
         epoch(trainer).await?;
     }
-    while times[0].len() == 0 || times[0].wanted() {
+    let begin = clock::seconds();
+    while times[0].len() == 0 || (times[0].wanted() && clock::seconds() - begin < SECONDS) {
         for (trainer, times) in trainers.iter_mut().zip(&mut times) {
             times.push(epoch(trainer).await?);
         }
