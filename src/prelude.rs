@@ -3,7 +3,7 @@
 pub use crate::adapters::{AdapterChoice, AdapterInfo, Adapters, LoadedModel};
 pub use crate::cpu::{Cpu, CpuOptions};
 pub use crate::error::{Error, Result};
-pub use crate::formats::peft::{LoraAdapter, LoraConfig};
+pub use crate::formats::peft::{LoraAdapter, LoraConfig, PeftAdapter, PeftConfig};
 pub use crate::generate::{Candidate, Event, GenerateOptions, Generator};
 pub use crate::gpu::{Gpu, GpuOptions};
 pub use crate::graph::Exec;

@@ -228,6 +228,25 @@ fn logits_are_transformers() {
     assert_eq!(shown.lines().count(), 10);
 }
 
+/// Adapters combined in a file are PEFT's; what cannot be combined is refused.
+#[test]
+fn combine_adds_adapters_up() {
+    let folder = temp("combine");
+    let out = folder.join("both").display().to_string();
+    let part = |name: &str, weight: &str| format!("{}:{weight}", fixture(&format!("peft/lora_weighted/{name}")));
+    let said =
+        parse(&ok(&["combine", "--adapter", &part("a", "0.7"), "--adapter", &part("b", "0.3"), "--type", "cat", "--out", &out, "--json"]));
+    assert_eq!((keys(&said).len(), &said["r"], &said["modules"]), (4, &json!(8), &json!(14)));
+    let shown = parse(&ok(&["inspect", &out, "--json"]));
+    assert_eq!((&shown["peft_type"], &shown["r"], &shown["changes_the_model"]), (&json!("LORA"), &json!(8), &json!(true)));
+    let said =
+        parse(&ok(&["combine", "--adapter", &part("a", "1"), "--adapter", &part("b", "-0.5"), "--rank", "2", "--out", &out, "--json"]));
+    assert_eq!(said["r"], json!(2));
+    let other = format!("{}:1", fixture("peft/prompt_tuning"));
+    fails_with(&on_cpu(&["combine", "--adapter", &part("a", "1"), "--adapter", &other, "--out", &out]), 3, "bad-adapter", "PROMPT_TUNING");
+    fs::remove_dir_all(folder).unwrap();
+}
+
 /// A merged file gives the logits of base and adapter; what the adapter leaves alone is copied bit for bit.
 #[test]
 fn merge_adds_an_adapter() {

@@ -25,6 +25,13 @@ impl Random {
         (self.unit() * 2.0 - 1.0) * bound
     }
 
+    /// One of 0…n−1.
+    pub fn below(&mut self, n: usize) -> usize {
+        // 48 bits of two draws: vocabularies have fewer than 2³² tokens.
+        let share = f64::from(self.unit()) + f64::from(self.unit()) / f64::from(1u32 << 24);
+        ((share * n as f64) as usize).min(n.saturating_sub(1))
+    }
+
     /// Normal with a deviation of 1 (Box and Muller).
     pub fn normal(&mut self) -> f64 {
         let (u, v) = (1.0 - f64::from(self.unit()), f64::from(self.unit()));

@@ -6,9 +6,13 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use super::lora::{LoraSet, SCORE, Whole};
+use super::kind::{First, Form};
+use super::kinds::make;
+use super::lora::{SCORE, Whole};
+use super::set::AdapterSet;
 use super::stack::AdapterStack;
-use crate::formats::peft::{LoraAdapter, LoraConfig, OneOrMany, Target};
+use super::virtual_tokens::first_embeddings;
+use crate::formats::peft::{Combination, LoraAdapter, LoraConfig, OneOrMany, PeftAdapter, PeftConfig, Target, combine};
 use crate::graph::Tensor;
 use crate::lru::Lru;
 use crate::models::Model;
@@ -31,11 +35,15 @@ pub enum AdapterChoice {
 pub struct AdapterInfo {
     pub name: String,
     pub active: bool,
+    pub peft_type: &'static str,
+    /// Of LoRA; 0 and none for others, as is the rest of it.
     pub r: usize,
     pub lora_alpha: f64,
     pub target_modules: Vec<String>,
     /// Scores that its head gives of a sequence: 1 of a reward model, one for each criterion of several, 0 of an adapter that writes.
     pub scores: usize,
+    /// Of virtual tokens; 0 for others.
+    pub num_virtual_tokens: usize,
     pub parameters: usize,
     pub bytes: u64,
 }
@@ -44,20 +52,26 @@ pub struct AdapterInfo {
 #[derive(Clone)]
 pub struct ActiveAdapter {
     pub name: String,
-    pub set: Rc<LoraSet>,
+    pub set: Rc<AdapterSet>,
     /// Changes with the values: caches computed with another stamp are void.
     pub stamp: u64,
 }
 
 impl ActiveAdapter {
-    /// As a pass is recorded with it.
-    pub fn recorded(&self) -> &dyn Adapter {
-        &*self.set
+    /// Slots of a cache, and positions, that it has in front of the first token.
+    pub fn in_front(&self) -> usize {
+        self.set.front().count()
+    }
+
+    /// As a pass behind what it has in front is recorded with it.
+    pub fn recorded(&self) -> Option<&dyn Adapter> {
+        self.set.lora().map(|l| l as &dyn Adapter)
     }
 }
 
 struct Entry {
-    config: LoraConfig,
+    config: PeftConfig,
+    form: Form,
     wholes: Vec<Whole>,
     key: String,
     copy: Tensor,
@@ -67,7 +81,7 @@ struct Entry {
 
 /// The set that recorded programs are bound to, one per shape, and whose values it holds.
 struct Live {
-    set: Rc<LoraSet>,
+    set: Rc<AdapterSet>,
     stamp: u64,
 }
 
@@ -94,25 +108,38 @@ impl Adapters {
     }
 
     /// Zeroed values in the shape a configuration asks for, bound to nothing.
-    fn set(&self, config: &LoraConfig, wholes: &[Whole]) -> Result<LoraSet> {
-        LoraSet::new(self.model.exec(), config, &self.model.linears(), &self.model.head_path(), wholes)
+    fn set(&self, config: &PeftConfig, form: Form, wholes: &[Whole]) -> Result<AdapterSet> {
+        Ok(AdapterSet::new(self.model.exec(), make(&self.model, config, form, wholes)?, form))
     }
 
-    /// A new adapter to be trained: A random from `seed`, B zero. [`Adapters::put`] gives it a name.
+    /// A new LoRA adapter to be trained: A random from `seed`, B zero. [`Adapters::put`] gives it a name.
     ///
     /// # Errors
     /// [`Error::BadConfig`], [`Error::BadAdapter`], [`Error::OutOfMemory`].
-    pub fn fresh(&self, config: &LoraConfig, seed: u64) -> Result<Rc<LoraSet>> {
-        self.fresh_with(config, &[], seed)
+    pub fn fresh(&self, config: &LoraConfig, seed: u64) -> Result<Rc<AdapterSet>> {
+        let set = self.set(&config.clone().into(), Form::Whole, &[])?;
+        set.begin(&First { seed, embeddings: None })?;
+        Ok(Rc::new(set))
     }
 
-    /// The same with parameters that are held whole.
+    /// A new adapter of any kind, begun as PEFT begins it. `encode` gives the tokens of a text, for those that begin with some;
+    /// `wholes` are parameters that it holds whole.
     ///
     /// # Errors
-    /// As [`Adapters::fresh`].
-    pub fn fresh_with(&self, config: &LoraConfig, wholes: &[Whole], seed: u64) -> Result<Rc<LoraSet>> {
-        let set = self.set(config, wholes)?;
-        set.init(seed)?;
+    /// As [`Adapters::fresh`]; whatever `encode` and the device report.
+    pub async fn begun(
+        &self,
+        config: &PeftConfig,
+        wholes: &[Whole],
+        seed: u64,
+        encode: &dyn Fn(&str) -> Result<Vec<u32>>,
+    ) -> Result<Rc<AdapterSet>> {
+        let set = self.set(config, Form::Whole, wholes)?;
+        let embeddings = match config.prompt() {
+            Some(c) => first_embeddings(&self.model, c, seed, encode).await?,
+            None => None,
+        };
+        set.begin(&First { seed, embeddings })?;
         Ok(Rc::new(set))
     }
 
@@ -120,7 +147,7 @@ impl Adapters {
     ///
     /// # Errors
     /// As [`Adapters::fresh`].
-    pub fn zeros(&self, config: &LoraConfig) -> Result<Rc<LoraSet>> {
+    pub fn zeros(&self, config: &PeftConfig) -> Result<Rc<AdapterSet>> {
         self.zeros_with(config, &[])
     }
 
@@ -128,8 +155,8 @@ impl Adapters {
     ///
     /// # Errors
     /// As [`Adapters::fresh`].
-    pub fn zeros_with(&self, config: &LoraConfig, wholes: &[Whole]) -> Result<Rc<LoraSet>> {
-        self.set(config, wholes).map(Rc::new)
+    pub fn zeros_with(&self, config: &PeftConfig, wholes: &[Whole]) -> Result<Rc<AdapterSet>> {
+        self.set(config, Form::Whole, wholes).map(Rc::new)
     }
 
     /// What an adapter with a head of `scores` scores holds whole.
@@ -143,7 +170,7 @@ impl Adapters {
     }
 
     /// The configuration of an adapter, as it came.
-    pub fn config(&self, name: &str) -> Option<LoraConfig> {
+    pub fn config(&self, name: &str) -> Option<PeftConfig> {
         self.inner.borrow().entries.get(name).map(|e| e.config.clone())
     }
 
@@ -161,20 +188,22 @@ impl Adapters {
     ///
     /// # Errors
     /// [`Error::BadAdapter`] for an unknown name, [`Error::OutOfMemory`].
-    pub fn copy_of(&self, name: &str) -> Result<Rc<LoraSet>> {
+    pub fn copy_of(&self, name: &str) -> Result<Rc<AdapterSet>> {
         self.copy_with(name, None)
     }
 
-    /// The same with another dropout.
+    /// The same with another dropout, where it is one of A and B.
     ///
     /// # Errors
     /// As [`Adapters::copy_of`].
-    pub fn copy_with(&self, name: &str, dropout: Option<f64>) -> Result<Rc<LoraSet>> {
+    pub fn copy_with(&self, name: &str, dropout: Option<f64>) -> Result<Rc<AdapterSet>> {
         let inner = self.inner.borrow();
         let entry = inner.entries.get(name).ok_or_else(|| unknown(&inner, name))?;
         let mut config = entry.config.clone();
-        config.lora_dropout = dropout.unwrap_or(config.lora_dropout);
-        let set = self.set(&config, &entry.wholes)?;
+        if let PeftConfig::Lora(config) = &mut config {
+            config.lora_dropout = dropout.unwrap_or(config.lora_dropout);
+        }
+        let set = self.set(&config, entry.form, &entry.wholes)?;
         set.restore(&entry.copy)?;
         Ok(Rc::new(set))
     }
@@ -183,7 +212,7 @@ impl Adapters {
     ///
     /// # Errors
     /// [`Error::BadAdapter`] for a name that is no file name, [`Error::OutOfMemory`].
-    pub fn put(&self, name: &str, set: &LoraSet) -> Result<AdapterInfo> {
+    pub fn put(&self, name: &str, set: &AdapterSet) -> Result<AdapterInfo> {
         check_name(name)?;
         let mut inner = self.inner.borrow_mut();
         // A training publishes after every update: the buffer that is there already takes the values.
@@ -195,14 +224,8 @@ impl Adapters {
             None => set.snapshot()?,
         };
         inner.stamps += 1;
-        let entry = Entry {
-            config: set.config().clone(),
-            wholes: set.wholes(),
-            key: set.key().to_string(),
-            copy,
-            parameters: set.parameters(),
-            stamp: inner.stamps,
-        };
+        let (key, parameters) = (set.key().to_string(), set.parameters());
+        let entry = Entry { config: set.config(), form: set.form, wholes: set.wholes(), key, copy, parameters, stamp: inner.stamps };
         let info = info(name, &entry, inner.active.as_deref());
         inner.entries.insert(name.to_string(), entry);
         Ok(info)
@@ -212,15 +235,23 @@ impl Adapters {
     ///
     /// # Errors
     /// [`Error::BadAdapter`] or [`Error::BadConfig`] when it does not fit this model.
-    pub fn add(&self, name: &str, adapter: &LoraAdapter) -> Result<AdapterInfo> {
+    pub fn add<A: Clone + Into<PeftAdapter>>(&self, name: &str, adapter: &A) -> Result<AdapterInfo> {
         check_name(name)?;
-        let shapes: HashMap<&str, (usize, usize)> =
-            self.model.linears().into_iter().flat_map(|l| l.parts.iter().map(|p| (p.path.as_str(), (p.rows, l.inputs)))).collect();
-        adapter.check(|module| shapes.get(module).copied())?;
-        self.check_saved(adapter)?;
+        let adapter: PeftAdapter = adapter.clone().into();
+        if let PeftAdapter::Lora(adapter) = &adapter {
+            let shapes: HashMap<&str, (usize, usize)> =
+                self.model.linears().into_iter().flat_map(|l| l.parts.iter().map(|p| (p.path.as_str(), (p.rows, l.inputs)))).collect();
+            adapter.check(|module| shapes.get(module).copied())?;
+            self.check_saved(adapter)?;
+        }
         // The file's own modules are what counts: a configuration may choose more than PEFT had in the model it was trained on.
-        let set = self.set(&adapter.config, &adapter.saved_shapes())?;
-        set.import(adapter)?;
+        let form = match &adapter {
+            PeftAdapter::Prompt(a) if !a.parts.is_empty() => Form::Whole,
+            _ => Form::File,
+        };
+        let wholes = if let PeftAdapter::Lora(a) = &adapter { a.saved_shapes() } else { Vec::new() };
+        let set = self.set(&adapter.config(), form, &wholes)?;
+        set.import(&adapter)?;
         self.put(name, &set)
     }
 
@@ -302,7 +333,7 @@ impl Adapters {
         let entry = inner.entries.get(&name).ok_or_else(|| unknown(inner, &name))?;
         writes(&name, entry)?;
         if inner.live.get(&entry.key).is_none() {
-            let set = Rc::new(self.set(&entry.config, &entry.wholes)?);
+            let set = Rc::new(self.set(&entry.config, entry.form, &entry.wholes)?);
             inner.live.insert(entry.key.clone(), Live { set, stamp: 0 });
         }
         let live = inner.live.get(&entry.key).expect("inserted above");
@@ -317,12 +348,11 @@ impl Adapters {
     ///
     /// # Errors
     /// [`Error::BadAdapter`] for an unknown name; whatever the device reports.
-    pub async fn export(&self, name: &str) -> Result<LoraAdapter> {
-        let set = self.copy_of(name)?;
-        let mut adapter = set.export().await?;
+    pub async fn export(&self, name: &str) -> Result<PeftAdapter> {
+        let mut adapter = self.copy_of(name)?.export().await?;
         // The configuration as it came: the set has resolved it.
-        if let Some(e) = self.inner.borrow().entries.get(name) {
-            adapter.config = e.config.clone();
+        if let (Some(PeftConfig::Lora(config)), PeftAdapter::Lora(a)) = (self.config(name), &mut adapter) {
+            a.config = config;
         }
         Ok(adapter)
     }
@@ -333,6 +363,20 @@ impl Adapters {
     /// As [`Adapters::export`].
     pub async fn save(&self, name: &str) -> Result<(String, Vec<u8>)> {
         self.export(name).await?.write()
+    }
+
+    /// Adds a weighted combination of LoRA adapters under a name: see [`combine`].
+    ///
+    /// # Errors
+    /// As [`combine`]; [`Error::BadAdapter`] for an unknown name.
+    pub async fn combine(&self, name: &str, parts: &[(&str, f64)], how: Combination, svd_rank: Option<usize>) -> Result<AdapterInfo> {
+        check_name(name)?;
+        let mut adapters = Vec::with_capacity(parts.len());
+        for (part, weight) in parts {
+            adapters.push((self.export(part).await?, *weight));
+        }
+        let all: Vec<(&PeftAdapter, f64)> = adapters.iter().map(|(a, w)| (a, *w)).collect();
+        self.add(name, &combine(&all, how, svd_rank)?)
     }
 
     /// Several adapters live at once, as they are now: number i of the stack is `names[i]`. For passes that train nothing.
@@ -347,13 +391,13 @@ impl Adapters {
     /// Adds an adapter to the weights for good (see [`Model::merge`]) and forgets it.
     ///
     /// # Errors
-    /// As [`Model::merge`]; [`Error::BadAdapter`] for an unknown name.
+    /// As [`Model::merge`]; [`Error::BadAdapter`] for an unknown name, and for virtual tokens, which no weight holds.
     pub async fn merge(&self, name: &str) -> Result<()> {
-        let set = self.copy_of(name)?;
         if let Some(e) = self.inner.borrow().entries.get(name) {
             writes(name, e)?;
         }
-        self.model.merge(&set.export().await?.pairs).await?;
+        let adapter = self.export(name).await?.into_lora("merged into the weights")?;
+        self.model.merge(&adapter.pairs).await?;
         self.remove(name);
         Ok(())
     }
@@ -384,7 +428,8 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 fn info(name: &str, e: &Entry, active: Option<&str>) -> AdapterInfo {
-    let target_modules = match &e.config.target_modules {
+    let lora = e.config.lora();
+    let target_modules = match lora.and_then(|c| c.target_modules.as_ref()) {
         Some(OneOrMany::One(s)) => vec![s.clone()],
         Some(OneOrMany::Many(m)) => m.clone(),
         None => Vec::new(),
@@ -392,10 +437,12 @@ fn info(name: &str, e: &Entry, active: Option<&str>) -> AdapterInfo {
     AdapterInfo {
         name: name.to_string(),
         active: active == Some(name),
-        r: e.config.r,
-        lora_alpha: e.config.lora_alpha,
+        peft_type: e.config.peft_type(),
+        r: lora.map_or(0, |c| c.r),
+        lora_alpha: lora.map_or(0.0, |c| c.lora_alpha),
         target_modules,
         scores: scores(&e.wholes),
+        num_virtual_tokens: e.config.prompt().map_or(0, |c| c.virtual_tokens()),
         parameters: e.parameters,
         bytes: e.copy.desc().gpu_bytes(),
     }

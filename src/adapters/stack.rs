@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::lora::{LoraLinear, LoraSet, nothing_for};
+use super::set::AdapterSet;
 use crate::graph::{Desc, Exec, Program, ProgramOptions, StepParams, Tape, Tensor, Val};
 use crate::nn::{Adapter, LowRank};
 use crate::ops::adapter::{AdapterRows, Block, NO_ADAPTER, Stack};
@@ -45,7 +46,7 @@ struct Kept {
 
 /// See the module. Adapter number i of the stack is what rows name i.
 pub struct AdapterStack {
-    sets: Vec<Rc<LoraSet>>,
+    sets: Vec<Rc<AdapterSet>>,
     layers: BTreeMap<usize, Layer>,
     kept: Option<Kept>,
 }
@@ -72,14 +73,18 @@ impl Columns<'_> {
 }
 
 impl AdapterStack {
-    /// A stack whose A and B are put together within each pass: gradients flow into every set that has some ([`LoraSet::train`]).
+    /// A stack whose A and B are put together within each pass: gradients flow into every set that has some ([`AdapterSet::train`]).
     ///
     /// # Errors
-    /// [`Error::BadAdapter`] for sets of different models, [`Error::OutOfMemory`].
-    pub fn new(exec: &Exec, sets: Vec<Rc<LoraSet>>) -> Result<AdapterStack> {
+    /// [`Error::BadAdapter`] for sets of different models and for other kinds, [`Error::OutOfMemory`].
+    pub fn new(exec: &Exec, sets: Vec<Rc<AdapterSet>>) -> Result<AdapterStack> {
         let mut columns = Columns { exec, made: HashMap::new() };
-        let indices: BTreeSet<usize> = sets.iter().flat_map(|s| s.indices()).collect();
-        let layers = indices.into_iter().map(|i| Ok((i, layer(&mut columns, &sets, i)?))).collect::<Result<_>>()?;
+        let lora: Vec<&LoraSet> = sets.iter().map(|s| s.need_lora("one of several in a pass")).collect::<Result<_>>()?;
+        if lora.iter().any(|s| !s.is_additive()) {
+            return Err(Error::BadAdapter("an adapter with use_dora cannot be one of several in a pass".into()));
+        }
+        let indices: BTreeSet<usize> = lora.iter().flat_map(|s| s.indices()).collect();
+        let layers = indices.into_iter().map(|i| Ok((i, layer(&mut columns, &lora, i)?))).collect::<Result<_>>()?;
         Ok(AdapterStack { sets, layers, kept: None })
     }
 
@@ -88,7 +93,7 @@ impl AdapterStack {
     ///
     /// # Errors
     /// As [`AdapterStack::new`].
-    pub fn kept(exec: &Exec, sets: Vec<Rc<LoraSet>>) -> Result<AdapterStack> {
+    pub fn kept(exec: &Exec, sets: Vec<Rc<AdapterSet>>) -> Result<AdapterStack> {
         let mut stack = AdapterStack::new(exec, sets)?;
         let (mut tape, mut tensors) = (Tape::new(), BTreeMap::new());
         for (index, layer) in &stack.layers {
@@ -117,7 +122,7 @@ impl AdapterStack {
     }
 
     /// The adapters, by their number.
-    pub fn sets(&self) -> &[Rc<LoraSet>] {
+    pub fn sets(&self) -> &[Rc<AdapterSet>] {
         &self.sets
     }
 
@@ -128,7 +133,7 @@ impl AdapterStack {
     }
 
     fn inputs(&self, tape: &mut Tape, index: usize, layer: &Layer, pick: &dyn Fn(&LoraLinear) -> &Tensor) -> Vec<Val> {
-        layer.members.iter().filter_map(|s| self.sets[*s].part(index)).map(|l| tape.tensor(pick(l))).collect()
+        layer.members.iter().filter_map(|s| self.sets[*s].lora()?.part(index)).map(|l| tape.tensor(pick(l))).collect()
     }
 
     /// A (Σr, in) and B of a linear.
@@ -142,7 +147,7 @@ impl AdapterStack {
 }
 
 /// How the adapters' parts of linear `index` lie side by side: A by module and then by adapter, B of a module (rows, Σr).
-fn layer(columns: &mut Columns<'_>, sets: &[Rc<LoraSet>], index: usize) -> Result<Layer> {
+fn layer(columns: &mut Columns<'_>, sets: &[&LoraSet], index: usize) -> Result<Layer> {
     let members: Vec<usize> = (0..sets.len()).filter(|s| sets[*s].part(index).is_some()).collect();
     let parts: Vec<&LoraLinear> = members.iter().filter_map(|s| sets[*s].part(index)).collect();
     let inputs = parts.first().map_or(0, |p| p.inputs);

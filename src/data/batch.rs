@@ -60,13 +60,34 @@ pub enum Sight<'a> {
     Bidirectional,
 }
 
+/// What every sequence has in front of its tokens, which an adapter makes. Positions count it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Front {
+    #[default]
+    Nothing,
+    /// So many virtual tokens, which are rows of the batch.
+    Tokens(usize),
+    /// So many keys and values, which are none.
+    Keys(usize),
+}
+
+impl Front {
+    /// How many there are.
+    pub fn count(self) -> usize {
+        match self {
+            Front::Nothing => 0,
+            Front::Tokens(n) | Front::Keys(n) => n,
+        }
+    }
+}
+
 impl Sight<'_> {
-    /// The tokens [begin, end) that token `t` of sequence `s` with `len` tokens sees. A window bounds both sides: at most so many keys up to
-    /// its own, which is one of them, and as many from its own on.
-    fn span(self, s: usize, t: usize, len: usize, window: Option<usize>) -> (usize, usize) {
+    /// The keys [begin, end) that key `t` of sequence `s` with `len` of them sees, `front` of which are in front of its tokens. A window bounds both
+    /// sides: at most so many keys up to its own, which is one of them, and as many from its own on.
+    fn span(self, s: usize, t: usize, len: usize, front: usize, window: Option<usize>) -> (usize, usize) {
         let end = match self {
             Sight::Causal => t + 1,
-            Sight::Prefix(lens) => lens[s].min(len).max(t + 1),
+            Sight::Prefix(lens) => (lens[s] + front).min(len).max(t + 1),
             Sight::Bidirectional => len,
         };
         match window {
@@ -98,6 +119,9 @@ pub struct Batch {
     pub seqs: Vec<u32>,
     /// Tokens of the document that each token is in (batch · len), 0 where nothing is.
     pub lens: Vec<u32>,
+    /// What is in front: of rows of the batch, which virtual token each is (batch · len), `IGNORE` where it is a token; of keys, their numbers for
+    /// every sequence (batch · n).
+    pub front: Vec<u32>,
     /// Real tokens.
     pub tokens: usize,
     /// Judged positions that are real.
@@ -107,20 +131,28 @@ pub struct Batch {
 impl Batch {
     /// Lays sequences out. `sight` says which keys a query sees, and `window` how many of them at most under a sliding window.
     pub fn new(examples: &[&Example], sight: Sight, window: Option<usize>) -> Batch {
-        Batch::laid_out(examples, sight, window, Layout::Auto)
+        Batch::laid_out(examples, sight, window, Layout::Auto, Front::Nothing)
     }
 
-    /// The same with a layout. Documents of one sequence do not see each other, and `sight` is each one's.
-    pub fn laid_out(examples: &[&Example], sight: Sight, window: Option<usize>, layout: Layout) -> Batch {
-        let lens: Vec<usize> = examples.iter().map(|e| e.ids.len()).collect();
+    /// The same with a layout, and with something in front of every document. Documents of one sequence do not see each other, and `sight` is each one's.
+    pub fn laid_out(examples: &[&Example], sight: Sight, window: Option<usize>, layout: Layout, front: Front) -> Batch {
+        // Rows and keys in front.
+        let (rows, keys) = (if let Front::Tokens(n) = front { n } else { 0 }, front.count());
+        // A key in front is in front of all of a row: each document is one then.
+        let own_rows = rows != keys;
+        let documents = |e: &&Example| e.documents().map(|d| d.len() + rows).collect::<Vec<_>>();
+        let lens: Vec<usize> = match own_rows {
+            true => examples.iter().flat_map(documents).collect(),
+            false => examples.iter().map(|e| documents(e).iter().sum()).collect(),
+        };
         let longest = lens.iter().copied().max().unwrap_or(1);
         let tokens: usize = lens.iter().sum();
         let counted: usize = examples.iter().map(|e| e.counted()).sum();
         let packed = bucket(tokens);
-        let side_by_side = examples.len() * bucket(longest);
+        let side_by_side = lens.len() * bucket(longest);
         // One row has no padding between sequences.
-        let one_row = (packed <= MAX_ROW && packed < side_by_side) || layout == Layout::OneRow;
-        let (batch, len) = if one_row { (1, packed) } else { (examples.len(), bucket(longest)) };
+        let one_row = ((packed <= MAX_ROW && packed < side_by_side) || layout == Layout::OneRow) && !own_rows;
+        let (batch, len) = if one_row { (1, packed) } else { (lens.len(), bucket(longest)) };
         let shape = BatchShape { batch, len, rows: judged_bucket(counted), seqs: examples.len() };
         let m = batch * len;
         let mut b = Batch {
@@ -134,33 +166,54 @@ impl Batch {
             targets: vec![IGNORE; shape.rows],
             seqs: vec![IGNORE; shape.rows],
             lens: vec![0; m],
-            tokens,
+            front: match front {
+                Front::Nothing => Vec::new(),
+                Front::Tokens(_) => vec![IGNORE; m],
+                Front::Keys(n) => (0..batch * n).map(|i| (i % n) as u32).collect(),
+            },
+            tokens: examples.iter().map(|e| e.ids.len()).sum(),
             counted,
         };
-        let (mut at, mut row) = (0, 0);
+        // The next free row of the batch where all are one row or a document is one; the next judged position; documents so far.
+        let (mut at, mut row, mut documents) = (0, 0, 0);
         for (s, e) in examples.iter().enumerate() {
-            let base = if one_row { at } else { s * len };
-            // Where the sequence begins inside its row of the batch.
-            let start = if one_row { at } else { 0 };
-            for (document, t) in e.documents().flat_map(|d| d.clone().map(move |t| (d.clone(), t))) {
-                let (m, own, len) = (base + t, t - document.start, document.len());
-                b.ids[m] = e.ids[t];
-                b.positions[m] = own as u32;
-                b.lens[m] = len as u32;
-                for (spans, window) in [(&mut b.spans, None), (&mut b.window_spans, window)] {
-                    let (begin, end) = sight.span(s, own, len, window);
-                    spans[2 * m] = (start + document.start + begin) as u32;
-                    spans[2 * m + 1] = (start + document.start + end) as u32;
-                }
-                if let Some(label) = e.target(t + 1) {
-                    b.gather[row] = m as u32;
-                    b.inverse[m] = row as u32;
-                    b.targets[row] = label;
-                    b.seqs[row] = s as u32;
-                    row += 1;
-                }
+            if !one_row {
+                at = s * len;
             }
-            at += e.ids.len();
+            for document in e.documents() {
+                if own_rows {
+                    at = documents * len;
+                }
+                // Where the document begins inside its row of the batch.
+                let start = at % len;
+                for key in keys - rows..keys + document.len() {
+                    let m = at + key + rows - keys;
+                    b.positions[m] = key as u32;
+                    for (spans, window) in [(&mut b.spans, None), (&mut b.window_spans, window)] {
+                        let (begin, end) = sight.span(s, key, document.len() + keys, keys, window);
+                        spans[2 * m] = (start + begin) as u32;
+                        spans[2 * m + 1] = (start + end) as u32;
+                    }
+                    let Some(own) = key.checked_sub(keys) else {
+                        // No token's id: the embedding gives zeros.
+                        b.ids[m] = IGNORE;
+                        b.front[m] = key as u32;
+                        continue;
+                    };
+                    let t = document.start + own;
+                    b.ids[m] = e.ids[t];
+                    b.lens[m] = document.len() as u32;
+                    if let Some(label) = e.target(t + 1) {
+                        b.gather[row] = m as u32;
+                        b.inverse[m] = row as u32;
+                        b.targets[row] = label;
+                        b.seqs[row] = s as u32;
+                        row += 1;
+                    }
+                }
+                at += rows + document.len();
+                documents += 1;
+            }
         }
         b
     }
@@ -212,7 +265,7 @@ mod tests {
         assert_eq!((&packed.window_spans, &packed.gather, &packed.targets), (&apart.window_spans, &apart.gather, &apart.targets));
         assert_eq!((packed.seqs[2], apart.seqs[2], packed.lens[..6].to_vec()), (0, 1, vec![3, 3, 3, 2, 2, 0]));
         assert_eq!(packed.noise(6.0, 12)[..6], [1.0, 1.0, 1.0, 1.5f32.sqrt(), 1.5f32.sqrt(), 0.0]);
-        assert_eq!(Batch::laid_out(&[&pack; 300], Sight::Causal, None, Layout::OneRow).shape.batch, 1);
+        assert_eq!(Batch::laid_out(&[&pack; 300], Sight::Causal, None, Layout::OneRow, Front::Nothing).shape.batch, 1);
     }
 
     #[test]
@@ -225,6 +278,24 @@ mod tests {
         // Labels of the first token judge nothing: 14 of each are counted.
         assert_eq!(batch.counted, 28);
         assert_eq!(batch.gather[14], 16);
+    }
+
+    #[test]
+    fn what_is_in_front_is_seen_and_counted() {
+        let (a, b) = (example(&[5, 6, 7], 1), example(&[8, 9], 1));
+        let batch = Batch::laid_out(&[&a, &b], Sight::Causal, Some(3), Layout::Auto, Front::Tokens(2));
+        assert_eq!(batch.shape, BatchShape { batch: 1, len: 16, rows: 16, seqs: 2 });
+        assert_eq!(batch.ids[..9], [IGNORE, IGNORE, 5, 6, 7, IGNORE, IGNORE, 8, 9]);
+        assert_eq!(batch.front[..9], [0, 1, IGNORE, IGNORE, IGNORE, 0, 1, IGNORE, IGNORE]);
+        assert_eq!(batch.positions[..9], [0, 1, 2, 3, 4, 0, 1, 2, 3]);
+        assert_eq!(batch.spans[..18], [0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 5, 6, 5, 7, 5, 8, 5, 9]);
+        assert_eq!(batch.window_spans[6..10], [1, 4, 2, 5]);
+        assert_eq!((&batch.gather[..3], batch.tokens, batch.counted), (&[2, 3, 7][..], 5, 3));
+        let batch = Batch::laid_out(&[&a, &b], Sight::Causal, None, Layout::Auto, Front::Keys(2));
+        assert_eq!(batch.shape, BatchShape { batch: 2, len: 16, rows: 16, seqs: 2 });
+        assert_eq!((&batch.front[..], &batch.positions[16..18]), (&[0, 1, 0, 1][..], &[2, 3][..]));
+        assert_eq!((&batch.spans[..6], &batch.spans[32..36]), (&[0, 3, 0, 4, 0, 5][..], &[0, 3, 0, 4][..]));
+        assert_eq!((batch.ids[0], batch.ids[16], batch.gather[2]), (5, 8, 16));
     }
 
     #[test]

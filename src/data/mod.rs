@@ -16,7 +16,7 @@ mod reader;
 mod rows;
 mod sampler;
 
-pub use batch::{Batch, BatchShape, Layout, Sight, bucket};
+pub use batch::{Batch, BatchShape, Front, Layout, Sight, bucket};
 pub use columns::RowKind;
 pub use example::{BEGIN, Comparison, Example, IGNORE, Pair, Unpaired};
 pub use fault::Fault;

@@ -4,16 +4,17 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::adapters::{ActiveAdapter, AdapterChoice, LoadedModel};
-use crate::graph::{Desc, Exec, Program, ProgramOptions, SlotPool, Tape, Tensor};
+use crate::adapters::{ActiveAdapter, AdapterChoice, FRONT, LoadedModel};
+use crate::data::Front;
+use crate::graph::{Desc, Exec, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor};
 use crate::lru::Lru;
 use crate::models::CachedInputs;
-use crate::nn::{KvCache, Move};
+use crate::nn::{Adapter, KvCache, Move};
 use crate::ops::embedding::GatherRows;
 use crate::ops::sample::Sample;
 use crate::{Error, Result};
 
-/// "Nowhere" among slots and targets.
+/// "Nowhere" among slots and targets; what is no token among ids.
 pub(super) const NONE: u32 = u32::MAX;
 
 /// Rows of a prefill chunk.
@@ -34,6 +35,8 @@ pub(super) enum End {
     Sample,
     /// Logits of the row that `last` names.
     Logits,
+    /// Keys and values of virtual tokens, which the adapter makes.
+    Front,
     /// ln p of input `targets` for every row.
     Logps,
 }
@@ -55,7 +58,7 @@ pub(super) struct Engine {
     seen: HashMap<usize, Tensor>,
     /// Version of the weights that the programs were recorded with.
     version: u64,
-    /// Tokens whose keys and values lie in slots 0, 1, ….
+    /// Tokens whose keys and values lie in slots 0, 1, …: what an adapter has in front, which is [`NONE`], and what was read.
     pub ids: Vec<u32>,
     /// Continuations of `ids`: first slot and tokens of every candidate of the last generation.
     pub tails: Vec<(usize, Vec<u32>)>,
@@ -213,7 +216,7 @@ impl Engine {
     pub fn mark_seen(&mut self, n: usize, prompt: &[u32]) -> Result<()> {
         let t = self.seen(n)?;
         let mut row = vec![0u32; t.desc().cols()];
-        for id in prompt {
+        for id in prompt.iter().filter(|id| **id != NONE) {
             row[*id as usize / 32] |= 1 << (id % 32);
         }
         let rows: Vec<u32> = (0..n).flat_map(|_| row.iter().copied()).collect();
@@ -222,7 +225,9 @@ impl Engine {
 
     /// The program of `m` rows; it is recorded at its first use.
     pub fn program(&mut self, m: usize, end: End, adapter: Option<&ActiveAdapter>) -> Result<Rc<Program>> {
-        let key = (m, end, adapter.map(|a| a.set.params().id()));
+        // Behind what an adapter has in front, the model is the base's, unless it changes linears, too.
+        let own = adapter.filter(|a| end == End::Front || a.recorded().is_some());
+        let key = (m, end, own.map(|a| a.set.params().id()));
         if let Some(p) = self.programs.get(&key) {
             return Ok(p.clone());
         }
@@ -251,10 +256,16 @@ impl Engine {
             apart: end == End::Sample,
         };
         let cache = self.cache.as_ref().ok_or_else(|| Error::shape("generate", "no cache has been reserved"))?;
-        let mut x = model.record_cached(&mut tape, &inputs, cache, adapter.map(|a| a.recorded()))?;
+        if end == End::Front {
+            let placed = adapter.map(|a| a.set.place(&mut tape, m, 1, false)).transpose()?;
+            model.record_cached(&mut tape, &inputs, cache, placed.as_ref().map(|a| a as &dyn Adapter))?;
+            return Ok(tape);
+        }
+        let adapter = adapter.and_then(ActiveAdapter::recorded);
+        let mut x = model.record_cached(&mut tape, &inputs, cache, adapter)?;
         let chosen = match end {
             // Nothing reads the last block's output; it stays what it is, an unread slot.
-            End::Nothing => return Ok(tape),
+            End::Nothing | End::Front => return Ok(tape),
             End::SampleLast(n) => Some(n),
             End::Logits => Some(1),
             End::Sample | End::Logps => None,
@@ -267,11 +278,11 @@ impl Engine {
         if end == End::Logps {
             let hidden = model.record_norm(&mut tape, x)?;
             let targets = tape.input("targets", Desc::u32(&[m]));
-            let logp = model.record_logps(&mut tape, hidden, targets, adapter.map(|a| a.recorded()), false, false)?;
+            let logp = model.record_logps(&mut tape, hidden, targets, adapter, false, false)?;
             tape.output("logp", logp);
             return Ok(tape);
         }
-        let logits = model.record_next(&mut tape, x, adapter.map(|a| a.recorded()))?;
+        let logits = model.record_next(&mut tape, x, adapter)?;
         if end == End::Logits {
             tape.output("logits", logits);
             return Ok(tape);
@@ -283,6 +294,42 @@ impl Engine {
         tape.output("token", token);
         tape.output("logp", logp);
         Ok(tape)
+    }
+
+    /// Puts what an adapter has in front into the first slots of the cache, unless it is there.
+    pub async fn fill_front(&mut self, adapter: Option<&ActiveAdapter>) -> Result<()> {
+        let Some(adapter) = adapter else { return Ok(()) };
+        let front = adapter.set.front();
+        let n = front.count();
+        if n == 0 || self.ids.len() >= n {
+            return Ok(());
+        }
+        match front {
+            Front::Nothing => {}
+            Front::Keys(_) => {
+                let cache = self.cache.as_ref().ok_or_else(|| Error::shape("generate", "no cache has been reserved"))?;
+                adapter.set.write_keys(cache).await?;
+            }
+            Front::Tokens(_) => {
+                let ids = vec![NONE; n];
+                let mut from = 0;
+                while from < n {
+                    let m = self.chunk(n - from);
+                    let count = m.min(n - from);
+                    let program = self.program(m, End::Front, Some(adapter))?;
+                    program.compile().await?;
+                    self.write_chunk(&program, m, &ids, from, count);
+                    let rows: Vec<u32> = (0..m).map(|i| if i < count { (from + i) as u32 } else { NONE }).collect();
+                    program.write(FRONT, &rows);
+                    program.submit(&StepParams { lora: 1.0, ..StepParams::default() });
+                    program.check()?;
+                    from += count;
+                }
+            }
+        }
+        self.ids = vec![NONE; n];
+        self.tails.clear();
+        Ok(())
     }
 
     /// Rows of the next prefill chunk when `left` tokens are left: on a processor every row costs, idle ones too; on a GPU one large

@@ -67,9 +67,12 @@ struct Row {
 
 struct Session {
     options: GenerateOptions,
+    /// What the adapter has in front, which is [`NONE`], and the prompt's tokens.
     prompt: Vec<u32>,
+    /// How many of them are in front.
+    front: usize,
     adapter: Option<ActiveAdapter>,
-    /// Prompt tokens whose keys and values are in the cache.
+    /// How many of them have their keys and values in the cache.
     read: usize,
     /// Tokens an answer may have: `max_new_tokens` or what the context leaves.
     limit: usize,
@@ -142,11 +145,13 @@ impl Generator {
         self.idle()?;
         options.validate()?;
         self.check_prompt(prompt)?;
+        let started = clock::seconds();
+        let adapter = self.engine.adapter(&options.adapter)?;
+        let front = adapter.as_ref().map_or(0, ActiveAdapter::in_front);
+        let prompt = &behind(front, prompt)[..];
         if prompt.len() >= self.engine.context() {
             return Err(Error::ContextOverflow { needed: prompt.len() + 1, available: self.engine.context() });
         }
-        let started = clock::seconds();
-        let adapter = self.engine.adapter(&options.adapter)?;
         let read = self.engine.reuse(prompt)?;
         let n = options.n;
         // Where bindings are small, answers end by length before the cache would outgrow one.
@@ -180,6 +185,7 @@ impl Generator {
         self.session = Some(Session {
             rows: (0..n).map(|_| row()).collect(),
             prompt: prompt.to_vec(),
+            front,
             adapter,
             read,
             limit,
@@ -235,7 +241,7 @@ impl Generator {
         }
         if s.read < s.prompt.len() {
             s.prefill(&mut self.engine).await?;
-            events.push(Event::Prefill { done: s.read, total: s.prompt.len() });
+            events.push(Event::Prefill { done: s.read - s.front, total: s.prompt.len() - s.front });
             if s.read < s.prompt.len() {
                 return Ok(Some(events));
             }
@@ -292,7 +298,7 @@ impl Generator {
             logprobs: (0..r.tokens.len()).map(|t| logps[t * n + i]).collect(),
             token_ids: r.tokens,
             finish_reason: r.finished.unwrap_or(FinishReason::Abort),
-            prompt_tokens: s.prompt.len(),
+            prompt_tokens: s.prompt.len() - s.front,
             adapter: adapter.clone(),
             seconds: s.seconds,
         };
@@ -318,8 +324,10 @@ impl Generator {
     pub async fn nll(&mut self, ids: &[u32], adapter: &AdapterChoice) -> Result<Vec<f32>> {
         let active = self.ready(ids, adapter)?;
         self.engine.forget();
+        self.engine.fill_front(active.as_ref()).await?;
+        let mut from = active.as_ref().map_or(0, ActiveAdapter::in_front);
+        let ids = &behind(from, ids)[..];
         let mut out = Vec::new();
-        let mut from = 0;
         while from + 1 < ids.len() {
             let m = self.engine.chunk(ids.len() - from);
             let count = m.min(ids.len() - from);
@@ -348,7 +356,13 @@ impl Generator {
                 return Err(Error::config("positions", format!("{p} is behind the last of {} tokens", ids.len())));
             };
             let active = self.ready(ids, adapter)?;
+            let front = active.as_ref().map_or(0, ActiveAdapter::in_front);
+            let ids = &behind(front, ids)[..];
             let mut from = self.engine.reuse(ids)?;
+            if from < front {
+                self.engine.fill_front(active.as_ref()).await?;
+                from = front;
+            }
             loop {
                 let m = self.engine.chunk(ids.len() - from);
                 let count = m.min(ids.len() - from);
@@ -390,16 +404,24 @@ impl Generator {
     fn ready(&mut self, ids: &[u32], adapter: &AdapterChoice) -> Result<Option<ActiveAdapter>> {
         self.idle()?;
         self.check_prompt(ids)?;
-        if ids.len() > self.engine.context() {
-            return Err(Error::ContextOverflow { needed: ids.len(), available: self.engine.context() });
-        }
         let active = self.engine.adapter(adapter)?;
+        let needed = ids.len() + active.as_ref().map_or(0, ActiveAdapter::in_front);
+        if needed > self.engine.context() {
+            return Err(Error::ContextOverflow { needed, available: self.engine.context() });
+        }
         let keep = self.engine.ids.len();
         self.engine.tails.clear();
-        self.engine.reserve(ids.len(), keep)?;
+        self.engine.reserve(needed, keep)?;
         self.engine.unproven = true;
         Ok(active)
     }
+}
+
+/// Ids behind so many that are no tokens.
+fn behind(front: usize, ids: &[u32]) -> Vec<u32> {
+    let mut all = vec![NONE; front];
+    all.extend_from_slice(ids);
+    all
 }
 
 impl Session {
@@ -409,6 +431,10 @@ impl Session {
 
     /// The next chunk of the prompt; the last one also samples the first tokens.
     async fn prefill(&mut self, engine: &mut Engine) -> Result<()> {
+        if self.read < self.front {
+            engine.fill_front(self.adapter.as_ref()).await?;
+            self.read = self.front;
+        }
         let left = self.prompt.len() - self.read;
         let m = engine.chunk(left);
         let count = m.min(left);

@@ -40,7 +40,8 @@ impl Generator {
         }
         let adapter = engine.adapter(&options.adapter)?;
         // As much as `start` will ask for.
-        let tokens = prompt.unwrap_or(USUAL_PROMPT).min(context.saturating_sub(1));
+        let front = adapter.as_ref().map_or(0, ActiveAdapter::in_front);
+        let tokens = (front + prompt.unwrap_or(USUAL_PROMPT)).min(context.saturating_sub(1));
         let room = engine.most_slots().saturating_sub(tokens) / n;
         let limit = options.max_new_tokens.min(context - tokens).min(room).min(256);
         let keep = engine.ids.len();

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::Config;
-use super::model::add_product;
+use super::model::add_pair;
 use super::names::{Role, Rows};
 use crate::formats::peft::{LoraAdapter, LoraPair};
 use crate::formats::{Container, ContainerKind, TensorInfo};
@@ -53,6 +53,7 @@ impl<'a> GgufMerge<'a> {
             let index = find(module).ok_or_else(|| Error::BadAdapter(format!("module {module:?} has no weights in {}", file.file)))?;
             let mut pair = pair.clone();
             pair.b = in_file_order(&pair.b, config.names.rows_in_gguf(module), config.head_dim, pair.target.r);
+            pair.magnitude = pair.magnitude.map(|m| in_file_order(&m, config.names.rows_in_gguf(module), config.head_dim, 1));
             pairs.insert(index, pair);
         }
         Ok(GgufMerge { file, pairs })
@@ -79,7 +80,7 @@ impl<'a> GgufMerge<'a> {
         let Some(pair) = self.pairs.get(&index) else { return Ok(Cow::Borrowed(old)) };
         let t = &self.file.tensors[index];
         let mut w = dequantize(t.dtype, old);
-        add_product(&mut w, pair.in_features, &pair.a, &pair.b, pair.target.r, pair.target.scale as f32);
+        add_pair(&mut w, pair);
         let dtype = self.dtype(index);
         let bytes = quantize(dtype, &w);
         match dequantize(dtype, &bytes).iter().position(|v| !v.is_finite()) {

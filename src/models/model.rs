@@ -241,6 +241,20 @@ impl Model {
         }
     }
 
+    /// Embeddings (n, C) of tokens, as virtual tokens that stand for them have them.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub async fn embeddings_of(&self, ids: &[u32]) -> Result<Vec<f32>> {
+        let table = self.params.tensor(self.embed.weight);
+        let factor = if self.config.multiplies_prompts { 1.0 } else { self.config.embedding_multiplier };
+        let mut out = Vec::with_capacity(ids.len() * self.config.hidden_size);
+        for id in ids {
+            out.extend(table.read_rows(self.exec(), *id as usize, 1).await?.into_iter().map(|v| v * factor));
+        }
+        Ok(out)
+    }
+
     /// Records a pass over whole sequences: hidden states (B·T, C) after the last norm, ready for the head. Every block is a segment,
     /// so that gradient checkpointing may drop it. `train` switches dropout on and keeps everything differentiable.
     ///
@@ -408,7 +422,7 @@ impl Model {
             let mut w = tensor.read_rows(self.exec(), 0, l.outputs).await?;
             for (first, pair) in pairs {
                 let rows = &mut w[first * l.inputs..(first + pair.out_features) * l.inputs];
-                add_product(rows, l.inputs, &pair.a, &pair.b, pair.target.r, pair.target.scale as f32);
+                add_pair(rows, pair);
             }
             let dtype = match tensor.desc().dtype {
                 d if d.is_quantized() => DType::F16,
@@ -440,8 +454,19 @@ fn table(exec: &Exec, rope: Option<&Rope>) -> Result<RopeTable> {
     Ok(RopeTable { inv_freq: Tensor::from_f64(exec, "inv_freq", &[freq.len()], &freq)?, rotary, mscale })
 }
 
+/// The rows of a module's weight with an adapter in them: the product added and, with DoRA, each row stretched to its magnitude.
+pub(super) fn add_pair(rows: &mut [f32], pair: &LoraPair) {
+    add_product(rows, pair.in_features, &pair.a, &pair.b, pair.target.r, pair.target.scale as f32);
+    for (row, m) in rows.chunks_exact_mut(pair.in_features).zip(pair.magnitude.iter().flatten()) {
+        let norm = row.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>().sqrt();
+        if norm > 0.0 {
+            row.iter_mut().for_each(|v| *v = (f64::from(*v) * f64::from(*m) / norm) as f32);
+        }
+    }
+}
+
 /// rows (n, k) += scale · B (n, r) · A (r, k).
-pub(super) fn add_product(rows: &mut [f32], k: usize, a: &[f32], b: &[f32], r: usize, scale: f32) {
+fn add_product(rows: &mut [f32], k: usize, a: &[f32], b: &[f32], r: usize, scale: f32) {
     for (row, b) in rows.chunks_exact_mut(k).zip(b.chunks_exact(r)) {
         for (a, b) in a.chunks_exact(k).zip(b) {
             let s = b * scale;

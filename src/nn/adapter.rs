@@ -71,6 +71,15 @@ impl Prefix {
     }
 }
 
+/// What scales a linear's output, row by row of its weight: `m / norm` (Liu et al. 2024).
+#[derive(Clone, Copy, Debug)]
+pub struct Magnitude {
+    /// (N values); learned.
+    pub m: Val,
+    /// (N): norms of the rows of W + s·B·A; 0 where a row is not scaled.
+    pub norm: Val,
+}
+
 /// An adapter as a pass over a model is recorded with it.
 pub trait Adapter {
     /// How it joins linear number `index` of the model (see [`super::Linear::index`]); `None` where it leaves that alone.
@@ -86,6 +95,15 @@ pub trait Adapter {
     /// A head (K, C) for hidden states after the last norm, which an adapter that scores has beside what it does to linears.
     fn score(&self) -> Option<&Tensor> {
         None
+    }
+
+    /// What it scales the output of linear number `index` with, before a bias is added; `weight` is that linear's. Asked of those alone that
+    /// [`Adapter::low`] names.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`].
+    fn magnitude(&self, _tape: &mut Tape, _index: usize, _weight: Val) -> Result<Option<Magnitude>> {
+        Ok(None)
     }
 
     /// Virtual tokens among the rows of the pass. They have positions and spans as tokens have.

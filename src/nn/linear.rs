@@ -1,9 +1,12 @@
 //! A linear layer, possibly several of the checkpoint's in one (q, k, v; gate, up), with its LoRA hook.
 
-use super::{Forward, Norm, ParamId};
+use super::{Adapter, Forward, Magnitude, Norm, ParamId};
 use crate::Result;
 use crate::graph::{Tape, Val};
 use crate::ops::Act;
+use crate::ops::activation::Gated;
+use crate::ops::dora::DoraScale;
+use crate::ops::elementwise::Add;
 use crate::ops::linear::{Linear as Op, Low};
 
 /// A module of the checkpoint inside a fused linear: rows `first..first + rows`.
@@ -49,12 +52,17 @@ impl Linear {
     pub fn forward(&self, tape: &mut Tape, cx: &Forward<'_>, x: Val, extra: Extra<'_>) -> Result<Val> {
         let lora = cx.adapter.and_then(|adapter| Some((adapter, adapter.low(self.index, cx.train)?)));
         let low = lora.map(|l| l.1);
+        let weight = tape.tensor(&cx.params.tensor(self.weight));
+        if let Some((adapter, low)) = lora
+            && let Some(magnitude) = adapter.magnitude(tape, self.index, weight)?
+        {
+            return self.scaled(tape, cx, x, extra, (adapter, low, magnitude));
+        }
         let (mut x, mut norm) = (x, extra.norm);
         if let Some(n) = norm.filter(|n| n.rms().is_none() || cx.train || tape.desc(x).rows() > FEW || low == Some(Low::Given)) {
             x = n.forward(tape, cx, x)?;
             norm = None;
         }
-        let weight = tape.tensor(&cx.params.tensor(self.weight));
         let mut inputs = vec![x, weight];
         if let Some(b) = self.bias {
             inputs.push(tape.tensor(&cx.params.tensor(b)));
@@ -77,5 +85,35 @@ impl Linear {
             norm: norm.and_then(Norm::rms),
         };
         Ok(tape.push(op, &inputs)?[0])
+    }
+
+    /// The same with an adapter that scales the product: what is else fused into it follows as ops of their own.
+    fn scaled(
+        &self,
+        tape: &mut Tape,
+        cx: &Forward<'_>,
+        mut x: Val,
+        extra: Extra<'_>,
+        (adapter, low, magnitude): (&dyn Adapter, Low, Magnitude),
+    ) -> Result<Val> {
+        if let Some(n) = extra.norm {
+            x = n.forward(tape, cx, x)?;
+        }
+        let weight = tape.tensor(&cx.params.tensor(self.weight));
+        let part = adapter.record(tape, self.index, x, cx.train)?;
+        let op = Op { segs: part.segs, lora: Some(low), ..Op::default() };
+        let product = tape.push(op, &[x, weight, part.first, part.b])?[0];
+        let mut inputs = vec![product, magnitude.m, magnitude.norm];
+        if let Some(b) = self.bias {
+            inputs.push(tape.tensor(&cx.params.tensor(b)));
+        }
+        let mut y = tape.push1(DoraScale { bias: self.bias.is_some() }, &inputs)?;
+        if let Some(kind) = extra.glu {
+            y = tape.push1(Gated { kind }, &[y])?;
+        }
+        match extra.residual {
+            Some(residual) => tape.push1(Add, &[y, residual]),
+            None => Ok(y),
+        }
     }
 }

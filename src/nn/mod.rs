@@ -10,7 +10,7 @@ mod mlp;
 mod norm;
 mod params;
 
-pub use adapter::{Adapter, LowRank, Prefix, Prompt};
+pub use adapter::{Adapter, LowRank, Magnitude, Prefix, Prompt};
 pub use attention::{Attention, Keys, Pass, Projections, RopeTable};
 pub use block::Block;
 pub use embedding::Embedding;

@@ -3,6 +3,7 @@
 pub mod activation;
 pub mod adapter;
 pub mod attention;
+pub mod dora;
 pub mod elementwise;
 pub mod embedding;
 pub mod half;
@@ -10,6 +11,7 @@ pub mod head;
 mod kv;
 pub mod linear;
 pub mod loss;
+pub mod lstm;
 pub mod norm;
 pub mod optim;
 pub mod reduce;

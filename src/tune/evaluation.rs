@@ -232,7 +232,7 @@ impl Trainer {
     /// A micro-batch of the present method's rows, added to an evaluation.
     async fn judge_held(&mut self, rows: Vec<u32>, by: Weights, running: &mut Running) -> Result<()> {
         self.catch_up(0).await?;
-        let micro = self.micro(rows);
+        let micro = self.micro(rows, by);
         let pass = Pass { adapter: by, head: Head::Eval };
         // Nobody asks for their distance to the base, and numbers of rows mean others here.
         let (base, states) = (self.base.take(), std::mem::take(&mut self.states));

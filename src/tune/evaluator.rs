@@ -22,17 +22,19 @@ impl Evaluator {
     /// # Errors
     /// As [`super::Training::new`]; [`Error::BadConfig`] for another reference than the base model.
     pub fn new(model: &LoadedModel, method: &str, args: &Value, rows: &[Value], adapter: Option<&str>) -> Result<Evaluator> {
-        let Read { info, values, lora, .. } = read(method, args, &model.info.name)?;
+        let Read { info, values, adapter: asked, .. } = read(method, args, &model.info.name)?;
         if values.opt_text("reference") == Some("init") {
             return Err(Error::config("reference", "is init, and no training has begun from an adapter here: only base"));
         }
         let values = held_out(values);
         let batch = values.opt_count("per_device_train_batch_size").unwrap_or(1) as usize;
-        let text = ModelText::of(model);
+        let there = adapter.and_then(|name| model.adapters.config(name));
+        let in_front = there.and_then(|c| Some(c.prompt()?.virtual_tokens())).unwrap_or(0);
+        let text = ModelText::behind(model, in_front);
         let prepared = build(info, &text, &values, rows)?;
         let set = match adapter {
             Some(name) => model.adapters.copy_of(name)?,
-            None => model.adapters.zeros(&lora.lora)?,
+            None => model.adapters.zeros(&asked.config)?,
         };
         let target = Target::Adapter { set, name: adapter.unwrap_or_default().to_string() };
         let mut args = prepared.args;

@@ -1,6 +1,7 @@
 //! Learning: datasets, schedules, losses, trainers, checkpoints. Names are TRL's and PEFT's.
 
 mod agreement;
+mod asked;
 mod best;
 pub mod checkpoint;
 pub mod config;

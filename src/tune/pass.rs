@@ -9,7 +9,7 @@ pub(super) enum Weights {
     Present,
     /// An earlier adapter that is the reference.
     Reference,
-    /// The base model: the same layers with the adapter's products times 0.
+    /// The base model: the same layers with the adapter's products times 0, or no adapter at all.
     Base,
 }
 
@@ -37,9 +37,9 @@ impl Pass {
         Pass { adapter, head: Head::Logps }
     }
 
-    /// The one whose program serves: the base is the present adapter times 0, which a replay says.
-    pub fn recorded(self) -> Pass {
-        Pass { adapter: if self.adapter == Weights::Base { Weights::Present } else { self.adapter }, ..self }
+    /// The one whose program serves: where an adapter is `additive`, the base is the present one times 0, which a replay says.
+    pub fn recorded(self, additive: bool) -> Pass {
+        Pass { adapter: if additive && self.adapter == Weights::Base { Weights::Present } else { self.adapter }, ..self }
     }
 
     pub fn step(self) -> StepParams {

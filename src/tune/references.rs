@@ -69,7 +69,7 @@ impl Trainer {
                 && own.len() == 1
                 && same(&self.method.examples(&own), &self.method.reference_examples(&own));
             if !own.is_empty() {
-                let (batch, shape) = self.batch(&self.method.reference_examples(&own));
+                let (batch, shape) = self.batch(&self.method.reference_examples(&own), weights);
                 let mut seen = self.judge(&batch, &shape, weights).await?;
                 let sums = self.method.reference_sums(&own, &batch, &seen.logps, std::mem::take(&mut seen.sums));
                 if let Some(cache) = self.method.references_mut() {
@@ -82,7 +82,7 @@ impl Trainer {
             }
             // Row by row: whatever else is in a batch, and whenever it is computed again, a row has the same numbers.
             for row in base {
-                let micro = self.micro(vec![row]);
+                let micro = self.micro(vec![row], Weights::Base);
                 let seen = self.judge(&micro.batch, &micro.shape, Weights::Base).await?;
                 self.keep(&micro, &seen);
             }

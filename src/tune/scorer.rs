@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::pass::{Pass, Weights};
 use super::signals::{Signals, write_batch};
-use crate::adapters::{AdapterChoice, LoadedModel, LoraSet};
-use crate::data::{Batch, BatchShape, Example, Sight};
+use crate::adapters::{AdapterChoice, AdapterSet, LoadedModel, SCORE};
+use crate::data::{Batch, BatchShape, Example, Front, Layout, Sight};
 use crate::graph::{Program, ProgramOptions, SlotPool, Tape};
 use crate::lru::Lru;
 use crate::models::{Judge, Model};
@@ -21,7 +21,7 @@ const PLANS: usize = 16;
 /// Judges sequences under a model and one of its adapters, as it is when this is made. Plans are kept between calls.
 pub struct Scorer {
     model: Rc<Model>,
-    set: Option<Rc<LoraSet>>,
+    set: Option<Rc<AdapterSet>>,
     programs: Lru<BatchShape, Rc<Program>>,
     pool: SlotPool,
 }
@@ -40,13 +40,13 @@ impl Scorer {
     }
 
     /// With an adapter of the caller's, whose values may change between two calls.
-    pub fn of(model: Rc<Model>, set: Option<Rc<LoraSet>>) -> Scorer {
+    pub fn of(model: Rc<Model>, set: Option<Rc<AdapterSet>>) -> Scorer {
         Scorer { model, set, programs: Lru::new(PLANS), pool: SlotPool::default() }
     }
 
     /// Scores that its adapter's head gives, 0 without one: then tokens are judged.
     pub fn scores(&self) -> usize {
-        self.set.as_ref().and_then(|set| set.score()).map_or(0, |head| head.desc().rows())
+        self.set.as_ref().and_then(|set| set.whole(SCORE)).map_or(0, |head| head.desc().rows())
     }
 
     async fn program(&mut self, shape: &BatchShape) -> Result<Rc<Program>> {
@@ -54,7 +54,8 @@ impl Scorer {
             return Ok(p.clone());
         }
         let mut tape = Tape::new();
-        let adapter = self.set.as_deref().map(|a| a as &dyn Adapter);
+        let placed = self.set.as_ref().map(|set| set.place(&mut tape, shape.batch * shape.len, shape.batch, false)).transpose()?;
+        let adapter = placed.as_ref().map(|a| a as &dyn Adapter);
         let how = Judge::default();
         let mut signals = Signals::record(&mut tape, &self.model, adapter, shape, how, false)?;
         let said = match signals.head().cloned() {
@@ -87,7 +88,8 @@ impl Scorer {
                 tokens <= TOKENS
             };
             let n = examples[at..].iter().take_while(fits).count().max(1);
-            let batch = Batch::new(&examples[at..at + n], Sight::Causal, self.model.window());
+            let front = self.set.as_ref().map_or(Front::Nothing, |set| set.front());
+            let batch = Batch::laid_out(&examples[at..at + n], Sight::Causal, self.model.window(), Layout::Auto, front);
             let program = self.program(&batch.shape).await?;
             write_batch(&program, &batch);
             let mut said = program.run_f32(&Pass::logps(Weights::Present).step(), "said").await?.into_iter();

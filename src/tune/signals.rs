@@ -1,6 +1,7 @@
 //! What a forward pass offers to a loss, recorded when it is asked for.
 
 use crate::Result;
+use crate::adapters::FRONT;
 use crate::data::{Batch, BatchShape};
 use crate::graph::{Desc, Program, Tape, Tensor, Val};
 use crate::models::{Judge, Judged, Model, TrainInputs};
@@ -142,7 +143,8 @@ pub(super) fn write_batch(program: &Program, batch: &Batch) {
     program.write("spans", &batch.spans);
     program.write("gather", &batch.gather);
     program.write("targets", &batch.targets);
-    for (name, values) in [("window_spans", &batch.window_spans), ("inverse", &batch.inverse), ("seq", &batch.seqs)] {
+    for (name, values) in [("window_spans", &batch.window_spans), ("inverse", &batch.inverse), ("seq", &batch.seqs), (FRONT, &batch.front)]
+    {
         if program.has_input(name) {
             program.write(name, values);
         }

@@ -2,22 +2,23 @@
 
 use std::rc::Rc;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+use super::asked::{Asked, is_peft_field};
 use super::best::Best;
 use super::checkpoint::Checkpoint;
 use super::config::TrainingArguments;
 use super::evaluation::{EvalMetrics, EvalOptions, Evaluation, hold_out};
 use super::idle;
 use super::method::Method;
+use super::methods::by_name;
 use super::methods::table::MethodInfo;
-use super::methods::{by_name, shared};
 use super::metrics::StepMetrics;
 use super::trainer::{Target, Trainer};
-use super::values::{Values, Wrong, check, shown};
-use crate::adapters::{Adapters, LoadedModel, LoraSet};
-use crate::data::{Message, RowKind, RowReader, TextSource};
-use crate::formats::peft::{LoraConfig, SAVED};
+use super::values::{Values, Wrong};
+use crate::adapters::{AdapterSet, Adapters, LoadedModel};
+use crate::data::{Message, RowReader, TextSource};
+use crate::formats::peft::PeftConfig;
 use crate::graph::Profile;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
@@ -28,9 +29,6 @@ const MOST_FOR_ALL: f64 = 1e-4;
 /// The adapter's name where `adapter_name` does not say another.
 const DEFAULT_NAME: &str = "default";
 
-/// PEFT's fields that are not in the table, but may stand in a `LoraConfig`; what of them is not supported, that says itself.
-const PEFT_FIELDS: &[&str] = &["bias", "fan_in_fan_out", "modules_to_save", "use_dora", "task_type", "peft_type"];
-
 /// Text → ids of a loaded model.
 pub struct ModelText<'a> {
     model: &'a LoadedModel,
@@ -40,7 +38,13 @@ pub struct ModelText<'a> {
 
 impl<'a> ModelText<'a> {
     pub fn of(model: &'a LoadedModel) -> ModelText<'a> {
-        ModelText { model, vocab_size: model.model.config().vocab_size, context: model.info.context_length }
+        ModelText::behind(model, 0)
+    }
+
+    /// Of texts that have so many virtual tokens in front, which take up context.
+    pub(super) fn behind(model: &'a LoadedModel, in_front: usize) -> ModelText<'a> {
+        let context = model.info.context_length.saturating_sub(in_front);
+        ModelText { model, vocab_size: model.model.config().vocab_size, context }
     }
 
     fn tokenizer(&self) -> Result<&Tokenizer> {
@@ -101,9 +105,10 @@ fn split(args: &Value) -> Result<Parts> {
         Some(Value::Object(map)) => map,
         Some(other) => return Err(Error::config("peft_config", format!("expected an object, found {other}"))),
     };
-    for field in shared::LORA.iter().map(|f| f.name).chain(PEFT_FIELDS.iter().copied()) {
-        if let Some(v) = own.remove(field) {
-            peft.insert(field.to_string(), v);
+    let beside: Vec<String> = own.keys().filter(|name| is_peft_field(name)).cloned().collect();
+    for field in beside {
+        if let Some(v) = own.remove(&field) {
+            peft.insert(field, v);
         }
     }
     let name = match own.remove("adapter_name") {
@@ -114,100 +119,13 @@ fn split(args: &Value) -> Result<Parts> {
     Ok(Parts { own, peft, name })
 }
 
-/// PEFT's fields with the table's defaults.
-fn lora_config(mut peft: Map<String, Value>, base: &str, rows: RowKind, wrong: &mut Wrong) -> LoraConfig {
-    let all: Value = serde_json::from_str(&LoraConfig::default().to_json()).expect("its own JSON");
-    let unknown: Vec<String> = peft.keys().filter(|k| all.get(k.as_str()).is_none()).cloned().collect();
-    for name in unknown {
-        let names = all.as_object().into_iter().flatten().map(|(k, _)| k.as_str());
-        wrong.unknown(&name, "LoraConfig", names);
-        peft.remove(&name);
-    }
-    for field in shared::LORA {
-        let given = peft.remove(field.name).filter(|v| !v.is_null());
-        let value = given.map_or_else(|| Ok(field.default.json()), |v| check(field, &v)).unwrap_or_else(|message| {
-            wrong.add(field.name, message);
-            field.default.json()
-        });
-        peft.insert(field.name.into(), value);
-    }
-    peft.retain(|_, v| !v.is_null());
-    for name in ["corda_config", "eva_config", "loftq_config", "lora_ga_config"] {
-        if peft.get(name).is_some_and(|v| v.as_object().is_none_or(|o| !o.is_empty())) {
-            wrong.add(name, "belongs to a start (init_lora_weights) that is not supported for a new adapter");
-        }
-    }
-    // What scores is a classifier of whole sequences, to PEFT as to Transformers.
-    let (kind, saved): (&str, &[&str]) = if rows == RowKind::Reward { ("SEQ_CLS", &SAVED) } else { ("CAUSAL_LM", &[]) };
-    let task = peft.entry("task_type").or_insert(json!(kind));
-    if task != kind {
-        wrong.add("task_type", format!("is {}, expected {kind:?}", shown(task)));
-    }
-    let asked = peft.remove("modules_to_save").unwrap_or_else(|| json!([]));
-    if !asked.as_array().is_some_and(|names| names.iter().all(|n| saved.iter().any(|s| n == s))) {
-        wrong.add("modules_to_save", format!("is {}, which is not supported for a new adapter", shown(&asked)));
-    }
-    if !saved.is_empty() {
-        let mut names = saved.to_vec();
-        names.sort_unstable();
-        peft.insert("modules_to_save".into(), json!(names));
-    }
-    peft.entry("base_model_name_or_path").or_insert(json!(base));
-    let config = LoraConfig::parse("peft_config", &Value::Object(peft).to_string());
-    config.and_then(|config| config.start().map(|_| config)).unwrap_or_else(|e| {
-        match e {
-            Error::BadConfig { field, message } => wrong.add(&field, message),
-            Error::BadFile { message, .. } => wrong.add("peft_config", message),
-            other => wrong.add("peft_config", other.to_string()),
-        }
-        LoraConfig::default()
-    })
-}
-
 /// A configuration that was read: a method's fields, PEFT's, and the adapter's name.
 pub(super) struct Read {
     pub info: &'static MethodInfo,
     pub values: Values,
-    pub lora: Asked,
+    pub adapter: Asked,
     pub name: String,
     pub notes: Vec<String>,
-}
-
-/// What was asked of an adapter.
-pub(super) struct Asked {
-    pub lora: LoraConfig,
-    /// The fields that somebody set.
-    given: Vec<String>,
-}
-
-impl Asked {
-    /// An adapter that is continued stays what it is: what else is asked of it is told.
-    fn agrees(&self, adapters: &Adapters, there: &LoraConfig, whose: &str) -> Result<()> {
-        let fields = |c: &LoraConfig| match serde_json::to_value(c) {
-            Ok(Value::Object(map)) => map,
-            _ => unreachable!("a struct is an object"),
-        };
-        let (asked, own) = (fields(&self.lora), fields(there));
-        let mut wrong = Wrong::default();
-        for name in self.given.iter().filter(|n| !["base_model_name_or_path", "inference_mode", "peft_version"].contains(&n.as_str())) {
-            let (Some(ask), has) = (asked.get(name), own.get(name).unwrap_or(&Value::Null)) else { continue };
-            if ask == has || (ask.as_f64().is_some() && ask.as_f64() == has.as_f64()) {
-                continue;
-            }
-            // Modules, ranks and factors may be said in several ways.
-            let mut both = own.clone();
-            both.insert(name.clone(), ask.clone());
-            let shape = shared::LORA.iter().any(|f| f.name == name) && !["lora_dropout", "init_lora_weights"].contains(&name.as_str());
-            let same = || -> Result<bool> {
-                let both = LoraConfig::parse("peft_config", &Value::Object(both).to_string())?;
-                Ok(adapters.targets(&both)? == adapters.targets(there)?)
-            };
-            if !(shape && same().unwrap_or(false)) {
-                wrong.add(name, format!("is {}, {whose} has {}: leave it out, or give a new adapter another name", shown(ask), shown(has)));
-            }
-        }
-        wrong.done()
-    }
 }
 
 /// Reads all of a configuration and says all that is wrong with it.
@@ -216,15 +134,21 @@ pub(super) fn read(method: &str, args: &Value, base: &str) -> Result<Read> {
     let Parts { own, peft, name } = split(args)?;
     let mut wrong = Wrong::default();
     let values = info.read_into(&own, &mut wrong);
-    let given = peft.iter().filter(|(_, v)| !v.is_null()).map(|(k, _)| k.clone()).collect();
-    let mut lora = lora_config(peft, base, info.rows, &mut wrong);
+    let mut adapter = Asked::read(peft, base, info.rows, &mut wrong);
+    let disables = values.is_on("disable_dropout");
+    if adapter.config.lora().is_some_and(|c| c.use_dora && c.lora_dropout > 0.0 && !disables) {
+        wrong.add("lora_dropout", "is above 0, which is not supported with use_dora");
+    }
     wrong.done()?;
     let mut notes = Vec::new();
-    if values.is_on("disable_dropout") && lora.lora_dropout > 0.0 {
+    if let PeftConfig::Lora(lora) = &mut adapter.config
+        && disables
+        && lora.lora_dropout > 0.0
+    {
         notes.push(format!("disable_dropout: nothing is dropped, lora_dropout {} has no effect and is saved as 0", lora.lora_dropout));
         lora.lora_dropout = 0.0;
     }
-    Ok(Read { info, values, lora: Asked { lora, given }, name, notes })
+    Ok(Read { info, values, adapter, name, notes })
 }
 
 /// Whether a training could be started with this configuration, before there is a model.
@@ -294,7 +218,7 @@ pub struct Training {
 /// What is trained, what it is measured against, and under which name.
 struct Start {
     target: Target,
-    reference: Option<Rc<LoraSet>>,
+    reference: Option<Rc<AdapterSet>>,
     name: String,
     checkpoint: Option<Checkpoint>,
 }
@@ -322,8 +246,14 @@ impl Training {
         checkpoint: Option<&[u8]>,
     ) -> Result<Training> {
         // All that is configured is looked at before the rows.
-        let Read { info, values, lora, name, mut notes } = read(method, args, &model.info.name)?;
-        let text = ModelText::of(model);
+        let Read { info, values, adapter, name, mut notes } = read(method, args, &model.info.name)?;
+        let there = model.adapters.config(&name);
+        let in_front = there.as_ref().unwrap_or(&adapter.config).prompt().map_or(0, |c| c.virtual_tokens());
+        if in_front >= model.info.context_length {
+            let context = model.info.context_length;
+            return Err(Error::config("num_virtual_tokens", format!("is {in_front}, the model's context ends at {context}")));
+        }
+        let text = ModelText::behind(model, in_front);
         let share = values.opt_number("eval_split");
         if share.is_some() && held.is_some() {
             return Err(Error::config("eval_split", "holds rows out, and there are rows for evaluation beside them: one of both"));
@@ -357,10 +287,10 @@ impl Training {
         }
         let against = method.references().map(|_| reference);
         let start = match full {
-            true => all_weights(model, method.as_ref(), &lora, name, checkpoint)?,
-            false => start(model, against, (lora, dropout), method.scores(), name, args.seed, checkpoint).await?,
+            true => all_weights(model, method.as_ref(), &adapter, name, checkpoint)?,
+            false => start(model, against, (adapter, dropout), method.scores(), name, args.seed, checkpoint).await?,
         };
-        let alpha = start.target.set().map_or(1.0, |set| set.config().lora_alpha);
+        let alpha = start.target.set().and_then(|set| Some(set.lora()?.config().lora_alpha)).unwrap_or(1.0);
         notes.extend(idle::notes(info, &values, &args, total, alpha));
         notes.extend(of_rows);
         let mut trainer = Trainer::new(model.model.clone(), start.target, start.reference, args, method)?;
@@ -553,7 +483,7 @@ async fn start(
     checkpoint: Option<&[u8]>,
 ) -> Result<Start> {
     let adapters = &model.adapters;
-    let of = |set: Rc<LoraSet>, reference, checkpoint| Start {
+    let of = |set: Rc<AdapterSet>, reference, checkpoint| Start {
         target: Target::Adapter { set, name: name.clone() },
         reference,
         name: name.clone(),
@@ -568,10 +498,10 @@ async fn start(
             let of = |init: bool| if init { "the adapter that training began from" } else { "the base model" };
             return Err(Error::config("reference", format!("is {}, the checkpoint's is {}", of(init), of(!init))));
         }
-        let config = LoraConfig::parse("checkpoint.safetensors", text)?;
+        let config = PeftConfig::parse("checkpoint.safetensors", text)?;
         asked.agrees(adapters, &config, "the checkpoint")?;
         let set = adapters.zeros_with(&config, &adapters.score_head(scores))?;
-        let reference = if c.has_reference() { Some(adapters.zeros(set.config())?) } else { None };
+        let reference = if c.has_reference() { Some(adapters.zeros(&set.config())?) } else { None };
         return Ok(of(set, reference, Some(c)));
     }
     if let Some(config) = adapters.config(&name) {
@@ -591,10 +521,11 @@ async fn start(
         }
         asked.agrees(adapters, &config, &format!("the adapter {name:?}, which is continued,"))?;
         let set = adapters.copy_with(&name, dropout)?;
+        set.check_trainable()?;
         let frozen = match against {
             None | Some(Reference::Base) => false,
             Some(Reference::Init) => true,
-            Some(Reference::Auto) => set.export().await?.pairs.iter().any(|p| p.b.iter().any(|v| *v != 0.0)),
+            Some(Reference::Auto) => set.changes().await?,
         };
         let reference = if frozen { Some(adapters.copy_of(&name)?) } else { None };
         return Ok(of(set, reference, None));
@@ -602,6 +533,7 @@ async fn start(
     if against == Some(Reference::Init) {
         return Err(Error::config("reference", format!("is init, but there is no adapter {name:?} to start from")));
     }
-    let set = adapters.fresh_with(&asked.lora, &adapters.score_head(scores), u64::from(seed))?;
+    let text = ModelText::of(model);
+    let set = adapters.begun(&asked.config, &adapters.score_head(scores), u64::from(seed), &|s| text.encode(s)).await?;
     Ok(of(set, None, None))
 }

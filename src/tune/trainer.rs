@@ -17,9 +17,9 @@ use super::parameters::Trainable;
 use super::pass::{Head, Pass, Weights};
 use super::schedule::Schedule;
 use super::signals::{Signals, write_batch};
-use crate::adapters::LoraSet;
+use crate::adapters::AdapterSet;
 use crate::clock;
-use crate::data::{Batch, BatchShape, Example, Sampler, Sight};
+use crate::data::{Batch, BatchShape, Example, Front, Sampler, Sight};
 use crate::graph::{Desc, Exec, Mark, Mem, Pace, Plan, Profile, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Transfer};
 use crate::lru::Lru;
 use crate::models::{Judge, Model};
@@ -42,7 +42,7 @@ const PLANS: usize = 32;
 #[derive(Clone)]
 pub enum Target {
     Adapter {
-        set: Rc<LoraSet>,
+        set: Rc<AdapterSet>,
         /// Under which the model knows it.
         name: String,
     },
@@ -51,7 +51,7 @@ pub enum Target {
 
 impl Target {
     /// The adapter, if it is one.
-    pub fn set(&self) -> Option<&Rc<LoraSet>> {
+    pub fn set(&self) -> Option<&Rc<AdapterSet>> {
         match self {
             Target::Adapter { set, .. } => Some(set),
             Target::Full => None,
@@ -78,7 +78,7 @@ pub struct Trainer {
     pub(super) model: Rc<Model>,
     pub(super) target: Target,
     /// The reference policy where it is not the base model: the adapter as it was when training began.
-    pub(super) reference: Option<Rc<LoraSet>>,
+    pub(super) reference: Option<Rc<AdapterSet>>,
     pub(super) method: Box<dyn Method>,
     /// Log-probabilities of judged tokens under the base model, where the distance to it is reported.
     pub(super) base: Option<RowCache>,
@@ -122,7 +122,7 @@ impl Trainer {
     pub fn new(
         model: Rc<Model>,
         target: Target,
-        reference: Option<Rc<LoraSet>>,
+        reference: Option<Rc<AdapterSet>>,
         args: TrainingArguments,
         method: Box<dyn Method>,
     ) -> Result<Trainer> {
@@ -133,10 +133,7 @@ impl Trainer {
         exec.need_device("training")?;
         let own = method.parameters();
         let trainable = match &target {
-            Target::Adapter { set, .. } => {
-                let len = set.params().desc().len();
-                Trainable::new(&exec, &args, set.params(), set.train(&exec)?, &[(0, len, true)], &own)?
-            }
+            Target::Adapter { set, .. } => Trainable::new(&exec, &args, set.params(), set.train(&exec)?, &set.parts(), &own)?,
             Target::Full => {
                 let grads = model.params().train()?;
                 let arena = model.params().arena().ok_or_else(|| Error::config("trainable", "the model was loaded frozen"))?;
@@ -150,7 +147,7 @@ impl Trainer {
         let optimizer = trainable.program(&exec, options(&pace))?;
         let rows = method.rows();
         let total = args.total_steps(rows);
-        let plain = target.set().is_some_and(|set| model.has_plain_head(set.as_ref()));
+        let plain = target.set().is_some_and(|set| set.lora().is_none_or(|lora| model.has_plain_head(lora)));
         let base = (args.report_kl && method.judges_tokens() && !method.own_kl() && plain).then(RowCache::default);
         Ok(Trainer {
             reports_kl: base.is_some(),
@@ -243,10 +240,15 @@ impl Trainer {
     fn record(&self, shape: &BatchShape, pass: Pass, checkpoint: bool) -> Result<Tape> {
         let mut tape = Tape::new();
         let own = self.target.set().map(Rc::as_ref);
-        let adapter = if pass.adapter == Weights::Reference { self.reference.as_deref().or(own) } else { own };
-        let adapter = adapter.map(|a| a as &dyn Adapter);
+        let adapter = match pass.adapter {
+            Weights::Present => own,
+            Weights::Reference => self.reference.as_deref().or(own),
+            Weights::Base => None,
+        };
         // Dropout belongs to updates alone.
         let train = pass.head == Head::Loss;
+        let placed = adapter.map(|set| set.place(&mut tape, shape.batch * shape.len, shape.batch, train)).transpose()?;
+        let adapter = placed.as_ref().map(|a| a as &dyn Adapter);
         let manner = self.method.manner();
         let spread = pass.head != Head::Logps && self.method.judges_tokens();
         let how = Judge { train, saved: train && own.is_some(), spread, smoothing: manner.label_smoothing };
@@ -293,7 +295,7 @@ impl Trainer {
     }
 
     pub(super) async fn program(&mut self, shape: &BatchShape, pass: Pass) -> Result<Rc<Program>> {
-        let pass = pass.recorded();
+        let pass = pass.recorded(self.target.set().is_none_or(|set| set.is_additive()));
         if let Some(p) = self.programs.get(&(*shape, pass)) {
             return Ok(p.clone());
         }
@@ -313,14 +315,21 @@ impl Trainer {
         Ok(program)
     }
 
-    pub(super) fn batch(&self, examples: &[&Example]) -> (Batch, BatchShape) {
-        let batch = Batch::laid_out(examples, Sight::Causal, self.model.window(), self.method.manner().layout);
+    /// What the adapter has in front of every sequence.
+    fn front(&self) -> Front {
+        self.target.set().map_or(Front::Nothing, |set| set.front())
+    }
+
+    /// Sequences as a pass with some weights takes them.
+    pub(super) fn batch(&self, examples: &[&Example], weights: Weights) -> (Batch, BatchShape) {
+        let front = if weights == Weights::Base { Front::Nothing } else { self.front() };
+        let batch = Batch::laid_out(examples, Sight::Causal, self.model.window(), self.method.manner().layout, front);
         let shape = self.method.key(batch.shape);
         (batch, shape)
     }
 
-    pub(super) fn micro(&self, rows: Vec<u32>) -> Micro {
-        let (batch, shape) = self.batch(&self.method.examples(&rows));
+    pub(super) fn micro(&self, rows: Vec<u32>, weights: Weights) -> Micro {
+        let (batch, shape) = self.batch(&self.method.examples(&rows), weights);
         Micro { rows, batch, shape }
     }
 
@@ -330,7 +339,7 @@ impl Trainer {
         sampler.grow(self.method.rows());
         let mut micros = Vec::new();
         for _ in 0..self.args.gradient_accumulation_steps {
-            micros.push(self.micro(sampler.take(self.args.per_device_train_batch_size)));
+            micros.push(self.micro(sampler.take(self.args.per_device_train_batch_size), Weights::Present));
             if sampler.epoch_done() {
                 break;
             }
@@ -393,7 +402,7 @@ impl Trainer {
         let program = self.program(&m.shape, pass).await?;
         let present = self.method.present_examples(&m.rows);
         if !present.is_empty() {
-            let (batch, shape) = self.batch(&present);
+            let (batch, shape) = self.batch(&present, pass.adapter);
             let pass = Pass::logps(pass.adapter);
             let judge = self.program(&shape, pass).await?;
             write_batch(&judge, &batch);

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value as Json};
 
 use super::methods::field::{Field, Kind};
-use super::methods::shared;
+use super::methods::peft::every_peft_field;
 use super::methods::trl::{self, Fixed};
 use super::suggest::nearest;
 use crate::data::RowOptions;
@@ -159,7 +159,8 @@ impl Values {
             } else if let Some(message) = named(known.without) {
                 wrong.add(name, format!("is not a field of {}: {message}", known.title));
             } else if !trl::IGNORED.contains(&name.as_str()) {
-                let names = known.fields.iter().chain(shared::LORA).map(|f| f.name).chain(["peft_config", "adapter_name"]);
+                let peft = every_peft_field();
+                let names = known.fields.iter().chain(&peft).map(|f| f.name).chain(["peft_config", "adapter_name"]);
                 wrong.unknown(name, known.title, names);
             }
         }

@@ -10,7 +10,7 @@ use wasm_bindgen::prelude::*;
 use super::convert::{from_js, js_error, to_js};
 use crate::adapters::{AdapterInfo, LoadedModel};
 use crate::device::Chosen;
-use crate::formats::peft::LoraAdapter;
+use crate::formats::peft::{Combination, PeftAdapter};
 use crate::generate::{GenerateOptions, Generator, MAX_CANDIDATES, Warming};
 use crate::graph::Exec;
 use crate::{Error, Result};
@@ -80,7 +80,8 @@ impl WasmModel {
 /// An adapter as JavaScript names its fields.
 fn adapter_json(a: &AdapterInfo) -> serde_json::Value {
     json!({
-        "name": a.name, "active": a.active, "r": a.r, "loraAlpha": a.lora_alpha, "targetModules": a.target_modules, "scores": a.scores,
+        "name": a.name, "active": a.active, "peftType": a.peft_type, "numVirtualTokens": a.num_virtual_tokens,
+        "r": a.r, "loraAlpha": a.lora_alpha, "targetModules": a.target_modules, "scores": a.scores,
         "parameters": a.parameters, "bytes": a.bytes,
     })
 }
@@ -150,7 +151,7 @@ impl WasmModel {
     pub fn load_adapter(&self, config: &str, weights: &[u8], name: &str) -> std::result::Result<JsValue, JsValue> {
         let load = || -> Result<JsValue> {
             let _turn = self.0.turn("loading an adapter")?;
-            let adapter = LoraAdapter::read(config, weights)?;
+            let adapter = PeftAdapter::read(config, weights)?;
             to_js(&adapter_json(&self.0.loaded.adapters.add(name, &adapter)?))
         };
         load().map_err(js_error)
@@ -173,6 +174,18 @@ impl WasmModel {
             let _turn = shared.turn("merging an adapter")?;
             shared.loaded.adapters.merge(&name).await?;
             Ok(JsValue::UNDEFINED)
+        })
+    }
+
+    /// Adds a weighted combination of adapters under a name: names and as many weights.
+    pub fn combine_adapters(&self, name: String, names: JsValue, weights: Vec<f64>, kind: String, rank: Option<usize>) -> js_sys::Promise {
+        let shared = self.0.clone();
+        future(async move {
+            let _turn = shared.turn("combining adapters")?;
+            let names: Vec<String> = from_js("adapters", names)?;
+            let parts: Vec<(&str, f64)> = names.iter().map(String::as_str).zip(weights).collect();
+            let info = shared.loaded.adapters.combine(&name, &parts, Combination::named(&kind)?, rank).await?;
+            to_js(&adapter_json(&info))
         })
     }
 

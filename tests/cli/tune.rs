@@ -129,6 +129,20 @@ fn tune_kto_and_orpo_follow_trl() {
     assert_eq!((&saved["r"], &saved["lora_alpha"], &saved["use_rslora"]), (&json!(2), &json!(4), &json!(true)));
     assert_eq!(saved["target_modules"], json!(["q_proj", "v_proj"]));
     fs::remove_dir_all(folder).unwrap();
+    // Virtual tokens: trained, gone on with from the checkpoint that keeps their network, and read by everybody else as what it made.
+    let (model, folder) = (fixture("models/llama"), temp("peft"));
+    let (_, rows, _) = training("sft", &folder);
+    let out = folder.join("out").display().to_string();
+    let tune = ["tune", "--method", "sft", "--model", &model, "--data", &rows, "--out", &out, "--max-steps", "2"];
+    let kind = ["--peft", "p_tuning", "--num-virtual-tokens", "4"];
+    ok(&[&tune[..], &kind[..], &["--save-steps", "1"]].concat());
+    let saved: Value = serde_json::from_slice(&fs::read(folder.join("out/adapter_config.json")).unwrap()).unwrap();
+    assert_eq!((&saved["peft_type"], &saved["num_virtual_tokens"], &saved["token_dim"]), (&json!("P_TUNING"), &json!(4), &json!(32)));
+    let checkpoint = folder.join("out/checkpoint.safetensors").display().to_string();
+    ok(&[&tune[..], &kind[..], &["--resume-from-checkpoint", &checkpoint]].concat());
+    ok(&["generate", "--model", &model, "--adapter", &out, "--prompt-ids", "5,6,7", "--max-new-tokens", "3"]);
+    fails_with(&on_cpu(&[&tune[..], &["--init-adapter", &out]].concat()), 3, "bad-adapter", "A checkpoint keeps it");
+    fs::remove_dir_all(folder).unwrap();
     // What the table does not have is refused, with what it has.
     let (model, folder) = (fixture("models/llama"), temp("kto-fields"));
     let (_, rows, _) = training("kto", &folder);

@@ -8,7 +8,7 @@ use fledgling::adapters::LoadedModel;
 use fledgling::cpu::{Cpu, CpuOptions};
 use fledgling::data::{Row, RowFile, RowKind};
 use fledgling::formats::gguf::{Parts, part_names};
-use fledgling::formats::peft::{LoraAdapter, LoraConfig};
+use fledgling::formats::peft::{LoraAdapter, LoraConfig, PeftAdapter, PeftConfig};
 use fledgling::formats::{Container, Event, ShardIndex, StreamReader};
 use fledgling::graph::Exec;
 use fledgling::models::{Config, LoadOptions, check_packing, check_weights, gguf_tokenizer};
@@ -235,13 +235,22 @@ fn template(bytes: &[u8]) {
 }
 
 fn adapter_configs() -> Vec<Vec<u8>> {
-    let all = ["default", "rslora", "head", "subset"];
-    let found = all.iter().map(|n| format!("training/adapters/{n}/adapter_config.json"));
+    let all = [
+        "training/adapters/default",
+        "training/adapters/rslora",
+        "training/adapters/head",
+        "training/adapters/subset",
+        "peft/prefix_tuning",
+    ];
+    let found = all.iter().map(|n| format!("{n}/adapter_config.json"));
     found.filter(|f| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(f).exists()).map(|f| fixture(&f)).collect()
 }
 
 fn adapter_config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(config) = PeftConfig::parse("adapter_config.json", text) {
+        let _ = config.to_json();
+    }
     let Ok(config) = LoraConfig::parse("adapter_config.json", text) else { return };
     let modules: Vec<String> = (0..40).flat_map(|i| ["q_proj", "v_proj"].map(|m| format!("model.layers.{i}.self_attn.{m}"))).collect();
     let _ = config.targets(modules.iter().map(String::as_str), Some("lm_head"));
@@ -249,7 +258,7 @@ fn adapter_config(bytes: &[u8]) {
 }
 
 fn adapters() -> Vec<Vec<u8>> {
-    vec![fixture("training/adapters/default/adapter_model.safetensors")]
+    vec![fixture("training/adapters/default/adapter_model.safetensors"), fixture("peft/p_tuning_mlp/adapter_model.safetensors")]
 }
 
 fn adapter(bytes: &[u8]) {
@@ -257,6 +266,7 @@ fn adapter(bytes: &[u8]) {
     if let Ok(a) = LoraAdapter::read(config, bytes) {
         let _ = a.check(|_| Some((32, 32)));
     }
+    let _ = PeftAdapter::read(include_str!("../fixtures/peft/p_tuning_mlp/adapter_config.json"), bytes);
 }
 
 fn rows() -> Vec<Vec<u8>> {

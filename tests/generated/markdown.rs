@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use fledgling::tune::methods::field::{Default, Field, Good, Metric};
+use fledgling::tune::methods::peft::{KINDS, PEFT_TYPE};
 use fledgling::tune::methods::table::MethodInfo;
 use fledgling::tune::methods::{METHODS, shared};
 
@@ -115,8 +116,12 @@ pub fn methods() -> String {
     METHODS.iter().for_each(|m| method(&mut out, m));
     out += "## Shared fields\n\n";
     fields(&mut out, shared::FIELDS.iter());
-    out += "## LoRA\n\nUnder `peft_config`, or beside the others. An adapter that exists is continued as it is.\n\n";
-    fields(&mut out, shared::LORA.iter());
+    out += "## Adapters\n\nUnder `peft_config`, or beside the others. An adapter that exists is continued as it is.\n\n";
+    fields(&mut out, [PEFT_TYPE].iter());
+    for kind in KINDS {
+        write!(out, "### {}: `{}`\n\n{}\n\n", kind.title, kind.peft_type, kind.what).unwrap();
+        fields(&mut out, kind.all_fields());
+    }
     out += "## Metrics of every method\n\n";
     metrics(&mut out, shared::METRICS.iter());
     out.truncate(out.trim_end().len());

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use fledgling::data::RowKind;
 use fledgling::models::Quantization;
 use fledgling::tune::methods::field::{Default, Drawn, Field, Good, Group, Kind, Metric, Shown};
+use fledgling::tune::methods::peft::every_peft_field;
 use fledgling::tune::methods::table::MethodInfo;
 use fledgling::tune::methods::{METHODS, shared};
 use serde_json::json;
@@ -152,7 +153,7 @@ export const SHARED: Readonly<Record<string, Arg>> = {
         writeln!(out, "  {}: {{\n    own: {},\n    without: {},\n  }},", m.name, block(own), block(without)).unwrap();
     }
     out += "};\n\n/** Fields of `peftConfig`. */\nexport const PEFT: Readonly<Record<string, Arg>> = {\n";
-    out += &table(shared::LORA.iter(), "  ");
+    out += &table(every_peft_field().iter(), "  ");
     out + "};\n"
 }
 
@@ -161,8 +162,8 @@ pub fn methods() -> String {
     let mut out = format!("{HEAD}\n");
     let all: Vec<String> = METHODS.iter().map(|m| quoted(m.name)).collect();
     write!(out, "export type MethodName = {};\n\n", all.join(" | ")).unwrap();
-    out += "/** PEFT's LoraConfig in camelCase. */\nexport interface PeftConfig {\n";
-    shared::LORA.iter().for_each(|f| property(&mut out, f, f.default));
+    out += "/** PEFT's configuration of an adapter in camelCase; `peftType` says which fields are its own. */\nexport interface PeftConfig {\n";
+    every_peft_field().iter().for_each(|f| property(&mut out, f, f.default));
     out += "}\n\n/** TRL's TrainingArguments in camelCase: what all trainers share. */\nexport interface TrainArgs {\n";
     for f in shared::FIELDS {
         // Methods have their own defaults: those stand with the methods.
@@ -359,8 +360,7 @@ export const METHODS: MethodForm[] = [
         let rows = json!(if m.rows == RowKind::Reward { RowKind::Preference } else { m.rows });
         writeln!(out, "  {{\n    name: {}, title: {}, rows: {},", quoted(m.name), quoted(m.title), quoted(rows.as_str().unwrap())).unwrap();
         writeln!(out, "    learns: {},\n    what: {},", text(m.learns.en, m.learns.zh), text(m.what.en, m.what.zh)).unwrap();
-        let shown: Vec<Field> =
-            m.all_fields().into_iter().chain(shared::LORA.iter().copied()).filter(|f| f.shown != Shown::Never).collect();
+        let shown: Vec<Field> = m.all_fields().into_iter().chain(every_peft_field()).filter(|f| f.shown != Shown::Never).collect();
         let groups: Vec<String> =
             Group::ALL.iter().filter(|g| shown.iter().any(|f| f.group == **g)).map(|g| quoted(g.title(m.title))).collect();
         writeln!(out, "    groups: [{}],\n    fields: [", groups.join(", ")).unwrap();

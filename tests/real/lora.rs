@@ -79,7 +79,7 @@ pub fn initial(r: usize, alpha: f64) -> LoraAdapter {
             let module = format!("model.layers.{layer}.{module}");
             let target = Target { module, r, alpha, scale: alpha / r as f64 };
             let a = random.kaiming(r * input, input);
-            pairs.push(LoraPair { target, in_features: input, out_features: output, a, b: vec![0.0; output * r] });
+            pairs.push(LoraPair { target, in_features: input, out_features: output, a, b: vec![0.0; output * r], magnitude: None });
         }
     }
     pairs.sort_by(|x, y| x.target.module.cmp(&y.target.module));
@@ -147,7 +147,7 @@ async fn ten_steps(exec: &Exec, fp16: bool) {
     let mut trainer = Trainer::new(model.model.clone(), target, None, p.args, p.method).unwrap();
 
     trainer.gradients().await.unwrap();
-    let worst = compare_gradients(&set.export_grads().await.unwrap());
+    let worst = compare_gradients(&set.lora_grads().await.unwrap());
     eprintln!("gradients of {} tensors: cosine at least {worst:.7}", LAYERS * MODULES.len());
 
     let mut largest = 0.0f64;

@@ -3,13 +3,14 @@
 use std::rc::Rc;
 
 use fledgling::Result;
-use fledgling::adapters::{AdapterStack, ChosenPrompt, LoadedModel, LoraSet, PrefixKeys, PromptEmbeddings};
+use fledgling::adapters::{AdapterSet, AdapterStack, LoadedModel};
 use fledgling::formats::peft::LoraConfig;
 use fledgling::graph::{Desc, Program, ProgramOptions, StepParams, Tape, Tensor, Val};
 use fledgling::models::{CachedInputs, LoadOptions, Model, TrainInputs};
-use fledgling::nn::{Adapter, KvCache, KvCacheDtype};
+use fledgling::nn::{Adapter, KvCache, KvCacheDtype, LowRank, Prefix, Prompt};
 use fledgling::ops::adapter::NO_ADAPTER;
 use fledgling::ops::embedding::NO_ROW;
+use fledgling::ops::linear::Low;
 
 use crate::harness::devices;
 use crate::models::load_named;
@@ -38,20 +39,47 @@ fn ids(seed: u64, n: usize) -> Vec<u32> {
 }
 
 /// An adapter that does something: A and B random.
-fn adapter(model: &LoadedModel, config: &str, seed: u64) -> Result<Rc<LoraSet>> {
+fn adapter(model: &LoadedModel, config: &str, seed: u64) -> Result<Rc<AdapterSet>> {
     let set = model.adapters.fresh(&LoraConfig::parse("adapter_config.json", config)?, seed)?;
     set.params().set_f64(model.model.exec(), &random(&mut Rng(seed), set.params().desc().len(), 0.2));
     Ok(set)
 }
 
 /// Two of different rank, scale and modules; the second has one on the output layer as well.
-fn adapters(model: &LoadedModel, dropout: f64) -> Result<Vec<Rc<LoraSet>>> {
+fn adapters(model: &LoadedModel, dropout: f64) -> Result<Vec<Rc<AdapterSet>>> {
     let first = r#"{"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj", "down_proj"]}"#;
     let second = format!(
         r#"{{"peft_type": "LORA", "r": 3, "lora_alpha": 12, "use_rslora": true, "lora_dropout": {dropout},
             "target_modules": ["q_proj", "k_proj", "gate_proj", "up_proj", "o_proj", "lm_head"], "rank_pattern": {{"k_proj": 5}}}}"#
     );
     Ok(vec![adapter(model, first, 5)?, adapter(model, &second, 6)?])
+}
+
+/// Virtual tokens, or keys and values, in front of the rows of a pass.
+#[derive(Clone, Copy, Default)]
+struct InFront<'a> {
+    prompt: Option<(&'a Tensor, Val)>,
+    prefix: Option<(&'a [(Tensor, Tensor)], Val)>,
+}
+
+impl Adapter for InFront<'_> {
+    fn low(&self, _index: usize, _train: bool) -> Option<Low> {
+        None
+    }
+
+    fn record(&self, _tape: &mut Tape, _index: usize, _x: Val, _train: bool) -> Result<LowRank> {
+        unreachable!("it changes no linear")
+    }
+
+    fn prompt(&self, tape: &mut Tape) -> Option<Prompt> {
+        self.prompt.map(|(table, rows)| Prompt { table: tape.tensor(table), rows })
+    }
+
+    fn prefix(&self, tape: &mut Tape, layer: usize) -> Option<Prefix> {
+        let (layers, rows) = self.prefix?;
+        let (keys, values) = &layers[layer];
+        Some(Prefix { keys: tape.tensor(keys), values: tape.tensor(values), rows })
+    }
 }
 
 /// A pass over B sequences of `t` tokens, of which `front` keys come from elsewhere.
@@ -89,10 +117,10 @@ async fn plain(model: &Model, ids: &[u32], t: usize, adapter: Option<&dyn Adapte
 }
 
 /// What the sequences must be: each from the pass of its own adapter.
-async fn expected(model: &Model, sets: &[Rc<LoraSet>], ids: &[u32], t: usize) -> Result<Vec<f32>> {
+async fn expected(model: &Model, sets: &[Rc<AdapterSet>], ids: &[u32], t: usize) -> Result<Vec<f32>> {
     let mut out = Vec::new();
     for (b, choice) in CHOICE.iter().enumerate() {
-        let set = sets.get(*choice as usize).map(|s| &**s as &dyn Adapter);
+        let set = sets.get(*choice as usize).and_then(|s| Some(s.lora()? as &dyn Adapter));
         let all = plain(model, ids, t, set).await?;
         let each = all.len() / B;
         out.extend_from_slice(&all[b * each..(b + 1) * each]);
@@ -225,8 +253,8 @@ fl_test!(
                     let only = CHOICE.map(|c| f64::from(u8::from(c == i as u32)));
                     train(model, &ids, only, false, |tape, inputs| {
                         let targets = tape.input("targets", Desc::u32(&[B * T]));
-                        let hidden = model.record_hidden(tape, inputs, Some(&**set), true)?;
-                        model.record_logps(tape, hidden, targets, Some(&**set), true, true)
+                        let hidden = model.record_hidden(tape, inputs, set.lora().map(|l| l as &dyn Adapter), true)?;
+                        model.record_logps(tape, hidden, targets, set.lora().map(|l| l as &dyn Adapter), true, true)
                     })
                     .await?;
                     let want = want.to_f64(&exec).await?;
@@ -322,10 +350,9 @@ fl_test!(
             let path = model.params().paths().find(embedding).expect("an embedding").to_string();
             let width = model.config().hidden_size;
             let values = model.params().read(&path).await?;
-            let prompt = PromptEmbeddings::new(model, B * N)?;
             let rows: Vec<f64> = values[90 * width..(90 + B * N) * width].iter().map(|v| f64::from(*v)).collect();
-            prompt.table().set_f64(&exec, &rows);
-            prompt.table().set_grad(Some(Tensor::zeros(&exec, "dprompt", prompt.table().desc().clone())?));
+            let table = Tensor::from_f64(&exec, "prompt", &[B * N, width], &rows)?;
+            table.set_grad(Some(Tensor::zeros(&exec, "dprompt", table.desc().clone())?));
             model.params().train()?;
 
             let mut seen = Vec::new();
@@ -333,7 +360,7 @@ fl_test!(
                 let mut tape = Tape::new();
                 let inputs = inputs(&mut tape, T);
                 let rows = tape.input("rows", Desc::u32(&[B * T]));
-                let chosen = prompt.choose(rows);
+                let chosen = InFront { prompt: Some((&table, rows)), ..InFront::default() };
                 let adapter: Option<&dyn Adapter> = if own { Some(&chosen) } else { None };
                 let hidden = model.record_hidden(&mut tape, &inputs, adapter, true)?;
                 tape.output("hidden", hidden);
@@ -353,7 +380,7 @@ fl_test!(
             }
             let d = difference(&seen[2], &seen[0]);
             assert!(d <= 1e-6, "{name} on the {}: differ by {d}", exec.info().device);
-            let got: Vec<f32> = prompt.table().grad().expect("set above").to_f64(&exec).await?.iter().map(|v| *v as f32).collect();
+            let got: Vec<f32> = table.grad().expect("set above").to_f64(&exec).await?.iter().map(|v| *v as f32).collect();
             let d = difference(&got, &seen[1]);
             assert!(d <= 1e-5, "{name} on the {}: gradients differ by {d}", exec.info().device);
 
@@ -361,7 +388,9 @@ fl_test!(
             let want = plain(model, &plain_ids, T, None).await?;
             let v = want.len() / (B * T);
             let cache = model.cache(16, KvCacheDtype::F32)?;
-            let p = cached(model, &cache, T, false, |tape| Some(prompt.choose(tape.input("rows", Desc::u32(&[T])))))?;
+            let p = cached(model, &cache, T, false, |tape| {
+                Some(InFront { prompt: Some((&table, tape.input("rows", Desc::u32(&[T])))), ..InFront::default() })
+            })?;
             p.write("ids", &(0..T).map(|i| virtual_at(i).map_or(plain_ids[i], |_| NO_ROW)).collect::<Vec<_>>());
             p.write("rows", &(0..T).map(|i| virtual_at(i).unwrap_or(NO_ROW)).collect::<Vec<_>>());
             causal(&p, T, 0);
@@ -386,13 +415,14 @@ fl_test!(
 
             // What a cache has of the beginning.
             let cache = model.cache(16, KvCacheDtype::F32)?;
-            let p = cached(model, &cache, N, false, |_| None::<ChosenPrompt<'_>>)?;
+            let p = cached(model, &cache, N, false, |_| None::<InFront<'_>>)?;
             p.write("ids", &all[..N]);
             causal(&p, N, 0);
             p.submit(&StepParams::default());
             exec.done().await?;
-            let prefix = PrefixKeys::new(model, N)?;
-            for ((keys, values), layer) in prefix.layers().iter().zip(&cache.layers) {
+            let table = || Tensor::zeros(&exec, "prefix", Desc::f32(&[N, model.config().kv_width()]));
+            let tables = (0..cache.layers.len()).map(|_| Ok((table()?, table()?))).collect::<Result<Vec<_>>>()?;
+            for ((keys, values), layer) in tables.iter().zip(&cache.layers) {
                 for (to, first) in [(keys, 0), (values, cache.capacity())] {
                     let from: Vec<f64> = layer.read_rows(&exec, first, N).await?.into_iter().map(f64::from).collect();
                     to.set_f64(&exec, &from);
@@ -403,7 +433,7 @@ fl_test!(
             let mut tape = Tape::new();
             let inputs = inputs(&mut tape, T);
             let rows = tape.input("rows", Desc::u32(&[B * N]));
-            let chosen = prefix.choose(rows);
+            let chosen = InFront { prefix: Some((&tables, rows)), ..InFront::default() };
             let hidden = model.record_hidden(&mut tape, &inputs, Some(&chosen), true)?;
             let logits = model.record_logits(&mut tape, hidden, Some(&chosen))?;
             tape.output("logits", logits);
@@ -424,12 +454,12 @@ fl_test!(
 
             // Gradients: a few elements of either layer.
             let loss = |logits: &[f32]| logits.iter().zip(&seeds).map(|(l, s)| f64::from(*l) * s).sum::<f64>();
-            let mut tables = Vec::new();
-            for t in prefix.layers().iter().flat_map(|(keys, values)| [keys, values]) {
+            let mut seen = Vec::new();
+            for t in tables.iter().flat_map(|(keys, values)| [keys, values]) {
                 // Every run adds to the gradients: they are read before the next one.
-                tables.push((t, t.grad().expect("set above").to_f64(&exec).await?, t.to_f64(&exec).await?));
+                seen.push((t, t.grad().expect("set above").to_f64(&exec).await?, t.to_f64(&exec).await?));
             }
-            for (t, grads, at) in tables {
+            for (t, grads, at) in seen {
                 let top = grads.iter().fold(0f64, |m, g| m.max(g.abs()));
                 for i in [0, at.len() / 2 + 1, at.len() - 1] {
                     let (h, mut sums) = (0.02, [0.0; 2]);
@@ -448,13 +478,16 @@ fl_test!(
             // Over a cache into which it is written.
             for (dtype, tolerance) in [(KvCacheDtype::F32, 1e-5), (KvCacheDtype::F16, 5e-3)] {
                 let cache = model.cache(16, dtype)?;
-                prefix.write(&exec, &cache, 0, 0, N).await?;
-                let p = cached(model, &cache, T, false, |_| None::<ChosenPrompt<'_>>)?;
+                for (layer, (keys, values)) in tables.iter().enumerate() {
+                    let (k, v) = (keys.read_rows(&exec, 0, N).await?, values.read_rows(&exec, 0, N).await?);
+                    cache.write(&exec, layer, 0, &k, &v)?;
+                    assert_eq!(cache.write(&exec, layer, 14, &k, &v).err().map(|e| e.code()), Some("bad-shape"));
+                }
+                let p = cached(model, &cache, T, false, |_| None::<InFront<'_>>)?;
                 p.write("ids", &own[..T]);
                 causal(&p, T, N);
                 let d = difference(&p.run_f32(&StepParams::default(), "logits").await?, &want[N * v..(N + T) * v]);
                 assert!(d <= tolerance, "cached on the {}: differ by {d}", exec.info().device);
-                assert_eq!(prefix.write(&exec, &cache, 14, 0, N).await.err().map(|e| e.code()), Some("bad-shape"));
             }
         }
         Ok(())

@@ -166,7 +166,7 @@ fl_test!(
             let loaded = Rc::new(load(&exec, None, gguf, 1 << 20, LoadOptions::default()).await?);
             let config = serde_json::json!({"r": 2, "lora_alpha": 4, "target_modules": "all-linear"});
             let set = loaded.adapters.fresh(&serde_json::from_value(config).expect("a config"), 7)?;
-            let mut adapter = set.export().await?;
+            let mut adapter = set.export_lora().await?;
             for (i, pair) in adapter.pairs.iter_mut().enumerate() {
                 pair.b.iter_mut().enumerate().for_each(|(k, b)| *b = ((i * 31 + k * 17) % 13) as f32 / 26.0 - 0.25);
             }

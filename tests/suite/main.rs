@@ -60,6 +60,7 @@ mod coverage;
 #[cfg(not(target_arch = "wasm32"))]
 mod cycles;
 #[cfg(not(target_arch = "wasm32"))]
+mod kinds;
 mod layering;
 #[cfg(all(not(target_arch = "wasm32"), feature = "cli"))]
 mod pipe;

@@ -316,11 +316,11 @@ fl_test!(
             loaded.adapters.add("a", &adapter)?;
             let set = loaded.adapters.copy_of("a")?;
             set.train(exec)?;
-            let tape = record(&loaded, &e, Some(&*set), true, piece > 4099)?;
+            let tape = record(&loaded, &e, set.lora().map(|l| l as &dyn Adapter), true, piece > 4099)?;
             let (loss, logits) = run(&tape, exec, &e, &StepParams::default()).await?;
             compare_logits("gguf with adapter", &e, "adapter/logits", &logits, 1e-5);
             assert!((loss - e.get("adapter/loss")[0]).abs() < 1e-5, "loss with adapter {loss}");
-            let grads = set.export_grads().await?;
+            let grads = set.lora_grads().await?;
             for p in &grads.pairs {
                 for (half, got) in [("A", &p.a), ("B", &p.b)] {
                     let d = difference(got, e.get(&format!("grad/base_model.model.{}.lora_{half}.weight", p.target.module)));

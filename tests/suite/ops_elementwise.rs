@@ -1,12 +1,18 @@
 //! Activations, gated activations, sums, products, scaling, dropout.
 
+use std::rc::Rc;
+
 use crate::fixture;
 use crate::harness::gpu;
 use crate::opcase::{Rng, check, check_step, frozen, rand, values};
-use fledgling::graph::{Exec, StepParams};
+use fledgling::graph::{Exec, StepParams, Tape, Val};
 use fledgling::ops::Act;
 use fledgling::ops::activation::{Activation, Gated};
+use fledgling::ops::dora::{DoraNorm, DoraScale};
 use fledgling::ops::elementwise::{Add, Dropout, Mul, Noise, Scale};
+use fledgling::ops::linear::{Linear, LoraSeg};
+use fledgling::ops::lstm::LstmCell;
+use fledgling::ops::reduce::{Fold, Reduce};
 use fledgling::ops::softcap::SoftCap;
 
 const ACTS: [Act; 4] = [Act::Gelu, Act::GeluTanh, Act::Relu, Act::Silu];
@@ -23,6 +29,51 @@ fl_test!(
                 check(&gpu, &format!("{act:?} {rows}×{cols}"), &ins, 2e-5, |t, v| Ok(vec![t.push1(Activation { kind: act }, &[v[0]])?]))
                     .await;
             }
+        }
+    }
+
+    async fn dora() {
+        let gpu = gpu().await;
+        let mut rng = Rng(16);
+        for (n, k) in [(7, 5), (70, 33)] {
+            // Two modules of a fused linear, the rows between them left alone.
+            let half = n / 2;
+            let (low, high) = (2, 3);
+            let seg = |row0, row1, h_off, r, b_off, scale| LoraSeg { row0, row1, h_off, r, b_off, scale };
+            let segs: Rc<[LoraSeg]> = [seg(0, half - 1, 0, low, 0, 2.0), seg(half, n, low, high, (half - 1) * low, 0.5)].into();
+            let b = (half - 1) * low + (n - half) * high;
+            let ins = [frozen(&mut rng, &[n, k], 1.0), frozen(&mut rng, &[low + high, k], 1.0), frozen(&mut rng, &[1, b], 1.0)];
+            let norm = |t: &mut Tape, v: &[Val]| {
+                let square = t.push1(Mul, &[v[0], v[0]])?;
+                let squares = t.push1(Reduce { fold: Fold::Sum, all: false }, &[square])?;
+                let products = t.push1(Linear::plain(), &[v[1], v[0]])?;
+                let gram = t.push1(Linear::plain(), &[v[1], v[1]])?;
+                t.push1(DoraNorm { segs: segs.clone() }, &[squares, products, gram, v[2]])
+            };
+            check(&gpu, &format!("dora_norm {n}×{k}"), &ins, 1e-4, |t, v| Ok(vec![norm(t, v)?])).await;
+            for m in [1, 9] {
+                let more = [rand(&mut rng, &[m, n], 1.0), rand(&mut rng, &[1, n], 1.0), frozen(&mut rng, &[n], 1.0)];
+                let all: Vec<_> = ins.iter().chain(&more).cloned().collect();
+                check(&gpu, &format!("dora_scale {m}×{n}"), &all, 1e-4, |t, v| {
+                    let norm = norm(t, v)?;
+                    let plain = t.push1(DoraScale { bias: false }, &[v[3], v[4], norm])?;
+                    let bias = t.push1(DoraScale { bias: true }, &[v[3], v[4], norm, v[5]])?;
+                    Ok(vec![plain, bias])
+                })
+                .await;
+            }
+        }
+    }
+
+    async fn lstm_cell() {
+        let gpu = gpu().await;
+        let mut rng = Rng(15);
+        for (rows, hidden) in [(1, 1), (1, 33), (3, 20)] {
+            let ins = [rand(&mut rng, &[rows, 4 * hidden], 2.0), rand(&mut rng, &[rows, hidden], 1.0)];
+            check(&gpu, &format!("first cell {rows}×{hidden}"), &ins[..1], 2e-5, |t, v| t.push(LstmCell, &[v[0]])).await;
+            check(&gpu, &format!("cell {rows}×{hidden}"), &ins, 2e-5, |t, v| t.push(LstmCell, &[v[0], v[1]])).await;
+            // The last cell's own state is read by nobody.
+            check(&gpu, &format!("last cell {rows}×{hidden}"), &ins, 2e-5, |t, v| Ok(vec![t.push(LstmCell, &[v[0], v[1]])?[0]])).await;
         }
     }
 

@@ -56,7 +56,11 @@ fn tiny() -> LoraAdapter {
     let config = LoraConfig { r: 2, lora_alpha: 4.0, target_modules: many(&["q_proj"]), ..LoraConfig::default() };
     let target = Target { module: "model.layers.0.self_attn.q_proj".into(), r: 2, alpha: 4.0, scale: 2.0 };
     let (a, b) = ((0..6).map(|i| i as f32).collect(), (0..8).map(|i| i as f32 * 0.5).collect());
-    LoraAdapter { config, pairs: vec![LoraPair { target, in_features: 3, out_features: 4, a, b }], saved: Vec::new() }
+    LoraAdapter {
+        config,
+        pairs: vec![LoraPair { target, in_features: 3, out_features: 4, a, b, ..LoraPair::default() }],
+        saved: Vec::new(),
+    }
 }
 
 /// A safetensors file with another name of a tensor.
@@ -165,9 +169,9 @@ fl_test! {
         assert_eq!((&back["use_later"], &back["later_config"], &back["r"]), (&json!(false), &Json::Null, &json!(4)));
         assert_eq!((&back["lora_alpha"], &back["layers_to_transform"]), (&json!(2.5), &json!([0])));
         assert_eq!(LoraConfig::parse("c", &written).unwrap().to_json(), written);
-        let set = r#"{"r": 4, "target_modules": ["q_proj"], "from_the_future": {"b": 1}, "use_dora": true, "bias": "all"}"#;
+        let set = r#"{"r": 4, "target_modules": ["q_proj"], "from_the_future": {"b": 1}, "modules_to_save": ["x"], "bias": "all"}"#;
         let e = LoraConfig::parse("c", set).unwrap_err();
-        let all = ["bias: ", "use_dora: ", "from_the_future: is {\"b\":1}; this field is not known"];
+        let all = ["bias: ", "modules_to_save: ", "from_the_future: is {\"b\":1}; this field is not known"];
         assert!(e.code() == "bad-config" && all.iter().all(|part| e.to_string().contains(part)), "{e}");
     }
 
@@ -195,7 +199,6 @@ fl_test! {
             ("r", json!(1_000_000)),
             ("lora_dropout", json!(1.0)),
             ("bias", json!("all")),
-            ("use_dora", json!(true)),
             ("modules_to_save", json!(["lm_head"])),
             ("use_qalora", json!(true)),
             ("lora_bias", json!(true)),

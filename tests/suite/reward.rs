@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use fledgling::Result;
-use fledgling::adapters::{AdapterChoice, LoadedModel, LoraSet};
+use fledgling::adapters::{AdapterChoice, AdapterSet, LoadedModel};
 use fledgling::formats::Container;
 use fledgling::formats::peft::LoraAdapter;
 use fledgling::tensor::dequantize;
@@ -26,7 +26,7 @@ pub fn written() -> Result<LoraAdapter> {
 }
 
 /// A training of a fixture's rows from that adapter, and what its steps should be.
-fn ready(model: &LoadedModel, bytes: &[u8]) -> Result<(Trainer, Rc<LoraSet>, Vec<Value>)> {
+fn ready(model: &LoadedModel, bytes: &[u8]) -> Result<(Trainer, Rc<AdapterSet>, Vec<Value>)> {
     let v: Value = serde_json::from_slice(bytes).expect("a curve");
     let (mut config, rows) = (v["config"].clone(), v["rows"].as_array().expect("rows"));
     config["shuffle"] = json!(false);
@@ -107,7 +107,7 @@ fl_test!(
             ] {
                 let (mut t, set, _) = ready(&model, curve)?;
                 t.gradients().await?;
-                let grads = least_cosine(&set.export_grads().await?, grads, "grad/");
+                let grads = least_cosine(&set.lora_grads().await?, grads, "grad/");
                 assert!(grads >= 0.99999, "{name}: a gradient has a cosine of {grads}");
                 report!("gradients of {name}: cosine {grads:.7} at least");
             }
@@ -132,7 +132,7 @@ fl_test!(
         while let Some(m) = whole.step().await? {
             curve.push(numbers(&m));
         }
-        let end = model.adapters.export("mine").await?;
+        let end = model.adapters.export("mine").await?.into_lora("read")?;
         assert_eq!((end.config.task_type.as_deref(), end.saved.len()), (Some("SEQ_CLS"), 1));
         assert_eq!(end.saved[0].path, "score.weight");
         assert!(model.adapters.active().is_none(), "a reward model answers nothing");
@@ -147,7 +147,7 @@ fl_test!(
             assert_eq!(&numbers(&second.step().await?.expect("four")), want);
         }
         second.step().await?;
-        let again = model.adapters.export("mine").await?;
+        let again = model.adapters.export("mine").await?.into_lora("read")?;
         assert!(again.pairs == end.pairs && again.saved == end.saved);
         // And it can be continued by its name.
         let mut third = Training::new(&model, "reward", &json!({"max_steps": 1, "adapter_name": "mine"}), rows, None).await?;

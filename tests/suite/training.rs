@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use fledgling::Result;
+use fledgling::adapters::AdapterSet;
 use fledgling::adapters::LoadedModel;
-use fledgling::adapters::LoraSet;
 use fledgling::formats::Container;
-use fledgling::formats::peft::LoraAdapter;
+use fledgling::formats::peft::{LoraAdapter, NamedTensor};
 use fledgling::graph::Exec;
 use fledgling::models::{LoadOptions, ModelLoader};
 use fledgling::tensor::dequantize;
@@ -42,19 +42,19 @@ fn initial() -> Result<LoraAdapter> {
     LoraAdapter::read(config, fixture!("adapter_init/adapter_model.safetensors"))
 }
 
-fn start(model: &LoadedModel) -> Result<Rc<LoraSet>> {
+fn start(model: &LoadedModel) -> Result<Rc<AdapterSet>> {
     model.adapters.add("initial", &initial()?)?;
     model.adapters.copy_of("initial")
 }
 
 /// The adapter that the curves of KTO and ORPO start from: it changes the model.
-pub fn acting(model: &LoadedModel) -> Result<Rc<LoraSet>> {
+pub fn acting(model: &LoadedModel) -> Result<Rc<AdapterSet>> {
     let config = std::str::from_utf8(fixture!("adapters/default/adapter_config.json")).expect("JSON");
     model.adapters.add("acting", &LoraAdapter::read(config, fixture!("adapters/default/adapter_model.safetensors"))?)?;
     model.adapters.copy_of("acting")
 }
 
-fn target(set: &Rc<LoraSet>) -> Target {
+fn target(set: &Rc<AdapterSet>) -> Target {
     Target::Adapter { set: set.clone(), name: "default".into() }
 }
 
@@ -83,7 +83,7 @@ fn compare(name: &str, got: &StepMetrics, want: &Value, tolerance: f64) -> f64 {
     worst
 }
 
-pub fn trainer(method: &str, model: &LoadedModel, set: &Rc<LoraSet>, config: &Value, rows: &[Value]) -> Result<Trainer> {
+pub fn trainer(method: &str, model: &LoadedModel, set: &Rc<AdapterSet>, config: &Value, rows: &[Value]) -> Result<Trainer> {
     let p = prepare(method, &ModelText::of(model), config.as_object().expect("an object"), rows)?;
     Trainer::new(model.model.clone(), target(set), None, p.args, p.method)
 }
@@ -212,16 +212,14 @@ fn tensor(file: &[u8], name: &str) -> Vec<f32> {
 }
 
 /// The largest difference relative to the largest expected value, over A and B of all modules.
-pub fn distance(got: &LoraAdapter, file: &[u8], prefix: &str) -> f64 {
+pub fn distance(got: &[NamedTensor], file: &[u8], prefix: &str) -> f64 {
     let mut worst = 0.0f64;
-    for p in &got.pairs {
-        for (half, values) in [("A", &p.a), ("B", &p.b)] {
-            let want = tensor(file, &format!("{prefix}base_model.model.{}.lora_{half}.weight", p.target.module));
-            assert_eq!(want.len(), values.len(), "{} {half}", p.target.module);
-            let top = want.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
-            let off = want.iter().zip(values).fold(0f32, |m, (w, v)| m.max((w - v).abs()));
-            worst = worst.max(f64::from(off / top));
-        }
+    for t in got {
+        let want = tensor(file, &format!("{prefix}{}", t.name));
+        assert_eq!(want.len(), t.values.len(), "{}", t.name);
+        let top = want.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
+        let off = want.iter().zip(&t.values).fold(0f32, |m, (w, v)| m.max((w - v).abs()));
+        worst = worst.max(f64::from(off / top));
     }
     worst
 }
@@ -237,7 +235,7 @@ fl_test!(
         assert!(off < 1e-3, "SFT gradients are off by {off}");
         // Looking at gradients takes nothing away: the curve's end is PyTorch's.
         while t.step().await?.is_some() {}
-        let moved = distance(&set.export().await?, fixture!("sft_final/adapter_model.safetensors"), "");
+        let moved = distance(&set.export_weights().await?, fixture!("sft_final/adapter_model.safetensors"), "");
         assert!(moved < 2e-2, "the adapter after ten SFT updates is off by {moved}");
 
         let (config, rows, _) = curve(fixture!("dpo.json"));

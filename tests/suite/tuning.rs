@@ -112,7 +112,7 @@ fl_test!(
             let mut trainer = Trainer::new(model.model.clone(), target, None, arguments(), Box::new(Sft::new(sequences(expected))))?;
             trainer.gradients().await?;
             let mut worst = 0.0f64;
-            for p in set.export_grads().await?.pairs {
+            for p in set.lora_grads().await?.pairs {
                 for (half, got) in [("A", &p.a), ("B", &p.b)] {
                     let key = format!("grad/base_model.model.{}.lora_{half}.weight", p.target.module);
                     worst = worst.max(off(got, &values(expected, &key)));
@@ -515,8 +515,13 @@ fl_test!(
         let (code, message) = refuse("dpo", json!({"reference": "init"}), dpo_rows()).await;
         assert!(code == "bad-config" && message.contains("reference"), "{code}: {message}");
         assert_eq!(refuse("sft", json!({"learning_rate": "high"}), vec![good()]).await.0, "bad-config");
-        for peft in [json!({"r": 0}), json!({"target_modules": ["nothing"]}), json!({"use_dora": true}), json!({"r": 1_000_000}), json!(7)]
-        {
+        for peft in [
+            json!({"r": 0}),
+            json!({"target_modules": ["nothing"]}),
+            json!({"use_dora": true, "lora_dropout": 0.1}),
+            json!({"r": 1_000_000}),
+            json!(7),
+        ] {
             let (code, message) = refuse("sft", json!({"peft_config": peft}), vec![good()]).await;
             assert!(code == "bad-config" || code == "bad-adapter", "{peft}: {code}: {message}");
         }

@@ -50,7 +50,7 @@ pub enum Command {
     Generate(GenerateArgs),
     /// Talks with a model: turn after turn, with adapters to choose from.
     Chat(ChatArgs),
-    /// Trains a LoRA adapter by supervised fine-tuning or preferences.
+    /// Trains an adapter by supervised fine-tuning or preferences.
     Tune(TuneArgs),
     /// Says what is in a model or adapter and what it will need in memory.
     Inspect(InspectArgs),
@@ -62,6 +62,8 @@ pub enum Command {
     Score(ScoreArgs),
     /// Writes a GGUF with an adapter added to its weights.
     Merge(MergeArgs),
+    /// Writes a weighted combination of LoRA adapters, as PEFT's add_weighted_adapter makes it.
+    Combine(CombineArgs),
     /// Writes a GGUF with its float weights in blocks of few bits.
     Quantize(QuantizeArgs),
     /// Shows the tokens of texts, or the text of token ids. Reads no weights.
@@ -85,6 +87,7 @@ impl Command {
             Command::Logits(a) => a.json,
             Command::Score(a) => a.json,
             Command::Merge(a) => a.json,
+            Command::Combine(a) => a.json,
             Command::Quantize(a) => a.json,
             Command::Tokenize(a) => a.json,
         }
@@ -230,6 +233,9 @@ pub struct TuneArgs {
     /// Continues this adapter; methods that have a reference are measured against it where it changes the model (see --reference).
     #[arg(long, value_name = "DIR")]
     pub init_adapter: Option<PathBuf>,
+    /// The kind of adapter (docs/methods.md): lora, prompt_tuning, p_tuning, prefix_tuning.
+    #[arg(long, value_name = "KIND", value_parser = super::fields::adapter_kind)]
+    pub peft: Option<&'static str>,
     /// Takes the rows as they come.
     #[arg(long)]
     pub no_shuffle: bool,
@@ -397,6 +403,32 @@ pub struct QuantizeArgs {
     /// Prints one JSON object: {"out", "bytes", "tensors": {type: number}}
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args)]
+pub struct CombineArgs {
+    /// A PEFT adapter folder and its weight; several of them.
+    #[arg(long, value_name = "DIR:WEIGHT", required = true, value_parser = weighted)]
+    pub adapter: Vec<(PathBuf, f64)>,
+    /// linear: weighted sums of A and of B, of one rank; cat: exact, of the sum of the ranks; svd: exact, and then cut to a rank.
+    #[arg(long = "type", value_name = "TYPE", default_value = "svd", value_parser = ["linear", "cat", "svd"])]
+    pub kind: String,
+    /// The rank of svd; without it, the largest of the adapters'.
+    #[arg(long, value_name = "N")]
+    pub rank: Option<usize>,
+    /// Folder for the adapter (adapter_config.json, adapter_model.safetensors).
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Prints one JSON object: {"out", "modules", "r", "parameters"}
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A folder with a number behind the last colon.
+fn weighted(text: &str) -> Result<(PathBuf, f64), String> {
+    let (folder, weight) = text.rsplit_once(':').ok_or("expected DIR:WEIGHT")?;
+    let weight = weight.parse::<f64>().ok().filter(|w| w.is_finite()).ok_or_else(|| format!("{weight:?} is no weight"))?;
+    Ok((PathBuf::from(folder), weight))
 }
 
 #[derive(Args)]

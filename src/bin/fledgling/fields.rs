@@ -2,6 +2,7 @@
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use fledgling::tune::methods::field::{Default, Field, Group, Kind};
+use fledgling::tune::methods::peft::KINDS;
 use fledgling::tune::methods::{METHODS, by_name, every_field};
 use serde_json::{Map, Value, json};
 
@@ -27,6 +28,15 @@ pub fn column(text: &str) -> std::result::Result<(String, String), String> {
         Some((own, named)) if !own.is_empty() && !named.is_empty() => Ok((own.to_string(), named.to_string())),
         _ => Err("expected COLUMN=NAME, such as prompt=question".into()),
     }
+}
+
+/// PEFT's name of a kind of adapter.
+///
+/// # Errors
+/// The names there are.
+pub fn adapter_kind(name: &str) -> std::result::Result<&'static str, String> {
+    let found = KINDS.iter().map(|k| k.peft_type).find(|k| k.eq_ignore_ascii_case(name));
+    found.ok_or_else(|| format!("expected {}", KINDS.iter().map(|k| k.peft_type.to_ascii_lowercase()).collect::<Vec<_>>().join(", ")))
 }
 
 /// What was given of the fields.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use super::args::InspectArgs;
 use super::files::{self, mib};
 use fledgling::formats::gguf::Parts;
-use fledgling::formats::peft::{CONFIG_NAME, LoraAdapter, WEIGHTS_NAME};
+use fledgling::formats::peft::{CONFIG_NAME, PeftAdapter, WEIGHTS_NAME};
 use fledgling::formats::{Container, ContainerKind, ShardIndex, Value};
 use fledgling::models::{Config, TOKENIZER_FILES, check_packing, check_weights, folder_tokenizer, gguf_files, gguf_tokenizer};
 use fledgling::nn::KvCacheDtype;
@@ -178,7 +178,21 @@ fn model_file(path: &Path) -> Result<Json> {
 }
 
 fn adapter(path: &Path) -> Result<Json> {
-    let a = LoraAdapter::read(&files::read_text(&path.join(CONFIG_NAME))?, &files::read(&path.join(WEIGHTS_NAME))?)?;
+    let a = match PeftAdapter::read(&files::read_text(&path.join(CONFIG_NAME))?, &files::read(&path.join(WEIGHTS_NAME))?)? {
+        PeftAdapter::Lora(a) => a,
+        PeftAdapter::Prompt(a) => {
+            return Ok(json!({
+                "file": path.display().to_string(),
+                "format": "PEFT adapter",
+                "peft_type": a.config.kind.name(),
+                "base_model_name_or_path": a.config.text("base_model_name_or_path"),
+                "num_virtual_tokens": a.config.virtual_tokens(),
+                "width": a.width,
+                "parameters": a.values.len(),
+                "gpu_bytes": a.values.len() * 4,
+            }));
+        }
+    };
     let modules: Vec<Json> = a
         .pairs
         .iter()
@@ -188,10 +202,12 @@ fn adapter(path: &Path) -> Result<Json> {
     Ok(json!({
         "file": path.display().to_string(),
         "format": "PEFT adapter",
+        "peft_type": "LORA",
         "base_model_name_or_path": a.config.base_model_name_or_path,
         "r": a.config.r,
         "lora_alpha": a.config.lora_alpha,
         "use_rslora": a.config.use_rslora,
+        "use_dora": a.config.use_dora,
         "target_modules": a.config.target_modules,
         "parameters": a.parameters(),
         "gpu_bytes": a.parameters() * 4,
@@ -326,10 +342,25 @@ fn print_table(r: &Json) {
     let bytes = |v: &Json| mib(v.as_u64().unwrap_or(0));
     line("file", text(&r["file"]));
     line("format", text(&r["format"]));
-    for key in ["r", "lora_alpha", "use_rslora", "target_modules", "base_model_name_or_path", "changes_the_model"] {
+    for key in [
+        "peft_type",
+        "num_virtual_tokens",
+        "r",
+        "lora_alpha",
+        "use_rslora",
+        "use_dora",
+        "target_modules",
+        "base_model_name_or_path",
+        "changes_the_model",
+    ] {
         if !r[key].is_null() {
             line(key, text(&r[key]));
         }
+    }
+    if !r["num_virtual_tokens"].is_null() {
+        line("parameters", text(&r["parameters"]));
+        line("on the GPU", bytes(&r["gpu_bytes"]));
+        return;
     }
     if let Some(modules) = r["modules"].as_array() {
         line("parameters", text(&r["parameters"]));

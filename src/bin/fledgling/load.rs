@@ -11,7 +11,7 @@ use fledgling::adapters::LoadedModel;
 use fledgling::clock;
 use fledgling::cpu::CpuOptions;
 use fledgling::device::{self, DeviceChoice, DeviceOptions};
-use fledgling::formats::peft::{CONFIG_NAME, LoraAdapter, WEIGHTS_NAME};
+use fledgling::formats::peft::{CONFIG_NAME, PeftAdapter, WEIGHTS_NAME};
 use fledgling::gpu::{Gpu, GpuOptions};
 use fledgling::graph::Exec;
 use fledgling::models::LoadOptions;
@@ -75,13 +75,13 @@ pub async fn model(cli: &Cli, path: &Path, options: LoadOptions, quiet: bool) ->
 }
 
 /// The adapter of a PEFT folder.
-pub fn read_adapter(folder: &Path) -> Result<LoraAdapter> {
+pub fn read_adapter(folder: &Path) -> Result<PeftAdapter> {
     if !folder.is_dir() {
         return Err(Error::Io { path: folder.display().to_string(), message: "there is no such folder".into() });
     }
     let config = files::read_text(&folder.join(CONFIG_NAME))?;
     let weights = files::read(&folder.join(WEIGHTS_NAME))?;
-    LoraAdapter::read(&config, &weights)
+    PeftAdapter::read(&config, &weights)
 }
 
 /// Adds the adapter of a PEFT folder under `name`.

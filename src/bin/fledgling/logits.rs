@@ -6,10 +6,11 @@ use serde_json::json;
 
 use super::args::{Cli, LogitsArgs, PromptArgs};
 use super::{files, load};
-use fledgling::adapters::{AdapterChoice, LoadedModel};
-use fledgling::data::{Batch, Example, IGNORE, Sight};
+use fledgling::adapters::{AdapterChoice, FRONT, LoadedModel};
+use fledgling::data::{Batch, Example, Front, IGNORE, Layout, Sight};
 use fledgling::graph::{Desc, Program, ProgramOptions, StepParams, Tape};
 use fledgling::models::{LoadOptions, TrainInputs};
+use fledgling::nn::Adapter;
 use fledgling::ops::embedding::GatherRows;
 use fledgling::{Error, Result};
 
@@ -59,7 +60,8 @@ pub async fn last_logits(model: &LoadedModel, ids: &[u32]) -> Result<Vec<f32>> {
     let adapter = model.adapters.resolve(&AdapterChoice::Active)?;
     let m = &model.model;
     let example = Example { ids: ids.to_vec(), labels: vec![IGNORE; ids.len()] };
-    let batch = Batch::new(&[&example], Sight::Causal, m.window());
+    let set = adapter.as_ref().map(|a| &a.set);
+    let batch = Batch::laid_out(&[&example], Sight::Causal, m.window(), Layout::Auto, set.map_or(Front::Nothing, |s| s.front()));
     let rows = batch.shape.batch * batch.shape.len;
     let mut tape = Tape::new();
     let inputs = TrainInputs {
@@ -69,10 +71,12 @@ pub async fn last_logits(model: &LoadedModel, ids: &[u32]) -> Result<Vec<f32>> {
         spans: tape.input("spans", Desc::u32(&[rows, 2])),
         window_spans: m.window().map(|_| tape.input("window_spans", Desc::u32(&[rows, 2]))),
     };
-    let hidden = m.record_hidden(&mut tape, &inputs, adapter.as_ref().map(|a| a.recorded()), false)?;
+    let placed = set.map(|s| s.place(&mut tape, rows, batch.shape.batch, false)).transpose()?;
+    let placed = placed.as_ref().map(|a| a as &dyn Adapter);
+    let hidden = m.record_hidden(&mut tape, &inputs, placed, false)?;
     let (row, inverse) = (tape.input("row", Desc::u32(&[1])), tape.input("inverse", Desc::u32(&[rows])));
     let last = tape.push1(GatherRows, &[hidden, row, inverse])?;
-    let logits = m.record_logits(&mut tape, last, adapter.as_ref().map(|a| a.recorded()))?;
+    let logits = m.record_logits(&mut tape, last, placed)?;
     tape.output("logits", logits);
     let program = Program::build(m.exec(), &tape, ProgramOptions::default())?;
     program.write("ids", &batch.ids);
@@ -81,7 +85,11 @@ pub async fn last_logits(model: &LoadedModel, ids: &[u32]) -> Result<Vec<f32>> {
     if program.has_input("window_spans") {
         program.write("window_spans", &batch.window_spans);
     }
-    program.write("row", &[ids.len() as u32 - 1]);
+    if program.has_input(FRONT) {
+        program.write(FRONT, &batch.front);
+    }
+    let rows_in_front = if let Some(Front::Tokens(n)) = set.map(|s| s.front()) { n } else { 0 };
+    program.write("row", &[(rows_in_front + ids.len()) as u32 - 1]);
     let step = StepParams { lora: if adapter.is_some() { 1.0 } else { 0.0 }, ..StepParams::default() };
     program.run_f32(&step, "logits").await
 }

@@ -6,6 +6,7 @@ mod out;
 mod args;
 mod bench;
 mod chat;
+mod combine;
 mod exit;
 mod fields;
 mod files;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
             Command::Logits(a) => logits::run(&cli, a).await,
             Command::Score(a) => score::run(&cli, a).await,
             Command::Merge(a) => merge::run(a),
+            Command::Combine(a) => combine::run(a),
             Command::Quantize(a) => quantize::run(a),
             Command::Tokenize(a) => tokenize::run(a),
             Command::Completions { shell } => {

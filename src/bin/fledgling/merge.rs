@@ -14,7 +14,7 @@ use fledgling::models::GgufMerge;
 
 pub fn run(a: &MergeArgs) -> Result<()> {
     let container = files::header(&a.model)?;
-    let adapter = load::read_adapter(&a.adapter)?;
+    let adapter = load::read_adapter(&a.adapter)?.into_lora("merged into the weights")?;
     let merge = GgufMerge::new(&container, &adapter)?;
     let layout = layout(&container.metadata, &merge.tensors())?;
     // Beside the file first, so that an interrupted merge leaves what was there.

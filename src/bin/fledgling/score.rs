@@ -15,7 +15,7 @@ pub async fn run(cli: &Cli, a: &ScoreArgs) -> Result<()> {
     // Everything that can be wrong is looked at before the model is loaded.
     let folder = a.model.adapter.as_deref();
     let adapter = folder.map(load::read_adapter).transpose()?;
-    let reward = adapter.as_ref().is_some_and(|a| a.config.scores());
+    let reward = adapter.as_ref().is_some_and(|a| a.config().lora().is_some_and(|c| c.scores()));
     let rows = match &a.data {
         None => None,
         Some(path) => {
@@ -32,8 +32,7 @@ pub async fn run(cli: &Cli, a: &ScoreArgs) -> Result<()> {
     if let (Some(adapter), Some(folder)) = (&adapter, folder) {
         let name = load::name_of(folder);
         model.adapters.add(&name, adapter)?;
-        if let Some(other) = adapter.config.base_model_name_or_path.as_deref().filter(|b| !b.is_empty() && !same_model(b, &model.info.name))
-        {
+        if let Some(other) = adapter.config().base().filter(|b| !b.is_empty() && !same_model(b, &model.info.name)) {
             note!("the adapter was made on {other}, this is {}: on another base it says nothing", model.info.name);
         }
         choice = AdapterChoice::Named(name);

@@ -223,6 +223,9 @@ fn config(a: &TuneArgs) -> Result<Map<String, Value>> {
         return Err(Error::config("max_steps", "is 0, expected at least 1, or -1 for as many as the epochs give"));
     }
     map.extend(a.fields.0.clone());
+    if let Some(kind) = a.peft {
+        map.insert("peft_type".into(), json!(kind));
+    }
     if a.no_shuffle {
         map.insert("shuffle".into(), json!(false));
     }

@@ -125,7 +125,7 @@ const FREE: [&str; 8] =
 pub const SAVED: [&str; 2] = ["score", "classifier"];
 
 /// A field of a later PEFT that is not set asks for nothing.
-fn is_set(v: &Json) -> bool {
+pub(super) fn is_set(v: &Json) -> bool {
     match v {
         Json::Null | Json::Bool(false) => false,
         Json::String(s) => !s.is_empty(),
@@ -136,7 +136,7 @@ fn is_set(v: &Json) -> bool {
 }
 
 /// A value for a message.
-fn shown(v: &Json) -> String {
+pub(super) fn shown(v: &Json) -> String {
     v.to_string().chars().take(100).collect()
 }
 
@@ -154,7 +154,7 @@ fn whole(v: &mut Json) {
 }
 
 /// A module chosen by a config.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Target {
     /// The module's path, such as `model.layers.0.self_attn.q_proj`.
     pub module: String,
@@ -228,12 +228,11 @@ impl LoraConfig {
                 wrong.push((field, message));
             }
         };
-        require(self.peft_type == "LORA", "peft_type", format!("is {:?}, only \"LORA\" is supported", self.peft_type));
+        require(self.peft_type == "LORA", "peft_type", format!("is {:?}, expected \"LORA\"", self.peft_type));
         require((1..=4096).contains(&self.r), "r", format!("is {}, expected 1 to 4096", self.r));
         require(self.lora_alpha.is_finite(), "lora_alpha", format!("is {}", self.lora_alpha));
         require((0.0..1.0).contains(&self.lora_dropout), "lora_dropout", format!("is {}, expected 0 to below 1", self.lora_dropout));
         require(self.bias == "none", "bias", format!("is {:?}, only \"none\" is supported", self.bias));
-        require(!self.use_dora, "use_dora", "is true, which is not supported".into());
         let other = self.modules_to_save.iter().flatten().find(|m| !SAVED.contains(&m.as_str()));
         require(other.is_none(), "modules_to_save", format!("names {}, only {} can be saved", json!(other), SAVED.join(", ")));
         let by_regex = matches!(self.target_modules, Some(OneOrMany::One(_)));

@@ -1,28 +1,34 @@
 //! PEFT adapters: `adapter_config.json` and `adapter_model.safetensors`.
+mod combine;
 mod config;
+mod kinds;
+mod named;
 mod pattern;
+mod prompt;
 mod start;
 
 use std::collections::BTreeMap;
 
+pub use combine::{Combination, combine};
 pub use config::{LoraConfig, Matcher, OneOrMany, SAVED, Target};
+pub use kinds::{PeftAdapter, PeftConfig, not_lora, peft_types};
+pub use named::{CONFIG_NAME, NamedTensor, WEIGHTS_NAME};
 pub use pattern::Pattern;
+pub use prompt::{PROMPT_EMBEDDINGS, PromptAdapter, PromptConfig, PromptKind};
 pub use start::Start;
 
-use super::safetensors::{self, TensorView};
-use super::{Container, Foreign, TensorInfo};
-use crate::error::{Error, Result};
-use crate::tensor::{DType, dequantize, quantize};
+use named::tensor;
 
-/// The config's file name in an adapter's folder.
-pub const CONFIG_NAME: &str = "adapter_config.json";
-/// The weights' file name in an adapter's folder.
-pub const WEIGHTS_NAME: &str = "adapter_model.safetensors";
+use super::safetensors::{self, TensorView};
+use super::{Container, Foreign};
+use crate::error::{Error, Result};
+use crate::tensor::{DType, quantize};
+
 /// What PEFT puts before a module's path.
 const PREFIX: &str = "base_model.model.";
 
 /// A and B of one module, rows in Hugging Face order.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoraPair {
     pub target: Target,
     pub in_features: usize,
@@ -31,6 +37,8 @@ pub struct LoraPair {
     pub a: Vec<f32>,
     /// (out, r)
     pub b: Vec<f32>,
+    /// (out), with `use_dora`.
+    pub magnitude: Option<Vec<f32>>,
 }
 
 /// A parameter of a module that is stored whole beside the pairs (`modules_to_save`): a score head, an output layer.
@@ -43,7 +51,7 @@ pub struct SavedTensor {
 }
 
 /// An adapter in host memory.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoraAdapter {
     pub config: LoraConfig,
     /// Ordered by module path.
@@ -60,6 +68,18 @@ pub fn lora_a_name(module: &str) -> String {
 /// The name of B's tensor in an adapter file.
 pub fn lora_b_name(module: &str) -> String {
     format!("{PREFIX}{module}.lora_B.weight")
+}
+
+/// The name of a module's magnitudes in an adapter file.
+pub fn magnitude_name(module: &str) -> String {
+    format!("{PREFIX}{module}.lora_magnitude_vector")
+}
+
+/// The module's path, from the name of a tensor of magnitudes; that of a parameter (`lora_magnitude_vector.default.weight`) is allowed.
+fn magnitudes_of(name: &str) -> Option<&str> {
+    let (module, end) = name.strip_prefix(PREFIX)?.split_once(".lora_magnitude_vector")?;
+    let plain = end.is_empty() || end == ".weight" || (end.ends_with(".weight") && end.matches('.').count() == 2);
+    (plain && !module.is_empty()).then_some(module)
 }
 
 /// The module's path and whether it is A, from a tensor's name. An adapter's name (`lora_A.default.weight`) is allowed.
@@ -99,23 +119,10 @@ fn bad(message: impl Into<String>) -> Error {
 
 /// Values of a two-dimensional tensor, all finite.
 fn matrix(c: &Container, file: &[u8], index: usize) -> Result<(usize, usize, Vec<f32>)> {
-    let t: &TensorInfo = &c.tensors[index];
-    let &[rows, columns] = t.shape.as_slice() else {
-        return Err(bad(format!("tensor {:?} has shape {:?}, expected two dimensions", t.name, t.shape)));
-    };
-    Ok((rows, columns, floats(c, file, index)?))
-}
-
-/// Values of a tensor, all finite.
-fn floats(c: &Container, file: &[u8], index: usize) -> Result<Vec<f32>> {
-    let t: &TensorInfo = &c.tensors[index];
-    if t.dtype == DType::U32 {
-        return Err(bad(format!("tensor {:?} has type {}, expected F32, F16 or BF16", t.name, t.dtype.name())));
-    }
-    let values = dequantize(t.dtype, c.bytes(file, index)?);
-    match values.iter().position(|v| !v.is_finite()) {
-        Some(i) => Err(Error::NotFinite(format!("{}: tensor {:?} has {} at element {i}", c.file, t.name, values[i]))),
-        None => Ok(values),
+    let t = tensor(c, file, index)?;
+    match t.shape.as_slice() {
+        &[rows, columns] => Ok((rows, columns, t.values)),
+        shape => Err(bad(format!("tensor {:?} has shape {shape:?}, expected two dimensions", t.name))),
     }
 }
 
@@ -130,6 +137,7 @@ impl LoraAdapter {
         }
         let mut halves: BTreeMap<&str, [Option<usize>; 2]> = BTreeMap::new();
         let mut saved: BTreeMap<String, usize> = BTreeMap::new();
+        let mut magnitudes: BTreeMap<&str, usize> = BTreeMap::new();
         for (i, t) in c.tensors.iter().enumerate() {
             // With the output layer among its modules, PEFT also stores a copy of that layer's own (frozen) weights; it is not needed.
             if HEAD_COPIES.contains(&t.name.as_str()) {
@@ -139,6 +147,10 @@ impl LoraAdapter {
                 if saved.insert(path.clone(), i).is_some() {
                     return Err(bad(format!("parameter {path:?} is twice in {WEIGHTS_NAME}")));
                 }
+                continue;
+            }
+            if let Some(module) = magnitudes_of(&t.name).filter(|_| config.use_dora) {
+                magnitudes.insert(module, i);
                 continue;
             }
             let (module, is_a) = module_of(&t.name).ok_or_else(|| {
@@ -172,34 +184,58 @@ impl LoraAdapter {
                     target.r
                 )));
             }
-            pairs.push(LoraPair { target, in_features, out_features, a, b });
+            let magnitude = match magnitudes.remove(module) {
+                None if config.use_dora => return Err(bad(format!("tensor {:?} is missing", magnitude_name(module)))),
+                None => None,
+                Some(index) => {
+                    let t = tensor(&c, weights, index)?;
+                    if t.values.len() != out_features {
+                        return Err(bad(format!("tensor {:?} has {} values, expected {out_features}", t.name, t.values.len())));
+                    }
+                    Some(t.values)
+                }
+            };
+            pairs.push(LoraPair { target, in_features, out_features, a, b, magnitude });
+        }
+        if let Some(module) = magnitudes.keys().next() {
+            return Err(bad(format!("module {module:?} has magnitudes, and neither A nor B")));
         }
         drop(matcher);
         let whole = |(path, i): (String, usize)| {
-            let values = floats(&c, weights, i)?;
-            Ok(SavedTensor { path, shape: c.tensors[i].shape.clone(), values })
+            let t = tensor(&c, weights, i)?;
+            Ok(SavedTensor { path, shape: t.shape, values: t.values })
         };
         let saved = saved.into_iter().map(whole).collect::<Result<_>>()?;
         Ok(LoraAdapter { config, pairs, saved })
     }
 
+    /// The tensors of the file.
+    pub fn tensors(&self) -> Vec<NamedTensor> {
+        let tensor = |name: String, shape: &[usize], values: &[f32]| NamedTensor { name, shape: shape.to_vec(), values: values.to_vec() };
+        let of = |p: &LoraPair| {
+            let module = &p.target.module;
+            let a = tensor(lora_a_name(module), &[p.target.r, p.in_features], &p.a);
+            let b = tensor(lora_b_name(module), &[p.out_features, p.target.r], &p.b);
+            let m = p.magnitude.as_ref().map(|m| tensor(magnitude_name(module), &[p.out_features], m));
+            [Some(a), Some(b), m]
+        };
+        let saved = self.saved.iter().map(|s| tensor(saved_name(&s.path), &s.shape, &s.values));
+        self.pairs.iter().flat_map(of).flatten().chain(saved).collect()
+    }
+
     /// The two files, weights in f32.
     pub fn write(&self) -> Result<(String, Vec<u8>)> {
-        let mut parts = Vec::with_capacity(self.pairs.len() * 2);
-        for p in &self.pairs {
-            let module = &p.target.module;
-            parts.push((lora_a_name(module), vec![p.target.r, p.in_features], quantize(DType::F32, &p.a)));
-            parts.push((lora_b_name(module), vec![p.out_features, p.target.r], quantize(DType::F32, &p.b)));
-        }
-        parts.extend(self.saved.iter().map(|s| (saved_name(&s.path), s.shape.clone(), quantize(DType::F32, &s.values))));
-        let views: Vec<TensorView> = parts.iter().map(|(n, s, b)| TensorView { name: n, dtype: DType::F32, shape: s, bytes: b }).collect();
+        let parts: Vec<_> = self.tensors().into_iter().map(|t| (t.name, t.shape, quantize(DType::F32, &t.values))).collect();
+        let views: Vec<TensorView> =
+            parts.iter().map(|(name, shape, bytes)| TensorView { name, dtype: DType::F32, shape, bytes }).collect();
         let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
         Ok((self.config.to_json(), safetensors::write(WEIGHTS_NAME, &views, &metadata)?))
     }
 
     /// Number of trainable values.
     pub fn parameters(&self) -> usize {
-        self.pairs.iter().map(|p| p.a.len() + p.b.len()).sum::<usize>() + self.saved.iter().map(|s| s.values.len()).sum::<usize>()
+        let pairs = self.pairs.iter().map(|p| p.a.len() + p.b.len() + p.magnitude.as_ref().map_or(0, Vec::len)).sum::<usize>();
+        pairs + self.saved.iter().map(|s| s.values.len()).sum::<usize>()
     }
 
     /// The shape of each parameter that is stored whole.

@@ -80,11 +80,12 @@ pub enum Group {
     Training,
     Optimizer,
     Lora,
+    Virtual,
     Memory,
 }
 
 impl Group {
-    pub const ALL: [Group; 5] = [Group::Method, Group::Training, Group::Optimizer, Group::Lora, Group::Memory];
+    pub const ALL: [Group; 6] = [Group::Method, Group::Training, Group::Optimizer, Group::Lora, Group::Virtual, Group::Memory];
 
     /// Its heading; `method` is what the method's own fields stand under.
     pub fn title(self, method: &'static str) -> &'static str {
@@ -93,6 +94,7 @@ impl Group {
             Group::Training => "Training",
             Group::Optimizer => "Optimizer",
             Group::Lora => "LoRA",
+            Group::Virtual => "Virtual tokens",
             Group::Memory => "Memory",
         }
     }

@@ -6,6 +6,7 @@ pub mod dpo;
 pub mod field;
 pub mod kto;
 pub mod orpo;
+pub mod peft;
 pub mod reward;
 pub mod sft;
 pub mod shared;
@@ -13,6 +14,7 @@ pub mod table;
 pub mod trl;
 
 use field::{Default, Field, Group};
+use peft::every_peft_field;
 use table::MethodInfo;
 
 use crate::{Error, Result};
@@ -35,7 +37,7 @@ pub fn by_name(name: &str) -> Result<&'static MethodInfo> {
 pub fn every_field() -> Vec<(Field, Vec<(&'static str, Default)>)> {
     let mut all: Vec<(Field, Vec<(&'static str, Default)>)> = Vec::new();
     for m in METHODS {
-        for f in m.all_fields().into_iter().chain(shared::LORA.iter().copied()) {
+        for f in m.all_fields().into_iter().chain(every_peft_field()) {
             match all.iter_mut().find(|a| a.0.name == f.name) {
                 None => all.push((f, vec![(m.name, f.default)])),
                 Some(a) => a.1.push((m.name, f.default)),
@@ -55,7 +57,7 @@ mod tests {
     fn the_table_is_sound() {
         for m in METHODS {
             assert_eq!(m.metrics[0].name, "loss", "{}", m.name);
-            let fields: Vec<Field> = m.all_fields().into_iter().chain(shared::LORA.iter().copied()).collect();
+            let fields: Vec<Field> = m.all_fields().into_iter().chain(every_peft_field()).collect();
             for (i, f) in fields.iter().enumerate() {
                 assert!(!fields[..i].iter().any(|g| g.name == f.name), "{}: {} is there twice", m.name, f.name);
                 assert!(f.nullable || f.default != Default::Unset, "{}: {} has no default", m.name, f.name);

@@ -198,6 +198,14 @@ pub const LORA: &[Field] = &[
     Field::new("lora_dropout", Lora, number(0.0, 0.999_999, 0.05), Number(0.0), "Share of inputs left out while learning."),
     Field::new("use_rslora", Lora, Kind::Switch, Switch(false), "The factor is lora_alpha / √r instead."),
     Field::new(
+        "use_dora",
+        Lora,
+        Kind::Switch,
+        Switch(false),
+        "DoRA: the norm of every row of a weight is learned, too. Not with lora_dropout above 0; slower than without.",
+    )
+    .shown(Shown::Never),
+    Field::new(
         "target_modules",
         Lora,
         Kind::Names,

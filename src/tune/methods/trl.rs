@@ -221,7 +221,13 @@ mod tests {
         let fields = written["lora"].as_object().expect("fields");
         // As a training configuration: what PEFT writes, and each field by itself.
         check_config("sft", &json!({ "peft_config": fields.clone() })).unwrap_or_else(|e| panic!("{e}"));
-        let acts = shared::LORA.iter().map(|f| f.name).chain(["fan_in_fan_out", "inference_mode", "revision", "base_model_name_or_path"]);
+        let acts = shared::LORA.iter().map(|f| f.name).chain([
+            "peft_type",
+            "fan_in_fan_out",
+            "inference_mode",
+            "revision",
+            "base_model_name_or_path",
+        ]);
         let acts: Vec<&str> = acts.chain(["auto_mapping", "megatron_core", "qalora_group_size", "init_lora_weights"]).collect();
         for (name, v) in fields {
             check_config("dpo", &json!({"peft_config": { name: v }})).unwrap_or_else(|e| panic!("{name} at its default: {e}"));

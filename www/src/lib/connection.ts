@@ -31,6 +31,7 @@ export type EngineCalls = Pick<
   | 'setAdapter'
   | 'removeAdapter'
   | 'mergeAdapter'
+  | 'combineAdapters'
   | 'adapters'
   | 'memory'
   | 'counters'

@@ -202,6 +202,12 @@ export class Engine {
     return this.#exclusive('merging an adapter', (m) => m.merge_adapter(name));
   }
 
+  async combineAdapters(name: string, parts: Record<string, number>, kind: string, rank: number | undefined): Promise<AdapterInfo> {
+    return this.#exclusive('combining adapters', (m) =>
+      m.combine_adapters(name, Object.keys(parts), Float64Array.from(Object.values(parts)), kind, rank),
+    );
+  }
+
   async adapters(): Promise<AdapterInfo[]> {
     return this.#need().adapters();
   }

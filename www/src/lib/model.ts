@@ -7,8 +7,8 @@ import { FledglingError, fromWire, type WireError } from './errors.ts';
 import { Line } from './line.ts';
 import { ChatCompletions } from './openai.ts';
 import { filesAt } from './node.ts';
-import { bad, name, shown, take } from './options/check.ts';
-import { ADAPTER, CANDIDATES, GENERATE, LOAD, SCORE } from './options/tables.ts';
+import { bad, isPlain, name, shown, take } from './options/check.ts';
+import { ADAPTER, CANDIDATES, COMBINE, GENERATE, LOAD, SCORE } from './options/tables.ts';
 import { isNode } from './places.ts';
 import { sourceOf } from './sources.ts';
 import { Stream } from './stream.ts';
@@ -19,6 +19,7 @@ import type {
   AdapterSource,
   Candidate,
   CandidateEvent,
+  CombineOptions,
   Counters,
   GenerateOptions,
   InputMessage,
@@ -187,6 +188,21 @@ export class Model {
     named(name);
     await this.#line.call((e) => e.mergeAdapter(name));
     this.#line.forget(name, true);
+  }
+
+  /** Adds a weighted combination of LoRA adapters, as PEFT's `add_weighted_adapter` makes it: `combineAdapters({ a: 0.7, b: 0.3 }, 'both')`. */
+  async combineAdapters(adapters: Record<string, number>, name: string, o: CombineOptions = {}): Promise<AdapterInfo> {
+    named(name);
+    const { combinationType = 'svd', svdRank } = take('combineAdapters()', o, COMBINE) as CombineOptions;
+    const parts: Record<string, number> = {};
+    if (!isPlain(adapters)) throw bad('adapters', `expected an object of names and weights, found ${shown(adapters)}`);
+    for (const [part, weight] of Object.entries(adapters)) {
+      if (typeof weight !== 'number' || !Number.isFinite(weight)) throw bad(`adapters.${part}`, `expected a number, found ${shown(weight)}`);
+      parts[part] = weight;
+    }
+    const info = await this.#line.call((e) => e.combineAdapters(name, parts, combinationType, svdRank ?? undefined));
+    this.#line.keep(name, await this.saveAdapter(name));
+    return info;
   }
 
   adapters(): Promise<AdapterInfo[]> {

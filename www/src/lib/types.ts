@@ -264,6 +264,10 @@ export interface CandidateEvent {
 export interface AdapterInfo {
   name: string;
   active: boolean;
+  /** PEFT's `peft_type`. */
+  peftType: 'LORA' | 'PROMPT_TUNING' | 'P_TUNING' | 'PREFIX_TUNING';
+  /** Of virtual tokens; 0 for LoRA, whose `r`, `loraAlpha` and `targetModules` are 0 and none for others. */
+  numVirtualTokens: number;
   r: number;
   loraAlpha: number;
   targetModules: string[];
@@ -271,6 +275,16 @@ export interface AdapterInfo {
   scores: number;
   parameters: number;
   bytes: number;
+}
+
+export interface CombineOptions {
+  /**
+   * linear: weighted sums of A and of B, of one rank; cat: exact, of the sum of the ranks; svd: exact, and then cut to a rank.
+   * @default 'svd'
+   */
+  combinationType?: 'linear' | 'cat' | 'svd' | undefined;
+  /** The rank of svd; without it, the largest of the adapters'. */
+  svdRank?: number | undefined;
 }
 
 /** A PEFT folder. */

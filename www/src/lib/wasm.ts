@@ -177,6 +177,7 @@ export interface WasmModel {
   set_adapter(name: string | undefined): void;
   remove_adapter(name: string): void;
   merge_adapter(name: string): Promise<void>;
+  combine_adapters(name: string, names: string[], weights: Float64Array, kind: string, rank: number | undefined): Promise<AdapterInfo>;
   adapters(): AdapterInfo[];
   gpu_bytes(): number;
   counters(): Counters;

@@ -487,7 +487,7 @@ export async function usingTests({ page, address, device }) {
       [{ seed: 2 ** 32 }, 'seed: expected a whole number from 0 to 4294967295'],
       [{ learning_rate: 1 }, 'did you mean learningRate?'],
       [{ epochs: 1 }, 'did you mean numTrainEpochs?'],
-      [peft({ useDora: true }), 'peftConfig.useDora'],
+      [peft({ useDora: 1 }), 'peftConfig.useDora'],
       [peft({ initLoraWeights: 'pissa' }), 'initLoraWeights'],
       // What is no argument is refused with the nearest that is one.
       [{ learningrate: 1 }, 'did you mean learningRate?'],

@@ -240,6 +240,8 @@ export class Model {
     return {
       name,
       active: false,
+      peftType: 'LORA',
+      numVirtualTokens: 0,
       r: config.r ?? 8,
       loraAlpha: 16,
       targetModules: [],
@@ -263,6 +265,8 @@ export class Model {
     return [...this.#adapters].map(([name, f]) => ({
       name,
       active: name === this.#active,
+      peftType: 'LORA',
+      numVirtualTokens: 0,
       r: 8,
       loraAlpha: 16,
       targetModules: [],

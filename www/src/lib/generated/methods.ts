@@ -2,8 +2,13 @@
 
 export type MethodName = 'sft' | 'dpo' | 'kto' | 'orpo' | 'cpo' | 'reward';
 
-/** PEFT's LoraConfig in camelCase. */
+/** PEFT's configuration of an adapter in camelCase; `peftType` says which fields are its own. */
 export interface PeftConfig {
+  /**
+   * The kind of adapter: low-rank products, or virtual tokens in front of every text, as embeddings (PROMPT_TUNING, and P_TUNING by a small network) or as keys and values of every layer (PREFIX_TUNING).
+   * @default 'LORA'
+   */
+  peftType?: 'LORA' | 'PROMPT_TUNING' | 'P_TUNING' | 'PREFIX_TUNING' | undefined;
   /**
    * Rank: how much the adapter can hold.
    * @default 8
@@ -24,6 +29,11 @@ export interface PeftConfig {
    * @default false
    */
   useRslora?: boolean | undefined;
+  /**
+   * DoRA: the norm of every row of a weight is learned, too. Not with lora_dropout above 0; slower than without.
+   * @default false
+   */
+  useDora?: boolean | undefined;
   /**
    * all-linear, names such as q_proj, or a regular expression for whole paths.
    * @default 'all-linear'
@@ -50,6 +60,44 @@ export interface PeftConfig {
    * @default {}
    */
   alphaPattern?: Record<string, number> | undefined;
+  /**
+   * How many virtual tokens every text has in front; they count as its context does. PEFT: must be said.
+   * @default 20
+   */
+  numVirtualTokens?: number | undefined;
+  /**
+   * How virtual tokens of PROMPT_TUNING begin: at random, as the tokens of prompt_tuning_init_text, or as tokens drawn from the vocabulary.
+   * @default 'RANDOM'
+   */
+  promptTuningInit?: 'RANDOM' | 'TEXT' | 'SAMPLE_VOCAB' | undefined;
+  /** The text whose tokens they begin as, repeated or cut to their number; the model's own tokenizer reads it. */
+  promptTuningInitText?: string | null | undefined;
+  /** Whose tokenizer PEFT takes for that text; it is kept, and the model's is taken. */
+  tokenizerNameOrPath?: string | null | undefined;
+  /** Width of the network of P_TUNING and of PREFIX_TUNING's projection; not set: that of what it makes. */
+  encoderHiddenSize?: number | null | undefined;
+  /**
+   * The network that makes the virtual tokens of P_TUNING: three linear layers, or an LSTM in both directions and two of them.
+   * @default 'MLP'
+   */
+  encoderReparameterizationType?: 'MLP' | 'LSTM' | undefined;
+  /**
+   * Layers of the LSTM; an MLP has no use for it.
+   * @default 2
+   */
+  encoderNumLayers?: number | undefined;
+  /**
+   * Share dropped between layers of the LSTM.
+   * @default 0
+   */
+  encoderDropout?: number | undefined;
+  /**
+   * Two linear layers make the keys and values of PREFIX_TUNING, while it is trained.
+   * @default false
+   */
+  prefixProjection?: boolean | undefined;
+  /** zero: keys and values of PREFIX_TUNING begin as zeros; not set: at random. */
+  initWeights?: 'zero' | null | undefined;
 }
 
 /** TRL's TrainingArguments in camelCase: what all trainers share. */
@@ -629,10 +677,12 @@ export const ARGS: Record<MethodName, { own: Readonly<Record<string, Arg>>; with
 
 /** Fields of `peftConfig`. */
 export const PEFT: Readonly<Record<string, Arg>> = {
+  peftType: { name: 'peft_type', kind: 'choice', choices: ['LORA', 'PROMPT_TUNING', 'P_TUNING', 'PREFIX_TUNING'] },
   r: { name: 'r', kind: 'whole', low: 1, high: 4096 },
   loraAlpha: { name: 'lora_alpha', kind: 'number', low: 0, high: 1e38 },
   loraDropout: { name: 'lora_dropout', kind: 'number', low: 0, high: 0.999999 },
   useRslora: { name: 'use_rslora', kind: 'switch' },
+  useDora: { name: 'use_dora', kind: 'switch' },
   targetModules: { name: 'target_modules', kind: 'names' },
   initLoraWeights: { name: 'init_lora_weights', kind: 'switchOr', choices: ['gaussian', 'orthogonal'] },
   excludeModules: { name: 'exclude_modules', kind: 'names', nullable: true },
@@ -640,4 +690,14 @@ export const PEFT: Readonly<Record<string, Arg>> = {
   layersPattern: { name: 'layers_pattern', kind: 'names', nullable: true },
   rankPattern: { name: 'rank_pattern', kind: 'patterns' },
   alphaPattern: { name: 'alpha_pattern', kind: 'patterns' },
+  numVirtualTokens: { name: 'num_virtual_tokens', kind: 'whole', low: 1, high: 4096 },
+  promptTuningInit: { name: 'prompt_tuning_init', kind: 'choice', choices: ['RANDOM', 'TEXT', 'SAMPLE_VOCAB'] },
+  promptTuningInitText: { name: 'prompt_tuning_init_text', kind: 'text', nullable: true },
+  tokenizerNameOrPath: { name: 'tokenizer_name_or_path', kind: 'text', nullable: true },
+  encoderHiddenSize: { name: 'encoder_hidden_size', kind: 'whole', low: 1, high: 65536, nullable: true },
+  encoderReparameterizationType: { name: 'encoder_reparameterization_type', kind: 'choice', choices: ['MLP', 'LSTM'] },
+  encoderNumLayers: { name: 'encoder_num_layers', kind: 'whole', low: 1, high: 16 },
+  encoderDropout: { name: 'encoder_dropout', kind: 'number', low: 0, high: 0.999999 },
+  prefixProjection: { name: 'prefix_projection', kind: 'switch' },
+  initWeights: { name: 'init_weights', kind: 'choice', choices: ['zero'], nullable: true },
 };

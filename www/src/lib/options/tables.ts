@@ -113,6 +113,8 @@ export const WRITE_ROWS: Rules = { ...PLACES };
 
 export const ADAPTER: Rules = { signal };
 
+export const COMBINE: Rules = { combinationType: one('linear', 'cat', 'svd'), svdRank: whole(1, 4096) };
+
 /** OpenAI's names; what would change an answer and is not there is taken only where it asks for nothing. */
 const nothing = (takes: string, ...values: unknown[]): Rule => ({
   takes: `${takes}: more is not supported`,
@@ -189,11 +191,10 @@ const rulesOf = (args: Readonly<Record<string, Arg>>): Record<string, Rule> =>
 
 const OTHERS: Rules = { peftConfig: fields, adapterName: name, resumeFrom: bytes };
 
-const missingPeft = 'is not supported; the adapters here are LoRA with PEFT’s usual first weights';
+const missingPeft = 'is not supported';
 
 export const PEFT_RULES: Rules = {
   ...rulesOf(PEFT),
-  useDora: one(false),
   modulesToSave: missingPeft,
   bias: one('none'),
 };
