@@ -391,7 +391,7 @@ impl Kind for LoraSet {
             )));
         }
         for (saved, to) in adapter.saved.iter().zip(self.wholes.values()) {
-            to.write_rows(&exec, 0, bytemuck::cast_slice(&saved.values))?;
+            to.write_rows(exec, 0, bytemuck::cast_slice(&saved.values))?;
         }
         self.refresh();
         Ok(())

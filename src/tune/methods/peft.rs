@@ -93,8 +93,8 @@ pub const KINDS: &[AdapterKind] = &[
     AdapterKind {
         peft_type: "PROMPT_TUNING",
         title: "Prompt tuning",
-        what: "Embeddings of virtual tokens in front of every text (Lester et al. 2021). The first token of a text is not judged, though virtual ones stand \
-               before it; TRL's SFT counts it in the sum of losses, and not in what that is divided by.",
+        what: "Embeddings of virtual tokens in front of every text (Lester et al. 2021). The first token of a text is not judged, though virtual\n\
+               ones stand before it; TRL's SFT counts it in the sum of losses, and not in what that is divided by.",
         fields: &[TOKENS, INIT],
     },
     AdapterKind {
