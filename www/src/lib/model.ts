@@ -197,7 +197,8 @@ export class Model {
     const parts: Record<string, number> = {};
     if (!isPlain(adapters)) throw bad('adapters', `expected an object of names and weights, found ${shown(adapters)}`);
     for (const [part, weight] of Object.entries(adapters)) {
-      if (typeof weight !== 'number' || !Number.isFinite(weight)) throw bad(`adapters.${part}`, `expected a number, found ${shown(weight)}`);
+      if (typeof weight !== 'number' || !Number.isFinite(weight))
+        throw bad(`adapters.${part}`, `expected a number, found ${shown(weight)}`);
       parts[part] = weight;
     }
     const info = await this.#line.call((e) => e.combineAdapters(name, parts, combinationType, svdRank ?? undefined));
