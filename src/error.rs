@@ -55,6 +55,9 @@ pub enum Error {
     /// A dataset without a single usable row.
     #[error("the dataset is empty: {}", cut(.0))]
     EmptyDataset(String),
+    /// A judge of completions that failed, took too long, or gave something else than a number for each.
+    #[error("reward {judge}: {}{}", row.map_or_else(String::new, |r| format!("row {r}: ")), cut(.message))]
+    BadReward { judge: String, row: Option<usize>, message: String },
     /// A ranking in which nothing is preferred to anything.
     #[error("no pairs: {}", cut(.0))]
     NoPairs(String),
@@ -94,6 +97,7 @@ impl Error {
             Error::BadRow { .. } | Error::BadEvalRow { .. } => "bad-row",
             Error::EmptyDataset(_) => "empty-dataset",
             Error::NoPairs(_) => "no-pairs",
+            Error::BadReward { .. } => "bad-reward",
             Error::ContextOverflow { .. } | Error::LongRow { .. } => "context-overflow",
             Error::Aborted => "aborted",
             Error::Busy(_) => "busy",

@@ -389,6 +389,7 @@ fn exit_codes_are_as_documented() {
         Error::BadAdapter(text()),
         Error::BadRow { row: 1, message: text() },
         Error::LongRow { row: 1, message: text() },
+        Error::BadReward { judge: text(), row: Some(1), message: text() },
         Error::EmptyDataset(text()),
         Error::ContextOverflow { needed: 2, available: 1 },
         Error::Template(text()),

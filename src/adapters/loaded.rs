@@ -16,7 +16,8 @@ use crate::{
     models::{LoadOptions, load_path},
 };
 
-/// What is generated with and trained: a loaded model and the adapters that have been put on it.
+/// What is generated with and trained: a loaded model and the adapters that have been put on it. A copy is another handle of both.
+#[derive(Clone)]
 pub struct LoadedModel {
     base: Loaded,
     pub adapters: Rc<Adapters>,

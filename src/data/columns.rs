@@ -20,6 +20,10 @@ pub enum RowKind {
     Ranking,
     /// How whole sequences stand, and by how much: for reward models.
     Reward,
+    /// What the policy wrote, and the reward of it.
+    Rollout,
+    /// What the policy is to answer.
+    Prompt,
 }
 
 impl RowKind {
@@ -30,6 +34,7 @@ impl RowKind {
             RowKind::Preference | RowKind::Ranking => &[RowKind::Preference, RowKind::Ranking],
             RowKind::Unpaired => &[RowKind::Unpaired],
             RowKind::Reward => &[RowKind::Preference, RowKind::Ranking, RowKind::Reward],
+            RowKind::Rollout | RowKind::Prompt => &[RowKind::Rollout, RowKind::Prompt],
         }
     }
 
@@ -46,6 +51,8 @@ impl RowKind {
             RowKind::Unpaired => "an unpaired judgement",
             RowKind::Ranking => "a ranking",
             RowKind::Reward => "a comparison for a reward model",
+            RowKind::Rollout => "a rollout",
+            RowKind::Prompt => "a prompt",
         }
     }
 }
@@ -89,7 +96,15 @@ const SHAPES: &[Shape] = &[
     },
     Shape { kind: RowKind::Reward, required: &["chosen_ids", "rejected_ids"], optional: &["margin"] },
     Shape { kind: RowKind::Reward, required: &["ids", "ranks"], optional: &[] },
+    Shape { kind: RowKind::Rollout, required: &["prompt_ids", "completion_ids", "rewards"], optional: RECORDED },
+    // With any other columns, which judges read: such rows are not read by this table.
+    Shape { kind: RowKind::Prompt, required: &["prompt"], optional: TEMPLATE },
+    Shape { kind: RowKind::Prompt, required: &["prompt_ids"], optional: &[] },
 ];
+
+/// What else a recorded rollout says of itself.
+const RECORDED: &[&str] =
+    &["rewards_per_func", "prompt", "completions", "logprobs", "ref_logprobs", "entropies", "advantages", "seed", "round", "row"];
 
 /// What a conversation may say to its chat template.
 pub(super) const TEMPLATE: &[&str] = &["tools", "chat_template_kwargs", "documents"];
@@ -200,7 +215,7 @@ pub(super) fn open<'a>(row: &'a Columns, kinds: &[RowKind]) -> Result<(Present<'
     if let Some(shape) = wanted.iter().find(fits) {
         return Ok((present, shape));
     }
-    let others: Vec<&'static Shape> = SHAPES.iter().filter(|s| !kinds.contains(&s.kind)).collect();
+    let others: Vec<&'static Shape> = SHAPES.iter().filter(|s| !kinds.contains(&s.kind) && s.kind != RowKind::Prompt).collect();
     if let Some(other) = others.iter().find(fits) {
         return Err(Fault::row(format!("is {} ({}), expected {}", other.kind.words(), present.names(), expected(&wanted))));
     }

@@ -56,6 +56,11 @@ pub trait TextSource {
     /// The id that ends a text.
     fn eos(&self) -> Option<u32>;
 
+    /// The ids that end an answer.
+    fn ends(&self) -> Vec<u32> {
+        self.eos().into_iter().collect()
+    }
+
     /// Ids are below this.
     fn vocab_size(&self) -> usize;
 
@@ -72,7 +77,7 @@ pub struct RowReader<'a> {
 }
 
 /// Errors of the template or tokenizer say which row they are about.
-fn of_row<T>(row: usize, r: Result<T>) -> Result<T> {
+pub(super) fn of_row<T>(row: usize, r: Result<T>) -> Result<T> {
     r.map_err(|e| match e {
         Error::Template(m) => Fault::row(format!("chat template: {m}")).of_row(row),
         other => other,
@@ -116,6 +121,28 @@ impl<'a> RowReader<'a> {
         self.notes.borrow_mut().add(note, row);
     }
 
+    /// Where text becomes tokens.
+    pub(super) fn text(&self) -> &dyn TextSource {
+        self.text
+    }
+
+    /// A row's prompt is a text that goes through no template.
+    pub(super) fn note_text(&self, row: usize) {
+        if self.text.has_template() {
+            self.note(Note::Text, row);
+        }
+    }
+
+    /// A row is longer than the model's context.
+    pub(super) fn leave_out(&self, row: usize, message: String) {
+        self.notes.borrow_mut().too_long(row, message, true);
+    }
+
+    /// Tokens that end an answer.
+    pub fn ends(&self) -> Vec<u32> {
+        self.text.ends()
+    }
+
     /// Tokens that a sequence may have.
     pub fn cut(&self) -> usize {
         self.options.max_length.unwrap_or(usize::MAX).min(self.text.context())
@@ -152,9 +179,7 @@ impl<'a> RowReader<'a> {
         if let TextOrMessages::Text(p) = prompt
             && answers.iter().all(|a| !a.is_chat())
         {
-            if self.text.has_template() {
-                self.note(Note::Text, row);
-            }
+            self.note_text(row);
             let joined = |a: &&TextOrMessages| match a {
                 TextOrMessages::Text(a) => self.ended(&format!("{p}{a}")),
                 TextOrMessages::Messages(_) => unreachable!("all are texts"),
@@ -199,7 +224,7 @@ impl<'a> RowReader<'a> {
     }
 
     /// Ids of a row, all of which the model must know.
-    fn known(&self, row: usize, column: &str, ids: Vec<u32>) -> Result<Vec<u32>> {
+    pub(super) fn known(&self, row: usize, column: &str, ids: Vec<u32>) -> Result<Vec<u32>> {
         let vocab = self.text.vocab_size();
         match ids.iter().position(|id| *id as usize >= vocab) {
             Some(i) => {
@@ -307,7 +332,7 @@ impl<'a> RowReader<'a> {
     }
 
     /// All rows, each with its number.
-    fn read(&self, rows: &[Value], teaches: RowKind, what: &str) -> Result<Vec<(usize, Row)>> {
+    pub(super) fn read(&self, rows: &[Value], teaches: RowKind, what: &str) -> Result<Vec<(usize, Row)>> {
         if rows.is_empty() {
             return Err(Error::EmptyDataset(format!("there are no {what} to train on")));
         }
@@ -317,7 +342,7 @@ impl<'a> RowReader<'a> {
     }
 
     /// What is left of rows, of which there must be some.
-    fn some<T>(&self, kept: Vec<T>) -> Result<Vec<T>> {
+    pub(super) fn some<T>(&self, kept: Vec<T>) -> Result<Vec<T>> {
         if kept.is_empty() {
             self.notes.borrow_mut().none_left()?;
         }

@@ -8,6 +8,7 @@ use super::fault::{Fault, kind};
 use super::found::Columns;
 use super::message::{ForTemplate, Message, TextOrMessages, in_one_style};
 use super::ranking::Ranking;
+use super::rollouts::{PromptRow, RolloutRow};
 use crate::{Error, Result};
 
 /// Largest weight of a row: what is beyond is no weight but a mistake.
@@ -152,6 +153,8 @@ pub enum Row {
     Unpaired(UnpairedRow),
     Ranking(RankingRow),
     Reward(RewardRow),
+    Rollout(RolloutRow),
+    Prompt(PromptRow),
 }
 
 impl Row {
@@ -169,6 +172,9 @@ impl Row {
     /// # Errors
     /// As [`Row::read`].
     pub fn from_columns(map: &Columns, kinds: &[RowKind]) -> Result<Row, Fault> {
+        if kinds.contains(&RowKind::Prompt) && PromptRow::is_one(map) {
+            return Ok(Row::Prompt(PromptRow::read(map)?));
+        }
         let (columns, shape) = columns::open(map, kinds)?;
         Ok(match shape.kind {
             RowKind::Sft => Row::Sft(columns.sft(shape)?),
@@ -176,6 +182,8 @@ impl Row {
             RowKind::Unpaired => Row::Unpaired(columns.unpaired()?),
             RowKind::Ranking => Row::Ranking(columns.ranking()?),
             RowKind::Reward => Row::Reward(columns.reward()?),
+            RowKind::Rollout => Row::Rollout(RolloutRow::read(|column| columns.get(column))?),
+            RowKind::Prompt => Row::Prompt(PromptRow::read(map)?),
         })
     }
 
@@ -187,6 +195,8 @@ impl Row {
             Row::Unpaired(_) => RowKind::Unpaired,
             Row::Ranking(_) => RowKind::Ranking,
             Row::Reward(_) => RowKind::Reward,
+            Row::Rollout(_) => RowKind::Rollout,
+            Row::Prompt(_) => RowKind::Prompt,
         }
     }
 }

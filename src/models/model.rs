@@ -35,7 +35,7 @@ pub struct Model {
 }
 
 /// What is asked of the head for each row.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Judge {
     /// Dropout is on.
     pub train: bool,
@@ -45,6 +45,14 @@ pub struct Judge {
     pub spread: bool,
     /// ε of label smoothing: what [`Judged::logps`] then are, stands at [`LinearLogps::smoothing`].
     pub smoothing: f32,
+    /// The logits are divided by it.
+    pub temperature: f32,
+}
+
+impl Default for Judge {
+    fn default() -> Self {
+        Judge { train: false, saved: false, spread: false, smoothing: 0.0, temperature: 1.0 }
+    }
 }
 
 /// What the head gives for each row.
@@ -375,12 +383,20 @@ impl Model {
     /// [`Error::Shape`].
     pub fn record_judged(&self, tape: &mut Tape, hidden: Val, targets: Val, adapter: Option<&dyn Adapter>, how: Judge) -> Result<Judged> {
         let last = |out: &[Val]| how.spread.then(|| out[out.len() - 1]);
-        if adapter.is_some_and(|a| a.low(self.head.index, how.train).is_some()) {
-            let logits = self.logits(tape, &self.forward(adapter, how.train), hidden, None)?;
+        let warm = how.temperature != 1.0;
+        let factor = 1.0 / how.temperature;
+        if adapter.is_some_and(|a| a.low(self.head.index, how.train).is_some()) || (warm && self.config.final_logit_softcapping.is_some()) {
+            let mut logits = self.logits(tape, &self.forward(adapter, how.train), hidden, None)?;
+            if warm {
+                logits = tape.push1(Scale { factor }, &[logits])?;
+            }
             let out = tape.push(GatherLogps { spread: how.spread, smoothing: how.smoothing }, &[logits, targets])?;
             return Ok(Judged { logps: out[0], spread: last(&out), states: hidden, slope: None });
         }
-        let (states, head) = (self.scaled(tape, hidden)?, tape.tensor(&self.head()));
+        let (mut states, head) = (self.scaled(tape, hidden)?, tape.tensor(&self.head()));
+        if warm {
+            states = tape.push1(Scale { factor }, &[states])?;
+        }
         let op =
             LinearLogps::on(self.exec(), how.saved).capped(self.config.final_logit_softcapping).spread(how.spread).smoothed(how.smoothing);
         let out = tape.push(op, &[states, head, targets])?;

@@ -27,6 +27,7 @@ mod unicode;
 pub use decode::StopMatcher;
 pub use gguf::GgufVocab;
 pub use model::MAX_TOKENS;
+pub use pattern::Pattern;
 pub use stream::DecodeStream;
 pub use template::ChatTemplate;
 pub use to_gguf::{GgufTokens, GgufValue, to_gguf};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::best::{BestWeights, Progress};
 use super::kl::RowCache;
+use super::rounds::{Rounds, Saved};
 use super::schedule::SchedulerType;
 use super::trainer::{Target, Trainer};
 use crate::data::Sampler;
@@ -55,6 +56,9 @@ pub struct State {
     pub base_rows: Vec<u32>,
     /// Which weights the flat tensors hold.
     pub layout: String,
+    /// The present round, of a method that learns in rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    round: Option<Saved>,
     /// `adapter_config.json`, where an adapter is trained.
     pub peft_config: Option<String>,
     pub adapter_name: Option<String>,
@@ -191,6 +195,11 @@ impl Trainer {
         out
     }
 
+    /// What is known of the base model, where a checkpoint keeps it.
+    fn kept_base(&self) -> Option<&RowCache> {
+        self.base.as_ref().filter(|_| self.method.rounds().is_none())
+    }
+
     fn snapshot(&self) -> State {
         let (epoch, rows_taken) = self.sampler.position();
         let (peft_config, adapter_name) = match self.target() {
@@ -215,7 +224,9 @@ impl Trainer {
             gradient_accumulation_steps: self.args.gradient_accumulation_steps,
             arguments: self.arguments(),
             reference_rows: self.method.references().map(|c| c.export().0).unwrap_or_default(),
-            base_rows: self.base.as_ref().map(|c| c.export().0).unwrap_or_default(),
+            // Of a round they are computed again, by the same micro-batches.
+            base_rows: self.kept_base().map(|c| c.export().0).unwrap_or_default(),
+            round: self.method.rounds().map(Rounds::save),
             layout: match self.target() {
                 Target::Adapter { set, .. } => set.key().to_string(),
                 Target::Full => "all weights".into(),
@@ -248,7 +259,7 @@ impl Trainer {
         if let Some(set) = &self.reference {
             parts.push(("reference".to_string(), Part::Tensor(set.params())));
         }
-        let caches = [("reference_logps", self.method.references()), ("base_logps", self.base.as_ref())];
+        let caches = [("reference_logps", self.method.references()), ("base_logps", self.kept_base())];
         for (name, cache) in caches.into_iter().filter_map(|(name, c)| Some((name, c?))) {
             let values = cache.export().1;
             if !values.is_empty() {
@@ -324,9 +335,14 @@ impl Trainer {
             None => None,
         };
         let judged = |row: u32| self.method.examples(&[row]).iter().map(|e| e.counted()).sum();
-        let base = match &self.base {
+        let rounds = match (self.method.rounds(), &have.round) {
+            (Some(rounds), Some(saved)) => Some(rounds.restored(FILE, saved)?),
+            (Some(_), None) => return Err(Error::file(FILE, "says nothing of its rounds")),
+            (None, _) => None,
+        };
+        let base = match self.kept_base() {
             Some(_) => Some(RowCache::import(FILE, want.rows, &have.base_rows, &c.base_logps, judged)?),
-            None => None,
+            None => self.base.as_ref().map(|_| RowCache::default()),
         };
         self.forget_all();
         for (bytes, t) in writes {
@@ -334,6 +350,9 @@ impl Trainer {
         }
         if let (Some(references), Some(cache)) = (references, self.method.references_mut()) {
             *cache = references;
+        }
+        if let (Some(rounds), Some(own)) = (rounds, self.method.rounds_mut()) {
+            *own = rounds;
         }
         self.base = base;
         self.best = BestWeights { progress, kept: best, exchanged: false };

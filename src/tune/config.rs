@@ -64,7 +64,7 @@ impl TrainingArguments {
             max_grad_norm: v.number("max_grad_norm"),
             seed: v.whole("seed") as u32,
             data_seed: v.opt_whole("data_seed").map(|n| n as u32),
-            shuffle: v.switch("shuffle"),
+            shuffle: v.switch("shuffle") && v.map.get("shuffle_dataset").is_none_or(|b| *b != false),
             gradient_checkpointing: v.opt_switch("gradient_checkpointing"),
             fp16: v.switch("fp16"),
             activation_memory: v.opt_whole("activation_memory").map(|n| n as u64),
@@ -75,10 +75,14 @@ impl TrainingArguments {
 
     /// Updates in all for a dataset of `rows`, as Transformers counts them: an epoch's last update may hold fewer rows.
     pub fn total_steps(&self, rows: usize) -> u64 {
+        self.total_steps_of(self.steps_per_epoch(rows))
+    }
+
+    /// The same for so many updates of one pass.
+    pub fn total_steps_of(&self, per_epoch: u64) -> u64 {
         if self.max_steps > 0 {
             return self.max_steps as u64;
         }
-        let per_epoch = self.steps_per_epoch(rows);
         (self.num_train_epochs * per_epoch as f64).ceil() as u64
     }
 

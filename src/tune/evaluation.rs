@@ -147,17 +147,17 @@ impl EvalOptions {
 struct Running {
     next: u32,
     /// (name, Σ weight · value, Σ weight)
-    sums: Vec<(&'static str, f64, f64)>,
+    sums: Vec<(String, f64, f64)>,
     entropy: f64,
     judged: usize,
     begun: f64,
 }
 
 impl Running {
-    fn add(&mut self, name: &'static str, value: f64, weight: f64) {
+    fn add(&mut self, name: &str, value: f64, weight: f64) {
         match self.sums.iter_mut().find(|s| s.0 == name) {
             Some(s) => (s.1, s.2) = (s.1 + weight * value, s.2 + weight),
-            None => self.sums.push((name, weight * value, weight)),
+            None => self.sums.push((name.to_string(), weight * value, weight)),
         }
     }
 
@@ -165,7 +165,7 @@ impl Running {
         let mut metrics = Metrics::default();
         for (name, sum, weight) in &self.sums {
             if *weight > 0.0 {
-                metrics.set(name, sum / weight);
+                metrics.set(name.clone(), sum / weight);
             }
         }
         if entropy {

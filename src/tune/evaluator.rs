@@ -2,7 +2,8 @@
 
 use super::evaluation::{EvalMetrics, Held};
 use super::pass::Weights;
-use super::start::{ModelText, Read, build, held_out, read};
+use super::start::{Read, build, held_out, read};
+use super::text::ModelText;
 use super::trainer::{Target, Trainer};
 use crate::adapters::LoadedModel;
 use crate::{Error, Result};

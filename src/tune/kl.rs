@@ -31,6 +31,17 @@ impl States {
         self.floats -= self.rows.insert(row, states.to_vec()).map_or(0, |old| old.len());
     }
 
+    /// Those of a batch's rows, of `values` (R, C).
+    pub fn set_all(&mut self, micro: &Micro, values: &[f32], width: usize) {
+        let mut of = vec![Vec::new(); micro.rows.len()];
+        for (seq, state) in micro.batch.seqs[..micro.batch.counted].iter().zip(values.chunks(width)) {
+            of[*seq as usize % micro.rows.len()].extend_from_slice(state);
+        }
+        for (row, states) in micro.rows.iter().zip(of) {
+            self.set(*row, &states);
+        }
+    }
+
     /// Forgets rows other than these where there are too many.
     pub fn bound(&mut self, needed: &[u32]) {
         if self.floats * 4 > STATES_BYTES {

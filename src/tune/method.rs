@@ -5,6 +5,7 @@ use std::any::Any;
 use super::kl::RowCache;
 use super::metrics::Metrics;
 use super::micro::Micro;
+use super::rounds::Rounds;
 use super::signals::Signals;
 use crate::Result;
 use crate::data::{Batch, BatchShape, Example, Layout};
@@ -131,6 +132,39 @@ pub trait Method: Any {
     /// How many scores the head of its adapter gives; 0 where the adapter has none.
     fn scores(&self) -> usize {
         0
+    }
+
+    /// True where its loss is measured against a reference policy.
+    fn is_measured(&self) -> bool {
+        self.references().is_some() || self.rounds().is_some_and(Rounds::has_reference)
+    }
+
+    /// Under which name the distance to the base model is reported.
+    fn kl_name(&self) -> &'static str {
+        if self.rounds().is_some() { "kl/base" } else { "kl" }
+    }
+
+    /// The rounds of a method that learns from what the policy writes. Rows of its micro-batches are then those of the present round.
+    fn rounds(&self) -> Option<&Rounds> {
+        None
+    }
+
+    /// The same, for the trainer to fill in.
+    fn rounds_mut(&mut self) -> Option<&mut Rounds> {
+        None
+    }
+
+    /// Completions of the present round that some rows are, in the order of [`Method::examples`].
+    fn samples(&self, rows: &[u32]) -> Vec<u32> {
+        rows.to_vec()
+    }
+
+    /// Turns what is known of the present round (rewards, log-probabilities) into what its loss reads (advantages), before its first update.
+    fn weigh(&mut self) {}
+
+    /// Logits are divided by it wherever they are judged.
+    fn temperature(&self) -> f32 {
+        1.0
     }
 
     /// What it trains beside the adapter.

@@ -1,20 +1,23 @@
 //! What an update reports: named values.
 
+use std::borrow::Cow;
+
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 /// Means over an update, in order, under TRL's names. What each is (its unit, which direction is good) stands in the method's table.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Metrics(Vec<(&'static str, f64)>);
+pub struct Metrics(Vec<(Cow<'static, str>, f64)>);
 
 impl Metrics {
     /// `loss` is always there and comes first.
     pub fn new(loss: f64) -> Metrics {
-        Metrics(vec![("loss", loss)])
+        Metrics(vec![("loss".into(), loss)])
     }
 
     /// Sets a value; a new one comes last.
-    pub fn set(&mut self, name: &'static str, value: f64) {
+    pub fn set(&mut self, name: impl Into<Cow<'static, str>>, value: f64) {
+        let name = name.into();
         match self.0.iter_mut().find(|m| m.0 == name) {
             Some(m) => m.1 = value,
             None => self.0.push((name, value)),
@@ -23,7 +26,7 @@ impl Metrics {
 
     /// Sets a new value behind the loss.
     pub(super) fn set_second(&mut self, name: &'static str, value: f64) {
-        self.0.insert(1.min(self.0.len()), (name, value));
+        self.0.insert(1.min(self.0.len()), (name.into(), value));
     }
 
     /// The value of a name, if this update has one.
@@ -32,8 +35,8 @@ impl Metrics {
     }
 
     /// All of them, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, f64)> + '_ {
-        self.0.iter().copied()
+    pub fn iter(&self) -> impl Iterator<Item = (&str, f64)> + '_ {
+        self.0.iter().map(|(name, value)| (name.as_ref(), *value))
     }
 
     /// What was minimized.

@@ -9,39 +9,41 @@ use crate::Result;
 use crate::data::{Batch, BatchShape, Example};
 
 /// What a pass without a loss gives.
-struct Seen {
+pub(super) struct Seen {
     /// Log-probabilities (R).
-    logps: Vec<f32>,
+    pub logps: Vec<f32>,
     /// Their sums per sequence.
     sums: Vec<f32>,
     /// What the head's weight multiplies (R, C); empty where nobody asks for it.
     states: Vec<f32>,
+    /// Entropies and ln Σ p² (R, 2), of a round alone.
+    pub spread: Vec<f32>,
 }
 
 impl Trainer {
     /// A batch under some weights.
-    async fn judge(&mut self, batch: &Batch, shape: &BatchShape, adapter: Weights) -> Result<Seen> {
+    pub(super) async fn judge(&mut self, batch: &Batch, shape: &BatchShape, adapter: Weights) -> Result<Seen> {
         let pass = Pass::logps(adapter);
         let program = self.program(shape, pass).await?;
         write_batch(&program, batch);
-        let names: Vec<&str> =
-            ["logp", "sums", "states"].into_iter().zip([true, shape.seqs > 0, self.base.is_some()]).filter(|n| n.1).map(|n| n.0).collect();
+        let asked = [true, shape.seqs > 0, self.base.is_some(), self.spreads(pass)];
+        let names: Vec<&str> = ["logp", "sums", "states", "spread"].into_iter().zip(asked).filter(|n| n.1).map(|n| n.0).collect();
         let mut found = program.run(&pass.step(), &names).await?.into_iter().map(|w| w.into_iter().map(f32::from_bits).collect());
         let mut next = |there: bool| if there { found.next().unwrap_or_default() } else { Vec::new() };
-        Ok(Seen { logps: next(true), sums: next(shape.seqs > 0), states: next(self.base.is_some()) })
+        Ok(Seen { logps: next(asked[0]), sums: next(asked[1]), states: next(asked[2]), spread: next(asked[3]) })
     }
 
     /// Which weights are a method's reference.
-    fn reference_weights(&self) -> Weights {
+    pub(super) fn reference_weights(&self) -> Weights {
         if self.reference.is_some() { Weights::Reference } else { Weights::Base }
     }
 
-    /// Keeps what was seen of one row of the base model.
-    fn keep(&mut self, micro: &Micro, seen: &Seen) {
+    /// Keeps what was seen of rows of the base model.
+    pub(super) fn keep(&mut self, micro: &Micro, seen: &Seen) {
         let width = self.model.config().hidden_size;
         if let Some(cache) = &mut self.base {
             cache.set_logps(micro, &seen.logps);
-            self.states.set(micro.rows[0], &seen.states[..micro.batch.counted * width]);
+            self.states.set_all(micro, &seen.states, width);
         }
     }
 
@@ -79,6 +81,13 @@ impl Trainer {
                     self.keep(&Micro { rows: std::mem::take(&mut own), batch, shape }, &seen);
                     base.clear();
                 }
+            }
+            if self.method.rounds().is_some() && !base.is_empty() {
+                // A round is always cut into the same micro-batches.
+                let micro = self.micro(m.rows.clone(), Weights::Base);
+                let seen = self.judge(&micro.batch, &micro.shape, Weights::Base).await?;
+                self.keep(&micro, &seen);
+                continue;
             }
             // Row by row: whatever else is in a batch, and whenever it is computed again, a row has the same numbers.
             for row in base {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::agreement::Agreement;
 use super::scorer::Scorer;
-use super::start::ModelText;
+use super::text::ModelText;
 use crate::adapters::{AdapterChoice, LoadedModel};
 use crate::data::{Comparison, Example, RowKind, RowOptions, RowReader, TextSource};
 use crate::{Error, Result};

@@ -14,13 +14,14 @@ use super::method::Method;
 use super::methods::by_name;
 use super::methods::table::MethodInfo;
 use super::metrics::StepMetrics;
+use super::rounds::{Guards, Sources, rollouts};
+use super::text::ModelText;
 use super::trainer::{Target, Trainer};
 use super::values::{Values, Wrong};
 use crate::adapters::{AdapterSet, Adapters, LoadedModel};
-use crate::data::{Message, RowReader, TextSource};
-use crate::formats::peft::PeftConfig;
+use crate::data::{RowReader, TextSource};
+use crate::formats::peft::{PeftAdapter, PeftConfig};
 use crate::graph::Profile;
-use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
 /// Above it a rate is too high for all weights.
@@ -28,63 +29,6 @@ const MOST_FOR_ALL: f64 = 1e-4;
 
 /// The adapter's name where `adapter_name` does not say another.
 const DEFAULT_NAME: &str = "default";
-
-/// Text → ids of a loaded model.
-pub struct ModelText<'a> {
-    model: &'a LoadedModel,
-    vocab_size: usize,
-    context: usize,
-}
-
-impl<'a> ModelText<'a> {
-    pub fn of(model: &'a LoadedModel) -> ModelText<'a> {
-        ModelText::behind(model, 0)
-    }
-
-    /// Of texts that have so many virtual tokens in front, which take up context.
-    pub(super) fn behind(model: &'a LoadedModel, in_front: usize) -> ModelText<'a> {
-        let context = model.info.context_length.saturating_sub(in_front);
-        ModelText { model, vocab_size: model.model.config().vocab_size, context }
-    }
-
-    fn tokenizer(&self) -> Result<&Tokenizer> {
-        Ok(self.model.tokenizer()?)
-    }
-
-    /// What a tokenizer larger than the model would give cannot be looked up.
-    fn checked(&self, ids: Vec<u32>) -> Result<Vec<u32>> {
-        match ids.iter().find(|id| **id as usize >= self.vocab_size) {
-            Some(id) => Err(Error::file("tokenizer", format!("gives token {id}, the model's vocabulary ends at {}", self.vocab_size))),
-            None => Ok(ids),
-        }
-    }
-}
-
-impl TextSource for ModelText<'_> {
-    fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        self.checked(self.tokenizer()?.encode(text))
-    }
-
-    fn chat(&self, messages: &[Message], variables: &Map<String, Value>, add_generation_prompt: bool) -> Result<Vec<u32>> {
-        self.checked(self.tokenizer()?.encode_chat_with(messages, add_generation_prompt, variables)?)
-    }
-
-    fn has_template(&self) -> bool {
-        self.model.tokenizer.as_ref().is_some_and(|t| t.chat_template().is_ok())
-    }
-
-    fn eos(&self) -> Option<u32> {
-        self.model.tokenizer.as_ref().and_then(|t| t.eos_token_id()).filter(|id| (*id as usize) < self.vocab_size)
-    }
-
-    fn vocab_size(&self) -> usize {
-        self.vocab_size
-    }
-
-    fn context(&self) -> usize {
-        self.context
-    }
-}
 
 /// A configuration in its parts.
 struct Parts {
@@ -213,6 +157,9 @@ pub struct Training {
     name: String,
     notes: Vec<String>,
     evaluation: Option<Evaluation>,
+    guards: Guards,
+    /// Why no further update is made.
+    stopped: Option<String>,
 }
 
 /// What is trained, what it is measured against, and under which name.
@@ -242,8 +189,23 @@ impl Training {
         model: &LoadedModel,
         method: &str,
         args: &Value,
+        rows: (&[Value], Option<&[Value]>),
+        checkpoint: Option<&[u8]>,
+    ) -> Result<Training> {
+        Training::with(model, method, args, rows, checkpoint, Sources::default()).await
+    }
+
+    /// The same with judges for the completions of a method that samples them.
+    ///
+    /// # Errors
+    /// As [`Training::with_evaluation`]; [`Error::BadConfig`] for a method that samples and has no judge, and for judges that nobody asks.
+    pub async fn with(
+        model: &LoadedModel,
+        method: &str,
+        args: &Value,
         (rows, held): (&[Value], Option<&[Value]>),
         checkpoint: Option<&[u8]>,
+        sources: Sources,
     ) -> Result<Training> {
         // All that is configured is looked at before the rows.
         let Read { info, values, adapter, name, mut notes } = read(method, args, &model.info.name)?;
@@ -274,6 +236,12 @@ impl Training {
             (None, None) => (build(info, &text, &values, rows)?, None),
         };
         let Prepared { args, method, notes: of_rows, reference } = prepared;
+        if method.rounds().is_some() && held.is_some() {
+            return Err(Error::config(
+                "eval_dataset",
+                format!("{} judges what it samples itself: there is no evaluation of held-out rows", info.title),
+            ));
+        }
         let total = args.total_steps(method.rows());
         let options = EvalOptions::read(&values, info, held.is_some(), total)?;
         if let Some(held) = &held {
@@ -285,15 +253,20 @@ impl Training {
         if full && method.scores() > 0 {
             return Err(Error::config("full", "a reward model is an adapter with a head: all weights do not learn with it"));
         }
-        let against = method.references().map(|_| reference);
+        let against = method.is_measured().then_some(reference);
         let start = match full {
             true => all_weights(model, method.as_ref(), &adapter, name, checkpoint)?,
             false => start(model, against, (adapter, dropout), method.scores(), name, args.seed, checkpoint).await?,
         };
         let alpha = start.target.set().and_then(|set| Some(set.lora()?.config().lora_alpha)).unwrap_or(1.0);
-        notes.extend(idle::notes(info, &values, &args, total, alpha));
-        notes.extend(of_rows);
+        let guards = Guards::read(&values);
+        let shared = args.clone();
         let mut trainer = Trainer::new(model.model.clone(), start.target, start.reference, args, method)?;
+        notes.extend(idle::notes(info, &values, &shared, trainer.total_steps(), alpha));
+        notes.extend(of_rows);
+        if trainer.base.is_none() && guards.watches_kl() {
+            return Err(Error::config("stop_kl", "needs kl/base, which is not reported: report_kl is off, or the output layer is changed"));
+        }
         if full && trainer.args.learning_rate > MOST_FOR_ALL {
             notes.push(format!("learning_rate {} is an adapter's: all weights take 1e-5 to 5e-5", trainer.args.learning_rate));
         }
@@ -302,10 +275,11 @@ impl Training {
         }
         let evaluation = held.map(|held| Evaluation::new(held.method, options));
         trainer.best.progress = evaluation.as_ref().map(Evaluation::progress);
+        trainer.rollouts = rollouts(model, &trainer, &start.name, &values, sources)?;
         if let Some(c) = &start.checkpoint {
             trainer.restore(c)?;
         }
-        Ok(Training { trainer, adapters: model.adapters.clone(), name: start.name, notes, evaluation })
+        Ok(Training { trainer, adapters: model.adapters.clone(), name: start.name, notes, evaluation, guards, stopped: None })
     }
 
     /// One update, or `None` when training is complete; the adapter is active then. Between two steps the model can be used, and its
@@ -336,12 +310,13 @@ impl Training {
             e.go_on(&mut self.trainer).await?;
             return Ok(true);
         }
-        let more = !self.stopped_early() && self.trainer.submit().await?;
+        let more = !self.stopped_early() && self.stopped.is_none() && self.trainer.submit().await?;
         if !more {
             self.trainer.catch_up(0).await?;
             if self.evaluation.as_ref().is_some_and(|e| e.options.load_best) {
                 self.trainer.exchange_best().await?;
             }
+            self.trainer.keep_round().await?;
             self.publish(true)?;
         }
         Ok(more)
@@ -369,12 +344,47 @@ impl Training {
     /// # Errors
     /// As [`Trainer::report`].
     pub async fn report(&mut self, all: bool) -> Result<Option<StepMetrics>> {
-        let m = self.trainer.report(all).await?;
+        let m = self.trainer.report(all || self.stopped.is_some()).await?;
+        self.watch(m.as_ref());
         // An update is published once it is known to be good: one behind it, which may not be, then changes nothing on the device.
         if m.is_some() {
             self.publish(false)?;
         }
         Ok(m)
+    }
+
+    /// Rounds whose adapters are kept, by number from 0: those that have been learned since this training began here.
+    pub fn kept_rounds(&self) -> Vec<u64> {
+        self.trainer.kept.iter().map(|k| k.0).collect()
+    }
+
+    /// The adapter as it was behind a round.
+    pub fn round(&self, number: u64) -> Option<&PeftAdapter> {
+        self.trainer.kept.iter().find(|k| k.0 == number).map(|k| &k.1)
+    }
+
+    /// Makes the adapter of an earlier round the one that answers: under the training's name, which goes on from where it was if it goes on.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] where that round is not kept.
+    pub fn take_round(&self, number: u64) -> Result<()> {
+        let kept = || self.kept_rounds().iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+        let adapter = self.round(number).ok_or_else(|| Error::config("round", format!("{number} is not kept ({})", kept())))?;
+        self.adapters.add(&self.name, adapter)?;
+        self.adapters.set_active(Some(&self.name))
+    }
+
+    /// Stops where an update is beyond a limit.
+    fn watch(&mut self, m: Option<&StepMetrics>) {
+        if let Some(reason) = m.and_then(|m| self.guards.reason(m.step, &m.metrics)).filter(|_| self.stopped.is_none()) {
+            self.notes.push(reason.clone());
+            self.stopped = Some(reason);
+        }
+    }
+
+    /// Why no further update is made, where a limit (`stop_kl` and its kin) was met: what was learned up to then is kept.
+    pub fn stopped(&self) -> Option<&str> {
+        self.stopped.as_deref()
     }
 
     /// What has been learned so far is the adapter's: answers between two steps come from it. Also where nothing was left to do: a
@@ -428,7 +438,7 @@ impl Training {
 
     /// Updates of one pass over the rows.
     pub fn steps_per_epoch(&self) -> u64 {
-        self.trainer.args.steps_per_epoch(self.trainer.method.rows())
+        self.trainer.steps_per_epoch()
     }
 
     /// Updates taken, those before a checkpoint and those not yet reported included.
@@ -451,7 +461,7 @@ fn all_weights(model: &LoadedModel, method: &dyn Method, asked: &Asked, name: St
     if let Some(field) = asked.given.first() {
         return Err(Error::config(field, "is an adapter's, and full has all weights learn"));
     }
-    if method.references().is_some() {
+    if method.is_measured() {
         let message = format!("{} measures against a reference model, of which no copy is kept: train an adapter", method.name());
         return Err(Error::config("full", message));
     }

@@ -15,12 +15,15 @@ use super::metrics::{Metrics, StepMetrics};
 use super::micro::Micro;
 use super::parameters::Trainable;
 use super::pass::{Head, Pass, Weights};
+use super::pending::{Pending, words};
+use super::rounds::{Rollouts, Rounds};
 use super::schedule::Schedule;
 use super::signals::{Signals, write_batch};
 use crate::adapters::AdapterSet;
 use crate::clock;
 use crate::data::{Batch, BatchShape, Example, Front, Sampler, Sight};
-use crate::graph::{Desc, Exec, Mark, Mem, Pace, Plan, Profile, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Transfer};
+use crate::formats::peft::PeftAdapter;
+use crate::graph::{Desc, Exec, Mem, Pace, Plan, Profile, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Transfer};
 use crate::lru::Lru;
 use crate::models::{Judge, Model};
 use crate::nn::Adapter;
@@ -59,20 +62,6 @@ impl Target {
     }
 }
 
-/// An update that has been submitted and not reported.
-struct Pending {
-    micros: Vec<Micro>,
-    /// What its micro-batches wrote, and the norm behind it.
-    staging: Mem,
-    bytes: u64,
-    mark: Mark,
-    begun: f64,
-    /// What is known of it beforehand.
-    known: StepMetrics,
-    /// Sampler, updates, micro-batches and tokens before it.
-    before: (Sampler, u64, u64, u64),
-}
-
 /// A training in progress.
 pub struct Trainer {
     pub(super) model: Rc<Model>,
@@ -80,6 +69,10 @@ pub struct Trainer {
     /// The reference policy where it is not the base model: the adapter as it was when training began.
     pub(super) reference: Option<Rc<AdapterSet>>,
     pub(super) method: Box<dyn Method>,
+    /// Who writes the completions of a method that learns in rounds.
+    pub(super) rollouts: Option<Box<dyn Rollouts>>,
+    /// Adapters as they were behind each round, by its number.
+    pub(super) kept: Vec<(u64, PeftAdapter)>,
     /// Log-probabilities of judged tokens under the base model, where the distance to it is reported.
     pub(super) base: Option<RowCache>,
     /// And their hidden states.
@@ -146,13 +139,15 @@ impl Trainer {
         let pace = Rc::<Pace>::default();
         let optimizer = trainable.program(&exec, options(&pace))?;
         let rows = method.rows();
-        let total = args.total_steps(rows);
+        let total = args.total_steps_of(steps_per_epoch(&args, method.as_ref()));
         let plain = target.set().is_some_and(|set| set.lora().is_none_or(|lora| model.has_plain_head(lora)));
         let base = (args.report_kl && method.judges_tokens() && !method.own_kl() && plain).then(RowCache::default);
         Ok(Trainer {
             reports_kl: base.is_some(),
             best: BestWeights::default(),
             base,
+            rollouts: None,
+            kept: Vec::new(),
             states: States::default(),
             schedule: args.schedule(total),
             sampler: Sampler::new(rows, args.shuffle, args.data_seed.unwrap_or(args.seed)),
@@ -184,6 +179,16 @@ impl Trainer {
         self.schedule.total_steps
     }
 
+    /// Updates of one pass over the rows.
+    pub fn steps_per_epoch(&self) -> u64 {
+        steps_per_epoch(&self.args, self.method.as_ref())
+    }
+
+    /// Whether updates have been submitted that are still to be reported.
+    pub fn is_waiting(&self) -> bool {
+        !self.pending.is_empty() || !self.told.is_empty()
+    }
+
     /// Updates taken, those included that have not been reported yet.
     pub fn steps(&self) -> u64 {
         self.step
@@ -195,6 +200,10 @@ impl Trainer {
 
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    pub fn method(&self) -> &dyn Method {
+        self.method.as_ref()
     }
 
     /// The method, if it is an `M`: its dataset may grow between two updates.
@@ -227,14 +236,22 @@ impl Trainer {
     /// # Errors
     /// From recording.
     pub fn planned_bytes(&self, gradient_checkpointing: bool) -> Result<u64> {
-        let (micros, _) = self.draw();
-        let tape = self.record(&micros[0].shape, Pass::UPDATE, gradient_checkpointing)?;
+        let shape = match self.method.rounds().filter(|r| r.round().is_none()) {
+            Some(rounds) => self.batch(&rounds.imagined().iter().collect::<Vec<_>>(), Weights::Present).1,
+            None => self.draw().0[0].shape,
+        };
+        let tape = self.record(&shape, Pass::UPDATE, gradient_checkpointing)?;
         Ok(Plan::on(self.exec(), &tape).bytes())
     }
 
     /// Plans recorded so far.
     pub fn plans(&self) -> u64 {
         self.recorded
+    }
+
+    /// Whether a pass gives entropies: what an update reports, and what is known of a round.
+    pub(super) fn spreads(&self, pass: Pass) -> bool {
+        self.method.judges_tokens() && (pass.head != Head::Logps || self.method.rounds().is_some())
     }
 
     fn record(&self, shape: &BatchShape, pass: Pass, checkpoint: bool) -> Result<Tape> {
@@ -250,8 +267,13 @@ impl Trainer {
         let placed = adapter.map(|set| set.place(&mut tape, shape.batch * shape.len, shape.batch, train)).transpose()?;
         let adapter = placed.as_ref().map(|a| a as &dyn Adapter);
         let manner = self.method.manner();
-        let spread = pass.head != Head::Logps && self.method.judges_tokens();
-        let how = Judge { train, saved: train && own.is_some(), spread, smoothing: manner.label_smoothing };
+        let how = Judge {
+            train,
+            saved: train && own.is_some(),
+            spread: self.spreads(pass),
+            smoothing: manner.label_smoothing,
+            temperature: self.method.temperature(),
+        };
         let mut signals = Signals::record(&mut tape, &self.model, adapter, shape, how, train && manner.noise_alpha.is_some())?;
         let recorded = match pass.head {
             Head::Loss | Head::Eval => Some(self.method.record(&mut tape, shape, &mut signals)?),
@@ -278,11 +300,13 @@ impl Trainer {
                 tape.output("towards", towards);
             }
         }
+        if how.spread
+            && let Some(spread) = signals.entropies(&mut tape)?
+        {
+            tape.output("spread", spread);
+        }
         if let Some(recorded) = recorded {
             tape.output("metrics", recorded.metrics);
-            if spread && let Some(spread) = signals.entropies(&mut tape)? {
-                tape.output("spread", spread);
-            }
             let forward = tape.nodes().len();
             if train {
                 tape.backward(&recorded.seeds, checkpoint)?;
@@ -335,6 +359,9 @@ impl Trainer {
 
     /// The next update's rows: micro-batches up to the accumulation count or the end of the epoch.
     fn draw(&self) -> (Vec<Micro>, Sampler) {
+        if let Some(rounds) = self.method.rounds() {
+            return (rounds.draw().into_iter().map(|rows| self.micro(rows, Weights::Present)).collect(), self.sampler.clone());
+        }
         let mut sampler = self.sampler.clone();
         sampler.grow(self.method.rows());
         let mut micros = Vec::new();
@@ -371,6 +398,7 @@ impl Trainer {
     /// As [`Trainer::step`].
     pub async fn gradients(&mut self) -> Result<()> {
         self.catch_up(0).await?;
+        self.next_round().await?;
         let (micros, _) = self.draw();
         self.dirty = true;
         self.references(&micros, Pass::UPDATE).await?;
@@ -385,6 +413,7 @@ impl Trainer {
     /// [`Error::Gpu`] where the adapter has no timestamps.
     pub async fn profile(&mut self) -> Result<Profile> {
         self.catch_up(0).await?;
+        self.next_round().await?;
         let (micros, _) = self.draw();
         self.dirty = true;
         self.references(&micros, Pass::UPDATE).await?;
@@ -421,11 +450,8 @@ impl Trainer {
         Ok(program)
     }
 
-    /// What is read back of a micro-batch, in words: metrics, what tells its distance to the base, entropies.
     fn words(&self, m: &Micro) -> [(&'static str, usize); 4] {
-        let (metrics, rows) = (self.method.metric_words(&m.shape), m.shape.rows);
-        let moved = if self.base.is_some() { rows } else { 0 };
-        [("metrics", metrics), ("logp", moved), ("towards", moved), ("spread", if self.method.judges_tokens() { 2 * rows } else { 0 })]
+        words(self.method.as_ref(), self.base.is_some(), m)
     }
 
     /// Submits all micro-batches; what is read of them ends up in the staging buffer, the norm's place is behind it.
@@ -465,6 +491,7 @@ impl Trainer {
             return Ok(false);
         }
         let begun = clock::seconds();
+        self.next_round().await?;
         if self.dirty {
             self.trainable.clear(self.exec());
         }
@@ -477,7 +504,11 @@ impl Trainer {
         self.optimizer.replay(&params, &[Transfer::new(&self.trainable.norm.mem(), &staging, at, 4)]).await;
         self.optimizer.check()?;
         self.dirty = false;
-        let before = (std::mem::replace(&mut self.sampler, sampler), self.step, self.micros, self.tokens);
+        let taken = self.method.rounds().map_or(0, Rounds::at);
+        let before = (std::mem::replace(&mut self.sampler, sampler), self.step, self.micros, self.tokens, taken);
+        if let Some(rounds) = self.method.rounds_mut() {
+            rounds.set_at(taken + micros.len());
+        }
         self.step += 1;
         self.micros += micros.len() as u64;
         self.tokens += micros.iter().map(|m| m.batch.tokens as u64).sum::<u64>();
@@ -514,7 +545,7 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::submit`] and [`Trainer::report`].
     pub async fn step(&mut self) -> Result<Option<StepMetrics>> {
-        if self.pending.is_empty() && self.told.is_empty() {
+        if !self.is_waiting() {
             self.submit().await?;
         }
         self.report(true).await
@@ -553,7 +584,9 @@ impl Trainer {
         let (metrics, grad_norm) = match read {
             Ok(numbers) => numbers,
             Err(e) => {
-                (self.sampler, self.step, self.micros, self.tokens) = p.before;
+                let at;
+                (self.sampler, self.step, self.micros, self.tokens, at) = p.before;
+                self.method.rounds_mut().into_iter().for_each(|r| r.set_at(at));
                 self.dirty = true;
                 self.forget_pending();
                 return Err(e);
@@ -575,33 +608,13 @@ impl Trainer {
     /// What an update wrote, once it is done.
     async fn read(&self, p: &Pending) -> Result<(Metrics, f64)> {
         let bytes = self.exec().map(&p.staging, p.bytes, &p.mark).await?;
-        let values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
-        let mut words = Vec::with_capacity(p.micros.len());
-        let judged = p.micros.iter().map(|m| m.batch.counted).sum::<usize>().max(1) as f64;
-        let (mut from, mut moved, mut entropy) = (0, 0.0, 0.0);
-        for m in &p.micros {
-            let [metrics, logps, towards, spread] = self.words(m).map(|(_, words)| {
-                from += words;
-                &values[from - words..from]
-            });
-            words.push(metrics.to_vec());
-            moved += self.base.as_ref().map_or(0.0, |base| base.sum_kl(m, logps, towards));
-            entropy += spread.iter().step_by(2).map(|v| f64::from(*v)).sum::<f64>();
-        }
-        let mut metrics = self.method.metrics(&p.micros, &words);
-        if self.method.judges_tokens() {
-            metrics.set_second("entropy", entropy / judged);
-        }
-        if self.base.is_some() {
-            // Never below 0, but for rounding.
-            metrics.set_second("kl", (moved / judged).max(0.0));
-        }
-        let grad_norm = f64::from(values[from]);
-        if !metrics.loss().is_finite() || !grad_norm.is_finite() {
-            return Err(Error::NotFinite(format!("update {}: loss {}, gradient norm {grad_norm}", p.known.step, metrics.loss())));
-        }
-        Ok((metrics, grad_norm))
+        p.numbers(&bytemuck::pod_collect_to_vec::<u8, f32>(&bytes), self.method.as_ref(), self.base.as_ref())
     }
+}
+
+/// Updates of one pass over a method's rows.
+fn steps_per_epoch(args: &TrainingArguments, method: &dyn Method) -> u64 {
+    method.rounds().map_or_else(|| args.steps_per_epoch(method.rows()), |r| r.plan().updates_per_epoch(method.rows()))
 }
 
 /// Submits are cut by time where a page has to be painted in between. Natively there is none, and on llvmpipe many short submits took a step of the

@@ -65,6 +65,9 @@ pub(super) fn check(field: &Field, v: &Json) -> std::result::Result<Json, String
     let taken = match field.kind {
         // Python's configurations also hold numbers such as "5e-4" that YAML turned into text.
         Kind::Number { low, high, .. } => v
+            .as_array()
+            .filter(|l| l.len() == 1)
+            .map_or(v, |l| &l[0])
             .as_f64()
             .or_else(|| v.as_str().and_then(|s| s.parse().ok()))
             .filter(|n| n.is_finite() && (low..=high).contains(n))
@@ -186,9 +189,9 @@ impl Values {
         self.opt_whole(name).unwrap_or_else(|| panic!("{name} is no whole number"))
     }
 
-    /// `None` where it is not set.
+    /// `None` where it is not set, or the method has no such field.
     pub fn opt_whole(&self, name: &str) -> Option<i64> {
-        self.get(name).as_i64()
+        self.map.get(name)?.as_i64()
     }
 
     pub fn switch(&self, name: &str) -> bool {

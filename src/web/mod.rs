@@ -8,6 +8,7 @@ mod convert;
 mod crew;
 mod loader;
 mod model;
+mod rewards;
 mod rows;
 mod session;
 mod trainer;

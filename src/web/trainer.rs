@@ -1,6 +1,6 @@
 //! Training by steps: JavaScript drives, so that it can pause, cancel and save between any two.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use serde_json::{Value, json};
@@ -9,9 +9,11 @@ use wasm_bindgen::prelude::*;
 use super::bench::peaks;
 use super::convert::{from_js, js_error, to_js};
 use super::model::{Shared, WasmModel, future, set};
+use super::rewards;
 use crate::device::{self, DeviceOptions};
 use crate::graph::Exec;
-use crate::tune::{Evaluator, GptBench, Training};
+use crate::tune::rounds::Recorder;
+use crate::tune::{Evaluator, GptBench, Sources, Training};
 use crate::{Error, Result};
 
 /// A training in progress.
@@ -20,12 +22,24 @@ pub struct WasmTrainer {
     shared: Rc<Shared>,
     /// Taken out while a step runs, so that nothing is borrowed over an await.
     trainer: Rc<RefCell<Option<Training>>>,
+    /// Ends sampling in the middle of a round.
+    stop: Rc<Cell<bool>>,
 }
 
 #[wasm_bindgen(js_class = Model)]
 impl WasmModel {
-    /// Readies a training: `args` are TRL's fields with `peft_config` and `adapter_name`, `rows` TRL's columns.
-    pub fn trainer(&self, method: String, args: JsValue, rows: JsValue, checkpoint: Option<Vec<u8>>, held: JsValue) -> js_sys::Promise {
+    /// Readies a training: `args` are TRL's fields with `peft_config` and `adapter_name`, `rows` TRL's columns. Of methods that sample, `judges` say how
+    /// good completions are: rules, and objects `{ name, call }`; `rollouts` is a function that is told every round's rows.
+    pub fn trainer(
+        &self,
+        method: String,
+        args: JsValue,
+        rows: JsValue,
+        checkpoint: Option<Vec<u8>>,
+        held: JsValue,
+        judges: Option<js_sys::Array>,
+        rollouts: Option<js_sys::Function>,
+    ) -> js_sys::Promise {
         let shared = self.0.clone();
         future(async move {
             let _turn = shared.turn("training")?;
@@ -33,9 +47,19 @@ impl WasmModel {
             let rows: Vec<Value> = from_js("rows", rows)?;
             let held: Option<Vec<Value>> = from_js("evalDataset", held)?;
             let both = (&rows[..], held.as_deref());
-            let trainer = Training::with_evaluation(&shared.loaded, &method, &args, both, checkpoint.as_deref()).await?;
+            let stop = Rc::new(Cell::new(false));
+            let asked = stop.clone();
+            let told = |call: js_sys::Function| -> Recorder {
+                Box::new(move |rows| {
+                    let said = call.call1(&JsValue::UNDEFINED, &to_js(rows)?);
+                    said.map(drop).map_err(|_| Error::config("rollouts", "the function threw"))
+                })
+            };
+            let sources =
+                Sources { judges: rewards::judges(judges)?, recorder: rollouts.map(told), stop: Some(Box::new(move || asked.get())) };
+            let trainer = Training::with(&shared.loaded, &method, &args, both, checkpoint.as_deref(), sources).await?;
             let trainer = Rc::new(RefCell::new(Some(trainer)));
-            Ok(WasmTrainer { shared: shared.clone(), trainer }.into())
+            Ok(WasmTrainer { shared: shared.clone(), trainer, stop }.into())
         })
     }
 
@@ -87,6 +111,28 @@ impl WasmTrainer {
     /// What a person should know before it runs: sentences.
     pub fn notes(&self) -> Vec<String> {
         self.trainer.borrow().as_ref().map_or_else(Vec::new, |t| t.notes().to_vec())
+    }
+
+    /// Gives up the round that is being sampled, if one is: `submit` then fails as `aborted`, and the prompts are still to come.
+    pub fn abort(&self) {
+        self.stop.set(true);
+    }
+
+    /// Why no further update is made, where a limit was met.
+    pub fn stopped(&self) -> Option<String> {
+        self.trainer.borrow().as_ref().and_then(|t| t.stopped().map(str::to_string))
+    }
+
+    /// Rounds whose adapters are kept, by number from 0.
+    pub fn kept_rounds(&self) -> Vec<f64> {
+        self.trainer.borrow().as_ref().map_or_else(Vec::new, |t| t.kept_rounds().into_iter().map(|n| n as f64).collect())
+    }
+
+    /// Makes the adapter of an earlier round the one that answers.
+    pub fn take_round(&self, number: f64) -> std::result::Result<(), JsValue> {
+        let trainer = self.trainer.borrow();
+        let trainer = trainer.as_ref().ok_or_else(|| js_error(Error::Busy("a step of it is still running".into())))?;
+        trainer.take_round(number as u64).map_err(js_error)
     }
 
     /// Hands the next update to the device: the number of updates so far; `undefined` when training is complete.

@@ -275,3 +275,51 @@ fn tune_full_writes_a_model() {
     );
     fs::remove_dir_all(folder).unwrap();
 }
+
+/// What a program rewarded is recorded, and replays; a program that fails is told with its row, and what was learned is there.
+#[test]
+#[cfg(unix)]
+fn tune_grpo_asks_a_program_and_replays_what_was_recorded() {
+    let folder = temp("grpo");
+    let at = |name: &str| folder.join(name).display().to_string();
+    let (model, prompts, rollouts, kept) = (fixture("models/llama"), at("prompts.jsonl"), at("rollouts.jsonl"), at("kept"));
+    let rows: Vec<String> = (0..4).map(|i| json!({"prompt_ids": [3 + i, 7, 20 + i], "wanted": i}).to_string()).collect();
+    fs::write(&prompts, rows.join("\n")).unwrap();
+    let own = ["--num-generations", "4", "--max-completion-length", "6", "--max-steps", "4", "--r", "4", "--no-shuffle"];
+    let args = |data: &str, out: &str, more: &[&str]| -> Vec<String> {
+        let (data, out) = (data.to_string(), at(out));
+        let first = ["tune", "--method", "grpo", "--model", &model, "--data", &data, "--out", &out];
+        first.iter().chain(&own).chain(more).map(|s| s.to_string()).collect()
+    };
+    let run = |args: &[String]| ok(&[&args.iter().map(String::as_str).collect::<Vec<_>>()[..], &["--json"]].concat());
+    let judge = "while read -r line; do echo '[0, 1, 0.5, 0.25, 1, 0, 0, 2]'; done";
+    let lines = |out: &str| out.lines().map(parse).filter(|l| l["event"] == "step").collect::<Vec<Value>>();
+    let sampled = lines(&run(&args(&prompts, "a", &["--reward-command", judge, "--rollouts", &rollouts, "--keep-rounds", &kept])));
+    assert_eq!(sampled.len(), 4);
+    assert!(sampled.iter().all(|l| l["reward"] == 0.59375 && l["rewards/command/mean"] == 0.59375), "{sampled:?}");
+    assert!((0..4).all(|n| folder.join(format!("kept/round-{n}/adapter_model.safetensors")).is_file()));
+    let recorded: Vec<Value> = fs::read_to_string(&rollouts).unwrap().lines().map(parse).collect();
+    assert_eq!((recorded.len(), &recorded[0]["rewards"]), (8, &json!([0.0, 1.0, 0.5, 0.25])));
+    let replayed = lines(&run(&args(&rollouts, "b", &[])));
+    for (a, b) in sampled.iter().zip(&replayed) {
+        assert!(a["loss"] == b["loss"] && a["grad_norm"] == b["grad_norm"] && a["kl/base"] == b["kl/base"], "{a} {b}");
+    }
+    // The second time it answers too little.
+    let tired = "read -r line; echo '[0, 1, 0.5, 0.25, 1, 0, 0, 2]'; read -r line; echo '[1]'";
+    let failing = args(&prompts, "c", &["--reward-command", tired]);
+    let fails = |args: &[String]| on_cpu(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let out = fails(&failing);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.code() == Some(3) && said.contains("error[bad-reward]") && said.contains("gave 1 numbers for 8"), "{said}");
+    assert!(["adapter_model.safetensors", "checkpoint.safetensors"].iter().all(|f| folder.join("c").join(f).is_file()));
+    for (more, code, said) in [
+        (vec!["--reward-command", "sleep 9", "--reward-timeout", "0.3"], "bad-reward", "no answer within 0.3 s"),
+        (vec!["--reward-command", "exit 7"], "bad-reward", "ended without an answer"),
+        (vec!["--reward-command", "read -r l; echo '{\"error\": \"no\", \"index\": 5}'"], "bad-reward", "row 1: no"),
+        (vec!["--reward", "lenght:max=3"], "bad-config", "is not a rule"),
+        (vec![], "bad-config", "reward: is missing"),
+    ] {
+        let out = fails(&args(&prompts, "d", &more));
+        fails_with(&out, if code == "bad-config" { 2 } else { 3 }, code, said);
+    }
+}

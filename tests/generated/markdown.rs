@@ -6,6 +6,7 @@ use fledgling::tune::methods::field::{Default, Field, Good, Metric};
 use fledgling::tune::methods::peft::{KINDS, PEFT_TYPE};
 use fledgling::tune::methods::table::MethodInfo;
 use fledgling::tune::methods::{METHODS, shared};
+use fledgling::tune::rewards::RULES;
 
 const INTRO: &str = "\
 # Methods
@@ -91,7 +92,7 @@ fn method(out: &mut String, m: &MethodInfo) {
     *out += "\nRows:\n\n";
     for (required, optional) in m.rows.taught_by().iter().flat_map(|k| k.forms()) {
         let may = optional.iter().map(|c| format!("(`{c}`)"));
-        writeln!(out, "- {}", required.iter().map(|c| format!("`{c}`")).chain(may).collect::<Vec<_>>().join(", ")).unwrap();
+        *out += &wrapped(&format!("- {}", required.iter().map(|c| format!("`{c}`")).chain(may).collect::<Vec<_>>().join(", ")), "  ");
     }
     *out += "\nFields of its own:\n\n";
     fields(out, m.fields.iter());
@@ -106,6 +107,24 @@ fn method(out: &mut String, m: &MethodInfo) {
     metrics(out, m.metrics.iter());
 }
 
+/// The rules that rewards can be made of.
+fn rewards(out: &mut String) {
+    *out += "## Rewards\n\n";
+    *out += &wrapped(
+        "GRPO, RLOO and online DPO learn from rewards of completions. Rows that bring completions and rewards are replayed; the completions of others are \
+         sampled, and judges reward them: rules (`--reward`, `rewards` of the package's `train`), programs (`--reward-command`: one line of JSON in, one \
+         line of numbers out) or functions of JavaScript. A rule is `name:parameter=value,parameter=value`, a comma in a value `\\,`. What is sampled is \
+         recorded (`--rollouts`, `onRollouts`) in the columns that replay it.",
+        "",
+    );
+    *out += "\n";
+    for rule in RULES {
+        *out += &wrapped(&format!("- `{}`: {}", rule.name, rule.help), "  ");
+        rule.parameters.iter().for_each(|p| *out += &format!("  - `{}`: {}\n", p.name, p.help));
+    }
+    *out += "\n";
+}
+
 /// The page.
 pub fn methods() -> String {
     let mut out = INTRO.to_string() + "\n| method | trainer | TRL's configuration |\n|---|---|---|\n";
@@ -114,6 +133,7 @@ pub fn methods() -> String {
     }
     out += "\n";
     METHODS.iter().for_each(|m| method(&mut out, m));
+    rewards(&mut out);
     out += "## Shared fields\n\n";
     fields(&mut out, shared::FIELDS.iter());
     out += "## Adapters\n\nUnder `peft_config`, or beside the others. An adapter that exists is continued as it is.\n\n";

@@ -87,6 +87,7 @@ fn row(m: &MethodInfo) -> &'static str {
         RowKind::Preference | RowKind::Ranking => "DPORow",
         RowKind::Unpaired => "UnpairedRow",
         RowKind::Reward => "RewardRow",
+        RowKind::Rollout | RowKind::Prompt => "PromptRow",
     }
 }
 
@@ -355,7 +356,8 @@ export interface MethodForm {{
 export const METHODS: MethodForm[] = [
 "
     );
-    for m in METHODS {
+    // The page has no judges: it offers what a person's own rows teach.
+    for m in METHODS.iter().filter(|m| m.rows != RowKind::Rollout) {
         // A page has rankings for either.
         let rows = json!(if m.rows == RowKind::Reward { RowKind::Preference } else { m.rows });
         writeln!(out, "  {{\n    name: {}, title: {}, rows: {},", quoted(m.name), quoted(m.title), quoted(rows.as_str().unwrap())).unwrap();

@@ -15,8 +15,9 @@ logging.disable(logging.WARNING)
 import peft  # noqa: E402
 import trl  # noqa: E402
 from peft import LoraConfig  # noqa: E402
-from trl import DPOConfig, KTOConfig, RewardConfig, SFTConfig  # noqa: E402
+from trl import DPOConfig, GRPOConfig, KTOConfig, RewardConfig, RLOOConfig, SFTConfig  # noqa: E402
 from trl.experimental.cpo import CPOConfig  # noqa: E402
+from trl.experimental.online_dpo import OnlineDPOConfig  # noqa: E402
 from trl.experimental.orpo import ORPOConfig  # noqa: E402
 
 from common import FIXTURES  # noqa: E402
@@ -39,7 +40,9 @@ def written(config) -> dict:
 
 
 out = {"versions": {"trl": trl.__version__, "peft": peft.__version__}}
-for name, config in [("sft", SFTConfig), ("dpo", DPOConfig), ("kto", KTOConfig), ("orpo", ORPOConfig), ("cpo", CPOConfig), ("reward", RewardConfig)]:
+CONFIGS = {"sft": SFTConfig, "dpo": DPOConfig, "kto": KTOConfig, "orpo": ORPOConfig, "cpo": CPOConfig, "grpo": GRPOConfig, "rloo": RLOOConfig,
+           "online_dpo": OnlineDPOConfig, "reward": RewardConfig}
+for name, config in CONFIGS.items():
     out[name] = written(config)
 lora = plain(LoraConfig().to_dict())
 out["lora"] = {k: v for k, v in sorted(lora.items()) if k != "peft_version"}

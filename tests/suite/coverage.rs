@@ -45,6 +45,7 @@ const PUBLIC: &[(&str, Judged)] = &[
     ("PeakCopy", Instead("an instrument of the benchmark: a copy, compared with the f64 reference")),
     ("PeakFma", Instead("an instrument of the benchmark: its sum is compared with the f64 reference")),
     ("RankingLoss", Instead("curves of pairs are TRL's and of rankings PyTorch's in reward.rs, and central differences")),
+    ("PolicyLoss", Instead("training curves are TRL's in rounds.rs, and central differences")),
     ("Reduce", By(&["reduce_sum", "reduce_mean", "reduce_max"])),
     ("RmsNorm", By(&["rms_norm"])),
     ("RopeAppend", Instead("rope with the cache's layout, which is ours")),

@@ -66,7 +66,8 @@ fl_test!(
     /// What an update reports of rows before it changes anything, an evaluation says of them.
     async fn every_method_judges_held_out_rows() -> Result<()> {
         for exec in devices().await {
-            for info in METHODS {
+            // Methods that judge what they sample have none.
+            for info in METHODS.iter().filter(|m| m.rows != RowKind::Rollout) {
                 let rows = rows(info.rows);
                 let n = rows.len();
                 let own =

@@ -210,9 +210,12 @@ fl_test!(
             let rows = match m.name {
                 "sft" => crate::tuning::sft_rows(),
                 "kto" => kto_rows(),
+                "grpo" | "rloo" | "online_dpo" => crate::rounds::rows(if m.name == "online_dpo" { 2 } else { 4 }),
                 _ => dpo_rows(),
             };
-            let args = json!({"max_steps": 1, "per_device_train_batch_size": 4, "adapter_name": m.name});
+            // With what all metrics are there.
+            let args = json!({"max_steps": 1, "per_device_train_batch_size": 4, "adapter_name": m.name, "beta": 0.1});
+            let args = if m.name == "sft" { json!({"max_steps": 1, "adapter_name": m.name}) } else { args };
             let step = Training::new(&model, m.name, &args, &rows, None).await?.step().await?.expect("one");
             assert!(m.name == "reward" || step.metrics.get("entropy").is_some_and(|e| e > 0.0), "{}", m.name);
             let got: Vec<&str> = step.metrics.iter().map(|v| v.0).collect();

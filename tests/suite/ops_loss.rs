@@ -7,7 +7,8 @@ use fledgling::graph::{Exec, StepParams, Tape, Val};
 use fledgling::ops::loss::{
     CPO_LOSSES, CpoLoss, CrossEntropy, DIVERGENCES, DPO_LOSSES, DPO_NUMBERS, DpoLoss, DpoNumbers, GatherLogps, IGNORE, KtoLoss,
 };
-use fledgling::ops::loss::{METRICS, OrpoLoss, RANKING_METRICS, RankingLoss, SequenceSums, SftLoss, VALUE_METRICS, ValueLoss};
+use fledgling::ops::loss::{METRICS, OrpoLoss, POLICY_METRICS, PolicyLoss, PolicyNumbers, RANKING_METRICS, RankingLoss};
+use fledgling::ops::loss::{SequenceSums, SftLoss, VALUE_METRICS, ValueLoss};
 
 fn sft(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
     t.push(SftLoss::default(), v)
@@ -129,6 +130,42 @@ fn odds(rng: &mut Rng, p: usize, middle: f64) -> [In; 3] {
     let mut counts = around(rng, 2 * p, 5.0, 4.0);
     counts.data.iter_mut().for_each(|v| *v = v.round());
     [sums, counts, constant(&[0.3, 0.25, 0.125])]
+}
+
+fn policy(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
+    t.push(PolicyLoss, v)
+}
+
+/// Tokens of sequences of unequal length with some of none behind them; ratios on both sides of the clip, one of which is cut.
+fn tokens(rng: &mut Rng, lens: &[usize], numbers: PolicyNumbers) -> Vec<In> {
+    let mut seq: Vec<u32> = lens.iter().enumerate().flat_map(|(s, n)| vec![s as u32; *n]).collect();
+    seq.extend([IGNORE; 3]);
+    let rows = seq.len();
+    let logp = around(rng, rows, -2.0, 1.0);
+    let near = |rng: &mut Rng, scale: f64| -> Vec<f64> {
+        let off = around(rng, rows, 0.0, scale);
+        logp.data.iter().zip(off.data).map(|(l, o)| f64::from((l + o) as f32)).collect()
+    };
+    let (old, reference) = (near(rng, 0.8), near(rng, 1.0));
+    let (weights, advantages) = (around(rng, rows, 0.5, 0.2), around(rng, rows, 0.0, 2.0));
+    let known = (0..rows).flat_map(|i| [old[i], reference[i], weights.data[i], advantages.data[i]]).collect::<Vec<f64>>();
+    let steps: Vec<f64> = lens.iter().map(|n| f64::from(1.0 / (*n).max(1) as f32)).collect();
+    let words: Vec<f64> = numbers.words().map(f64::from).to_vec();
+    vec![logp, ints(&[rows], &seq), values(&[rows, 4], &known, false), constant(&steps), constant(&words)]
+}
+
+/// Every form of the policy's loss.
+fn policies() -> Vec<(String, PolicyNumbers)> {
+    let mut all = Vec::new();
+    for sequence in [false, true] {
+        for (beta, corrected) in [(0.0, false), (0.25, false), (0.25, true)] {
+            for (delta, fresh) in [(f32::MAX, false), (1.75, false), (f32::MAX, true)] {
+                let numbers = PolicyNumbers { clip: [0.75, 1.25], delta, beta, corrected, sequence, fresh };
+                all.push((format!("{numbers:?}"), numbers));
+            }
+        }
+    }
+    all
 }
 
 /// Targets of which some are ignored.
@@ -300,6 +337,17 @@ fl_test!(
             check(&gpu, &format!("value_loss of {n}"), &foreseen(&mut rng, n), 1e-5, value).await;
         }
     }
+
+    async fn policy_loss() {
+        let gpu = gpu().await;
+        let mut rng = Rng(41);
+        for lens in [&[1][..], &[5, 1, 9], &[70, 3, 0, 40]] {
+            for (name, numbers) in policies() {
+                check(&gpu, &format!("policy_loss {lens:?} {name}"), &tokens(&mut rng, lens, numbers), 5e-5, policy).await;
+            }
+        }
+    }
+
     async fn orpo_loss() {
         let gpu = gpu().await;
         let mut rng = Rng(38);
@@ -337,6 +385,13 @@ fl_test!(
         for (i, loss) in CPO_LOSSES.iter().enumerate() {
             cases.extend([0.0, 0.1].map(|alpha| (*loss, contrasts(&mut rng, 4, i, alpha), cpo as Record, of_contrasts)));
         }
+        let forms = policies();
+        for (name, numbers) in &forms {
+            // In a fresh round the ratio is 1, but its gradient is not 0: what the loss is then is not what is differentiated.
+            if !numbers.fresh {
+                cases.push((name, tokens(&mut rng, &[4, 1, 3], *numbers), policy, |_| f64::NAN));
+            }
+        }
         cases.extend([
             ("dpo, weighted", weighted_pairs(&mut rng, 4), dpo as Record, of_pairs),
             ("kto", rows(&mut rng, 5, 4.0).to_vec(), kto, |m| 0.25 * m.chunks(METRICS).map(|m| m[0] * m[4]).sum::<f64>()),
@@ -353,7 +408,11 @@ fl_test!(
                 let moved = async |h: f64| {
                     let mut ins = ins.clone();
                     ins[0].data[i] += h;
-                    total(&run(&Exec::Reference, &ins, None, false, &step, &record).await.unwrap().outputs[0])
+                    let metrics = &run(&Exec::Reference, &ins, None, false, &step, &record).await.unwrap().outputs[0];
+                    match total(metrics) {
+                        sum if sum.is_nan() => metrics.chunks(POLICY_METRICS).zip(ins[2].data.chunks(4)).map(|(m, t)| m[0] * t[2]).sum(),
+                        sum => sum,
+                    }
                 };
                 let want = (moved(1e-5).await - moved(-1e-5).await) / 2e-5;
                 assert!((at.outputs[1][i] - want).abs() < 1e-7, "{name} {i}: {} for {want}", at.outputs[1][i]);

@@ -52,6 +52,10 @@ fn rows(kind: RowKind) -> Vec<Value> {
             json!({"prompt_ids": ids(1), "completion_ids": ids(9), "label": true}),
             json!({"prompt_ids": ids(2), "completion_ids": ids(30), "label": false}),
         ],
+        RowKind::Rollout => vec![
+            json!({"prompt_ids": ids(1), "completion_ids": [ids(9), ids(17)], "rewards": [1, 0]}),
+            json!({"prompt_ids": ids(2), "completion_ids": [ids(31), ids(40)], "rewards": [0, 0.5]}),
+        ],
         _ => vec![
             json!({"prompt_ids": ids(1), "chosen_ids": ids(9), "rejected_ids": ids(17)}),
             json!({"prompt_ids": ids(2), "chosen_ids": ids(31), "rejected_ids": ids(40)}),

@@ -51,7 +51,7 @@ pub enum Command {
     /// Talks with a model: turn after turn, with adapters to choose from.
     Chat(ChatArgs),
     /// Trains an adapter by supervised fine-tuning or preferences.
-    Tune(TuneArgs),
+    Tune(Box<TuneArgs>),
     /// Says what is in a model or adapter and what it will need in memory.
     Inspect(InspectArgs),
     /// Measures loading, prefill, decoding and training steps.
@@ -214,7 +214,8 @@ pub struct TuneArgs {
     /// JSONL or a JSON array in TRL's columns: messages; prompt, completion; text; input_ids (labels) · prompt, chosen, rejected; prompt_ids,
     /// chosen_ids, rejected_ids (weight) · rankings: prompt, answers, ranks · KTO: prompt, completion, label; prompt_ids, completion_ids, label ·
     /// reward models: as preferences and rankings, also with a margin; whole sequences chosen_ids, rejected_ids (margin); ids, ranks
-    /// · instruction, output (input). CSV and TSV files have them in their first line. Other columns are refused by name. "-" reads standard input.
+    /// · instruction, output (input) · GRPO, RLOO, online DPO: prompt or prompt_ids with columns for the judges; or replayed: prompt_ids, completion_ids
+    /// (lists), rewards. CSV and TSV files have them in their first line. Other columns are refused by name. "-" reads standard input.
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
     /// What a column is called in the files: --column prompt=question --column completion=answer. Columns that are then neither named nor known are left
@@ -236,6 +237,21 @@ pub struct TuneArgs {
     /// The kind of adapter (docs/methods.md): lora, prompt_tuning, p_tuning, prefix_tuning.
     #[arg(long, value_name = "KIND", value_parser = super::fields::adapter_kind)]
     pub peft: Option<&'static str>,
+    #[arg(long, value_name = "RULE", help = super::reward::help())]
+    pub reward: Vec<String>,
+    /// A program that rewards sampled completions. It gets one line of JSON for each round (prompts, completions, completion_ids, columns: lists of one
+    /// length) and answers with one line: a list of numbers, or {"error": TEXT, "index": I}.
+    #[arg(long, value_name = "COMMAND")]
+    pub reward_command: Vec<String>,
+    /// Seconds that such a program may take for a line.
+    #[arg(long, value_name = "N", default_value_t = 60.0)]
+    pub reward_timeout: f64,
+    /// Writes what was sampled, rewarded and known of it as JSON lines, which --data reads to replay the same rounds.
+    #[arg(long, value_name = "FILE")]
+    pub rollouts: Option<PathBuf>,
+    /// Writes the adapter behind every round as a folder of its own (round-0, round-1, …).
+    #[arg(long, value_name = "DIR")]
+    pub keep_rounds: Option<PathBuf>,
     /// Takes the rows as they come.
     #[arg(long)]
     pub no_shuffle: bool,

@@ -17,6 +17,7 @@ mod load;
 mod logits;
 mod merge;
 mod quantize;
+mod reward;
 mod score;
 mod tokenize;
 mod tune;

@@ -1,6 +1,6 @@
 //! `fledgling tune`: LoRA by any method of the table.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,11 +10,13 @@ use super::args::{Cli, TuneArgs};
 use super::files;
 use super::tune_rhythm::Asked;
 use super::{interrupt, load};
-use fledgling::data::{Row, RowFile, Source};
+use fledgling::adapters::LoadedModel;
+use fledgling::data::{Row, RowFile, RowKind, Source};
 use fledgling::formats::peft::{CONFIG_NAME, WEIGHTS_NAME};
 use fledgling::models::{FolderExport, LoadOptions, folder_files};
 use fledgling::tune::methods::by_name;
-use fledgling::tune::{EvalMetrics, StepMetrics, Training, check_config};
+use fledgling::tune::rounds::Recorder;
+use fledgling::tune::{EvalMetrics, Sources, StepMetrics, Training, check_config};
 use fledgling::{Error, Result};
 
 /// Name of the adapter while it is trained.
@@ -40,6 +42,8 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     if full && folder.is_none() {
         return Err(Error::config("full", "needs a folder as Transformers writes it (--model DIR): as such the model is written again"));
     }
+    let judges = super::reward::judges(&a.reward, &a.reward_command, a.reward_timeout)?;
+    let recorder = a.rollouts.as_deref().map(|path| recorder(path, a.resume_from_checkpoint.is_some())).transpose()?;
     let checkpoint = a.resume_from_checkpoint.as_deref().map(files::read).transpose()?;
     files::make_folder(&a.out)?;
     let quiet = a.json;
@@ -56,7 +60,8 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
         load::adapter(&model, folder, NAME)?;
     }
     let both = (rows.rows(), held.as_ref().map(RowFile::rows));
-    let trainer = Training::with_evaluation(&model, a.method, &config, both, checkpoint.as_deref()).await;
+    let sources = Sources { judges, recorder, stop: Some(Box::new(interrupt::asked)) };
+    let trainer = Training::with(&model, a.method, &config, both, checkpoint.as_deref(), sources).await;
     let mut trainer = trainer.map_err(|e| match (e, &held) {
         (Error::BadEvalRow { row, message }, Some(held)) => held.place(Error::BadRow { row, message }),
         (e, _) => rows.place(e),
@@ -71,16 +76,30 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     let names: Vec<&str> = by_name(a.method)?.all_metrics().map(|m| m.name).collect();
     let tell = |m: &StepMetrics| report(m, a.json.then_some(names.as_slice()), bar.as_ref());
     interrupt::watch("stopping behind this update (Ctrl-C again: at once, and nothing is saved)");
-    let mut stopped = false;
+    let (mut stopped, mut written) = (false, 0);
     loop {
         let before = trainer.steps();
         match trainer.submit().await {
             Ok(true) => {}
             Ok(false) => break,
+            // In the middle of a round that was sampled: it is given up.
+            Err(Error::Aborted) if interrupt::asked() => {
+                stopped = true;
+                break;
+            }
             Err(e) => {
                 // Updates before the one that failed have been made, and are reported.
                 while let Ok(Some(m)) = trainer.report(true).await {
                     rhythm.report(m).iter().for_each(tell);
+                }
+                if matches!(e, Error::BadReward { .. }) {
+                    // What was learned is not lost for a judge that failed.
+                    save(&model, &mut trainer, a).await?;
+                    note!(
+                        "stopped by a judge behind update {}; to go on:\n  {}",
+                        trainer.steps(),
+                        go_on(std::env::args(), &a.out.join(CHECKPOINT))
+                    );
                 }
                 return Err(e);
             }
@@ -95,6 +114,9 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
         }
         if save {
             files::write(&a.out.join(CHECKPOINT), &trainer.checkpoint().await?)?;
+        }
+        if let Some(folder) = &a.keep_rounds {
+            written = keep(&trainer, folder, written)?;
         }
         if interrupt::asked() && trainer.steps() < trainer.total_steps() {
             while let Some(m) = trainer.report(true).await? {
@@ -112,6 +134,12 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     while let Some(m) = trainer.report(true).await? {
         rhythm.report(m).iter().for_each(tell);
     }
+    if let Some(folder) = &a.keep_rounds {
+        keep(&trainer, folder, written)?;
+    }
+    if let Some(reason) = trainer.stopped().filter(|_| !quiet) {
+        note!("{reason}");
+    }
     match export.zip(folder) {
         Some((export, (texts, _))) => {
             files::write(&a.out.join("model.safetensors"), &export.weights(&model.model).await?)?;
@@ -120,11 +148,7 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
                 files::write(&a.out.join(name), text.as_bytes())?;
             }
         }
-        None => {
-            let (config, weights) = model.adapters.save(trainer.adapter_name()).await?;
-            files::write(&a.out.join(WEIGHTS_NAME), &weights)?;
-            files::write(&a.out.join(CONFIG_NAME), config.as_bytes())?;
-        }
+        None => save_adapter(&model, &trainer, a).await?,
     }
     if rhythm.keeps() || stopped {
         files::write(&a.out.join(CHECKPOINT), &trainer.checkpoint().await?)?;
@@ -136,6 +160,9 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
             json!({"event": "end", "step": done, "total_steps": total, "interrupted": stopped, "adapter": a.out, "checkpoint": checkpoint});
         if full {
             end["model"] = std::mem::take(&mut end["adapter"]);
+        }
+        if by_name(a.method)?.rows == RowKind::Rollout {
+            end["stopped"] = json!(trainer.stopped());
         }
         if held.is_some() || trainer.best().is_some() {
             end["stopped_early"] = json!(trainer.stopped_early());
@@ -190,6 +217,47 @@ fn evaluated(m: &EvalMetrics, json: bool) {
     }
     let best = if m.best == Some(true) { "  (the best so far)" } else { "" };
     say!("{text}{best}");
+}
+
+/// The adapter as it is.
+async fn save_adapter(model: &LoadedModel, trainer: &Training, a: &TuneArgs) -> Result<()> {
+    let (config, weights) = model.adapters.save(trainer.adapter_name()).await?;
+    files::write(&a.out.join(WEIGHTS_NAME), &weights)?;
+    files::write(&a.out.join(CONFIG_NAME), config.as_bytes())
+}
+
+/// The same with a checkpoint.
+async fn save(model: &LoadedModel, trainer: &mut Training, a: &TuneArgs) -> Result<()> {
+    if model.adapters.config(trainer.adapter_name()).is_some() {
+        save_adapter(model, trainer, a).await?;
+    }
+    files::write(&a.out.join(CHECKPOINT), &trainer.checkpoint().await?)
+}
+
+/// Writes the adapters of rounds that have not been written yet; gives how many there are.
+fn keep(trainer: &Training, folder: &Path, written: usize) -> Result<usize> {
+    let rounds = trainer.kept_rounds();
+    for number in &rounds[written..] {
+        let Some(adapter) = trainer.round(*number) else { continue };
+        let folder = folder.join(format!("round-{number}"));
+        files::make_folder(&folder)?;
+        let (config, weights) = adapter.write()?;
+        files::write(&folder.join(WEIGHTS_NAME), &weights)?;
+        files::write(&folder.join(CONFIG_NAME), config.as_bytes())?;
+    }
+    Ok(rounds.len())
+}
+
+/// Writes rounds to a file as they come; a resumed training goes on behind what is there.
+fn recorder(path: &Path, append: bool) -> Result<Recorder> {
+    let failed = |e: std::io::Error, path: &Path| Error::Io { path: path.display().to_string(), message: e.to_string() };
+    let open = std::fs::OpenOptions::new().create(true).write(true).append(append).truncate(!append).open(path);
+    let mut file = open.map_err(|e| failed(e, path))?;
+    let path = path.to_path_buf();
+    Ok(Box::new(move |rows| {
+        let text: String = rows.iter().map(|row| format!("{row}\n")).collect();
+        file.write_all(text.as_bytes()).and_then(|()| file.flush()).map_err(|e| failed(e, &path))
+    }))
 }
 
 /// The command that goes on from a checkpoint: the one that was given, but for where it began.

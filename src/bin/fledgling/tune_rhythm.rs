@@ -113,7 +113,7 @@ fn mean(all: Vec<StepMetrics>) -> StepMetrics {
     };
     let mut metrics = Metrics::new(over("loss"));
     for (name, _) in all.iter().flat_map(|m| m.metrics.iter()) {
-        metrics.set(name, over(name));
+        metrics.set(name.to_string(), over(name));
     }
     let speed = all.iter().map(|m| m.tokens_per_second).sum::<f64>() / all.len().max(1) as f64;
     let last = all.into_iter().next_back().unwrap_or_default();

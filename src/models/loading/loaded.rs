@@ -30,7 +30,8 @@ pub struct ModelInfo {
     pub target_modules: Vec<String>,
 }
 
-/// A model with what came along with it. [`crate::adapters::LoadedModel`] is made from it.
+/// A model with what came along with it; a copy is another handle of it. [`crate::adapters::LoadedModel`] is made from it.
+#[derive(Clone)]
 pub struct Loaded {
     pub model: Rc<Model>,
     /// With its chat template; `None` where the files have no tokenizer.

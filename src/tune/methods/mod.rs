@@ -4,10 +4,14 @@
 pub mod cpo;
 pub mod dpo;
 pub mod field;
+pub mod grpo;
 pub mod kto;
+pub mod online_dpo;
 pub mod orpo;
 pub mod peft;
 pub mod reward;
+pub mod rloo;
+mod rounds;
 pub mod sft;
 pub mod shared;
 pub mod table;
@@ -20,7 +24,8 @@ use table::MethodInfo;
 use crate::{Error, Result};
 
 /// All of them, in the order in which people are offered them.
-pub const METHODS: &[MethodInfo] = &[sft::INFO, dpo::INFO, kto::INFO, orpo::INFO, cpo::INFO, reward::INFO];
+pub const METHODS: &[MethodInfo] =
+    &[sft::INFO, dpo::INFO, kto::INFO, orpo::INFO, cpo::INFO, reward::INFO, grpo::INFO, rloo::INFO, online_dpo::INFO];
 
 /// The method of a name.
 ///

@@ -92,7 +92,16 @@ pub const IGNORED: &[&str] = &[
     // Computed once per row in any case.
     "precompute_ref_log_probs", "precompute_ref_batch_size", "use_logits_to_keep",
     // Of what is refused itself.
-    "packing_strategy", "ref_model_mixup_alpha", "ref_model_sync_steps",
+    "packing_strategy", "ref_model_mixup_alpha", "ref_model_sync_steps", "sapo_temperature_neg", "sapo_temperature_pos", "vespo_k_neg",
+    "vespo_k_pos", "vespo_lambda_neg", "vespo_lambda_pos", "entropy_coef_delta", "entropy_coef_max", "entropy_coef_min", "entropy_target",
+    "transformers_continuous_batching_config", "vllm_enable_sleep_mode", "vllm_gpu_memory_utilization", "vllm_group_port",
+    "vllm_importance_sampling_cap", "vllm_importance_sampling_clip_max", "vllm_importance_sampling_clip_min",
+    "vllm_importance_sampling_correction", "vllm_importance_sampling_mode", "vllm_max_model_length", "vllm_mode", "vllm_model_impl",
+    "vllm_server_base_url", "vllm_server_host", "vllm_server_port", "vllm_server_timeout", "vllm_structured_outputs_regex",
+    "vllm_tensor_parallel_size",
+    // How completions are shown and where they are computed: rollouts are written where somebody asks for them.
+    "log_completions", "log_completions_hub_repo", "log_multimodal", "log_unique_prompts", "num_completions_to_print",
+    "ds3_gather_for_generation", "cache_implementation",
 ];
 
 /// What fields are called here or now, where somebody set them, and what to do instead.

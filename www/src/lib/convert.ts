@@ -80,10 +80,13 @@ const renamed = (given: Record<string, unknown>, names: Readonly<Record<string, 
       .map(([key, value]) => [names[key], plain(key, value)]),
   );
 
+/** The class of a method's trainer. */
+export const trainerName = (method: MethodName): string => (method === 'online_dpo' ? 'OnlineDPOTrainer' : `${method.toUpperCase()}Trainer`);
+
 /** A trainer's arguments, once as the caller's and once as the engine's. */
 export function trainArgs(method: MethodName, given: unknown): { args: AnyArgs; engine: object } {
   const { rules, names } = trainerTable(method);
-  const what = `${method.toUpperCase()}Trainer`;
+  const what = trainerName(method);
   const args = take(what, given, rules);
   const peft = take('peftConfig', args['peftConfig'], PEFT_RULES, 'peftConfig');
   return {

@@ -4,7 +4,7 @@ import { breathe } from './breathe.ts';
 import { loadModel, type EngineLoad, type Housed } from './engine/loading.ts';
 import { measureOn } from './engine/measuring.ts';
 import { moved, type Emit, type Room } from './engine/room.ts';
-import { Runs, type EngineTrain } from './engine/runs.ts';
+import { Runs, type EngineTrain, type Rewarded } from './engine/runs.ts';
 import { aborted, FledglingError } from './errors.ts';
 import { Jobs } from './jobs.ts';
 import { opened, type Named } from './node.ts';
@@ -120,6 +120,18 @@ export class Engine {
   async train(job: number, t: EngineTrain): Promise<TrainResult> {
     const model = this.#need();
     return this.#runs.train(job, t, model, () => this.#housed?.model === model);
+  }
+
+  async rewarded(ask: number, answer: Rewarded): Promise<void> {
+    return this.#runs.rewarded(ask, answer);
+  }
+
+  async keptRounds(job: number): Promise<number[]> {
+    return this.#runs.keptRounds(job);
+  }
+
+  async takeRound(job: number, round: number): Promise<void> {
+    return this.#runs.takeRound(job, round);
   }
 
   async pause(job: number): Promise<void> {

@@ -17,6 +17,7 @@ export type ErrorCode =
   | 'empty-dataset'
   | 'bad-row'
   | 'no-pairs'
+  | 'bad-reward'
   | 'bad-adapter'
   | 'bad-config'
   | 'bad-template'

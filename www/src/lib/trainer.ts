@@ -1,13 +1,15 @@
 // A training as the package shows it: TRL's names, one class for each method (generated/trainers.ts).
 import { tell } from './connection.ts';
 import { columns, trainArgs, type AnyArgs } from './convert.ts';
-import { FledglingError, toFledglingError } from './errors.ts';
+import { FledglingError, toFledglingError, why } from './errors.ts';
 import type { MethodName, StepMetrics } from './generated/methods.ts';
 import type { Line } from './line.ts';
 import { lineOf, warned, type Model } from './model.ts';
-import { bytesOf, holds, take } from './options/check.ts';
+import { bytesOf, cut, holds, shown, take } from './options/check.ts';
 import { EVALUATE, inCallersWords, TRAIN } from './options/tables.ts';
-import type { EvalMetrics, EvaluateOptions, Evaluation, TrainOptions, TrainResult } from './types.ts';
+import type { Rewarded } from './engine/runs.ts';
+import type { EvalMetrics, EvaluateOptions, Evaluation, RewardFunction, TrainOptions, TrainResult } from './types.ts';
+import type { WasmBatch } from './wasm.ts';
 
 /** Rows that are there, or will be. */
 export type Rows<Row> = readonly Row[] | PromiseLike<readonly Row[]>;
@@ -23,6 +25,12 @@ function inWords(e: unknown): FledglingError {
   return message === error.message ? error : new FledglingError(error.code, message, { cause: error });
 }
 
+/** The judges of a run, in a list. */
+function judgesOf(given: TrainOptions['rewards']): (string | RewardFunction)[] | undefined {
+  if (given === undefined) return undefined;
+  return typeof given === 'string' || typeof given === 'function' ? [given] : [...given];
+}
+
 /** What all trainers share; their classes are made from the table of methods. */
 export abstract class Trainer<Row extends object, Args extends AnyArgs> {
   readonly args: Args;
@@ -32,6 +40,8 @@ export abstract class Trainer<Row extends object, Args extends AnyArgs> {
   /** Rows that are not there yet: the run begins behind them. */
   #awaited: PromiseLike<unknown> | undefined;
   #training = false;
+  /** Reward functions that are being asked. */
+  #asked = new Map<number, AbortController>();
 
   protected constructor(model: Model, method: MethodName, args: Args) {
     this.#line = lineOf(model);
@@ -67,6 +77,7 @@ export abstract class Trainer<Row extends object, Args extends AnyArgs> {
 
   async #run(rows: object[], args: AnyArgs, engine: object, o: TrainOptions): Promise<TrainResult> {
     const adapter = args.adapterName ?? 'default';
+    const judges = judgesOf(o.rewards);
     const given = args.resumeFrom === undefined ? undefined : bytesOf(args.resumeFrom);
     /** Where the run goes on if the device is lost. */
     let kept: Uint8Array | undefined;
@@ -99,6 +110,9 @@ export abstract class Trainer<Row extends object, Args extends AnyArgs> {
             resumeFrom,
             saveSteps: o.saveSteps,
             keep: this.#line.recovers,
+            judges: judges?.map((j, judge) => (typeof j === 'string' ? j : { name: j.name || 'reward', judge })),
+            rewardTimeoutMs: o.rewardTimeoutMs,
+            rollouts: o.onRollouts !== undefined,
           });
         },
         {
@@ -107,6 +121,9 @@ export abstract class Trainer<Row extends object, Args extends AnyArgs> {
           onEvent: (e) => {
             if (e.type === 'step') return onStep(e.metrics);
             if (e.type === 'evaluation') return onEvaluate(e.metrics);
+            if (e.type === 'reward') return void this.#reward(judges?.[e.judge], e.ask, e.batch);
+            if (e.type === 'reward-over') return this.#asked.get(e.ask)?.abort();
+            if (e.type === 'rollouts') return tell('onRollouts', o.onRollouts, e.rows);
             if (e.type === 'kept') kept = e.bytes;
             // A run that goes on after a loss of the device has said so before.
             if (e.type === 'warning') return kept === undefined ? warned(e.error, o.onWarning) : undefined;
@@ -133,6 +150,38 @@ export abstract class Trainer<Row extends object, Args extends AnyArgs> {
     } catch (e) {
       throw inWords(e);
     }
+  }
+
+  /** Asks a reward function and hands its answer to the engine, whatever it is. */
+  async #reward(judge: string | RewardFunction | undefined, ask: number, batch: WasmBatch): Promise<void> {
+    const controller = new AbortController();
+    this.#asked.set(ask, controller);
+    const { prompts, completions, completion_ids: completionIds, columns } = batch;
+    let answer: Rewarded;
+    try {
+      if (typeof judge !== 'function') throw new Error('there is no such function');
+      const values = await judge({ prompts, completions, completionIds, columns, signal: controller.signal });
+      const list = values as ArrayLike<number> | undefined;
+      if (list === undefined || list === null || typeof list !== 'object' || typeof list.length !== 'number')
+        answer = { error: `gave ${shown(values)}, expected a list of numbers` };
+      else answer = { values: Array.from(list, (v) => (typeof v === 'number' ? v : Number.NaN)) };
+    } catch (e) {
+      answer = { error: `threw: ${cut(why(e), 300)}` };
+    }
+    this.#asked.delete(ask);
+    // A run that ended meanwhile waits for nobody.
+    await this.#line.connection.call((e) => e.rewarded(ask, answer)).catch(() => {});
+  }
+
+  /** Rounds whose adapters are kept until this trainer is disposed of, by number from 0 (methods that learn in rounds). */
+  keptRounds(): Promise<number[]> {
+    return this.#withJob((job) => this.#line.connection.call((e) => e.keptRounds(job)));
+  }
+
+  /** Makes the adapter of an earlier round the one that answers, under this trainer's name. Not while it trains. */
+  takeRound(round: number): Promise<void> {
+    if (this.#training) throw new FledglingError('busy', 'this trainer is training: take a round when it has ended');
+    return this.#withJob((job) => this.#line.connection.call((e) => e.takeRound(job, round)));
   }
 
   /** Stops after the current step; resolves when it has ended: from then on the model can answer. */

@@ -392,6 +392,15 @@ export type RewardRow =
   | { chosenIds: ArrayLike<number>; rejectedIds: ArrayLike<number>; margin?: number | undefined }
   | { ids: readonly ArrayLike<number>[]; ranks: readonly (number | null)[] };
 
+/**
+ * A prompt to be answered, with any other columns, which reward functions get; or a rollout that is replayed: its completions and their rewards are
+ * there. In a dataset all rows are prompts, or all are rollouts.
+ */
+export type PromptRow =
+  | ({ prompt: Given } & ForTemplate & Readonly<Record<string, unknown>>)
+  | ({ promptIds: ArrayLike<number> } & Readonly<Record<string, unknown>>)
+  | { promptIds: ArrayLike<number>; completionIds: readonly ArrayLike<number>[]; rewards: readonly number[] };
+
 /** A row as TRL writes it, every column of a conversation in messages. */
 export type Columns =
   | {
@@ -433,7 +442,34 @@ export interface RowsOptions extends Places {
   signal?: AbortSignal | undefined;
 }
 
+/** Completions of a round, for a reward function; all lists are of one length. */
+export interface RewardBatch {
+  /** As they stand in the rows: texts, messages or token ids. */
+  prompts: (string | object[] | number[])[];
+  completions: string[];
+  completionIds: number[][];
+  /** The rows' other columns; null where a row has none. */
+  columns: Record<string, unknown[]>;
+  /** Aborts where the answer is not waited for any more. */
+  signal: AbortSignal;
+}
+
+/** A number for each completion of a batch. What it throws, a hang (`rewardTimeoutMs`) and NaN end the run as `bad-reward`. */
+export type RewardFunction = (batch: RewardBatch) => ArrayLike<number> | PromiseLike<ArrayLike<number>>;
+
 export interface TrainOptions {
+  /**
+   * Who says how good sampled completions are (GRPO, RLOO, online DPO): rules such as `length:max=40` or `no_regex:[0-9]` (docs/methods.md), and functions,
+   * each under its own name. Several are added with `rewardWeights`.
+   */
+  rewards?: string | RewardFunction | readonly (string | RewardFunction)[] | undefined;
+  /**
+   * Milliseconds that a reward function may take for a batch.
+   * @default 60000
+   */
+  rewardTimeoutMs?: number | undefined;
+  /** Every round as rows that replay it: completions, rewards, log-probabilities, entropies, advantages. */
+  onRollouts?: ((rows: object[]) => void) | undefined;
   onStep?: ((metrics: StepMetrics) => void) | undefined;
   /**
    * Rows that are judged and never learned from, as `evalStrategy` says (behind every epoch). In place of them, `evalSplit` holds some of the rows out.

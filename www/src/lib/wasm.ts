@@ -98,7 +98,28 @@ export interface WasmSession {
   free(): void;
 }
 
+/** A judge of completions that is no rule. */
+export interface WasmJudge {
+  name: string;
+  call: (batch: WasmBatch) => Promise<number[]>;
+}
+
+/** Completions to be judged; all lists are of one length. */
+export interface WasmBatch {
+  prompts: (string | object[] | number[])[];
+  completions: string[];
+  completion_ids: number[][];
+  columns: Record<string, unknown[]>;
+}
+
 export interface WasmTrainer {
+  /** Gives up the round that is being sampled: `submit` then fails as `aborted`. */
+  abort(): void;
+  /** Why no further update is made, where a limit was met. */
+  stopped(): string | undefined;
+  /** Rounds whose adapters are kept. */
+  kept_rounds(): Float64Array;
+  take_round(number: number): void;
   /** What a person should know before it runs: sentences. */
   notes(): string[];
   /** Hands the next update to the device: the updates so far; undefined after the last. */
@@ -168,7 +189,15 @@ export interface WasmModel {
   generate(request: WasmRequest): WasmSession;
   score(request: WasmScoreRequest): Promise<Score>;
   /** `args` as snake_case TrainingArguments with `peft_config`. */
-  trainer(method: MethodName, args: unknown, rows: unknown, checkpoint: Uint8Array | undefined, held?: unknown): Promise<WasmTrainer>;
+  trainer(
+    method: MethodName,
+    args: unknown,
+    rows: unknown,
+    checkpoint: Uint8Array | undefined,
+    held?: unknown,
+    judges?: (string | WasmJudge)[],
+    rollouts?: (rows: object[]) => void,
+  ): Promise<WasmTrainer>;
   /** Judges rows by an adapter, or by the base model. */
   evaluator(method: MethodName, args: unknown, rows: unknown, adapter: string | null): Promise<WasmEvaluator>;
   save_adapter(name: string | undefined): Promise<{ config: string; weights: Uint8Array<ArrayBuffer> }>;

@@ -229,6 +229,10 @@ export function install(t, fledgling) {
     { prompt: 'a', completion: 'b', label: true },
     { prompt: 'a', completion: 'c', label: false },
   ];
+  const ROLLOUTS = [
+    { promptIds: [3, 4], completionIds: [[5, 6], [7]], rewards: [1, 0] },
+    { promptIds: [3], completionIds: [[5], [7, 2]], rewards: [0.5, 2] },
+  ];
   const train = (Trainer, rows) => async (m) =>
     new fledgling[Trainer](random() < 0.05 ? value() : m, changed(ARGS)).train(
       changed(rows),
@@ -252,6 +256,9 @@ export function install(t, fledgling) {
     orpo: train('ORPOTrainer', DPO),
     cpo: train('CPOTrainer', DPO),
     reward: train('RewardTrainer', DPO),
+    grpo: train('GRPOTrainer', ROLLOUTS),
+    rloo: train('RLOOTrainer', ROLLOUTS),
+    onlineDpo: train('OnlineDPOTrainer', ROLLOUTS),
     loadAdapter: (m) => m.loadAdapter(changed(adapter), random() < 0.8 ? 'l' : value()),
     names: (m) => m[of(['setAdapter', 'removeAdapter', 'mergeAdapter', 'saveAdapter'])](value()),
     encode: (m) => m.tokenizer.encode(changed('x'), changed({ addSpecialTokens: true })),

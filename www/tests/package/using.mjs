@@ -292,6 +292,58 @@ export async function usingTests({ page, address, device }) {
     for (const k of ['rewards/chosen', 'rewards/rejected', 'logps/chosen', 'logps/rejected']) ok(Number.isFinite(steps[0][k]), k);
   });
 
+  await test('GRPO: a reward function is asked, its rollouts replay, what it does wrong is told with the row', async () => {
+    const r = await value('m', async (m, { GRPOTrainer }) => {
+      const rows = ['x', 'y', 'z'].map((prompt, i) => ({ prompt, wanted: i }));
+      const args = { numGenerations: 2, perDeviceTrainBatchSize: 4, maxSteps: 2, maxCompletionLength: 4, seed: 3, shuffle: false, peftConfig: { r: 2 } };
+      const run = async (rewards, own = {}, given = rows) => {
+        const [steps, rollouts] = [[], []];
+        const trainer = new GRPOTrainer(m, args);
+        const error = await trainer
+          .train(given, { rewards, onStep: (s) => steps.push(s), onRollouts: (all) => rollouts.push(...all), ...own })
+          .then(
+            () => null,
+            (e) => [e.code, e.message],
+          );
+        const kept = await trainer.keptRounds();
+        await trainer.dispose();
+        await m.removeAdapter('default').catch(() => {});
+        return { steps, rollouts, error, kept };
+      };
+      const asked = [];
+      const short = async ({ prompts, completions, completionIds, columns, signal }) => {
+        asked.push([prompts.length, completions.length, columns.wanted.length, signal instanceof AbortSignal]);
+        return completionIds.map((ids) => ids.filter((id) => id % 2 === 0).length / 4);
+      };
+      const learned = await run(short);
+      const replayed = await run(undefined, {}, learned.rollouts);
+      const losses = (x) => x.steps.map((s) => s.loss);
+      let hung = false;
+      const hangs = ({ signal }) => new Promise(() => signal.addEventListener('abort', () => (hung = true)));
+      const bad = {
+        throws: (await run(() => Promise.reject(new Error('no')))).error,
+        nan: (await run(({ completions }) => completions.map(() => Number.NaN))).error,
+        few: (await run(() => [1])).error,
+        nothing: (await run(() => undefined)).error,
+        hangs: (await run(hangs, { rewardTimeoutMs: 300 })).error,
+        rule: (await run('lenght:max=3')).error,
+        none: (await run(undefined)).error,
+      };
+      return { asked, learned, same: [losses(learned), losses(replayed)], bad, hung };
+    });
+    equal(r.learned.error, null, 'a run');
+    equal(r.asked[0], [4, 4, 4, true], 'a batch');
+    ok(Number.isFinite(r.learned.steps[0]['rewards/short/mean']), JSON.stringify(r.learned.steps[0]));
+    equal(r.same[0], r.same[1], 'replayed losses');
+    equal(r.learned.kept, [0, 1], 'kept rounds');
+    for (const [what, error] of Object.entries(r.bad)) {
+      const row = !['rule', 'none'].includes(what);
+      equal(error?.[0], row ? 'bad-reward' : 'bad-config', what);
+      ok(!row || /row \d+: /.test(error[1]), error[1]);
+    }
+    ok(r.hung, 'a function that hangs is told that nobody waits');
+  });
+
   await test('a run that was stopped and resumed is the uninterrupted one, bit for bit', async () => {
     const r = await value('m', async (m, { SFTTrainer }) => {
       const rows = ['ab', 'cd', 'ef', 'gh'].map((c) => ({ prompt: 'x', completion: c }));

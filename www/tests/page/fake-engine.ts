@@ -287,7 +287,7 @@ export class Model {
 
 let fails = 0;
 
-class Trainer<Row extends Api.SFTRow | Api.DPORow | Api.UnpairedRow | Api.RewardRow, Args extends Omit<Api.TrainArgs, 'reportKl'>> {
+class Trainer<Row extends Api.SFTRow | Api.DPORow | Api.UnpairedRow | Api.RewardRow | Api.PromptRow, Args extends Omit<Api.TrainArgs, 'reportKl'>> {
   #paused: Promise<void> | null = null;
   #go: () => void = () => {};
   #step = 0;
@@ -301,7 +301,7 @@ class Trainer<Row extends Api.SFTRow | Api.DPORow | Api.UnpairedRow | Api.Reward
     const { args, model } = this;
     if (args.learningRate === 0.666) throw new FledglingError('not-finite', 'step 1: the loss is NaN');
     // A ranking trains as its pairs.
-    const count = async (): Promise<number> => (await writeRows(rows)).split('\n').length - 1;
+    const count = async (): Promise<number> => (await writeRows(rows as readonly (Api.SFTRow | Api.DPORow | Api.UnpairedRow)[])).split('\n').length - 1;
     const totalSteps = args.maxSteps && args.maxSteps > 0 ? args.maxSteps : Math.ceil((await count()) * (args.numTrainEpochs ?? 3));
     if (args.resumeFrom) this.#step = (JSON.parse(new TextDecoder().decode(args.resumeFrom)) as { step: number }).step;
     const name = args.adapterName ?? 'default';
@@ -417,6 +417,15 @@ export class CPOTrainer extends Trainer<Api.DPORow, Api.CPOArgs> {
 export class RewardTrainer extends Trainer<Api.RewardRow, Api.RewardArgs> {
   protected override method = 'reward' as const;
 }
+export class GRPOTrainer extends Trainer<Api.PromptRow, Api.GRPOArgs> {
+  protected override method = 'grpo' as const;
+}
+export class RLOOTrainer extends Trainer<Api.PromptRow, Api.RLOOArgs> {
+  protected override method = 'rloo' as const;
+}
+export class OnlineDPOTrainer extends Trainer<Api.PromptRow, Api.OnlineDPOArgs> {
+  protected override method = 'online_dpo' as const;
+}
 export const TRAINERS = {
   sft: SFTTrainer,
   dpo: DPOTrainer,
@@ -424,4 +433,7 @@ export const TRAINERS = {
   orpo: ORPOTrainer,
   cpo: CPOTrainer,
   reward: RewardTrainer,
+  grpo: GRPOTrainer,
+  rloo: RLOOTrainer,
+  online_dpo: OnlineDPOTrainer,
 } as const;

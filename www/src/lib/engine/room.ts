@@ -2,6 +2,7 @@
 import { transfer } from 'comlink';
 import { aborted, type WireError } from '../errors.ts';
 import type { Jobs } from '../jobs.ts';
+import type { WasmBatch } from '../wasm.ts';
 import type { CandidateEvent, DeviceFigures, EvalMetrics, Progress, ReadLine, StepMetrics } from '../types.ts';
 
 /** What a running job reports to the facade. */
@@ -14,6 +15,11 @@ export type EngineEvent =
   | { type: 'checkpoint'; bytes: Uint8Array<ArrayBuffer> }
   /** What a run goes on from after a loss of the device. */
   | { type: 'kept'; bytes: Uint8Array<ArrayBuffer> }
+  /** A batch of completions for the reward function of a place in the list; the answer comes by `rewarded`. */
+  | { type: 'reward'; ask: number; judge: number; batch: WasmBatch }
+  /** It is not waited for any more. */
+  | { type: 'reward-over'; ask: number }
+  | { type: 'rollouts'; rows: object[] }
   | { type: 'figure'; figures: Partial<DeviceFigures> }
   | { type: 'rows'; rows: ReadLine[] };
 

@@ -2,7 +2,7 @@
 import { breathe } from '../breathe.ts';
 import { aborted, FledglingError } from '../errors.ts';
 import type { MethodName, TrainResult } from '../types.ts';
-import type { WasmModel, WasmTrainer } from '../wasm.ts';
+import type { WasmBatch, WasmModel, WasmTrainer } from '../wasm.ts';
 import { moved, wake, type Room } from './room.ts';
 
 export interface EngineTrain {
@@ -15,7 +15,19 @@ export interface EngineTrain {
   saveSteps?: number | undefined;
   /** Tells now and then what the run could go on from. */
   keep?: boolean | undefined;
+  /** Rules, and the names of functions: who asks them is told by events. */
+  judges?: (string | { name: string; judge: number })[] | undefined;
+  /** Milliseconds that a function may take. */
+  rewardTimeoutMs?: number | undefined;
+  /** Tells every round's rows. */
+  rollouts?: boolean | undefined;
 }
+
+/** What a reward function answered. */
+export type Rewarded = { values: number[] } | { error: string };
+
+/** Milliseconds that a reward function may take where nobody says. */
+const REWARD_MS = 60_000;
 
 /** Milliseconds between two of those. */
 const KEEP_MS = 20_000;
@@ -40,6 +52,8 @@ interface Run {
 export class Runs {
   #room: Room;
   #runs = new Map<number, Run>();
+  #asks = new Map<number, (answer: Rewarded) => void>();
+  #nextAsk = 1;
 
   constructor(room: Room) {
     this.#room = room;
@@ -79,7 +93,12 @@ export class Runs {
         release = await this.#room.jobs.acquire('training', { signal });
         // The run before this one has nothing left to say: its moments and plans are given back first.
         this.#freeIdleRuns();
-        const trainer = (run.trainer = await model.trainer(t.method, t.args, t.rows, t.resumeFrom, t.evalRows));
+        const judges = t.judges?.map((j) =>
+          typeof j === 'string' ? j : { name: j.name, call: (batch: WasmBatch) => this.#ask(job, j.judge, batch, t.rewardTimeoutMs ?? REWARD_MS, signal) },
+        );
+        const rollouts = t.rollouts ? (rows: object[]) => void this.#room.emit(job, { type: 'rollouts', rows }) : undefined;
+        const trainer = (run.trainer = await model.trainer(t.method, t.args, t.rows, t.resumeFrom, t.evalRows, judges, rollouts));
+        signal.addEventListener('abort', () => run.running && trainer.abort(), { once: true });
         for (const message of trainer.notes()) this.#room.emit(job, { type: 'warning', error: { code: 'training-note', message } });
         let kept = t.keep ? -Infinity : Infinity;
         for (;;) {
@@ -110,7 +129,13 @@ export class Runs {
             kept = performance.now();
           }
           const submitted = await trainer.submit();
-          if (submitted === undefined) break;
+          if (submitted === undefined) {
+            // A limit that was met has updates behind it that are still to be told.
+            if (!reported) await tell(trainer, true);
+            const message = trainer.stopped();
+            if (message !== undefined) this.#room.emit(job, { type: 'warning', error: { code: 'training-note', message } });
+            break;
+          }
           reported = false;
           await breathe();
           // An evaluation goes on between two updates.
@@ -141,6 +166,46 @@ export class Runs {
         wake(run.stops);
       }
     });
+  }
+
+  /** Asks a reward function of the caller's, which must answer within its time. */
+  #ask(job: number, judge: number, batch: WasmBatch, ms: number, signal: AbortSignal): Promise<number[]> {
+    const ask = this.#nextAsk++;
+    return new Promise<number[]>((resolve, reject) => {
+      const over = (e: unknown): void => {
+        if (!this.#asks.delete(ask)) return;
+        this.#room.emit(job, { type: 'reward-over', ask });
+        reject(e);
+      };
+      const timer = setTimeout(() => over(new Error(`gave no answer within ${ms} ms (rewardTimeoutMs)`)), ms);
+      const stop = (): void => over(aborted('training'));
+      signal.addEventListener('abort', stop, { once: true });
+      this.#asks.set(ask, (answer) => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', stop);
+        this.#asks.delete(ask);
+        if ('values' in answer) resolve(answer.values);
+        else reject(new Error(answer.error));
+      });
+      this.#room.emit(job, { type: 'reward', ask, judge, batch });
+    });
+  }
+
+  /** The answer of a reward function; one that came too late is nobody's. */
+  async rewarded(ask: number, answer: Rewarded): Promise<void> {
+    this.#asks.get(ask)?.(answer);
+  }
+
+  /** Rounds whose adapters a run keeps. */
+  async keptRounds(job: number): Promise<number[]> {
+    return [...(this.#run(job).trainer?.kept_rounds() ?? [])];
+  }
+
+  /** Makes the adapter of an earlier round the one that answers. */
+  async takeRound(job: number, round: number): Promise<void> {
+    const { trainer } = this.#run(job);
+    if (!trainer) throw new FledglingError('bad-config', 'this training did not start: there are no rounds');
+    await this.#alone(async () => trainer.take_round(round));
   }
 
   /** Resolves when the step being taken has ended and the device is free. */

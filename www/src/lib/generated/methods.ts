@@ -1,6 +1,7 @@
 // Made from src/tune/methods by `UPDATE=1 cargo test --test generated`: change the table, not this file.
 
 export type MethodName = 'sft' | 'dpo' | 'kto' | 'orpo' | 'cpo' | 'reward';
+export type MethodName = 'sft' | 'dpo' | 'kto' | 'orpo' | 'cpo' | 'grpo' | 'rloo' | 'online_dpo';
 
 /** PEFT's configuration of an adapter in camelCase; `peftType` says which fields are its own. */
 export interface PeftConfig {
@@ -489,6 +490,287 @@ export interface RewardArgs extends Omit<TrainArgs, 'maxLength' | 'reportKl'> {
    * @default 1024
    */
   maxLength?: number | null | undefined;
+/** TRL's GRPOConfig in camelCase. Group relative policy optimization: answers that are better than the others to the same prompt become likelier. */
+export interface GRPOArgs extends Omit<TrainArgs, 'maxLength'> {
+  /** Completions of each prompt, which are compared with each other. Not set: as many as the rows bring, or else 8 (RLOO: 2). */
+  numGenerations?: number | null | undefined;
+  /**
+   * Tokens that a sampled completion may have; one that has no end by then is cut.
+   * @default 256
+   */
+  maxCompletionLength?: number | undefined;
+  /**
+   * Logits are divided by it, in sampling and in all that is learned.
+   * @default 1
+   */
+  temperature?: number | undefined;
+  /**
+   * Only the likeliest tokens that hold this share.
+   * @default 1
+   */
+  topP?: number | undefined;
+  /**
+   * Only so many of the likeliest tokens; 0: all.
+   * @default 0
+   */
+  topK?: number | undefined;
+  /** Only tokens at least this likely, relative to the likeliest. */
+  minP?: number | null | undefined;
+  /**
+   * Above 1, tokens that were there before become less likely while sampling; the loss does not know of it.
+   * @default 1
+   */
+  repetitionPenalty?: number | undefined;
+  /**
+   * Weight of the divergence from the reference; 0: there is none.
+   * @default 0
+   */
+  beta?: number | undefined;
+  /**
+   * The divergence is multiplied by the ratio, as DeepSeek-V3.2 has it; false: the GRPO paper's.
+   * @default true
+   */
+  useBiasCorrectionKl?: boolean | undefined;
+  /**
+   * What a token counts: dapo, all tokens of an update the same; grpo, bnpo, dr_grpo: see docs/methods.md.
+   * @default 'dapo'
+   */
+  lossType?: 'grpo' | 'dr_grpo' | 'bnpo' | 'dapo' | undefined;
+  /**
+   * Advantages are divided by the standard deviation of their group's rewards, of the round's, or by nothing.
+   * @default 'group'
+   */
+  scaleRewards?: 'group' | 'batch' | 'none' | undefined;
+  /**
+   * A ratio for every token, or one for a whole completion (GSPO).
+   * @default 'token'
+   */
+  importanceSamplingLevel?: 'token' | 'sequence' | undefined;
+  /**
+   * How often a round is learned before the next one is sampled.
+   * @default 1
+   */
+  numIterations?: number | undefined;
+  /**
+   * Ratios of the present policy and the one that wrote below 1 − epsilon (and above 1 + epsilon) stop learning.
+   * @default 0.2
+   */
+  epsilon?: number | undefined;
+  /** The bound above; not set: epsilon. */
+  epsilonHigh?: number | null | undefined;
+  /** Ratios above this are cut on both sides (INTELLECT-2); not set: never. */
+  delta?: number | null | undefined;
+  /**
+   * Completions that did not end by themselves teach nothing; their rewards still count in their group.
+   * @default false
+   */
+  maskTruncatedCompletions?: boolean | undefined;
+  /** Micro-batches of a round; not set: gradient_accumulation_steps. */
+  stepsPerGeneration?: number | null | undefined;
+  /** Completions of a round, in place of steps_per_generation. */
+  generationBatchSize?: number | null | undefined;
+  /** Weights of several judges, whose rewards are added; not set: 1 each. */
+  rewardWeights?: number[] | null | undefined;
+  /** Stops where kl/base, the exact distance to the base model, is above this. Not in TRL. */
+  stopKl?: number | null | undefined;
+  /** Stops where entropy is below this: there is hardly more than one answer left. Not in TRL. */
+  stopEntropy?: number | null | undefined;
+  /** Stops where completions/mean_length is above this. Not in TRL. */
+  stopLength?: number | null | undefined;
+  /** Stops where completions/mean_length is below this. Not in TRL. */
+  stopLengthBelow?: number | null | undefined;
+  /** Stops where completions/repetition is above this. Not in TRL. */
+  stopRepetition?: number | null | undefined;
+  /** Stops where reward is at least this: what was wanted is reached. Not in TRL. */
+  stopReward?: number | null | undefined;
+  /**
+   * TRL's name of shuffle: rows are taken as they come where either is off.
+   * @default true
+   */
+  shuffleDataset?: boolean | undefined;
+  /** What the policy is measured against: the base model, or the adapter that training starts from. Not set: that adapter where it changes the model, else the base. Not in TRL, where handing over a PeftModel means init. */
+  reference?: 'base' | 'init' | null | undefined;
+  /**
+   * Rows in one pass; more need more memory. TRL: 8, for datasets of thousands of rows.
+   * @default 8
+   */
+  perDeviceTrainBatchSize?: number | undefined;
+  /**
+   * Size of an update. 5e-5 to 5e-4 suits LoRA. TRL: 2e-5, for all weights.
+   * @default 0.0001
+   */
+  learningRate?: number | undefined;
+  /**
+   * Rows in a new random order every epoch, or as they come. Not in TRL.
+   * @default true
+   */
+  shuffle?: boolean | undefined;
+}
+
+/** TRL's RLOOConfig in camelCase. REINFORCE leave-one-out: answers become likelier as far as they are better than the mean of the others to the same prompt. */
+export interface RLOOArgs extends Omit<TrainArgs, 'maxLength'> {
+  /** Completions of each prompt, which are compared with each other. Not set: as many as the rows bring, or else 8 (RLOO: 2). */
+  numGenerations?: number | null | undefined;
+  /**
+   * Tokens that a sampled completion may have; one that has no end by then is cut.
+   * @default 256
+   */
+  maxCompletionLength?: number | undefined;
+  /**
+   * Logits are divided by it, in sampling and in all that is learned.
+   * @default 1
+   */
+  temperature?: number | undefined;
+  /**
+   * Only the likeliest tokens that hold this share.
+   * @default 1
+   */
+  topP?: number | undefined;
+  /**
+   * Only so many of the likeliest tokens; 0: all.
+   * @default 0
+   */
+  topK?: number | undefined;
+  /** Only tokens at least this likely, relative to the likeliest. */
+  minP?: number | null | undefined;
+  /**
+   * Above 1, tokens that were there before become less likely while sampling; the loss does not know of it.
+   * @default 1
+   */
+  repetitionPenalty?: number | undefined;
+  /**
+   * What a nat of divergence from the reference takes off the reward; 0: nothing.
+   * @default 0.05
+   */
+  beta?: number | undefined;
+  /**
+   * Advantages of a round have the mean 0 and the standard deviation 1.
+   * @default false
+   */
+  normalizeAdvantages?: boolean | undefined;
+  /** Rewards are held between these two numbers. */
+  rewardClipRange?: number[] | null | undefined;
+  /**
+   * How often a round is learned before the next one is sampled.
+   * @default 1
+   */
+  numIterations?: number | undefined;
+  /**
+   * Ratios of the present policy and the one that wrote below 1 − epsilon (and above 1 + epsilon) stop learning.
+   * @default 0.2
+   */
+  epsilon?: number | undefined;
+  /** The bound above; not set: epsilon. */
+  epsilonHigh?: number | null | undefined;
+  /**
+   * Completions that did not end by themselves teach nothing; their rewards still count in their group.
+   * @default false
+   */
+  maskTruncatedCompletions?: boolean | undefined;
+  /** Micro-batches of a round; not set: gradient_accumulation_steps. */
+  stepsPerGeneration?: number | null | undefined;
+  /** Completions of a round, in place of steps_per_generation. */
+  generationBatchSize?: number | null | undefined;
+  /** Weights of several judges, whose rewards are added; not set: 1 each. */
+  rewardWeights?: number[] | null | undefined;
+  /** Stops where kl/base, the exact distance to the base model, is above this. Not in TRL. */
+  stopKl?: number | null | undefined;
+  /** Stops where entropy is below this: there is hardly more than one answer left. Not in TRL. */
+  stopEntropy?: number | null | undefined;
+  /** Stops where completions/mean_length is above this. Not in TRL. */
+  stopLength?: number | null | undefined;
+  /** Stops where completions/mean_length is below this. Not in TRL. */
+  stopLengthBelow?: number | null | undefined;
+  /** Stops where completions/repetition is above this. Not in TRL. */
+  stopRepetition?: number | null | undefined;
+  /** Stops where reward is at least this: what was wanted is reached. Not in TRL. */
+  stopReward?: number | null | undefined;
+  /**
+   * TRL's name of shuffle: rows are taken as they come where either is off.
+   * @default true
+   */
+  shuffleDataset?: boolean | undefined;
+  /** What the policy is measured against: the base model, or the adapter that training starts from. Not set: that adapter where it changes the model, else the base. Not in TRL, where handing over a PeftModel means init. */
+  reference?: 'base' | 'init' | null | undefined;
+  /**
+   * Rows in one pass; more need more memory. TRL: 8, for datasets of thousands of rows.
+   * @default 8
+   */
+  perDeviceTrainBatchSize?: number | undefined;
+  /**
+   * Size of an update. 5e-5 to 5e-4 suits LoRA. TRL: 2e-5, for all weights.
+   * @default 0.0001
+   */
+  learningRate?: number | undefined;
+  /**
+   * Rows in a new random order every epoch, or as they come. Not in TRL.
+   * @default true
+   */
+  shuffle?: boolean | undefined;
+}
+
+/** TRL's OnlineDPOConfig in camelCase. Online DPO: of two answers that the policy writes, the one with the higher reward is preferred. */
+export interface OnlineDPOArgs extends Omit<TrainArgs, 'maxLength'> {
+  /**
+   * How tightly answers are held to the reference.
+   * @default 0.1
+   */
+  beta?: number | undefined;
+  /**
+   * What is made of a pair's log ratios.
+   * @default 'sigmoid'
+   */
+  lossType?: 'sigmoid' | 'ipo' | undefined;
+  /**
+   * Tokens that a sampled completion may have; one that has no end by then is cut.
+   * @default 64
+   */
+  maxNewTokens?: number | undefined;
+  /**
+   * Of sampling alone.
+   * @default 0.9
+   */
+  temperature?: number | undefined;
+  /**
+   * Only the likeliest tokens that hold this share.
+   * @default 1
+   */
+  topP?: number | undefined;
+  /**
+   * Only so many of the likeliest tokens; 0: all.
+   * @default 0
+   */
+  topK?: number | undefined;
+  /** Only tokens at least this likely, relative to the likeliest. */
+  minP?: number | null | undefined;
+  /**
+   * Above 1, tokens that were there before become less likely while sampling; the loss does not know of it.
+   * @default 1
+   */
+  repetitionPenalty?: number | undefined;
+  /** Taken off the reward of a completion that did not end by itself. */
+  missingEosPenalty?: number | null | undefined;
+  /** Weights of several judges, whose rewards are added; not set: 1 each. */
+  rewardWeights?: number[] | null | undefined;
+  /** Stops where kl/base, the exact distance to the base model, is above this. Not in TRL. */
+  stopKl?: number | null | undefined;
+  /** Stops where entropy is below this: there is hardly more than one answer left. Not in TRL. */
+  stopEntropy?: number | null | undefined;
+  /** Stops where completions/mean_length is above this. Not in TRL. */
+  stopLength?: number | null | undefined;
+  /** Stops where completions/mean_length is below this. Not in TRL. */
+  stopLengthBelow?: number | null | undefined;
+  /** Stops where completions/repetition is above this. Not in TRL. */
+  stopRepetition?: number | null | undefined;
+  /** Stops where reward is at least this: what was wanted is reached. Not in TRL. */
+  stopReward?: number | null | undefined;
+  /** What the policy is measured against: the base model, or the adapter that training starts from. Not set: that adapter where it changes the model, else the base. Not in TRL, where handing over a PeftModel means init. */
+  reference?: 'base' | 'init' | null | undefined;
+  /**
+   * Rows in one pass; more need more memory. TRL: 8, for datasets of thousands of rows.
+   * @default 4
+   */
+  perDeviceTrainBatchSize?: number | undefined;
   /**
    * Size of an update. 5e-5 to 5e-4 suits LoRA. TRL: 2e-5, for all weights.
    * @default 0.0001
@@ -550,6 +832,42 @@ export interface StepMetrics {
   margin?: number;
   /** Mean of (1 − σ(better − worse))² of those pairs; 0.25 says nothing. Not in TRL. */
   brier?: number;
+  'kl/base'?: number;
+  'clip_ratio/low_mean'?: number;
+  'clip_ratio/low_min'?: number;
+  'clip_ratio/high_mean'?: number;
+  'clip_ratio/high_max'?: number;
+  'clip_ratio/region_mean'?: number;
+  num_tokens?: number;
+  'completions/mean_length'?: number;
+  'completions/min_length'?: number;
+  'completions/max_length'?: number;
+  'completions/clipped_ratio'?: number;
+  'completions/mean_terminated_length'?: number;
+  'completions/min_terminated_length'?: number;
+  'completions/max_terminated_length'?: number;
+  'completions/repetition'?: number;
+  'rewards/reward/mean'?: number;
+  'rewards/reward/std'?: number;
+  reward?: number;
+  reward_std?: number;
+  frac_reward_zero_std?: number;
+  /** Mean reward. */
+  'objective/scores'?: number;
+  /** Mean of chosen minus rejected. */
+  'objective/scores_margin'?: number;
+  /** ln π − ln π_ref of whole completions. */
+  'objective/kl'?: number;
+  /** −ln π of whole completions. */
+  'objective/entropy'?: number;
+  /** −β · objective/kl. */
+  'objective/non_score_reward'?: number;
+  /** Reward and non_score_reward. */
+  'objective/rlhf_reward'?: number;
+  /** Share of completions that ended by themselves. */
+  'val/contain_eos_token'?: number;
+  /** The field. */
+  beta?: number;
 }
 
 /** What the engine calls an argument, and what it takes. */
@@ -671,6 +989,95 @@ export const ARGS: Record<MethodName, { own: Readonly<Record<string, Arg>>; with
     without: {
       maxLength: 'it has its own',
       reportKl: 'a reward model has no distribution to be far from the base\'s',
+  grpo: {
+    own: {
+      numGenerations: { name: 'num_generations', kind: 'whole', low: 2, high: 64, nullable: true },
+      maxCompletionLength: { name: 'max_completion_length', kind: 'whole', low: 1, high: 16777216 },
+      temperature: { name: 'temperature', kind: 'number', low: 0.01, high: 100 },
+      topP: { name: 'top_p', kind: 'number', low: 1e-9, high: 1 },
+      topK: { name: 'top_k', kind: 'whole', low: 0, high: 1048576 },
+      minP: { name: 'min_p', kind: 'number', low: 0, high: 1, nullable: true },
+      repetitionPenalty: { name: 'repetition_penalty', kind: 'number', low: 0.001, high: 1000 },
+      beta: { name: 'beta', kind: 'number', low: 0, high: 1000000 },
+      useBiasCorrectionKl: { name: 'use_bias_correction_kl', kind: 'switch' },
+      lossType: { name: 'loss_type', kind: 'choice', choices: ['grpo', 'dr_grpo', 'bnpo', 'dapo'] },
+      scaleRewards: { name: 'scale_rewards', kind: 'choice', choices: ['group', 'batch', 'none'] },
+      importanceSamplingLevel: { name: 'importance_sampling_level', kind: 'choice', choices: ['token', 'sequence'] },
+      numIterations: { name: 'num_iterations', kind: 'whole', low: 1, high: 1000 },
+      epsilon: { name: 'epsilon', kind: 'number', low: 0, high: 1 },
+      epsilonHigh: { name: 'epsilon_high', kind: 'number', low: 0, high: 1000000, nullable: true },
+      delta: { name: 'delta', kind: 'number', low: 1e-6, high: 1000000, nullable: true },
+      maskTruncatedCompletions: { name: 'mask_truncated_completions', kind: 'switch' },
+      stepsPerGeneration: { name: 'steps_per_generation', kind: 'whole', low: 1, high: 1048576, nullable: true },
+      generationBatchSize: { name: 'generation_batch_size', kind: 'whole', low: 1, high: 1048576, nullable: true },
+      rewardWeights: { name: 'reward_weights', kind: 'numbers', nullable: true },
+      stopKl: { name: 'stop_kl', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      stopEntropy: { name: 'stop_entropy', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      stopLength: { name: 'stop_length', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      stopLengthBelow: { name: 'stop_length_below', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      stopRepetition: { name: 'stop_repetition', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      stopReward: { name: 'stop_reward', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      shuffleDataset: { name: 'shuffle_dataset', kind: 'switch' },
+      reference: { name: 'reference', kind: 'choice', choices: ['base', 'init'], nullable: true },
+    },
+    without: {
+      maxLength: 'prompts are never cut, and completions have a limit of their own',
+    },
+  },
+  rloo: {
+    own: {
+      numGenerations: { name: 'num_generations', kind: 'whole', low: 2, high: 64, nullable: true },
+      maxCompletionLength: { name: 'max_completion_length', kind: 'whole', low: 1, high: 16777216 },
+      temperature: { name: 'temperature', kind: 'number', low: 0.01, high: 100 },
+      topP: { name: 'top_p', kind: 'number', low: 1e-9, high: 1 },
+      topK: { name: 'top_k', kind: 'whole', low: 0, high: 1048576 },
+      minP: { name: 'min_p', kind: 'number', low: 0, high: 1, nullable: true },
+      repetitionPenalty: { name: 'repetition_penalty', kind: 'number', low: 0.001, high: 1000 },
+      beta: { name: 'beta', kind: 'number', low: 0, high: 1000000 },
+      normalizeAdvantages: { name: 'normalize_advantages', kind: 'switch' },
+      rewardClipRange: { name: 'reward_clip_range', kind: 'numbers', nullable: true },
+      numIterations: { name: 'num_iterations', kind: 'whole', low: 1, high: 1000 },
+      epsilon: { name: 'epsilon', kind: 'number', low: 0, high: 1 },
+      epsilonHigh: { name: 'epsilon_high', kind: 'number', low: 0, high: 1000000, nullable: true },
+      maskTruncatedCompletions: { name: 'mask_truncated_completions', kind: 'switch' },
+      stepsPerGeneration: { name: 'steps_per_generation', kind: 'whole', low: 1, high: 1048576, nullable: true },
+      generationBatchSize: { name: 'generation_batch_size', kind: 'whole', low: 1, high: 1048576, nullable: true },
+      rewardWeights: { name: 'reward_weights', kind: 'numbers', nullable: true },
+      stopKl: { name: 'stop_kl', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      stopEntropy: { name: 'stop_entropy', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      stopLength: { name: 'stop_length', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      stopLengthBelow: { name: 'stop_length_below', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      stopRepetition: { name: 'stop_repetition', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      stopReward: { name: 'stop_reward', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      shuffleDataset: { name: 'shuffle_dataset', kind: 'switch' },
+      reference: { name: 'reference', kind: 'choice', choices: ['base', 'init'], nullable: true },
+    },
+    without: {
+      maxLength: 'prompts are never cut, and completions have a limit of their own',
+    },
+  },
+  online_dpo: {
+    own: {
+      beta: { name: 'beta', kind: 'number', low: 0, high: 1000000 },
+      lossType: { name: 'loss_type', kind: 'choice', choices: ['sigmoid', 'ipo'] },
+      maxNewTokens: { name: 'max_new_tokens', kind: 'whole', low: 1, high: 16777216 },
+      temperature: { name: 'temperature', kind: 'number', low: 0.01, high: 100 },
+      topP: { name: 'top_p', kind: 'number', low: 1e-9, high: 1 },
+      topK: { name: 'top_k', kind: 'whole', low: 0, high: 1048576 },
+      minP: { name: 'min_p', kind: 'number', low: 0, high: 1, nullable: true },
+      repetitionPenalty: { name: 'repetition_penalty', kind: 'number', low: 0.001, high: 1000 },
+      missingEosPenalty: { name: 'missing_eos_penalty', kind: 'number', low: 0, high: 1000000, nullable: true },
+      rewardWeights: { name: 'reward_weights', kind: 'numbers', nullable: true },
+      stopKl: { name: 'stop_kl', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      stopEntropy: { name: 'stop_entropy', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      stopLength: { name: 'stop_length', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      stopLengthBelow: { name: 'stop_length_below', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      stopRepetition: { name: 'stop_repetition', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      stopReward: { name: 'stop_reward', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      reference: { name: 'reference', kind: 'choice', choices: ['base', 'init'], nullable: true },
+    },
+    without: {
+      maxLength: 'prompts are never cut, and completions have a limit of their own',
     },
   },
 };

@@ -3,6 +3,8 @@ import type { Model } from '../model.ts';
 import { Trainer } from '../trainer.ts';
 import type { DPORow, RewardRow, SFTRow, UnpairedRow } from '../types.ts';
 import type { CPOArgs, DPOArgs, KTOArgs, ORPOArgs, RewardArgs, SFTArgs } from './methods.ts';
+import type { DPORow, PromptRow, SFTRow, UnpairedRow } from '../types.ts';
+import type { CPOArgs, DPOArgs, GRPOArgs, KTOArgs, ORPOArgs, OnlineDPOArgs, RLOOArgs, SFTArgs } from './methods.ts';
 
 /** Supervised fine-tuning: imitates the answers in the rows. */
 export class SFTTrainer extends Trainer<SFTRow, SFTArgs> {
@@ -43,6 +45,24 @@ export class CPOTrainer extends Trainer<DPORow, CPOArgs> {
 export class RewardTrainer extends Trainer<RewardRow, RewardArgs> {
   constructor(model: Model, args: RewardArgs = {}) {
     super(model, 'reward', args);
+/** Group relative policy optimization: answers that are better than the others to the same prompt become likelier. */
+export class GRPOTrainer extends Trainer<PromptRow, GRPOArgs> {
+  constructor(model: Model, args: GRPOArgs = {}) {
+    super(model, 'grpo', args);
+  }
+}
+
+/** REINFORCE leave-one-out: answers become likelier as far as they are better than the mean of the others to the same prompt. */
+export class RLOOTrainer extends Trainer<PromptRow, RLOOArgs> {
+  constructor(model: Model, args: RLOOArgs = {}) {
+    super(model, 'rloo', args);
+  }
+}
+
+/** Online DPO: of two answers that the policy writes, the one with the higher reward is preferred. */
+export class OnlineDPOTrainer extends Trainer<PromptRow, OnlineDPOArgs> {
+  constructor(model: Model, args: OnlineDPOArgs = {}) {
+    super(model, 'online_dpo', args);
   }
 }
 
@@ -54,4 +74,7 @@ export const TRAINERS = {
   orpo: ORPOTrainer,
   cpo: CPOTrainer,
   reward: RewardTrainer,
+  grpo: GRPOTrainer,
+  rloo: RLOOTrainer,
+  online_dpo: OnlineDPOTrainer,
 } as const;

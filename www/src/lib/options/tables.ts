@@ -10,6 +10,7 @@ import {
   either,
   fields,
   flag,
+  isList,
   name,
   number,
   one,
@@ -88,6 +89,8 @@ export const CANDIDATES: Rules = { ...SAMPLING, n: whole(1, 64) };
 
 export const SCORE: Rules = { adapter: orNull(name), positions: wholes };
 
+const judge = (v: unknown): boolean => typeof v === 'function' || (typeof v === 'string' && v !== '');
+
 export const TRAIN: Rules = {
   onStep: call,
   onEvaluate: call,
@@ -96,6 +99,12 @@ export const TRAIN: Rules = {
   signal,
   saveSteps: whole(0, 2 ** 31),
   onCheckpoint: call,
+  rewards: {
+    takes: 'a rule, a function, or a list of them',
+    ok: (v) => judge(v) || (isList(v) && v.length > 0 && all(v, judge)),
+  },
+  rewardTimeoutMs: whole(1, 2 ** 31 - 1),
+  onRollouts: call,
 };
 
 export const EVALUATE: Rules = { adapter: orNull(name), signal };
