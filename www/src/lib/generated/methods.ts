@@ -1,7 +1,6 @@
 // Made from src/tune/methods by `UPDATE=1 cargo test --test generated`: change the table, not this file.
 
-export type MethodName = 'sft' | 'dpo' | 'kto' | 'orpo' | 'cpo' | 'reward';
-export type MethodName = 'sft' | 'dpo' | 'kto' | 'orpo' | 'cpo' | 'grpo' | 'rloo' | 'online_dpo';
+export type MethodName = 'sft' | 'dpo' | 'kto' | 'orpo' | 'cpo' | 'reward' | 'grpo' | 'rloo' | 'online_dpo';
 
 /** PEFT's configuration of an adapter in camelCase; `peftType` says which fields are its own. */
 export interface PeftConfig {
@@ -490,6 +489,23 @@ export interface RewardArgs extends Omit<TrainArgs, 'maxLength' | 'reportKl'> {
    * @default 1024
    */
   maxLength?: number | null | undefined;
+  /**
+   * Size of an update. 5e-5 to 5e-4 suits LoRA. TRL: 2e-5, for all weights.
+   * @default 0.0001
+   */
+  learningRate?: number | undefined;
+  /**
+   * Rows in one pass; more need more memory. TRL: 8, for datasets of thousands of rows.
+   * @default 1
+   */
+  perDeviceTrainBatchSize?: number | undefined;
+  /**
+   * Rows in a new random order every epoch, or as they come. Not in TRL.
+   * @default true
+   */
+  shuffle?: boolean | undefined;
+}
+
 /** TRL's GRPOConfig in camelCase. Group relative policy optimization: answers that are better than the others to the same prompt become likelier. */
 export interface GRPOArgs extends Omit<TrainArgs, 'maxLength'> {
   /** Completions of each prompt, which are compared with each other. Not set: as many as the rows bring, or else 8 (RLOO: 2). */
@@ -777,11 +793,6 @@ export interface OnlineDPOArgs extends Omit<TrainArgs, 'maxLength'> {
    */
   learningRate?: number | undefined;
   /**
-   * Rows in one pass; more need more memory. TRL: 8, for datasets of thousands of rows.
-   * @default 1
-   */
-  perDeviceTrainBatchSize?: number | undefined;
-  /**
    * Rows in a new random order every epoch, or as they come. Not in TRL.
    * @default true
    */
@@ -989,6 +1000,8 @@ export const ARGS: Record<MethodName, { own: Readonly<Record<string, Arg>>; with
     without: {
       maxLength: 'it has its own',
       reportKl: 'a reward model has no distribution to be far from the base\'s',
+    },
+  },
   grpo: {
     own: {
       numGenerations: { name: 'num_generations', kind: 'whole', low: 2, high: 64, nullable: true },

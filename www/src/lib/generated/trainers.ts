@@ -1,10 +1,8 @@
 // Made from src/tune/methods by `UPDATE=1 cargo test --test generated`: change the table, not this file.
 import type { Model } from '../model.ts';
 import { Trainer } from '../trainer.ts';
-import type { DPORow, RewardRow, SFTRow, UnpairedRow } from '../types.ts';
-import type { CPOArgs, DPOArgs, KTOArgs, ORPOArgs, RewardArgs, SFTArgs } from './methods.ts';
-import type { DPORow, PromptRow, SFTRow, UnpairedRow } from '../types.ts';
-import type { CPOArgs, DPOArgs, GRPOArgs, KTOArgs, ORPOArgs, OnlineDPOArgs, RLOOArgs, SFTArgs } from './methods.ts';
+import type { DPORow, PromptRow, RewardRow, SFTRow, UnpairedRow } from '../types.ts';
+import type { CPOArgs, DPOArgs, GRPOArgs, KTOArgs, ORPOArgs, OnlineDPOArgs, RLOOArgs, RewardArgs, SFTArgs } from './methods.ts';
 
 /** Supervised fine-tuning: imitates the answers in the rows. */
 export class SFTTrainer extends Trainer<SFTRow, SFTArgs> {
@@ -45,6 +43,9 @@ export class CPOTrainer extends Trainer<DPORow, CPOArgs> {
 export class RewardTrainer extends Trainer<RewardRow, RewardArgs> {
   constructor(model: Model, args: RewardArgs = {}) {
     super(model, 'reward', args);
+  }
+}
+
 /** Group relative policy optimization: answers that are better than the others to the same prompt become likelier. */
 export class GRPOTrainer extends Trainer<PromptRow, GRPOArgs> {
   constructor(model: Model, args: GRPOArgs = {}) {
