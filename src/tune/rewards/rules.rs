@@ -277,7 +277,7 @@ mod tests {
             ("length:max=1,unit=sentences", "One. Two", 0.0),
             ("length:max=3,unit=tokens", "whatever it says", 1.0),
             ("format:ends=?", "Is it? ", 1.0),
-            ("format:begins=Yes\\, ,without=no", "Yes, now", 1.0),
+            ("format:begins=Yes\\, ,without=no", "Yes, indeed", 1.0),
             ("format:contains=x,ends=.", "x!", 0.5),
             ("format:finished=true", "x", 0.0),
             ("regex:[0-9]+", "in 1999", 1.0),
