@@ -81,7 +81,8 @@ const renamed = (given: Record<string, unknown>, names: Readonly<Record<string, 
   );
 
 /** The class of a method's trainer. */
-export const trainerName = (method: MethodName): string => (method === 'online_dpo' ? 'OnlineDPOTrainer' : `${method.toUpperCase()}Trainer`);
+export const trainerName = (method: MethodName): string =>
+  method === 'online_dpo' ? 'OnlineDPOTrainer' : `${method.toUpperCase()}Trainer`;
 
 /** A trainer's arguments, once as the caller's and once as the engine's. */
 export function trainArgs(method: MethodName, given: unknown): { args: AnyArgs; engine: object } {

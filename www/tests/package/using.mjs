@@ -295,7 +295,15 @@ export async function usingTests({ page, address, device }) {
   await test('GRPO: a reward function is asked, its rollouts replay, what it does wrong is told with the row', async () => {
     const r = await value('m', async (m, { GRPOTrainer }) => {
       const rows = ['x', 'y', 'z'].map((prompt, i) => ({ prompt, wanted: i }));
-      const args = { numGenerations: 2, perDeviceTrainBatchSize: 4, maxSteps: 2, maxCompletionLength: 4, seed: 3, shuffle: false, peftConfig: { r: 2 } };
+      const args = {
+        numGenerations: 2,
+        perDeviceTrainBatchSize: 4,
+        maxSteps: 2,
+        maxCompletionLength: 4,
+        seed: 3,
+        shuffle: false,
+        peftConfig: { r: 2 },
+      };
       const run = async (rewards, own = {}, given = rows) => {
         const [steps, rollouts] = [[], []];
         const trainer = new GRPOTrainer(m, args);

@@ -287,7 +287,10 @@ export class Model {
 
 let fails = 0;
 
-class Trainer<Row extends Api.SFTRow | Api.DPORow | Api.UnpairedRow | Api.RewardRow | Api.PromptRow, Args extends Omit<Api.TrainArgs, 'reportKl'>> {
+class Trainer<
+  Row extends Api.SFTRow | Api.DPORow | Api.UnpairedRow | Api.RewardRow | Api.PromptRow,
+  Args extends Omit<Api.TrainArgs, 'reportKl'>,
+> {
   #paused: Promise<void> | null = null;
   #go: () => void = () => {};
   #step = 0;
@@ -301,7 +304,8 @@ class Trainer<Row extends Api.SFTRow | Api.DPORow | Api.UnpairedRow | Api.Reward
     const { args, model } = this;
     if (args.learningRate === 0.666) throw new FledglingError('not-finite', 'step 1: the loss is NaN');
     // A ranking trains as its pairs.
-    const count = async (): Promise<number> => (await writeRows(rows as readonly (Api.SFTRow | Api.DPORow | Api.UnpairedRow)[])).split('\n').length - 1;
+    const count = async (): Promise<number> =>
+      (await writeRows(rows as readonly (Api.SFTRow | Api.DPORow | Api.UnpairedRow)[])).split('\n').length - 1;
     const totalSteps = args.maxSteps && args.maxSteps > 0 ? args.maxSteps : Math.ceil((await count()) * (args.numTrainEpochs ?? 3));
     if (args.resumeFrom) this.#step = (JSON.parse(new TextDecoder().decode(args.resumeFrom)) as { step: number }).step;
     const name = args.adapterName ?? 'default';

@@ -94,7 +94,9 @@ export class Runs {
         // The run before this one has nothing left to say: its moments and plans are given back first.
         this.#freeIdleRuns();
         const judges = t.judges?.map((j) =>
-          typeof j === 'string' ? j : { name: j.name, call: (batch: WasmBatch) => this.#ask(job, j.judge, batch, t.rewardTimeoutMs ?? REWARD_MS, signal) },
+          typeof j === 'string'
+            ? j
+            : { name: j.name, call: (batch: WasmBatch) => this.#ask(job, j.judge, batch, t.rewardTimeoutMs ?? REWARD_MS, signal) },
         );
         const rollouts = t.rollouts ? (rows: object[]) => void this.#room.emit(job, { type: 'rollouts', rows }) : undefined;
         const trainer = (run.trainer = await model.trainer(t.method, t.args, t.rows, t.resumeFrom, t.evalRows, judges, rollouts));
