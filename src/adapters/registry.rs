@@ -117,7 +117,15 @@ impl Adapters {
     /// # Errors
     /// [`Error::BadConfig`], [`Error::BadAdapter`], [`Error::OutOfMemory`].
     pub fn fresh(&self, config: &LoraConfig, seed: u64) -> Result<Rc<AdapterSet>> {
-        let set = self.set(&config.clone().into(), Form::Whole, &[])?;
+        self.fresh_with(config, &[], seed)
+    }
+
+    /// The same with parameters that are held whole.
+    ///
+    /// # Errors
+    /// As [`Adapters::fresh`].
+    pub fn fresh_with(&self, config: &LoraConfig, wholes: &[Whole], seed: u64) -> Result<Rc<AdapterSet>> {
+        let set = self.set(&config.clone().into(), Form::Whole, wholes)?;
         set.begin(&First { seed, embeddings: None })?;
         Ok(Rc::new(set))
     }

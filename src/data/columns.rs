@@ -97,6 +97,7 @@ const SHAPES: &[Shape] = &[
     Shape { kind: RowKind::Reward, required: &["chosen_ids", "rejected_ids"], optional: &["margin"] },
     Shape { kind: RowKind::Reward, required: &["ids", "ranks"], optional: &[] },
     Shape { kind: RowKind::Rollout, required: &["prompt_ids", "completion_ids", "rewards"], optional: RECORDED },
+    Shape { kind: RowKind::Rollout, required: &["query_ids", "response_ids", "score"], optional: &[] },
     // With any other columns, which judges read: such rows are not read by this table.
     Shape { kind: RowKind::Prompt, required: &["prompt"], optional: TEMPLATE },
     Shape { kind: RowKind::Prompt, required: &["prompt_ids"], optional: &[] },

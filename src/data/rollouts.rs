@@ -79,6 +79,13 @@ fn numbers(column: &str, value: Option<&Json>, n: usize) -> Result<Vec<f64>, Fau
 impl RolloutRow {
     /// Reads a row whose completions and rewards are there.
     pub(super) fn read<'a>(get: impl Fn(&str) -> Option<&'a Json>) -> Result<RolloutRow, Fault> {
+        // As PPO calls them: one response.
+        if get("query_ids").is_some() {
+            let (prompt_ids, completion_ids) = (ids("query_ids", get("query_ids"))?, vec![ids("response_ids", get("response_ids"))?]);
+            let score = get("score").and_then(Json::as_f64).filter(|s| s.is_finite());
+            let score = score.ok_or_else(|| Fault::at("score", format!("is {}, expected a number", kind(get("score")))))?;
+            return Ok(RolloutRow { prompt_ids, completion_ids, rewards: vec![score], rewards_per_func: Columns::new() });
+        }
         let prompt_ids = ids("prompt_ids", get("prompt_ids"))?;
         let list = match get("completion_ids") {
             Some(Json::Array(list)) if list.iter().all(Json::is_array) && !list.is_empty() => list,

@@ -353,6 +353,7 @@ impl Trainer {
         }
         if let (Some(rounds), Some(own)) = (rounds, self.method.rounds_mut()) {
             *own = rounds;
+            self.method.restored();
         }
         self.base = base;
         self.best = BestWeights { progress, kept: best, exchanged: false };

@@ -1,6 +1,7 @@
 //! What one training method adds to the step that all share.
 
 use std::any::Any;
+use std::rc::Rc;
 
 use super::kl::RowCache;
 use super::metrics::Metrics;
@@ -8,8 +9,9 @@ use super::micro::Micro;
 use super::rounds::Rounds;
 use super::signals::Signals;
 use crate::Result;
+use crate::adapters::AdapterSet;
 use crate::data::{Batch, BatchShape, Example, Layout};
-use crate::graph::{Program, Tape, Tensor, Val};
+use crate::graph::{Exec, Program, Tape, Tensor, Val};
 
 /// What a method recorded behind a forward pass.
 pub struct Recorded {
@@ -165,6 +167,37 @@ pub trait Method: Any {
     /// Logits are divided by it wherever they are judged.
     fn temperature(&self) -> f32 {
         1.0
+    }
+
+    /// The rounds are those of a checkpoint: what follows from them is computed again.
+    fn restored(&mut self) {}
+
+    /// Another name under which the entropy is reported.
+    fn entropy_also(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// For a method with a critic, a second adapter with one score: the name of the adapter that it starts from, if there is one.
+    fn init_critic(&self) -> Option<Option<&str>> {
+        None
+    }
+
+    /// Takes the critic, which learns together with the adapter.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`].
+    fn set_critic(&mut self, _exec: &Exec, _critic: Rc<AdapterSet>) -> Result<()> {
+        Ok(())
+    }
+
+    /// The critic.
+    fn critic(&self) -> Option<&Rc<AdapterSet>> {
+        None
+    }
+
+    /// A completion of the present round whose judged places are those at which the critic is asked.
+    fn value_example(&self, _sample: u32) -> Example {
+        Example::default()
     }
 
     /// What it trains beside the adapter.

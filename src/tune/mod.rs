@@ -5,6 +5,7 @@ mod asked;
 mod best;
 pub mod checkpoint;
 pub mod config;
+mod critic;
 mod evaluation;
 mod evaluator;
 pub mod gae;

@@ -72,7 +72,8 @@ impl Trainable {
                 }
             };
             let group = Group { rate, decay: p.weight_decay.map_or(decay, |d| d as f32) };
-            let grads = Tensor::zeros(exec, p.name, p.params.desc().clone())?;
+            // A critic's parts have their gradients in one buffer already.
+            let grads = p.params.grad().map_or_else(|| Tensor::zeros(exec, p.name, p.params.desc().clone()), Ok)?;
             p.params.set_grad(Some(grads.clone()));
             flats.push(Flat::new(exec, p.name, &p.params, grads, &[(0, p.params.desc().len(), group)])?);
         }

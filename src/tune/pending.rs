@@ -50,6 +50,7 @@ impl Pending {
         let mut metrics = method.metrics(&self.micros, &written);
         if method.judges_tokens() {
             metrics.set_second("entropy", entropy / judged);
+            method.entropy_also().into_iter().for_each(|name| metrics.set(name, entropy / judged));
         }
         if base.is_some() {
             // Never below 0, but for rounding.

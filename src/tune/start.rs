@@ -8,6 +8,7 @@ use super::asked::{Asked, is_peft_field};
 use super::best::Best;
 use super::checkpoint::Checkpoint;
 use super::config::TrainingArguments;
+use super::critic::{critic, critic_of};
 use super::evaluation::{EvalMetrics, EvalOptions, Evaluation, hold_out};
 use super::idle;
 use super::method::Method;
@@ -235,7 +236,7 @@ impl Training {
             }
             (None, None) => (build(info, &text, &values, rows)?, None),
         };
-        let Prepared { args, method, notes: of_rows, reference } = prepared;
+        let Prepared { args, mut method, notes: of_rows, reference } = prepared;
         if method.rounds().is_some() && held.is_some() {
             return Err(Error::config(
                 "eval_dataset",
@@ -258,6 +259,10 @@ impl Training {
             true => all_weights(model, method.as_ref(), &adapter, name, checkpoint)?,
             false => start(model, against, (adapter, dropout), method.scores(), name, args.seed, checkpoint).await?,
         };
+        if let (Some(from), Some(set)) = (method.init_critic().map(|name| name.map(str::to_string)), start.target.set()) {
+            let critic = critic(&model.adapters, set, &start.name, from.as_deref(), args.seed)?;
+            method.set_critic(model.model.exec(), critic)?;
+        }
         let alpha = start.target.set().and_then(|set| Some(set.lora()?.config().lora_alpha)).unwrap_or(1.0);
         let guards = Guards::read(&values);
         let shared = args.clone();
@@ -395,6 +400,9 @@ impl Training {
             return Ok(());
         };
         self.adapters.put(&self.name, set)?;
+        if let Some(critic) = self.trainer.method.critic() {
+            self.adapters.put(&critic_of(&self.name), critic)?;
+        }
         // A reward model answers nothing.
         if complete && self.trainer.method.scores() == 0 {
             self.adapters.set_active(Some(&self.name))?;
@@ -453,6 +461,11 @@ impl Training {
 
     pub fn adapter_name(&self) -> &str {
         &self.name
+    }
+
+    /// Under which the critic is kept, of a method that has one.
+    pub fn critic_name(&self) -> Option<String> {
+        self.trainer.method.critic().map(|_| critic_of(&self.name))
     }
 }
 

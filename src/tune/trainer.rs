@@ -18,6 +18,7 @@ use super::pass::{Head, Pass, Weights};
 use super::pending::{Pending, words};
 use super::rounds::{Rollouts, Rounds};
 use super::schedule::Schedule;
+use super::scorer::Scorer;
 use super::signals::{Signals, write_batch};
 use crate::adapters::AdapterSet;
 use crate::clock;
@@ -73,6 +74,8 @@ pub struct Trainer {
     pub(super) rollouts: Option<Box<dyn Rollouts>>,
     /// Adapters as they were behind each round, by its number.
     pub(super) kept: Vec<(u64, PeftAdapter)>,
+    /// Passes of a method's critic.
+    pub(super) critic: Option<Scorer>,
     /// Log-probabilities of judged tokens under the base model, where the distance to it is reported.
     pub(super) base: Option<RowCache>,
     /// And their hidden states.
@@ -148,6 +151,7 @@ impl Trainer {
             base,
             rollouts: None,
             kept: Vec::new(),
+            critic: None,
             states: States::default(),
             schedule: args.schedule(total),
             sampler: Sampler::new(rows, args.shuffle, args.data_seed.unwrap_or(args.seed)),

@@ -95,3 +95,42 @@ fn a_reward_model_is_trained_and_judged() {
     let sft = on_cpu(&[&args[..], &["--method", "sft"]].concat());
     assert_eq!(sft.status.code(), Some(3), "{}", text(&sft.stderr));
 }
+
+#[test]
+fn ppo_starts_its_critic_from_a_reward_model() {
+    let folder = temp("ppo");
+    let curve: Value = serde_json::from_slice(&fs::read(fixture("ppo/ppo.json")).unwrap()).unwrap();
+    let (rows, config) = (folder.join("rows.jsonl"), folder.join("config.json"));
+    fs::write(&rows, curve["rows"].as_array().unwrap().iter().map(Value::to_string).collect::<Vec<_>>().join("\n")).unwrap();
+    fs::write(&config, curve["config"].to_string()).unwrap();
+    let (rows, config, out) = (rows.display().to_string(), config.display().to_string(), folder.join("out").display().to_string());
+    let (model, init, critic) = (fixture("models/llama"), fixture("training/adapters/default"), fixture("reward/init"));
+    let args =
+        ["tune", "--method", "ppo", "--model", &model, "--data", &rows, "--out", &out, "--config", &config, "--no-shuffle", "--json"];
+    let more = ["--init-adapter", &init, "--init-critic", &critic, "--reference", "base"];
+    let said = ok(&[&args[..], &more].concat());
+    let lines: Vec<Value> = said.lines().map(parse).filter(|l| l["event"] == "step").collect();
+    assert_eq!(lines.len(), 4, "{said}");
+    for (line, want) in lines.iter().zip(curve["steps"].as_array().unwrap()) {
+        for name in ["loss", "loss/policy_avg", "loss/value_avg", "objective/kl", "objective/rlhf_reward", "val/ratio"] {
+            let (got, want) = (line[name].as_f64().unwrap(), want[name].as_f64().unwrap());
+            assert!((got - want).abs() < 1e-3 * want.abs().max(1e-2), "{name}: {got} for {want}");
+        }
+    }
+    // Sampled and judged by a reward model, on the one base.
+    let prompts = folder.join("prompts.jsonl");
+    fs::write(&prompts, "{\"prompt_ids\": [5, 6, 7]}\n{\"prompt_ids\": [8, 9]}").unwrap();
+    let (prompts, live) = (prompts.display().to_string(), folder.join("live").display().to_string());
+    let args_live = ["tune", "--method", "ppo", "--model", &model, "--data", &prompts, "--out", &live, "--json", "--reward-model", &critic];
+    let more = ["--max-steps", "4", "--response-length", "6", "--per-device-train-batch-size", "2", "--num-ppo-epochs", "2"];
+    let sampled = ok(&[&args_live[..], &more].concat());
+    let lines: Vec<Value> = sampled.lines().map(parse).filter(|l| l["event"] == "step").collect();
+    assert_eq!(lines.len(), 4, "{sampled}");
+    assert!(lines.iter().all(|l| l["rewards/reward_model/mean"].is_number() && l["objective/scores"] == l["reward"]), "{sampled}");
+    // Both are PEFT folders; the critic scores.
+    let saved: Value = serde_json::from_slice(&fs::read(folder.join("out/critic/adapter_config.json")).unwrap()).unwrap();
+    assert_eq!(saved["task_type"], "SEQ_CLS");
+    ok(&["generate", "--model", &model, "--adapter", &out, "--prompt-ids", "5,6", "-n", "2"]);
+    let no = on_cpu(&[&args[..], &["--init-critic", &init]].concat());
+    fails_with(&no, 3, "bad-adapter", "");
+}

@@ -1,11 +1,14 @@
 """Every field of TRL's and PEFT's configurations with what `to_dict()` writes for it at its default: tests/fixtures/fields.json.
 
+PPO's are those of TRL 1.12, the last that had it: `PYTHONPATH=<where that is> python fields.py --ppo` writes them beside what is there.
+
 `to_dict()` is what people keep beside a run. `output_dir` has no default; `use_cpu` is said here so that the same bytes come out
 with and without an accelerator.
 """
 
 import json
 import logging
+import sys
 import tempfile
 import warnings
 
@@ -15,10 +18,6 @@ logging.disable(logging.WARNING)
 import peft  # noqa: E402
 import trl  # noqa: E402
 from peft import LoraConfig  # noqa: E402
-from trl import DPOConfig, GRPOConfig, KTOConfig, RewardConfig, RLOOConfig, SFTConfig  # noqa: E402
-from trl.experimental.cpo import CPOConfig  # noqa: E402
-from trl.experimental.online_dpo import OnlineDPOConfig  # noqa: E402
-from trl.experimental.orpo import ORPOConfig  # noqa: E402
 
 from common import FIXTURES  # noqa: E402
 
@@ -39,12 +38,26 @@ def written(config) -> dict:
     return {k: v for k, v in sorted(plain(fields).items()) if k != "logging_dir"}
 
 
-out = {"versions": {"trl": trl.__version__, "peft": peft.__version__}}
-CONFIGS = {"sft": SFTConfig, "dpo": DPOConfig, "kto": KTOConfig, "orpo": ORPOConfig, "cpo": CPOConfig, "grpo": GRPOConfig, "rloo": RLOOConfig,
-           "online_dpo": OnlineDPOConfig, "reward": RewardConfig}
-for name, config in CONFIGS.items():
-    out[name] = written(config)
+path = FIXTURES / "fields.json"
+there = json.loads(path.read_text()) if path.exists() else {}
+if "--ppo" in sys.argv:
+    from trl.experimental.ppo import PPOConfig
+    out = {k: v for k, v in there.items() if k not in ("lora", "ppo")}
+    out["versions"]["trl, of ppo"] = trl.__version__
+    out["ppo"] = written(PPOConfig)
+else:
+    from trl import DPOConfig, GRPOConfig, KTOConfig, RewardConfig, RLOOConfig, SFTConfig
+    from trl.experimental.cpo import CPOConfig
+    from trl.experimental.online_dpo import OnlineDPOConfig
+    from trl.experimental.orpo import ORPOConfig
+    versions = {"trl": trl.__version__, "peft": peft.__version__}
+    out = {"versions": there.get("versions", {}) | versions}
+    CONFIGS = {"sft": SFTConfig, "dpo": DPOConfig, "kto": KTOConfig, "orpo": ORPOConfig, "cpo": CPOConfig, "reward": RewardConfig, "grpo": GRPOConfig,
+               "rloo": RLOOConfig, "online_dpo": OnlineDPOConfig}
+    for name, config in CONFIGS.items():
+        out[name] = written(config)
+    out |= {k: v for k, v in there.items() if k == "ppo"}
 lora = plain(LoraConfig().to_dict())
 out["lora"] = {k: v for k, v in sorted(lora.items()) if k != "peft_version"}
 lines = [f'"{name}": {{\n' + ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in values.items()) + "\n}" for name, values in out.items()]
-(FIXTURES / "fields.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+path.write_text("{\n" + ",\n".join(lines) + "\n}\n")

@@ -129,7 +129,7 @@ def known(policy, critic, some, cfg):
 
 def step(policy, critic, micro, cfg) -> dict:
     """One update; metrics are means over its micro-batches, of tokens and places that are there."""
-    seen = []
+    seen, entropy, tokens = [], 0.0, sum(k["tokens"].sum().item() for _, k in micro)
     for some, k in micro:
         new, entropies = logps_of(policy, some, cfg["temperature"])
         v = values_of(critic, some)
@@ -145,9 +145,11 @@ def step(policy, critic, micro, cfg) -> dict:
         (loss / len(micro)).backward()
         m = {"loss": loss, "loss/policy_avg": pg, "loss/value_avg": value, "policy/approxkl_avg": 0.5 * masked_mean(diff ** 2, k["tokens"]),
              "policy/clipfrac_avg": masked_mean((two > one).float(), k["tokens"]), "val/clipfrac_avg": masked_mean((cut > plain).float(), k["places"]),
-             "policy/entropy_avg": masked_mean(entropies, k["tokens"]), "val/ratio": masked_mean(ratio, k["tokens"])}
+             "val/ratio": masked_mean(ratio, k["tokens"])}
         seen.append({name: x.item() for name, x in m.items()})
-    return {name: sum(m[name] for m in seen) / len(seen) for name in seen[0]}
+        entropy += (entropies * k["tokens"]).sum().item()
+    # A mean over the update's tokens, as everywhere here.
+    return {name: sum(m[name] for m in seen) / len(seen) for name in seen[0]} | {"policy/entropy_avg": entropy / tokens}
 
 
 def key(name: str) -> str:

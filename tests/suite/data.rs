@@ -334,7 +334,7 @@ fl_test! {
             (json!({"chosen": "a", "rejected": "b"}), "prompt is missing, and chosen and rejected do not begin with the same one"),
             (json!({"chosen": "a", "rejected": [{"role": "user", "content": "q"}]}), "prompt is missing"),
             (json!({"prompt": "p", "chosen": "a", "rejected": "b", "weight": -1}), "weight is -1, expected a number from 0 to 1000000"),
-            (json!({"prompt": "p", "chosen": "a", "rejected": "b", "score": 1}), "column \"score\" is not known; expected"),
+            (json!({"prompt": "p", "chosen": "a", "rejected": "b", "stars": 1}), "column \"stars\" is not known; expected"),
             (json!({"prompt_ids": [1], "chosen_ids": [2]}), "rejected_ids is missing beside prompt_ids, chosen_ids"),
             (json!({"text": "t"}), "is an example of supervised fine-tuning (text), expected chosen, rejected, (prompt), (weight)"),
             (json!({"prompt": "p", "answers": ["a"], "ranks": [1, 2]}), "ranks has 2 numbers for 1 answers"),

@@ -44,6 +44,7 @@ mod ops_rope;
 mod ops_sample;
 mod pace;
 mod plan;
+mod ppo;
 mod profile;
 mod resume;
 mod reward;

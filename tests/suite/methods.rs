@@ -211,6 +211,7 @@ fl_test!(
                 "sft" => crate::tuning::sft_rows(),
                 "kto" => kto_rows(),
                 "grpo" | "rloo" | "online_dpo" => crate::rounds::rows(if m.name == "online_dpo" { 2 } else { 4 }),
+                "ppo" => crate::ppo::rows(),
                 _ => dpo_rows(),
             };
             // With what all metrics are there.

@@ -44,7 +44,7 @@ matrix of 1024 × 1024, in the tests' half-optimized build, which unpacks most t
 ";
 
 /// Two rows of token ids in the columns of a kind.
-fn rows(kind: RowKind) -> Vec<Value> {
+fn rows(method: &str, kind: RowKind) -> Vec<Value> {
     let ids = |first: u32| (0..5).map(|i| (first + 3 * i) % 60 + 4).collect::<Vec<u32>>();
     match kind {
         RowKind::Sft => vec![json!({"input_ids": ids(1)}), json!({"input_ids": ids(20)})],
@@ -52,9 +52,13 @@ fn rows(kind: RowKind) -> Vec<Value> {
             json!({"prompt_ids": ids(1), "completion_ids": ids(9), "label": true}),
             json!({"prompt_ids": ids(2), "completion_ids": ids(30), "label": false}),
         ],
+        RowKind::Rollout if method == "ppo" => vec![
+            json!({"query_ids": ids(1), "response_ids": ids(9), "score": 1.0}),
+            json!({"query_ids": ids(2), "response_ids": ids(31), "score": -1.0}),
+        ],
         RowKind::Rollout => vec![
-            json!({"prompt_ids": ids(1), "completion_ids": [ids(9), ids(17)], "rewards": [1, 0]}),
-            json!({"prompt_ids": ids(2), "completion_ids": [ids(31), ids(40)], "rewards": [0, 0.5]}),
+            json!({"prompt_ids": ids(1), "completion_ids": [ids(9), ids(17)], "rewards": [1.0, 0.0]}),
+            json!({"prompt_ids": ids(2), "completion_ids": [ids(31), ids(40)], "rewards": [0.0, 2.0]}),
         ],
         _ => vec![
             json!({"prompt_ids": ids(1), "chosen_ids": ids(9), "rejected_ids": ids(17)}),
@@ -67,7 +71,7 @@ fn rows(kind: RowKind) -> Vec<Value> {
 async fn learns(f: &Fixture, method: &str, kind: RowKind) -> Result<()> {
     let loaded = Rc::new(load(&cpu(), Some(f.config), f.weights, 1 << 20, LoadOptions::default()).await?);
     let args = json!({"max_steps": 3, "learning_rate": 1e-2, "r": 2, "per_device_train_batch_size": 2});
-    let mut training = Training::new(&loaded, method, &args, &rows(kind), None).await?;
+    let mut training = Training::new(&loaded, method, &args, &rows(method, kind), None).await?;
     let mut steps = 0;
     while let Some(m) = training.step().await? {
         assert!(m.metrics.iter().all(|(_, v)| v.is_finite()) && m.grad_norm > 0.0, "{}, {method}: {m:?}", f.name);

@@ -239,6 +239,9 @@ pub struct TuneArgs {
     pub peft: Option<&'static str>,
     #[arg(long, value_name = "RULE", help = super::reward::help())]
     pub reward: Vec<String>,
+    /// A reward model that rewards sampled completions: the folder that `tune --method reward` wrote, on this same model.
+    #[arg(long, value_name = "DIR")]
+    pub reward_model: Option<PathBuf>,
     /// A program that rewards sampled completions. It gets one line of JSON for each round (prompts, completions, completion_ids, columns: lists of one
     /// length) and answers with one line: a list of numbers, or {"error": TEXT, "index": I}.
     #[arg(long, value_name = "COMMAND")]

@@ -1,7 +1,7 @@
 //! `fledgling tune`: LoRA by any method of the table.
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
@@ -15,17 +15,27 @@ use fledgling::data::{Row, RowFile, RowKind, Source};
 use fledgling::formats::peft::{CONFIG_NAME, WEIGHTS_NAME};
 use fledgling::models::{FolderExport, LoadOptions, folder_files};
 use fledgling::tune::methods::by_name;
+use fledgling::tune::rewards::LearnedReward;
 use fledgling::tune::rounds::Recorder;
 use fledgling::tune::{EvalMetrics, Sources, StepMetrics, Training, check_config};
 use fledgling::{Error, Result};
 
 /// Name of the adapter while it is trained.
 const NAME: &str = "default";
+/// Of the reward model that a critic starts from, and the folder in OUT that a critic is saved in.
+const CRITIC: &str = "critic";
+/// Of the reward model that judges.
+const REWARD_MODEL: &str = "reward_model";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 
 pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     // Everything that can be wrong is looked at before the model is loaded.
     let mut config = config(a)?;
+    // A field of PPO, which says a name; here it is a folder.
+    let critic = config.get("init_critic").and_then(Value::as_str).map(PathBuf::from);
+    if critic.is_some() {
+        config.insert("init_critic".into(), json!(CRITIC));
+    }
     let asked = Asked::take(&mut config, a.save_steps);
     let config = Value::Object(config);
     check_config(a.method, &config)?;
@@ -42,7 +52,7 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     if full && folder.is_none() {
         return Err(Error::config("full", "needs a folder as Transformers writes it (--model DIR): as such the model is written again"));
     }
-    let judges = super::reward::judges(&a.reward, &a.reward_command, a.reward_timeout)?;
+    let mut judges = super::reward::judges(&a.reward, &a.reward_command, a.reward_timeout)?;
     let recorder = a.rollouts.as_deref().map(|path| recorder(path, a.resume_from_checkpoint.is_some())).transpose()?;
     let checkpoint = a.resume_from_checkpoint.as_deref().map(files::read).transpose()?;
     files::make_folder(&a.out)?;
@@ -58,6 +68,13 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     };
     if let Some(folder) = &a.init_adapter {
         load::adapter(&model, folder, NAME)?;
+    }
+    if let Some(folder) = &a.reward_model {
+        load::adapter(&model, folder, REWARD_MODEL)?;
+        judges.push(Box::new(LearnedReward::new(&model, REWARD_MODEL)?));
+    }
+    if let Some(folder) = &critic {
+        load::adapter(&model, folder, CRITIC)?;
     }
     let both = (rows.rows(), held.as_ref().map(RowFile::rows));
     let sources = Sources { judges, recorder, stop: Some(Box::new(interrupt::asked)) };
@@ -221,9 +238,18 @@ fn evaluated(m: &EvalMetrics, json: bool) {
 
 /// The adapter as it is.
 async fn save_adapter(model: &LoadedModel, trainer: &Training, a: &TuneArgs) -> Result<()> {
-    let (config, weights) = model.adapters.save(trainer.adapter_name()).await?;
-    files::write(&a.out.join(WEIGHTS_NAME), &weights)?;
-    files::write(&a.out.join(CONFIG_NAME), config.as_bytes())
+    save_named(model, trainer.adapter_name(), &a.out).await?;
+    let Some(name) = trainer.critic_name() else { return Ok(()) };
+    let folder = a.out.join(CRITIC);
+    files::make_folder(&folder)?;
+    save_named(model, &name, &folder).await
+}
+
+/// An adapter as a PEFT folder.
+async fn save_named(model: &LoadedModel, name: &str, folder: &Path) -> Result<()> {
+    let (config, weights) = model.adapters.save(name).await?;
+    files::write(&folder.join(WEIGHTS_NAME), &weights)?;
+    files::write(&folder.join(CONFIG_NAME), config.as_bytes())
 }
 
 /// The same with a checkpoint.

@@ -9,6 +9,7 @@ pub mod kto;
 pub mod online_dpo;
 pub mod orpo;
 pub mod peft;
+pub mod ppo;
 pub mod reward;
 pub mod rloo;
 mod rounds;
@@ -25,7 +26,7 @@ use crate::{Error, Result};
 
 /// All of them, in the order in which people are offered them.
 pub const METHODS: &[MethodInfo] =
-    &[sft::INFO, dpo::INFO, kto::INFO, orpo::INFO, cpo::INFO, reward::INFO, grpo::INFO, rloo::INFO, online_dpo::INFO];
+    &[sft::INFO, dpo::INFO, kto::INFO, orpo::INFO, cpo::INFO, reward::INFO, grpo::INFO, rloo::INFO, online_dpo::INFO, ppo::INFO];
 
 /// The method of a name.
 ///
@@ -80,6 +81,6 @@ mod tests {
             let metrics: Vec<&Metric> = m.all_metrics().collect();
             assert!((1..metrics.len()).all(|i| !metrics[..i].iter().any(|n| n.name == metrics[i].name)), "{}: a metric twice", m.name);
         }
-        assert_eq!(by_name("ppo").err().map(|e| e.code()), Some("bad-config"));
+        assert_eq!(by_name("pro").err().map(|e| e.code()), Some("bad-config"));
     }
 }

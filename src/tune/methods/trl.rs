@@ -90,7 +90,7 @@ pub const IGNORED: &[&str] = &[
     "dataloader_multiprocessing_context", "dataloader_in_order", "remove_unused_columns", "length_column_name", "dataset_num_proc",
     "dataset_batch_size", "pad_to_multiple_of", "pad_token", "padding_value", "label_pad_token_id", "do_train", "do_predict",
     // Computed once per row in any case.
-    "precompute_ref_log_probs", "precompute_ref_batch_size", "use_logits_to_keep",
+    "local_rollout_forward_batch_size", "precompute_ref_log_probs", "precompute_ref_batch_size", "use_logits_to_keep",
     // Of what is refused itself.
     "packing_strategy", "ref_model_mixup_alpha", "ref_model_sync_steps", "sapo_temperature_neg", "sapo_temperature_pos", "vespo_k_neg",
     "vespo_k_pos", "vespo_lambda_neg", "vespo_lambda_pos", "entropy_coef_delta", "entropy_coef_max", "entropy_coef_min", "entropy_target",

@@ -1,5 +1,6 @@
 //! Who says how good a completion is: rules, functions of the caller, several of them with weights.
 
+mod learned;
 mod rules;
 
 use std::future::Future;
@@ -7,6 +8,7 @@ use std::pin::Pin;
 
 use serde_json::{Map, Value, json};
 
+pub use learned::LearnedReward;
 pub use rules::{RULES, Rule, RuleInfo};
 
 use crate::{Error, Result};
@@ -18,6 +20,8 @@ pub struct RewardBatch {
     pub prompts: Vec<Value>,
     pub completions: Vec<String>,
     pub completion_ids: Vec<Vec<u32>>,
+    /// Tokens of prompt and completion together.
+    pub sequences: Vec<Vec<u32>>,
     /// Completions that did not end by themselves.
     pub cut: Vec<bool>,
     /// The rows' other columns: a value for each completion, null where its row has none.

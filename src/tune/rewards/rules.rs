@@ -257,6 +257,7 @@ mod tests {
 
     fn batch(text: &str) -> RewardBatch {
         RewardBatch {
+            sequences: Vec::new(),
             prompts: vec![json!("q")],
             completions: vec![text.into()],
             completion_ids: vec![vec![1, 2, 3]],

@@ -2,8 +2,10 @@
 
 use super::round::Rounds;
 use crate::Result;
+use crate::data::Example;
 use crate::tune::micro::Micro;
 use crate::tune::pass::{Pass, Weights};
+use crate::tune::scorer::Scorer;
 use crate::tune::trainer::Trainer;
 
 /// What is put down of a completion's tokens.
@@ -95,7 +97,24 @@ impl Trainer {
                 }
             }
         }
+        self.values().await?;
         self.method.weigh();
+        Ok(())
+    }
+
+    /// What a critic says of the present round's completions.
+    async fn values(&mut self) -> Result<()> {
+        let (Some(critic), Some(round)) = (self.method.critic().cloned(), self.method.rounds().and_then(Rounds::round)) else {
+            return Ok(());
+        };
+        let examples: Vec<Example> = (0..round.samples.len() as u32).map(|i| self.method.value_example(i)).collect();
+        let model = self.model.clone();
+        let scorer = self.critic.get_or_insert_with(|| Scorer::of(model, Some(critic)));
+        let values = scorer.judge(&examples.iter().collect::<Vec<_>>()).await?;
+        let round = self.method.rounds_mut().and_then(Rounds::round_mut);
+        for (sample, values) in round.into_iter().flat_map(|r| &mut r.samples).zip(values) {
+            sample.values = values;
+        }
         Ok(())
     }
 

@@ -90,18 +90,38 @@ pub struct Rounds {
     pub(super) at: usize,
     /// Tokens of prompts and completions so far.
     pub(super) tokens: u64,
+    /// What the method keeps from one round to the next.
+    pub(super) state: Vec<f64>,
 }
 
 impl Rounds {
     /// Nothing has been sampled yet. `old`, `reference`: whose log-probabilities the method needs.
     pub fn new(prompts: Vec<Prompt>, plan: RoundPlan, ends: Vec<u32>, longest: usize) -> Rounds {
-        Rounds { prompts, plan, ends, longest, mask_cut: false, old: false, reference: false, present: None, begun: 0, at: 0, tokens: 0 }
+        Rounds {
+            prompts,
+            plan,
+            ends,
+            longest,
+            mask_cut: false,
+            old: false,
+            reference: false,
+            present: None,
+            begun: 0,
+            at: 0,
+            tokens: 0,
+            state: Vec::new(),
+        }
     }
 
     /// With completions that have no end judged or not, and the log-probabilities that are needed.
     #[must_use]
     pub fn needing(self, mask_cut: bool, old: bool, reference: bool) -> Rounds {
         Rounds { mask_cut, old, reference, ..self }
+    }
+
+    /// Tokens that end a completion.
+    pub fn ends(&self) -> &[u32] {
+        &self.ends
     }
 
     pub fn plan(&self) -> &RoundPlan {

@@ -34,7 +34,10 @@ pub struct Sampled {
 
 /// How a configuration samples.
 pub fn sampling(values: &Values) -> GenerateOptions {
-    let longest = values.opt_whole("max_completion_length").or_else(|| values.opt_whole("max_new_tokens"));
+    let longest = values
+        .opt_whole("max_completion_length")
+        .or_else(|| values.opt_whole("max_new_tokens"))
+        .or_else(|| values.opt_whole("response_length"));
     GenerateOptions {
         max_new_tokens: longest.unwrap_or(256) as usize,
         temperature: values.number("temperature") as f32,
@@ -98,6 +101,7 @@ impl Sampled {
                 let sample = Sample::new(&prompt.ids, &c.token_ids, &rounds.ends, rounds.mask_cut);
                 batch.prompts.push(prompt.asked.clone());
                 batch.completions.push(c.text.clone());
+                batch.sequences.push([&prompt.ids[..], &c.token_ids].concat());
                 batch.completion_ids.push(c.token_ids);
                 batch.cut.push(sample.cut);
                 batch.rows.push(prompt.row);

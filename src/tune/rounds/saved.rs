@@ -32,6 +32,9 @@ pub(in crate::tune) struct Saved {
     judges: Vec<String>,
     figures: Vec<(String, u64)>,
     samples: Vec<SavedSample>,
+    /// What the method keeps from one round to the next.
+    #[serde(default)]
+    state: Vec<u64>,
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -65,6 +68,7 @@ impl Rounds {
             judges: round.map_or_else(Vec::new, |r| r.judges.clone()),
             figures: round.map_or_else(Vec::new, |r| r.figures.iter().map(|(n, v)| (n.clone(), v.to_bits())).collect()),
             samples: round.map_or_else(Vec::new, |r| r.samples.iter().map(sample).collect()),
+            state: self.state.iter().map(|v| v.to_bits()).collect(),
         }
     }
 
@@ -73,7 +77,8 @@ impl Rounds {
     /// # Errors
     /// [`Error::BadFile`] where it does not fit the dataset.
     pub(in crate::tune) fn restored(&self, file: &str, saved: &Saved) -> Result<Rounds> {
-        let mut out = Rounds { present: None, begun: saved.begun, tokens: saved.tokens, at: saved.at, ..self.clone() };
+        let state = saved.state.iter().map(|v| f64::from_bits(*v)).collect();
+        let mut out = Rounds { present: None, begun: saved.begun, tokens: saved.tokens, at: saved.at, state, ..self.clone() };
         let wrong = |what: String| Error::file(file, format!("its round {what}"));
         if saved.prompts.is_empty() {
             return Ok(out);
@@ -92,7 +97,8 @@ impl Rounds {
             let made = Sample::new(&prompt.ids, &s.completion, &self.ends, self.mask_cut);
             let n = made.judged();
             let fits = |v: &[u32]| v.is_empty() || v.len() == n;
-            if !fits(&s.old) || !fits(&s.reference) || s.scores.len() != saved.judges.len() {
+            let places = s.values.is_empty() || (n..=n + 1).contains(&s.values.len());
+            if !fits(&s.old) || !fits(&s.reference) || !places || s.scores.len() != saved.judges.len() {
                 return Err(wrong(format!("has other numbers than completion {i} of {n} tokens")));
             }
             samples.push(Sample {

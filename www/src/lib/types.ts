@@ -399,7 +399,8 @@ export type RewardRow =
 export type PromptRow =
   | ({ prompt: Given } & ForTemplate & Readonly<Record<string, unknown>>)
   | ({ promptIds: ArrayLike<number> } & Readonly<Record<string, unknown>>)
-  | { promptIds: ArrayLike<number>; completionIds: readonly ArrayLike<number>[]; rewards: readonly number[] };
+  | { promptIds: ArrayLike<number>; completionIds: readonly ArrayLike<number>[]; rewards: readonly number[] }
+  | { queryIds: ArrayLike<number>; responseIds: ArrayLike<number>; score: number };
 
 /** A row as TRL writes it, every column of a conversation in messages. */
 export type Columns =

@@ -233,6 +233,10 @@ export function install(t, fledgling) {
     { promptIds: [3, 4], completionIds: [[5, 6], [7]], rewards: [1, 0] },
     { promptIds: [3], completionIds: [[5], [7, 2]], rewards: [0.5, 2] },
   ];
+  const RESPONSES = [
+    { queryIds: [3, 4], responseIds: [5, 6], score: 1 },
+    { queryIds: [3], responseIds: [7, 2], score: -0.5 },
+  ];
   const train = (Trainer, rows) => async (m) =>
     new fledgling[Trainer](random() < 0.05 ? value() : m, changed(ARGS)).train(
       changed(rows),
@@ -259,6 +263,7 @@ export function install(t, fledgling) {
     grpo: train('GRPOTrainer', ROLLOUTS),
     rloo: train('RLOOTrainer', ROLLOUTS),
     onlineDpo: train('OnlineDPOTrainer', ROLLOUTS),
+    ppo: train('PPOTrainer', RESPONSES),
     loadAdapter: (m) => m.loadAdapter(changed(adapter), random() < 0.8 ? 'l' : value()),
     names: (m) => m[of(['setAdapter', 'removeAdapter', 'mergeAdapter', 'saveAdapter'])](value()),
     encode: (m) => m.tokenizer.encode(changed('x'), changed({ addSpecialTokens: true })),

@@ -430,6 +430,9 @@ export class RLOOTrainer extends Trainer<Api.PromptRow, Api.RLOOArgs> {
 export class OnlineDPOTrainer extends Trainer<Api.PromptRow, Api.OnlineDPOArgs> {
   protected override method = 'online_dpo' as const;
 }
+export class PPOTrainer extends Trainer<Api.PromptRow, Api.PPOArgs> {
+  protected override method = 'ppo' as const;
+}
 export const TRAINERS = {
   sft: SFTTrainer,
   dpo: DPOTrainer,
@@ -440,4 +443,5 @@ export const TRAINERS = {
   grpo: GRPOTrainer,
   rloo: RLOOTrainer,
   online_dpo: OnlineDPOTrainer,
+  ppo: PPOTrainer,
 } as const;

@@ -1,6 +1,6 @@
 // Made from src/tune/methods by `UPDATE=1 cargo test --test generated`: change the table, not this file.
 
-export type MethodName = 'sft' | 'dpo' | 'kto' | 'orpo' | 'cpo' | 'reward' | 'grpo' | 'rloo' | 'online_dpo';
+export type MethodName = 'sft' | 'dpo' | 'kto' | 'orpo' | 'cpo' | 'reward' | 'grpo' | 'rloo' | 'online_dpo' | 'ppo';
 
 /** PEFT's configuration of an adapter in camelCase; `peftType` says which fields are its own. */
 export interface PeftConfig {
@@ -157,10 +157,7 @@ export interface TrainArgs {
    * @default 0
    */
   weightDecay?: number | undefined;
-  /**
-   * Longer gradients are shortened to this; 0: never.
-   * @default 1
-   */
+  /** Longer gradients are shortened to this; 0: never. */
   maxGradNorm?: number | undefined;
   /**
    * AdamW: share of the past in the mean of gradients.
@@ -299,6 +296,11 @@ export interface SFTArgs extends Omit<TrainArgs, 'disableDropout'> {
    * @default 0.0002
    */
   learningRate?: number | undefined;
+  /**
+   * Longer gradients are shortened to this; 0: never.
+   * @default 1
+   */
+  maxGradNorm?: number | undefined;
 }
 
 /** TRL's DPOConfig in camelCase. Direct preference optimization: prefers the better of two answers, measured against a reference policy. */
@@ -359,6 +361,11 @@ export interface DPOArgs extends TrainArgs {
    * @default true
    */
   shuffle?: boolean | undefined;
+  /**
+   * Longer gradients are shortened to this; 0: never.
+   * @default 1
+   */
+  maxGradNorm?: number | undefined;
 }
 
 /** TRL's KTOConfig in camelCase. Kahneman–Tversky optimization: answers judged one by one, good or bad, measured against a reference policy. */
@@ -400,6 +407,11 @@ export interface KTOArgs extends Omit<TrainArgs, 'reportKl'> {
    * @default false
    */
   shuffle?: boolean | undefined;
+  /**
+   * Longer gradients are shortened to this; 0: never.
+   * @default 1
+   */
+  maxGradNorm?: number | undefined;
 }
 
 /** TRL's ORPOConfig in camelCase. Odds ratio preference optimization: imitates the better of two answers and makes the other one less likely, without a reference policy. */
@@ -424,6 +436,11 @@ export interface ORPOArgs extends TrainArgs {
    * @default true
    */
   shuffle?: boolean | undefined;
+  /**
+   * Longer gradients are shortened to this; 0: never.
+   * @default 1
+   */
+  maxGradNorm?: number | undefined;
 }
 
 /** TRL's CPOConfig in camelCase. Contrastive preference optimization, and SimPO: prefers the better of two answers without a reference policy, and imitates it. */
@@ -473,6 +490,11 @@ export interface CPOArgs extends TrainArgs {
    * @default true
    */
   shuffle?: boolean | undefined;
+  /**
+   * Longer gradients are shortened to this; 0: never.
+   * @default 1
+   */
+  maxGradNorm?: number | undefined;
 }
 
 /** TRL's RewardConfig in camelCase. Reward model: an adapter with a head that scores whole answers, so that the better one has the higher score. */
@@ -504,6 +526,11 @@ export interface RewardArgs extends Omit<TrainArgs, 'maxLength' | 'reportKl'> {
    * @default true
    */
   shuffle?: boolean | undefined;
+  /**
+   * Longer gradients are shortened to this; 0: never.
+   * @default 1
+   */
+  maxGradNorm?: number | undefined;
 }
 
 /** TRL's GRPOConfig in camelCase. Group relative policy optimization: answers that are better than the others to the same prompt become likelier. */
@@ -621,6 +648,11 @@ export interface GRPOArgs extends Omit<TrainArgs, 'maxLength'> {
    * @default true
    */
   shuffle?: boolean | undefined;
+  /**
+   * Longer gradients are shortened to this; 0: never.
+   * @default 1
+   */
+  maxGradNorm?: number | undefined;
 }
 
 /** TRL's RLOOConfig in camelCase. REINFORCE leave-one-out: answers become likelier as far as they are better than the mean of the others to the same prompt. */
@@ -723,6 +755,11 @@ export interface RLOOArgs extends Omit<TrainArgs, 'maxLength'> {
    * @default true
    */
   shuffle?: boolean | undefined;
+  /**
+   * Longer gradients are shortened to this; 0: never.
+   * @default 1
+   */
+  maxGradNorm?: number | undefined;
 }
 
 /** TRL's OnlineDPOConfig in camelCase. Online DPO: of two answers that the policy writes, the one with the higher reward is preferred. */
@@ -797,6 +834,130 @@ export interface OnlineDPOArgs extends Omit<TrainArgs, 'maxLength'> {
    * @default true
    */
   shuffle?: boolean | undefined;
+  /**
+   * Longer gradients are shortened to this; 0: never.
+   * @default 1
+   */
+  maxGradNorm?: number | undefined;
+}
+
+/** TRL's PPOConfig in camelCase. Proximal policy optimization: a critic foresees what an answer will be worth, and tokens that turn out better become likelier. */
+export interface PPOArgs extends Omit<TrainArgs, 'maxLength'> {
+  /**
+   * How often a round is learned before the next one is sampled.
+   * @default 4
+   */
+  numPpoEpochs?: number | undefined;
+  /**
+   * Updates into which a round is split.
+   * @default 1
+   */
+  numMiniBatches?: number | undefined;
+  /**
+   * Tokens that a sampled completion may have; one that has no end by then is cut.
+   * @default 53
+   */
+  responseLength?: number | undefined;
+  /**
+   * Logits are divided by it, in sampling and in all that is learned.
+   * @default 0.7
+   */
+  temperature?: number | undefined;
+  /**
+   * Weight of the divergence from the reference, of every token.
+   * @default 0.05
+   */
+  klCoef?: number | undefined;
+  /**
+   * How that divergence is estimated from a token.
+   * @default 'k1'
+   */
+  klEstimator?: 'k1' | 'k3' | undefined;
+  /**
+   * kl_coef grows where the divergence is above target, and falls where it is below. As TRL had it before its version 0.12.
+   * @default false
+   */
+  adapKlCtrl?: boolean | undefined;
+  /**
+   * Divergence of a whole answer that adap_kl_ctrl aims at, in nats.
+   * @default 6
+   */
+  target?: number | undefined;
+  /**
+   * Answers over which adap_kl_ctrl acts.
+   * @default 10000
+   */
+  horizon?: number | undefined;
+  /**
+   * Ratios of the present policy and the one that wrote stop learning outside 1 ± this.
+   * @default 0.2
+   */
+  cliprange?: number | undefined;
+  /**
+   * Weight of the critic's loss.
+   * @default 0.1
+   */
+  vfCoef?: number | undefined;
+  /**
+   * How far a value may move in a round.
+   * @default 0.2
+   */
+  cliprangeValue?: number | undefined;
+  /**
+   * What a reward counts one token earlier.
+   * @default 1
+   */
+  gamma?: number | undefined;
+  /**
+   * How far advantages look ahead: 0, one token; 1, to the end.
+   * @default 0.95
+   */
+  lam?: number | undefined;
+  /**
+   * Rewards are divided by their standard deviation over a round.
+   * @default false
+   */
+  whitenRewards?: boolean | undefined;
+  /** Taken from the score of an answer that did not end by itself. */
+  missingEosPenalty?: number | null | undefined;
+  /** Reward model that the critic starts from: an adapter's name, on the command line its folder. Not set: a new adapter with a new head. */
+  initCritic?: string | null | undefined;
+  /** Weights of several judges, whose rewards are added; not set: 1 each. */
+  rewardWeights?: number[] | null | undefined;
+  /** Stops where kl/base, the exact distance to the base model, is above this. Not in TRL. */
+  stopKl?: number | null | undefined;
+  /** Stops where entropy is below this: there is hardly more than one answer left. Not in TRL. */
+  stopEntropy?: number | null | undefined;
+  /** Stops where completions/mean_length is above this. Not in TRL. */
+  stopLength?: number | null | undefined;
+  /** Stops where completions/mean_length is below this. Not in TRL. */
+  stopLengthBelow?: number | null | undefined;
+  /** Stops where completions/repetition is above this. Not in TRL. */
+  stopRepetition?: number | null | undefined;
+  /** Stops where reward is at least this: what was wanted is reached. Not in TRL. */
+  stopReward?: number | null | undefined;
+  /** What the policy is measured against: the base model, or the adapter that training starts from. Not set: that adapter where it changes the model, else the base. Not in TRL, where handing over a PeftModel means init. */
+  reference?: 'base' | 'init' | null | undefined;
+  /**
+   * Rows in one pass; more need more memory. TRL: 8, for datasets of thousands of rows.
+   * @default 8
+   */
+  perDeviceTrainBatchSize?: number | undefined;
+  /**
+   * Size of an update. 5e-5 to 5e-4 suits LoRA. TRL: 2e-5, for all weights.
+   * @default 0.0001
+   */
+  learningRate?: number | undefined;
+  /**
+   * Longer gradients are shortened to this; 0: never.
+   * @default 0
+   */
+  maxGradNorm?: number | undefined;
+  /**
+   * Rows in a new random order every epoch, or as they come. Not in TRL.
+   * @default true
+   */
+  shuffle?: boolean | undefined;
 }
 
 /** One update. Names as TRL logs them; which a method has stands in docs/methods.md. */
@@ -863,22 +1024,35 @@ export interface StepMetrics {
   reward?: number;
   reward_std?: number;
   frac_reward_zero_std?: number;
-  /** Mean reward. */
   'objective/scores'?: number;
   /** Mean of chosen minus rejected. */
   'objective/scores_margin'?: number;
-  /** ln π − ln π_ref of whole completions. */
   'objective/kl'?: number;
-  /** −ln π of whole completions. */
   'objective/entropy'?: number;
-  /** −β · objective/kl. */
   'objective/non_score_reward'?: number;
-  /** Reward and non_score_reward. */
   'objective/rlhf_reward'?: number;
   /** Share of completions that ended by themselves. */
   'val/contain_eos_token'?: number;
   /** The field. */
   beta?: number;
+  /** Of the policy. */
+  'loss/policy_avg'?: number;
+  /** Of the critic. */
+  'loss/value_avg'?: number;
+  /** Half the mean square of ln ρ: how far this round has moved the policy. */
+  'policy/approxkl_avg'?: number;
+  /** Share of tokens whose ratio is clipped. */
+  'policy/clipfrac_avg'?: number;
+  /** Share of values that are clipped. */
+  'val/clipfrac_avg'?: number;
+  /** Mean of ρ. */
+  'val/ratio'?: number;
+  /** What the round was weighed with. Not in TRL. */
+  'objective/kl_coef'?: number;
+  /** Ends in the round's answers. */
+  'val/num_eos_tokens'?: number;
+  /** TRL's name of entropy. */
+  'policy/entropy_avg'?: number;
 }
 
 /** What the engine calls an argument, and what it takes. */
@@ -1080,6 +1254,38 @@ export const ARGS: Record<MethodName, { own: Readonly<Record<string, Arg>>; with
       minP: { name: 'min_p', kind: 'number', low: 0, high: 1, nullable: true },
       repetitionPenalty: { name: 'repetition_penalty', kind: 'number', low: 0.001, high: 1000 },
       missingEosPenalty: { name: 'missing_eos_penalty', kind: 'number', low: 0, high: 1000000, nullable: true },
+      rewardWeights: { name: 'reward_weights', kind: 'numbers', nullable: true },
+      stopKl: { name: 'stop_kl', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      stopEntropy: { name: 'stop_entropy', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      stopLength: { name: 'stop_length', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      stopLengthBelow: { name: 'stop_length_below', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      stopRepetition: { name: 'stop_repetition', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      stopReward: { name: 'stop_reward', kind: 'number', low: -1e30, high: 1e30, nullable: true },
+      reference: { name: 'reference', kind: 'choice', choices: ['base', 'init'], nullable: true },
+    },
+    without: {
+      maxLength: 'prompts are never cut, and completions have a limit of their own',
+    },
+  },
+  ppo: {
+    own: {
+      numPpoEpochs: { name: 'num_ppo_epochs', kind: 'whole', low: 1, high: 1000 },
+      numMiniBatches: { name: 'num_mini_batches', kind: 'whole', low: 1, high: 1048576 },
+      responseLength: { name: 'response_length', kind: 'whole', low: 1, high: 16777216 },
+      temperature: { name: 'temperature', kind: 'number', low: 0.01, high: 100 },
+      klCoef: { name: 'kl_coef', kind: 'number', low: 0, high: 1000000 },
+      klEstimator: { name: 'kl_estimator', kind: 'choice', choices: ['k1', 'k3'] },
+      adapKlCtrl: { name: 'adap_kl_ctrl', kind: 'switch' },
+      target: { name: 'target', kind: 'number', low: 1e-9, high: 1e9 },
+      horizon: { name: 'horizon', kind: 'number', low: 1, high: 1e12 },
+      cliprange: { name: 'cliprange', kind: 'number', low: 0, high: 1 },
+      vfCoef: { name: 'vf_coef', kind: 'number', low: 0, high: 1000000 },
+      cliprangeValue: { name: 'cliprange_value', kind: 'number', low: 0, high: 1000000 },
+      gamma: { name: 'gamma', kind: 'number', low: 0, high: 1 },
+      lam: { name: 'lam', kind: 'number', low: 0, high: 1 },
+      whitenRewards: { name: 'whiten_rewards', kind: 'switch' },
+      missingEosPenalty: { name: 'missing_eos_penalty', kind: 'number', low: 0, high: 1000000, nullable: true },
+      initCritic: { name: 'init_critic', kind: 'text', nullable: true },
       rewardWeights: { name: 'reward_weights', kind: 'numbers', nullable: true },
       stopKl: { name: 'stop_kl', kind: 'number', low: -1e30, high: 1e30, nullable: true },
       stopEntropy: { name: 'stop_entropy', kind: 'number', low: -1e30, high: 1e30, nullable: true },

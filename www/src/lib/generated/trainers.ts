@@ -2,7 +2,7 @@
 import type { Model } from '../model.ts';
 import { Trainer } from '../trainer.ts';
 import type { DPORow, PromptRow, RewardRow, SFTRow, UnpairedRow } from '../types.ts';
-import type { CPOArgs, DPOArgs, GRPOArgs, KTOArgs, ORPOArgs, OnlineDPOArgs, RLOOArgs, RewardArgs, SFTArgs } from './methods.ts';
+import type { CPOArgs, DPOArgs, GRPOArgs, KTOArgs, ORPOArgs, OnlineDPOArgs, PPOArgs, RLOOArgs, RewardArgs, SFTArgs } from './methods.ts';
 
 /** Supervised fine-tuning: imitates the answers in the rows. */
 export class SFTTrainer extends Trainer<SFTRow, SFTArgs> {
@@ -67,6 +67,13 @@ export class OnlineDPOTrainer extends Trainer<PromptRow, OnlineDPOArgs> {
   }
 }
 
+/** Proximal policy optimization: a critic foresees what an answer will be worth, and tokens that turn out better become likelier. */
+export class PPOTrainer extends Trainer<PromptRow, PPOArgs> {
+  constructor(model: Model, args: PPOArgs = {}) {
+    super(model, 'ppo', args);
+  }
+}
+
 /** The trainer of each method. */
 export const TRAINERS = {
   sft: SFTTrainer,
@@ -78,4 +85,5 @@ export const TRAINERS = {
   grpo: GRPOTrainer,
   rloo: RLOOTrainer,
   online_dpo: OnlineDPOTrainer,
+  ppo: PPOTrainer,
 } as const;
