@@ -72,6 +72,11 @@ pub fn not_json(text: &str, otherwise: impl FnOnce() -> String) -> String {
     what_else(text.as_bytes()).map_or_else(otherwise, str::to_string)
 }
 
+/// 98 041 344 → 93.5 MiB
+pub fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,6 +15,8 @@ mod exit;
 
 #[path = "cli/inspect.rs"]
 mod inspect;
+#[path = "cli/onward.rs"]
+mod onward;
 #[path = "cli/score.rs"]
 mod score;
 #[path = "cli/talk.rs"]

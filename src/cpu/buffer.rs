@@ -9,7 +9,7 @@ use crate::counters::Counters;
 use crate::{Error, Result};
 
 /// Cache lines and the widest vectors.
-const ALIGN: usize = 64;
+pub(crate) const ALIGN: usize = 64;
 
 /// Zeroed memory, or a range of it. Cloning shares it; it is given back with the last clone.
 ///

@@ -15,6 +15,7 @@ pub(crate) mod simd;
 pub(crate) mod vector;
 pub(crate) mod whole;
 
+pub(crate) use buffer::ALIGN;
 pub use buffer::Buf;
 pub use device::{Cpu, CpuOptions};
 pub use pool::Pool;

@@ -1,6 +1,7 @@
 //! Everything between a file and a batch, once: rows, rankings and their pairs, tokens and which of them count, batches, the order of rows.
 //!
 //! Nothing here knows a method's configuration: what matters of it comes as plain options.
+mod assumed;
 mod batch;
 mod columns;
 mod csv;

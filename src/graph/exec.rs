@@ -50,6 +50,24 @@ pub struct DeviceInfo {
     pub features: Vec<String>,
 }
 
+/// Bytes that a device allows, as far as it says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Limits {
+    /// In one buffer.
+    pub max_buffer: Option<u64>,
+    /// That one kernel can see of a tensor.
+    pub max_binding: Option<u64>,
+    /// In all. No API of a graphics device tells.
+    pub memory: Option<u64>,
+}
+
+impl Limits {
+    /// Bytes of the largest buffer that kernels can work on.
+    pub fn buffer(&self) -> Option<u64> {
+        [self.max_buffer, self.max_binding].into_iter().flatten().min()
+    }
+}
+
 impl Mem {
     /// Bytes of the range.
     pub fn bytes(&self) -> u64 {
@@ -201,6 +219,22 @@ impl Exec {
             Exec::Gpu(g) => g.counters().clone(),
             Exec::Cpu(c) => c.counters().clone(),
             Exec::Reference => Rc::default(),
+        }
+    }
+
+    /// Bytes that a buffer of so many takes.
+    pub fn rounded(&self, bytes: u64) -> u64 {
+        let unit = if self.gpu().is_some() { 16 } else { cpu::ALIGN as u64 };
+        bytes.max(unit).next_multiple_of(unit)
+    }
+
+    /// What the device allows.
+    pub fn limits(&self) -> Limits {
+        match self {
+            Exec::Gpu(g) => Limits { max_buffer: Some(g.caps().max_buffer), max_binding: Some(g.caps().max_binding), memory: None },
+            // A browser's memory has 32-bit addresses, and one allocation may take half of them.
+            _ if cfg!(target_arch = "wasm32") => Limits { max_buffer: Some((1 << 31) - 1), max_binding: None, memory: Some(1 << 32) },
+            _ => Limits { max_buffer: None, max_binding: None, memory: None },
         }
     }
 

@@ -14,6 +14,7 @@ pub mod loss;
 pub mod lstm;
 pub mod norm;
 pub mod optim;
+pub mod optim8;
 pub mod reduce;
 pub mod rng;
 pub mod rope;

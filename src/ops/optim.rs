@@ -4,7 +4,7 @@ use super::elementwise::{Units, units};
 use super::{row_grid, serial_rows};
 use crate::cpu::kernels::optim as kernels;
 use crate::gpu::KernelKey;
-use crate::graph::{Cost, CpuIo, Desc, HostIo, Lower, Op, Tape, Val};
+use crate::graph::{Cost, CpuIo, Desc, HostIo, Lower, Op, StepParams, Tape, Val};
 use crate::{Error, Result};
 
 /// Partial sums of one gradient buffer of `n` elements: some 4096 elements each, so that no thread loops for long.
@@ -77,6 +77,29 @@ pub struct Group {
     pub decay: f32,
 }
 
+/// What gradients of a global norm are multiplied by: accumulation, and clipping as torch's `clip_grad_norm_`.
+pub(super) fn clip(s: &StepParams, norm: f64) -> f64 {
+    let (scale, most) = (f64::from(s.grad_scale), f64::from(s.max_grad_norm));
+    if most > 0.0 { scale * (most / (norm * scale + 1e-6)).min(1.0) } else { scale }
+}
+
+/// The numbers of a step on the processor.
+pub(super) fn step(s: &StepParams, norm: f64, group: Group) -> kernels::Step {
+    let f = |v: f32| f64::from(v);
+    let rate = f(s.learning_rate) * f(group.rate);
+    kernels::Step {
+        scale: clip(s, norm) as f32,
+        beta1: s.beta1,
+        beta2: s.beta2,
+        rest1: (1.0 - f(s.beta1)) as f32,
+        rest2: (1.0 - f(s.beta2)) as f32,
+        keep: (1.0 - rate * f(group.decay)) as f32,
+        rate: (rate / f(s.correction1)) as f32,
+        root: (1.0 / f(s.correction2).sqrt()) as f32,
+        epsilon: s.epsilon,
+    }
+}
+
 /// One AdamW step on elements `start..start + len` of flat buffers of `total` elements: clipping by the global norm, decoupled
 /// weight decay, gradients zeroed after use. Input: norm (1). Outputs, all in place: params, grads, m, v.
 /// Rate and decay are the group's, the other numbers come from the step uniform. A norm that is not finite leaves parameters and moments as they are.
@@ -135,10 +158,7 @@ impl Op for AdamW {
         let f = |v: f32| f64::from(v);
         let norm = io.input(0)[0];
         let rate = f(s.learning_rate) * f(self.group.rate);
-        let mut scale = f(s.grad_scale);
-        if s.max_grad_norm > 0.0 {
-            scale *= (f(s.max_grad_norm) / (norm * f(s.grad_scale) + 1e-6)).min(1.0);
-        }
+        let scale = clip(s, norm);
         for i in self.start..self.start + self.len {
             let g = std::mem::take(&mut io.outputs[1][i]) * scale;
             if !norm.is_finite() {
@@ -155,32 +175,14 @@ impl Op for AdamW {
     }
 
     fn cpu(&self, io: &mut CpuIo<'_>) -> Result<()> {
-        let s = io.step();
-        let f = |v: f32| f64::from(v);
-        let norm = f(io.f32(0)[0]);
-        let rate = f(s.learning_rate) * f(self.group.rate);
+        let norm = f64::from(io.f32(0)[0]);
         let range = self.start..self.start + self.len;
         let [p, g, m, v] = [0, 1, 2, 3].map(|i| &mut io.out(i)[range.clone()]);
         if !norm.is_finite() {
             g.fill(0.0);
             return Ok(());
         }
-        let mut scale = f(s.grad_scale);
-        if s.max_grad_norm > 0.0 {
-            scale *= (f(s.max_grad_norm) / (norm * f(s.grad_scale) + 1e-6)).min(1.0);
-        }
-        let step = kernels::Step {
-            scale: scale as f32,
-            beta1: s.beta1,
-            beta2: s.beta2,
-            rest1: (1.0 - f(s.beta1)) as f32,
-            rest2: (1.0 - f(s.beta2)) as f32,
-            keep: (1.0 - rate * f(self.group.decay)) as f32,
-            rate: (rate / f(s.correction1)) as f32,
-            root: (1.0 / f(s.correction2).sqrt()) as f32,
-            epsilon: s.epsilon,
-        };
-        kernels::adamw(io.pool(), [p, g, m, v], &step);
+        kernels::adamw(io.pool(), [p, g, m, v], &step(io.step(), norm, self.group));
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::best::{BestWeights, Progress};
+use super::config::Optim;
 use super::kl::RowCache;
 use super::rounds::{Rounds, Saved};
 use super::schedule::SchedulerType;
@@ -97,13 +98,18 @@ impl Checkpoint {
         let tensor = |name: &str| -> Result<Option<Vec<u8>>> {
             let Some(i) = file.index_of(name) else { return Ok(None) };
             let info = &file.tensors[i];
-            if info.dtype != DType::F32 || info.shape.len() != 2 || info.shape[0] != 1 {
+            // Of moments in 8 bits the codes are words.
+            let words = info.dtype == DType::U32 && name.starts_with("exp_avg_codes");
+            if !(words || info.dtype == DType::F32) || info.shape.len() != 2 || info.shape[0] != 1 {
                 return Err(Error::file(
                     FILE,
                     format!("tensor {name:?} is {} {:?}, expected F32 of one row", info.dtype.name(), info.shape),
                 ));
             }
             let data = file.bytes(bytes, i)?;
+            if words {
+                return Ok(Some(data.to_vec()));
+            }
             let finite = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]).is_finite();
             match data.chunks_exact(4).position(|b| !finite(b)) {
                 Some(at) => Err(Error::NotFinite(format!("{FILE}: tensor {name:?}, element {at}"))),
@@ -141,6 +147,13 @@ impl Part<'_> {
         match self {
             Part::Tensor(t) => t.desc().len(),
             Part::Values(v) => v.len(),
+        }
+    }
+
+    fn dtype(&self) -> DType {
+        match self {
+            Part::Tensor(t) => t.desc().dtype,
+            Part::Values(_) => DType::F32,
         }
     }
 }
@@ -182,6 +195,9 @@ impl Trainer {
             // As in checkpoints from before it was an argument.
             out.remove("fp16");
             EXACT_WITHOUT_HALVES.iter().for_each(|k| drop(out.remove(*k)));
+        }
+        if self.args.optim == Optim::AdamW {
+            out.remove("optim");
         }
         if self.args.max_steps > 0 {
             out.remove("num_train_epochs");
@@ -269,12 +285,13 @@ impl Trainer {
         let state = serde_json::to_string(&self.snapshot()).expect("numbers and texts");
         let metadata = BTreeMap::from([(KEY.to_string(), state)]);
         let shapes: Vec<[usize; 2]> = parts.iter().map(|(_, p)| [1, p.len()]).collect();
-        let described: Vec<_> = parts.iter().zip(&shapes).map(|((name, _), shape)| (name.as_str(), DType::F32, shape.as_slice())).collect();
+        let described: Vec<_> = parts.iter().zip(&shapes).map(|((name, p), shape)| (name.as_str(), p.dtype(), shape.as_slice())).collect();
         // One tensor at a time: in a tab the memory that is taken once is never given back.
         let (mut out, order) = safetensors::begin(FILE, &described, &metadata)?;
         for (_, part) in order.iter().map(|i| &parts[*i]) {
             match part {
-                Part::Tensor(t) => out.extend_from_slice(bytemuck::cast_slice(&t.read_rows(exec, 0, t.desc().rows()).await?)),
+                // Words of either type, as they are.
+                Part::Tensor(t) => out.extend(exec.read(&t.mem(), 0, t.desc().len() as u64 * 4).await?),
                 Part::Values(values) => out.extend_from_slice(bytemuck::cast_slice(values)),
             }
         }

@@ -6,6 +6,16 @@ use super::methods::shared;
 use super::schedule::{Schedule, SchedulerType};
 use super::values::Values;
 
+/// What the moments of AdamW are kept in, by Transformers' names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Optim {
+    #[serde(rename = "adamw_torch_fused")]
+    AdamW,
+    /// See [`crate::ops::optim8`].
+    #[serde(rename = "adamw_8bit")]
+    AdamW8bit,
+}
+
 /// What `TrainingArguments` calls these: the fields that all methods share. What each means stands in [`shared::FIELDS`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TrainingArguments {
@@ -18,6 +28,7 @@ pub struct TrainingArguments {
     pub warmup_steps: f64,
     pub warmup_ratio: f64,
     pub lr_scheduler_type: SchedulerType,
+    pub optim: Optim,
     pub weight_decay: f64,
     pub adam_beta1: f64,
     pub adam_beta2: f64,
@@ -57,6 +68,7 @@ impl TrainingArguments {
             warmup_steps: v.number("warmup_steps"),
             warmup_ratio: v.map["warmup_ratio"].as_f64().unwrap_or(0.0),
             lr_scheduler_type: SchedulerType::from_name(v.text("lr_scheduler_type")).expect("one of the table's"),
+            optim: if v.text("optim").ends_with("8bit") { Optim::AdamW8bit } else { Optim::AdamW },
             weight_decay: v.number("weight_decay"),
             adam_beta1: v.number("adam_beta1"),
             adam_beta2: v.number("adam_beta2"),

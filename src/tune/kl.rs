@@ -21,6 +21,11 @@ pub(super) struct States {
     floats: usize,
 }
 
+/// Bytes that hidden states (C = `width`) of so many positions will take, with a log-probability each.
+pub(super) fn states_bytes(positions: usize, width: usize) -> u64 {
+    ((positions * width * 4).min(STATES_BYTES) + positions * 4) as u64
+}
+
 impl States {
     pub fn has(&self, row: u32) -> bool {
         self.rows.contains_key(&row)

@@ -121,6 +121,11 @@ pub trait Method: Any {
         true
     }
 
+    /// True where its loss looks at all rows of a micro-batch together: fewer at once are then another training.
+    fn rows_meet(&self) -> bool {
+        false
+    }
+
     /// True where `kl` is a metric of its own: [`super::kl`] is then not reported under that name.
     fn own_kl(&self) -> bool {
         false

@@ -64,6 +64,14 @@ fn split(args: &Value) -> Result<Parts> {
     Ok(Parts { own, peft, name })
 }
 
+/// A method's own fields of a configuration, as they were given.
+///
+/// # Errors
+/// [`Error::BadConfig`].
+pub(super) fn own_fields(args: &Value) -> Result<Map<String, Value>> {
+    split(args).map(|parts| parts.own)
+}
+
 /// A configuration that was read: a method's fields, PEFT's, and the adapter's name.
 pub(super) struct Read {
     pub info: &'static MethodInfo,
@@ -153,7 +161,7 @@ enum Reference {
 
 /// A trainer, and where its adapter is kept.
 pub struct Training {
-    trainer: Trainer,
+    pub(super) trainer: Trainer,
     adapters: Rc<Adapters>,
     name: String,
     notes: Vec<String>,
@@ -416,6 +424,14 @@ impl Training {
     /// As [`Trainer::checkpoint`].
     pub async fn checkpoint(&mut self) -> Result<Vec<u8>> {
         self.trainer.checkpoint().await
+    }
+
+    /// The next update's gradients as a file, and no update: see [`Trainer::write_gradients`].
+    ///
+    /// # Errors
+    /// As [`Trainer::write_gradients`].
+    pub async fn gradients(&mut self) -> Result<Vec<u8>> {
+        self.trainer.write_gradients().await
     }
 
     /// What each dispatch of an update takes, of one micro-batch and of the optimizer: see [`Trainer::profile`].

@@ -40,7 +40,7 @@ const DISPATCHES_PER_SUBMIT: usize = 64;
 const AT_ONCE: f64 = 0.25;
 
 /// Most plans that are kept. Buckets make fewer shapes than this of most datasets; the slots, which are what is large, they share anyway.
-const PLANS: usize = 32;
+pub(super) const PLANS: usize = 32;
 
 /// What is trained: an adapter, or every weight of the model.
 #[derive(Clone)]
@@ -91,11 +91,13 @@ pub struct Trainer {
     /// Micro-batches taken: the second half of the random stream.
     pub(super) micros: u64,
     pub(super) tokens: u64,
-    trainable: Trainable,
+    pub(super) trainable: Trainable,
     optimizer: Program,
     programs: Lru<(BatchShape, Pass), Rc<Program>>,
     recorded: u64,
-    pool: SlotPool,
+    pub(super) pool: SlotPool,
+    /// The slots have been made as large as they will become.
+    pub(super) reserved: bool,
     pace: Rc<Pace>,
     /// For updates in turns: one is read while the next one is computed.
     staging: Option<[Mem; 2]>,
@@ -168,6 +170,7 @@ impl Trainer {
             programs: Lru::new(PLANS),
             recorded: 0,
             pool: SlotPool::default(),
+            reserved: false,
             pace,
             staging: None,
             pending: VecDeque::new(),
@@ -224,6 +227,11 @@ impl Trainer {
     /// All that is trained, without what the optimizer keeps of it.
     pub(super) fn weights(&self) -> Vec<&Tensor> {
         self.trainable.flats.iter().map(|f| &f.params).collect()
+    }
+
+    /// Gradients of what the method trains beside the adapter, by its names.
+    pub(super) fn own_gradients(&self) -> impl Iterator<Item = (&'static str, &Tensor)> {
+        self.trainable.flats.iter().filter(|f| !f.name.is_empty()).map(|f| (f.name, &f.grads))
     }
 
     pub(super) fn exec(&self) -> &Exec {
@@ -322,17 +330,23 @@ impl Trainer {
         Ok(tape)
     }
 
+    /// As the arguments ask for it, or where they leave that open, with checkpointing once its activations would take too much.
+    pub(super) fn tape(&self, shape: &BatchShape, pass: Pass) -> Result<Tape> {
+        let tape = self.record(shape, pass, self.args.gradient_checkpointing == Some(true))?;
+        let budget = self.args.activation_memory.unwrap_or_else(|| self.exec().activation_memory());
+        if pass == Pass::UPDATE && self.args.gradient_checkpointing.is_none() && Plan::on(self.exec(), &tape).bytes() > budget {
+            return self.record(shape, pass, true);
+        }
+        Ok(tape)
+    }
+
     pub(super) async fn program(&mut self, shape: &BatchShape, pass: Pass) -> Result<Rc<Program>> {
         let pass = pass.recorded(self.target.set().is_none_or(|set| set.is_additive()));
         if let Some(p) = self.programs.get(&(*shape, pass)) {
             return Ok(p.clone());
         }
         self.recorded += 1;
-        let mut tape = self.record(shape, pass, self.args.gradient_checkpointing == Some(true))?;
-        let budget = self.args.activation_memory.unwrap_or_else(|| self.exec().activation_memory());
-        if pass == Pass::UPDATE && self.args.gradient_checkpointing.is_none() && Plan::on(self.exec(), &tape).bytes() > budget {
-            tape = self.record(shape, pass, true)?;
-        }
+        let tape = self.tape(shape, pass)?;
         let program = Rc::new(Program::build_in(self.exec(), &tape, options(&self.pace), &self.pool)?);
         program.compile().await?;
         if self.pool.outgrown() {
@@ -403,6 +417,7 @@ impl Trainer {
     pub async fn gradients(&mut self) -> Result<()> {
         self.catch_up(0).await?;
         self.next_round().await?;
+        self.reserve()?;
         let (micros, _) = self.draw();
         self.dirty = true;
         self.references(&micros, Pass::UPDATE).await?;
@@ -454,7 +469,8 @@ impl Trainer {
         Ok(program)
     }
 
-    fn words(&self, m: &Micro) -> [(&'static str, usize); 4] {
+    /// What is read back of a micro-batch, in words: metrics, what tells its distance to the base, entropies.
+    pub(super) fn words(&self, m: &Micro) -> [(&'static str, usize); 4] {
         words(self.method.as_ref(), self.base.is_some(), m)
     }
 
@@ -496,6 +512,7 @@ impl Trainer {
         }
         let begun = clock::seconds();
         self.next_round().await?;
+        self.reserve()?;
         if self.dirty {
             self.trainable.clear(self.exec());
         }

@@ -18,6 +18,7 @@ const PUBLIC: &[(&str, Judged)] = &[
     ("Activation", By(&["gelu_erf", "gelu_tanh", "relu", "silu"])),
     ("AdapterRows", By(&["adapter_rows"])),
     ("AdamW", By(&["adamw"])),
+    ("AdamW8", Instead("PyTorch's transcription of the paper in ops_optim8.rs: tests/oracle/adamw8.py")),
     ("Add", By(&["add"])),
     ("Attention", By(&["attention"])),
     ("AttentionAppend", Instead("rope and attention_cached in one: its reference is made of theirs")),

@@ -72,6 +72,24 @@ fl_test!(
         Ok(())
     }
 
+    /// Moments in 8 bits go on bit for bit, and are no others' checkpoint.
+    async fn resumed_with_8bit_moments() -> Result<()> {
+        let mut eight = args(6);
+        eight["optim"] = json!("adamw_8bit");
+        for (name, exec) in all_kinds().await {
+            report!("{name}");
+            resumed_on(&exec, "sft", &eight, &texts(17), 3, async |_| Ok(())).await?;
+        }
+        let model = llama_on(&cpu()).await?;
+        let mut t = Training::new(&model, "sft", &eight, &texts(5), None).await?;
+        t.step().await?;
+        let bytes = t.checkpoint().await?;
+        let plain = Training::new(&model, "sft", &args(6), &texts(5), Some(&bytes)).await;
+        let said = plain.err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(said.contains("optim") && said.contains("adamw_8bit"), "{said}");
+        Ok(())
+    }
+
     /// Whatever decides the rest of the curve must be as it was.
     async fn other_arguments_are_refused() -> Result<()> {
         let model = llama_on(&cpu()).await?;

@@ -52,6 +52,10 @@ pub enum Command {
     Chat(ChatArgs),
     /// Trains an adapter by supervised fine-tuning or preferences.
     Tune(Box<TuneArgs>),
+    /// Says what a training will take in memory, and makes it fit.
+    Plan(Box<PlanArgs>),
+    /// Writes a training for another engine to go on with.
+    Export(Box<ExportArgs>),
     /// Says what is in a model or adapter and what it will need in memory.
     Inspect(InspectArgs),
     /// Measures loading, prefill, decoding and training steps.
@@ -82,6 +86,8 @@ impl Command {
             Command::Generate(a) => a.json,
             Command::Chat(_) | Command::Completions { .. } => false,
             Command::Tune(a) => a.json,
+            Command::Plan(a) => a.json,
+            Command::Export(a) => a.json,
             Command::Inspect(a) => a.json,
             Command::Bench(a) => a.json,
             Command::Logits(a) => a.json,
@@ -226,8 +232,18 @@ pub struct TuneArgs {
     #[arg(long, value_name = "FILE")]
     pub eval_data: Option<PathBuf>,
     /// Folder for the adapter (adapter_config.json, adapter_model.safetensors).
-    #[arg(long, value_name = "DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        required = false,
+        required_unless_present = "gradients",
+        default_value_if("gradients", clap::builder::ArgPredicate::IsPresent, ".")
+    )]
     pub out: PathBuf,
+    /// Writes the next update's gradients under PEFT's names to a safetensors file, and makes no update. They are summed over the update's passes and
+    /// not clipped, as PyTorch has them before its optimizer.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["out", "save_steps"])]
+    pub gradients: Option<PathBuf>,
     /// TRL's and PEFT's field names in one JSON object (LoRA's also under peft_config).
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -255,6 +271,10 @@ pub struct TuneArgs {
     /// Writes the adapter behind every round as a folder of its own (round-0, round-1, …).
     #[arg(long, value_name = "DIR")]
     pub keep_rounds: Option<PathBuf>,
+    /// Bytes (2000000000, 512M, 2G) that model and training may take together: fewer rows at once, checkpointing, fp16 and a shorter max_length are
+    /// chosen, in this order, where they are needed and not set (see `fledgling plan`).
+    #[arg(long, value_name = "BYTES", value_parser = super::units::bytes)]
+    pub memory: Option<u64>,
     /// Takes the rows as they come.
     #[arg(long)]
     pub no_shuffle: bool,
@@ -267,6 +287,77 @@ pub struct TuneArgs {
     /// JSON lines: {"event": "step", …} for every update, named as TRL names them (null where an update has no such value), {"event": "evaluation",
     /// "eval_loss": …} for every evaluation, then one
     /// {"event": "end", …} or {"event": "error", …}.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub fields: super::fields::Fields,
+}
+
+/// What a training is written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Hugging Face's TRL: PEFT adapter, JSONL, a script and its requirements.
+    Trl,
+}
+
+#[derive(Args)]
+pub struct ExportArgs {
+    /// Where it will be continued.
+    #[arg(long, value_name = "WHERE")]
+    pub to: Format,
+    /// Folder for all of it.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    #[arg(long, value_name = "METHOD", value_parser = super::fields::method, help = super::fields::methods())]
+    pub method: &'static str,
+    /// The base model that the script loads; without it the one that the adapter names.
+    #[arg(short, long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// The adapter as it is now.
+    #[arg(long, value_name = "DIR")]
+    pub adapter: PathBuf,
+    /// The adapter that training began from, where the method is measured against it.
+    #[arg(long, value_name = "DIR")]
+    pub init_adapter: Option<PathBuf>,
+    /// The checkpoint behind the adapter: rows and learning rate go on from there. Without it both begin.
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    /// The rows of the training.
+    #[arg(long, value_name = "FILE")]
+    pub data: PathBuf,
+    /// TRL's and PEFT's field names in one JSON object.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Prints one JSON object: {"out", "files", "model"}
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub fields: super::fields::Fields,
+}
+
+#[derive(Args)]
+pub struct PlanArgs {
+    #[arg(long, value_name = "METHOD", value_parser = super::fields::method, help = super::fields::methods())]
+    pub method: &'static str,
+    /// A GGUF or safetensors file, or a folder as Transformers writes it.
+    #[arg(short, long, value_name = "FILE")]
+    pub model: PathBuf,
+    /// Makes blocks of few bits of weights that the files have as floats, while they are loaded (as for tune).
+    #[arg(long, value_name = "TYPE", value_parser = Quantization::parse)]
+    pub quantize: Option<Quantization>,
+    /// The rows that it will be trained on; without them all are taken to be as long as max_length allows.
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+    /// TRL's and PEFT's field names in one JSON object (LoRA's also under peft_config).
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The adapter that would be continued.
+    #[arg(long, value_name = "DIR")]
+    pub init_adapter: Option<PathBuf>,
+    /// Bytes (2000000000, 512M, 2G) that model and training may take together; left out, what a processor has free, and on a GPU its largest buffer.
+    #[arg(long, value_name = "BYTES", value_parser = super::units::bytes)]
+    pub memory: Option<u64>,
+    /// Prints one JSON object: {"bytes": {…}, "chosen": {…}, "config": {…}, "notes": […], …}
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
@@ -295,6 +386,8 @@ pub enum Part {
     Packing,
     /// Memory and time of a LoRA step of 1 × 512 with and without checkpointing, in turns.
     Checkpointing,
+    /// A DPO step over an SFT step of the same tokens, and eight answers from one prefill over eight by themselves. Only where it is named.
+    Cost,
     /// A step of full training of a GPT with 0.80 M parameters.
     Gpt,
     /// A square f32 matmul.

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use fledgling::formats::{Container, HeaderParser};
+pub use fledgling::text::mib;
 use fledgling::{Error, Result};
 
 /// An input/output error at `path`.
@@ -59,9 +60,4 @@ pub fn cache_dir() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let base = set("XDG_CACHE_HOME").or_else(|| set("LOCALAPPDATA")).or_else(|| Some(set("HOME")?.join(".cache")))?;
     Some(base.join("fledgling"))
-}
-
-/// 98 041 344 → 93.5 MiB
-pub fn mib(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }

@@ -1,4 +1,4 @@
-//! The native command line: `fledgling generate`, `chat`, `tune`, `inspect`, `bench`, `logits`, `score`, `merge`, `quantize`, `tokenize`.
+//! The native command line: `fledgling generate`, `chat`, `tune`, `plan`, `export`, `inspect`, `bench`, `logits`, `score`, `merge`, `quantize`, `tokenize`.
 
 #[macro_use]
 mod out;
@@ -8,6 +8,7 @@ mod bench;
 mod chat;
 mod combine;
 mod exit;
+mod export;
 mod fields;
 mod files;
 mod generate;
@@ -16,12 +17,15 @@ mod interrupt;
 mod load;
 mod logits;
 mod merge;
+mod plan;
 mod quantize;
 mod reward;
 mod score;
+mod settings;
 mod tokenize;
 mod tune;
 mod tune_rhythm;
+mod units;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -57,6 +61,8 @@ fn main() -> ExitCode {
             Command::Generate(a) => generate::run(&cli, a).await,
             Command::Chat(a) => chat::run(&cli, a).await,
             Command::Tune(a) => tune::run(&cli, a).await,
+            Command::Plan(a) => plan::run(&cli, a).await,
+            Command::Export(a) => export::run(a),
             Command::Inspect(a) => inspect::run(a),
             Command::Bench(a) => bench::run(&cli, a).await,
             Command::Logits(a) => logits::run(&cli, a).await,

@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::args::{Cli, TuneArgs};
 use super::files;
+use super::settings::{NAME, config};
 use super::tune_rhythm::Asked;
-use super::{interrupt, load};
+use super::{interrupt, load, plan};
 use fledgling::adapters::LoadedModel;
 use fledgling::data::{Row, RowFile, RowKind, Source};
 use fledgling::formats::peft::{CONFIG_NAME, WEIGHTS_NAME};
@@ -20,8 +21,6 @@ use fledgling::tune::rounds::Recorder;
 use fledgling::tune::{EvalMetrics, Sources, StepMetrics, Training, check_config};
 use fledgling::{Error, Result};
 
-/// Name of the adapter while it is trained.
-const NAME: &str = "default";
 /// Of the reward model that a critic starts from, and the folder in OUT that a critic is saved in.
 const CRITIC: &str = "critic";
 /// Of the reward model that judges.
@@ -30,14 +29,20 @@ const CHECKPOINT: &str = "checkpoint.safetensors";
 
 pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     // Everything that can be wrong is looked at before the model is loaded.
-    let mut config = config(a)?;
+    let mut config = config(a.config.as_deref(), &a.fields)?;
+    if let Some(kind) = a.peft {
+        config.insert("peft_type".into(), json!(kind));
+    }
+    if a.no_shuffle {
+        config.insert("shuffle".into(), json!(false));
+    }
     // A field of PPO, which says a name; here it is a folder.
     let critic = config.get("init_critic").and_then(Value::as_str).map(PathBuf::from);
     if critic.is_some() {
         config.insert("init_critic".into(), json!(CRITIC));
     }
     let asked = Asked::take(&mut config, a.save_steps);
-    let config = Value::Object(config);
+    let mut config = Value::Object(config);
     check_config(a.method, &config)?;
     let rows = rows_of(a, &a.data)?;
     let held = a.eval_data.as_deref().map(|path| rows_of(a, path)).transpose()?;
@@ -55,7 +60,9 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     let mut judges = super::reward::judges(&a.reward, &a.reward_command, a.reward_timeout)?;
     let recorder = a.rollouts.as_deref().map(|path| recorder(path, a.resume_from_checkpoint.is_some())).transpose()?;
     let checkpoint = a.resume_from_checkpoint.as_deref().map(files::read).transpose()?;
-    files::make_folder(&a.out)?;
+    if a.gradients.is_none() {
+        files::make_folder(&a.out)?;
+    }
     let quiet = a.json;
     let load::Loaded { model, exec, .. } =
         load::model(cli, &a.model, LoadOptions { quantize: a.quantize, trainable: full, ..LoadOptions::default() }, quiet).await?;
@@ -76,6 +83,13 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     if let Some(folder) = &critic {
         load::adapter(&model, folder, CRITIC)?;
     }
+    if let Some(memory) = a.memory {
+        let plan = plan::of(&model, a.method, &config, Some(&rows), Some(memory)).await?;
+        note!("{} of {} planned", files::mib(plan.total()), files::mib(memory));
+        // The training says the others itself.
+        plan.notes.iter().filter(|n| n.starts_with("to fit")).for_each(|n| note!("{n}"));
+        config = plan.config;
+    }
     let both = (rows.rows(), held.as_ref().map(RowFile::rows));
     let sources = Sources { judges, recorder, stop: Some(Box::new(interrupt::asked)) };
     let trainer = Training::with(&model, a.method, &config, both, checkpoint.as_deref(), sources).await;
@@ -87,6 +101,15 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
     if !quiet {
         let on = exec.info();
         note!("{} rows, {} updates, on {} ({})", rows.rows().len(), trainer.total_steps(), on.name, on.backend);
+    }
+    if let Some(file) = &a.gradients {
+        let bytes = trainer.gradients().await?;
+        files::write(file, &bytes)?;
+        match a.json {
+            true => say!("{}", json!({"event": "gradients", "step": trainer.steps() + 1, "file": file, "bytes": bytes.len()})),
+            false => note!("gradients of update {} in {}", trainer.steps() + 1, file.display()),
+        }
+        return Ok(());
     }
     let bar = bar(trainer.total_steps(), trainer.steps(), quiet);
     let mut rhythm = asked.of(&trainer);
@@ -304,35 +327,6 @@ fn go_on(args: impl Iterator<Item = String>, checkpoint: &Path) -> String {
     out.push("--resume-from-checkpoint".into());
     out.push(quoted(&checkpoint.display().to_string()));
     out.join(" ")
-}
-
-/// The configuration file with what the options say on top.
-fn config(a: &TuneArgs) -> Result<Map<String, Value>> {
-    let mut map = match &a.config {
-        None => Map::new(),
-        Some(path) => read_object(path)?,
-    };
-    map.insert("adapter_name".into(), json!(NAME));
-    if a.fields.0.get("max_steps").is_some_and(|n| *n == 0) {
-        return Err(Error::config("max_steps", "is 0, expected at least 1, or -1 for as many as the epochs give"));
-    }
-    map.extend(a.fields.0.clone());
-    if let Some(kind) = a.peft {
-        map.insert("peft_type".into(), json!(kind));
-    }
-    if a.no_shuffle {
-        map.insert("shuffle".into(), json!(false));
-    }
-    Ok(map)
-}
-
-fn read_object(path: &Path) -> Result<Map<String, Value>> {
-    let name = path.display().to_string();
-    match serde_json::from_str(&files::read_text(path)?) {
-        Ok(Value::Object(map)) => Ok(map),
-        Ok(_) => Err(Error::file(name, "is not a JSON object")),
-        Err(e) => Err(Error::file(name, format!("is not JSON: {e}"))),
-    }
 }
 
 fn bar(total: u64, done: u64, quiet: bool) -> Option<ProgressBar> {

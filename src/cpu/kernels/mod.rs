@@ -19,6 +19,7 @@ pub mod lstm;
 pub mod math;
 pub mod norm;
 pub mod optim;
+pub mod optim8;
 mod packed;
 pub mod random;
 pub mod reduce;

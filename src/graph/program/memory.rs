@@ -54,6 +54,14 @@ impl SlotPool {
         Ok(out.into_iter().map(|b| b.expect("one per size")).collect())
     }
 
+    /// Makes its slots at least as large, largest first, before a program needs them.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`].
+    pub fn reserve(&self, exec: &Exec, sizes: &[u64]) -> Result<()> {
+        self.take(exec, sizes).map(drop)
+    }
+
     /// True when programs built before hold slots that are worth having back, as far as they have been replaced: whoever keeps programs is to
     /// forget them (and knows it). A few bytes are not worth recording again.
     pub fn outgrown(&self) -> bool {

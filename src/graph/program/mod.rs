@@ -28,6 +28,19 @@ enum Runner {
     Cpu(CpuProgram),
 }
 
+/// What a program will allocate beside the tensors that its tape names.
+pub struct Needs {
+    /// Bytes of its slots, largest first.
+    pub slots: Vec<u64>,
+    /// Bytes of its inputs and outputs, of what reads them, and of constants.
+    pub ports: u64,
+    /// Bytes of the largest buffer among all of these.
+    pub largest: u64,
+}
+
+/// Bytes of constants of a node on a GPU: about every second one has numbers that no other has.
+const CONSTANTS: u64 = 160;
+
 /// See the module.
 pub struct Program {
     exec: Exec,
@@ -90,6 +103,26 @@ impl Program {
             Exec::Reference => unreachable!("refused above"),
         };
         Ok(Program { exec: exec.clone(), runner, inputs, outputs, layout, _keep: (tensors, memory) })
+    }
+
+    /// What [`Program::build_in`] will allocate.
+    pub fn needs(exec: &Exec, tape: &Tape) -> Needs {
+        let mut slots: Vec<u64> = Plan::on(exec, tape).slots.iter().map(|s| exec.rounded(s.bytes)).collect();
+        slots.sort_unstable_by_key(|bytes| std::cmp::Reverse(*bytes));
+        let constants = if exec.gpu().is_some() { tape.nodes.len() as u64 * CONSTANTS } else { 0 };
+        let (mut ports, mut largest) = (constants, slots.first().copied().unwrap_or(0));
+        for info in &tape.vals {
+            let bytes = exec.rounded(info.desc.gpu_bytes());
+            let copies = match info.place {
+                Place::Slot | Place::Tensor(_) => 0,
+                Place::Input(_) => 1,
+                // And what the host reads.
+                Place::Output(_) => 2,
+            };
+            ports += copies * bytes;
+            largest = largest.max(copies.min(1) * bytes);
+        }
+        Needs { slots, ports, largest }
     }
 
     /// Compiles the kernels that no program has compiled yet, side by side: in the browser's own threads, or in threads of this call. What

@@ -367,6 +367,10 @@ impl Method for Dpo {
         weighted
     }
 
+    fn rows_meet(&self) -> bool {
+        self.options.has("aot") || self.options.has("aot_unpaired")
+    }
+
     fn references(&self) -> Option<&RowCache> {
         Some(&self.references)
     }

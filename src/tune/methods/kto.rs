@@ -191,6 +191,10 @@ impl Method for Kto {
         ]
     }
 
+    fn rows_meet(&self) -> bool {
+        self.paired
+    }
+
     fn references(&self) -> Option<&RowCache> {
         Some(&self.references)
     }

@@ -75,6 +75,28 @@ pub const FIELDS: &[Field] = &[
     Field::new("warmup_ratio", Optimizer, number(0.0, 1.0, 0.01), Number(0.0), "The same as a share of all, where warmup_steps is 0.")
         .or_null()
         .shown(Shown::Never),
+    Field::new(
+        "optim",
+        Optimizer,
+        Kind::Choice(&[
+            "adamw_torch_fused",
+            "adamw_torch",
+            "adamw_hf",
+            "adamw",
+            "adamw_torch_xla",
+            "adamw_torch_npu_fused",
+            "adamw_apex_fused",
+            "paged_adamw",
+            "paged_adamw_32bit",
+            "adamw_8bit",
+            "adamw_bnb_8bit",
+            "paged_adamw_8bit",
+        ]),
+        Default::Text("adamw_torch_fused"),
+        "AdamW under all of these names; those that end in 8bit keep its moments in 8 bits, a quarter of the memory. Of bitsandbytes: there, tensors of \
+         fewer than 4096 values stay in 32 bits, here none does.",
+    )
+    .shown(Shown::Never),
     Field::new("weight_decay", Optimizer, number(0.0, 1e3, 0.01), Number(0.0), "Pulls weights towards 0 (AdamW)."),
     Field::new("max_grad_norm", Optimizer, number(0.0, 1e9, 0.1), Number(1.0), "Longer gradients are shortened to this; 0: never."),
     Field::new("adam_beta1", Optimizer, number(0.0, 0.999_999_9, 0.01), Number(0.9), "AdamW: share of the past in the mean of gradients.")

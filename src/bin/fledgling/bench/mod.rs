@@ -3,6 +3,7 @@
 mod against;
 mod answer;
 mod compare;
+mod cost;
 mod learn;
 mod machine;
 mod matmul;
@@ -34,7 +35,8 @@ pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
     let wanted = |part: Part| a.only.is_empty() || a.only.contains(&part);
     let kv_cache_dtype = a.cache.kv_cache_dtype;
     let answers = wanted(Part::Prefill) || wanted(Part::Decode);
-    let (exec, model, seconds) = if !(answers || wanted(Part::Lora) || wanted(Part::Packing) || wanted(Part::Checkpointing)) {
+    let learns = wanted(Part::Lora) || wanted(Part::Packing) || wanted(Part::Checkpointing) || wanted(Part::Cost);
+    let (exec, model, seconds) = if !(answers || learns) {
         (load::device(cli).await?, None, 0.0)
     } else if let Some(shape) = a.random {
         let exec = load::device(cli).await?;
@@ -86,6 +88,9 @@ async fn measure(t: &mut Report, exec: &Exec, model: Option<&Rc<LoadedModel>>, a
         }
         if wanted(Part::Checkpointing) {
             learn::checkpointing(t, model).await?;
+        }
+        if a.only.contains(&Part::Cost) {
+            cost::run(t, model, a).await?;
         }
     }
     if wanted(Part::Gpt) {

@@ -153,6 +153,11 @@ export interface TrainArgs {
    */
   warmupRatio?: number | null | undefined;
   /**
+   * AdamW under all of these names; those that end in 8bit keep its moments in 8 bits, a quarter of the memory. Of bitsandbytes: there, tensors of fewer than 4096 values stay in 32 bits, here none does.
+   * @default 'adamw_torch_fused'
+   */
+  optim?: 'adamw_torch_fused' | 'adamw_torch' | 'adamw_hf' | 'adamw' | 'adamw_torch_xla' | 'adamw_torch_npu_fused' | 'adamw_apex_fused' | 'paged_adamw' | 'paged_adamw_32bit' | 'adamw_8bit' | 'adamw_bnb_8bit' | 'paged_adamw_8bit' | undefined;
+  /**
    * Pulls weights towards 0 (AdamW).
    * @default 0
    */
@@ -1080,6 +1085,7 @@ export const SHARED: Readonly<Record<string, Arg>> = {
   lrSchedulerType: { name: 'lr_scheduler_type', kind: 'choice', choices: ['linear', 'cosine', 'constant', 'constant_with_warmup'] },
   warmupSteps: { name: 'warmup_steps', kind: 'number', low: 0, high: 1e12 },
   warmupRatio: { name: 'warmup_ratio', kind: 'number', low: 0, high: 1, nullable: true },
+  optim: { name: 'optim', kind: 'choice', choices: ['adamw_torch_fused', 'adamw_torch', 'adamw_hf', 'adamw', 'adamw_torch_xla', 'adamw_torch_npu_fused', 'adamw_apex_fused', 'paged_adamw', 'paged_adamw_32bit', 'adamw_8bit', 'adamw_bnb_8bit', 'paged_adamw_8bit'] },
   weightDecay: { name: 'weight_decay', kind: 'number', low: 0, high: 1000 },
   maxGradNorm: { name: 'max_grad_norm', kind: 'number', low: 0, high: 1e9 },
   adamBeta1: { name: 'adam_beta1', kind: 'number', low: 0, high: 0.9999999 },
