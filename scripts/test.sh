@@ -16,7 +16,7 @@ mkdir -p "$LOGS"
 # wgpu's Vulkan and GL loaders complain without one.
 export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}
 # Real-model tests in a software-adapter browser take minutes each.
-export WASM_BINDGEN_TEST_TIMEOUT=${WASM_BINDGEN_TEST_TIMEOUT:-1800}
+export WASM_BINDGEN_TEST_TIMEOUT=${WASM_BINDGEN_TEST_TIMEOUT:-3600}
 # Beside another stage a driver takes longer to answer than the five seconds that it has by default.
 export WASM_BINDGEN_TEST_DRIVER_TIMEOUT=${WASM_BINDGEN_TEST_DRIVER_TIMEOUT:-60}
 

@@ -30,6 +30,7 @@ pub struct WasmTrainer {
 impl WasmModel {
     /// Readies a training: `args` are TRL's fields with `peft_config` and `adapter_name`, `rows` TRL's columns. Of methods that sample, `judges` say how
     /// good completions are: rules, and objects `{ name, call }`; `rollouts` is a function that is told every round's rows.
+    #[allow(clippy::too_many_arguments, reason = "JavaScript calls it by place, from one line of the package")]
     pub fn trainer(
         &self,
         method: String,

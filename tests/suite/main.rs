@@ -45,7 +45,6 @@ mod ops_rope;
 mod ops_sample;
 mod pace;
 mod plan;
-mod planning;
 mod ppo;
 mod profile;
 mod resume;
@@ -75,6 +74,10 @@ mod readme;
 mod shaders;
 #[cfg(not(target_arch = "wasm32"))]
 mod support;
+
+// Minutes on a software adapter in a browser, where nothing of it is another.
+#[cfg(not(target_arch = "wasm32"))]
+mod planning;
 
 // WebGPU is there in a dedicated worker, and that is where the engine lives on the page.
 #[cfg(target_arch = "wasm32")]

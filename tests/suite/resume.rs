@@ -76,7 +76,8 @@ fl_test!(
     async fn resumed_with_8bit_moments() -> Result<()> {
         let mut eight = args(6);
         eight["optim"] = json!("adamw_8bit");
-        for (name, exec) in all_kinds().await {
+        // The kernel of 8-bit moments has one form: a GPU and the processor.
+        for (name, exec) in all_kinds().await.into_iter().skip(1) {
             report!("{name}");
             resumed_on(&exec, "sft", &eight, &texts(17), 3, async |_| Ok(())).await?;
         }

@@ -502,7 +502,7 @@ fl_test!(
         assert_eq!(refuse("dpo", json!({}), vec![json!({"prompt": "a", "chosen": "b"})]).await.0, "bad-row");
         // This model has no tokenizer.
         assert_eq!(refuse("sft", json!({}), vec![json!({"text": "abc"})]).await.0, "bad-config");
-        assert_eq!(refuse("ppo", json!({}), vec![good()]).await.0, "bad-config");
+        assert_eq!(refuse("nosuch", json!({}), vec![good()]).await.0, "bad-config");
         // Rows of another method, fields of another method, fields of none.
         assert_eq!(refuse("kto", json!({}), dpo_rows()).await.0, "bad-row");
         assert_eq!(refuse("orpo", json!({}), kto_rows()).await.0, "bad-row");

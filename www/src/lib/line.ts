@@ -100,7 +100,8 @@ export class Line {
   /** The same of one that was trained, which lies on the device alone. */
   async keepTrained(name: string): Promise<void> {
     if (!this.recovers) return;
-    this.#active = name;
+    const there = await this.connection.call((e) => e.adapters()).catch(() => []);
+    if (there.some((a) => a.name === name && a.scores === 0)) this.#active = name;
     // Saving fails where nothing was trained; then there is nothing to keep.
     const files = await this.connection.call((e) => e.saveAdapter(name)).catch(() => undefined);
     if (files) this.#adapters.set(name, files);

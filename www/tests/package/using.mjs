@@ -292,6 +292,25 @@ export async function usingTests({ page, address, device }) {
     for (const k of ['rewards/chosen', 'rewards/rejected', 'logps/chosen', 'logps/rejected']) ok(Number.isFinite(steps[0][k]), k);
   });
 
+  await test('a reward model learns from pairs, scores texts, and does not become the adapter that answers', async () => {
+    const r = await value('m', async (m, { RewardTrainer }) => {
+      const trainer = new RewardTrainer(m, { adapterName: 'judge', maxSteps: 4, learningRate: 0.01, seed: 1, peftConfig: { r: 2 } });
+      const { steps } = await trainer.train([{ prompt: 'x', chosen: 'aa', rejected: 'zz' }]);
+      await trainer.dispose();
+      const info = await m.adapters();
+      const scores = [];
+      for (const text of ['xaa', 'xzz']) scores.push((await m.score(text, { adapter: 'judge' })).scores);
+      await m.removeAdapter('judge');
+      return { steps, scores, adapters: info.map((a) => [a.name, a.active, a.scores]) };
+    });
+    equal(r.steps, 4, 'updates');
+    ok(
+      r.adapters.some(([name, active, n]) => name === 'judge' && !active && n === 1),
+      JSON.stringify(r.adapters),
+    );
+    ok(r.scores.every((s) => s.length === 1 && Number.isFinite(s[0])) && r.scores[0][0] > r.scores[1][0], JSON.stringify(r.scores));
+  });
+
   await test('GRPO: a reward function is asked, its rollouts replay, what it does wrong is told with the row', async () => {
     const r = await value('m', async (m, { GRPOTrainer }) => {
       const rows = ['x', 'y', 'z'].map((prompt, i) => ({ prompt, wanted: i }));
@@ -313,7 +332,8 @@ export async function usingTests({ page, address, device }) {
             () => null,
             (e) => [e.code, e.message],
           );
-        const kept = await trainer.keptRounds();
+        // One that could not start has none.
+        const kept = await trainer.keptRounds().catch(() => []);
         await trainer.dispose();
         await m.removeAdapter('default').catch(() => {});
         return { steps, rollouts, error, kept };

@@ -159,13 +159,17 @@ export class Runs {
         throw e;
       } finally {
         run.running = false;
-        // The adapter that was trained is the active one, also after an abort.
-        if (taken > 0 && current()) model.set_adapter(t.adapter);
-        const answer = await this.#saveWanted(run);
-        if (!run.trainer) this.#runs.delete(job);
-        release();
-        answer();
-        wake(run.stops);
+        // The adapter that was trained is the active one, also after an abort, unless it scores answers and writes none. Whatever fails here, the turn
+        // is given back.
+        try {
+          if (taken > 0 && current() && model.adapters().some((a) => a.name === t.adapter && a.scores === 0)) model.set_adapter(t.adapter);
+        } finally {
+          const answer = await this.#saveWanted(run);
+          if (!run.trainer) this.#runs.delete(job);
+          release();
+          answer();
+          wake(run.stops);
+        }
       }
     });
   }

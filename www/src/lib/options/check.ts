@@ -167,10 +167,14 @@ export function take(what: string, given: unknown, rules: Rules, path = ''): Rec
   return out;
 }
 
+/** Most names in a message: a trainer has some fifty, and who wants them all reads the types. */
+const SHOWN = 24;
+
 function unknown(what: string, field: string, key: string, rules: Rules): FledglingError {
   const known = Object.keys(rules).filter((k) => typeof rules[k] !== 'string');
   const near = meant(key, known);
-  // The message stays readable: a suggestion, or all names where there are few.
-  const rest = near ? ` (did you mean ${near}?)` : `; known: ${known.join(', ')}`;
+  const named = known.slice(0, SHOWN).join(', ');
+  const more = known.length > SHOWN ? ` and ${known.length - SHOWN} more` : '';
+  const rest = near ? ` (did you mean ${near}?)` : `; known: ${named}${more}`;
   return bad(field, `is not an argument of ${what}${rest}`);
 }
