@@ -114,7 +114,7 @@ impl EvalOptions {
             return Err(Error::config(*field, "needs evaluations during the run, and eval_strategy is no"));
         }
         let metric = given.map_or("loss", |m| m.strip_prefix("eval_").unwrap_or(m)).to_string();
-        let names = info.metrics.iter().filter(|m| m.help.en != shared::KL.help.en).map(|m| m.name);
+        let names = info.own_metrics().filter(|m| m.help.en != shared::KL.help.en).map(|m| m.name);
         if rows && !names.clone().any(|n| n == metric) {
             let names: Vec<String> = names.map(|n| format!("eval_{n}")).collect();
             return Err(Error::config("metric_for_best_model", format!("{metric:?} is none of {}", names.join(", "))));

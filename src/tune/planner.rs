@@ -47,6 +47,22 @@ pub struct PlannedBytes {
     pub host: u64,
 }
 
+impl PlannedBytes {
+    /// What the device holds, by what it is for.
+    pub fn parts(&self) -> [(&'static str, u64); 8] {
+        [
+            ("weights", self.weights),
+            ("adapters", self.adapters),
+            ("heads", self.heads),
+            ("gradients", self.gradients),
+            ("optimizer", self.optimizer),
+            ("activations", self.activations),
+            ("inputs and outputs", self.inputs),
+            ("other", self.other),
+        ]
+    }
+}
+
 /// The fields that the planner chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Chosen {
@@ -182,7 +198,7 @@ impl Training {
         let (limits, device) = (exec.limits(), exec.info());
         let is_cpu = exec.cpu().is_some();
         let memory = options.memory.or(limits.memory);
-        let given = given(args);
+        let given = own_object(args)?;
         let asked = TrainingArguments::of(&info.read(&super::start::own_fields(args)?)?);
         let context = model.info.context_length;
         let longest = asked.max_length.unwrap_or(context).min(context);
@@ -193,7 +209,7 @@ impl Training {
         }
         let mut notes = Vec::new();
         for length in lengths {
-            let mut config = own_object(args)?;
+            let mut config = given.clone();
             if length != asked.max_length {
                 config.insert("max_length".into(), json!(length));
             }
@@ -290,27 +306,12 @@ fn own_object(args: &Value) -> Result<Map<String, Value>> {
     }
 }
 
-/// The fields that somebody set.
-fn given(args: &Value) -> Map<String, Value> {
-    args.as_object().cloned().unwrap_or_default()
-}
-
 /// The numbers of the least that was tried.
 fn refused(least: Option<&Candidate>, memory: Option<u64>, limits: &Limits, is_cpu: bool) -> Error {
     let Some(c) = least else { return Error::config("memory", "nothing was tried") };
     let b = &c.bytes;
-    let parts = [
-        ("weights", b.weights),
-        ("adapters", b.adapters),
-        ("heads", b.heads),
-        ("gradients", b.gradients),
-        ("optimizer", b.optimizer),
-        ("activations", b.activations),
-        ("inputs", b.inputs),
-        ("other", b.other),
-        ("host", if is_cpu { b.host } else { 0 }),
-    ];
-    let parts: Vec<String> = parts.iter().filter(|p| p.1 > 0).map(|(name, bytes)| format!("{name} {}", mib(*bytes))).collect();
+    let parts = b.parts().into_iter().chain([("host", if is_cpu { b.host } else { 0 })]);
+    let parts: Vec<String> = parts.filter(|p| p.1 > 0).map(|(name, bytes)| format!("{name} {}", mib(bytes))).collect();
     let a = &c.args;
     let how = format!(
         "per_device_train_batch_size {}, gradient_checkpointing {}, fp16 {}, rows of {} tokens",

@@ -104,7 +104,7 @@ fn method(out: &mut String, m: &MethodInfo) {
         write!(out, "There is no `{name}`: {why}.\n\n").unwrap();
     }
     *out += "Metrics:\n\n";
-    metrics(out, m.metrics.iter());
+    metrics(out, m.own_metrics());
 }
 
 /// The rules that rewards can be made of.

@@ -190,7 +190,7 @@ pub fn methods() -> String {
     }
     out += "/** One update. Names as TRL logs them; which a method has stands in docs/methods.md. */\nexport interface StepMetrics {\n";
     let mut seen: Vec<(&Metric, usize)> = Vec::new();
-    for metric in METHODS.iter().flat_map(|m| m.metrics) {
+    for metric in METHODS.iter().flat_map(|m| m.own_metrics()) {
         match seen.iter_mut().find(|s| s.0.name == metric.name) {
             Some(s) => s.1 += 1,
             None => seen.push((metric, 1)),
@@ -356,10 +356,9 @@ export interface MethodForm {{
 export const METHODS: MethodForm[] = [
 "
     );
-    // The page has no judges: it offers what a person's own rows teach.
-    for m in METHODS.iter().filter(|m| m.rows != RowKind::Rollout) {
-        // A page has rankings for either.
-        let rows = json!(if m.rows == RowKind::Reward { RowKind::Preference } else { m.rows });
+    // The page has no judges, and asks whatever it has trained: it offers what a person's own rows teach an adapter that answers.
+    for m in METHODS.iter().filter(|m| ![RowKind::Rollout, RowKind::Reward].contains(&m.rows)) {
+        let rows = json!(m.rows);
         writeln!(out, "  {{\n    name: {}, title: {}, rows: {},", quoted(m.name), quoted(m.title), quoted(rows.as_str().unwrap())).unwrap();
         writeln!(out, "    learns: {},\n    what: {},", text(m.learns.en, m.learns.zh), text(m.what.en, m.what.zh)).unwrap();
         let shown: Vec<Field> = m.all_fields().into_iter().chain(every_peft_field()).filter(|f| f.shown != Shown::Never).collect();

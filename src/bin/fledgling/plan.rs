@@ -53,18 +53,7 @@ pub async fn run(cli: &Cli, a: &PlanArgs) -> Result<()> {
     let line = |name: &str, value: String| say!("{name:<32}{value}");
     let b = &plan.bytes;
     line("device", format!("{} ({})", plan.device.name, plan.device.backend));
-    for (name, value) in [
-        ("weights", b.weights),
-        ("adapters", b.adapters),
-        ("heads", b.heads),
-        ("gradients", b.gradients),
-        ("optimizer", b.optimizer),
-        ("activations", b.activations),
-        ("inputs and outputs", b.inputs),
-        ("other", b.other),
-        ("together, on the device", b.device),
-        ("kept by the host", b.host),
-    ] {
+    for (name, value) in b.parts().into_iter().chain([("together, on the device", b.device), ("kept by the host", b.host)]) {
         line(name, mib(value));
     }
     if let Some(memory) = plan.memory {

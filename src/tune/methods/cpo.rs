@@ -96,6 +96,7 @@ pub const INFO: MethodInfo = MethodInfo {
         Metric::new("logps/rejected", "nats", Good::Neither, Drawn::Never, "The same of the rejected answer."),
         Metric::new("nll_loss", "nats", Good::Down, Drawn::Alone, "Mean negative log-likelihood of the chosen answers' tokens."),
     ],
+    more_metrics: &[],
     idle: |values| {
         let said = match (values.number("beta"), values.number("cpo_alpha")) {
             (0.0, 0.0) => Some("beta and cpo_alpha are 0: nothing is learned".to_string()),

@@ -120,6 +120,7 @@ pub const INFO: MethodInfo = MethodInfo {
         Metric::new("logps/chosen", "nats", Good::Up, Drawn::Never, "Log-probability of the whole chosen answer."),
         Metric::new("logps/rejected", "nats", Good::Neither, Drawn::Never, "The same of the rejected answer."),
     ],
+    more_metrics: &[],
     idle: |values| {
         let mut said = Vec::new();
         if values.number("beta") == 0.0 {

@@ -8,7 +8,7 @@ use super::{rounds as own, shared};
 use crate::data::RowKind;
 use crate::ops::loss::PolicyNumbers;
 use crate::tune::config::TrainingArguments;
-use crate::tune::rounds::{Estimator, GUARDS, Policy, PolicyOptions, Round, RoundPlan, Rounds, SHARED_METRICS, Share, std_of};
+use crate::tune::rounds::{Estimator, GUARDS, Policy, PolicyOptions, Round, RoundPlan, Rounds, SHARED_METRICS, Share, mean_of, std_of};
 use crate::tune::values::Values;
 
 const LOSSES: [&str; 4] = ["grpo", "dr_grpo", "bnpo", "dapo"];
@@ -117,8 +117,6 @@ pub const KL_BASE: Metric = Metric::new(
 )
 .within(0.0, f64::INFINITY);
 
-const R: [Metric; 14] = SHARED_METRICS;
-
 pub const INFO: MethodInfo = MethodInfo {
     name: "grpo",
     title: "GRPO",
@@ -131,8 +129,8 @@ pub const INFO: MethodInfo = MethodInfo {
          times. The last round of a pass over the rows has the prompts that are left (TRL drops them), and micro-batches are cut in order (TRL mixes the \
          completions of a round).",
         "Advantage: reward − mean of the group, divided (scale_rewards) by the group's or the round's standard deviation (with n − 1) + 1e-4. Loss of a \
-         token: −min(ρA, clip(ρ)A) + β·k, ρ the ratio of the present policy and the one that wrote, k = exp(d) − d − 1 with d = ln π_ref − ln π, times \
-         ρ with use_bias_correction_kl. loss_type: grpo, mean over completions of the mean over their tokens; bnpo, mean over the micro-batch's \
+         token: −min(ρA, clip(ρ)A) + β·k, ρ the ratio of the present policy and the one that wrote, k = exp(d) − d − 1 with d = ln π_ref − ln \
+         π, times ρ with use_bias_correction_kl. loss_type: grpo, mean over completions of the mean over their tokens; bnpo, mean over the micro-batch's \
          tokens; dr_grpo (Liu et al. 2025), sum over completions · max_completion_length; these three, means over micro-batches; dapo (Yu et al. 2025), \
          sum over all tokens of an update. importance_sampling_level sequence: Zheng et al. (2025).",
         "Rewards and completions (reward, completions/…) are those of the round, in each of its updates; kl is there where beta is not 0. A judge's name \
@@ -174,26 +172,8 @@ pub const INFO: MethodInfo = MethodInfo {
         shared::ENTROPY,
         Metric::new("kl", "nats", Good::Neither, Drawn::Alone, "Mean of k over the judged tokens, where beta is not 0.")
             .within(0.0, f64::INFINITY),
-        CLIPPED[0],
-        CLIPPED[1],
-        CLIPPED[2],
-        CLIPPED[3],
-        CLIPPED[4],
-        R[0],
-        R[1],
-        R[2],
-        R[3],
-        R[4],
-        R[5],
-        R[6],
-        R[7],
-        R[8],
-        R[9],
-        R[10],
-        R[11],
-        R[12],
-        R[13],
     ],
+    more_metrics: &[&CLIPPED, &SHARED_METRICS],
     idle: |_| Vec::new(),
     build: |reader, values, rows| {
         let args = TrainingArguments::of(values);
@@ -264,7 +244,7 @@ impl Estimator for Grpo {
         let mut flat = 0;
         for group in round.samples.chunks_mut(generations) {
             let rewards: Vec<f64> = group.iter().map(|s| s.reward).collect();
-            let mean = rewards.iter().sum::<f64>() / rewards.len() as f64;
+            let mean = mean_of(&rewards);
             let std = if SCALES[self.scale] == "batch" { batch } else { std_of(&rewards) };
             flat += if std <= FLAT { group.len() } else { 0 };
             let divisor = if SCALES[self.scale] == "none" { 1.0 } else { std + 1e-4 };

@@ -73,6 +73,7 @@ pub const INFO: MethodInfo = MethodInfo {
         Metric::new("logps/chosen", "nats", Good::Up, Drawn::Never, "Log-probability of whole good answers."),
         Metric::new("logps/rejected", "nats", Good::Down, Drawn::Never, "The same of bad answers."),
     ],
+    more_metrics: &[],
     idle: |values| {
         let mut said = Vec::new();
         if values.number("beta") == 0.0 {

@@ -16,8 +16,6 @@ use crate::tune::rounds::{GUARDS, RoundPlan, Rounds, SHARED_METRICS, Sample};
 use crate::tune::signals::Signals;
 use crate::{Error, Result};
 
-const R: [Metric; 14] = SHARED_METRICS;
-
 pub const INFO: MethodInfo = MethodInfo {
     name: "online_dpo",
     title: "OnlineDPO",
@@ -97,21 +95,8 @@ pub const INFO: MethodInfo = MethodInfo {
         Metric::new("logps/chosen", "nats", Good::Up, Drawn::Never, "Log-probability of the whole chosen completion."),
         Metric::new("logps/rejected", "nats", Good::Neither, Drawn::Never, "The same of the rejected one."),
         Metric::new("beta", "", Good::Neither, Drawn::Never, "The field."),
-        R[0],
-        R[1],
-        R[2],
-        R[3],
-        R[4],
-        R[5],
-        R[6],
-        R[7],
-        R[8],
-        R[9],
-        R[10],
-        R[11],
-        R[12],
-        R[13],
     ],
+    more_metrics: &[&SHARED_METRICS],
     idle: |values| {
         let said = "beta is 0: the loss is the same whatever the answers are, and nothing is learned";
         (values.number("beta") == 0.0).then(|| said.to_string()).into_iter().collect()

@@ -48,6 +48,7 @@ pub const INFO: MethodInfo = MethodInfo {
         Metric::new("log_odds_ratio", "", Good::Up, Drawn::Never, "ln σ of the log odds."),
         Metric::new("log_odds_chosen", "", Good::Up, Drawn::Alone, "The log odds: above 0 where the chosen answer is the likelier one."),
     ],
+    more_metrics: &[],
     idle: |values| match values.number("beta") {
         0.0 => vec!["beta is 0: nothing is learned from the rejected answers".into()],
         _ => Vec::new(),

@@ -11,7 +11,7 @@ use super::{rounds as own, shared};
 use crate::data::RowKind;
 use crate::tune::config::TrainingArguments;
 use crate::tune::gae::Gae;
-use crate::tune::rounds::{Adaptive, GUARDS, Ppo, PpoOptions, RoundPlan, Rounds, SHARED_METRICS};
+use crate::tune::rounds::{Adaptive, GUARDS, Ppo, PpoOptions, RoundPlan, Rounds, UNGROUPED_METRICS};
 use crate::tune::values::Values;
 use crate::{Error, Result};
 
@@ -89,8 +89,6 @@ const FIELDS: &[Field] = &[
     shared::REFERENCE,
 ];
 
-const R: [Metric; 14] = SHARED_METRICS;
-
 pub const INFO: MethodInfo = MethodInfo {
     name: "ppo",
     title: "PPO",
@@ -103,15 +101,15 @@ pub const INFO: MethodInfo = MethodInfo {
         "Rounds: per_device_train_batch_size · gradient_accumulation_steps prompts with one answer each, sampled by the policy or replayed from rows that \
          bring a response and a score. A round is split into num_mini_batches updates, in order (TRL mixes it, and with both num_mini_batches and \
          accumulation makes fewer updates than mini-batches), and learned num_ppo_epochs times. One record is one update.",
-        "A token's reward is −kl_coef·k, k = −d (k1) or exp(d) − 1 − d (k3) with d = ln π_ref − ln π_old. The score, less missing_eos_penalty, is given at the \
-         place behind the last token, where the critic is asked once more; with a response that fills response_length, at the last token. Advantages: \
-         generalized advantage estimation over the places, nothing is expected behind them; whitened over the round's tokens. Loss: the mean over tokens \
-         of max(−Aρ, −A·clip(ρ)) plus vf_coef times half the mean over places of max((v − R)², (clip(v) − R)²). Log-probabilities are of logits \
-         divided by temperature + 1e-7.",
+        "A token's reward is −kl_coef·k, k = −d (k1) or exp(d) − 1 − d (k3) with d = ln π_ref − ln π_old. The score, less missing_eos_penalty, \
+         is given at the place behind the last token, where the critic is asked once more; with a response that fills response_length, at the last token. \
+         Advantages: generalized advantage estimation over the places, nothing is expected behind them; whitened over the round's tokens. Loss: the mean \
+         over tokens of max(−Aρ, −A·clip(ρ)) plus vf_coef times half the mean over places of max((v − R)², (clip(v) − R)²). Log-probabilities \
+         are of logits divided by temperature + 1e-7.",
         "Policy and critic are adapters on the same frozen base (in TRL the critic is a second model), updated together. The critic is kept beside the \
          policy as NAME.critic, on the command line in OUT/critic.",
-        "objective/… are the round's. policy/approxkl_avg, policy/entropy_avg and val/ratio are means over the tokens that are there; TRL's are over padding, \
-         too. The rate follows the updates; TRL's the rounds.",
+        "objective/… are the round's. policy/approxkl_avg, policy/entropy_avg and val/ratio are means over the tokens that are there; TRL's are over \
+         padding, too. The rate follows the updates; TRL's the rounds.",
     ],
     rows: RowKind::Rollout,
     fields: FIELDS,
@@ -166,21 +164,9 @@ pub const INFO: MethodInfo = MethodInfo {
         Metric::new("objective/scores", "", Good::Up, Drawn::With("objective"), "Mean score, missing_eos_penalty taken off."),
         Metric::new("objective/kl_coef", "", Good::Neither, Drawn::Never, "What the round was weighed with. Not in TRL."),
         Metric::new("val/num_eos_tokens", "", Good::Neither, Drawn::Never, "Ends in the round's answers."),
-        R[0],
-        R[1],
-        R[2],
-        R[3],
-        R[4],
-        R[5],
-        R[6],
-        R[7],
-        R[8],
-        R[9],
-        R[10],
-        R[11],
-        R[12],
         Metric::new("policy/entropy_avg", "nats", Good::Neither, Drawn::Never, "TRL's name of entropy."),
     ],
+    more_metrics: &[UNGROUPED_METRICS],
     idle: |values| (values.number("vf_coef") == 0.0).then(|| "vf_coef is 0: the critic learns nothing".to_string()).into_iter().collect(),
     build: |reader, values, rows| {
         let args = TrainingArguments::of(values);

@@ -23,9 +23,9 @@ pub const INFO: MethodInfo = MethodInfo {
     what: en("Reward model: an adapter with a head that scores whole answers, so that the better one has the higher score."),
     config: "RewardConfig",
     notes: &[
-        "Of a pair −ln σ(s_c − s_r − margin), with center_rewards_coefficient · (s_c + s_r)² beside it. Of a ranking the likelihood of its order under \
-         Plackett and Luce, Σᵢ ln Σⱼ≥ᵢ exp(sⱼ) − sᵢ, which for two answers is the same; centred is twice the mean score. Ties stand for all orders that \
-         agree with the ranks: see ties. Rankings are not in TRL, which takes pairs alone.",
+        "Of a pair −ln σ(s_c − s_r − margin), with center_rewards_coefficient · (s_c + s_r)² beside it. Of a ranking the likelihood of its order \
+         under Plackett and Luce, Σᵢ ln Σⱼ≥ᵢ exp(sⱼ) − sᵢ, which for two answers is the same; centred is twice the mean score. Ties stand for \
+         all orders that agree with the ranks: see ties. Rankings are not in TRL, which takes pairs alone.",
         "The score is that of the last token of prompt and answer together. TRL looks for the last token that is not the pad token: with a tokenizer \
          that pads with its end token it reads one token earlier.",
         "Rows of which a sequence is longer than max_length are left out, not cut. accuracy and margin are those of all strict pairs. The adapter is \
@@ -76,6 +76,7 @@ pub const INFO: MethodInfo = MethodInfo {
         Metric::new("brier", "", Good::Down, Drawn::Never, "Mean of (1 − σ(better − worse))² of those pairs; 0.25 says nothing. Not in TRL.")
             .within(0.0, 1.0),
     ],
+    more_metrics: &[],
     idle: |_| Vec::new(),
     build: |reader, values, rows| Ok(Box::new(Reward::new(reader.comparisons(rows)?, RewardOptions::read(values)))),
 };

@@ -10,11 +10,11 @@ use crate::data::RowKind;
 use crate::ops::loss::PolicyNumbers;
 use crate::tune::config::TrainingArguments;
 use crate::tune::metrics::Metrics;
-use crate::tune::rounds::{Estimator, GUARDS, Policy, PolicyOptions, Round, RoundPlan, Rounds, SHARED_METRICS, Sample, Share, std_of};
+use crate::tune::rounds::{
+    Estimator, GUARDS, Policy, PolicyOptions, Round, RoundPlan, Rounds, SHARED_METRICS, Sample, Share, mean_of, std_of,
+};
 use crate::tune::values::Values;
 use crate::{Error, Result};
-
-const R: [Metric; 14] = SHARED_METRICS;
 
 pub const INFO: MethodInfo = MethodInfo {
     name: "rloo",
@@ -23,9 +23,9 @@ pub const INFO: MethodInfo = MethodInfo {
     what: en("REINFORCE leave-one-out: answers become likelier as far as they are better than the mean of the others to the same prompt."),
     config: "RLOOConfig",
     notes: &[
-        "Rounds are those of GRPO. R′ = clip(reward) − beta · Σ (ln π − ln π_ref) over the completion's tokens, of the policy that wrote it; advantage: R′ \
-         − mean of the other completions' R′; with normalize_advantages less the round's mean, over its standard deviation (with n − 1) + 1e-4. Loss: \
-         −min(ρA, clip(ρ)A), ρ the ratio of the whole completion's probabilities; mean over completions.",
+        "Rounds are those of GRPO. R′ = clip(reward) − beta · Σ (ln π − ln π_ref) over the completion's tokens, of the policy that wrote it; \
+         advantage: R′ − mean of the other completions' R′; with normalize_advantages less the round's mean, over its standard deviation (with n − \
+         1) + 1e-4. Loss: −min(ρA, clip(ρ)A), ρ the ratio of the whole completion's probabilities; mean over completions.",
         "kl is the mean of ln π − ln π_ref over the round's tokens, and may be negative; reward is told before it is taken off, frac_reward_zero_std \
          behind it, as in TRL.",
     ],
@@ -92,26 +92,8 @@ pub const INFO: MethodInfo = MethodInfo {
         KL_BASE,
         shared::ENTROPY,
         Metric::new("kl", "nats", Good::Neither, Drawn::Alone, "Mean of ln π − ln π_ref over the round's tokens, where beta is not 0."),
-        CLIPPED[0],
-        CLIPPED[1],
-        CLIPPED[2],
-        CLIPPED[3],
-        CLIPPED[4],
-        R[0],
-        R[1],
-        R[2],
-        R[3],
-        R[4],
-        R[5],
-        R[6],
-        R[7],
-        R[8],
-        R[9],
-        R[10],
-        R[11],
-        R[12],
-        R[13],
     ],
+    more_metrics: &[&CLIPPED, &SHARED_METRICS],
     idle: |_| Vec::new(),
     build: |reader, values, rows| {
         let args = TrainingArguments::of(values);
@@ -187,7 +169,7 @@ impl Estimator for Rloo {
         }
         if self.normalize {
             let all: Vec<f64> = round.samples.iter().map(|s| s.advantage).collect();
-            let (mean, std) = (all.iter().sum::<f64>() / all.len().max(1) as f64, std_of(&all));
+            let (mean, std) = (mean_of(&all), std_of(&all));
             round.samples.iter_mut().for_each(|s| s.advantage = (s.advantage - mean) / (std + 1e-4));
         }
         flat as f64 / round.samples.len().max(1) as f64

@@ -129,6 +129,7 @@ pub const INFO: MethodInfo = MethodInfo {
         shared::KL,
         shared::ENTROPY,
     ],
+    more_metrics: &[],
     idle,
     build: |reader, values, rows| Ok(Box::new(Sft::read(reader, values, rows)?)),
 };

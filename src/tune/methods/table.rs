@@ -39,6 +39,8 @@ pub struct MethodInfo {
     pub fixed: &'static [Fixed],
     /// Its own metrics, in order; `loss` is first.
     pub metrics: &'static [Metric],
+    /// Metrics that it shares with its kin, behind its own.
+    pub more_metrics: &'static [&'static [Metric]],
     /// What a configuration has that keeps it from teaching anything, or that it does not heed: sentences.
     pub idle: fn(&Values) -> Vec<String>,
     /// Rows to the method.
@@ -56,9 +58,14 @@ impl MethodInfo {
         self.fields.iter().chain(shared::FIELDS.iter().filter(has)).map(own).collect()
     }
 
+    /// Its own metrics and its kin's.
+    pub fn own_metrics(&self) -> impl Iterator<Item = &'static Metric> + Clone {
+        self.metrics.iter().chain(self.more_metrics.iter().copied().flatten())
+    }
+
     /// All that an update reports.
     pub fn all_metrics(&self) -> impl Iterator<Item = &'static Metric> {
-        self.metrics.iter().chain(shared::METRICS)
+        self.own_metrics().chain(shared::METRICS)
     }
 
     /// Reads its configuration, PEFT's fields and the adapter's name apart.

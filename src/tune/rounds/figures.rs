@@ -79,6 +79,9 @@ pub const SHARED_METRICS: [Metric; 14] = [
     .within(0.0, 1.0),
 ];
 
+/// Those of rounds that have one completion of each prompt: no groups.
+pub const UNGROUPED_METRICS: &[Metric] = SHARED_METRICS.split_at(13).0;
+
 impl Rounds {
     /// Writes down what the present round's rewards and completions are. `flat` are the completions whose group says nothing.
     pub(in crate::tune) fn measure(&mut self, flat: f64) {

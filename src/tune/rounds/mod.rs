@@ -17,7 +17,7 @@ mod saved;
 mod source;
 mod sources;
 
-pub use figures::{SHARED_METRICS, means, std_of};
+pub use figures::{SHARED_METRICS, UNGROUPED_METRICS, mean_of, means, std_of};
 pub use guards::{GUARDS, Guards};
 pub use plan::RoundPlan;
 pub use policy::{Estimator, Policy, PolicyOptions, Share};
