@@ -164,9 +164,8 @@ pub const INFO: MethodInfo = MethodInfo {
         Metric::new("objective/scores", "", Good::Up, Drawn::With("objective"), "Mean score, missing_eos_penalty taken off."),
         Metric::new("objective/kl_coef", "", Good::Neither, Drawn::Never, "What the round was weighed with. Not in TRL."),
         Metric::new("val/num_eos_tokens", "", Good::Neither, Drawn::Never, "Ends in the round's answers."),
-        Metric::new("policy/entropy_avg", "nats", Good::Neither, Drawn::Never, "TRL's name of entropy."),
     ],
-    more_metrics: &[UNGROUPED_METRICS],
+    more_metrics: &[UNGROUPED_METRICS, &[Metric::new("policy/entropy_avg", "nats", Good::Neither, Drawn::Never, "TRL's name of entropy.")]],
     idle: |values| (values.number("vf_coef") == 0.0).then(|| "vf_coef is 0: the critic learns nothing".to_string()).into_iter().collect(),
     build: |reader, values, rows| {
         let args = TrainingArguments::of(values);
