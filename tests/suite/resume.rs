@@ -4,12 +4,11 @@ use fledgling::Result;
 use fledgling::adapters::AdapterChoice;
 use fledgling::data::Example;
 use fledgling::generate::Generator;
-use fledgling::gpu::GpuOptions;
 use fledgling::graph::Exec;
 use fledgling::tune::{Sft, StepMetrics, Target, Trainer, Training, TrainingArguments};
 use serde_json::{Value, json};
 
-use crate::harness::{cpu, devices, gpu, gpu_with};
+use crate::harness::{cpu, devices, gpu, other_form};
 use crate::tuning::{llama_on, resumed_on};
 
 fn ids(i: u64, n: u64) -> Vec<u64> {
@@ -34,14 +33,9 @@ fn args(steps: u64) -> Value {
     })
 }
 
-/// Both forms of the row kernels, and the processor.
-async fn all_kinds() -> Vec<(&'static str, Exec)> {
-    let mut kinds = Vec::new();
-    for rows in ["rows=serial", "rows=group"] {
-        kinds.push((rows, Exec::Gpu(gpu_with(&GpuOptions { kernels: Some(rows.into()), ..GpuOptions::default() }).await)));
-    }
-    kinds.push(("cpu", cpu()));
-    kinds
+/// Both forms of the kernels, and the processor: the devices that all tests share, whose kernels are compiled once.
+async fn all_kinds() -> [(&'static str, Exec); 3] {
+    [("its own kernels", Exec::Gpu(gpu().await)), ("other kernels", Exec::Gpu(other_form().await)), ("cpu", cpu())]
 }
 
 async fn finish(t: &mut Training) -> Result<Vec<StepMetrics>> {
