@@ -160,7 +160,7 @@ impl TextOrMessages {
 
     /// # Errors
     /// A [`Fault`] that names the place.
-    pub(super) fn read(column: &str, value: Option<&Json>) -> Result<TextOrMessages, Fault> {
+    pub fn read(column: &str, value: Option<&Json>) -> Result<TextOrMessages, Fault> {
         match value {
             Some(Json::String(s)) => Ok(TextOrMessages::Text(s.clone())),
             Some(Json::Array(_)) => Ok(TextOrMessages::Messages(Message::read_all(column, value)?)),

@@ -62,6 +62,36 @@ fn standard_input_is_a_file() {
 }
 
 #[test]
+fn a_file_of_prompts_is_answered_line_by_line() {
+    let (model, folder) = (gguf(), temp("prompts"));
+    let file = folder.join("prompts.jsonl");
+    let rows = ["{\"prompt\": \"ab\", \"id\": 7}", "{\"prompt_ids\": [5, 6]}", "{\"prompt\": [{\"role\": \"user\", \"content\": \"ab\"}]}"];
+    fs::write(&file, rows.join("\n")).unwrap();
+    let data = file.display().to_string();
+    let how = ["--n", "2", "--temperature", "1", "--max-new-tokens", "3"];
+    let said = ok(&[&["generate", "--model", &model, "--data", &data, "--seed", "4"], &how[..]].concat());
+    let lines: Vec<Value> = said.lines().map(parse).collect();
+    assert_eq!((lines.len(), &lines[0]["id"]), (3, &json!(7)));
+    // Row i is what the prompt alone gives with the seed that is i further.
+    let alone = parse(&ok(&[&["generate", "--model", &model, "--prompt-ids", "5,6", "--seed", "5", "--json"], &how[..]].concat()));
+    assert_eq!(lines[1]["candidates"], alone["candidates"]);
+    let chat = parse(&ok(&[&["generate", "--model", &model, "--prompt", "ab", "--chat", "--seed", "6", "--json"], &how[..]].concat()));
+    assert_eq!(lines[2]["candidates"], chat["candidates"]);
+    for (row, part) in [
+        ("{\"prompt\": 5}", "prompt"),
+        ("{\"prompt_ids\": [-1]}", "prompt_ids"),
+        ("{\"prompt_ids\": [9999]}", "vocabulary"),
+        ("{}", "prompt"),
+    ] {
+        fs::write(&file, format!("{}\n{row}", rows[0])).unwrap();
+        let out = on_cpu(&["generate", "--model", &model, "--data", &data]);
+        fails_with(&out, 3, "bad-row", "line 2");
+        assert!(text(&out.stderr).contains(part), "{}", text(&out.stderr));
+    }
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn errors_are_json_where_json_is_asked_for() {
     let model = gguf();
     let record = |out: &Output| parse(text(&out.stdout).lines().last().expect("a record"));

@@ -188,6 +188,11 @@ pub struct GenerateArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub prompt: PromptArgs,
+    /// A file of prompts in place of one: JSON objects with prompt (a text, or messages, which go through the chat template) or prompt_ids. Each is
+    /// answered with --n candidates, as one JSON line with the row's columns and "candidates"; row i takes the seed --seed + i. "-" reads standard
+    /// input.
+    #[arg(long, value_name = "FILE", group = "what")]
+    pub data: Option<PathBuf>,
     /// Puts the prompt through the model's chat template.
     #[arg(long, conflicts_with = "prompt_ids")]
     pub chat: bool,

@@ -1,21 +1,26 @@
 //! `fledgling generate`: continues a prompt or answers a message.
 
+use std::path::Path;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
 
 use super::args::{Cli, GenerateArgs, SamplingArgs};
-use super::{load, logits};
+use super::{files, load, logits};
 use fledgling::adapters::{AdapterChoice, LoadedModel};
+use fledgling::data::{Fault, RowFile, TextOrMessages};
 use fledgling::generate::{Candidate, Event, GenerateOptions, Generator};
 use fledgling::models::LoadOptions;
-use fledgling::{Result, clock};
+use fledgling::{Error, Result, clock};
 
 pub async fn run(cli: &Cli, a: &GenerateArgs) -> Result<()> {
     let options = a.sampling.options(usize::from(a.n))?;
     let how = LoadOptions { kv_cache_dtype: a.cache.kv_cache_dtype, quantize: a.model.quantize, ..LoadOptions::default() };
     let loaded = load::model(cli, &a.model.model, how, a.json).await?;
     let adapter = load::activate(&loaded.model, a.model.adapter.as_deref())?;
+    if let Some(file) = &a.data {
+        return each(loaded.model, a, file, &options).await;
+    }
     let prompt_ids = prompt(&loaded.model, a)?;
     let stream = !a.json && a.n == 1;
     let mut on = |e: Event| {
@@ -56,10 +61,55 @@ fn prompt(model: &LoadedModel, a: &GenerateArgs) -> Result<Vec<u32>> {
     if !a.chat {
         return logits::prompt_ids(model, &a.prompt);
     }
-    let text = a.prompt.text()?.unwrap_or_default();
+    asked(model, a, a.prompt.text()?.unwrap_or_default())
+}
+
+/// A user's message, behind the system's.
+fn asked(model: &LoadedModel, a: &GenerateArgs, text: String) -> Result<Vec<u32>> {
     let mut messages: Vec<Value> = a.system.iter().map(|s| json!({"role": "system", "content": s})).collect();
     messages.push(json!({"role": "user", "content": text}));
     model.tokenizer()?.encode_chat(&messages, true)
+}
+
+/// Every prompt of a file.
+async fn each(model: LoadedModel, a: &GenerateArgs, path: &Path, options: &GenerateOptions) -> Result<()> {
+    let file = RowFile::parse(&path.display().to_string(), &files::read_text(path)?)?;
+    // All of them are read before the first is answered.
+    let read = |(i, row): (usize, &Value)| row_prompt(&model, a, row).map_err(|fault| file.place(fault.of_row(i)));
+    let prompts = file.rows().iter().enumerate().map(read).collect::<Result<Vec<_>>>()?;
+    let mut generator = Generator::new(Rc::new(model))?;
+    for (i, (row, ids)) in file.rows().iter().zip(&prompts).enumerate() {
+        let options = GenerateOptions { seed: options.seed.wrapping_add(i as u32), ..options.clone() };
+        let answers = generator.run(ids, options, &mut |_| {}).await?;
+        let mut line = row.as_object().cloned().unwrap_or_default();
+        line.insert("candidates".into(), answers.iter().map(candidate).collect());
+        say!("{}", Value::Object(line));
+    }
+    Ok(())
+}
+
+/// The token ids of a row's prompt.
+fn row_prompt(model: &LoadedModel, a: &GenerateArgs, row: &Value) -> std::result::Result<Vec<u32>, Fault> {
+    let fault = |e: Error| Fault::at("prompt", e.to_string());
+    if let Some(ids) = row.get("prompt_ids") {
+        let read = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
+        let ids: Option<Vec<u32>> = ids.as_array().and_then(|list| list.iter().map(read).collect());
+        let ids = ids.ok_or_else(|| Fault::at("prompt_ids", "is not a list of token ids"))?;
+        return logits::checked(model, ids).map_err(|e| Fault::at("prompt_ids", e.to_string()));
+    }
+    let ids = match TextOrMessages::read("prompt", row.get("prompt"))? {
+        TextOrMessages::Messages(messages) => {
+            let messages: Vec<Value> = messages.iter().map(|m| serde_json::to_value(m).expect("messages are JSON")).collect();
+            model.tokenizer().and_then(|t| t.encode_chat(&messages, true)).map_err(fault)?
+        }
+        TextOrMessages::Text(text) if a.chat => asked(model, a, text).map_err(fault)?,
+        TextOrMessages::Text(text) => model.tokenizer().map_err(fault)?.encode(&text),
+    };
+    logits::checked(model, ids).map_err(fault)
+}
+
+fn candidate(c: &Candidate) -> Value {
+    json!({"text": c.text, "token_ids": c.token_ids, "logprobs": c.logprobs, "finish_reason": c.finish_reason})
 }
 
 fn report(prompt_ids: &[u32], adapter: Option<&str>, load: f64, answers: &[Candidate]) -> Value {
@@ -69,11 +119,10 @@ fn report(prompt_ids: &[u32], adapter: Option<&str>, load: f64, answers: &[Candi
         "adapter": adapter,
         "seconds": {"load": load, "prefill": s.prefill, "decode": s.decode},
     });
-    let one = |c: &Candidate| json!({"text": c.text, "token_ids": c.token_ids, "logprobs": c.logprobs, "finish_reason": c.finish_reason});
     // One shape for one answer and for many: the first is there by itself, too.
-    if let (Some(map), Some(Value::Object(first))) = (out.as_object_mut(), answers.first().map(one)) {
+    if let (Some(map), Some(Value::Object(first))) = (out.as_object_mut(), answers.first().map(candidate)) {
         map.extend(first);
-        map.insert("candidates".into(), answers.iter().map(one).collect());
+        map.insert("candidates".into(), answers.iter().map(candidate).collect());
     }
     out
 }

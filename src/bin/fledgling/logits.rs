@@ -42,6 +42,14 @@ pub fn prompt_ids(model: &LoadedModel, p: &PromptArgs) -> Result<Vec<u32>> {
         (None, Some(text)) => model.tokenizer()?.encode(&text),
         (None, None) => Vec::new(),
     };
+    checked(model, ids)
+}
+
+/// Token ids, if the model can read them.
+///
+/// # Errors
+/// [`Error::BadConfig`], [`Error::ContextOverflow`].
+pub fn checked(model: &LoadedModel, ids: Vec<u32>) -> Result<Vec<u32>> {
     if ids.is_empty() {
         return Err(Error::config("prompt", "holds no tokens"));
     }
