@@ -9,7 +9,7 @@
 . "$(dirname "$0")/env.sh"
 
 # In the order in which they begin: long ones first, and beside a build that uses the machine little what computes much.
-STAGES="wasm clippy native format licences types fuzz clippy-wasm doc browser package page-real page-engine environments shaders real page"
+STAGES="wasm clippy native format licences types fuzz clippy-wasm doc browser package page-real page-engine environments shaders real page page-clock"
 LOGS=target/test-logs
 mkdir -p "$LOGS"
 
@@ -39,6 +39,7 @@ title() {
     package) echo "The packed npm package in fresh projects" ;;
     environments) echo "The npm package in what people build with: bundlers, an extension, Node, Deno" ;;
     page) echo "The page, driven by Playwright" ;;
+    page-clock) echo "The page again: what looks at the clock" ;;
     page-engine) echo "The page that ships, on the real engine and a tiny model" ;;
     page-real) echo "The page, SmolLM2: load, ask, rank, learn, ask again" ;;
     *) return 1 ;;
@@ -48,14 +49,14 @@ title() {
 # Stages that run tests; the others pass or fail as a whole.
 is_tests() {
   case $1 in
-    generated | shaders | fuzz | native | real | browser | package | environments | page | page-engine | page-real) true ;;
+    generated | shaders | fuzz | native | real | browser | package | environments | page | page-clock | page-engine | page-real) true ;;
     *) false ;;
   esac
 }
 # What a stage needs to have passed, where that is among what was asked for.
 needs() { case $1 in package | environments | page-engine | page-real) echo wasm ;; esac; }
 # Stages that look at the clock: nothing else runs beside them.
-is_alone() { [ "$1" = page ]; }
+is_alone() { [ "$1" = page-clock ]; }
 
 command_of() {
   case $1 in
@@ -74,7 +75,8 @@ command_of() {
     types) in_www check ;;
     package) in_www test:package ;;
     environments) in_www test:environments ;;
-    page) in_www test:page ;;
+    page) in_www test:page -- --grep-invert @clock ;;
+    page-clock) in_www test:page -- --grep @clock ;;
     page-engine) in_www test:page:engine ;;
     page-real) in_www test:page:real ;;
   esac

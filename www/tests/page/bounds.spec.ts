@@ -106,7 +106,7 @@ test('a zip is judged by its directory before anything is unpacked', async () =>
   expect(Object.keys(unzipSync(whole))).toHaveLength(2);
 });
 
-test('a zip that would fill the memory is refused at once, and holds nothing up', async ({ browser }) => {
+test('a zip that would fill the memory is refused at once, and holds nothing up', { tag: '@clock' }, async ({ browser }) => {
   const bomb = archive([
     { name: CONFIG, data: Buffer.from('{}') },
     { ...good, data: Buffer.alloc(300 << 20), crc: 0 },
@@ -130,41 +130,45 @@ test('a zip that would fill the memory is refused at once, and holds nothing up'
   expect(found).toEqual([]);
 });
 
-test('a row of 3 MB holds the page up in nothing: import, look, save, read again, delete', async ({ browser }, about) => {
-  test.setTimeout(120_000);
-  const file = about.outputPath('long.jsonl');
-  mkdirSync(dirname(file), { recursive: true });
-  const long = 'All work and no play makes a long row, she wrote. '.repeat(60_000);
-  writeFileSync(
-    file,
-    `${JSON.stringify({ prompt: 'Long?', chosen: long, rejected: 'Short.' })}\n${JSON.stringify({ prompt: 'Ideal?', completion: long })}\n`,
-  );
-  const found = await heavyTasks(
-    browser,
-    async () => {
-      const page = await browser.newPage();
-      await open(page, '#/feedback');
-      return page;
-    },
-    async (page) => {
-      await page.locator('.file-input').setInputFiles(file);
-      await expect(page.locator('tbody tr')).toHaveCount(2);
-      await page.waitForTimeout(1500);
-      await page.getByRole('button', { name: 'Long?', exact: true }).click();
-      await expect(page.getByRole('dialog')).toContainText('All work and no play');
-      await page.waitForTimeout(300);
-      await page.keyboard.press('Escape');
-      await page.getByRole('searchbox').fill('play');
-      await page.waitForTimeout(500);
-      await page.reload();
-      await expect(page.locator('tbody tr')).toHaveCount(2);
-      await page.waitForTimeout(500);
-      await page.close();
-    },
-    3,
-  );
-  expect(found).toEqual([]);
-});
+test(
+  'a row of 3 MB holds the page up in nothing: import, look, save, read again, delete',
+  { tag: '@clock' },
+  async ({ browser }, about) => {
+    test.setTimeout(120_000);
+    const file = about.outputPath('long.jsonl');
+    mkdirSync(dirname(file), { recursive: true });
+    const long = 'All work and no play makes a long row, she wrote. '.repeat(60_000);
+    writeFileSync(
+      file,
+      `${JSON.stringify({ prompt: 'Long?', chosen: long, rejected: 'Short.' })}\n${JSON.stringify({ prompt: 'Ideal?', completion: long })}\n`,
+    );
+    const found = await heavyTasks(
+      browser,
+      async () => {
+        const page = await browser.newPage();
+        await open(page, '#/feedback');
+        return page;
+      },
+      async (page) => {
+        await page.locator('.file-input').setInputFiles(file);
+        await expect(page.locator('tbody tr')).toHaveCount(2);
+        await page.waitForTimeout(1500);
+        await page.getByRole('button', { name: 'Long?', exact: true }).click();
+        await expect(page.getByRole('dialog')).toContainText('All work and no play');
+        await page.waitForTimeout(300);
+        await page.keyboard.press('Escape');
+        await page.getByRole('searchbox').fill('play');
+        await page.waitForTimeout(500);
+        await page.reload();
+        await expect(page.locator('tbody tr')).toHaveCount(2);
+        await page.waitForTimeout(500);
+        await page.close();
+      },
+      3,
+    );
+    expect(found).toEqual([]);
+  },
+);
 
 test('hostile values in messages are cut', async ({ page }) => {
   await open(page, '#/feedback');

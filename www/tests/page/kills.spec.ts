@@ -12,7 +12,10 @@ interface Kills {
 }
 const { seeded, killTab, disagreements, killOnce } = kills as Kills;
 
-test('tabs killed while ranking, asking and learning lose at most the last half second of judgements', async ({ page, context }) => {
+test('tabs killed while ranking, asking and learning lose at most the last half second of judgements', { tag: '@clock' }, async ({
+  page,
+  context,
+}) => {
   test.setTimeout(180_000);
   await context.addInitScript(() => Object.assign(globalThis, { fledglingFake: { pieceMs: 15, stepMs: 15 } }));
   const random = seeded(20);

@@ -138,7 +138,7 @@ test('landmarks, labels and live regions', async ({ page }) => {
   await expect(page.getByRole('group', { name: 'Overall order, best first: not judged yet' })).toBeVisible();
 });
 
-test('the main thread is never held up for more than 50 ms', async ({ browser }) => {
+test('the main thread is never held up for more than 50 ms', { tag: '@clock' }, async ({ browser }) => {
   test.setTimeout(180_000);
   // A busy machine also slows what the thread itself does (shared caches, shared cores): one visit of three must be clean.
   const visits: string[] = [];
@@ -184,7 +184,7 @@ test('the main thread is never held up for more than 50 ms', async ({ browser })
   throw new Error(`tasks over 50 ms in each of three visits: ${visits.join(' | ')}`);
 });
 
-test('nor by a dataset of 40 000 rows: import, search, export, save, learn', async ({ browser }, about) => {
+test('nor by a dataset of 40 000 rows: import, search, export, save, learn', { tag: '@clock' }, async ({ browser }, about) => {
   test.setTimeout(240_000);
   // From disk: a buffer would be decoded by the test driver on the page's main thread.
   const file = about.outputPath('many.jsonl');
