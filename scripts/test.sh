@@ -236,6 +236,23 @@ may_begin() {
   ! is_alone "$1" || [ ${#running[@]} = 0 ]
 }
 
+# What each stage took.
+took() {
+  head1 "What each stage took: by the clock, and of all cores together"
+  [ ${#table[@]} = 0 ] || printf '   %s\n' "${table[@]}"
+  say "$(printf '%-12s %6d s            %s' together $(($(date +%s) - begin)) "behind $setup_seconds s of set-up, $lanes at a time, $(cores) cores")"
+}
+
+# Whoever stops this wants to know where the time went.
+stopped() {
+  took
+  say "stopped while these ran: ${running[*]+${running[*]%%:*}}; still to come: ${wanted[*]+${wanted[*]}}"
+  trap - TERM INT
+  kill -- ${running[@]+"${running[@]##*:}"} 2>/dev/null || true
+  exit 143
+}
+trap stopped TERM INT
+
 while [ ${#wanted[@]} -gt 0 ] || [ ${#running[@]} -gt 0 ]; do
   still=()
   for r in ${running[@]+"${running[@]}"}; do
@@ -260,9 +277,7 @@ while [ ${#wanted[@]} -gt 0 ] || [ ${#running[@]} -gt 0 ]; do
   [ ${#running[@]} = 0 ] || sleep 0.5
 done
 
-head1 "What each stage took: by the clock, and of all cores together"
-printf '   %s\n' "${table[@]}"
-say "$(printf '%-12s %6d s            %s' together $(($(date +%s) - begin)) "behind $setup_seconds s of set-up, $lanes at a time, $(cores) cores")"
+took
 if [ -n "${slow//[[:space:]]/}" ]; then
   head1 "The slowest tests, in seconds"
   printf '%s' "$slow" | sort -rn | head -n 12 | cut -c1-150 | while read -r t; do [ -z "$t" ] || say "$t"; done
