@@ -1,7 +1,7 @@
 # fledgling: `make help` lists what there is. The work is done by scripts/, which also run by themselves.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup model wasm package page demo serve check test fuzz soak bench bench-gpu bench-peers parity fmt clean ci
+.PHONY: help setup model wasm package page demo serve check test fuzz soak bench bench-gpu bench-peers parity experiment fmt clean ci
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench-gpu: ## on a machine with a real GPU: peaks, matmul, SmolLM2, a 3B model, 
 
 bench-peers: ## the same work on other people's engines, in headless Chromium: a table with ratios, one line of JSON
 	@scripts/bench-peers.sh
+
+experiment: ## does feedback change SmolLM2 for the better? Five methods, four rules; hours, goes on where it was broken off
+	@scripts/experiment.sh
 
 fmt: ## format the sources: Rust, TypeScript, styles
 	@cargo fmt

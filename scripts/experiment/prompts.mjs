@@ -89,16 +89,16 @@ export const HELD_OUT = PROMPTS.slice(40);
 
 /** Plain prose that no rule is about, for the neutral perplexity. */
 export const NEUTRAL = [
-  'The river rises in the hills and runs south through the old town before it meets the sea. Barges used to carry grain and timber along it, and the'
-    + ' stone warehouses still stand on both banks. Most of them are workshops today.',
-  'A committee of the council met on Tuesday to discuss the repair of the bridge. The engineer reported that the northern arch had moved a little'
-    + ' during the winter, and that the work should begin before the autumn rains. The members agreed.',
-  'Glass is made by melting sand with soda and lime. The mixture is kept hot until it is clear, then shaped while it is soft, and cooled slowly so'
-    + ' that it does not crack. Small amounts of metal give it colour.',
-  'She closed the door behind her and walked down to the harbour. The boats were still out, and the market was empty but for an old man who was'
-    + ' mending a net. He nodded to her without a word.',
-  'The parliament passed the law after a long debate. It sets limits to what may be released into rivers and asks factories to measure it. Cities'
-    + ' have time to adapt their own plants until the end of the decade.',
-  'Wool is washed, combed and spun into yarn. Yarn is then dyed, wound and woven or knitted. The quality of the cloth depends on the length of the'
-    + ' fibres and on how evenly they were spun.',
+  'The river rises in the hills and runs south through the old town before it meets the sea. Barges used to carry grain and timber along it, and the' +
+    ' stone warehouses still stand on both banks. Most of them are workshops today.',
+  'A committee of the council met on Tuesday to discuss the repair of the bridge. The engineer reported that the northern arch had moved a little' +
+    ' during the winter, and that the work should begin before the autumn rains. The members agreed.',
+  'Glass is made by melting sand with soda and lime. The mixture is kept hot until it is clear, then shaped while it is soft, and cooled slowly so' +
+    ' that it does not crack. Small amounts of metal give it colour.',
+  'She closed the door behind her and walked down to the harbour. The boats were still out, and the market was empty but for an old man who was' +
+    ' mending a net. He nodded to her without a word.',
+  'The parliament passed the law after a long debate. It sets limits to what may be released into rivers and asks factories to measure it. Cities' +
+    ' have time to adapt their own plants until the end of the decade.',
+  'Wool is washed, combed and spun into yarn. Yarn is then dyed, wound and woven or knitted. The quality of the cloth depends on the length of the' +
+    ' fibres and on how evenly they were spun.',
 ];

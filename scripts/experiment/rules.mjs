@@ -1,4 +1,5 @@
 // What a simulated rater wants. Each rule gives an answer a number, larger is better; equal numbers are a tie. The rater sees the text alone.
+// `search`: the defaults may be searched on it; `reported`: it is in docs/experiment.md.
 
 const sentences = (text) => text.split(/(?<=[.!?])\s+|\n+/u).filter((s) => /\p{L}/u.test(s));
 const count = (text, pattern) => (text.match(pattern) ?? []).length;
@@ -9,6 +10,7 @@ export const RULES = [
     name: 'asks-back',
     kind: 'style',
     search: true,
+    reported: true,
     says: 'At most two sentences, the last one a question.',
     score: (text) => (text.trim().endsWith('?') ? 1 : 0) - Math.max(0, Math.min(sentences(text).length, 12) - 2) / 10,
     holds: (text) => text.trim().endsWith('?') && sentences(text).length <= 2,
@@ -17,6 +19,7 @@ export const RULES = [
     name: 'to-the-reader',
     kind: 'style',
     search: true,
+    reported: true,
     says: 'Speaks to the reader: the more sentences say "you" or "your", the better.',
     score: (text) => {
       const all = sentences(text);
@@ -28,6 +31,7 @@ export const RULES = [
     name: 'no-number',
     kind: 'content',
     search: false,
+    reported: true,
     says: 'No number anywhere, in digits or words.',
     score: (text) => -Math.min(count(text, NUMBER), 8),
     holds: (text) => count(text, NUMBER) === 0,
@@ -36,6 +40,7 @@ export const RULES = [
     name: 'example',
     kind: 'content',
     search: false,
+    reported: true,
     says: 'A concrete example in every answer: for example, for instance, such as, e.g.',
     score: (text) => Math.min(count(text, /\b(for example|for instance|such as|e\.g\.)/giu), 2),
     holds: (text) => count(text, /\b(for example|for instance|such as|e\.g\.)/giu) > 0,

@@ -1,11 +1,13 @@
 // The search for the defaults: one method, some configurations, the rules that may be searched on. Prints a line each, the best last.
 //   node scripts/experiment/search.mjs --bin target/release/fledgling --model FILE --out DIR --configs FILE [--rules a,b] [--method dpo]
+//     [--pairs extremes]
 
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 
 import { HELD_OUT, NEUTRAL, RANKED } from './prompts.mjs';
 import { ranks, RULES } from './rules.mjs';
+import { extremes, rowsOf } from './rows.mjs';
 import { compare, shape } from './stats.mjs';
 import { Tool } from './tool.mjs';
 
@@ -19,6 +21,7 @@ const { values: o } = parseArgs({
     rules: { type: 'string' },
     configs: { type: 'string' },
     method: { type: 'string', default: 'dpo' },
+    pairs: { type: 'string', default: 'all' },
     held: { type: 'string', default: '40' },
     tokens: { type: 'string', default: '96' },
   },
@@ -37,16 +40,7 @@ for (const rule of RULES.filter((r) => (o.rules ? o.rules.split(',').includes(r.
     ranks: ranks(r.candidates.map((c) => rule.score(c.text))),
   }));
   const useful = rows.filter((r) => new Set(r.ranks).size > 1);
-  const best = (r) => r.answers[r.ranks.indexOf(1)];
-  const data = {
-    dpo: useful,
-    cpo: useful,
-    orpo: useful,
-    sft: rows.map((r) => ({ prompt: r.prompt, completion: best(r) })),
-    kto: useful.flatMap((r) =>
-      r.answers.map((completion, i) => ({ prompt: r.prompt, completion, label: r.ranks[i] <= Math.max(...r.ranks) / 2 })),
-    ),
-  }[o.method];
+  const data = (o.pairs === 'extremes' ? extremes : rowsOf[o.method])(useful);
   console.log(`${rule.name}: base ${JSON.stringify(shape(rule, base))}, ${useful.length} rankings with an order`);
   for (const [name, fields] of Object.entries(JSON.parse(readFileSync(o.configs, 'utf8')))) {
     const at = `${rule.name}/${o.method}-${name}`;

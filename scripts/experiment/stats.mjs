@@ -31,7 +31,11 @@ const words = (text) => text.toLowerCase().match(/[\p{L}\p{N}']+/gu) ?? [];
 
 /** Different pairs of words among all pairs of words. */
 export function distinct2(texts) {
-  const pairs = texts.flatMap((t) => words(t).slice(1).map((w, i) => `${words(t)[i]} ${w}`));
+  const pairs = texts.flatMap((t) =>
+    words(t)
+      .slice(1)
+      .map((w, i) => `${words(t)[i]} ${w}`),
+  );
   return pairs.length === 0 ? 0 : new Set(pairs).size / pairs.length;
 }
 

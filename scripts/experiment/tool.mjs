@@ -47,7 +47,10 @@ export class Tool {
   /** Answers to prompts: rows with candidates. */
   async sample(name, prompts, { n, adapter, seed, sampling }) {
     return this.once(name, async () => {
-      const data = await this.write(`${name}.prompts`, prompts.map((prompt) => ({ prompt })));
+      const data = await this.write(
+        `${name}.prompts`,
+        prompts.map((prompt) => ({ prompt })),
+      );
       const how = Object.entries(sampling).flatMap(([k, v]) => [`--${k}`, String(v)]);
       const with_ = adapter ? ['--adapter', adapter] : [];
       return this.run(['generate', '--data', data, '--chat', '--n', String(n), '--seed', String(seed), ...how, ...with_]);
@@ -55,23 +58,36 @@ export class Tool {
   }
 
   /** A training: what it reported, its adapter's folder and the seconds it took. */
-  async tune(name, method, rows, fields) {
+  async tune(name, method, rows, fields, more = []) {
     const folder = this.path(`${name}/adapter`);
     const data = await this.write(`${name}/rows.jsonl`, rows);
     const config = this.path(`${name}/config.json`);
     writeFileSync(config, JSON.stringify(fields));
     const steps = await this.once(`${name}/steps.jsonl`, async () => {
       const begun = Date.now();
-      const said = await this.run(['tune', '--method', method, '--data', data, '--out', folder, '--config', config, '--json']);
+      const said = await this.run(['tune', '--method', method, '--data', data, '--out', folder, '--config', config, '--json', ...more]);
       return `${said}${JSON.stringify({ event: 'seconds', seconds: (Date.now() - begun) / 1000 })}\n`;
     });
     return { folder, steps: steps.filter((s) => s.event === 'step'), seconds: steps.find((s) => s.event === 'seconds').seconds };
   }
 
+  /** How well a reward model's scores agree with rankings. */
+  async score(name, rows, adapter) {
+    const said = await this.once(name, async () => {
+      const data = await this.write(`${name}.rows`, rows);
+      return this.run(['score', '--data', data, '--adapter', adapter, '--json']);
+    });
+    const { pairs, accuracy, calibration_error } = said.at(-1);
+    return { pairs, accuracy, calibration_error };
+  }
+
   /** Perplexity of texts: exp of the mean over tokens of −ln p. */
   async perplexity(name, texts, adapter) {
     const [found] = await this.once(name, async () => {
-      const data = await this.write(`${name}.texts`, texts.map((text) => ({ text })));
+      const data = await this.write(
+        `${name}.texts`,
+        texts.map((text) => ({ text })),
+      );
       const out = this.path(`${name}.unused`);
       // A loss without an update.
       const with_ = adapter ? ['--init-adapter', adapter] : [];
@@ -79,7 +95,11 @@ export class Tool {
         ...['tune', '--method', 'sft', '--data', data, '--out', out, '--json', '--max-steps', '1', '--learning-rate', '0'],
         ...['--per-device-train-batch-size', String(texts.length), '--lr-scheduler-type', 'constant', ...with_],
       ]);
-      const step = said.split('\n').filter(Boolean).map((l) => JSON.parse(l)).find((l) => l.event === 'step');
+      const step = said
+        .split('\n')
+        .filter(Boolean)
+        .map((l) => JSON.parse(l))
+        .find((l) => l.event === 'step');
       return `${JSON.stringify({ perplexity: Math.exp(step.loss), kl: step.kl })}\n`;
     });
     return found.perplexity;
