@@ -12,6 +12,7 @@ use super::lora::{SCORE, Whole};
 use super::set::AdapterSet;
 use super::stack::AdapterStack;
 use super::virtual_tokens::first_embeddings;
+use crate::data::Mask;
 use crate::formats::peft::{Combination, LoraAdapter, LoraConfig, OneOrMany, PeftAdapter, PeftConfig, Target, combine};
 use crate::graph::Tensor;
 use crate::lru::Lru;
@@ -44,6 +45,8 @@ pub struct AdapterInfo {
     pub scores: usize,
     /// Of virtual tokens; 0 for others.
     pub num_virtual_tokens: usize,
+    /// What it was trained with.
+    pub mask: Mask,
     pub parameters: usize,
     pub bytes: u64,
 }
@@ -109,7 +112,10 @@ impl Adapters {
 
     /// Zeroed values in the shape a configuration asks for, bound to nothing.
     fn set(&self, config: &PeftConfig, form: Form, wholes: &[Whole]) -> Result<AdapterSet> {
-        Ok(AdapterSet::new(self.model.exec(), make(&self.model, config, form, wholes)?, form))
+        let mut config = config.clone();
+        // It learns under the model's mask, and its file says so.
+        config.set_mask(self.model.mask().name());
+        Ok(AdapterSet::new(self.model.exec(), make(&self.model, &config, form, wholes)?, form))
     }
 
     /// A new LoRA adapter to be trained: A random from `seed`, B zero. [`Adapters::put`] gives it a name.
@@ -246,6 +252,10 @@ impl Adapters {
     pub fn add<A: Clone + Into<PeftAdapter>>(&self, name: &str, adapter: &A) -> Result<AdapterInfo> {
         check_name(name)?;
         let adapter: PeftAdapter = adapter.clone().into();
+        let (own, mask) = (adapter.config().mask().parse::<Mask>()?, self.model.mask());
+        if own == Mask::Prefix && mask == Mask::Causal {
+            return Err(Error::BadAdapter("it was trained with the mask prefix, the model is loaded with causal: load it with prefix".into()));
+        }
         if let PeftAdapter::Lora(adapter) = &adapter {
             let shapes: HashMap<&str, (usize, usize)> =
                 self.model.linears().into_iter().flat_map(|l| l.parts.iter().map(|p| (p.path.as_str(), (p.rows, l.inputs)))).collect();
@@ -260,7 +270,12 @@ impl Adapters {
         let wholes = if let PeftAdapter::Lora(a) = &adapter { a.saved_shapes() } else { Vec::new() };
         let set = self.set(&adapter.config(), form, &wholes)?;
         set.import(&adapter)?;
-        self.put(name, &set)
+        let info = self.put(name, &set)?;
+        // What it was trained with, which is not what this model is loaded with.
+        if let Some(entry) = self.inner.borrow_mut().entries.get_mut(name) {
+            entry.config.set_mask(own.name());
+        }
+        Ok(AdapterInfo { mask: own, ..info })
     }
 
     /// What an adapter holds whole must be a score head for this model's hidden states, and a classifier must have one.
@@ -359,8 +374,10 @@ impl Adapters {
     pub async fn export(&self, name: &str) -> Result<PeftAdapter> {
         let mut adapter = self.copy_of(name)?.export().await?;
         // The configuration as it came: the set has resolved it.
-        if let (Some(PeftConfig::Lora(config)), PeftAdapter::Lora(a)) = (self.config(name), &mut adapter) {
-            a.config = config;
+        match (self.config(name), &mut adapter) {
+            (Some(PeftConfig::Lora(config)), PeftAdapter::Lora(a)) => a.config = config,
+            (Some(PeftConfig::Prompt(config)), PeftAdapter::Prompt(a)) => a.config = config,
+            _ => {}
         }
         Ok(adapter)
     }
@@ -451,6 +468,7 @@ fn info(name: &str, e: &Entry, active: Option<&str>) -> AdapterInfo {
         target_modules,
         scores: scores(&e.wholes),
         num_virtual_tokens: e.config.prompt().map_or(0, |c| c.virtual_tokens()),
+        mask: e.config.mask().parse().unwrap_or_default(),
         parameters: e.parameters,
         bytes: e.copy.desc().gpu_bytes(),
     }

@@ -51,11 +51,12 @@ const MAX_ROW: usize = 1024;
 
 /// Which keys of its own sequence a token sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sight<'a> {
-    /// Itself and all before it.
+pub enum Sight {
+    /// Itself and all before it; in a document that says how long its prefix is, as with [`Sight::Prefix`].
     Causal,
-    /// Per sequence so many tokens that see each other, whatever their order; those behind them are causal.
-    Prefix(&'a [usize]),
+    /// The tokens of a document's prefix see each other, whatever their order; those behind them are causal. The prefix is what the row said
+    /// ([`Example::set_prefix`]), else the prompt: all before the first token that is judged.
+    Prefix,
     /// All of the sequence, as in an encoder.
     Bidirectional,
 }
@@ -81,13 +82,14 @@ impl Front {
     }
 }
 
-impl Sight<'_> {
-    /// The keys [begin, end) that key `t` of sequence `s` with `len` of them sees, `front` of which are in front of its tokens. A window bounds both
-    /// sides: at most so many keys up to its own, which is one of them, and as many from its own on.
-    fn span(self, s: usize, t: usize, len: usize, front: usize, window: Option<usize>) -> (usize, usize) {
+impl Sight {
+    /// The keys [begin, end) that key `t` of a document with `len` of them sees, `front` of which are in front of its tokens and `prefix` of its
+    /// prefix. What is in front is causal, so that a cache can keep it for any prompt. A window bounds both sides: at most so many keys up to its own,
+    /// which is one of them, and as many from its own on.
+    fn span(self, t: usize, len: usize, (front, prefix): (usize, usize), window: Option<usize>) -> (usize, usize) {
         let end = match self {
-            Sight::Causal => t + 1,
-            Sight::Prefix(lens) => (lens[s] + front).min(len).max(t + 1),
+            Sight::Causal | Sight::Prefix if t < front => t + 1,
+            Sight::Causal | Sight::Prefix => (front + prefix).min(len).max(t + 1),
             Sight::Bidirectional => len,
         };
         match window {
@@ -186,11 +188,16 @@ impl Batch {
                 }
                 // Where the document begins inside its row of the batch.
                 let start = at % len;
+                let prefix = match (e.prefix(&document), sight) {
+                    (Some(said), _) => said,
+                    (None, Sight::Prefix) => e.prompt(&document),
+                    (None, _) => 0,
+                };
                 for key in keys - rows..keys + document.len() {
                     let m = at + key + rows - keys;
                     b.positions[m] = key as u32;
                     for (spans, window) in [(&mut b.spans, None), (&mut b.window_spans, window)] {
-                        let (begin, end) = sight.span(s, key, document.len() + keys, keys, window);
+                        let (begin, end) = sight.span(key, document.len() + keys, (keys, prefix), window);
                         spans[2 * m] = (start + begin) as u32;
                         spans[2 * m + 1] = (start + end) as u32;
                     }
@@ -300,19 +307,44 @@ mod tests {
 
     #[test]
     fn tokens_see_what_they_are_told_to() {
-        let (a, b) = (example(&[1, 2, 3, 4], 1), example(&[5, 6, 7], 1));
-        let of = |sight: Sight, window: Option<usize>| {
+        let rows = |prefixes: Option<[usize; 2]>| {
+            let mut rows = [example(&[1, 2, 3, 4], 3), example(&[5, 6, 7], 1)];
+            prefixes.iter().for_each(|p| rows.iter_mut().zip(p).for_each(|(row, n)| row.set_prefix(*n)));
+            rows
+        };
+        let with = |prefixes: Option<[usize; 2]>, sight: Sight, window: Option<usize>| {
+            let [a, b] = rows(prefixes);
             let batch = Batch::new(&[&a, &b], sight, window);
             assert_eq!(batch.shape.batch, 1);
             let pairs = |spans: &[u32]| spans[..14].chunks(2).map(|c| (c[0], c[1])).collect::<Vec<_>>();
             (pairs(&batch.spans), pairs(&batch.window_spans))
         };
+        let of = |sight: Sight, window: Option<usize>| with(None, sight, window);
         let causal = vec![(0, 1), (0, 2), (0, 3), (0, 4), (4, 5), (4, 6), (4, 7)];
         assert_eq!(of(Sight::Causal, None), (causal.clone(), causal.clone()));
         assert_eq!(of(Sight::Causal, Some(2)).1, [(0, 1), (0, 2), (1, 3), (2, 4), (4, 5), (4, 6), (5, 7)]);
-        // No prefix at all is causal; a longer one than the sequence is all of it.
-        assert_eq!(of(Sight::Prefix(&[0, 1]), None).0, causal);
-        assert_eq!(of(Sight::Prefix(&[2, 9]), None).0, [(0, 2), (0, 2), (0, 3), (0, 4), (4, 7), (4, 7), (4, 7)]);
+        // The prompt is the prefix, unless the row says how long it is. No prefix at all is causal; a longer one than the sequence is all of it.
+        assert_eq!(of(Sight::Prefix, None).0, [(0, 3), (0, 3), (0, 3), (0, 4), (4, 5), (4, 6), (4, 7)]);
+        assert_eq!(of(Sight::Prefix, Some(2)).1, [(0, 2), (0, 3), (1, 3), (2, 4), (4, 5), (4, 6), (5, 7)]);
+        for sight in [Sight::Causal, Sight::Prefix] {
+            assert_eq!(with(Some([0, 1]), sight, None).0, causal);
+            assert_eq!(with(Some([2, 9]), sight, None).0, [(0, 2), (0, 2), (0, 3), (0, 4), (4, 7), (4, 7), (4, 7)]);
+        }
+        // Each document of a pack has its own.
+        let [a, b] = rows(Some([2, 3]));
+        for (a, b) in [(a.clone(), b.clone()), (Example::from_parts(a.ids, 3), Example::from_parts(b.ids, 2))] {
+            let pack = super::super::Packing::Bfd.pack(&[b.clone(), a.clone()], 7).remove(0);
+            let (packed, apart) = (Batch::new(&[&pack], Sight::Prefix, None), Batch::new(&[&a, &b], Sight::Prefix, None));
+            assert_eq!((packed.spans, packed.targets), (apart.spans, apart.targets));
+        }
+        // A prompt alone, and a sequence that is scored, are all prefix.
+        for e in [Example { ids: vec![1, 2], labels: vec![IGNORE; 2] }, Example::scored(vec![1, 2])] {
+            assert_eq!(Batch::new(&[&e], Sight::Prefix, None).spans[..4], [0, 2, 0, 2]);
+        }
+        // What is in front stays causal.
+        let [a, _] = rows(None);
+        let batch = Batch::laid_out(&[&a], Sight::Prefix, None, Layout::Auto, Front::Tokens(2));
+        assert_eq!(batch.spans[..12], [0, 1, 0, 2, 0, 5, 0, 5, 0, 5, 0, 6]);
         let whole = [(0, 4), (0, 4), (0, 4), (0, 4), (4, 7), (4, 7), (4, 7)];
         assert_eq!(of(Sight::Bidirectional, None).0, whole);
         let (full, near) = of(Sight::Bidirectional, Some(2));

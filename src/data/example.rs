@@ -7,11 +7,18 @@ pub const IGNORE: u32 = u32::MAX;
 /// begin at 0 with it. So several documents share a sequence and learn as if each stood alone.
 pub const BEGIN: u32 = u32::MAX - 1;
 
+/// Label of a token of a document's prefix, which the others of the prefix see: it is not judged. The first token of a document has it or
+/// [`BEGIN_SEEN`] where the row says how long its prefix is.
+pub const SEEN: u32 = u32::MAX - 2;
+
+/// [`BEGIN`] of a document that says how long its prefix is.
+pub const BEGIN_SEEN: u32 = u32::MAX - 3;
+
 /// Tokens of one sequence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Example {
     pub ids: Vec<u32>,
-    /// Per token: the id itself where it is to be learned, [`IGNORE`] elsewhere, or [`BEGIN`]. Label t + 1 judges position t.
+    /// Per token: the id itself where it is to be learned, [`IGNORE`] elsewhere, or [`BEGIN`], [`SEEN`], [`BEGIN_SEEN`]. Label t + 1 judges position t.
     pub labels: Vec<u32>,
 }
 
@@ -31,7 +38,7 @@ impl Example {
 
     /// What token `t` is to be, where it is judged: the first of a document has nothing before it.
     pub fn target(&self, t: usize) -> Option<u32> {
-        self.labels.get(t).copied().filter(|l| t > 0 && *l != IGNORE && *l != BEGIN)
+        self.labels.get(t).copied().filter(|l| t > 0 && *l < BEGIN_SEEN)
     }
 
     /// Tokens that are judged.
@@ -47,9 +54,28 @@ impl Example {
             if begin >= self.ids.len() {
                 return None;
             }
-            at = (begin + 1..self.ids.len()).find(|t| self.labels.get(*t) == Some(&BEGIN)).unwrap_or(self.ids.len());
+            at = (begin + 1..self.ids.len()).find(|t| matches!(self.labels.get(*t), Some(&(BEGIN | BEGIN_SEEN)))).unwrap_or(self.ids.len());
             Some(begin..at)
         })
+    }
+
+    /// Has its first `n` tokens see one another, if it is laid out with prefixes or not.
+    pub fn set_prefix(&mut self, n: usize) {
+        // None is as one: a token sees itself.
+        self.labels.iter_mut().take(n.max(1)).for_each(|l| *l = SEEN);
+    }
+
+    /// Tokens of a document's prefix, where the row said so: see [`Example::set_prefix`].
+    pub fn prefix(&self, document: &std::ops::Range<usize>) -> Option<usize> {
+        let said = matches!(self.labels.get(document.start), Some(&(SEEN | BEGIN_SEEN)));
+        let rest = self.labels.get(document.start + 1..document.end).unwrap_or_default();
+        said.then(|| 1 + rest.iter().take_while(|l| **l == SEEN).count())
+    }
+
+    /// Tokens of a document's prompt: all before the first that is judged.
+    pub fn prompt(&self, document: &std::ops::Range<usize>) -> usize {
+        let first = (document.start + 1..=document.end).find(|t| self.target(*t).is_some());
+        first.unwrap_or(document.end) - document.start
     }
 
     /// Keeps the beginning, as TRL's `truncation_mode="keep_start"`.
@@ -61,8 +87,12 @@ impl Example {
     /// Keeps the end, as `truncation_mode="keep_end"`.
     pub fn keep_end(&mut self, len: usize) {
         let from = self.ids.len().saturating_sub(len);
+        let said = self.labels.first() == Some(&SEEN);
         self.ids.drain(..from);
         self.labels.drain(..from);
+        if let Some(first) = self.labels.first_mut().filter(|_| said) {
+            *first = SEEN;
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::example::{BEGIN, Example, IGNORE};
+use super::example::{BEGIN, BEGIN_SEEN, Example, IGNORE, SEEN};
 
 /// How rows become packs, by TRL's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,12 @@ fn best_fit(documents: &[Example], len: usize) -> Vec<Example> {
         p.ids.extend_from_slice(&d.ids);
         p.labels.extend_from_slice(&d.labels);
         // Nothing before a document's first token predicts it.
-        p.labels[begins] = if begins == 0 { IGNORE } else { BEGIN };
+        p.labels[begins] = match (begins, p.labels[begins] == SEEN) {
+            (0, true) => SEEN,
+            (0, false) => IGNORE,
+            (_, true) => BEGIN_SEEN,
+            (_, false) => BEGIN,
+        };
         if space > needed {
             room.entry(space - needed).or_default().push_back(pack);
         }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::columns::RowKind;
 use super::example::{Comparison, Example, IGNORE, Pair, Unpaired};
 use super::fault::Fault;
+use super::mask::Mask;
 use super::message::{ForTemplate, Message, TextOrMessages};
 use super::notes::{Note, Notes};
 use super::ranking::Ranking;
@@ -66,6 +67,11 @@ pub trait TextSource {
 
     /// Longest sequence the model was made for.
     fn context(&self) -> usize;
+
+    /// Which keys its tokens see.
+    fn mask(&self) -> Mask {
+        Mask::Causal
+    }
 }
 
 /// Reads rows with one model's tokenizer.
@@ -136,6 +142,11 @@ impl<'a> RowReader<'a> {
     /// A row is longer than the model's context.
     pub(super) fn leave_out(&self, row: usize, message: String) {
         self.notes.borrow_mut().too_long(row, message, true);
+    }
+
+    /// Which keys the model's tokens see.
+    pub fn mask(&self) -> Mask {
+        self.text.mask()
     }
 
     /// Tokens that end an answer.
@@ -237,16 +248,20 @@ impl<'a> RowReader<'a> {
 
     fn sft_row(&self, row: usize, value: SftRow) -> Result<Example> {
         match value {
-            SftRow::Ids { input_ids, labels } => {
+            SftRow::Ids { input_ids, labels, prefix_length } => {
                 let ids = self.known(row, "input_ids", input_ids)?;
-                let Some(labels) = labels else { return Ok(Example { labels: ids.clone(), ids }) };
+                let prefixed = |mut e: Example| {
+                    prefix_length.iter().for_each(|n| e.set_prefix(*n));
+                    e
+                };
+                let Some(labels) = labels else { return Ok(prefixed(Example { labels: ids.clone(), ids })) };
                 let labels = labels.into_iter().map(|l| u32::try_from(l).unwrap_or(IGNORE)).collect::<Vec<u32>>();
                 let vocab = self.text.vocab_size();
                 if let Some(i) = labels.iter().position(|l| *l != IGNORE && *l as usize >= vocab) {
                     let reason = format!("is {}, expected −100 or a token id below {vocab}", labels[i]);
                     return Err(Fault::at(format!("labels[{i}]"), reason).of_row(row));
                 }
-                Ok(Example { ids, labels })
+                Ok(prefixed(Example { ids, labels }))
             }
             SftRow::Messages { messages, with } => {
                 let variables = with.variables();
@@ -349,7 +364,7 @@ impl<'a> RowReader<'a> {
         Ok(kept)
     }
 
-    /// Rows for supervised fine-tuning: `messages` · `prompt, completion` · `text` · `input_ids` (`labels`).
+    /// Rows for supervised fine-tuning: `messages` · `prompt, completion` · `text` · `input_ids` (`labels`, `prefix_length`).
     ///
     /// # Errors
     /// [`Error::BadRow`] and [`Error::LongRow`] with the row's number, [`Error::EmptyDataset`].

@@ -52,6 +52,9 @@ pub enum SftRow {
         input_ids: Vec<u32>,
         #[serde(skip_serializing_if = "Option::is_none")]
         labels: Option<Vec<i64>>,
+        /// Tokens at the beginning that see one another; none of them is learned.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        prefix_length: Option<usize>,
     },
 }
 
@@ -325,9 +328,23 @@ impl Present<'_> {
                         return Err(Fault::at("labels", "is -100 everywhere: the row has nothing to learn from"));
                     }
                 }
-                Ok(SftRow::Ids { input_ids, labels })
+                let prefix_length = self.prefix_length(input_ids.len(), labels.as_deref())?;
+                Ok(SftRow::Ids { input_ids, labels, prefix_length })
             }
         }
+    }
+
+    /// How many of so many tokens are a prefix; those must not be learned, for others see them before they are said.
+    fn prefix_length(&self, tokens: usize, labels: Option<&[i64]>) -> Result<Option<usize>, Fault> {
+        let Some(v) = self.get("prefix_length") else { return Ok(None) };
+        let found = v.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| *n < tokens);
+        let Some(n) = found else {
+            return Err(Fault::at("prefix_length", format!("is {v}, expected fewer than the {tokens} input_ids")));
+        };
+        if let Some(i) = labels.and_then(|l| (1..n).find(|i| l[*i] != -100)) {
+            return Err(Fault::at(format!("labels[{i}]"), format!("is inside the prefix of {n} tokens, which see it: expected -100")));
+        }
+        Ok(Some(n))
     }
 
     fn preference(&self) -> Result<PreferenceRow, Fault> {

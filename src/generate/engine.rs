@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::adapters::{ActiveAdapter, AdapterChoice, FRONT, LoadedModel};
-use crate::data::Front;
+use crate::data::{Front, Mask, bucket};
 use crate::graph::{Desc, Exec, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor};
 use crate::lru::Lru;
 use crate::models::CachedInputs;
@@ -46,6 +46,18 @@ type Key = (usize, End, Option<u64>);
 
 /// Most programs that are kept: a conversation with and without an adapter needs about a dozen.
 const PROGRAMS: usize = 32;
+
+/// What a row sees: keys in front of `prefix` lie in slots of their own number, the others behind `base` (see
+/// [`crate::ops::attention::AttentionCached`]).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sees {
+    pub prefix: u32,
+    pub base: u32,
+    /// Its own position.
+    pub at: usize,
+    /// It sees what stands before this.
+    pub end: usize,
+}
 
 /// See the module.
 pub(super) struct Engine {
@@ -153,8 +165,18 @@ impl Engine {
     }
 
     /// Makes the cache begin with as much of `prompt` as has been read and gives the number of those tokens. At least the prompt's last token
-    /// is left to be read again, for its logits.
+    /// is left to be read again, for its logits. Tokens of a prefix have seen all of it: of another one nothing can be kept but what an adapter has
+    /// in front.
     pub fn reuse(&mut self, prompt: &[u32]) -> Result<usize> {
+        if self.prefixed() {
+            let n = match self.ids == prompt {
+                true => prompt.len().saturating_sub(1),
+                false => self.ids.iter().take_while(|id| **id == NONE).count(),
+            };
+            self.ids.truncate(n);
+            self.tails.clear();
+            return Ok(n);
+        }
         let common = |a: &[u32], b: &[u32]| a.iter().zip(b).take_while(|(x, y)| x == y).count();
         let mut n = common(&self.ids, prompt);
         if n == self.ids.len() {
@@ -318,7 +340,7 @@ impl Engine {
                     let count = m.min(n - from);
                     let program = self.program(m, End::Front, Some(adapter))?;
                     program.compile().await?;
-                    self.write_chunk(&program, m, &ids, from, count);
+                    self.write_chunk(&program, m, &ids, from, count, 0);
                     let rows: Vec<u32> = (0..m).map(|i| if i < count { (from + i) as u32 } else { NONE }).collect();
                     program.write(FRONT, &rows);
                     program.submit(&StepParams { lora: 1.0, ..StepParams::default() });
@@ -332,6 +354,33 @@ impl Engine {
         Ok(())
     }
 
+    /// Do the tokens of a prompt see one another?
+    pub fn prefixed(&self) -> bool {
+        self.loaded.model.mask() == Mask::Prefix
+    }
+
+    /// Rows of the next chunk when `left` tokens of a prompt are left. Those of a prefix are one chunk, whatever their number: in every layer each
+    /// of them reads the keys of all.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] for a prefix whose activations are no binding of the device.
+    pub fn rows(&self, left: usize) -> Result<usize> {
+        if !self.prefixed() {
+            return Ok(self.chunk(left));
+        }
+        let m = bucket(left);
+        match self.exec.is_processor() || m as u64 * self.widest() <= self.exec.max_binding() {
+            true => Ok(m),
+            false => Err(Error::OutOfMemory(format!("a prefix of {left} tokens is read at once: bindings of this device are too small"))),
+        }
+    }
+
+    /// Bytes of the widest activation of a row.
+    fn widest(&self) -> u64 {
+        let config = self.loaded.model.config();
+        (2 * config.intermediate_size).max(config.hidden_size + 2 * config.kv_width()) as u64 * 4
+    }
+
     /// Rows of the next prefill chunk when `left` tokens are left: on a processor every row costs, idle ones too; on a GPU one large
     /// chunk costs least.
     pub fn chunk(&self, left: usize) -> usize {
@@ -340,15 +389,14 @@ impl Engine {
             return fits.copied().unwrap_or(BUCKETS[0]);
         }
         // The widest activation of a chunk is one binding.
-        let config = self.loaded.model.config();
-        let widest = (2 * config.intermediate_size).max(config.hidden_size + 2 * config.kv_width()) as u64 * 4;
+        let widest = self.widest();
         let fits = |b: &usize| *b == BUCKETS[0] || *b as u64 * widest <= self.exec.max_binding();
         let most = BUCKETS.iter().copied().rev().find(fits).unwrap_or(BUCKETS[0]);
         BUCKETS.iter().copied().find(|b| *b >= left).map_or(most, |b| b.min(most))
     }
 
-    /// Writes the inputs of a prefill chunk: tokens `from..from + count` of `prompt` in a program of `m` rows.
-    pub fn write_chunk(&self, program: &Program, m: usize, prompt: &[u32], from: usize, count: usize) {
+    /// Writes the inputs of a chunk: tokens `from..from + count` of `prompt` in a program of `m` rows. The first `whole` tokens see one another.
+    pub fn write_chunk(&self, program: &Program, m: usize, prompt: &[u32], from: usize, count: usize, whole: usize) {
         let mut ids = vec![0u32; m];
         let mut positions = vec![0u32; m];
         let mut slots = vec![NONE; m];
@@ -360,15 +408,19 @@ impl Engine {
         program.write("ids", &ids);
         program.write("positions", &positions);
         program.write("slots", &slots);
-        self.write_spans(program, m, |i| (i < count).then_some((NONE, 0, from + i + 1)));
+        let sees = |at: usize| Sees { prefix: NONE, base: 0, at, end: whole.max(at + 1) };
+        self.write_spans(program, m, |i| (i < count).then(|| sees(from + i)));
     }
 
-    /// Writes the spans of `m` rows: (prefix length, own base, end) of each, `None` for a row that sees nothing.
-    pub fn write_spans(&self, program: &Program, m: usize, row: impl Fn(usize) -> Option<(u32, u32, usize)>) {
+    /// Writes the spans of `m` rows, `None` for a row that sees nothing. A window bounds both sides, as in [`crate::data::Sight`].
+    pub fn write_spans(&self, program: &Program, m: usize, row: impl Fn(usize) -> Option<Sees>) {
         let spans = |window: Option<usize>| -> Vec<u32> {
             (0..m)
                 .flat_map(|i| match row(i) {
-                    Some((prefix, base, end)) => [prefix, base, window.map_or(0, |w| end.saturating_sub(w)) as u32, end as u32],
+                    Some(Sees { prefix, base, at, end }) => {
+                        let (begin, end) = window.map_or((0, end), |w| ((at + 1).saturating_sub(w), end.min(at + w.max(1))));
+                        [prefix, base, begin as u32, end as u32]
+                    }
                     None => [0; 4],
                 })
                 .collect()

@@ -1,6 +1,6 @@
 //! What the kernels of a prompt and of a token take: for the benchmarks.
 
-use super::engine::End;
+use super::engine::{End, Sees};
 use super::options::GenerateOptions;
 use super::session::Generator;
 use crate::adapters::AdapterChoice;
@@ -29,7 +29,7 @@ impl Generator {
             let count = m.min(prompt.len() - from);
             let last = from + count == prompt.len();
             let program = engine.program(m, if last { End::SampleLast(n) } else { End::Nothing }, None)?;
-            engine.write_chunk(&program, m, prompt, from, count);
+            engine.write_chunk(&program, m, prompt, from, count, 0);
             if last {
                 program.write("last", &vec![count as u32 - 1; n]);
             }
@@ -45,7 +45,7 @@ impl Generator {
         program.write("ids", &vec![prompt[at - 1]; n]);
         program.write("positions", &vec![at as u32; n]);
         program.write("slots", &(0..n).map(|i| (at + i) as u32).collect::<Vec<_>>());
-        engine.write_spans(&program, n, |i| Some((at as u32, (at + i) as u32, at + 1)));
+        engine.write_spans(&program, n, |i| Some(Sees { prefix: at as u32, base: (at + i) as u32, at, end: at + 1 }));
         let token = program.profile(&step).await?;
         self.reset();
         Ok((prefill.ok_or_else(|| Error::config("prompt", "is empty"))?, token))

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::engine::{End, Engine, NONE};
+use super::engine::{End, Engine, NONE, Sees};
 use super::options::{Candidate, Event, FinishReason, GenerateOptions, Seconds};
 use crate::adapters::{ActiveAdapter, AdapterChoice, LoadedModel};
 use crate::clock;
@@ -156,6 +156,7 @@ impl Generator {
         let n = options.n;
         // Where bindings are small, answers end by length before the cache would outgrow one.
         let room = self.engine.most_slots().saturating_sub(prompt.len()) / n;
+        self.engine.rows(prompt.len())?;
         if room == 0 {
             let (needed, most) = (prompt.len() + n, self.engine.most_slots());
             return Err(Error::OutOfMemory(format!("a cache of {needed} tokens: bindings of this device end at {most}")));
@@ -317,7 +318,7 @@ impl Generator {
         self.finish().await
     }
 
-    /// −ln p of every token of `ids` but the first, each given those before it.
+    /// −ln p of every token of `ids` but the first, each given those before it: a text has no prompt, whatever the model's mask.
     ///
     /// # Errors
     /// As [`Generator::start`].
@@ -332,7 +333,7 @@ impl Generator {
             let m = self.engine.chunk(ids.len() - from);
             let count = m.min(ids.len() - from);
             let program = self.engine.program(m, End::Logps, active.as_ref())?;
-            self.engine.write_chunk(&program, m, ids, from, count);
+            self.engine.write_chunk(&program, m, ids, from, count, 0);
             let mut targets = vec![NONE; m];
             let known = count.min(ids.len() - 1 - from);
             targets[..known].copy_from_slice(&ids[from + 1..from + 1 + known]);
@@ -345,7 +346,7 @@ impl Generator {
         Ok(out)
     }
 
-    /// Logits (V) after each of the given positions of `ids`.
+    /// Logits (V) after each of the given positions of `ids`: those that a generation begins with whose prompt ends there.
     ///
     /// # Errors
     /// As [`Generator::start`].
@@ -364,11 +365,12 @@ impl Generator {
                 from = front;
             }
             loop {
-                let m = self.engine.chunk(ids.len() - from);
+                let m = self.engine.rows(ids.len() - from)?;
                 let count = m.min(ids.len() - from);
                 let last = from + count == ids.len();
                 let program = self.engine.program(m, if last { End::Logits } else { End::Nothing }, active.as_ref())?;
-                self.engine.write_chunk(&program, m, ids, from, count);
+                let whole = if self.engine.prefixed() { ids.len() } else { 0 };
+                self.engine.write_chunk(&program, m, ids, from, count, whole);
                 let step = GenerateOptions::default().step(0, active.is_some());
                 from += count;
                 if last {
@@ -436,13 +438,14 @@ impl Session {
             self.read = self.front;
         }
         let left = self.prompt.len() - self.read;
-        let m = engine.chunk(left);
+        let m = engine.rows(left)?;
         let count = m.min(left);
         let last = count == left;
         let end = if last { End::SampleLast(self.options.n) } else { End::Nothing };
         let program = engine.program(m, end, self.adapter.as_ref())?;
         program.compile().await?;
-        engine.write_chunk(&program, m, &self.prompt, self.read, count);
+        let whole = if engine.prefixed() { self.prompt.len() } else { 0 };
+        engine.write_chunk(&program, m, &self.prompt, self.read, count, whole);
         if last {
             program.write("last", &vec![count as u32 - 1; self.options.n]);
             self.submit_program(engine, &program)?;
@@ -478,7 +481,8 @@ impl Session {
         let slots: Vec<u32> = (0..n).map(|i| if alive(i) { (base(i) + at) as u32 } else { NONE }).collect();
         program.write("positions", &vec![(length + at) as u32; n]);
         program.write("slots", &slots);
-        engine.write_spans(&program, n, |i| alive(i).then_some((length as u32, base(i) as u32, length + at + 1)));
+        let sees = |i: usize| Sees { prefix: length as u32, base: base(i) as u32, at: length + at, end: length + at + 1 };
+        engine.write_spans(&program, n, |i| alive(i).then(|| sees(i)));
         self.submit_program(engine, &program)
     }
 

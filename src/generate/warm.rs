@@ -51,11 +51,13 @@ impl Generator {
             _ if cpu => {}
             Some(mut left) => {
                 while left > 0 {
-                    let m = engine.chunk(left);
+                    let m = engine.rows(left)?;
                     shapes.push((m, if left > m { End::Nothing } else { End::SampleLast(n) }));
                     left -= m.min(left);
                 }
             }
+            // A prefix is one chunk of its own size.
+            None if engine.prefixed() => {}
             // What any number of tokens is cut into.
             None => {
                 for b in BUCKETS {

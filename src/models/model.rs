@@ -6,6 +6,7 @@ use super::Config;
 use super::blueprint::Blueprint;
 use super::names::Role;
 use super::rope::Rope;
+use crate::data::Mask;
 use crate::formats::peft::LoraPair;
 use crate::graph::{Exec, Tape, Tensor, Val};
 use crate::nn::{
@@ -32,6 +33,7 @@ pub struct Model {
     ropes: Vec<RopeTable>,
     /// Grows whenever weights change (merging): recorded programs and caches of before are void.
     version: Cell<u64>,
+    mask: Cell<Mask>,
 }
 
 /// What is asked of the head for each row.
@@ -113,7 +115,7 @@ impl Model {
         let index = blocks.iter().map(|b| b.linears().len()).sum();
         let parts = vec![Part { path: config.names.end(Role::Head), first: 0, rows: outputs }];
         let head = Linear { index, weight: head, bias: None, parts, inputs, outputs };
-        Ok(Model { config, params, embed, positions, blocks, norm, head, ropes, version: Cell::new(0) })
+        Ok(Model { config, params, embed, positions, blocks, norm, head, ropes, version: Cell::new(0), mask: Cell::default() })
     }
 
     /// A model with random weights to be trained from nothing: normal with σ 0.02, the two projections that end in the residual
@@ -179,6 +181,18 @@ impl Model {
     /// Whoever changes weights says so: what was computed of the old ones is void.
     pub fn changed(&self) {
         self.version.set(self.version.get() + 1);
+    }
+
+    /// Which keys its tokens see, in training and in generation.
+    pub fn mask(&self) -> Mask {
+        self.mask.get()
+    }
+
+    /// Another one; caches of before are void.
+    pub fn set_mask(&self, mask: Mask) {
+        if self.mask.replace(mask) != mask {
+            self.changed();
+        }
     }
 
     /// The window of its windowed layers.

@@ -11,7 +11,7 @@ use super::kl::RowCache;
 use super::rounds::{Rounds, Saved};
 use super::schedule::SchedulerType;
 use super::trainer::{Target, Trainer};
-use crate::data::Sampler;
+use crate::data::{Mask, Sampler};
 use crate::formats::safetensors;
 use crate::formats::{Container, ContainerKind};
 use crate::graph::Tensor;
@@ -206,6 +206,9 @@ impl Trainer {
             // No rate depends on the length: a training may go on for longer than was planned.
             out.remove("max_steps");
             out.remove("num_train_epochs");
+        }
+        if self.model.mask() != Mask::Causal {
+            out.insert("mask".into(), self.model.mask().name().into());
         }
         out.extend(self.method.arguments().into_iter().map(|(k, v)| (k.to_string(), v)));
         out

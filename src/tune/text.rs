@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::adapters::LoadedModel;
-use crate::data::{Message, TextSource};
+use crate::data::{Mask, Message, TextSource};
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
@@ -49,6 +49,10 @@ impl TextSource for ModelText<'_> {
 
     fn has_template(&self) -> bool {
         self.model.tokenizer.as_ref().is_some_and(|t| t.chat_template().is_ok())
+    }
+
+    fn mask(&self) -> Mask {
+        self.model.model.mask()
     }
 
     fn eos(&self) -> Option<u32> {

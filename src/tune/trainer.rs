@@ -22,7 +22,7 @@ use super::scorer::Scorer;
 use super::signals::{Signals, write_batch};
 use crate::adapters::AdapterSet;
 use crate::clock;
-use crate::data::{Batch, BatchShape, Example, Front, Sampler, Sight};
+use crate::data::{Batch, BatchShape, Example, Front, Sampler};
 use crate::formats::peft::PeftAdapter;
 use crate::graph::{Desc, Exec, Mem, Pace, Plan, Profile, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor, Transfer};
 use crate::lru::Lru;
@@ -365,7 +365,7 @@ impl Trainer {
     /// Sequences as a pass with some weights takes them.
     pub(super) fn batch(&self, examples: &[&Example], weights: Weights) -> (Batch, BatchShape) {
         let front = if weights == Weights::Base { Front::Nothing } else { self.front() };
-        let batch = Batch::laid_out(examples, Sight::Causal, self.model.window(), self.method.manner().layout, front);
+        let batch = Batch::laid_out(examples, self.model.mask().sight(), self.model.window(), self.method.manner().layout, front);
         let shape = self.method.key(batch.shape);
         (batch, shape)
     }

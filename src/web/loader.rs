@@ -8,6 +8,7 @@ use wasm_bindgen::prelude::*;
 use super::convert::{from_js, js_error};
 use super::model::{WasmModel, future};
 use crate::device::{self, Chosen, DeviceOptions};
+use crate::data::Mask;
 use crate::gpu::GpuOptions;
 use crate::models::Quantization;
 use crate::models::{LoadOptions, ModelLoader};
@@ -30,6 +31,8 @@ struct Options {
     device: Option<String>,
     /// `f32` or `f16`.
     kv_cache_dtype: Option<String>,
+    /// `causal` or `prefix`.
+    mask: Option<String>,
     /// What float weights become: `q8_0`, `q4_k`, …
     quantize: Option<String>,
 }
@@ -66,6 +69,7 @@ impl WasmLoader {
                 Some(n) => return Err(Error::config("contextLength", format!("expected a whole number of tokens, found {n}"))),
             };
             let kv_cache_dtype: KvCacheDtype = options.kv_cache_dtype.as_deref().unwrap_or("f32").parse()?;
+            let mask: Mask = options.mask.as_deref().unwrap_or("causal").parse()?;
             let quantize = options.quantize.as_deref().map(Quantization::parse).transpose();
             let quantize = quantize.map_err(|why| Error::config("quantize", why))?;
             let device = DeviceOptions {
@@ -74,7 +78,7 @@ impl WasmLoader {
                 ..DeviceOptions::default()
             };
             let chosen = device::open(&device, super::device(options.kernels.clone()), |_| options.tuning.clone()).await?;
-            let load = LoadOptions { context_length, name: options.name.clone(), kv_cache_dtype, quantize, ..Default::default() };
+            let load = LoadOptions { context_length, name: options.name.clone(), kv_cache_dtype, mask, quantize, ..Default::default() };
             let loader = ModelLoader::new(&chosen.exec, load);
             Ok(WasmLoader(RefCell::new(State { loader: Some((chosen, loader)), receiving: Receiving::Nothing })))
         };

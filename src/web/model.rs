@@ -81,7 +81,7 @@ impl WasmModel {
 fn adapter_json(a: &AdapterInfo) -> serde_json::Value {
     json!({
         "name": a.name, "active": a.active, "peftType": a.peft_type, "numVirtualTokens": a.num_virtual_tokens,
-        "r": a.r, "loraAlpha": a.lora_alpha, "targetModules": a.target_modules, "scores": a.scores,
+        "r": a.r, "loraAlpha": a.lora_alpha, "targetModules": a.target_modules, "scores": a.scores, "mask": a.mask,
         "parameters": a.parameters, "bytes": a.bytes,
     })
 }
@@ -95,7 +95,7 @@ impl WasmModel {
         to_js(&json!({
             "name": i.name, "architecture": i.architecture, "parameters": i.parameters, "layers": i.layers, "hiddenSize": i.hidden_size,
             "contextLength": i.context_length, "vocabSize": i.vocab_size, "quantization": i.quantization, "gpuBytes": exec.live_bytes(),
-            "targetModules": i.target_modules,
+            "targetModules": i.target_modules, "mask": loaded.model.mask(),
             "adapter": super::describe(exec, why),
         }))
         .map_err(js_error)

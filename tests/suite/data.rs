@@ -111,7 +111,7 @@ fl_test! {
             "{\"prompt\":[{\"role\":\"user\",\"content\":\"q\"}],\"completion\":[{\"role\":\"assistant\",\"content\":\"a\"}],\"tools\":null}\n",
             "{\"text\":\"t\"}\n",
             "{\"input_ids\":[1,2,3]}\n",
-            "{\"inputIds\":[1,2,3],\"labels\":[-100,-100,3],\"text\":null}",
+            "{\"inputIds\":[1,2,3],\"labels\":[-100,-100,3],\"prefixLength\":2,\"text\":null}",
         );
         let rows = read("f", lines, &[RowKind::Sft]).unwrap();
         let messages = vec![Message::new("user", "q"), Message::new("assistant", "a")];
@@ -120,8 +120,8 @@ fl_test! {
             SftRow::PromptCompletion { prompt: text("p"), completion: text("c"), with: ForTemplate::default() },
             SftRow::PromptCompletion { prompt: chat(&[("user", "q")]), completion: chat(&[("assistant", "a")]), with: ForTemplate::default() },
             SftRow::Text { text: "t".into() },
-            SftRow::Ids { input_ids: vec![1, 2, 3], labels: None },
-            SftRow::Ids { input_ids: vec![1, 2, 3], labels: Some(vec![-100, -100, 3]) },
+            SftRow::Ids { input_ids: vec![1, 2, 3], labels: None, prefix_length: None },
+            SftRow::Ids { input_ids: vec![1, 2, 3], labels: Some(vec![-100, -100, 3]), prefix_length: Some(2) },
         ];
         assert_eq!(rows, wanted.map(Row::Sft));
         assert_eq!(read("f", &write_jsonl(&rows), ALL).unwrap(), rows);

@@ -30,7 +30,7 @@ async fn long_context(window: Option<usize>, kv_cache_dtype: KvCacheDtype) -> Re
     long_context_on(&Exec::Gpu(gpu().await), window, kv_cache_dtype).await
 }
 
-async fn long_context_on(exec: &Exec, window: Option<usize>, kv_cache_dtype: KvCacheDtype) -> Result<Rc<LoadedModel>> {
+pub async fn long_context_on(exec: &Exec, window: Option<usize>, kv_cache_dtype: KvCacheDtype) -> Result<Rc<LoadedModel>> {
     let mut config = include_str!("../fixtures/models/llama/config.json")
         .replace("\"max_position_embeddings\": 128", "\"max_position_embeddings\": 4096");
     if let Some(w) = window {
@@ -50,7 +50,7 @@ async fn forms() -> [Gpu; 2] {
     [gpu().await, other_form().await]
 }
 
-fn prompt(n: usize) -> Vec<u32> {
+pub fn prompt(n: usize) -> Vec<u32> {
     (0..n as u32).map(|i| 3 + (i * 37 + i * i) % 90).collect()
 }
 
@@ -67,7 +67,7 @@ fn tokens(c: &[Candidate]) -> Vec<Vec<u32>> {
 }
 
 /// Log-softmax at a token.
-fn logp(logits: &[f32], token: u32) -> f64 {
+pub fn logp(logits: &[f32], token: u32) -> f64 {
     let top = logits.iter().fold(f32::MIN, |m, v| m.max(*v));
     let sum: f64 = logits.iter().map(|v| f64::from(v - top).exp()).sum();
     f64::from(logits[token as usize] - top) - sum.ln()

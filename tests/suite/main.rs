@@ -46,6 +46,7 @@ mod ops_sample;
 mod pace;
 mod plan;
 mod ppo;
+mod prefix;
 mod profile;
 mod resume;
 mod reward;

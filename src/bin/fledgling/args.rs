@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use fledgling::data::Mask;
 use fledgling::device::DeviceChoice;
 use fledgling::models::Quantization;
 use fledgling::nn::KvCacheDtype;
@@ -124,6 +125,16 @@ pub struct ModelArgs {
     /// A PEFT adapter folder.
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
+    #[command(flatten)]
+    pub mask: MaskArgs,
+}
+
+#[derive(Args)]
+pub struct MaskArgs {
+    /// Which keys a token sees: causal (itself and what stands before it), or prefix (the tokens of the prompt see one another, those of the answer
+    /// what stands before them). Without it, what the adapter was trained with.
+    #[arg(long, value_name = "MASK", value_parser = Mask::from_str)]
+    pub mask: Option<Mask>,
 }
 
 #[derive(Args)]
@@ -180,6 +191,8 @@ pub struct ChatArgs {
     pub sampling: SamplingArgs,
     #[command(flatten)]
     pub cache: CacheArgs,
+    #[command(flatten)]
+    pub mask: MaskArgs,
 }
 
 #[derive(Args)]
@@ -222,13 +235,15 @@ pub struct TuneArgs {
     /// stay floats; rows that are no whole blocks take a type that fits (Q4_K becomes Q5_0, Q6_K becomes Q8_0).
     #[arg(long, value_name = "TYPE", value_parser = Quantization::parse)]
     pub quantize: Option<Quantization>,
-    /// JSONL or a JSON array in TRL's columns: messages; prompt, completion; text; input_ids (labels) · prompt, chosen, rejected; prompt_ids,
+    /// JSONL or a JSON array in TRL's columns: messages; prompt, completion; text; input_ids (labels, prefix_length) · prompt, chosen, rejected; prompt_ids,
     /// chosen_ids, rejected_ids (weight) · rankings: prompt, answers, ranks · KTO: prompt, completion, label; prompt_ids, completion_ids, label ·
     /// reward models: as preferences and rankings, also with a margin; whole sequences chosen_ids, rejected_ids (margin); ids, ranks
     /// · instruction, output (input) · GRPO, RLOO, online DPO: prompt or prompt_ids with columns for the judges; or replayed: prompt_ids, completion_ids
     /// (lists), rewards. CSV and TSV files have them in their first line. Other columns are refused by name. "-" reads standard input.
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
+    #[command(flatten)]
+    pub mask: MaskArgs,
     /// What a column is called in the files: --column prompt=question --column completion=answer. Columns that are then neither named nor known are left
     /// out.
     #[arg(long = "column", value_name = "COLUMN=NAME", value_parser = super::fields::column)]

@@ -28,7 +28,8 @@ struct Chat {
 
 pub async fn run(cli: &Cli, a: &ChatArgs) -> Result<()> {
     let options = a.sampling.options(1)?;
-    let how = LoadOptions { kv_cache_dtype: a.cache.kv_cache_dtype, quantize: a.quantize, ..LoadOptions::default() };
+    let mask = load::mask(&a.mask, a.adapter.iter())?;
+    let how = LoadOptions { kv_cache_dtype: a.cache.kv_cache_dtype, quantize: a.quantize, mask, ..LoadOptions::default() };
     let loaded = load::model(cli, &a.model, how, false).await?;
     // A model that cannot chat says so before anybody writes.
     loaded.model.tokenizer()?.chat_template()?;

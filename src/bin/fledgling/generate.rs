@@ -15,7 +15,8 @@ use fledgling::{Error, Result, clock};
 
 pub async fn run(cli: &Cli, a: &GenerateArgs) -> Result<()> {
     let options = a.sampling.options(usize::from(a.n))?;
-    let how = LoadOptions { kv_cache_dtype: a.cache.kv_cache_dtype, quantize: a.model.quantize, ..LoadOptions::default() };
+    let mask = load::mask(&a.model.mask, a.model.adapter.iter())?;
+    let how = LoadOptions { kv_cache_dtype: a.cache.kv_cache_dtype, quantize: a.model.quantize, mask, ..LoadOptions::default() };
     let loaded = load::model(cli, &a.model.model, how, a.json).await?;
     let adapter = load::activate(&loaded.model, a.model.adapter.as_deref())?;
     if let Some(file) = &a.data {

@@ -1,15 +1,16 @@
 //! Opens the device, loads a model with progress, adds adapters.
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::Cli;
+use super::args::{Cli, MaskArgs};
 use super::files;
 use fledgling::adapters::LoadedModel;
 use fledgling::clock;
 use fledgling::cpu::CpuOptions;
+use fledgling::data::Mask;
 use fledgling::device::{self, DeviceChoice, DeviceOptions};
 use fledgling::formats::peft::{CONFIG_NAME, PeftAdapter, WEIGHTS_NAME};
 use fledgling::gpu::{Gpu, GpuOptions};
@@ -82,6 +83,15 @@ pub fn read_adapter(folder: &Path) -> Result<PeftAdapter> {
     let config = files::read_text(&folder.join(CONFIG_NAME))?;
     let weights = files::read(&folder.join(WEIGHTS_NAME))?;
     PeftAdapter::read(&config, &weights)
+}
+
+/// The mask that is asked for, else that of the first of some adapters that says one.
+pub fn mask<'a>(asked: &MaskArgs, mut folders: impl Iterator<Item = &'a PathBuf>) -> Result<Mask> {
+    if let Some(mask) = asked.mask {
+        return Ok(mask);
+    }
+    let said = |folder: &PathBuf| read_adapter(folder)?.config().mask().parse::<Mask>();
+    folders.try_fold(Mask::Causal, |mask, folder| Ok(if mask == Mask::Causal { said(folder)? } else { mask }))
 }
 
 /// Adds the adapter of a PEFT folder under `name`.

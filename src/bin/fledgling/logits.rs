@@ -7,7 +7,7 @@ use serde_json::json;
 use super::args::{Cli, LogitsArgs, PromptArgs};
 use super::{files, load};
 use fledgling::adapters::{AdapterChoice, FRONT, LoadedModel};
-use fledgling::data::{Batch, Example, Front, IGNORE, Layout, Sight};
+use fledgling::data::{Batch, Example, Front, IGNORE, Layout};
 use fledgling::graph::{Desc, Program, ProgramOptions, StepParams, Tape};
 use fledgling::models::{LoadOptions, TrainInputs};
 use fledgling::nn::Adapter;
@@ -69,7 +69,7 @@ pub async fn last_logits(model: &LoadedModel, ids: &[u32]) -> Result<Vec<f32>> {
     let m = &model.model;
     let example = Example { ids: ids.to_vec(), labels: vec![IGNORE; ids.len()] };
     let set = adapter.as_ref().map(|a| &a.set);
-    let batch = Batch::laid_out(&[&example], Sight::Causal, m.window(), Layout::Auto, set.map_or(Front::Nothing, |s| s.front()));
+    let batch = Batch::laid_out(&[&example], m.mask().sight(), m.window(), Layout::Auto, set.map_or(Front::Nothing, |s| s.front()));
     let rows = batch.shape.batch * batch.shape.len;
     let mut tape = Tape::new();
     let inputs = TrainInputs {
@@ -103,7 +103,9 @@ pub async fn last_logits(model: &LoadedModel, ids: &[u32]) -> Result<Vec<f32>> {
 }
 
 pub async fn run(cli: &Cli, a: &LogitsArgs) -> Result<()> {
-    let loaded = load::model(cli, &a.model.model, LoadOptions { quantize: a.model.quantize, ..LoadOptions::default() }, a.json).await?;
+    let mask = load::mask(&a.model.mask, a.model.adapter.iter())?;
+    let how = LoadOptions { quantize: a.model.quantize, mask, ..LoadOptions::default() };
+    let loaded = load::model(cli, &a.model.model, how, a.json).await?;
     let name = load::activate(&loaded.model, a.model.adapter.as_deref())?;
     let ids = prompt_ids(&loaded.model, &a.prompt)?;
     let logits = last_logits(&loaded.model, &ids).await?;
@@ -111,7 +113,7 @@ pub async fn run(cli: &Cli, a: &LogitsArgs) -> Result<()> {
         return Err(Error::NotFinite(format!("the logit of token {at} is {}", logits[at])));
     }
     if a.json {
-        say!("{}", json!({"prompt_ids": ids, "adapter": name, "last_logits": logits}));
+        say!("{}", json!({"prompt_ids": ids, "adapter": name, "mask": mask, "last_logits": logits}));
         return Ok(());
     }
     let mut order: Vec<usize> = (0..logits.len()).collect();

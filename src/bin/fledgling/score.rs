@@ -26,7 +26,9 @@ pub async fn run(cli: &Cli, a: &ScoreArgs) -> Result<()> {
             Some(rows)
         }
     };
-    let loaded = load::model(cli, &a.model.model, LoadOptions { quantize: a.model.quantize, ..LoadOptions::default() }, a.json).await?;
+    let mask = load::mask(&a.model.mask, a.model.adapter.iter())?;
+    let how = LoadOptions { quantize: a.model.quantize, mask, ..LoadOptions::default() };
+    let loaded = load::model(cli, &a.model.model, how, a.json).await?;
     let model = &loaded.model;
     let mut choice = AdapterChoice::Base;
     if let (Some(adapter), Some(folder)) = (&adapter, folder) {

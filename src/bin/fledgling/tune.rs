@@ -12,7 +12,7 @@ use super::settings::{NAME, config};
 use super::tune_rhythm::Asked;
 use super::{interrupt, load, plan};
 use fledgling::adapters::LoadedModel;
-use fledgling::data::{Row, RowFile, RowKind, Source};
+use fledgling::data::{Mask, Row, RowFile, RowKind, Source};
 use fledgling::formats::peft::{CONFIG_NAME, WEIGHTS_NAME};
 use fledgling::models::{FolderExport, LoadOptions, folder_files};
 use fledgling::tune::methods::by_name;
@@ -64,8 +64,12 @@ pub async fn run(cli: &Cli, a: &TuneArgs) -> Result<()> {
         files::make_folder(&a.out)?;
     }
     let quiet = a.json;
+    let mut mask = load::mask(&a.mask, a.init_adapter.iter())?;
+    if a.mask.mask.is_none() && rows.rows().iter().any(|row| row.get("prefix_length").is_some_and(|n| !n.is_null())) {
+        mask = Mask::Prefix;
+    }
     let load::Loaded { model, exec, .. } =
-        load::model(cli, &a.model, LoadOptions { quantize: a.quantize, trainable: full, ..LoadOptions::default() }, quiet).await?;
+        load::model(cli, &a.model, LoadOptions { quantize: a.quantize, trainable: full, mask, ..LoadOptions::default() }, quiet).await?;
     let export = match &folder {
         Some((_, weights)) => {
             let headers = weights.iter().map(|w| files::header(w)).collect::<Result<Vec<_>>>()?;

@@ -121,6 +121,11 @@ fn other_fields() -> [(&'static str, Json); 20] {
 const FREE: [&str; 8] =
     ["auto_mapping", "corda_config", "eva_config", "loftq_config", "lora_ga_config", "megatron_core", "qalora_group_size", "peft_version"];
 
+/// A field of ours, which says with which mask an adapter was trained, and the values it may have.
+pub(super) const MASK: &str = "mask";
+pub(super) const CAUSAL: &str = "causal";
+pub(super) const MASKS: [&str; 2] = [CAUSAL, "prefix"];
+
 /// What `modules_to_save` may name: the score head of a sequence classifier, which PEFT looks for under both names.
 pub const SAVED: [&str; 2] = ["score", "classifier"];
 
@@ -247,6 +252,7 @@ impl LoraConfig {
         let known = other_fields();
         for (name, found) in self.extra.iter().filter(|(name, v)| is_set(v) && !FREE.contains(&name.as_str())) {
             match known.iter().find(|k| k.0 == name) {
+                None if name == MASK && found.as_str().is_some_and(|m| MASKS.contains(&m)) => {}
                 Some((_, default)) if found == default => {}
                 Some(_) => wrong.push((name, format!("is {}, which is not supported", shown(found)))),
                 None => {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json};
 use super::config::LoraConfig;
 use super::named::NamedTensor;
 use super::prompt::{PROMPT_EMBEDDINGS, PromptAdapter, PromptConfig, PromptKind, object};
+use super::config::{CAUSAL, MASK};
 use super::{CONFIG_NAME, LoraAdapter};
 use crate::error::{Error, Result};
 
@@ -91,6 +92,27 @@ impl PeftConfig {
                 Ok(Json::Object(map)) => map,
                 _ => unreachable!("a struct is an object"),
             },
+        }
+    }
+
+    /// The mask that it was trained with, by name: a field of ours, which PEFT leaves out with a warning. `causal` where it is not said.
+    pub fn mask(&self) -> &str {
+        let said = match self {
+            PeftConfig::Lora(c) => c.extra.get(MASK),
+            PeftConfig::Prompt(c) => c.field(MASK),
+        };
+        said.and_then(Json::as_str).unwrap_or(CAUSAL)
+    }
+
+    /// Says it, unless it is PEFT's own.
+    pub fn set_mask(&mut self, mask: &str) {
+        let fields = match self {
+            PeftConfig::Lora(c) => &mut c.extra,
+            PeftConfig::Prompt(c) => c.fields_mut(),
+        };
+        fields.remove(MASK);
+        if mask != CAUSAL {
+            fields.insert(MASK.into(), mask.into());
         }
     }
 

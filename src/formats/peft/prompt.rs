@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::config::{is_set, shown};
+use super::config::{CAUSAL, MASK, MASKS, is_set, shown};
 use super::named::{NamedTensor, tensor};
 use super::{CONFIG_NAME, WEIGHTS_NAME};
 use crate::error::{Error, Result};
@@ -163,6 +163,13 @@ impl PromptConfig {
             }
             fields.insert(name.to_string(), value);
         }
+        // Ours: not there where it is PEFT's own.
+        if let Some(v) = map.remove(MASK).filter(|v| !v.is_null() && v != CAUSAL) {
+            match Takes::Choice(&MASKS).check(&v) {
+                Ok(()) => drop(fields.insert(MASK.into(), v)),
+                Err(message) => wrong.push((MASK.into(), message)),
+            }
+        }
         for (name, v) in map {
             if is_set(&v) {
                 wrong.push((name, format!("is {}, which is no field of {}", shown(&v), kind.name())));
@@ -189,6 +196,15 @@ impl PromptConfig {
     pub fn to_json(&self) -> String {
         let sorted: BTreeMap<String, Json> = self.map().into_iter().collect();
         serde_json::to_string_pretty(&sorted).expect("plain JSON")
+    }
+
+    /// A field that it may have.
+    pub(super) fn field(&self, name: &str) -> Option<&Json> {
+        self.fields.get(name)
+    }
+
+    pub(super) fn fields_mut(&mut self) -> &mut Map<String, Json> {
+        &mut self.fields
     }
 
     /// Its fields, with `peft_type`.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::check::{check_packing, check_type, check_types, check_weights, head_norms, is_gguf, path_of};
 use super::loaded::{Loaded, info};
 use super::parts::PartsInTurn;
+use crate::data::Mask;
 use crate::formats::{Container, Event, StreamReader, TensorInfo};
 use crate::graph::Exec;
 use crate::models::names::{Role, Rows};
@@ -33,6 +34,8 @@ pub struct LoadOptions {
     pub sha256: bool,
     /// What generators keep keys and values as.
     pub kv_cache_dtype: KvCacheDtype,
+    /// Which keys a token sees.
+    pub mask: Mask,
     /// What matrices become that the files have as floats; rows are quantized as they arrive.
     pub quantize: Option<Quantization>,
 }
@@ -215,6 +218,7 @@ impl ModelLoader {
         let stem = file.rsplit(['/', '\\']).next().unwrap_or(&file).to_string();
         let name = state.options.name.or(named).unwrap_or(stem);
         let most = state.types.iter().max_by_key(|t| t.1).map_or("F32", |t| t.0).to_string();
+        model.set_mask(state.options.mask);
         let model = Rc::new(model);
         let info = info(&model, name, context, state.file_bytes, state.sha256, most);
         let kv_cache_dtype = state.options.kv_cache_dtype;

@@ -4,7 +4,7 @@ use super::field::{Default, Drawn, Field, Good, Group, Kind, Metric, Shown, en};
 use super::shared;
 use super::table::MethodInfo;
 use super::trl::fixed;
-use crate::data::{BatchShape, Example, Layout, Packing, RowKind, RowReader};
+use crate::data::{BatchShape, Example, Layout, Mask, Packing, RowKind, RowReader};
 use crate::graph::{Desc, Program, Tape};
 use crate::ops::loss::{METRICS, SftLoss};
 use crate::tune::method::{Manner, Method, Recorded, digest};
@@ -190,6 +190,18 @@ impl Sft {
             return Err(Error::config("max_length", "is null, and packing fills sequences of max_length tokens"));
         }
         let mut examples = reader.sft(rows)?;
+        let said = |e: &Example| e.prefix(&(0..e.ids.len()));
+        let prefixes = reader.mask() == Mask::Prefix;
+        if packing == Some(Packing::Wrapped) && (prefixes || examples.iter().any(|e| said(e).is_some())) {
+            let why = "is wrapped, which makes one document of all rows: with prefixes take bfd";
+            return Err(Error::config("packing_strategy", why));
+        }
+        let prefix = |e: &Example| said(e).unwrap_or_else(|| e.prompt(&(0..e.ids.len())));
+        if prefixes && !examples.is_empty() && examples.iter().all(|e| prefix(e) < 2) {
+            let why = "is prefix, and no row has a prompt that is not learned: expected prompt and completion, prefix_length, or messages \
+                       with assistant_only_loss";
+            return Err(Error::config("mask", why));
+        }
         if let Some(packing) = packing {
             let len = reader.cut();
             let packs = packing.pack(&examples, len);

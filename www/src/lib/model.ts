@@ -85,7 +85,7 @@ export class Model {
     const given = take('Model.load()', o, LOAD) as LoadOptions;
     if (given.signal?.aborted) throw new FledglingError('aborted', 'loading was aborted before it began');
     const from = (isNode ? await filesAt(source) : undefined) ?? sourceOf(source);
-    const { cache, stallMs, sha256, contextLength, kvCacheDtype, quantize, candidates, kernel, device, threads } = given;
+    const { cache, stallMs, sha256, contextLength, kvCacheDtype, mask, quantize, candidates, kernel, device, threads } = given;
     const load: EngineLoad = {
       ...{
         cache: cache ?? true,
@@ -94,6 +94,7 @@ export class Model {
         name: given.name,
         contextLength,
         kvCacheDtype,
+        mask,
         quantize,
         candidates,
         kernel,

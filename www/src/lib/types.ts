@@ -74,6 +74,8 @@ export interface Progress {
 export type Device = 'auto' | 'gpu' | 'cpu';
 
 export type KvCacheDtype = 'f32' | 'f16';
+/** See `LoadOptions.mask`. */
+export type Mask = 'causal' | 'prefix';
 
 export interface LoadOptions extends Places {
   onProgress?: ((progress: Progress) => void) | undefined;
@@ -112,6 +114,12 @@ export interface LoadOptions extends Places {
    * @default 'f32'
    */
   kvCacheDtype?: KvCacheDtype | undefined;
+  /**
+   * Which keys a token sees, in training and in answers: `causal`, itself and what stands before it; `prefix`, the tokens of a prompt one another and
+   * those of an answer what stands before them. An adapter that was trained with `prefix` says so in its files and wants it here.
+   * @default 'causal'
+   */
+  mask?: Mask | undefined;
   /**
    * Makes blocks of few bits of weights that the files have as floats, row by row while they arrive, so that a folder of safetensors fits a tab.
    * Norms and biases stay floats; rows that are no whole blocks take a type that fits. What the files have in blocks already stays as it is.
@@ -185,6 +193,8 @@ export interface ModelInfo {
   adapter: AdapterDescription;
   /** What `peftConfig.targetModules` may name. */
   targetModules: string[];
+  /** Which keys a token sees. */
+  mask: Mask;
 }
 
 export interface GenerateOptions {
@@ -273,6 +283,8 @@ export interface AdapterInfo {
   targetModules: string[];
   /** Scores that its head gives of a sequence: 1 of a reward model, one for each criterion of several, 0 of an adapter that writes. */
   scores: number;
+  /** What it was trained with. */
+  mask: Mask;
   parameters: number;
   bytes: number;
 }
@@ -338,8 +350,8 @@ export type SFTRow =
   | ({ prompt: Given; completion: Given } & ForTemplate)
   | { instruction: string; input?: string | undefined; output: string }
   | { text: string }
-  | { inputIds: ArrayLike<number>; labels?: ArrayLike<number> | undefined }
-  | { input_ids: ArrayLike<number>; labels?: ArrayLike<number> | undefined };
+  | { inputIds: ArrayLike<number>; labels?: ArrayLike<number> | undefined; prefixLength?: number | undefined }
+  | { input_ids: ArrayLike<number>; labels?: ArrayLike<number> | undefined; prefix_length?: number | undefined };
 
 /** A text or a chat, as it may be given … */
 export type Given = string | readonly (Message | RowMessage)[];

@@ -14,6 +14,7 @@ import type {
   Device,
   EvalMetrics,
   KvCacheDtype,
+  Mask,
   Message,
   MethodName,
   ModelInfo,
@@ -51,6 +52,8 @@ export interface LoaderOptions {
   context_length?: number | undefined;
   /** Absent: `f32`. */
   kv_cache_dtype?: KvCacheDtype | undefined;
+  /** Absent: `causal`. */
+  mask?: Mask | undefined;
   /** Absent: weights are what the files have. */
   quantize?: StoredType | undefined;
   kernels?: string | undefined;

@@ -285,6 +285,7 @@ export function install(t, fledgling) {
               contextLength: 64,
               candidates: 1,
               kvCacheDtype: 'f32',
+              mask: 'causal',
               quantize: 'q8_0',
             });
       // A Worker for each would take minutes; so would a GPU.

@@ -4,7 +4,7 @@ import { readNote, writeNote } from '../cache.ts';
 import { aborted, toFledglingError, toWire, type FledglingError } from '../errors.ts';
 import { feed, REFUSED, type Fed, type Sink } from '../loader.ts';
 import { beginning, partsOf, type Part } from '../parts.ts';
-import type { Device, KvCacheDtype, ModelInfo, StoredType } from '../types.ts';
+import type { Device, KvCacheDtype, Mask, ModelInfo, StoredType } from '../types.ts';
 import type { WasmLoader, WasmModel, WasmModule } from '../wasm.ts';
 import { engineFor, judgedOf, noteName, type Judged } from './device.ts';
 import { orAborted, type Room } from './room.ts';
@@ -16,6 +16,7 @@ export interface EngineLoad {
   name?: string | undefined;
   contextLength?: number | undefined;
   kvCacheDtype?: KvCacheDtype | undefined;
+  mask?: Mask | undefined;
   quantize?: StoredType | undefined;
   candidates?: number | undefined;
   kernel?: string | undefined;
@@ -97,6 +98,7 @@ async function loadOnce(
         name: o.name,
         context_length: o.contextLength,
         kv_cache_dtype: o.kvCacheDtype,
+        mask: o.mask,
         quantize: o.quantize,
         kernels: o.kernel,
         tuning,

@@ -49,6 +49,7 @@ export const LOAD: Rules = {
   name: text,
   contextLength: whole(1, 2 ** 26),
   kvCacheDtype: one('f32', 'f16'),
+  mask: one('causal', 'prefix'),
   quantize: one(...STORED_TYPES),
   candidates: whole(1, 64),
   device,
