@@ -254,7 +254,9 @@ impl Adapters {
         let adapter: PeftAdapter = adapter.clone().into();
         let (own, mask) = (adapter.config().mask().parse::<Mask>()?, self.model.mask());
         if own == Mask::Prefix && mask == Mask::Causal {
-            return Err(Error::BadAdapter("it was trained with the mask prefix, the model is loaded with causal: load it with prefix".into()));
+            return Err(Error::BadAdapter(
+                "it was trained with the mask prefix, the model is loaded with causal: load it with prefix".into(),
+            ));
         }
         if let PeftAdapter::Lora(adapter) = &adapter {
             let shapes: HashMap<&str, (usize, usize)> =

@@ -7,8 +7,8 @@ use wasm_bindgen::prelude::*;
 
 use super::convert::{from_js, js_error};
 use super::model::{WasmModel, future};
-use crate::device::{self, Chosen, DeviceOptions};
 use crate::data::Mask;
+use crate::device::{self, Chosen, DeviceOptions};
 use crate::gpu::GpuOptions;
 use crate::models::Quantization;
 use crate::models::{LoadOptions, ModelLoader};

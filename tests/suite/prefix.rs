@@ -176,7 +176,7 @@ fl_test!(
         model.model.set_mask(Mask::Prefix);
         let config = json!({"r": 2, "target_modules": ["q_proj"], "max_steps": 2, "report_kl": false});
         let row = json!({"input_ids": [4, 5, 6, 7, 8], "labels": [-100, -100, -100, 7, 8]});
-        let mut t = Training::new(&model, "sft", &config, &[row.clone()], None).await?;
+        let mut t = Training::new(&model, "sft", &config, std::slice::from_ref(&row), None).await?;
         t.step().await?;
         let checkpoint = t.checkpoint().await?;
         for kind in ["LORA", "PROMPT_TUNING"] {
@@ -184,7 +184,7 @@ fl_test!(
                 "LORA" => config.clone(),
                 _ => json!({"peft_type": kind, "num_virtual_tokens": 3, "max_steps": 1, "adapter_name": kind}),
             };
-            let mut t = Training::new(&model, "sft", &config, &[row.clone()], None).await?;
+            let mut t = Training::new(&model, "sft", &config, std::slice::from_ref(&row), None).await?;
             while t.step().await?.is_some() {}
             let info = model.adapters.list().into_iter().find(|a| a.name == t.adapter_name()).expect("published");
             assert_eq!(info.mask, Mask::Prefix);
@@ -205,7 +205,7 @@ fl_test!(
         let wrapped = json!({"packing": true, "packing_strategy": "wrapped", "max_length": 8});
         assert!(field(Training::new(&model, "sft", &config, &[text], None).await).starts_with("mask is prefix"));
         assert!(check_config("sft", &wrapped).is_ok());
-        assert!(field(Training::new(&model, "sft", &wrapped, &[row.clone()], None).await).starts_with("packing_strategy"));
+        assert!(field(Training::new(&model, "sft", &wrapped, std::slice::from_ref(&row), None).await).starts_with("packing_strategy"));
         let causal = tiny_on(exec.clone()).await?;
         let continued = Training::new(&causal, "sft", &config, &[row], Some(&checkpoint)).await;
         assert!(field(continued).contains("mask"));

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value as Json};
 
 use super::config::LoraConfig;
+use super::config::{CAUSAL, MASK};
 use super::named::NamedTensor;
 use super::prompt::{PROMPT_EMBEDDINGS, PromptAdapter, PromptConfig, PromptKind, object};
-use super::config::{CAUSAL, MASK};
 use super::{CONFIG_NAME, LoraAdapter};
 use crate::error::{Error, Result};
 
