@@ -105,6 +105,49 @@ pub struct Pair {
     pub weight: f32,
 }
 
+/// Answers to one prompt and which of them are better than which: a preference has two, a ranking all that have a place. An answer that is in several
+/// pairs stands here once.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Preferred {
+    pub answers: Vec<Example>,
+    /// Places of the better and the worse answer.
+    pub pairs: Vec<[usize; 2]>,
+    /// Multiplies the loss of every pair.
+    pub weight: f32,
+}
+
+impl Preferred {
+    /// Of pairs from one row.
+    pub fn new(pairs: Vec<Pair>) -> Preferred {
+        let mut all = Preferred { weight: pairs.first().map_or(1.0, |p| p.weight), ..Preferred::default() };
+        for Pair { chosen, rejected, .. } in pairs {
+            let better = all.place(chosen, None);
+            let worse = all.place(rejected, Some(better));
+            all.pairs.push([better, worse]);
+        }
+        all
+    }
+
+    /// Where an answer stands, other than at `taken`.
+    fn place(&mut self, answer: Example, taken: Option<usize>) -> usize {
+        let there = self.answers.iter().position(|a| *a == answer).filter(|at| Some(*at) != taken);
+        there.unwrap_or_else(|| {
+            self.answers.push(answer);
+            self.answers.len() - 1
+        })
+    }
+
+    /// Each pair by itself.
+    pub fn apart(&self) -> impl Iterator<Item = Preferred> + '_ {
+        let one = |[a, b]: [usize; 2]| Preferred {
+            answers: vec![self.answers[a].clone(), self.answers[b].clone()],
+            pairs: vec![[0, 1]],
+            weight: self.weight,
+        };
+        self.pairs.iter().copied().map(one)
+    }
+}
+
 /// A judgement of one answer. Prompt and completion stay whole and apart: what is cut is cut when they are put together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unpaired {

@@ -22,7 +22,7 @@ mod sampler;
 
 pub use batch::{Batch, BatchShape, Front, Layout, Sight, bucket};
 pub use columns::RowKind;
-pub use example::{BEGIN, BEGIN_SEEN, Comparison, Example, IGNORE, Pair, SEEN, Unpaired};
+pub use example::{BEGIN, BEGIN_SEEN, Comparison, Example, IGNORE, Pair, Preferred, SEEN, Unpaired};
 pub use fault::Fault;
 pub use file::{Named, RowFile, Source, scan, scan_named, write_jsonl};
 pub use found::Found;

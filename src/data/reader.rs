@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use serde_json::{Map, Value};
 
 use super::columns::RowKind;
-use super::example::{Comparison, Example, IGNORE, Pair, Unpaired};
+use super::example::{Comparison, Example, IGNORE, Pair, Preferred, Unpaired};
 use super::fault::Fault;
 use super::mask::Mask;
 use super::message::{ForTemplate, Message, TextOrMessages};
@@ -387,7 +387,20 @@ impl<'a> RowReader<'a> {
     /// # Errors
     /// As [`RowReader::sft`]; [`Error::NoPairs`] where no row prefers anything.
     pub fn preferences(&self, rows: &[Value]) -> Result<Vec<Pair>> {
-        let (mut pairs, mut tied) = (Vec::new(), 0);
+        Ok(self.pairs_of(rows)?.concat())
+    }
+
+    /// The same rows, each as a whole: the pairs of a ranking share their answers.
+    ///
+    /// # Errors
+    /// As [`RowReader::preferences`].
+    pub fn preferred(&self, rows: &[Value]) -> Result<Vec<Preferred>> {
+        Ok(self.pairs_of(rows)?.into_iter().map(Preferred::new).collect())
+    }
+
+    /// The pairs of every row that has some.
+    fn pairs_of(&self, rows: &[Value]) -> Result<Vec<Vec<Pair>>> {
+        let (mut all, mut tied) = (Vec::new(), 0);
         for (i, row) in self.read(rows, RowKind::Preference, "preferences")? {
             let found = match row {
                 Row::Preference(row) => vec![row],
@@ -395,6 +408,7 @@ impl<'a> RowReader<'a> {
                 _ => unreachable!("of these kinds"),
             };
             tied += usize::from(found.is_empty());
+            let mut pairs = Vec::new();
             for row in found {
                 let mut pair = self.pair(i, row)?;
                 let differ = pair.chosen != pair.rejected;
@@ -406,18 +420,22 @@ impl<'a> RowReader<'a> {
                     pairs.push(pair);
                 }
             }
+            if !pairs.is_empty() {
+                all.push(pairs);
+            }
         }
-        let pairs = self.some(pairs)?;
-        match &pairs[..] {
-            [] => Err(Error::NoPairs(format!("in each of the {tied} rankings no answer is better than another of other words"))),
-            all if all.iter().all(|p| p.chosen == p.rejected) => {
+        let all = self.some(all)?;
+        let pairs = || all.iter().flatten();
+        match pairs().count() {
+            0 => Err(Error::NoPairs(format!("in each of the {tied} rankings no answer is better than another of other words"))),
+            n if pairs().all(|p| p.chosen == p.rejected) => {
                 let cut = if self.notes.borrow().all(Note::Same) { String::new() } else { format!(", cut to {},", self.limit()) };
-                Err(Error::NoPairs(format!("chosen and rejected are the same{cut} in all {} rows: nothing can be learned", all.len())))
+                Err(Error::NoPairs(format!("chosen and rejected are the same{cut} in all {n} rows: nothing can be learned")))
             }
-            all if all.iter().all(|p| p.weight == 0.0) => {
-                Err(Error::NoPairs(format!("the weight of all {} rows is 0: nothing can be learned", all.len())))
+            n if pairs().all(|p| p.weight == 0.0) => {
+                Err(Error::NoPairs(format!("the weight of all {n} rows is 0: nothing can be learned")))
             }
-            _ => Ok(pairs),
+            _ => Ok(all),
         }
     }
 

@@ -40,7 +40,7 @@ impl States {
     pub fn set_all(&mut self, micro: &Micro, values: &[f32], width: usize) {
         let mut of = vec![Vec::new(); micro.rows.len()];
         for (seq, state) in micro.batch.seqs[..micro.batch.counted].iter().zip(values.chunks(width)) {
-            of[*seq as usize % micro.rows.len()].extend_from_slice(state);
+            of[micro.owners[*seq as usize] as usize].extend_from_slice(state);
         }
         for (row, states) in micro.rows.iter().zip(of) {
             self.set(*row, &states);
@@ -65,7 +65,7 @@ impl States {
         let mut out = vec![0.0; micro.shape.rows * width];
         let places = micro.batch.seqs[..micro.batch.counted].iter().zip(out.chunks_mut(width));
         for (seq, place) in places {
-            if let Some(states) = rows[*seq as usize % micro.rows.len()].next() {
+            if let Some(states) = rows[micro.owners[*seq as usize] as usize].next() {
                 place.copy_from_slice(states);
             }
         }
@@ -92,10 +92,11 @@ impl RowCache {
         self.rows[row as usize] = Some(values);
     }
 
-    /// Values of a batch's sequences, which are numbered row by row, the second ones behind all first.
-    pub fn set_sums(&mut self, rows: &[u32], sums: &[f32]) {
+    /// Values of a batch's sequences, each of one of `rows`.
+    pub fn set_sums(&mut self, rows: &[u32], owners: &[u32], sums: &[f32]) {
         for (i, row) in rows.iter().enumerate() {
-            self.set(*row, sums.iter().skip(i).step_by(rows.len()).copied().collect());
+            let own = owners.iter().zip(sums).filter(|(owner, _)| **owner as usize == i);
+            self.set(*row, own.map(|(_, sum)| *sum).collect());
         }
     }
 
@@ -146,9 +147,9 @@ impl RowCache {
     }
 }
 
-/// (row of the batch's rows, value) of every judged position. Sequences are numbered row by row, of pairs the second ones behind all first.
+/// (row of the batch's rows, value) of every judged position.
 fn judged<'a>(micro: &'a Micro, values: &'a [f32]) -> impl Iterator<Item = (usize, f32)> + 'a {
-    micro.batch.seqs[..micro.batch.counted].iter().zip(values).map(|(s, v)| (*s as usize % micro.rows.len(), *v))
+    micro.batch.seqs[..micro.batch.counted].iter().zip(values).map(|(s, v)| (micro.owners[*s as usize] as usize, *v))
 }
 
 #[cfg(test)]
@@ -186,7 +187,7 @@ mod tests {
         let example = |n: usize| crate::data::Example::from_parts((0..=n as u32).collect(), 1);
         let (two, one) = (example(2), example(1));
         let batch = crate::data::Batch::new(&[&two, &one], crate::data::Sight::Causal, None);
-        let micro = Micro { rows: vec![5, 6], shape: batch.shape, batch };
+        let micro = Micro { rows: vec![5, 6], owners: vec![0, 1], shape: batch.shape, batch };
         assert_eq!(states.of(&micro, 2)[..8], [1.0, 2.0, 3.0, 4.0, 7.0, 8.0, 0.0, 0.0]);
         states.floats = STATES_BYTES;
         states.bound(&[6]);

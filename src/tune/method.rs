@@ -55,8 +55,13 @@ pub trait Method: Any {
     /// Rows of the dataset.
     fn rows(&self) -> usize;
 
-    /// The sequences of some rows, in the order in which [`crate::data::Batch::seqs`] numbers them: the first one of every row, then the second.
+    /// The sequences of some rows, in the order in which [`crate::data::Batch::seqs`] numbers them.
     fn examples(&self, rows: &[u32]) -> Vec<&Example>;
+
+    /// Which of `rows` each of their sequences is of: of so many, the first one of every row, then the second, unless said otherwise.
+    fn owners(&self, rows: &[u32], sequences: usize) -> Vec<u32> {
+        (0..sequences).map(|s| (s % rows.len().max(1)) as u32).collect()
+    }
 
     /// The part of a batch's shape that its plan depends on.
     fn key(&self, shape: BatchShape) -> BatchShape {

@@ -6,6 +6,8 @@ use crate::data::{Batch, BatchShape};
 pub struct Micro {
     /// Rows of the dataset.
     pub rows: Vec<u32>,
+    /// Per sequence, which of `rows` it is of.
+    pub owners: Vec<u32>,
     pub batch: Batch,
     /// Key of its plan.
     pub shape: BatchShape,

@@ -71,14 +71,16 @@ impl Trainer {
                 && own.len() == 1
                 && same(&self.method.examples(&own), &self.method.reference_examples(&own));
             if !own.is_empty() {
-                let (batch, shape) = self.batch(&self.method.reference_examples(&own), weights);
+                let examples = self.method.reference_examples(&own);
+                let owners = self.method.owners(&own, examples.len());
+                let (batch, shape) = self.batch(&examples, weights);
                 let mut seen = self.judge(&batch, &shape, weights).await?;
                 let sums = self.method.reference_sums(&own, &batch, &seen.logps, std::mem::take(&mut seen.sums));
                 if let Some(cache) = self.method.references_mut() {
-                    cache.set_sums(&own, &sums);
+                    cache.set_sums(&own, &owners, &sums);
                 }
                 if both {
-                    self.keep(&Micro { rows: std::mem::take(&mut own), batch, shape }, &seen);
+                    self.keep(&Micro { rows: std::mem::take(&mut own), owners, batch, shape }, &seen);
                     base.clear();
                 }
             }

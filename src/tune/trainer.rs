@@ -371,8 +371,10 @@ impl Trainer {
     }
 
     pub(super) fn micro(&self, rows: Vec<u32>, weights: Weights) -> Micro {
-        let (batch, shape) = self.batch(&self.method.examples(&rows), weights);
-        Micro { rows, batch, shape }
+        let examples = self.method.examples(&rows);
+        let owners = self.method.owners(&rows, examples.len());
+        let (batch, shape) = self.batch(&examples, weights);
+        Micro { rows, owners, batch, shape }
     }
 
     /// The next update's rows: micro-batches up to the accumulation count or the end of the epoch.

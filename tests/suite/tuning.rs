@@ -2,16 +2,17 @@
 
 use fledgling::Result;
 use fledgling::adapters::{AdapterChoice, LoadedModel};
-use fledgling::data::{Example, IGNORE};
+use fledgling::data::{Example, IGNORE, Preferred};
 use fledgling::formats::Container;
 use fledgling::formats::peft::LoraAdapter;
 use fledgling::graph::Exec;
 use fledgling::models::{LoadOptions, ModelLoader};
 use fledgling::tensor::dequantize;
-use fledgling::tune::{Checkpoint, GptBench, Sft, StepMetrics, Target, Trainer, Training, TrainingArguments};
+use fledgling::tune::methods::dpo::DpoOptions;
+use fledgling::tune::{Checkpoint, Dpo, GptBench, Sft, StepMetrics, Target, Trainer, Training, TrainingArguments};
 use serde_json::{Value, json};
 
-use crate::harness::{cpu, gpu};
+use crate::harness::{cpu, devices, gpu};
 
 macro_rules! model_files {
     ($name:literal) => {
@@ -275,6 +276,69 @@ pub async fn resumed_on(
     report!("{method}: {} updates after the checkpoint, bit for bit", rest.len());
     Ok(())
 }
+
+/// Rankings of so many answers, all different, with all their pairs and a weight.
+fn rankings(sizes: &[usize]) -> Vec<Preferred> {
+    let ids =
+        |row: usize, k: usize| (0..3 + (row + 2 * k) % 6).map(|t| (13 * row + 7 * k + 5 * t * t + t) as u32 % 90 + 3).collect::<Vec<u32>>();
+    let row = |(row, n): (usize, &usize)| Preferred {
+        answers: (0..*n).map(|k| Example::from_parts([ids(row, 40), ids(row, k)].concat(), ids(row, 40).len())).collect(),
+        pairs: (0..*n).flat_map(|a| (a + 1..*n).map(move |b| [a, b])).collect(),
+        weight: 1.0 + row as f32 / 4.0,
+    };
+    sizes.iter().enumerate().map(row).collect()
+}
+
+fl_test!(
+    /// A ranking's answers run once; losses, metrics and gradients, update after update, are those of a batch of its pairs.
+    async fn a_ranking_is_the_batch_of_its_pairs() -> Result<()> {
+        for exec in devices().await {
+            for loss in ["sigmoid", "sft"] {
+                let run = async |data: Vec<Preferred>, batch: usize| -> Result<Vec<StepMetrics>> {
+                    let model = llama_on(&exec).await?;
+                    let config =
+                        serde_json::from_value(json!({"r": 4, "lora_alpha": 8, "target_modules": "all-linear"})).expect("a config");
+                    let args = TrainingArguments {
+                        per_device_train_batch_size: batch,
+                        num_train_epochs: 2.0,
+                        learning_rate: 5e-3,
+                        shuffle: false,
+                        ..TrainingArguments::default()
+                    };
+                    let options = DpoOptions { losses: vec![(loss.into(), 1.0)], ..DpoOptions::default() };
+                    let target = Target::Adapter { set: model.adapters.fresh(&config, 3)?, name: "default".into() };
+                    let mut t = Trainer::new(model.model.clone(), target, None, args, Box::new(Dpo::new(data, options)?))?;
+                    let mut curve = Vec::new();
+                    while let Some(m) = t.step().await? {
+                        curve.push(m);
+                    }
+                    Ok(curve)
+                };
+                for (sizes, together, apart) in [(&[4, 4, 4][..], 1, 6), (&[3, 3, 3, 3], 2, 6), (&[5, 2], 2, 11)] {
+                    let whole = run(rankings(sizes), together).await?;
+                    let pairs = run(rankings(sizes).iter().flat_map(Preferred::apart).collect(), apart).await?;
+                    assert_eq!(whole.len(), pairs.len(), "{loss} {sizes:?}");
+                    for (a, b) in whole.iter().zip(&pairs) {
+                        for ((name, a), (_, b)) in a.metrics.iter().zip(b.metrics.iter()) {
+                            // Pairs have each of their answers' tokens in these means, rankings once.
+                            let of_tokens = ["kl", "entropy"].contains(&name);
+                            assert!(of_tokens || (a - b).abs() <= 2e-4 * b.abs().max(0.1), "{loss} {sizes:?}: {name} is {a}, of pairs {b}");
+                        }
+                        assert!(
+                            (a.grad_norm - b.grad_norm).abs() <= 2e-4 * b.grad_norm,
+                            "{loss} {sizes:?}: {} {}",
+                            a.grad_norm,
+                            b.grad_norm
+                        );
+                    }
+                    let tokens = |curve: &[StepMetrics]| curve.iter().map(|m| m.tokens).sum::<u64>();
+                    assert!(sizes == [5, 2] || tokens(&whole) * 10 < tokens(&pairs) * 7, "{} {}", tokens(&whole), tokens(&pairs));
+                }
+            }
+        }
+        Ok(())
+    }
+);
 
 fl_test!(
     async fn a_resumed_sft_is_the_uninterrupted_one() -> Result<()> {

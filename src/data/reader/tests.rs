@@ -247,6 +247,12 @@ fn rankings_train_as_their_pairs() {
     let words: Vec<_> = pairs.iter().map(|p| (learned(&p.chosen), learned(&p.rejected))).collect();
     assert_eq!(words, [("y$".into(), "x$".into()), ("y$".into(), "z$".into())] as [(String, String); 2]);
     assert_eq!(reader.preferences(&[ranking([1, 1, 1])]).unwrap_err().code(), "no-pairs");
+    // As a whole each answer is there once.
+    let whole = reader.preferred(&[ranking([1, 1, 1]), ranking([3, 1, 2])]).unwrap().remove(0);
+    let words: Vec<_> = whole.answers.iter().map(learned).collect();
+    assert_eq!((words, whole.pairs.clone()), (["y$", "z$", "x$"].map(String::from).to_vec(), vec![[0, 1], [0, 2], [1, 2]]));
+    let apart: Vec<_> = whole.apart().map(|p| [learned(&p.answers[0]), learned(&p.answers[1])].concat()).collect();
+    assert_eq!(apart, ["y$z$", "y$x$", "z$x$"]);
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub use policy::{POLICY_METRICS, POLICY_NUMBERS, PolicyLoss, PolicyNumbers};
 pub use preference::OrpoLoss;
 pub use ranking::{MOST_TIED, RANKING_METRICS, RANKING_NUMBERS, RankingLoss};
 pub use sft::SftLoss;
-pub use sums::SequenceSums;
+pub use sums::{SequenceSums, SequenceTake};
 pub use unpaired::KtoLoss;
 pub use value::{VALUE_METRICS, ValueLoss};
 

@@ -86,16 +86,18 @@ impl Op for SequenceSums {
         let ins = [dsums, b.input(1)];
         let rows = b.desc(b.input(0)).len();
         let dlogp = b.sink(0);
-        b.emit(SequenceSumsBwd { rows }, &ins, &[dlogp])
+        b.emit(SequenceTake { rows }, &ins, &[dlogp])
     }
 }
 
-/// `dlogp[i] = dsums[seq[i]]`. Inputs: dsums (S), seq (R).
-struct SequenceSumsBwd {
-    rows: usize,
+/// A sequence's number wherever the sequence is named: `out[i] = sums[seq[i]]`, 0 for none. The way back of [`SequenceSums`], and its own is that one
+/// ([`SequenceSums`] over the same seq). Inputs: sums (S), seq (R) u32. Output (`rows`).
+#[derive(Clone, Copy, Debug)]
+pub struct SequenceTake {
+    pub rows: usize,
 }
 
-impl Op for SequenceSumsBwd {
+impl Op for SequenceTake {
     fn name(&self) -> &'static str {
         "sequence_sums_bwd"
     }

@@ -1,14 +1,15 @@
 //! Direct preference optimization (Rafailov et al. 2023): −log σ(β·((π_chosen − ref_chosen) − (π_rejected − ref_rejected))), and the losses that
-//! came after it. Mean over the pairs of a micro-batch, then over the micro-batches of an update; so are the metrics.
+//! came after it. Mean over the pairs of a micro-batch, then over the micro-batches of an update; so are the metrics. A ranking is one row: its answers
+//! run once, whatever number of pairs they are in.
 
 use super::field::{Default, Drawn, Field, Good, Group, Kind, Metric, Shown, en};
 use super::shared;
 use super::table::MethodInfo;
 use super::trl::fixed;
-use crate::data::{Batch, BatchShape, Example, Pair, RowKind};
+use crate::data::{Batch, BatchShape, Example, IGNORE, Preferred, RowKind};
 use crate::graph::{Desc, Program, Tape};
 use crate::ops::elementwise::{Add, Mul, Scale};
-use crate::ops::loss::{DIVERGENCES, DPO_LOSSES, DPO_NUMBERS, DpoLoss, DpoNumbers, METRICS, SequenceSums};
+use crate::ops::loss::{DIVERGENCES, DPO_LOSSES, DPO_NUMBERS, DpoLoss, DpoNumbers, METRICS, SequenceSums, SequenceTake};
 use crate::tune::idle::smoothed_away;
 use crate::tune::kl::RowCache;
 use crate::tune::method::{Method, Recorded, digest};
@@ -34,6 +35,8 @@ pub const INFO: MethodInfo = MethodInfo {
          σ(−Δ). aot, aot_unpaired (Melnyk et al. 2024): −ln σ of β times the difference of sorted log ratios of a micro-batch. discopop (Lu et al. \
          2024): m = σ(Δ/τ), −(1−m)·ln σ(Δ) + m·exp(−Δ). sigmoid_norm: −ln σ(β·(c/nc − r/nr)). sft: negative log-likelihood, the mean over the chosen \
          answers' tokens of a micro-batch.",
+        "A ranking is one row, which per_device_train_batch_size counts: each of its answers runs once, and its loss is the mean over all its strict \
+         pairs (of all pairs of a micro-batch). To TRL each pair is a row; so it is here with ld_alpha, use_weighting, aot and aot_unpaired.",
         "f_divergence_type (Wang et al. 2023) puts f′ in place of c and r: forward_kl 1 − exp(−u), js_divergence ln 2 + ln σ(u), alpha_divergence \
          (exp((α−1)·u) − 1)/(α−1); of sigmoid, sigmoid_norm, hinge, ipo, exo_pair, robust, discopop and sft. ld_alpha: Liu et al. (2024). \
          use_weighting: Zhou et al. (2024), exp of the mean over tokens of ln p − ln Σ p² of both answers. rewards/* are β·c and β·r whatever the \
@@ -135,7 +138,7 @@ pub const INFO: MethodInfo = MethodInfo {
         }
         said
     },
-    build: |reader, values, rows| Ok(Box::new(Dpo::new(reader.preferences(rows)?, DpoOptions::read(values)?)?)),
+    build: |reader, values, rows| Ok(Box::new(Dpo::new(reader.preferred(rows)?, DpoOptions::read(values)?)?)),
 };
 
 /// What the loss is made of.
@@ -221,6 +224,11 @@ impl DpoOptions {
         Ok(self)
     }
 
+    /// Must the pairs of a ranking be rows of their own? Where what an answer counts depends on what it is paired with, and where pairs are sorted.
+    fn parts_rankings(&self) -> bool {
+        self.ld_alpha.is_some() || self.use_weighting || self.has("aot") || self.has("aot_unpaired")
+    }
+
     fn numbers(&self, scale: f32, sft_share: f32) -> DpoNumbers {
         let mut losses = [0.0; DPO_LOSSES.len()];
         for (name, weight) in &self.losses {
@@ -241,40 +249,68 @@ impl DpoOptions {
     }
 }
 
+/// Is a ranking one row under these fields?
+pub fn takes_rankings_whole(values: &Values) -> bool {
+    DpoOptions::read(values).is_ok_and(|o| !o.parts_rankings())
+}
+
 /// See the module.
 pub struct Dpo {
-    pairs: Vec<Pair>,
+    data: Vec<Preferred>,
+    /// Pairs that a row has at most.
+    most: usize,
     options: DpoOptions,
-    /// Per pair: log-probabilities of both answers under the reference, computed once.
+    /// Per row: log-probabilities of its answers under the reference, computed once.
     references: RowCache,
 }
 
 impl Dpo {
     /// # Errors
     /// [`Error::BadConfig`] for options that do not go together, and for weights of pairs where pairs are sorted.
-    pub fn new(pairs: Vec<Pair>, options: DpoOptions) -> Result<Dpo> {
+    pub fn new(data: Vec<Preferred>, options: DpoOptions) -> Result<Dpo> {
         let options = options.checked()?;
         let sorted = options.has("aot") || options.has("aot_unpaired");
-        if let Some(p) = pairs.iter().find(|p| sorted && p.weight != 1.0) {
+        if let Some(p) = data.iter().find(|p| sorted && p.weight != 1.0) {
             return Err(Error::config("weight", format!("is {} in a row, and aot sorts the pairs: leave the column out", p.weight)));
         }
-        Ok(Dpo { pairs, options, references: RowCache::default() })
+        let data: Vec<Preferred> = if options.parts_rankings() { data.iter().flat_map(Preferred::apart).collect() } else { data };
+        let most = data.iter().map(|p| p.pairs.len()).max().unwrap_or(1).max(1);
+        Ok(Dpo { data, most, options, references: RowCache::default() })
     }
 
-    /// More pairs, in the middle of a training: they take part from the next epoch on.
-    pub fn append(&mut self, pairs: Vec<Pair>) {
-        self.pairs.extend(pairs);
+    fn some<'a>(&'a self, rows: &'a [u32]) -> impl Iterator<Item = &'a Preferred> {
+        rows.iter().map(|r| &self.data[*r as usize])
+    }
+
+    /// Pairs of some rows.
+    fn pairs(&self, rows: &[u32]) -> usize {
+        self.some(rows).map(|p| p.pairs.len()).sum()
+    }
+
+    /// Room for the pairs of a micro-batch: each of its rows has two answers and more.
+    fn room(&self, shape: &BatchShape) -> usize {
+        (shape.seqs / 2).max(1) * self.most
+    }
+
+    /// Of every pair of some rows what `of` says of (row among `rows`, answer): of the better ones, then, from `room` on, of the worse ones.
+    fn sides<T: Clone>(&self, rows: &[u32], room: usize, none: T, of: impl Fn(usize, usize) -> T) -> Vec<T> {
+        let mut out = vec![none; 2 * room];
+        let all = self.some(rows).enumerate().flat_map(|(row, p)| p.pairs.iter().map(move |pair| (row, pair)));
+        for (i, (row, pair)) in all.enumerate() {
+            (out[i], out[room + i]) = (of(row, pair[0]), of(row, pair[1]));
+        }
+        out
     }
 
     /// How much each judged token counts, by [`DpoOptions::ld_alpha`]: those beyond the length of the pair's shorter answer less.
     fn token_weights(&self, rows: &[u32], seqs: &[u32], alpha: f32) -> Vec<f32> {
         let shared: Vec<usize> =
-            rows.iter().map(|r| &self.pairs[*r as usize]).map(|p| p.chosen.counted().min(p.rejected.counted())).collect();
-        let mut seen = vec![0; 2 * rows.len()];
+            self.some(rows).flat_map(|p| vec![p.answers.iter().map(Example::counted).min().unwrap_or(0); p.answers.len()]).collect();
+        let mut seen = vec![0; shared.len()];
         let weight = |s: &u32| {
             let Some(n) = seen.get_mut(*s as usize) else { return 0.0 };
             *n += 1;
-            if *n <= shared[*s as usize % rows.len()] { 1.0 } else { alpha }
+            if *n <= shared[*s as usize] { 1.0 } else { alpha }
         };
         seqs.iter().map(weight).collect()
     }
@@ -286,22 +322,24 @@ impl Method for Dpo {
     }
 
     fn digest(&self) -> String {
-        digest(self.pairs.iter().flat_map(|p| {
-            [&p.chosen.ids, &p.chosen.labels, &p.rejected.ids, &p.rejected.labels]
-                .map(Vec::clone)
-                .into_iter()
-                .chain([vec![p.weight.to_bits()]])
+        digest(self.data.iter().flat_map(|p| {
+            let answers = p.answers.iter().flat_map(|a| [a.ids.clone(), a.labels.clone()]);
+            let pairs = p.pairs.iter().flatten().map(|at| *at as u32).collect();
+            answers.chain([pairs, vec![p.weight.to_bits()]]).collect::<Vec<_>>()
         }))
     }
 
     fn rows(&self) -> usize {
-        self.pairs.len()
+        self.data.len()
     }
 
-    /// All chosen, then all rejected, as TRL concatenates them.
+    /// Row by row.
     fn examples(&self, rows: &[u32]) -> Vec<&Example> {
-        let pair = |r: &u32| &self.pairs[*r as usize];
-        rows.iter().map(|r| &pair(r).chosen).chain(rows.iter().map(|r| &pair(r).rejected)).collect()
+        rows.iter().flat_map(|r| &self.data[*r as usize].answers).collect()
+    }
+
+    fn owners(&self, rows: &[u32], _sequences: usize) -> Vec<u32> {
+        self.some(rows).enumerate().flat_map(|(i, p)| vec![i as u32; p.answers.len()]).collect()
     }
 
     fn record(&self, tape: &mut Tape, shape: &BatchShape, signals: &mut Signals<'_>) -> Result<Recorded> {
@@ -314,23 +352,29 @@ impl Method for Dpo {
             }
         };
         let sums = tape.push1(SequenceSums::new(shape.seqs), &[weighted, seq])?;
-        let mut inputs = vec![sums];
-        inputs.extend(["reference", "counts"].map(|name| tape.input(name, Desc::f32(&[shape.seqs]))));
-        inputs.push(tape.input("weights", Desc::f32(&[shape.seqs / 2])));
+        let room = self.room(shape);
+        let places = tape.input("pairs", Desc::u32(&[2 * room]));
+        let take = SequenceTake { rows: 2 * room };
+        let mut inputs = vec![tape.push1(take, &[sums, places])?];
+        inputs.extend(["reference", "counts"].map(|name| tape.input(name, Desc::f32(&[2 * room]))));
+        inputs.push(tape.input("weights", Desc::f32(&[room])));
         inputs.push(tape.input("numbers", Desc::f32(&[DPO_NUMBERS])));
         if self.options.use_weighting {
             let spread = signals.entropies(tape)?.expect("asked for in passes with a loss");
             let plain = if weighted == logp { sums } else { tape.push1(SequenceSums::new(shape.seqs), &[logp, seq])? };
             let squares = tape.push1(SequenceSums::of_second(shape.seqs), &[spread, seq])?;
             let minus = tape.push1(Scale { factor: -1.0 }, &[squares])?;
-            inputs.push(tape.push1(Add, &[plain, minus])?);
+            let aligned = tape.push1(Add, &[plain, minus])?;
+            inputs.push(tape.push1(take, &[aligned, places])?);
         }
         let out = tape.push(DpoLoss { aligned: self.options.use_weighting }, &inputs)?;
-        Ok(Recorded { metrics: out[0], seeds: vec![(sums, out[1])] })
+        // An answer's gradient is the sum over the pairs that it is in.
+        let slopes = tape.push1(SequenceSums::new(shape.seqs), &[out[1], places])?;
+        Ok(Recorded { metrics: out[0], seeds: vec![(sums, slopes)] })
     }
 
     fn metric_words(&self, shape: &BatchShape) -> usize {
-        METRICS * (shape.seqs / 2)
+        METRICS * self.room(shape)
     }
 
     fn arguments(&self) -> Vec<(&'static str, String)> {
@@ -380,29 +424,44 @@ impl Method for Dpo {
         Some(&mut self.references)
     }
 
+    /// What is of pairs counts as many as there are.
+    fn share(&self, micro: &Micro, _metric: &str) -> f64 {
+        self.pairs(&micro.rows) as f64
+    }
+
     fn write(&self, program: &Program, micro: &Micro, all: &[Micro]) {
-        let pairs = micro.rows.len();
-        let of = |side: usize| micro.rows.iter().map(move |r| self.references.get(*r).map_or(0.0, |v| v[side]));
-        program.write("reference", &of(0).chain(of(1)).collect::<Vec<f32>>());
-        let weights: Vec<f32> = micro.rows.iter().map(|r| self.pairs[*r as usize].weight).collect();
+        let (rows, room) = (&micro.rows[..], self.room(&micro.shape));
+        let begins: Vec<usize> = self
+            .some(rows)
+            .scan(0, |at, p| {
+                *at += p.answers.len();
+                Some(*at - p.answers.len())
+            })
+            .collect();
+        let answer = |row: usize, at: usize| &self.data[rows[row] as usize].answers[at];
+        program.write("pairs", &self.sides(rows, room, IGNORE, |row, at| (begins[row] + at) as u32));
+        program.write("reference", &self.sides(rows, room, 0.0, |row, at| self.references.get(rows[row]).map_or(0.0f32, |v| v[at])));
+        program.write("counts", &self.sides(rows, room, 0.0, |row, at| answer(row, at).counted() as f32));
+        let mut weights: Vec<f32> = self.some(rows).flat_map(|p| vec![p.weight; p.pairs.len()]).collect();
+        let pairs = weights.len();
+        weights.resize(room, 0.0);
         program.write("weights", &weights);
-        let counts = |side: fn(&Pair) -> &Example| micro.rows.iter().map(move |r| side(&self.pairs[*r as usize]).counted());
-        let chosen: usize = counts(|p| &p.chosen).sum();
-        program.write("counts", &counts(|p| &p.chosen).chain(counts(|p| &p.rejected)).map(|n| n as f32).collect::<Vec<f32>>());
+        let chosen: usize = self.some(rows).flat_map(|p| p.pairs.iter().map(|pair| p.answers[pair[0]].counted())).sum();
         let numbers = self.options.numbers(1.0 / (pairs * all.len()) as f32, pairs as f32 / chosen.max(1) as f32);
         program.write("numbers", &numbers.words());
         if let Some(alpha) = self.options.ld_alpha {
-            program.write("tokens", &self.token_weights(&micro.rows, &micro.batch.seqs, alpha as f32));
+            program.write("tokens", &self.token_weights(rows, &micro.batch.seqs, alpha as f32));
         }
     }
 
     fn metrics(&self, micros: &[Micro], words: &[Vec<f32>]) -> Metrics {
         let (mut loss, mut means) = (0.0, [0.0; 6]);
         for (micro, words) in micros.iter().zip(words) {
-            let share = 1.0 / (micro.rows.len() * micros.len()) as f64;
-            for (r, w) in micro.rows.iter().zip(words.chunks(METRICS)) {
+            let share = 1.0 / (self.pairs(&micro.rows) * micros.len()) as f64;
+            let weights = self.some(&micro.rows).flat_map(|p| vec![f64::from(p.weight); p.pairs.len()]);
+            for (weight, w) in weights.zip(words.chunks(METRICS)) {
                 let at = |i: usize| f64::from(w[i]);
-                loss += share * f64::from(self.pairs[*r as usize].weight) * at(0);
+                loss += share * weight * at(0);
                 let right = if w[1] > w[2] { share } else { 0.0 };
                 let values = [share * at(1), share * at(2), share * (at(1) - at(2)), right, share * at(3), share * at(4)];
                 means.iter_mut().zip(values).for_each(|(m, v)| *m += v);

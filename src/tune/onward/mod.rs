@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::checkpoint::Checkpoint;
 use super::config::TrainingArguments;
 use super::methods::by_name;
+use super::methods::dpo::takes_rankings_whole;
 use super::methods::table::MethodInfo;
 use super::start::own_fields;
 use crate::data::{Fault, Row, RowKind, Sampler, write_jsonl};
@@ -56,8 +57,8 @@ fn python(v: &Value) -> String {
     }
 }
 
-/// The rows in TRL's columns: of rankings all pairs.
-fn rows_of(info: &MethodInfo, rows: &[Value]) -> Result<Vec<Row>> {
+/// The rows in TRL's columns, of rankings all pairs: what is one row here stands together.
+fn rows_of(info: &MethodInfo, rows: &[Value], whole: bool) -> Result<Vec<Vec<Row>>> {
     let mut out = Vec::new();
     for (i, value) in rows.iter().enumerate() {
         let weight = |w: Option<f64>| match w {
@@ -69,15 +70,20 @@ fn rows_of(info: &MethodInfo, rows: &[Value]) -> Result<Vec<Row>> {
                 weight(r.weight)?;
                 // A ranking of nothing but ties teaches nothing, in a training neither.
                 let pairs = r.pairs().unwrap_or_default();
-                out.extend(pairs.into_iter().map(|p| Row::Preference(crate::data::PreferenceRow { weight: None, ..p })));
+                let pairs = pairs.into_iter().map(|p| Row::Preference(crate::data::PreferenceRow { weight: None, ..p }));
+                match whole {
+                    true => out.push(pairs.collect()),
+                    false => out.extend(pairs.map(|p| vec![p])),
+                }
             }
             Row::Preference(p) => {
                 weight(p.weight)?;
-                out.push(Row::Preference(crate::data::PreferenceRow { weight: None, ..p }));
+                out.push(vec![Row::Preference(crate::data::PreferenceRow { weight: None, ..p })]);
             }
-            row => out.push(row),
+            row => out.push(vec![row]),
         }
     }
+    out.retain(|row: &Vec<Row>| !row.is_empty());
     if out.is_empty() {
         return Err(Error::EmptyDataset("there are no rows to go on with".into()));
     }
@@ -121,8 +127,9 @@ pub fn files(from: &Onward<'_>) -> Result<Vec<(String, Vec<u8>)>> {
         return Err(Error::config("method", format!("{} is not exported: its rows are made while it learns", info.name)));
     }
     let fields = own_fields(from.args)?;
-    let args = TrainingArguments::of(&info.read(&fields)?);
-    let rows = rows_of(info, from.rows)?;
+    let values = info.read(&fields)?;
+    let args = TrainingArguments::of(&values);
+    let rows = rows_of(info, from.rows, info.name == "dpo" && takes_rankings_whole(&values))?;
     let checkpoint = from.checkpoint.map(Checkpoint::parse).transpose()?;
     let (mut sampler, mut done) = (Sampler::new(rows.len(), args.shuffle, args.data_seed.unwrap_or(args.seed)), 0);
     if let Some(Checkpoint { state, .. }) = &checkpoint {
@@ -156,6 +163,11 @@ pub fn files(from: &Onward<'_>) -> Result<Vec<(String, Vec<u8>)>> {
     if done > 0 {
         own.insert("max_steps".into(), json!(total.saturating_sub(done)));
     }
+    // TRL's rows are pairs: as many as the rankings of a batch have, of rankings of one size.
+    let pairs: usize = rows.iter().map(Vec::len).sum();
+    let batch = (args.per_device_train_batch_size as f64 * pairs as f64 / rows.len() as f64).round().max(1.0) as usize;
+    own.insert("per_device_train_batch_size".into(), json!(batch));
+    let uneven = rows.iter().any(|r| r.len() != rows[0].len());
     let trainer = info.config.replace("Config", "Trainer");
     let module = EXPERIMENTAL.iter().find(|e| e.0 == info.config).map_or_else(|| "trl".into(), |e| format!("trl.experimental.{}", e.1));
     let mut script = format!(
@@ -171,12 +183,17 @@ pub fn files(from: &Onward<'_>) -> Result<Vec<(String, Vec<u8>)>> {
     script += BODY;
     let eight = own.get("optim").and_then(Value::as_str).is_some_and(|o| o.ends_with("8bit"));
     let requirements = format!("{REQUIREMENTS}{}", if eight { "bitsandbytes\n" } else { "" });
-    let rows: Vec<&Row> = order.iter().map(|i| &rows[*i as usize]).collect();
+    let rows: Vec<&Row> = order.iter().flat_map(|i| &rows[*i as usize]).collect();
+    let uneven = if !uneven {
+        ""
+    } else {
+        "Rankings of several sizes became their pairs, which TRL takes by equal numbers: its updates are cut elsewhere than here.\n"
+    };
     let readme = format!(
         "# {} behind update {done} of {total}\n\n    pip install -r requirements.txt\n    python train.py --model MODEL\n\n`MODEL` is the model that the \
          adapter belongs to: a folder, a name of the hub, or the GGUF itself.\n`data.jsonl` has the rows in the order in which they would have come; TRL \
          takes them so in every epoch.\nThe first loss is the next one here. AdamW's moments begin anew. What is learned is written to `out`, a PEFT \
-         folder that loads back.\n",
+         folder that loads back.\n{uneven}",
         info.title
     );
     let mut out = vec![
