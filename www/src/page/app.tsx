@@ -5,6 +5,7 @@ import { nextTask } from './model/breathe.ts';
 import { activate, active } from './state/adapters.ts';
 import { ready } from './state/boot.ts';
 import { newChat } from './state/chats.ts';
+import { dragging } from './state/drops.ts';
 import { activity, info, loading, memory } from './state/engine.ts';
 import { counts } from './state/feedback.ts';
 import { announcement, dismiss, notices, report } from './state/notices.ts';
@@ -175,6 +176,7 @@ function Notices() {
       <div class="toasts">
         {notices.value
           .filter((n) => n.tone === 'error')
+          .toReversed()
           .map((n) => (
             <div key={n.id} class="notice error" role="alert" data-code={n.code ?? undefined}>
               <Icon name="warn" />
@@ -291,6 +293,11 @@ export function App() {
           </Guard>
         )}
       </main>
+      {dragging.value && (
+        <div class="drop-here" aria-hidden="true">
+          Drop a model, a dataset or an adapter
+        </div>
+      )}
       <Notices />
       <div class="sr-only" role="log" aria-live="polite" aria-atomic="true">
         {announcement.value}

@@ -3,8 +3,10 @@ import { App, loadViews } from './app.tsx';
 import { nextTask } from './model/breathe.ts';
 import { boot } from './state/boot.ts';
 import { complain } from './state/engine.ts';
+import { watchDrops } from './state/drops.ts';
 import { report } from './state/notices.ts';
 
+watchDrops();
 addEventListener('unhandledrejection', (e) => complain(e.reason));
 
 // Evaluating the scripts was one task; drawing is another.

@@ -139,7 +139,7 @@ test('preferences and judgements of token ids are shown as ids, kept, learned fr
 test('an empty file is a typed error', async ({ page }) => {
   await open(page, '#/feedback');
   await importText(page, 'empty.jsonl', '\n\n');
-  await expect(page.getByRole('alert')).toHaveAttribute('data-code', 'empty-dataset');
+  await expect(page.getByRole('alert')).toHaveAttribute('data-code', 'empty-file');
   await expect(page.getByRole('alert')).toContainText('empty.jsonl holds no rows');
 });
 

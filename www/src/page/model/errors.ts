@@ -50,6 +50,8 @@ const WORDS: Record<string, [title: string, hint: string]> = {
   'wrong-model': ['Another model is loaded', 'A checkpoint fits only the very model that it was made with.'],
   'context-overflow': ['The prompt is longer than the model can read', 'Shorten it, or start a new chat.'],
   'empty-dataset': ['There is nothing to learn from yet', 'Rank some answers, edit one into the ideal answer, or import a dataset.'],
+  'empty-file': ['This file is empty', 'A dataset has one row in each line, in the columns that TRL reads.'],
+  'unknown-file': ['This page does not know such files', 'Drop it on the view that it is for, or choose another file.'],
   'no-pairs': ['Every ranking here is a tie', 'A tie says nothing about which answer is better. Put at least one answer above another.'],
   'bad-row': ['A row of the dataset cannot be used', 'Mend or remove the row named above.'],
   aborted: ['Stopped', ''],

@@ -188,7 +188,8 @@ export async function ask(prompt: string): Promise<void> {
   const now = begin(turn.id, 'answers', labels);
   const stop = controller!.signal;
   const kept = keepPartly(now);
-  draft.value = '';
+  // A suggestion that was clicked leaves what is being typed alone.
+  if (draft.value.trim() === prompt.trim()) draft.value = '';
   announce(compare ? 'The base model and the adapter are answering' : `${s.n} answers are being written`);
   try {
     // A tab that dies from here on has the question on disk.

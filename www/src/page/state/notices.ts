@@ -1,6 +1,7 @@
 // Messages to the person: short toasts, errors that stay until dismissed, and words for screen readers.
 import { signal } from '@preact/signals';
 import { cut, describe, type Described } from '../model/errors.ts';
+import { byItself, navigations } from './router.ts';
 
 export interface Action {
   label: string;
@@ -15,6 +16,8 @@ export interface Notice {
   code: string | null;
   /** Of the same kind only the newest is shown. */
   key: string | null;
+  /** When it was shown. */
+  at: number;
   actions: Action[];
 }
 
@@ -40,7 +43,7 @@ export function toast(text: string, action?: Action): void {
   const old = others.filter((n) => n.tone === 'info').slice(0, -2);
   notices.value = [
     ...others.filter((n) => !old.includes(n)),
-    { id, tone: 'info', title, detail: '', code: null, key: null, actions: action ? [action] : [] },
+    { id, tone: 'info', title, detail: '', code: null, key: null, at: performance.now(), actions: action ? [action] : [] },
   ];
   setTimeout(() => dismiss(id), action ? 9000 : 3500);
 }
@@ -60,11 +63,21 @@ export function report(error: unknown, actions: Action[] = [], kind?: string): D
       detail: [sentence(said.detail), said.hint].filter(Boolean).join(' '),
       code: said.code,
       key,
+      at: performance.now(),
       actions,
     },
   ];
   return said;
 }
+
+/** An error that has been there so long has been read. */
+const READ = 1500;
+// In another view: what was said about the one before is over, unless something can be done about it.
+navigations.subscribe(() => {
+  const now = performance.now();
+  const left = notices.peek().filter((n) => n.tone === 'info' || n.actions.length > 0 || (byItself && now - n.at < READ));
+  if (left.length < notices.peek().length) notices.value = left;
+});
 
 export const clearError = (kind: string): void => void (notices.value = notices.value.filter((n) => n.key !== kind));
 

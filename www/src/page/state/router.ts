@@ -9,6 +9,8 @@ const read = (): Route => {
 };
 
 export const route = signal<Route>(read());
+/** Whether the present navigation is the page's own, as after a load, and not a link that somebody followed. */
+export let byItself = false;
 /** Counts navigations, so that a view can move the focus to its heading; 0 = the first view, which leaves it alone. */
 export const navigations = signal(0);
 
@@ -17,8 +19,11 @@ addEventListener('hashchange', () => {
   if (to === route.value) return;
   route.value = to;
   navigations.value++;
+  byItself = false;
 });
 
 export function go(to: Route): void {
-  if (read() !== to) location.hash = `#/${to}`;
+  if (read() === to) return;
+  byItself = true;
+  location.hash = `#/${to}`;
 }

@@ -105,7 +105,19 @@ export function Segments<T extends string | number>({
   );
 }
 
-export function Switch({ label, checked, onChange, help }: { label: string; checked: boolean; onChange(v: boolean): void; help?: string }) {
+export function Switch({
+  label,
+  checked,
+  onChange,
+  help,
+  disabled = false,
+}: {
+  label: string;
+  checked: boolean;
+  onChange(v: boolean): void;
+  help?: string;
+  disabled?: boolean;
+}) {
   const id = useId();
   return (
     <label class="switch">
@@ -114,6 +126,7 @@ export function Switch({ label, checked, onChange, help }: { label: string; chec
         // biome-ignore lint/a11y/useAriaPropsForRole: a checkbox's own state is what aria-checked would say
         role="switch"
         checked={checked}
+        disabled={disabled}
         aria-describedby={help ? id : undefined}
         onChange={(e) => onChange(e.currentTarget.checked)}
       />
@@ -182,7 +195,7 @@ export function Dialog({ title, onClose, children }: { title: string; onClose():
   );
 }
 
-/** Opens the browser's file picker. Files given by drop come through `onFiles` as well, see dropzone(). */
+/** Opens the browser's file picker. */
 export function FilePick({
   label,
   accept,
@@ -226,27 +239,6 @@ export function FilePick({
       />
     </>
   );
-}
-
-/** Handlers that let an element take dropped files. */
-export function dropzone(
-  onFiles: (f: File[], data: DataTransfer) => void,
-): Pick<JSX.IntrinsicElements['div'], 'onDragOver' | 'onDragLeave' | 'onDrop'> {
-  return {
-    onDragOver(e) {
-      if (!e.dataTransfer?.types.includes('Files')) return;
-      e.preventDefault();
-      e.currentTarget.classList.add('dropping');
-    },
-    onDragLeave: (e) => e.currentTarget.classList.remove('dropping'),
-    onDrop(e) {
-      e.currentTarget.classList.remove('dropping');
-      const files = [...(e.dataTransfer?.files ?? [])];
-      if (!e.dataTransfer || !files.length) return;
-      e.preventDefault();
-      onFiles(files, e.dataTransfer);
-    },
-  };
 }
 
 export function Empty({ icon, title, children }: { icon: IconName; title: string; children?: ComponentChildren }) {

@@ -18,6 +18,9 @@ export function count(n: number): string {
   return String(n);
 }
 
+/** 1 row, 2 rows. */
+export const many = (n: number, one: string, more = `${one}s`): string => `${n} ${n === 1 ? one : more}`;
+
 /** Seconds as people say them: 8 s · 3 min 20 s · 1 h 5 min. */
 export function duration(seconds: number): string {
   if (!Number.isFinite(seconds) || seconds < 0) return '–';

@@ -13,10 +13,11 @@ import {
   renameAdapter,
   type StoredAdapter,
 } from '../state/adapters.ts';
+import { useDrops } from '../state/drops.ts';
 import { activity, info, model } from '../state/engine.ts';
 import { live } from '../state/ask.ts';
 import { report, toast } from '../state/notices.ts';
-import { Button, Dialog, dropzone, FilePick, NameDialog } from '../ui/basic.tsx';
+import { Button, Dialog, FilePick, NameDialog } from '../ui/basic.tsx';
 import { bytes, offerFile } from '../ui/format.ts';
 
 const CONFIG = 'adapter_config.json';
@@ -158,8 +159,9 @@ export function AdaptersView() {
       report(e);
     }
   };
+  useDrops('adapters', ({ files }) => void take(files));
   return (
-    <div class="page" {...dropzone((f) => void take(f))}>
+    <div class="page">
       <header class="view-head">
         <h1 tabIndex={-1}>Adapters</h1>
         <span class="grow" />

@@ -6,7 +6,9 @@ import { activity, canAsk, loading, model } from '../state/engine.ts';
 import { go } from '../state/router.ts';
 import { change, settings } from '../state/settings.ts';
 import { Button, Dialog, NameDialog, Segments, Slider, Switch } from '../ui/basic.tsx';
+import { useCovered } from '../ui/covered.ts';
 import { Icon, Mark } from '../ui/icons.tsx';
+import { Pop } from '../ui/Pop.tsx';
 import { ChatList } from './ChatList.tsx';
 import { TurnView } from './TurnView.tsx';
 
@@ -47,6 +49,7 @@ function Sampling() {
 }
 
 function Composer() {
+  const form = useCovered<HTMLFormElement>('--covered');
   const area = useRef<HTMLTextAreaElement>(null);
   const busy = live.value !== null;
   const s = settings.value;
@@ -71,6 +74,7 @@ function Composer() {
   };
   return (
     <form
+      ref={form}
       class="composer"
       aria-label="Ask"
       onSubmit={(e) => {
@@ -131,10 +135,9 @@ function Composer() {
         )}
         {active.value !== null && <Switch label="Compare with base" checked={s.compare} onChange={(v) => change({ compare: v })} />}
         <span class="grow" />
-        <details class="pop">
-          <summary>Sampling</summary>
+        <Pop label="Sampling">
           <Sampling />
-        </details>
+        </Pop>
       </div>
     </form>
   );

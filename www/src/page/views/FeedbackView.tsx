@@ -1,15 +1,16 @@
 import { useEffect, useState } from 'preact/hooks';
 import { breathe } from '../model/breathe.ts';
 import { exportIdeals, exportJudged, exportPreferences, importRows, pairsIn, saidIn, textOf, type ImportResult } from '../model/dataset.ts';
-import { cut } from '../model/errors.ts';
+import { codeOf, cut, PageError } from '../model/errors.ts';
 import { allTied, circled, formatOrder } from '../model/ranking.ts';
 import type { Content, FeedbackRow } from '../model/types.ts';
 import { putBack, takeOut } from '../state/chats.ts';
+import { useDrops } from '../state/drops.ts';
 import { addRows, counts, inspected, rows } from '../state/feedback.ts';
 import { announce, report, toast } from '../state/notices.ts';
 import { go } from '../state/router.ts';
-import { Button, Dialog, dropzone, Empty, FilePick, Long, Segments } from '../ui/basic.tsx';
-import { offerFile, when } from '../ui/format.ts';
+import { Button, Dialog, Empty, FilePick, Long, Segments } from '../ui/basic.tsx';
+import { many, offerFile, when } from '../ui/format.ts';
 
 const PAGE = 50;
 
@@ -200,8 +201,8 @@ export function FeedbackView() {
 
   const take = (name: string, result: ImportResult): void => {
     addRows(result.rows);
-    toast(`${result.rows.length} ${result.rows.length === 1 ? 'row' : 'rows'} imported from ${name}`);
-    announce(`${result.rows.length} rows imported`);
+    toast(`${many(result.rows.length, 'row')} imported from ${name}`);
+    announce(`${many(result.rows.length, 'row')} imported`);
   };
   const importFiles = async (files: File[]): Promise<void> => {
     for (const file of files) {
@@ -210,10 +211,13 @@ export function FeedbackView() {
         if (result.refused.length) setReview({ name: file.name, result });
         else take(file.name, result);
       } catch (e) {
-        report(e);
+        // An empty file says nothing about the rows that are here.
+        const empty = codeOf(e) === 'empty-dataset';
+        report(empty ? new PageError('empty-file', `${file.name} holds no rows; nothing was imported.`, { cause: e }) : e);
       }
     }
   };
+  useDrops('feedback', ({ files }) => void importFiles(files));
   const exported = (name: string, make: (all: FeedbackRow[]) => Promise<string[]>): void =>
     void make(all).then(
       (parts) => offerFile(name, parts, 'application/jsonl'),
@@ -222,7 +226,7 @@ export function FeedbackView() {
   const remove = (ids: string[]): void => {
     const gone = takeOut(ids);
     setChosen(new Set());
-    if (gone.length) toast(`${gone.length} ${gone.length === 1 ? 'row' : 'rows'} deleted`, { label: 'Undo', run: () => putBack(gone) });
+    if (gone.length) toast(`${many(gone.length, 'row')} deleted`, { label: 'Undo', run: () => putBack(gone) });
   };
   const select = (id: string, on: boolean): void => {
     const next = new Set(chosen);
@@ -234,11 +238,11 @@ export function FeedbackView() {
   const whole = shown.length > 0 && shown.every((r) => chosen.has(r.id));
 
   return (
-    <div class="page wide" {...dropzone((f) => void importFiles(f))}>
+    <div class="page wide">
       <header class="view-head">
         <h1 tabIndex={-1}>Feedback</h1>
         <span class="grow" />
-        <FilePick label="Import" accept=".jsonl,.json,.ndjson" multiple onFiles={(f) => void importFiles(f)} />
+        <FilePick label="Import" accept=".jsonl,.json,.ndjson,.csv,.tsv" multiple onFiles={(f) => void importFiles(f)} />
       </header>
       <p class="lede">
         {rankings} {rankings === 1 ? 'ranking' : 'rankings'} ({pairs} {pairs === 1 ? 'pair' : 'pairs'}) and {ideals} ideal{' '}

@@ -1,7 +1,8 @@
 import { useState } from 'preact/hooks';
 import type { AdapterDescription } from '../api.ts';
-import { chosenModel, dropped } from '../model/modelFiles.ts';
+import { chosenModel } from '../model/modelFiles.ts';
 import { loadAfterReload } from '../state/boot.ts';
+import { useDrops } from '../state/drops.ts';
 import {
   activity,
   cancelLoad,
@@ -29,7 +30,7 @@ import { allowHosts } from '../state/hosts.ts';
 import { report, toast } from '../state/notices.ts';
 import { settings } from '../state/settings.ts';
 import { removeKept } from '../storage/models.ts';
-import { Button, dropzone, FilePick } from '../ui/basic.tsx';
+import { Button, FilePick } from '../ui/basic.tsx';
 import { bytes, count, duration } from '../ui/format.ts';
 import { Icon } from '../ui/icons.tsx';
 
@@ -145,6 +146,7 @@ export function ModelView() {
   const able = capable.value;
   const off = !canLoad.value;
   const error = loadError.value;
+  useDrops('model', ({ files, folder }) => void useFiles(files, folder));
   const host = ((): string | null => {
     try {
       return new URL(address).origin;
@@ -153,15 +155,7 @@ export function ModelView() {
     }
   })();
   return (
-    <div
-      class="page"
-      {...dropzone(
-        (_, data) =>
-          void dropped(data)
-            .then(({ files, folder }) => useFiles(files, folder))
-            .catch((e: unknown) => report(e)),
-      )}
-    >
+    <div class="page">
       <header class="view-head">
         <h1 tabIndex={-1}>Model</h1>
       </header>

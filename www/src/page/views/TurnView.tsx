@@ -8,12 +8,14 @@ import { canAsk } from '../state/engine.ts';
 import { go } from '../state/router.ts';
 import { change, settings } from '../state/settings.ts';
 import { Button, Long, Switch } from '../ui/basic.tsx';
+import { useCovered } from '../ui/covered.ts';
 import { Icon } from '../ui/icons.tsx';
 import { OrderBar } from '../ui/OrderBar.tsx';
 import { AnswerCard, speed } from './AnswerCard.tsx';
 import { Weights } from './Weights.tsx';
 
-function OrderPanel({ turn }: { turn: Turn }) {
+function OrderPanel({ turn, last }: { turn: Turn; last: boolean }) {
+  const panel = useCovered<HTMLElement>('--order', last);
   const hint = useId();
   const said = judgementOf(turn);
   const any = judged(turn);
@@ -34,49 +36,52 @@ function OrderPanel({ turn }: { turn: Turn }) {
   const names = free.map(circled).join(' ');
   const middle = groups[0] === free ? 'better' : groups.at(-1) === free ? 'worse' : 'in between';
   return (
-    <section class="order-panel" aria-label="Overall order">
-      <div class="order-line">
-        <span class="order-title">Order</span>
-        <OrderBar said={said} judged={any} describedBy={hint} onChange={(j) => judge(turn.id, j)} />
-        <span class="grow" />
-        <span class={`verdict ${any && pairs === 0 ? 'warn' : ''}`}>{verdict}</span>
-      </div>
-      {any && free.length > 0 && (
-        <p class="hint unplaced">
-          {aside.length > 0
-            ? `${names} ${many ? 'have' : 'has'} no place yet and ${many ? 'are' : 'is'} in no pair.`
-            : many
-              ? `${names} have no place of their own: they count as ${middle}, not against each other.`
-              : `${names} has no place of its own: it counts as ${middle}.`}
+    <>
+      <section ref={panel} class="order-panel" aria-label="Overall order">
+        <div class="order-line">
+          <span class="order-title">Order</span>
+          <OrderBar said={said} judged={any} describedBy={hint} onChange={(j) => judge(turn.id, j)} />
+          <span class="grow" />
+          <span class={`verdict ${any && pairs === 0 ? 'warn' : ''}`}>{verdict}</span>
+          {pairs > 0 && (
+            <Button small tone="primary" icon="learn" onClick={() => go('learn')}>
+              Learn from this
+            </Button>
+          )}
+        </div>
+      </section>
+      <div class="order-more">
+        {any && free.length > 0 && (
+          <p class="hint unplaced">
+            {aside.length > 0
+              ? `${names} ${many ? 'have' : 'has'} no place yet and ${many ? 'are' : 'is'} in no pair.`
+              : many
+                ? `${names} have no place of their own: they count as ${middle}, not against each other.`
+                : `${names} has no place of its own: it counts as ${middle}.`}
+          </p>
+        )}
+        {/* One line at a time: where something is open, that; the keys are read to screen readers all the same. */}
+        <p id={hint} class={any && free.length > 0 ? 'sr-only' : 'hint'}>
+          Drag a number, or focus it and press <kbd>←</kbd> <kbd>→</kbd>; <kbd>=</kbd> ties, <kbd>Del</kbd> takes it out. On an answer,{' '}
+          <kbd>1</kbd>…<kbd>{turn.answers.length}</kbd> sets its place.
         </p>
-      )}
-      {/* One line at a time: where something is open, that; the keys are read to screen readers all the same. */}
-      <p id={hint} class={any && free.length > 0 ? 'sr-only' : 'hint'}>
-        Drag a number, or focus it and press <kbd>←</kbd> <kbd>→</kbd>; <kbd>=</kbd> ties, <kbd>Del</kbd> takes it out. On an answer,{' '}
-        <kbd>1</kbd>…<kbd>{turn.answers.length}</kbd> sets its place.
-      </p>
-      <div class="row wrap">
-        <Switch label="Judge by criteria" checked={settings.value.showCriteria} onChange={(v) => change({ showCriteria: v })} />
-        {settings.value.showCriteria && (
-          <details class="weigh">
-            <summary>Weights</summary>
-            <Weights />
-          </details>
-        )}
-        {turn.orderBy === 'hand' && (
-          <Button small tone="quiet" icon="again" onClick={() => orderByCriteria(turn.id)}>
-            {rated ? 'Order by criteria again' : 'Clear the order'}
-          </Button>
-        )}
-        {turn.orderBy === 'criteria' && rated && <small class="muted">follows your ratings</small>}
-        <span class="grow" />
-        {pairs > 0 && (
-          <Button small tone="quiet" icon="learn" onClick={() => go('learn')}>
-            Learn from this
-          </Button>
-        )}
+        <div class="row wrap">
+          <Switch label="Judge by criteria" checked={settings.value.showCriteria} onChange={(v) => change({ showCriteria: v })} />
+          {settings.value.showCriteria && (
+            <details class="weigh">
+              <summary>Weights</summary>
+              <Weights />
+            </details>
+          )}
+          {turn.orderBy === 'hand' && (
+            <Button small tone="quiet" icon="again" onClick={() => orderByCriteria(turn.id)}>
+              {rated ? 'Order by criteria again' : 'Clear the order'}
+            </Button>
+          )}
+          {turn.orderBy === 'criteria' && rated && <small class="muted">follows your ratings</small>}
+        </div>
       </div>
-    </section>
+    </>
   );
 }
 
@@ -202,7 +207,7 @@ export function TurnView({ turn, last }: { turn: Turn; last: boolean }) {
               />
             ))}
           </div>
-          {!answering && <OrderPanel turn={turn} />}
+          {!answering && <OrderPanel turn={turn} last={last} />}
           {turn.ideal && (
             <section class="ideal" aria-label="Ideal answer">
               <header>

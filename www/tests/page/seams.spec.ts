@@ -1,0 +1,201 @@
+// Where views and windows meet: drops, popovers, notices, low windows, print, and drafts that nothing may take away.
+import type { Locator, Page } from '@playwright/test';
+import { ask, expect, go, loadModel, open, test } from './helpers.ts';
+
+const question = (page: Page): Locator => page.getByRole('textbox', { name: 'Your question' });
+const learn = (page: Page): Locator => page.getByRole('button', { name: 'Learn', exact: true });
+
+async function rank(page: Page, prompt = 'Teach me'): Promise<void> {
+  await ask(page, prompt);
+  const turn = page.locator('.turn').last();
+  await turn.getByRole('article', { name: 'Answer 3' }).focus();
+  await page.keyboard.press('1');
+}
+
+async function learnt(page: Page): Promise<void> {
+  await go(page, 'Learn');
+  await learn(page).click();
+  await expect(page.getByText('Learnt', { exact: true })).toBeVisible();
+}
+
+/** Drops a file on the element that is topmost somewhere in the window; returns whether the page took it. */
+const drop = (page: Page, where: string, name: string, text: string): Promise<boolean> =>
+  page.evaluate(
+    ([selector, file, content]) => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File([content!], file!));
+      const send = (type: string): boolean =>
+        !document.querySelector(selector!)!.dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer }));
+      return send('dragover') && send('drop');
+    },
+    [where, name, text],
+  );
+
+test('files dropped anywhere, in any view, are taken to where they belong', async ({ page }) => {
+  await open(page, '#/settings');
+  const row = JSON.stringify({ prompt: 'p', completion: 'c' });
+  expect(await drop(page, '.rail', 'rows.jsonl', row)).toBe(true);
+  await expect(page.getByRole('heading', { level: 1, name: 'Feedback' })).toBeVisible();
+  await expect(page.locator('tbody tr')).toHaveCount(1);
+  await expect(page.getByRole('status').filter({ hasText: '1 row imported from rows.jsonl' })).toBeVisible();
+  await expect(page.getByRole('log')).toHaveText('1 row imported');
+
+  await go(page, 'Learn');
+  expect(await drop(page, 'body', 'mine.gguf', 'GGUF mine')).toBe(true);
+  await expect(page.getByRole('link', { name: /^Model mine/ }).last()).toBeVisible();
+
+  // The same view takes it as well, beside its content block; what is for nobody is said, and goes nowhere.
+  await go(page, 'Feedback');
+  expect(await drop(page, 'main', 'more.jsonl', row)).toBe(true);
+  await expect(page.locator('tbody tr')).toHaveCount(2);
+  await go(page, 'Settings');
+  expect(await drop(page, '.app', 'holiday.jpg', 'x')).toBe(true);
+  await expect(page.getByRole('alert')).toHaveAttribute('data-code', 'unknown-file');
+  await expect(page.getByRole('alert')).toContainText('holiday.jpg');
+  await expect(page.getByRole('heading', { level: 1, name: 'Settings' })).toBeVisible();
+});
+
+test('an empty file is called empty, beside rows that stay', async ({ page }) => {
+  await open(page, '#/feedback');
+  const give = (name: string, text: string): Promise<void> =>
+    page.locator('.file-input').setInputFiles({ name, mimeType: 'application/jsonl', buffer: Buffer.from(text) });
+  await give('nine.jsonl', Array.from({ length: 9 }, (_, i) => JSON.stringify({ prompt: `p${i}`, completion: 'c' })).join('\n'));
+  await expect(page.locator('tbody tr')).toHaveCount(9);
+  await give('empty.jsonl', '');
+  const alert = page.getByRole('alert');
+  await expect(alert).toHaveAttribute('data-code', 'empty-file');
+  await expect(alert).not.toContainText('nothing to learn from');
+  await expect(page.locator('tbody tr')).toHaveCount(9);
+});
+
+for (const width of [1440, 380]) {
+  test(`the last steps as numbers stay in their card at ${width} px`, async ({ page }) => {
+    await page.setViewportSize({ width, height: 900 });
+    await open(page);
+    await loadModel(page);
+    await rank(page);
+    await learnt(page);
+    await page.getByText('The last steps as numbers').click();
+    const card = (await page.locator('.run').boundingBox())!;
+    for (const inside of await page.locator('.run .chart, .run .scroll-x, .run .plot canvas').all()) {
+      const box = (await inside.boundingBox())!;
+      expect(box.x).toBeGreaterThanOrEqual(card.x);
+      expect(box.x + box.width).toBeLessThanOrEqual(card.x + card.width);
+    }
+  });
+}
+
+test('sampling closes by Escape, by a click elsewhere, and covers neither the question nor its button', async ({ page }) => {
+  for (const size of [
+    { width: 1280, height: 860 },
+    { width: 380, height: 760 },
+    { width: 720, height: 450 },
+  ]) {
+    await page.setViewportSize(size);
+    await open(page);
+    await loadModel(page);
+    const sampling = page.getByRole('group', { name: 'Sampling' });
+    const opener = page.locator('.pop summary');
+    await opener.click();
+    await expect(sampling).toBeVisible();
+    const pop = (await sampling.boundingBox())!;
+    const send = (await page.getByRole('button', { name: 'Ask', exact: true }).boundingBox())!;
+    expect(pop.y + pop.height).toBeLessThanOrEqual(send.y);
+    expect(pop.y).toBeGreaterThanOrEqual(0);
+    await page.keyboard.press('Escape');
+    await expect(sampling).toBeHidden();
+    await expect(opener).toBeFocused();
+    await opener.click();
+    await question(page).click();
+    await expect(sampling).toBeHidden();
+  }
+});
+
+test('a suggestion leaves a typed draft alone', async ({ page }) => {
+  await open(page);
+  await loadModel(page);
+  await question(page).fill('Something long that I am still writing');
+  await page.getByRole('button', { name: /^Explain in one sentence/ }).click();
+  await expect(page.locator('.turn').last().locator('.order')).toBeVisible();
+  await expect(question(page)).toHaveValue('Something long that I am still writing');
+});
+
+test('an error does not follow into another view, and the newest is on top', async ({ page }) => {
+  await open(page);
+  await loadModel(page);
+  await go(page, 'Learn');
+  await drop(page, 'body', 'holiday.jpg', 'x');
+  await expect(page.getByRole('alert')).toHaveAttribute('data-code', 'unknown-file');
+  await learn(page).click();
+  await expect(page.getByRole('alert').first()).toHaveAttribute('data-code', 'empty-dataset');
+  await expect(page.getByRole('alert').last()).toHaveAttribute('data-code', 'unknown-file');
+  await go(page, 'Adapters');
+  await expect(page.getByRole('alert')).toHaveCount(0);
+});
+
+test('what is ranked keeps its order and the way to learn in sight, and nothing with the focus lies under the composer', async ({
+  page,
+}) => {
+  await page.setViewportSize({ width: 900, height: 700 });
+  await page.emulateMedia({ reducedMotion: 'reduce' });
+  await open(page);
+  await loadModel(page);
+  await page.getByRole('radio', { name: '6 answers' }).check({ force: true });
+  await rank(page);
+  await page.locator('main').evaluate((m) => m.scrollTo({ top: 0, behavior: 'instant' }));
+  const composer = async (): Promise<number> => (await page.locator('.composer').boundingBox())!.y;
+  const key = page.getByRole('button', { name: 'Learn from this' });
+  await expect(key).toHaveClass(/primary/);
+  await expect(key).toBeInViewport({ ratio: 1 });
+  const panel = (await page.locator('.order-panel').boundingBox())!;
+  expect(panel.y + panel.height).toBeLessThanOrEqual((await composer()) + 1);
+  for (const one of await page.locator('.turn .answer button, .turn .order .chip, .order-more button').all()) {
+    await one.focus();
+    const box = (await one.boundingBox())!;
+    const over = (await one.evaluate((e) => e.closest('.answer') !== null))
+      ? (await page.locator('.order-panel').boundingBox())!.y
+      : await composer();
+    expect(box.y + box.height).toBeLessThanOrEqual(over + 1);
+  }
+});
+
+for (const [what, width, height] of [
+  ['at 200 % zoom', 720, 450],
+  ['in a low window', 1440, 450],
+  ['in a small one', 380, 450],
+] as const) {
+  test(`bars leave most of the height for reading ${what}`, async ({ page }) => {
+    await page.setViewportSize({ width, height });
+    await open(page);
+    await loadModel(page);
+    await ask(page, 'How much is left to read?');
+    // In the middle of a column of the transcript, from the top to the bottom: what lies there belongs to it.
+    const free = await page.evaluate(() => {
+      document.querySelector('main')!.scrollTo({ top: 150, behavior: 'instant' });
+      const at = document.querySelector('.transcript')!.getBoundingClientRect();
+      let n = 0;
+      for (let y = 0; y < innerHeight; y++) n += document.elementFromPoint(at.x + at.width / 2, y)?.closest('.transcript') ? 1 : 0;
+      return n;
+    });
+    expect(free).toBeGreaterThanOrEqual(320);
+    expect(await page.evaluate(() => document.documentElement.scrollHeight - innerHeight)).toBe(0);
+    expect(await page.evaluate(() => document.querySelector('main')!.scrollWidth - document.querySelector('main')!.clientWidth)).toBe(0);
+    // Every view is still a click away.
+    for (const view of ['Learn', 'Feedback', 'Adapters', 'Model', 'Settings', 'Chat']) await go(page, view);
+  });
+}
+
+test('print gives the whole view, without bars', async ({ page }) => {
+  await open(page);
+  await loadModel(page);
+  for (let i = 0; i < 4; i++) await ask(page, `Question ${i}`);
+  await page.emulateMedia({ media: 'print' });
+  const tall = await page.evaluate(() => {
+    const main = document.querySelector('main')!;
+    return { cropped: main.scrollHeight - main.clientHeight, hidden: getComputedStyle(main).overflowY };
+  });
+  expect(tall).toEqual({ cropped: 0, hidden: 'visible' });
+  await expect(page.locator('.rail')).toBeHidden();
+  await expect(page.locator('.composer')).toBeHidden();
+  await expect(page.locator('.turn').last()).toBeVisible();
+});
