@@ -293,6 +293,7 @@ class Trainer<
 > {
   #paused: Promise<void> | null = null;
   #go: () => void = () => {};
+  #stopped: () => void = () => {};
   #step = 0;
   protected method: Api.MethodName = 'sft';
   constructor(
@@ -327,6 +328,7 @@ class Trainer<
           );
         }
         if (this.#paused) {
+          this.#stopped();
           model.busy = false;
           await Promise.race([
             this.#paused,
@@ -368,6 +370,7 @@ class Trainer<
         if (o.saveSteps && step % o.saveSteps === 0) o.onCheckpoint?.(await this.saveCheckpoint());
       }
     } finally {
+      this.#stopped();
       model.busy = false;
       if (!model.gone) await this.#keep(name);
     }
@@ -394,6 +397,8 @@ class Trainer<
   }
   async pause(): Promise<void> {
     this.#paused = new Promise((resolve) => (this.#go = resolve));
+    // When the step under way has ended.
+    if (this.model.busy) await new Promise<void>((resolve) => (this.#stopped = resolve));
   }
   async resume(): Promise<void> {
     this.#paused = null;

@@ -129,6 +129,15 @@ export async function killOnce(page, address, what, random) {
       await next.getByRole('textbox', { name: 'Your question' }).fill('');
     };
   } else {
+    // Whatever the ranking before ended with, there is something to learn from.
+    for (const place of ['1', '2']) {
+      await page
+        .locator('.turn')
+        .last()
+        .getByRole('article', { name: `Answer ${place}` })
+        .focus();
+      await page.keyboard.press(place);
+    }
     await page.goto(`${address}#/learn`);
     await page.getByRole('textbox', { name: 'num_train_epochs' }).fill('200');
     await page.getByRole('button', { name: 'Learn', exact: true }).click();
@@ -145,10 +154,16 @@ export async function killOnce(page, address, what, random) {
     check = async (next) => {
       await next.goto(`${address}#/learn`);
       const on = next.getByRole('button', { name: 'Go on', exact: true });
-      await on.waitFor({ timeout: 15_000 }).catch(() => lost.push('the run: there is no checkpoint'));
+      const going = next.locator('.run').getByText('Learning', { exact: true });
+      await on
+        .or(going)
+        .first()
+        .waitFor({ timeout: 15_000 })
+        .catch(() => lost.push('the run: there is no checkpoint'));
       if (lost.length > 0) return;
       await modelIsThere(next);
-      await on.click();
+      // It goes on by itself, but where it was killed at the same step before.
+      await going.waitFor({ timeout: 5000 }).catch(() => on.click());
       await next.waitForFunction(() => Number.parseInt(document.querySelector('.stats dd')?.textContent ?? '0', 10) >= 3);
       await next.getByRole('button', { name: 'Finish now' }).click();
       await next.locator('.run').getByText('Learnt', { exact: true }).waitFor();

@@ -1,6 +1,10 @@
 // Where views and windows meet: drops, popovers, notices, low windows, print, and drafts that nothing may take away.
 import type { Locator, Page } from '@playwright/test';
 import { ask, expect, go, loadModel, open, test } from './helpers.ts';
+// @ts-expect-error: plain JavaScript without types
+import * as kills from './kills.mjs';
+
+const { killTab } = kills as { killTab(page: Page): Promise<number> };
 
 const question = (page: Page): Locator => page.getByRole('textbox', { name: 'Your question' });
 const learn = (page: Page): Locator => page.getByRole('button', { name: 'Learn', exact: true });
@@ -198,4 +202,146 @@ test('print gives the whole view, without bars', async ({ page }) => {
   await expect(page.locator('.rail')).toBeHidden();
   await expect(page.locator('.composer')).toBeHidden();
   await expect(page.locator('.turn').last()).toBeVisible();
+});
+
+// ---- learning, and what comes of it
+
+const running = (page: Page, text: string): Locator => page.locator('.run').getByText(text, { exact: true });
+const steps = (page: Page): Locator => page.locator('.stats dd').first();
+
+/** Learns from one ranking, so many epochs of two steps each. */
+async function begin(page: Page, fake: Parameters<typeof open>[2], epochs: number): Promise<void> {
+  await open(page, '', fake);
+  await loadModel(page);
+  await rank(page);
+  await go(page, 'Learn');
+  await page.getByRole('textbox', { name: 'num_train_epochs' }).fill(String(epochs));
+  await learn(page).click();
+}
+
+test('Ask again asks at once, shows base and tuned in sight, and marks what differs', async ({ page }) => {
+  await page.emulateMedia({ reducedMotion: 'reduce' });
+  for (const height of [900, 560]) {
+    await page.setViewportSize({ width: 1280, height });
+    await open(page);
+    await loadModel(page);
+    await rank(page, 'Teach me');
+    // A later question: what was ranked is asked again, and stays open.
+    await ask(page, 'Something else');
+    await learnt(page);
+    await page.getByRole('button', { name: 'Ask again', exact: true }).click();
+    const compared = page.getByRole('region', { name: 'Base and tuned, asked again' });
+    await expect(compared.getByText('the answer changed')).toBeVisible();
+    await expect(page.locator('.turn').first().locator('.compared')).toHaveCount(1);
+    for (const side of ['Base model', 'Adapter my-first-adapter'])
+      await expect(compared.getByRole('article', { name: side })).toBeInViewport({ ratio: 0.9 });
+    const block = (await compared.boundingBox())!;
+    expect(block.y + Math.min(block.height, 300)).toBeLessThanOrEqual((await page.locator('.composer').boundingBox())!.y + 1);
+    await expect(
+      compared
+        .getByRole('article', { name: /^Adapter/ })
+        .locator('mark')
+        .first(),
+    ).toHaveText(/^Briefly/);
+    await expect(compared.getByRole('article', { name: 'Base model' }).locator('mark').first()).toHaveText(/^Certainly/);
+    await expect(compared.locator('.hint')).toContainText(
+      /\d+ of the \d+ words of my-first-adapter are new, \d+ of the \d+ of base are gone/,
+    );
+    await page.evaluate(async () => (await navigator.storage.getDirectory()).removeEntry('fledgling-page', { recursive: true }));
+  }
+});
+
+test('what was learnt from a file alone is asked of the file', async ({ page }) => {
+  await open(page, '#/feedback');
+  const text = JSON.stringify({ prompt: 'Which bird?', chosen: 'A robin.', rejected: 'A stone.' });
+  await page.locator('.file-input').setInputFiles({ name: 'p.jsonl', mimeType: 'application/jsonl', buffer: Buffer.from(text) });
+  await expect(page.locator('tbody tr')).toHaveCount(1);
+  await loadModel(page);
+  await learnt(page);
+  await page.getByRole('button', { name: 'Ask again', exact: true }).click();
+  await expect(page.locator('.turn .prompt')).toHaveText('Which bird?');
+  await expect(page.locator('.answer .who')).toHaveText(['base', 'my-first-adapter']);
+});
+
+test('leaving in the middle of a first, short run asks; then it goes on by itself where it stopped', async ({ page }) => {
+  await begin(page, { stepMs: 600 }, 4);
+  await expect(steps(page)).toHaveText(/^[2-4] \/ 8$/);
+  const asked: string[] = [];
+  let stay = true;
+  page.on('dialog', (d) => {
+    asked.push(d.type());
+    void (stay ? d.dismiss() : d.accept());
+  });
+  const leave = (): Promise<void> => page.evaluate(() => void setTimeout(() => location.reload()));
+  await leave();
+  await expect.poll(() => asked).toEqual(['beforeunload']);
+  // Whoever stays has it saved meanwhile; whoever leaves loses nothing of that.
+  await expect(running(page, 'Learning')).toBeVisible();
+  const before = Number((await steps(page).innerText()).split(' ')[0]);
+  await page.waitForTimeout(700);
+  stay = false;
+  await Promise.all([page.waitForEvent('load'), leave()]);
+  await page.locator('main[aria-busy="false"]').waitFor();
+  expect(asked).toEqual(['beforeunload', 'beforeunload']);
+  await expect(page.getByText('my-first-adapter goes on learning where it stopped')).toBeVisible();
+  await expect(running(page, 'Learning')).toBeVisible();
+  // Not from its beginning.
+  expect(Number((await steps(page).innerText()).split(' ')[0])).toBeGreaterThanOrEqual(before);
+  await expect(running(page, 'Learnt')).toBeVisible();
+  await expect(page.getByRole('img', { name: /^loss: 8 steps/ })).toBeVisible();
+  await expect(page.getByRole('alert')).toHaveCount(0);
+});
+
+test('a tab that dies in the middle of a run loses seconds of it, not all', async ({ page, context }) => {
+  await begin(page, { stepMs: 1000 }, 8);
+  await expect(steps(page)).toHaveText('11 / 16', { timeout: 20_000 });
+  await killTab(page);
+  const other = await context.newPage();
+  await open(other, '#/learn', { stepMs: 1000 });
+  await expect(running(other, 'Learning')).toBeVisible();
+  expect(Number((await steps(other).innerText()).split(' ')[0])).toBeGreaterThanOrEqual(9);
+  await expect(running(other, 'Learnt')).toBeVisible();
+  await expect(other.getByRole('img', { name: /^loss: 16 steps/ })).toBeVisible();
+});
+
+test('a run that was paused waits after a reload', async ({ page }) => {
+  await begin(page, { stepMs: 100 }, 20);
+  await expect(steps(page)).toHaveText(/^[2-9] \/ 40$/);
+  await page.getByRole('button', { name: 'Pause' }).click();
+  await expect(running(page, 'Paused')).toBeVisible();
+  await page.waitForTimeout(400);
+  await page.reload();
+  await expect(page.getByRole('link', { name: /^Model SmolLM2/ }).last()).toBeVisible();
+  await page.waitForTimeout(300);
+  await expect(running(page, 'Interrupted')).toBeVisible();
+  await expect(page.getByRole('button', { name: 'Go on' })).toBeEnabled();
+});
+
+test('Cancel asks, and offers to keep what was learnt', async ({ page }) => {
+  await begin(page, { stepMs: 60 }, 500);
+  await expect(steps(page)).toHaveText(/^([2-9]|\d\d+) \/ 1000$/);
+  const cancel = page.locator('.run').getByRole('button', { name: 'Cancel' });
+  const dialog = page.getByRole('dialog', { name: 'Stop learning?' });
+  await cancel.click();
+  await dialog.getByRole('button', { name: 'Go on learning' }).click();
+  await expect(running(page, 'Learning')).toBeVisible();
+  await cancel.click();
+  await page.keyboard.press('Escape');
+  await expect(dialog).toHaveCount(0);
+  await expect(running(page, 'Learning')).toBeVisible();
+  await cancel.click();
+  await dialog.getByRole('button', { name: 'Keep what was learnt' }).click();
+  await expect(running(page, 'Learnt')).toBeVisible();
+  await go(page, 'Adapters');
+  await expect(page.getByRole('radio', { name: /^my-first-adapter/ })).toBeChecked();
+});
+
+test('Pause says at once that it pauses after this step', async ({ page }) => {
+  await begin(page, { stepMs: 1500 }, 10);
+  await expect(steps(page)).toHaveText(/^1 \/ 20$/);
+  await page.getByRole('button', { name: 'Pause' }).click();
+  await expect(page.getByText('It pauses after this step.')).toBeVisible({ timeout: 300 });
+  await expect(page.getByRole('log')).toHaveText('Learning pauses after this step');
+  await expect(running(page, 'Paused')).toBeVisible();
+  await expect(page.getByText('It pauses after this step.')).toHaveCount(0);
 });

@@ -167,4 +167,6 @@ export interface Run {
   /** On disk they have a file of their own, to which steps are only ever added. */
   metrics: StepMetrics[];
   error: string | null;
+  /** Its last step when it went on by itself after the page was closed. */
+  wentOnAt?: number;
 }

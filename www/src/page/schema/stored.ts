@@ -280,10 +280,17 @@ export const RUN: Kind<Run> = {
       // Before there was a file for them they stood here.
       metrics: soft('metrics', each('metrics', METRICS.schema), () => []),
       error: soft('error', v.nullable(text), () => null),
+      wentOnAt: v.optional(soft('wentOnAt', count, () => 0)),
     }),
     v.transform((r): Run => {
-      const { modelSha, ...run } = r;
-      return { ...run, args: argsOf(r.method, r.args), error: r.error?.slice(0, 2000) ?? null, ...(modelSha ? { modelSha } : {}) };
+      const { modelSha, wentOnAt, ...run } = r;
+      return {
+        ...run,
+        args: argsOf(r.method, r.args),
+        error: r.error?.slice(0, 2000) ?? null,
+        ...(modelSha ? { modelSha } : {}),
+        ...(wentOnAt === undefined ? {} : { wentOnAt }),
+      };
     }),
   ),
 };

@@ -4,12 +4,14 @@ import type { Candidate, GenerateOptions, Message, Model } from '../api.ts';
 import { codeOf, describe, isAbort, PageError, type Described } from '../model/errors.ts';
 import type { Answer } from '../model/types.ts';
 import { active } from './adapters.ts';
-import { addTurn, chatFile, current, promptOf, removeTurn, updateTurn } from './chats.ts';
+import { addTurn, chatFile, chats, current, currentId, judged, newChat, promptOf, removeTurn, updateTurn } from './chats.ts';
 import { activity, canAsk, complain, endHung, gone, model, PATIENCE, refreshMemory } from './engine.ts';
+import { rows } from './feedback.ts';
 import { announce } from './notices.ts';
 import { recovered } from './recovery.ts';
+import { go } from './router.ts';
 import { writeFirst } from './saver.ts';
-import { settings } from './settings.ts';
+import { change, settings } from './settings.ts';
 
 /** Texts that are still being written, by turn; one signal each, so that a new token redraws one card. */
 export interface Live {
@@ -230,6 +232,43 @@ export async function ask(prompt: string): Promise<void> {
 function giveBack(turn: string, prompt: string): void {
   removeTurn(turn);
   if (draft.value === '') draft.value = prompt;
+}
+
+/** The ranked or rewritten question that was asked last; in the present chat, if there is one. */
+function lastTaught(): { chat: string; turn: string } | null {
+  const here = current.value;
+  for (const chat of here ? [here, ...chats.value] : chats.value) {
+    const turn = chat.turns.findLast((t) => judged(t) || t.ideal !== null);
+    if (turn) return { chat: chat.id, turn: turn.id };
+  }
+  return null;
+}
+
+/** The first question of the dataset, where none was asked in a chat. */
+function firstQuestion(): string | null {
+  for (const row of rows.value) {
+    const prompt =
+      row.kind !== 'ideal' ? row.prompt : 'prompt' in row.row ? row.row.prompt : 'messages' in row.row ? row.row.messages : null;
+    if (typeof prompt === 'string') return prompt;
+    const said = Array.isArray(prompt) ? prompt.find((m) => m.role === 'user')?.content : null;
+    if (typeof said === 'string' && said !== '') return said;
+  }
+  return null;
+}
+
+/** After a run: asks what it has learnt from once more, of the base model and of the adapter, and shows both. */
+export async function askAfterLearning(adapter: string): Promise<void> {
+  change({ compare: true });
+  const taught = lastTaught();
+  go('chat');
+  if (taught) {
+    currentId.value = taught.chat;
+    return askAgain(taught.turn, adapter);
+  }
+  const question = firstQuestion();
+  if (question === null) return;
+  newChat();
+  await ask(question);
 }
 
 /** Asks the prompt of an earlier turn again, greedily, of the base model and of an adapter. */

@@ -10,7 +10,7 @@ import { report } from './notices.ts';
 import { ALL_DELETED, forgetAll, onChangedElsewhere } from './saver.ts';
 import { loadSettings, settings, SETTINGS_FILE, settingsChanged } from './settings.ts';
 import { reconcile } from './reconcile.ts';
-import { loadRun, runChanged } from './training.ts';
+import { goOn, loadRun, runChanged } from './training.ts';
 
 /** False until saved work has been read; until then nothing may be written over it. */
 export const ready = signal(false);
@@ -76,4 +76,5 @@ export async function boot(): Promise<void> {
   const { lastModel, openLast } = settings.value;
   const next = wishOf(wish) ?? (openLast ? lastModel : null);
   if (next && !model.value) await load(next.source, next.name);
+  await goOn();
 }

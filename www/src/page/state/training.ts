@@ -26,7 +26,7 @@ import { inspected, rows as feedback } from './feedback.ts';
 import { announce, report, toast } from './notices.ts';
 import { recovered } from './recovery.ts';
 import { go as show } from './router.ts';
-import { onStorageCleared, save, tracked } from './saver.ts';
+import { flush, onStorageCleared, save, tracked } from './saver.ts';
 import { settings } from './settings.ts';
 
 /** The last or present run. Its metrics array is replaced once a frame, not once a step. */
@@ -34,6 +34,8 @@ export const run = signal<Run | null>(null);
 export const lastStep = computed<StepMetrics | null>(() => run.value?.metrics.at(-1) ?? null);
 /** True when a checkpoint of an unfinished run is on disk. */
 export const resumable = signal(false);
+/** True from the wish to pause until the step under way has ended. */
+export const pausing = signal(false);
 /** True while another tab of this page is learning. */
 export const elsewhere = signal(false);
 
@@ -89,6 +91,8 @@ async function heldElsewhere(): Promise<boolean> {
   return (await navigator.locks.query()).held?.some((l) => l.name === LOCK) ?? false;
 }
 
+/** True for a run that closing the page cut off while it went on; one that was paused waits for the person. */
+let cutOff = false;
 const UNFINISHED = new Set(['starting', 'running', 'paused', 'unsaved', 'interrupted', 'failed']);
 
 export async function loadRun(): Promise<void> {
@@ -108,6 +112,7 @@ export async function loadRun(): Promise<void> {
     return;
   }
   const unfinished = UNFINISHED.has(there.status);
+  cutOff = unfinished && there.status !== 'failed' && there.status !== 'paused';
   resumable.value = unfinished && (await hasState());
   stored = there.metrics.length;
   run.value = unfinished && there.status !== 'failed' ? { ...there, status: 'interrupted' } : there;
@@ -194,8 +199,8 @@ function inRows(error: unknown, from: string[]): { error: unknown; row: string |
   return { error: new PageError('bad-row', `${which}: ${describe(error).detail.slice(at[0].length)}`, { cause: error }), row };
 }
 
-/** Milliseconds between two checkpoints that are written by the clock. */
-const EVERY = 30_000;
+/** Milliseconds between two checkpoints that are written by the clock: what a tab that dies may lose of a run, and the step under way. */
+const EVERY = 10_000;
 
 /** Saves checkpoints while a run goes on: before its first update, by the clock, and when the page is left. Returns how to end that. */
 function byTheClock(mine: AnyTrainer, begun: boolean): () => void {
@@ -232,6 +237,12 @@ let saveNow: (() => Promise<void>) | null = null;
 onUnload(async () => {
   await saveNow?.();
   await writing;
+});
+// Leaving asks first while a run is under way; meanwhile what it has learnt is saved.
+addEventListener('beforeunload', (e) => {
+  if (activity.value !== 'learning' || !controller || controller.signal.aborted) return;
+  void saveNow?.();
+  e.preventDefault();
 });
 
 /** The rows of the run under way, should they have to be written again. */
@@ -437,17 +448,24 @@ export async function start(): Promise<void> {
 
 /** Holds the run after its present step and saves a checkpoint. */
 export async function pause(): Promise<void> {
-  if (!trainer || activity.value !== 'learning') return;
+  if (!trainer || activity.value !== 'learning' || pausing.value) return;
+  const mine = trainer;
+  pausing.value = true;
+  announce('Learning pauses after this step');
   try {
-    await trainer.pause();
+    await mine.pause();
+    // It may have ended with this very step.
+    if (trainer !== mine || controller?.signal.aborted) return;
     activity.value = 'paused';
     setRun({ status: 'paused' });
     keepRun();
     announce('Learning is paused');
-    const bytes = await trainer.saveCheckpoint();
+    const bytes = await mine.saveCheckpoint();
     writeCheckpoint(bytes);
   } catch (e) {
-    complain(e);
+    if (trainer === mine) complain(e);
+  } finally {
+    pausing.value = false;
   }
 }
 
@@ -489,8 +507,25 @@ export const misfit = computed<string | null>(() => {
   return same ? null : `This run learns on ${r.model}; ${m.name} is loaded${r.model === m.name ? ' (another file of that name)' : ''}.`;
 });
 
+/**
+ * After the model is back: goes on with a run that closing the page cut off. Once for each step: a run that takes the tab with it every time
+ * must not do so at every opening.
+ */
+export async function goOn(): Promise<void> {
+  const r = run.value;
+  if (!cutOff || !r || r.status !== 'interrupted' || !resumable.value || !model.value || misfit.value) return;
+  cutOff = false;
+  const at = r.metrics.at(-1)?.step ?? 0;
+  if (r.wentOnAt === at) return;
+  setRun({ wentOnAt: at });
+  keepRun();
+  await flush();
+  toast(`${r.adapterName} goes on learning where it stopped`, { label: 'Pause', run: () => void pause() });
+  await resumeInterrupted(true);
+}
+
 /** Goes on with a run that a reload, a crash or an error ended. */
-export async function resumeInterrupted(): Promise<void> {
+export async function resumeInterrupted(byItself = false): Promise<void> {
   if (!run.value || activity.value !== 'idle') return;
   try {
     ready();
@@ -506,7 +541,8 @@ export async function resumeInterrupted(): Promise<void> {
       await go(was.method, data, was.args, was.adapterName, state);
     });
   } catch (e) {
-    complain(e);
+    // Two tabs that are opened at once: one of them goes on.
+    if (!byItself || codeOf(e) !== 'busy') complain(e);
   }
 }
 

@@ -3,12 +3,24 @@ import { useId, useState } from 'preact/hooks';
 import { fieldsFor, formOf, METHOD_NAMES, numberOf, problem, type Field } from '../model/learnArgs.ts';
 import type { Method, Setting } from '../model/types.ts';
 import { adapters } from '../state/adapters.ts';
-import { activity, loading, model } from '../state/engine.ts';
+import { askAfterLearning, live } from '../state/ask.ts';
+import { activity, canAsk, loading, model } from '../state/engine.ts';
 import { counts } from '../state/feedback.ts';
-import { go } from '../state/router.ts';
 import { change, changeLearn, LEARN_DEFAULTS, settings } from '../state/settings.ts';
 import { flush } from '../state/saver.ts';
-import { discardInterrupted, elsewhere, misfit, pause, resumable, resume, resumeInterrupted, run, start, stop } from '../state/training.ts';
+import {
+  discardInterrupted,
+  elsewhere,
+  misfit,
+  pause,
+  pausing,
+  resumable,
+  resume,
+  resumeInterrupted,
+  run,
+  start,
+  stop,
+} from '../state/training.ts';
 import { Button, Dialog, Segments } from '../ui/basic.tsx';
 import { duration, value, when } from '../ui/format.ts';
 import { Icon } from '../ui/icons.tsx';
@@ -81,7 +93,7 @@ function AskFirst({ onClose }: { onClose(): void }) {
       <div class="row end wrap">
         <Button onClick={onClose}>Cancel</Button>
         {!misfit.value && (
-          <Button icon="play" onClick={() => then(resumeInterrupted)}>
+          <Button icon="play" onClick={() => then(() => resumeInterrupted())}>
             Go on with it
           </Button>
         )}
@@ -279,11 +291,40 @@ function Unfinished() {
   );
 }
 
+/** Minutes of learning are thrown away by one click on the wrong button. */
+function AskToCancel({ onClose }: { onClose(): void }) {
+  const r = run.value!;
+  const last = r.metrics.at(-1)!;
+  const known = adapters.value.some((a) => a.name === r.adapterName);
+  const end = (how: 'keep' | 'discard'): void => {
+    onClose();
+    stop(how);
+  };
+  return (
+    <Dialog title="Stop learning?" onClose={onClose}>
+      <p>
+        {r.adapterName} has learnt for {last.step} of {last.totalSteps} steps. You can keep what it has learnt so far, or throw that away:{' '}
+        {known ? 'then it is again what it was before this run.' : 'then there is no such adapter.'}
+      </p>
+      <div class="row end wrap">
+        <Button onClick={onClose}>Go on learning</Button>
+        <Button tone="danger" icon="trash" onClick={() => end('discard')}>
+          Throw it away
+        </Button>
+        <Button tone="primary" icon="check" onClick={() => end('keep')}>
+          Keep what was learnt
+        </Button>
+      </div>
+    </Dialog>
+  );
+}
+
 function Running() {
   const r = run.value!;
   const last = r.metrics.at(-1);
   const going = activity.value === 'learning' || activity.value === 'paused';
   const total = last?.totalSteps ?? 0;
+  const [asking, setAsking] = useState(false);
   return (
     <section class={`card run ${r.status}`} aria-label="Training run">
       <header>
@@ -300,8 +341,8 @@ function Running() {
                 Resume
               </Button>
             ) : (
-              <Button small icon="pause" disabled={r.status === 'starting'} onClick={() => void pause()}>
-                Pause
+              <Button small icon="pause" disabled={r.status === 'starting' || pausing.value} onClick={() => void pause()}>
+                {pausing.value ? 'Pausing…' : 'Pause'}
               </Button>
             )}
             <Button
@@ -313,13 +354,25 @@ function Running() {
             >
               Finish now
             </Button>
-            <Button small tone="danger" icon="close" title="End and put the adapter back to what it was" onClick={() => stop('discard')}>
+            <Button
+              small
+              tone="danger"
+              icon="close"
+              title="End and put the adapter back to what it was"
+              onClick={() => (r.metrics.length > 0 ? setAsking(true) : stop('discard'))}
+            >
               Cancel
             </Button>
           </>
         )}
       </header>
 
+      {pausing.value && (
+        <p class="hint" role="status">
+          It pauses after this step.
+        </p>
+      )}
+      {going && asking && <AskToCancel onClose={() => setAsking(false)} />}
       {going && <progress aria-label="Steps done" max={1} value={last && total > 0 ? last.step / total : undefined} />}
       <dl class="stats">
         <div>
@@ -367,10 +420,8 @@ function Running() {
             small
             tone="primary"
             icon="again"
-            onClick={() => {
-              change({ compare: true });
-              go('chat');
-            }}
+            disabled={!canAsk.value || live.value !== null || !adapters.value.some((a) => a.name === r.adapterName && a.loaded)}
+            onClick={() => void askAfterLearning(r.adapterName)}
           >
             Ask again
           </Button>

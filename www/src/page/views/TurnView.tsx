@@ -1,4 +1,6 @@
-import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import type { RefObject } from 'preact';
+import { useEffect, useId, useMemo, useRef, useState } from 'preact/hooks';
+import { difference, type Piece } from '../model/diff.ts';
 import { allTied, circled, formatOrder, pairCount, ranksOf, standing } from '../model/ranking.ts';
 import { CRITERIA, type Answer, type Comparison, type Turn } from '../model/types.ts';
 import { active, adapters } from '../state/adapters.ts';
@@ -9,6 +11,7 @@ import { go } from '../state/router.ts';
 import { change, settings } from '../state/settings.ts';
 import { Button, Long, Switch } from '../ui/basic.tsx';
 import { useCovered } from '../ui/covered.ts';
+import { many } from '../ui/format.ts';
 import { Icon } from '../ui/icons.tsx';
 import { OrderBar } from '../ui/OrderBar.tsx';
 import { AnswerCard, speed } from './AnswerCard.tsx';
@@ -89,12 +92,15 @@ function Side({
   title,
   kind,
   text,
+  pieces,
   answer,
   busy,
 }: {
   title: string;
   kind: 'base' | 'tuned';
   text: string;
+  /** The text again, what the other side lacks set apart. */
+  pieces?: Piece[];
   answer?: Answer;
   busy: boolean;
 }) {
@@ -111,25 +117,32 @@ function Side({
         {answer && <small class="muted">{speed(answer)}</small>}
       </header>
       <div class="text" dir="auto">
-        {text}
+        {pieces ? pieces.map((p, i) => (p.own ? <mark key={i}>{p.text}</mark> : p.text)) : text}
         {busy && <span class="caret" aria-hidden="true" />}
       </div>
     </article>
   );
 }
 
-function Compared({ comparison }: { comparison: Comparison }) {
+function Compared({ comparison, block }: { comparison: Comparison; block: RefObject<HTMLElement | null> }) {
   const { base, tuned } = comparison;
   const same = base.text === tuned.text;
+  const { left, right, own, words } = useMemo(() => difference(base.text, tuned.text), [base.text, tuned.text]);
   return (
-    <section class="compared" aria-label="Base and tuned, asked again">
+    <section ref={block} class="compared" aria-label="Base and tuned, asked again">
       <h2>
         Asked again, greedily <small class={same ? 'muted' : 'changed'}>{same ? 'the same answer' : 'the answer changed'}</small>
       </h2>
       <div class="cards cols-2">
-        <Side title="base" kind="base" text={base.text} answer={base} busy={false} />
-        <Side title={tuned.adapter ?? 'tuned'} kind="tuned" text={tuned.text} answer={tuned} busy={false} />
+        <Side title="base" kind="base" text={base.text} pieces={left} answer={base} busy={false} />
+        <Side title={tuned.adapter ?? 'tuned'} kind="tuned" text={tuned.text} pieces={right} answer={tuned} busy={false} />
       </div>
+      {!same && (
+        <p class="hint">
+          <mark>Underlined</mark>: what only this side says; {own[1]} of the {many(words[1], 'word')} of {tuned.adapter ?? 'the adapter'}{' '}
+          are new, {own[0]} of the {words[0]} of base are gone.
+        </p>
+      )}
     </section>
   );
 }
@@ -164,8 +177,16 @@ export function TurnView({ turn, last }: { turn: Turn; last: boolean }) {
   const answering = now?.where === 'answers' ? now : null;
   const comparing = now?.where === 'compare' ? now : null;
   const compared = useRef<HTMLElement>(null);
-  // The block grows below what is being read; it comes into view once, when it begins.
-  useEffect(() => compared.current?.scrollIntoView({ block: 'nearest' }), [comparing !== null]);
+  // The block grows below what is being read: it comes into view when it begins, and once more when all of it is there.
+  const came = useRef(false);
+  useEffect(() => {
+    if (!comparing && !came.current) return;
+    came.current = comparing !== null;
+    // An earlier question must not fold over what was asked of it.
+    if (comparing) setUnfolded(true);
+    const frame = requestAnimationFrame(() => compared.current?.scrollIntoView({ block: 'nearest' }));
+    return () => cancelAnimationFrame(frame);
+  }, [comparing !== null]);
   const open = last || unfolded || now !== null;
   const n = turn.answers.length;
   const pick = pickOf(turn);
@@ -221,7 +242,7 @@ export function TurnView({ turn, last }: { turn: Turn; last: boolean }) {
               </div>
             </section>
           )}
-          {turn.comparisons.slice(-1).map((c) => !comparing && <Compared key={c.at} comparison={c} />)}
+          {turn.comparisons.slice(-1).map((c) => !comparing && <Compared key={c.at} comparison={c} block={compared} />)}
           {comparing && (
             <section ref={compared} class="compared" aria-label="Base and tuned, asked again">
               <div class="cards cols-2">
