@@ -2,7 +2,7 @@ import { signal } from '@preact/signals';
 import { Component, type ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { nextTask } from './model/breathe.ts';
-import { activate, active } from './state/adapters.ts';
+import { active } from './state/adapters.ts';
 import { ready } from './state/boot.ts';
 import { newChat } from './state/chats.ts';
 import { dragging } from './state/drops.ts';
@@ -18,6 +18,7 @@ import { live } from './state/ask.ts';
 import { Button } from './ui/basic.tsx';
 import { bytes } from './ui/format.ts';
 import { Icon, Mark, type IconName } from './ui/icons.tsx';
+import { AdapterSwitch } from './views/AdapterSwitch.tsx';
 import { ChatList } from './views/ChatList.tsx';
 import { NoWebGPU } from './views/NoWebGPU.tsx';
 import { Trouble } from './views/Trouble.tsx';
@@ -270,17 +271,7 @@ export function App() {
         </section>
         <div class="rail-foot">
           <ModelChip />
-          {active.value !== null && (
-            <Button
-              small
-              tone="quiet"
-              disabled={activity.value !== 'idle'}
-              onClick={() => void activate(null)}
-              title="Adapters off: answer as the base model"
-            >
-              Adapter off
-            </Button>
-          )}
+          <AdapterSwitch />
           <SaveNote />
         </div>
       </header>

@@ -158,3 +158,52 @@ test('an address on a host that is not allowed offers to allow it, and loads aft
     foreign.close();
   }
 });
+
+test('a host that hands downloads on is allowed together with the one that has the files', async ({ page, context }) => {
+  // Both in place of the network; the driver answers no second request of a redirect, so the way on is tried by itself.
+  await context.route(/^https:\/\/(huggingface\.co|cdn\.hf\.co)\//, (route) =>
+    route.fulfill({ headers: { 'access-control-allow-origin': '*', 'cross-origin-resource-policy': 'cross-origin' }, body: 'GGUF' }),
+  );
+  await open(page, '#/model');
+  await page.evaluate(async () => void (await navigator.serviceWorker.ready));
+  await page.getByRole('textbox', { name: 'Address of a model file' }).fill('https://huggingface.co/somebody/tiny/resolve/main/tiny.gguf');
+  await page.getByRole('button', { name: 'Load', exact: true }).click();
+  await expect(page.getByRole('alert')).toContainText('https://huggingface.co is not among the hosts');
+  await page.getByRole('button', { name: 'Allow https://huggingface.co and https://*.hf.co and reload' }).click();
+  await expect(page.getByRole('link', { name: /^Model tiny/ }).last()).toBeVisible();
+  expect(await page.evaluate(() => fetch('https://cdn.hf.co/a').then((r) => r.text()))).toBe('GGUF');
+  expect(await reaches(page, 'https://example.org/')).toMatchObject({ page: false });
+});
+
+test('a download that is handed on to a refused host is named as that, and the last model comes back', async ({ page }) => {
+  const files = await serveForeign();
+  const front = await serveForeign(`${files.url}tiny.gguf`);
+  try {
+    await open(page);
+    await loadModel(page);
+    await page.evaluate(async () => void (await navigator.serviceWorker.ready));
+    await go(page, 'Model');
+    await page.getByRole('textbox', { name: 'Address of a model file' }).fill(`${front.url}tiny.gguf`);
+    await page.getByRole('button', { name: 'Load', exact: true }).click();
+    const alert = page.getByRole('alert');
+    await expect(alert).toHaveAttribute('data-code', 'host-not-allowed');
+    await page.getByRole('button', { name: /^Allow http:/ }).click();
+    await expect(alert).toHaveAttribute('data-code', 'redirect-not-allowed');
+    await expect(alert).toContainText(`${new URL(front.url).host} hands this download on to another host`);
+    expect(files.asked).toEqual([]);
+    // Nothing is lost by it: the model of before answers.
+    await expect(page.getByRole('link', { name: /^Model SmolLM2/ }).last()).toBeVisible();
+    await expect(page.getByRole('region', { name: 'Model in use' })).toContainText('SmolLM2');
+    await expect(alert).toBeVisible();
+    await page.getByRole('button', { name: 'Hosts in Settings' }).click();
+    await page.getByRole('textbox', { name: 'Host to allow' }).fill(files.url);
+    await Promise.all([page.waitForEvent('load'), page.getByRole('button', { name: 'Allow', exact: true }).click()]);
+    await go(page, 'Model');
+    await page.getByRole('textbox', { name: 'Address of a model file' }).fill(`${front.url}tiny.gguf`);
+    await page.getByRole('button', { name: 'Load', exact: true }).click();
+    await expect(page.getByRole('link', { name: /^Model tiny/ }).last()).toBeVisible();
+  } finally {
+    front.close();
+    files.close();
+  }
+});

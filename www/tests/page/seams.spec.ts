@@ -1,6 +1,6 @@
 // Where views and windows meet: drops, popovers, notices, low windows, print, and drafts that nothing may take away.
 import type { Locator, Page } from '@playwright/test';
-import { ask, expect, go, loadModel, open, test } from './helpers.ts';
+import { ask, expect, go, loadModel, open, saved, test } from './helpers.ts';
 // @ts-expect-error: plain JavaScript without types
 import * as kills from './kills.mjs';
 
@@ -344,4 +344,74 @@ test('Pause says at once that it pauses after this step', async ({ page }) => {
   await expect(page.getByRole('log')).toHaveText('Learning pauses after this step');
   await expect(running(page, 'Paused')).toBeVisible();
   await expect(page.getByText('It pauses after this step.')).toHaveCount(0);
+});
+
+// ---- versions of an adapter
+
+test('learning again keeps what was there as a version, and there is a way back', async ({ page }) => {
+  await begin(page, {}, 3);
+  await expect(running(page, 'Learnt')).toBeVisible();
+  await expect(page.getByText('It learns on from v1 and becomes v2; Adapters can go back to v1.')).toBeVisible();
+  await page.getByRole('textbox', { name: 'num_train_epochs' }).fill('5');
+  await learn(page).click();
+  await expect(page.getByRole('img', { name: /^loss: 10 steps/ })).toBeVisible();
+  await expect(running(page, 'Learnt')).toBeVisible();
+
+  await go(page, 'Adapters');
+  const card = page.locator('.adapter').filter({ hasText: 'my-first-adapter' });
+  // Date, data, loss and effect.
+  await expect(card.locator('.adapter-pick')).toContainText(
+    new RegExp(`v2 · .*${new Date().getFullYear()}.* · DPO on 2 pairs · loss [\\d.]+ → [\\d.]+ · it prefers your choice in \\d of 2 pairs`),
+  );
+  await card.getByText('2 versions').click();
+  await expect(card.getByRole('listitem')).toHaveCount(2);
+
+  const weights = (path: string): Promise<number> =>
+    page.evaluate(async (p) => {
+      let dir = await (await navigator.storage.getDirectory()).getDirectoryHandle('fledgling-page');
+      for (const name of p.split('/')) dir = await dir.getDirectoryHandle(name);
+      const file = await (await dir.getFileHandle('adapter_model.safetensors')).getFile();
+      return new Uint8Array(await file.arrayBuffer())[0]!;
+    }, path);
+  // The engine of the tests writes the number of its last step.
+  expect(await weights('adapters/my-first-adapter')).toBe(10);
+  expect(await weights('adapters/my-first-adapter/v1')).toBe(6);
+  await page.getByRole('button', { name: 'Use v1 of my-first-adapter' }).click();
+  await expect(card.locator('.adapter-pick')).toContainText('v1 · ');
+  await expect(page.getByRole('radio', { name: /^my-first-adapter/ })).toBeChecked();
+  expect(await weights('adapters/my-first-adapter')).toBe(6);
+  expect(await weights('adapters/my-first-adapter/v2')).toBe(10);
+
+  // It survives a reload and a new name; from there learning goes on as v3.
+  await saved(page);
+  await page.reload();
+  await expect(card.locator('.adapter-pick')).toContainText('v1 · ');
+  await page.getByRole('button', { name: 'Rename my-first-adapter' }).click();
+  await page.getByRole('textbox', { name: 'Name' }).fill('brief');
+  await page.getByRole('button', { name: 'Save' }).click();
+  const renamed = page.locator('.adapter').filter({ hasText: 'brief' });
+  await renamed.getByText('2 versions').click();
+  await expect(page.getByRole('button', { name: 'Use v2 of brief' })).toBeEnabled();
+  await page.getByRole('button', { name: 'Delete v2 of brief' }).click();
+  await expect(renamed.getByText('2 versions')).toHaveCount(0);
+  await expect(renamed.locator('.adapter-pick')).toContainText('v1 · ');
+});
+
+test('the adapter is switched by a switch, at every width', async ({ page }) => {
+  await begin(page, {}, 1);
+  await expect(running(page, 'Learnt')).toBeVisible();
+  for (const width of [1280, 380]) {
+    await page.setViewportSize({ width, height: 800 });
+    await go(page, 'Chat');
+    const adapter = page.getByRole('switch', { name: /^Adapter my-first-adapter/ });
+    await expect(adapter).toBeChecked();
+    await adapter.uncheck({ force: true });
+    await expect(page.getByRole('link', { name: /^Model SmolLM2.*base/ }).last()).toBeVisible();
+    await expect(page.getByText('off: the base model answers').filter({ visible: true })).toBeVisible();
+    await ask(page, 'Who is it?');
+    await expect(page.locator('.turn').last().locator('.who').first()).toHaveText('base');
+    await adapter.check({ force: true });
+    await ask(page, 'And now?');
+    await expect(page.locator('.turn').last().locator('.who').first()).toHaveText('my-first-adapter');
+  }
 });

@@ -54,11 +54,13 @@ export async function servePage(mode: 'test' | 'production', models: string[], s
 }
 
 /** Another origin that would answer anybody, and remembers who asked. */
-export async function serveForeign(): Promise<{ url: string; asked: string[]; close(): void }> {
+/** One that hands everything on to another address says so. */
+export async function serveForeign(on?: string): Promise<{ url: string; asked: string[]; close(): void }> {
   const asked: string[] = [];
   const server = createServer((request, response) => {
     asked.push(request.url ?? '');
-    response.writeHead(request.method === 'OPTIONS' ? 204 : 200, {
+    response.writeHead(request.method === 'OPTIONS' ? 204 : on ? 302 : 200, {
+      ...(on ? { Location: on } : {}),
       'Access-Control-Allow-Origin': '*',
       'Access-Control-Allow-Headers': '*',
       'Cross-Origin-Resource-Policy': 'cross-origin',

@@ -1,7 +1,7 @@
 // Stored files of another shape: what fits is there, what does not is set aside and told, and nothing hides anything else.
 import type { Page } from '@playwright/test';
 import { fit, type Kind } from '../../src/page/schema/notes.ts';
-import { CHAT, KEPT_MODEL, ROW, RUN, SETTINGS } from '../../src/page/schema/stored.ts';
+import { CHAT, KEPT_MODEL, ROW, RUN, SETTINGS, VERSIONS } from '../../src/page/schema/stored.ts';
 import { ask, expect, go, loadModel, open, saved, test } from './helpers.ts';
 import { chat, ideal, judged, row, run, settings, turn, variants, type Json } from './stored.ts';
 
@@ -22,6 +22,17 @@ const KINDS: [string, Kind<unknown>, Json][] = [
   ['a judged answer', ROW, judged('j')],
   ['the settings', SETTINGS, settings()],
   ['a run', RUN, run()],
+  [
+    'versions of an adapter',
+    VERSIONS,
+    {
+      current: 2,
+      versions: [
+        { n: 1, at: 5 },
+        { n: 2, at: 6, method: 'dpo', rows: 3, loss: [0.7, 0.2], accuracy: 1 },
+      ],
+    },
+  ],
   ['a kept model', KEPT_MODEL, { source: 'kept:ab', name: 'm', sha256: 'ab', bytes: 4, files: [{ name: 'm.gguf', bytes: 4 }] }],
 ];
 

@@ -79,6 +79,10 @@ const WORDS: Record<string, [title: string, hint: string]> = {
     'This host is not allowed',
     'Allow the host in Settings first. The page reloads so that the browser enforces the new list.',
   ],
+  'redirect-not-allowed': [
+    'The download was handed on to a host that is not allowed',
+    'Allow that host in Settings. The page reloads so that the browser enforces the new list.',
+  ],
   'file-changed': ['The file changed while it was being fetched', 'Nothing of it was kept. Try again.'],
   'hash-mismatch': ['The file is not the one that was expected', 'Fetch it again, or choose another file.'],
   'bad-adapter': ['This adapter cannot be used', 'It must be a PEFT LoRA adapter made for the model that is loaded.'],

@@ -7,6 +7,15 @@ const SOURCE = /^(https:\/\/(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z0-9-]{2
 /** Hosts that serve many open models, offered as one click and off until then. The second carries the files themselves. */
 export const HUGGING_FACE = ['https://huggingface.co', 'https://*.hf.co'];
 
+/** Hosts of which one hands downloads on to the others. */
+const TOGETHER = [HUGGING_FACE];
+
+/** What has to be allowed for files from an origin: the origin, and the hosts that it is known to hand downloads on to. */
+export function neededFor(origin: string): string[] {
+  const group = TOGETHER.find((hosts) => covers(hosts, new URL(origin)));
+  return group ?? [origin];
+}
+
 /** What a person typed, as a host source; null when it is none. A whole address gives its origin. */
 export function hostSource(typed: string): string | null {
   let text = typed.trim().toLowerCase();

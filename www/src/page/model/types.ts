@@ -148,6 +148,29 @@ export interface Settings {
   learn: Record<Method, LearnArgs>;
 }
 
+/** The run that a version of an adapter came of; nothing of it is known where it came as files. */
+export interface Made {
+  method?: Method;
+  rows?: number;
+  model?: string;
+  /** Mean over the first and the last pass through the data. */
+  loss?: [first: number, last: number];
+  /** Share of the pairs of the last pass in which the better answer was preferred. */
+  accuracy?: number;
+}
+
+/** An adapter as it was at one time. */
+export interface Version extends Made {
+  n: number;
+  at: number;
+}
+
+export interface Versions {
+  /** The one that the adapter's files are now. */
+  current: number;
+  versions: Version[];
+}
+
 /** `unsaved`: learnt to the end, but the adapter found no room on disk yet. */
 export type RunStatus = 'starting' | 'running' | 'paused' | 'done' | 'unsaved' | 'cancelled' | 'failed' | 'interrupted';
 

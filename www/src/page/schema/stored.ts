@@ -17,6 +17,7 @@ import {
   type Setting,
   type Settings,
   type Turn,
+  type Versions,
 } from '../model/types.ts';
 import { each, isObject, note, soft, type Json, type Kind, type Schema } from './notes.ts';
 
@@ -333,6 +334,29 @@ export const KEPT_MODEL: Kind<KeptModel> = {
     sha256: v.pipe(text, v.regex(/^[0-9a-f]+$/)),
     bytes: count,
     files: v.pipe(v.array(v.object({ name: fileName, bytes: count })), v.minLength(1), v.maxLength(2000)),
+  }),
+};
+
+/** Most versions of one adapter that are read. */
+const VERSIONS_MOST = 10_000;
+
+export const VERSIONS: Kind<Versions> = {
+  version: 1,
+  migrations: [(old) => old],
+  schema: v.object({
+    current: whole(1, VERSIONS_MOST),
+    versions: each(
+      'versions',
+      v.object({
+        n: whole(1, VERSIONS_MOST),
+        at: soft('at', time, () => 0),
+        method: v.optional(v.picklist(METHOD_NAMES)),
+        rows: v.optional(count),
+        model: v.optional(text),
+        loss: v.optional(v.tuple([v.number(), v.number()])),
+        accuracy: v.optional(finite(0, 1)),
+      }) as Schema<unknown> as Schema<Versions['versions'][number]>,
+    ),
   }),
 };
 

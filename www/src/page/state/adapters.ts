@@ -4,16 +4,27 @@ import type { AdapterFiles, Model } from '../api.ts';
 import { describe, PageError } from '../model/errors.ts';
 import { fit } from '../schema/notes.ts';
 import { ADAPTER_CONFIG } from '../schema/stored.ts';
+import type { Made, Version } from '../model/types.ts';
 import { list, readFile, removeEntry, usage, writeFile } from '../storage/opfs.ts';
 import { listed } from '../storage/stored.ts';
+import {
+  ADAPTERS,
+  CONFIG,
+  dropVersion,
+  moveVersions,
+  nextVersion,
+  putBack,
+  readVersions,
+  setApart,
+  WEIGHTS,
+  writeVersions,
+} from '../storage/versions.ts';
 import { activity, complain, gone, model, onLoaded, refreshMemory } from './engine.ts';
 import { announce, report, toast } from './notices.ts';
 import { hold, onStorageCleared, release, reportUnsaved, tellOthers, tracked } from './saver.ts';
 import { change, settings } from './settings.ts';
 
-const FOLDER = 'adapters';
-const CONFIG = 'adapter_config.json';
-const WEIGHTS = 'adapter_model.safetensors';
+const FOLDER = ADAPTERS;
 
 export interface StoredAdapter {
   name: string;
@@ -24,6 +35,9 @@ export interface StoredAdapter {
   bytes: number;
   /** When its weights were written. */
   at: number;
+  /** Number of the version that it is now, and all that there are, the first one first. */
+  version: number;
+  versions: Version[];
   /** Handed to the present model; `error` says why not when that failed. */
   loaded: boolean;
   error: string | null;
@@ -34,6 +48,17 @@ export const adapters = signal<StoredAdapter[]>([]);
 export const active = computed(() => {
   const name = settings.value.activeAdapter;
   return adapters.value.some((a) => a.name === name && a.loaded) ? name : null;
+});
+
+/** The one that was used last, here or before. */
+const lastUsed = signal<string | null>(null);
+effect(() => {
+  if (active.value !== null) lastUsed.value = active.value;
+});
+/** What there is to switch on and off. */
+export const offered = computed(() => {
+  const usable = adapters.value.filter((a) => a.loaded).map((a) => a.name);
+  return [active.value, lastUsed.value, settings.value.adapterName].find((n) => n !== null && usable.includes(n)) ?? usable[0] ?? null;
 });
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -56,7 +81,19 @@ export function freeName(like: string): string {
 }
 
 function summary(name: string, config: string, bytes: number, at: number): StoredAdapter {
-  const entry: StoredAdapter = { name, r: 0, loraAlpha: 0, targetModules: [], base: '', bytes, at, loaded: false, error: null };
+  const entry: StoredAdapter = {
+    name,
+    r: 0,
+    loraAlpha: 0,
+    targetModules: [],
+    base: '',
+    bytes,
+    at,
+    version: 1,
+    versions: [{ n: 1, at }],
+    loaded: false,
+    error: null,
+  };
   let raw: unknown;
   try {
     raw = JSON.parse(config);
@@ -82,7 +119,8 @@ export async function loadAdapters(): Promise<void> {
       const weights = await readFile(`${FOLDER}/${name}/${WEIGHTS}`);
       // A folder without both files is one whose writing never ended.
       if (!config || !weights) continue;
-      found.push(summary(name, await config.text(), weights.size, weights.lastModified));
+      const { current, versions } = await readVersions(name, weights.lastModified, (e) => void report(e, [], `${FOLDER}/${name}`));
+      found.push({ ...summary(name, await config.text(), weights.size, weights.lastModified), version: current, versions });
     } catch (e) {
       // One that cannot be read hides no other.
       report(e, [], `${FOLDER}/${name}`);
@@ -133,7 +171,8 @@ export async function filesOf(name: string): Promise<AdapterFiles> {
   return { [CONFIG]: await config.text(), [WEIGHTS]: new Uint8Array(await weights.arrayBuffer()) };
 }
 
-async function store(name: string, files: AdapterFiles): Promise<void> {
+/** Writes an adapter. What was there under this name stays as its version before, where there is room for both. */
+async function store(name: string, files: AdapterFiles, made: Made = {}): Promise<void> {
   const weights = files[WEIGHTS] as Uint8Array<ArrayBuffer>;
   // Asked beforehand, so that an adapter is never half replaced for want of room.
   const { used, quota } = await usage();
@@ -142,15 +181,25 @@ async function store(name: string, files: AdapterFiles): Promise<void> {
       'quota-exceeded',
       `No room to save the adapter ${name}: it needs ${weights.byteLength} bytes, ${Math.max(0, quota - used)} are left.`,
     );
+  const before = await readFile(`${FOLDER}/${name}/${WEIGHTS}`);
+  const known = before ? await readVersions(name, before.lastModified, report) : { current: 0, versions: [] };
+  const version = nextVersion(known.versions);
+  let { versions } = known;
   await tracked(
     (async () => {
+      if (before && !(await setApart(name, known.current, weights.byteLength))) {
+        versions = versions.filter((v) => v.n !== known.current);
+        toast(`There was no room to keep v${known.current} of ${name}`);
+      }
+      versions = [...versions, { n: version, at: Date.now(), ...made }];
       await writeFile(`${FOLDER}/${name}/${WEIGHTS}`, weights);
       await writeFile(`${FOLDER}/${name}/${CONFIG}`, files[CONFIG]);
+      await writeVersions(name, { current: version, versions });
     })(),
   );
   tellOthers(ADAPTERS_CHANGED);
   const written = await readFile(`${FOLDER}/${name}/${WEIGHTS}`);
-  const entry = summary(name, files[CONFIG], weights.byteLength, written?.lastModified ?? 0);
+  const entry = { ...summary(name, files[CONFIG], weights.byteLength, written?.lastModified ?? 0), version, versions };
   adapters.value = [...adapters.value.filter((a) => a.name !== name), entry].sort((a, b) => a.name.localeCompare(b.name));
 }
 
@@ -191,13 +240,13 @@ const unsaved = new Map<string, AdapterFiles>();
  * Saves what the model has learnt under a name, and uses it. False where it found no room on disk: then it stays in the model
  * and in memory, the page says so and asks before it is closed, and `stored` is called when it is saved after all.
  */
-export async function keepTrained(name: string, stored: () => Promise<void>): Promise<boolean> {
+export async function keepTrained(name: string, made: Made, stored: () => Promise<void>): Promise<boolean> {
   const engine = model.value;
   if (!engine) throw new PageError('disposed', `The model is gone, and what ${name} has learnt since its last checkpoint with it.`);
   const files = await engine.saveAdapter(name);
   let kept = true;
   try {
-    await store(name, files);
+    await store(name, files, made);
     unsaved.delete(name);
     release(`adapter ${name}`);
   } catch (e) {
@@ -206,7 +255,7 @@ export async function keepTrained(name: string, stored: () => Promise<void>): Pr
     adapters.value = [...adapters.value.filter((a) => a.name !== name), info];
     unsaved.set(name, files);
     hold(`adapter ${name}`, async () => {
-      await store(name, files);
+      await store(name, files, made);
       unsaved.delete(name);
       set(name, { loaded: model.value !== null });
       await stored();
@@ -232,6 +281,41 @@ export async function restoreBefore(name: string): Promise<void> {
   if (adapters.value.some((a) => a.name === name)) await hand(engine, name);
   const now = active.value;
   await (now === null ? engine.disableAdapter() : engine.setAdapter(now));
+}
+
+/** Goes back to an earlier version, or forward again: nothing is lost by it. */
+export async function useVersion(name: string, n: number): Promise<void> {
+  const was = adapters.value.find((a) => a.name === name);
+  if (!was || was.version === n) return;
+  if (activity.value !== 'idle') throw new PageError('busy', 'The model is at work: versions can be changed when that has ended.');
+  const next = was.versions.find((v) => v.n === n);
+  if (!next) throw new PageError('bad-adapter', `${name} has no version ${n}.`);
+  await tracked(
+    (async () => {
+      if (!(await setApart(name, was.version, 0)))
+        throw new PageError('quota-exceeded', `No room to keep v${was.version} of ${name} beside v${n}.`);
+      await putBack(name, n);
+      await writeVersions(name, { current: n, versions: was.versions });
+    })(),
+  );
+  const files = await filesOf(name);
+  const written = await readFile(`${FOLDER}/${name}/${WEIGHTS}`);
+  const entry = summary(name, files[CONFIG], files[WEIGHTS].byteLength, written?.lastModified ?? 0);
+  set(name, { ...entry, version: n, versions: was.versions });
+  tellOthers(ADAPTERS_CHANGED);
+  await restoreBefore(name);
+  await refreshMemory();
+  announce(`${name} is what it was as version ${n}`);
+}
+
+export async function removeVersion(name: string, n: number): Promise<void> {
+  const was = adapters.value.find((a) => a.name === name);
+  if (!was || was.version === n) return;
+  const versions = was.versions.filter((v) => v.n !== n);
+  await writeVersions(name, { current: was.version, versions });
+  set(name, { versions });
+  await dropVersion(name, n);
+  tellOthers(ADAPTERS_CHANGED);
 }
 
 /** Takes in a PEFT folder. The model checks it first: what it refuses is not kept. */
@@ -269,7 +353,10 @@ export async function renameAdapter(from: string, to: string): Promise<void> {
   if (activity.value === 'learning') throw new PageError('busy', 'An adapter cannot be renamed while the model is learning.');
   const files = await exportFiles(from);
   const wasActive = settings.value.activeAdapter === from;
+  const was = adapters.value.find((a) => a.name === from)!;
   await addAdapter(to, files);
+  await moveVersions(from, to, { current: was.version, versions: was.versions });
+  set(to, { version: was.version, versions: was.versions });
   if (wasActive) await activate(to);
   await removeAdapter(from);
 }
@@ -279,10 +366,11 @@ onStorageCleared(() => {
   const engine = model.value;
   const before = adapters.value;
   void (async () => {
-    for (const { name, loaded } of before) {
+    for (const { name, loaded, version, versions } of before) {
       if (!loaded || !engine) adapters.value = adapters.value.filter((a) => a.name !== name);
       else if (!unsaved.has(name)) {
-        await store(name, await engine.saveAdapter(name));
+        const { n: _, at: __, ...made } = versions.find((v) => v.n === version) ?? { n: 1, at: 0 };
+        await store(name, await engine.saveAdapter(name), made);
         set(name, { loaded: true });
       }
     }

@@ -4,9 +4,9 @@ import { RUN_FILE } from '../storage/runs.ts';
 import { adaptersChanged, ADAPTERS_CHANGED, loadAdapters } from './adapters.ts';
 import { draft } from './ask.ts';
 import { chatChanged, loadChats } from './chats.ts';
-import { fetchOffers, load, model, probe, refreshKept } from './engine.ts';
+import { fetchOffers, load, loadError, model, probe, refreshKept, unloaded } from './engine.ts';
 import { FEEDBACK_FILE, feedbackChanged, heardOfRows, loadFeedback } from './feedback.ts';
-import { report } from './notices.ts';
+import { report, toast } from './notices.ts';
 import { ALL_DELETED, forgetAll, onChangedElsewhere } from './saver.ts';
 import { loadSettings, settings, SETTINGS_FILE, settingsChanged } from './settings.ts';
 import { reconcile } from './reconcile.ts';
@@ -74,7 +74,16 @@ export async function boot(): Promise<void> {
   const wish = sessionStorage.getItem(WISH);
   sessionStorage.removeItem(WISH);
   const { lastModel, openLast } = settings.value;
-  const next = wishOf(wish) ?? (openLast ? lastModel : null);
-  if (next && !model.value) await load(next.source, next.name);
+  const wished = wishOf(wish);
+  const next = wished ?? (openLast ? lastModel : null);
+  if (next && !model.value && !(await load(next.source, next.name)) && wished && lastModel) {
+    // The reload has taken the model in use away for one that did not come: back it comes, and what went wrong stays said.
+    const [error, was] = [loadError.value, unloaded.value];
+    if (await load(lastModel.source, lastModel.name)) {
+      toast(`${wished.name} could not be loaded; ${lastModel.name} is in use again`);
+      loadError.value = error;
+      unloaded.value = was;
+    }
+  }
   await goOn();
 }

@@ -2,7 +2,7 @@
 import { computed, signal } from '@preact/signals';
 import { capabilities, Model, type ModelInfo, type Progress } from '../api.ts';
 import { codeOf, describe, isAbort, PageError, type Described } from '../model/errors.ts';
-import { covers, cleanHosts } from '../model/hosts.ts';
+import { covers, cleanHosts, neededFor } from '../model/hosts.ts';
 import { modelName } from '../model/modelFiles.ts';
 import { isKept, keepModel, keptFiles, keptModels, removeKept, type KeptModel } from '../storage/models.ts';
 import { announce, clearError, report, toast } from './notices.ts';
@@ -169,6 +169,33 @@ async function open(given: Source): Promise<Opened> {
   return { source: url.href, bytes: 0, sha256: null };
 }
 
+/** When the policy of this document last refused a connection. */
+let refused = -Infinity;
+document.addEventListener('securitypolicyviolation', (e) => {
+  if (e.effectiveDirective === 'connect-src') refused = performance.now();
+});
+
+/**
+ * What is refused by the policy at an address that it allows is the host that the address hands on to. Which one, browsers keep to themselves;
+ * of hosts that are known to do so the page knows it.
+ */
+async function handedOn(error: unknown, source: Opened['source'], since: number): Promise<unknown> {
+  if (typeof source !== 'string' || !['content-security-policy', 'network'].includes(codeOf(error))) return error;
+  const url = new URL(source);
+  if (url.origin === location.origin) return error;
+  // The event may come a moment after the failure.
+  if (codeOf(error) === 'network' && refused < since) await new Promise((done) => setTimeout(done, 60));
+  if (codeOf(error) === 'network' && refused < since) return error;
+  const more = neededFor(url.origin).filter((h) => !hostsInForce().includes(h));
+  return new PageError(
+    'redirect-not-allowed',
+    `${url.host} hands this download on to ${more.length ? more.join(', ') : 'another host'}, which the page may not fetch from.${
+      more.length ? '' : ' The browser does not say to which: the address at which the file ends up in a tab of its own names it.'
+    }`,
+    { cause: error },
+  );
+}
+
 /** Loads without touching the model in use; shows how far it is. */
 async function fetchModel({ source, name }: InUse, stop?: AbortSignal): Promise<Model> {
   const opened = await open(source);
@@ -177,6 +204,7 @@ async function fetchModel({ source, name }: InUse, stop?: AbortSignal): Promise<
   let before = 0;
   let rate = 0;
   loading.value = { name, status: 'initiate', loaded: 0, total: opened.bytes, fromCache: false, rate: 0 };
+  const begun = performance.now();
   const loaded = await Model.load(opened.source, {
     name,
     // Here the page brings everything back, and shows it: also after what is no loss of the device.
@@ -205,6 +233,8 @@ async function fetchModel({ source, name }: InUse, stop?: AbortSignal): Promise<
           note: p.note,
         };
     },
+  }).catch(async (e: unknown) => {
+    throw await handedOn(e, opened.source, begun);
   });
   mine = loaded;
   if (opened.sha256 && loaded.info.sha256 && loaded.info.sha256 !== opened.sha256) {

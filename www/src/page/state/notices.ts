@@ -70,12 +70,24 @@ export function report(error: unknown, actions: Action[] = [], kind?: string): D
   return said;
 }
 
+/** What was tried in a view and did not work: in another view it is over. Whatever else there is, such as a damaged file, stays until it is dismissed. */
+const OF_A_VIEW = new Set([
+  'bad-config',
+  'bad-row',
+  'bad-file',
+  'bad-adapter',
+  'busy',
+  'empty-dataset',
+  'empty-file',
+  'no-pairs',
+  'unknown-file',
+]);
 /** An error that has been there so long has been read. */
 const READ = 1500;
-// In another view: what was said about the one before is over, unless something can be done about it.
 navigations.subscribe(() => {
   const now = performance.now();
-  const left = notices.peek().filter((n) => n.tone === 'info' || n.actions.length > 0 || (byItself && now - n.at < READ));
+  const over = (n: Notice): boolean => OF_A_VIEW.has(n.code ?? '') && n.actions.length === 0 && !(byItself && now - n.at < READ);
+  const left = notices.peek().filter((n) => !over(n));
   if (left.length < notices.peek().length) notices.value = left;
 });
 

@@ -3,6 +3,7 @@ import { computed, signal } from '@preact/signals';
 import { TRAINERS, type Model, type StepMetrics, type TrainOptions } from '../api.ts';
 import { newId, rowsFor } from '../model/dataset.ts';
 import { codeOf, describe, isAbort, PageError } from '../model/errors.ts';
+import { madeBy } from '../model/effect.ts';
 import { checkArgs, formOf, numberOf, trainerArgs } from '../model/learnArgs.ts';
 import type { LearnArgs, Method, Run } from '../model/types.ts';
 import {
@@ -323,7 +324,7 @@ async function once(
     await dropCheckpoint();
   };
   const finish = async (): Promise<boolean> => {
-    const kept = await keepTrained(adapterName, saved);
+    const kept = await keepTrained(adapterName, run.value ? madeBy(run.value) : {}, saved);
     setRun({ status: kept ? 'done' : 'unsaved', ended: Date.now() });
     if (kept) await dropCheckpoint();
     return kept;

@@ -115,7 +115,7 @@ export function Switch({
   label: string;
   checked: boolean;
   onChange(v: boolean): void;
-  help?: string;
+  help?: string | undefined;
   disabled?: boolean;
 }) {
   const id = useId();

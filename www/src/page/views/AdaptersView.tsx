@@ -1,6 +1,9 @@
 import { useState } from 'preact/hooks';
 import type { AdapterFiles } from '../api.ts';
 import { cut, PageError } from '../model/errors.ts';
+import { rowsOf, sayEffect } from '../model/effect.ts';
+import { formOf } from '../model/learnArgs.ts';
+import type { Version } from '../model/types.ts';
 import { unzipNamed, zipFolder } from '../model/zip.ts';
 import {
   activate,
@@ -10,15 +13,17 @@ import {
   exportFiles,
   freeName,
   removeAdapter,
+  removeVersion,
   renameAdapter,
   type StoredAdapter,
+  useVersion,
 } from '../state/adapters.ts';
 import { useDrops } from '../state/drops.ts';
 import { activity, info, model } from '../state/engine.ts';
 import { live } from '../state/ask.ts';
 import { report, toast } from '../state/notices.ts';
 import { Button, Dialog, FilePick, NameDialog } from '../ui/basic.tsx';
-import { bytes, offerFile } from '../ui/format.ts';
+import { bytes, many, offerFile, value, when } from '../ui/format.ts';
 
 const CONFIG = 'adapter_config.json';
 const WEIGHTS = 'adapter_model.safetensors';
@@ -68,10 +73,63 @@ async function download(name: string): Promise<void> {
   );
 }
 
+/** What a version came of: the data, the loss, and what it does. */
+const madeOf = (v: Version): string =>
+  [
+    v.method ? `${formOf(v.method).title}${v.rows ? ` on ${rowsOf(v.method, v.rows)}` : ''}` : 'from files',
+    v.loss && `loss ${value(v.loss[0])} → ${value(v.loss[1])}`,
+    sayEffect(v),
+  ]
+    .filter(Boolean)
+    .join(' · ');
+
+function VersionList({ a, locked }: { a: StoredAdapter; locked: boolean }) {
+  return (
+    <details class="versions">
+      <summary>{many(a.versions.length, 'version')}</summary>
+      <ul aria-label={`Versions of ${a.name}`}>
+        {a.versions.toReversed().map((v) => (
+          <li key={v.n}>
+            <span>
+              <b>v{v.n}</b> {v.n === a.version && <span class="tag">in use</span>}
+              <small class="muted">
+                {when(v.at)} · {madeOf(v)}
+              </small>
+            </span>
+            {v.n !== a.version && (
+              <span class="row">
+                <Button
+                  small
+                  icon="again"
+                  disabled={locked}
+                  aria-label={`Use v${v.n} of ${a.name}`}
+                  onClick={() => void useVersion(a.name, v.n).catch((e: unknown) => report(e))}
+                >
+                  Use
+                </Button>
+                <Button
+                  small
+                  tone="quiet"
+                  icon="trash"
+                  aria-label={`Delete v${v.n} of ${a.name}`}
+                  title="Delete"
+                  disabled={locked}
+                  onClick={() => void removeVersion(a.name, v.n).catch((e: unknown) => report(e))}
+                />
+              </span>
+            )}
+          </li>
+        ))}
+      </ul>
+    </details>
+  );
+}
+
 function Row({ a, locked }: { a: StoredAdapter; locked: boolean }) {
   const [renaming, setRenaming] = useState(false);
   const [deleting, setDeleting] = useState(false);
   const on = active.value === a.name;
+  const now = a.versions.find((v) => v.n === a.version);
   return (
     <li class={`card adapter ${on ? 'on' : ''}`}>
       <label class="adapter-pick">
@@ -83,6 +141,11 @@ function Row({ a, locked }: { a: StoredAdapter; locked: boolean }) {
             {a.targetModules.length > 4 ? `${a.targetModules.length} modules` : a.targetModules.join(', ') || 'no modules'} ·{' '}
             {bytes(a.bytes)}
           </small>
+          {now && (
+            <small>
+              v{a.version} · {when(now.at)} · {madeOf(now)}
+            </small>
+          )}
           {a.at === 0 && <small class="field-error">not saved: it found no room on disk</small>}
           {a.error && <small class="field-error">{a.error}</small>}
           {!a.loaded && !a.error && model.value && <small class="muted">not loaded</small>}
@@ -116,6 +179,7 @@ function Row({ a, locked }: { a: StoredAdapter; locked: boolean }) {
           onClick={() => setDeleting(true)}
         />
       </div>
+      {a.versions.length > 1 && <VersionList a={a} locked={locked} />}
       {renaming && (
         <NameDialog
           title="Rename this adapter"

@@ -9,6 +9,7 @@ import { Button, Dialog, NameDialog, Segments, Slider, Switch } from '../ui/basi
 import { useCovered } from '../ui/covered.ts';
 import { Icon, Mark } from '../ui/icons.tsx';
 import { Pop } from '../ui/Pop.tsx';
+import { AdapterSwitch } from './AdapterSwitch.tsx';
 import { ChatList } from './ChatList.tsx';
 import { TurnView } from './TurnView.tsx';
 
@@ -134,6 +135,9 @@ function Composer() {
           />
         )}
         {active.value !== null && <Switch label="Compare with base" checked={s.compare} onChange={(v) => change({ compare: v })} />}
+        <span class="narrow-only">
+          <AdapterSwitch />
+        </span>
         <span class="grow" />
         <Pop label="Sampling">
           <Sampling />

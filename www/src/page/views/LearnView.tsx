@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import { useId, useState } from 'preact/hooks';
+import { rowsOf } from '../model/effect.ts';
 import { fieldsFor, formOf, METHOD_NAMES, numberOf, problem, type Field } from '../model/learnArgs.ts';
 import type { Method, Setting } from '../model/types.ts';
 import { adapters } from '../state/adapters.ts';
@@ -21,6 +22,7 @@ import {
   start,
   stop,
 } from '../state/training.ts';
+import { nextVersion } from '../storage/versions.ts';
 import { Button, Dialog, Segments } from '../ui/basic.tsx';
 import { duration, value, when } from '../ui/format.ts';
 import { Icon } from '../ui/icons.tsx';
@@ -105,10 +107,8 @@ function AskFirst({ onClose }: { onClose(): void }) {
   );
 }
 
-const NOUNS = { sft: 'examples', preference: 'pairs', unpaired: 'judged answers' };
-
 /** What there is to learn from. */
-function Data({ kind }: { kind: keyof typeof NOUNS }) {
+function Data({ kind }: { kind: 'sft' | 'preference' | 'unpaired' }) {
   const { pairs, rankings, ideals, judgements } = counts.value;
   if (kind === 'sft')
     return (
@@ -139,7 +139,7 @@ function Setup() {
   const perEpoch = Math.ceil(rows / Math.max(1, numberOf(args, 'perDeviceTrainBatchSize') * numberOf(args, 'gradientAccumulationSteps')));
   const most = numberOf(args, 'maxSteps');
   const steps = most > 0 ? most : Math.ceil(perEpoch * numberOf(args, 'numTrainEpochs'));
-  const known = adapters.value.some((a) => a.name === adapterName);
+  const known = adapters.value.find((a) => a.name === adapterName);
   const fields = fieldsFor(method);
   const [asking, setAsking] = useState(false);
   // A run that can still go on would lose its checkpoint.
@@ -180,7 +180,9 @@ function Setup() {
             ))}
           </datalist>
           <small id={`${name}-help`} class="muted">
-            {known ? 'This adapter exists: it learns on from where it is.' : 'A new adapter; the model itself stays as it is.'}
+            {known
+              ? `It learns on from v${known.version} and becomes v${nextVersion(known.versions)}; Adapters can go back to v${known.version}.`
+              : 'A new adapter; the model itself stays as it is.'}
           </small>
         </div>
         {fields
@@ -429,7 +431,7 @@ function Running() {
       )}
       {r.metrics.length > 0 && <RunCharts run={r} />}
       <small class="muted">
-        Begun {when(r.started)} on {r.model} · {r.rows} {NOUNS[formOf(r.method).rows]}
+        Begun {when(r.started)} on {r.model} · {rowsOf(r.method, r.rows)}
       </small>
     </section>
   );

@@ -8,6 +8,7 @@ import {
   cancelLoad,
   canLoad,
   capable,
+  hostsInForce,
   info,
   keeping,
   kept,
@@ -23,6 +24,7 @@ import {
   unloaded,
   type Source,
 } from '../state/engine.ts';
+import { neededFor } from '../model/hosts.ts';
 import { useProcessor } from '../state/recovery.ts';
 import { cut, describe, PageError } from '../model/errors.ts';
 import { go } from '../state/router.ts';
@@ -147,13 +149,10 @@ export function ModelView() {
   const off = !canLoad.value;
   const error = loadError.value;
   useDrops('model', ({ files, folder }) => void useFiles(files, folder));
-  const host = ((): string | null => {
-    try {
-      return new URL(address).origin;
-    } catch {
-      return null;
-    }
-  })();
+  const refused = error && ['host-not-allowed', 'redirect-not-allowed'].includes(error.code) ? unloaded.value : null;
+  const from = refused && typeof refused.source === 'string' && URL.canParse(refused.source) ? new URL(refused.source) : null;
+  // All that the download needs at once: a host that hands it on, and the one that has the files.
+  const missing = from ? neededFor(from.origin).filter((h) => !hostsInForce().includes(h)) : [];
   return (
     <div class="page">
       <header class="view-head">
@@ -175,17 +174,26 @@ export function ModelView() {
                 Use the processor
               </Button>
             )}
-            {error.code === 'host-not-allowed' && host && (
-              <Button
-                small
-                icon="lock"
-                onClick={() => {
-                  loadAfterReload(address, modelName(address));
-                  void allowHosts([...settings.value.modelHosts, host]);
-                }}
-              >
-                {`Allow ${host} and reload`}
-              </Button>
+            {from && (
+              <div class="row wrap">
+                {missing.length > 0 && (
+                  <Button
+                    small
+                    icon="lock"
+                    onClick={() => {
+                      loadAfterReload(from.href, refused!.name);
+                      void allowHosts([...settings.value.modelHosts, ...missing]).catch((e: unknown) => report(e));
+                    }}
+                  >
+                    {`Allow ${missing.join(' and ')} and reload`}
+                  </Button>
+                )}
+                {error.code === 'redirect-not-allowed' && (
+                  <Button small icon="settings" onClick={() => go('settings')}>
+                    Hosts in Settings
+                  </Button>
+                )}
+              </div>
             )}
           </div>
         </div>

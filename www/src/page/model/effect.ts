@@ -1,0 +1,41 @@
+// What a run has done to a model, in numbers that last and in a sentence.
+import type { StepMetrics } from '../api.ts';
+import type { Made, Method, Run } from './types.ts';
+import { formOf } from './learnArgs.ts';
+
+const of = (m: StepMetrics, key: string): number | undefined => (m as unknown as Record<string, number | undefined>)[key];
+
+function mean(metrics: StepMetrics[], key: string): number | undefined {
+  const values = metrics.map((m) => of(m, key)).filter((v): v is number => v !== undefined && Number.isFinite(v));
+  return values.length ? values.reduce((a, b) => a + b, 0) / values.length : undefined;
+}
+
+/** Means over the first and the last pass through the data: a single step says little. */
+function ends(metrics: StepMetrics[], key: string): [number, number] | undefined {
+  const last = metrics.at(-1)?.epoch ?? 0;
+  const from = metrics.filter((m) => m.epoch <= 1);
+  const to = metrics.filter((m) => m.epoch > last - 1);
+  const first = mean(from.length ? from : metrics.slice(0, 1), key);
+  const end = mean(to, key);
+  return first === undefined || end === undefined ? undefined : [first, end];
+}
+
+export function madeBy({ method, rows, model, metrics }: Run): Made {
+  const loss = ends(metrics, 'loss');
+  const accuracy = ends(metrics, 'rewards/accuracies')?.[1];
+  return { method, rows, model, ...(loss ? { loss } : {}), ...(accuracy === undefined ? {} : { accuracy }) };
+}
+
+const NOUNS = { sft: 'example', preference: 'pair', unpaired: 'judged answer' } as const;
+/** 1 pair, 3 judged answers. */
+export const rowsOf = (method: Method, n: number): string => {
+  const noun = NOUNS[formOf(method).rows];
+  return `${n} ${noun}${n === 1 ? '' : 's'}`;
+};
+
+/** In how many pairs it prefers what the person chose; empty where nothing was compared. */
+export function sayEffect({ accuracy, rows = 0 }: Made): string {
+  if (accuracy === undefined || rows === 0) return '';
+  const right = Math.round(Math.min(1, accuracy) * rows);
+  return rows === 1 ? `it ${right ? 'prefers' : 'does not prefer'} your choice` : `it prefers your choice in ${right} of ${rows} pairs`;
+}

@@ -1,0 +1,18 @@
+import { activate, active, offered } from '../state/adapters.ts';
+import { activity } from '../state/engine.ts';
+import { Switch } from '../ui/basic.tsx';
+
+/** Who answers: the adapter that was used last, or the base model. Nothing where there is no adapter to switch on. */
+export function AdapterSwitch() {
+  const name = offered.value;
+  if (name === null) return null;
+  return (
+    <Switch
+      label={`Adapter ${name}`}
+      help={active.value === null ? 'off: the base model answers' : undefined}
+      checked={active.value !== null}
+      disabled={activity.value !== 'idle'}
+      onChange={(on) => void activate(on ? name : null)}
+    />
+  );
+}
