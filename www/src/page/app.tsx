@@ -108,7 +108,13 @@ function ModelChip() {
         <span class="chip-text">
           <b>{l.name}</b>
           <small title={l.note}>
-            {l.note ? 'waiting for the server' : `loading${l.total > 0 ? ` ${Math.floor((100 * l.loaded) / l.total)} %` : ''}`}
+            {l.note
+              ? 'waiting for the server'
+              : l.total > 0
+                ? `loading ${Math.floor((100 * l.loaded) / l.total)} %`
+                : l.loaded > 0
+                  ? 'loading'
+                  : 'measuring your device…'}
           </small>
         </span>
       </a>

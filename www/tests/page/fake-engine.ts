@@ -22,6 +22,8 @@ export interface FakeOptions {
   /** Milliseconds for each piece of text and each training step. */
   pieceMs?: number;
   stepMs?: number;
+  /** Milliseconds for each token that is only read. */
+  readMs?: number;
   /** Characters of prompt that fit the context. */
   contextChars?: number;
   /** Milliseconds for each tenth of a file. */
@@ -220,6 +222,13 @@ export class Model {
     o: Api.GenerateOptions & { n: number },
   ): Stream<Api.CandidateEvent, Api.Candidate[]> {
     return new Stream(async (push, signal) => this.#speak(this.#check(messages), o.n, o, push, signal), o.signal);
+  }
+
+  async score(ids: readonly number[]): Promise<{ logprobs: number[] }> {
+    this.alive();
+    calls.push({ what: 'score' });
+    await sleep(ids.length * (options.readMs ?? 0.2));
+    return { logprobs: ids.map(() => -1) };
   }
 
   async saveAdapter(name?: string): Promise<Api.AdapterFiles> {

@@ -33,6 +33,19 @@ export const rowsOf = (method: Method, n: number): string => {
   return `${n} ${noun}${n === 1 ? '' : 's'}`;
 };
 
+/** What has come of it, for a headline; empty where the numbers do not say. */
+export function headline(run: Run): string {
+  const made = madeBy(run);
+  const effect = sayEffect(made);
+  if (effect !== '') return `${run.adapterName}: ${effect}.`;
+  if (!made.loss || formOf(run.method).rows !== 'sft') return '';
+  // The loss is the mean surprise of a token: its fall is how many times as likely each has become.
+  const times = Math.exp(made.loss[0] - made.loss[1]);
+  return times < 1.05
+    ? `${run.adapterName}: your ideal answers are hardly more likely than at the start.`
+    : `${run.adapterName}: word by word, your ideal answers are ${times.toFixed(times < 10 ? 1 : 0)} times as likely as at the start.`;
+}
+
 /** In how many pairs it prefers what the person chose; empty where nothing was compared. */
 export function sayEffect({ accuracy, rows = 0 }: Made): string {
   if (accuracy === undefined || rows === 0) return '';

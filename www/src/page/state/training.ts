@@ -154,7 +154,11 @@ function writeMetrics(): void {
     });
 }
 
+/** Hands on the steps that wait for their frame. */
+let flushSteps: (() => void) | null = null;
+
 function writeCheckpoint(bytes: Uint8Array): void {
+  flushSteps?.();
   // Metrics first: a reload between the two finds metrics that reach at least to the checkpoint, and takes the rest again.
   writeMetrics();
   keepRun();
@@ -302,6 +306,7 @@ async function once(
 ): Promise<unknown> {
   const stop = controller!.signal;
   const steps = collector();
+  flushSteps = steps.flush;
   const options = {
     signal: stop,
     saveSteps: numberOf(args, 'saveSteps') > 0 ? numberOf(args, 'saveSteps') : undefined,
@@ -310,10 +315,7 @@ async function once(
       steps.add(m);
     },
     onWarning: (w: Error) => toast(`${w.message[0]!.toUpperCase()}${w.message.slice(1)}`),
-    onCheckpoint(bytes: Uint8Array) {
-      steps.flush();
-      writeCheckpoint(bytes);
-    },
+    onCheckpoint: writeCheckpoint,
   };
   const id = run.value?.id;
   /** The checkpoint goes only when the adapter is on disk. */
@@ -365,6 +367,7 @@ async function once(
     // Gives back what the run held for checkpoints.
     await (trainer as AnyTrainer | null)?.dispose().catch(() => {});
     trainer = null;
+    flushSteps = null;
     writeMetrics();
     keepRun();
     await writing;

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import { inTurn } from '../model/breathe.ts';
 import { theme } from '../state/theme.ts';
@@ -16,7 +16,22 @@ export interface Series {
 export type Range = [number, number] | ((least: number, most: number) => [number, number]);
 
 /** A line chart over training steps. The canvas is described in words for those who cannot see it. */
-export function Chart({ title, x, series, range }: { title: string; x: number[]; series: Series[]; range?: Range }) {
+export function Chart({
+  title,
+  says,
+  x,
+  series,
+  range,
+}: {
+  title: string;
+  /** What it shows and which way is good. */
+  says: string;
+  x: number[];
+  series: Series[];
+  range?: Range;
+}) {
+  /** Place under the pointer; null = the last step. */
+  const [at, setAt] = useState<number | null>(null);
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const shape = series.map((s) => s.label).join('|');
@@ -53,7 +68,8 @@ export function Chart({ title, x, series, range }: { title: string; x: number[];
         height: 148,
         padding: [8, 10, 0, 0],
         legend: { show: false },
-        cursor: { show: true, drag: { x: false, y: false }, points: { show: false } },
+        cursor: { show: true, drag: { x: false, y: false }, points: { show: true, size: 7 } },
+        hooks: { setCursor: [(u) => setAt(u.cursor.left !== undefined && u.cursor.left >= 0 ? (u.cursor.idx ?? null) : null)] },
         scales: {
           x: { time: false },
           y: range ? { range: typeof range === 'function' ? (_, least, most) => range(least, most) : range } : {},
@@ -104,9 +120,11 @@ export function Chart({ title, x, series, range }: { title: string; x: number[];
                 <i class={`key ${s.color.slice(2)}`} /> {s.label}{' '}
               </>
             )}
-            <b>{value(s.values.findLast((v) => v !== undefined))}</b>
+            <b>{value(at === null ? s.values.findLast((v) => v !== undefined) : s.values[at])}</b>
           </span>
         ))}
+        {at !== null && x[at] !== undefined && <span class="chart-value">at step {x[at]}</span>}
+        <small class="chart-says">{says}</small>
       </figcaption>
       <div ref={box} class="plot" role="img" aria-label={`${title}: ${x.length} steps, ${said}`} />
     </figure>

@@ -10,6 +10,9 @@ export function bytes(n: number): string {
   return `${u === 0 ? n : n.toFixed(n < 10 ? 2 : n < 100 ? 1 : 0)} ${UNITS[u]}`;
 }
 
+/** A model's name without the format of its weights: "SmolLM2-135M-Instruct". */
+export const plainName = (name: string): string => name.replace(/[.-](I?Q\d\w*|B?F16|F32|FP16|MXFP4)$/i, '');
+
 /** 134515008 → 135 M */
 export function count(n: number): string {
   if (n >= 1e9) return `${(n / 1e9).toFixed(2)} B`;

@@ -3,21 +3,15 @@ import { active } from '../state/adapters.ts';
 import { ask, askError, draft, live, stopAnswering } from '../state/ask.ts';
 import { current, newChat, renameChat } from '../state/chats.ts';
 import { activity, canAsk, loading, model } from '../state/engine.ts';
-import { go } from '../state/router.ts';
 import { change, settings } from '../state/settings.ts';
 import { Button, Dialog, NameDialog, Segments, Slider, Switch } from '../ui/basic.tsx';
 import { useCovered } from '../ui/covered.ts';
-import { Icon, Mark } from '../ui/icons.tsx';
+import { Icon } from '../ui/icons.tsx';
 import { Pop } from '../ui/Pop.tsx';
 import { AdapterSwitch } from './AdapterSwitch.tsx';
 import { ChatList } from './ChatList.tsx';
 import { TurnView } from './TurnView.tsx';
-
-const STARTERS = [
-  'Explain in one sentence why the sky is blue.',
-  'Write a two-line poem about a bird leaving its nest.',
-  'How do I keep a houseplant alive?',
-];
+import { Welcome } from './Welcome.tsx';
 
 function Sampling() {
   const s = settings.value;
@@ -147,35 +141,6 @@ function Composer() {
   );
 }
 
-function Welcome() {
-  return (
-    <div class="welcome">
-      <Mark size={64} />
-      <h2>{model.value ? 'Ask, rank, teach.' : 'A model that learns in this tab'}</h2>
-      <p>
-        {model.value
-          ? 'Every question gets several answers. Say which are better, press Learn, and ask again: the next answers are different.'
-          : 'Load a language model, rank its answers, and watch it change. Nothing you write leaves this page.'}
-      </p>
-      {model.value ? (
-        <ul class="starters" aria-label="Some first questions">
-          {STARTERS.map((s) => (
-            <li key={s}>
-              <button type="button" disabled={!canAsk.value} onClick={() => void ask(s)}>
-                {s}
-              </button>
-            </li>
-          ))}
-        </ul>
-      ) : (
-        <Button tone="primary" icon="model" onClick={() => go('model')}>
-          Choose a model
-        </Button>
-      )}
-    </div>
-  );
-}
-
 export function ChatView() {
   const chat = current.value;
   const [listing, setListing] = useState(false);
@@ -203,7 +168,7 @@ export function ChatView() {
         {turns.length === 0 ? <Welcome /> : turns.map((t, i) => <TurnView key={t.id} turn={t} last={i === turns.length - 1} />)}
         <div ref={end} />
       </div>
-      <Composer />
+      {(model.value || turns.length > 0 || draft.value !== '') && <Composer />}
       {renaming && chat && (
         <NameDialog
           title="Rename this chat"

@@ -1,11 +1,12 @@
 import type { ComponentChildren } from 'preact';
 import { useId, useState } from 'preact/hooks';
 import { rowsOf } from '../model/effect.ts';
-import { fieldsFor, formOf, METHOD_NAMES, numberOf, problem, type Field } from '../model/learnArgs.ts';
+import { fieldsFor, formOf, METHOD_NAMES, problem, type Field } from '../model/learnArgs.ts';
 import type { Method, Setting } from '../model/types.ts';
 import { adapters } from '../state/adapters.ts';
 import { askAfterLearning, live } from '../state/ask.ts';
 import { activity, canAsk, loading, model } from '../state/engine.ts';
+import { estimate, gauging, roughly } from '../state/estimate.ts';
 import { counts } from '../state/feedback.ts';
 import { change, changeLearn, LEARN_DEFAULTS, settings } from '../state/settings.ts';
 import { flush } from '../state/saver.ts';
@@ -26,7 +27,7 @@ import { nextVersion } from '../storage/versions.ts';
 import { Button, Dialog, Segments } from '../ui/basic.tsx';
 import { duration, value, when } from '../ui/format.ts';
 import { Icon } from '../ui/icons.tsx';
-import { RunCharts } from './RunCharts.tsx';
+import { Headline, RunCharts } from './RunCharts.tsx';
 
 function Input({ field, method }: { field: Field; method: Method }) {
   const id = useId();
@@ -129,6 +130,19 @@ function Data({ kind }: { kind: 'sft' | 'preference' | 'unpaired' }) {
   );
 }
 
+/** How long it will take here, in minutes. */
+function Duration() {
+  const e = estimate.value;
+  if (!e) return gauging.value ? <span class="muted"> · measuring your device…</span> : null;
+  return (
+    <span class="muted">
+      {' '}
+      · {roughly(e.seconds)} on this device
+      {e.measured === 'run' ? ', as the last run went' : ''}
+    </span>
+  );
+}
+
 function Setup() {
   const { method, adapterName, learn } = settings.value;
   const args = learn[method];
@@ -136,9 +150,6 @@ function Setup() {
   const form = formOf(method);
   const found = { sft: counts.value.ideals, preference: counts.value.pairs, unpaired: counts.value.judgements };
   const rows = found[form.rows];
-  const perEpoch = Math.ceil(rows / Math.max(1, numberOf(args, 'perDeviceTrainBatchSize') * numberOf(args, 'gradientAccumulationSteps')));
-  const most = numberOf(args, 'maxSteps');
-  const steps = most > 0 ? most : Math.ceil(perEpoch * numberOf(args, 'numTrainEpochs'));
   const known = adapters.value.find((a) => a.name === adapterName);
   const fields = fieldsFor(method);
   const [asking, setAsking] = useState(false);
@@ -155,12 +166,7 @@ function Setup() {
       />
       <p class="summary">
         <Data kind={form.rows} /> · {form.title}
-        {rows > 0 && (
-          <span class="muted">
-            {' '}
-            · about {Number.isFinite(steps) ? steps : '–'} {steps === 1 ? 'step' : 'steps'}
-          </span>
-        )}
+        <Duration />
       </p>
       <div class="fields">
         <div class="field">
@@ -327,6 +333,14 @@ function Running() {
   const going = activity.value === 'learning' || activity.value === 'paused';
   const total = last?.totalSteps ?? 0;
   const [asking, setAsking] = useState(false);
+  const figures: [name: string, shown: string, what: string][] = [
+    ['step', last ? `${last.step} / ${total}` : '–', 'changes made to the adapter, of all'],
+    ['epoch', last ? value(last.epoch) : '–', 'times that all of the data was seen'],
+    ['tokens/s', value(last?.tokens_per_second), 'pieces of words that it learns from in a second'],
+    going
+      ? ['time left', duration(last?.seconds_left ?? NaN), 'at the present pace']
+      : ['took', r.ended ? duration((r.ended - r.started) / 1000) : '–', 'from the first step to the last'],
+  ];
   return (
     <section class={`card run ${r.status}`} aria-label="Training run">
       <header>
@@ -377,22 +391,13 @@ function Running() {
       {going && asking && <AskToCancel onClose={() => setAsking(false)} />}
       {going && <progress aria-label="Steps done" max={1} value={last && total > 0 ? last.step / total : undefined} />}
       <dl class="stats">
-        <div>
-          <dt>step</dt>
-          <dd>{last ? `${last.step} / ${total}` : '–'}</dd>
-        </div>
-        <div>
-          <dt>epoch</dt>
-          <dd>{last ? value(last.epoch) : '–'}</dd>
-        </div>
-        <div>
-          <dt>tokens/s</dt>
-          <dd>{value(last?.tokens_per_second)}</dd>
-        </div>
-        <div>
-          <dt>{going ? 'time left' : 'took'}</dt>
-          <dd>{going ? duration(last?.seconds_left ?? NaN) : r.ended ? duration((r.ended - r.started) / 1000) : '–'}</dd>
-        </div>
+        {figures.map(([name, shown, what]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{shown}</dd>
+            <dd class="what">{what}</dd>
+          </div>
+        ))}
       </dl>
 
       {elsewhere.value && (
@@ -429,6 +434,7 @@ function Running() {
           </Button>
         </div>
       )}
+      {r.metrics.length > 0 && !going && <Headline run={r} />}
       {r.metrics.length > 0 && <RunCharts run={r} />}
       <small class="muted">
         Begun {when(r.started)} on {r.model} · {rowsOf(r.method, r.rows)}

@@ -5,7 +5,6 @@ import { loadAfterReload } from '../state/boot.ts';
 import { useDrops } from '../state/drops.ts';
 import {
   activity,
-  cancelLoad,
   canLoad,
   capable,
   hostsInForce,
@@ -26,15 +25,16 @@ import {
 } from '../state/engine.ts';
 import { neededFor } from '../model/hosts.ts';
 import { useProcessor } from '../state/recovery.ts';
-import { cut, describe, PageError } from '../model/errors.ts';
+import { describe, PageError } from '../model/errors.ts';
 import { go } from '../state/router.ts';
 import { allowHosts } from '../state/hosts.ts';
 import { report, toast } from '../state/notices.ts';
 import { settings } from '../state/settings.ts';
 import { removeKept } from '../storage/models.ts';
 import { Button, FilePick } from '../ui/basic.tsx';
-import { bytes, count, duration } from '../ui/format.ts';
+import { bytes, count } from '../ui/format.ts';
 import { Icon } from '../ui/icons.tsx';
+import { Progress } from './Progress.tsx';
 
 async function use(source: Source, name: string): Promise<void> {
   if (await load(source, name)) go('chat');
@@ -53,45 +53,6 @@ async function useFiles(files: readonly File[], folder?: string): Promise<void> 
 
 const described = (a: AdapterDescription): string =>
   [a.name || a.vendor, a.isSoftware ? 'a software one: everything works, slowly' : a.backend].filter(Boolean).join(' · ');
-
-function Progress() {
-  const l = loading.value!;
-  const share = l.total > 0 ? l.loaded / l.total : 0;
-  const left = l.rate > 0 && l.total > 0 ? (l.total - l.loaded) / l.rate : NaN;
-  return (
-    <div class="card load-progress" aria-live="off">
-      <header>
-        <b>{l.name}</b>
-        <span class="grow" />
-        <Button small icon="close" onClick={cancelLoad}>
-          Cancel
-        </Button>
-      </header>
-      <progress aria-label={`Loading ${l.name}`} max={1} value={l.total > 0 ? share : undefined} />
-      <div class="row wrap muted numbers">
-        <span>
-          {bytes(l.loaded)}
-          {l.total > 0 && ` of ${bytes(l.total)} (${Math.floor(share * 100)} %)`}
-        </span>
-        <span class="grow" />
-        <span>
-          {l.status === 'done'
-            ? 'preparing kernels…'
-            : l.fromCache
-              ? 'from this browser’s storage'
-              : l.rate > 0
-                ? `${bytes(l.rate)}/s${Number.isFinite(left) ? `, ${duration(left)} left` : ''}`
-                : 'starting…'}
-        </span>
-      </div>
-      {l.note && (
-        <p class="hint load-note" role="status">
-          <Icon name="warn" size={16} /> {cut(l.note, 200)}
-        </p>
-      )}
-    </div>
-  );
-}
 
 function Loaded() {
   const i = info.value!;

@@ -2,12 +2,17 @@ import { useMemo } from 'preact/hooks';
 import type { StepMetrics } from '../api.ts';
 import { formOf } from '../model/learnArgs.ts';
 import type { Run } from '../model/types.ts';
+import { headline } from '../model/effect.ts';
+import { DIRECTION, sayingOf } from '../model/sayings.ts';
 import { Chart, type Range, type Series } from '../ui/Chart.tsx';
 import { value } from '../ui/format.ts';
 
 interface Plot {
   title: string;
+  /** As the field defines it. */
   help: string;
+  /** What it is and which way is good, in plain words. */
+  says: string;
   keys: [key: string, label: string, color: string][];
   range?: Range;
 }
@@ -20,9 +25,10 @@ const rangeOf = ([low, high]: [number, number | null]): Range =>
 
 /** What a method is watched by, under TRL's names. */
 const plotsOf = (method: Run['method']): Plot[] =>
-  formOf(method).charts.map(({ title, keys, help, range }) => ({
+  formOf(method).charts.map(({ title, keys, help, good, range }) => ({
     title,
     help: help.en,
+    says: [sayingOf(method, keys[0]!) ?? help.en, DIRECTION[good]].filter(Boolean).join(' '),
     keys: keys.map((key, i) => [key, key.slice(key.indexOf('/') + 1), COLORS[i % COLORS.length]!]),
     ...(range ? { range: rangeOf(range) } : {}),
   }));
@@ -31,6 +37,12 @@ const of = (m: StepMetrics, key: string): number | undefined => (m as unknown as
 
 /** More points than this are thinned for drawing: a chart is a few hundred pixels wide. */
 const MOST_POINTS = 1200;
+
+/** What has come of the run, before all numbers. */
+export function Headline({ run }: { run: Run }) {
+  const text = useMemo(() => headline(run), [run.metrics, run.method]);
+  return text ? <p class="headline">{text}</p> : null;
+}
 
 export function RunCharts({ run }: { run: Run }) {
   const { metrics } = run;
@@ -56,7 +68,7 @@ export function RunCharts({ run }: { run: Run }) {
       <div class="charts">
         {plots.map((p) => (
           <div key={p.title} title={p.help}>
-            <Chart title={p.title} x={x} series={p.series} {...(p.range ? { range: p.range } : {})} />
+            <Chart title={p.title} says={p.says} x={x} series={p.series} {...(p.range ? { range: p.range } : {})} />
           </div>
         ))}
       </div>
