@@ -52,7 +52,8 @@ function hand(what: Dropped): void {
     return void report(
       new PageError(
         'unknown-file',
-        `${cut(names, 200) || 'What was dropped'}: models are .gguf files or folders with model.safetensors, datasets .jsonl, .json, .csv or .tsv, adapters .zip.`,
+        `${cut(names, 200) || 'What was dropped'}: models are .gguf files or folders with model.safetensors, ` +
+          'datasets .jsonl, .json, .csv or .tsv, adapters .zip.',
       ),
     );
   }

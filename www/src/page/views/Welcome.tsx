@@ -31,7 +31,8 @@ function first(): { source: Source; name: string; bytes: number | null } | null 
 
 const SHORT = 'Water it when the top of the soil is dry, and give it a bright place.';
 const LONG =
-  'Keeping a houseplant alive involves many factors. First of all, there is light. Second, there is water. Third, there is soil. It is important to note that …';
+  'Keeping a houseplant alive involves many factors. First of all, there is light. Second, there is water. Third, there is soil. ' +
+  'It is important to note that …';
 
 /** What the whole is about, with answers that were written beforehand: something to try while the model is on its way. */
 function Example() {
