@@ -104,6 +104,7 @@ export class Model {
       wasmBytes: 9_400_000,
       sha256,
       adapter: description,
+      mask: 'causal',
       targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
     };
   }
@@ -253,6 +254,7 @@ export class Model {
       numVirtualTokens: 0,
       r: config.r ?? 8,
       loraAlpha: 16,
+      mask: 'causal',
       targetModules: [],
       scores: 0,
       parameters: 1,
@@ -278,6 +280,7 @@ export class Model {
       numVirtualTokens: 0,
       r: 8,
       loraAlpha: 16,
+      mask: 'causal',
       targetModules: [],
       scores: 0,
       parameters: 1,
