@@ -18,7 +18,7 @@ const split = (text: string): string[] => text.match(/\s+|[\p{L}\p{N}_'’]+|[^\
 const isWord = (token: string): boolean => /[\p{L}\p{N}]/u.test(token);
 
 /** Larger tables than this are not filled: beyond it all that lies between the common ends differs. */
-const CELLS = 1_000_000;
+const CELLS = 400_000;
 
 /** Pairs of equal tokens, in order: a longest common subsequence. */
 function common(a: string[], b: string[]): [Set<number>, Set<number>] {
