@@ -1,8 +1,9 @@
 //! fledgling: a Transformer that lives in a browser tab and learns from the person in front of it.
 //!
-//! [`prelude`] has what answering and training take. The modules behind it, from the top: [`tune`] (trainers), [`generate`] (answers), [`adapters`],
-//! [`models`] (families, loading), [`nn`] (layers) and [`device`] (which device, measured), [`ops`], [`graph`] (the tape and its executors), [`gpu`] and
-//! [`cpu`], and the files, texts and data sets of [`formats`], [`tokenizer`] and [`data`]. Each knows those below it alone.
+//! [`prelude`] has what answering and training take. The modules behind it, from the top: [`tune`] (trainers), [`generate`] (answers) and [`encode`]
+//! (vectors, classes), [`adapters`], [`models`] (families, loading), [`nn`] (layers) and [`device`] (which device, measured), [`ops`], [`graph`] (the
+//! tape and its executors), [`gpu`] and [`cpu`], and the files, texts and data sets of [`formats`], [`tokenizer`] and [`data`]. Each knows those below
+//! it alone.
 //!
 //! ```no_run
 //! use std::rc::Rc;
@@ -34,6 +35,7 @@ pub(crate) mod counters;
 pub mod cpu;
 pub mod data;
 pub mod device;
+pub mod encode;
 pub mod error;
 pub mod formats;
 pub mod generate;

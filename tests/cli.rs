@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 #[path = "../src/bin/fledgling/exit.rs"]
 mod exit;
 
+#[path = "cli/encode.rs"]
+mod encode;
 #[path = "cli/inspect.rs"]
 mod inspect;
 #[path = "cli/onward.rs"]
@@ -30,6 +32,21 @@ use tune::training;
 
 fn fixture(path: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path).display().to_string()
+}
+
+/// The tensors of a fixture's file of expected values.
+fn expected(folder: &str) -> std::collections::BTreeMap<String, Vec<f64>> {
+    let bytes = fs::read(Path::new(&fixture(folder)).join("expected.safetensors")).unwrap();
+    let size = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..8 + size]).unwrap();
+    let of = |(name, t): (&String, &Value)| {
+        let at = |i: usize| t["data_offsets"][i].as_u64().unwrap() as usize + 8 + size;
+        let words = bytes[at(0)..at(1)].chunks_exact(4).map(|b| <[u8; 4]>::try_from(b).unwrap());
+        let whole = t["dtype"] == json!("I32");
+        let values = words.map(|b| if whole { f64::from(i32::from_le_bytes(b)) } else { f64::from(f32::from_le_bytes(b)) });
+        (name.clone(), values.collect())
+    };
+    header.as_object().unwrap().iter().filter(|(name, _)| *name != "__metadata__").map(of).collect()
 }
 
 fn gguf() -> String {

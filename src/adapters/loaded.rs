@@ -5,8 +5,8 @@ use std::ops::Deref;
 use std::path::Path;
 use std::rc::Rc;
 
-use super::Adapters;
-use crate::models::{Loaded, Model};
+use super::{AdapterChoice, Adapters};
+use crate::models::{Classifier, Loaded, Model, Scope};
 use crate::nn::KvCacheDtype;
 use crate::tokenizer::Tokenizer;
 #[cfg(not(target_arch = "wasm32"))]
@@ -38,6 +38,25 @@ impl Deref for LoadedModel {
 }
 
 impl LoadedModel {
+    /// The classifier that a call with an adapter uses: the adapter's own, else the model's.
+    ///
+    /// # Errors
+    /// [`crate::Error::BadConfig`] where there is none, [`crate::Error::BadAdapter`] for an unknown name.
+    pub fn classifier(&self, choice: &AdapterChoice) -> crate::Result<Classifier> {
+        let e = self.base.model.encoder("classification")?;
+        let set = self.adapters.resolve(choice)?.map(|a| a.set);
+        let of = |scope: Scope| {
+            let parts = self.base.model.classifier_parts(scope, 1).ok()?;
+            let held = set.as_ref()?.whole(&parts.last()?.0)?.desc().len();
+            Some(if held == e.classifier.labels.len() { e.classifier.clone() } else { Classifier::of(scope, held) })
+        };
+        match of(e.classifier.scope) {
+            Some(own) => Ok(own),
+            None if e.classifies => Ok(e.classifier.clone()),
+            None => Err(crate::Error::config("model", "neither its files nor the adapter have a classifier")),
+        }
+    }
+
     /// A model that came from no file.
     pub fn of(model: Model, tokenizer: Option<Rc<Tokenizer>>, name: &str) -> LoadedModel {
         Loaded::of(model, tokenizer, name).into()

@@ -79,6 +79,10 @@ impl Adapter for LoraSet {
         self.whole(SCORE)
     }
 
+    fn whole(&self, path: &str) -> Option<&Tensor> {
+        LoraSet::whole(self, path)
+    }
+
     /// With the norms that are kept.
     fn magnitude(&self, tape: &mut Tape, index: usize, _weight: Val) -> Result<Option<Magnitude>> {
         let dora = self.linears.get(&index).and_then(|l| l.dora.as_ref());

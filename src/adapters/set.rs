@@ -323,6 +323,10 @@ impl Adapter for PlacedAdapter<'_> {
         self.set.lora()?.score()
     }
 
+    fn whole(&self, path: &str) -> Option<&Tensor> {
+        self.set.whole(path)
+    }
+
     fn magnitude(&self, tape: &mut Tape, index: usize, weight: Val) -> Result<Option<Magnitude>> {
         self.set.lora().map_or(Ok(None), |l| l.present_magnitude(tape, index, weight))
     }

@@ -119,6 +119,8 @@ pub struct Batch {
     pub targets: Vec<u32>,
     /// Sequence of each judged position (rows).
     pub seqs: Vec<u32>,
+    /// Segment of each token (batch · len).
+    pub types: Vec<u32>,
     /// Tokens of the document that each token is in (batch · len), 0 where nothing is.
     pub lens: Vec<u32>,
     /// What is in front: of rows of the batch, which virtual token each is (batch · len), `IGNORE` where it is a token; of keys, their numbers for
@@ -167,6 +169,7 @@ impl Batch {
             inverse: vec![IGNORE; m],
             targets: vec![IGNORE; shape.rows],
             seqs: vec![IGNORE; shape.rows],
+            types: vec![0; m],
             lens: vec![0; m],
             front: match front {
                 Front::Nothing => Vec::new(),
@@ -210,6 +213,7 @@ impl Batch {
                     let t = document.start + own;
                     b.ids[m] = e.ids[t];
                     b.lens[m] = document.len() as u32;
+                    b.types[m] = e.types.get(t).copied().unwrap_or(0);
                     if let Some(label) = e.target(t + 1) {
                         b.gather[row] = m as u32;
                         b.inverse[m] = row as u32;
@@ -238,7 +242,7 @@ mod tests {
 
     fn example(ids: &[u32], from: usize) -> Example {
         let labels = ids.iter().enumerate().map(|(i, id)| if i < from { IGNORE } else { *id }).collect();
-        Example { ids: ids.to_vec(), labels }
+        Example { ids: ids.to_vec(), labels, types: Vec::new() }
     }
 
     #[test]
@@ -338,7 +342,7 @@ mod tests {
             assert_eq!((packed.spans, packed.targets), (apart.spans, apart.targets));
         }
         // A prompt alone, and a sequence that is scored, are all prefix.
-        for e in [Example { ids: vec![1, 2], labels: vec![IGNORE; 2] }, Example::scored(vec![1, 2])] {
+        for e in [Example { ids: vec![1, 2], labels: vec![IGNORE; 2], types: Vec::new() }, Example::scored(vec![1, 2])] {
             assert_eq!(Batch::new(&[&e], Sight::Prefix, None).spans[..4], [0, 2, 0, 2]);
         }
         // What is in front stays causal.

@@ -38,7 +38,7 @@ impl Packing {
             Packing::BfdSplit => best_fit(&examples.iter().flat_map(|e| cut(e, len)).collect::<Vec<_>>(), len),
             Packing::Wrapped => {
                 let join = |of: fn(&Example) -> &Vec<u32>| examples.iter().flat_map(|e| of(e).iter().copied()).collect();
-                let all = Example { ids: join(|e| &e.ids), labels: join(|e| &e.labels) };
+                let all = Example { ids: join(|e| &e.ids), labels: join(|e| &e.labels), types: Vec::new() };
                 cut(&all, len).collect()
             }
         };
@@ -48,7 +48,11 @@ impl Packing {
 
 /// Pieces of at most `len` tokens.
 fn cut(e: &Example, len: usize) -> impl Iterator<Item = Example> + '_ {
-    e.ids.chunks(len).zip(e.labels.chunks(len)).map(|(ids, labels)| Example { ids: ids.to_vec(), labels: labels.to_vec() })
+    e.ids.chunks(len).zip(e.labels.chunks(len)).map(|(ids, labels)| Example {
+        ids: ids.to_vec(),
+        labels: labels.to_vec(),
+        types: Vec::new(),
+    })
 }
 
 fn best_fit(documents: &[Example], len: usize) -> Vec<Example> {

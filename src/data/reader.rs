@@ -254,14 +254,14 @@ impl<'a> RowReader<'a> {
                     prefix_length.iter().for_each(|n| e.set_prefix(*n));
                     e
                 };
-                let Some(labels) = labels else { return Ok(prefixed(Example { labels: ids.clone(), ids })) };
+                let Some(labels) = labels else { return Ok(prefixed(Example { labels: ids.clone(), ids, types: Vec::new() })) };
                 let labels = labels.into_iter().map(|l| u32::try_from(l).unwrap_or(IGNORE)).collect::<Vec<u32>>();
                 let vocab = self.text.vocab_size();
                 if let Some(i) = labels.iter().position(|l| *l != IGNORE && *l as usize >= vocab) {
                     let reason = format!("is {}, expected −100 or a token id below {vocab}", labels[i]);
                     return Err(Fault::at(format!("labels[{i}]"), reason).of_row(row));
                 }
-                Ok(prefixed(Example { ids, labels }))
+                Ok(prefixed(Example { ids, labels, types: Vec::new() }))
             }
             SftRow::Messages { messages, with } => {
                 let variables = with.variables();
@@ -270,7 +270,7 @@ impl<'a> RowReader<'a> {
                     true => self.assistant_labels(row, &messages, &variables, &ids)?,
                     false => ids.clone(),
                 };
-                Ok(Example { ids, labels })
+                Ok(Example { ids, labels, types: Vec::new() })
             }
             SftRow::PromptCompletion { prompt, completion, with } => {
                 let (prompt, mut all) = self.joined(row, &prompt, &[&completion], &with)?;

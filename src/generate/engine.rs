@@ -86,6 +86,7 @@ impl Engine {
     pub fn new(loaded: Rc<LoadedModel>) -> Result<Engine> {
         let exec = loaded.model.exec().clone();
         exec.need_device("generation")?;
+        loaded.model.config().need_decoder("generation")?;
         let version = loaded.model.version();
         let mut ends = loaded.model.config().eos_token_ids.clone();
         ends.extend(loaded.tokenizer.iter().flat_map(|t| t.end_token_ids()));

@@ -1,7 +1,9 @@
 //! From a configuration to tensors and layers: which checkpoint keys there are, their shapes, and which share a tensor.
 
 use super::config::{Config, NormKind, QkNorm};
+use super::heads::Heads;
 use super::names::Role;
+use super::shape::{Scope, Shape};
 use crate::nn::{Attention, Block, Embedding, Linear, Mlp, Norm, NormOp, ParamId, ParamSpec, Part, PartSpec, Projections, Up};
 use crate::ops::norm::{LayerNorm, RmsNorm};
 use crate::tensor::DType;
@@ -13,10 +15,15 @@ pub struct Blueprint {
     pub specs: Vec<ParamSpec>,
     pub(super) embed: Embedding,
     pub(super) positions: Option<Embedding>,
+    /// Tables and norm of an encoder's embeddings.
+    pub(super) types: Option<Embedding>,
+    pub(super) embed_norm: Option<Norm>,
     pub(super) blocks: Vec<Block>,
-    pub(super) norm: Norm,
+    /// After the last block; none where that ends in one.
+    pub(super) norm: Option<Norm>,
     /// The embedding itself where they are tied.
-    pub(super) head: ParamId,
+    pub(super) head: Linear,
+    pub(super) heads: Heads,
 }
 
 struct Builder<'a> {
@@ -82,14 +89,15 @@ impl Builder<'_> {
     fn block(&mut self, config: &Config, i: usize) -> Block {
         let (recipe, names, width) = (config.recipe, config.names, config.hidden_size);
         let norm = |b: &mut Self, wanted: bool, role: Role| wanted.then(|| b.norm(config, &names.module(i, role), width));
-        let pre_attention = norm(self, recipe.pre_attention, Role::PreAttention);
+        let pre_attention = norm(self, recipe.pre_attention && !(recipe.first_is_normed && i == 0), Role::PreAttention);
         let attention = self.attention(config, i);
         let post_attention = norm(self, recipe.post_attention, Role::PostAttention);
         let pre_mlp = norm(self, recipe.pre_mlp, Role::PreMlp);
         let mlp = self.mlp(config, i);
         let post_mlp = norm(self, recipe.post_mlp, Role::PostMlp);
         let (parallel, residual_scale) = (recipe.parallel, config.residual_multiplier);
-        Block { pre_attention, attention, post_attention, pre_mlp, mlp, post_mlp, parallel, residual_scale }
+        let of_sum = recipe.of_sum;
+        Block { pre_attention, attention, post_attention, pre_mlp, mlp, post_mlp, parallel, residual_scale, of_sum }
     }
 
     fn attention(&mut self, config: &Config, i: usize) -> Attention {
@@ -175,6 +183,37 @@ impl Builder<'_> {
     }
 }
 
+impl Builder<'_> {
+    /// What an encoder has behind its hidden states. Classifiers are no linears that an adapter is put on: it holds them whole.
+    fn heads(&mut self, config: &Config) -> Heads {
+        let (names, width) = (config.names, config.hidden_size);
+        let Shape::Encoder(e) = &config.shape else { return Heads::default() };
+        let mut heads = Heads::default();
+        let shared = e.classifies && e.classifier_dense.is_none();
+        if e.masked || shared {
+            let dense = self.linear(names.end(Role::HeadDense), width, width, e.dense_bias);
+            heads.masked = Some((dense, e.masked_act, self.norm(config, &names.end(Role::HeadNorm), width)));
+        }
+        if e.pooler {
+            heads.pooler = Some(self.linear(names.end(Role::Pooler), width, width, true));
+        }
+        if e.classifies {
+            let (scope, count) = (e.classifier.scope, e.classifier.labels.len());
+            if let (Some((Role::ClassifierDense, _)), Scope::Sequence) = (e.classifier_dense, scope) {
+                heads.classifier_dense = Some(self.pair(&names.end(Role::ClassifierDense), width, width));
+            }
+            let role = if scope == Scope::Sequence { Role::Classifier } else { Role::TokenClassifier };
+            heads.classifier = Some(self.pair(&names.end(role), count, width));
+        }
+        heads
+    }
+
+    /// Weight and bias of a module.
+    fn pair(&mut self, path: &str, rows: usize, cols: usize) -> (ParamId, ParamId) {
+        (self.matrix(format!("{path}.weight"), rows, cols), self.vector(format!("{path}.bias"), rows))
+    }
+}
+
 /// What a norm of the family computes, over `heads` parts with weights of their own.
 fn norm_op(config: &Config, heads: usize) -> NormOp {
     let eps = config.norm_eps;
@@ -191,15 +230,26 @@ impl Blueprint {
         let mut b = Builder { specs: Vec::new(), dtype, transposed: names.transposed, linears: 0 };
         let width = config.hidden_size;
         let embed = Embedding { weight: b.matrix(format!("{}.weight", names.end(Role::Embed)), config.vocab_size, width) };
+        let first = config.shape.encoder().map_or(0, |e| e.first_position);
         let positions = config.rope.is_none().then(|| Embedding {
-            weight: b.matrix(format!("{}.weight", names.end(Role::Positions)), config.max_position_embeddings, width),
+            weight: b.matrix(format!("{}.weight", names.end(Role::Positions)), first + config.max_position_embeddings, width),
         });
+        let kinds = config.shape.encoder().map_or(0, |e| e.type_vocab_size);
+        let types = (kinds > 0).then(|| Embedding { weight: b.matrix(format!("{}.weight", names.end(Role::TokenTypes)), kinds, width) });
+        let embed_norm = names.has(Role::EmbedNorm).then(|| b.norm(config, &names.end(Role::EmbedNorm), width));
         let blocks = (0..config.num_hidden_layers).map(|i| b.block(config, i)).collect();
-        let norm = b.norm(config, &names.end(Role::FinalNorm), width);
-        let head = match config.tie_word_embeddings {
+        let norm = names.has(Role::FinalNorm).then(|| b.norm(config, &names.end(Role::FinalNorm), width));
+        let heads = b.heads(config);
+        let (path, outputs) = (names.end(Role::Head), config.vocab_size);
+        // An encoder without that head has no weights of it.
+        let has_head = config.shape.encoder().is_none_or(|e| e.masked);
+        let weight = match config.tie_word_embeddings || !has_head {
             true => embed.weight,
-            false => b.matrix(format!("{}.weight", names.end(Role::Head)), config.vocab_size, width),
+            false => b.matrix(format!("{path}.weight"), outputs, width),
         };
-        Blueprint { specs: b.specs, embed, positions, blocks, norm, head }
+        let bias = (has_head && names.has(Role::HeadBias)).then(|| b.vector(format!("{}.bias", names.end(Role::HeadBias)), outputs));
+        let parts = vec![Part { path, first: 0, rows: outputs }];
+        let head = Linear { index: b.linears, weight, bias, parts, inputs: width, outputs };
+        Blueprint { specs: b.specs, embed, positions, types, embed_norm, blocks, norm, head, heads }
     }
 }

@@ -3,6 +3,7 @@
 
 use super::names::{Names, Role};
 use super::rope::Rope;
+use super::shape::Shape;
 use crate::nn::KvCacheDtype;
 use crate::ops::Act;
 use crate::{Error, Result};
@@ -44,25 +45,40 @@ pub struct Recipe {
     pub post_mlp: bool,
     /// Both branches read the block's input.
     pub parallel: bool,
+    /// The norms behind the branches are of the sum with the residual stream (Vaswani et al. 2017).
+    pub of_sum: bool,
+    /// The first block's attention has no norm before it: what it reads is normed already (ModernBERT).
+    pub first_is_normed: bool,
 }
 
 impl Recipe {
     /// A norm before each branch (Llama).
-    pub const PRE: Recipe = Recipe { pre_attention: true, post_attention: false, pre_mlp: true, post_mlp: false, parallel: false };
+    pub const PRE: Recipe = Recipe {
+        pre_attention: true,
+        post_attention: false,
+        pre_mlp: true,
+        post_mlp: false,
+        parallel: false,
+        of_sum: false,
+        first_is_normed: false,
+    };
     /// A norm behind each branch, before it is added (OLMo 2).
-    pub const POST: Recipe = Recipe { pre_attention: false, post_attention: true, pre_mlp: false, post_mlp: true, parallel: false };
+    pub const POST: Recipe = Recipe { pre_attention: false, post_attention: true, pre_mlp: false, post_mlp: true, ..Recipe::PRE };
+    /// A norm behind each branch, of what it is added to (BERT).
+    pub const POST_SUM: Recipe = Recipe { of_sum: true, ..Recipe::POST };
     /// Before and behind (Gemma 2, GLM 4).
-    pub const SANDWICH: Recipe = Recipe { pre_attention: true, post_attention: true, pre_mlp: true, post_mlp: true, parallel: false };
+    pub const SANDWICH: Recipe = Recipe { post_attention: true, post_mlp: true, ..Recipe::PRE };
     /// Side by side, each with a norm of its own (GPT-NeoX).
     pub const PARALLEL: Recipe = Recipe { parallel: true, ..Recipe::PRE };
     /// Side by side behind one norm (Cohere).
     pub const PARALLEL_ONE_NORM: Recipe = Recipe { pre_mlp: false, ..Recipe::PARALLEL };
 }
 
-/// A decoder-only Transformer. Names are those of `config.json`.
+/// A Transformer of one stack. Names are those of `config.json`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub model_type: String,
+    pub shape: Shape,
     /// What its family calls things.
     pub names: &'static Names,
     pub recipe: Recipe,
@@ -136,6 +152,7 @@ impl Config {
         let layers = s.num_hidden_layers.min(MAX_LAYERS);
         Config {
             model_type: model_type.to_string(),
+            shape: Shape::Decoder,
             names,
             recipe: Recipe::PRE,
             vocab_size: s.vocab_size,
@@ -239,6 +256,10 @@ impl Config {
         }
         if self.has_windows() && self.sliding_window.is_none() {
             return Err(Error::config("sliding_window", "is missing, but some layers have a window"));
+        }
+        if let Some(e) = self.shape.encoder() {
+            within("type_vocab_size", e.type_vocab_size, 0, 1 << 16)?;
+            within("num_labels", e.classifier.labels.len(), 1, 1 << 16)?;
         }
         self.drop_ids_outside();
         Ok(self)

@@ -2,8 +2,10 @@
 
 mod blueprint;
 mod config;
+mod encoder;
 mod families;
 mod family;
+mod heads;
 mod loading;
 mod merge;
 mod model;
@@ -14,6 +16,8 @@ mod random;
 mod reading;
 mod registry;
 mod rope;
+mod sentence;
+mod shape;
 mod tokenizer;
 mod writing;
 
@@ -21,7 +25,7 @@ pub use blueprint::Blueprint;
 pub use config::{Config, NormKind, QkNorm, Recipe};
 pub use families::gpt2::Gpt2Config;
 pub use family::Family;
-pub use loading::{LoadOptions, Loaded, ModelInfo, ModelLoader, check_packing, check_weights};
+pub use loading::{LoadOptions, Loaded, ModelInfo, ModelLoader, check_packing, check_weights, fit};
 #[cfg(not(target_arch = "wasm32"))]
 pub use loading::{folder_files, gguf_files, load_path};
 pub use merge::GgufMerge;
@@ -29,5 +33,7 @@ pub use model::{CachedInputs, Judge, Judged, Model, TrainInputs};
 pub use quantize::{GgufQuantize, Quantization};
 pub use registry::{FAMILIES, supported};
 pub use rope::{Rope, RopeScaling};
+pub use sentence::{Pooling, SENTENCE_FILES, Sentence};
+pub use shape::{Classifier, Encoder, Problem, Scope, Shape, Squash};
 pub use tokenizer::{TOKENIZER_FILES, folder_tokenizer, gguf_tokenizer};
 pub use writing::{FolderExport, GgufExport, Planned};

@@ -1,16 +1,17 @@
-//! A decoder-only Transformer on a device and what is recorded of it.
+//! A Transformer of one stack on a device and what is recorded of it.
 
 use std::cell::Cell;
 
 use super::Config;
 use super::blueprint::Blueprint;
+use super::heads::Heads;
 use super::names::Role;
 use super::rope::Rope;
 use crate::data::Mask;
 use crate::formats::peft::LoraPair;
 use crate::graph::{Exec, Tape, Tensor, Val};
 use crate::nn::{
-    Adapter, Block, Branch, Embedding, Extra, Forward, Keys, KvCache, KvCacheDtype, Linear, Norm, ParamStore, Part, Pass, RopeTable,
+    Adapter, Block, Branch, Embedding, Extra, Forward, Keys, KvCache, KvCacheDtype, Linear, Norm, ParamStore, Pass, RopeTable,
 };
 use crate::ops::elementwise::{Add, Noise, Scale};
 use crate::ops::head::LinearLogps;
@@ -25,10 +26,13 @@ pub struct Model {
     params: ParamStore,
     embed: Embedding,
     positions: Option<Embedding>,
+    types: Option<Embedding>,
+    embed_norm: Option<Norm>,
     blocks: Vec<Block>,
-    norm: Norm,
+    norm: Option<Norm>,
     /// The output layer: the embedding itself where they are tied.
     head: Linear,
+    heads: Heads,
     /// As [`Config::ropes`].
     ropes: Vec<RopeTable>,
     /// Grows whenever weights change (merging): recorded programs and caches of before are void.
@@ -82,6 +86,8 @@ pub struct TrainInputs {
     pub spans: Val,
     /// The same for windowed layers, where the model has some.
     pub window_spans: Option<Val>,
+    /// (B·T) u32: the segment of each token, where the model tells segments apart.
+    pub types: Option<Val>,
 }
 
 /// Values of a pass over M tokens with a cache.
@@ -108,14 +114,25 @@ impl Model {
     /// [`Error::OutOfMemory`], [`Error::Shape`].
     pub fn allocate(exec: &Exec, config: Config, dtype: &dyn Fn(&str) -> DType, trainable: bool) -> Result<Model> {
         let plain = |_: &str| DType::F32;
-        let Blueprint { specs, embed, positions, blocks, norm, head } = Blueprint::new(&config, if trainable { &plain } else { dtype });
+        let Blueprint { specs, embed, positions, types, embed_norm, blocks, norm, head, heads } =
+            Blueprint::new(&config, if trainable { &plain } else { dtype });
         let params = ParamStore::allocate(exec, &specs, trainable)?;
         let ropes = config.ropes().into_iter().map(|r| table(exec, r)).collect::<Result<_>>()?;
-        let (inputs, outputs) = (config.hidden_size, config.vocab_size);
-        let index = blocks.iter().map(|b| b.linears().len()).sum();
-        let parts = vec![Part { path: config.names.end(Role::Head), first: 0, rows: outputs }];
-        let head = Linear { index, weight: head, bias: None, parts, inputs, outputs };
-        Ok(Model { config, params, embed, positions, blocks, norm, head, ropes, version: Cell::new(0), mask: Cell::default() })
+        Ok(Model {
+            config,
+            params,
+            embed,
+            positions,
+            types,
+            embed_norm,
+            blocks,
+            norm,
+            head,
+            heads,
+            ropes,
+            version: Cell::new(0),
+            mask: Cell::default(),
+        })
     }
 
     /// A model with random weights to be trained from nothing: normal with σ 0.02, the two projections that end in the residual
@@ -205,6 +222,16 @@ impl Model {
         self.params.tensor(self.head.weight)
     }
 
+    /// What an encoder has behind its hidden states.
+    pub(super) fn heads(&self) -> &Heads {
+        &self.heads
+    }
+
+    /// Whether it tells segments apart.
+    pub fn has_types(&self) -> bool {
+        self.types.is_some()
+    }
+
     /// Module path of the output layer.
     pub fn head_path(&self) -> String {
         self.config.names.end(Role::Head)
@@ -225,9 +252,9 @@ impl Model {
         Ok(())
     }
 
-    /// All linears that an adapter may be put on, in order of their index: those of the blocks, and the output layer.
+    /// All linears that an adapter may be put on, in order of their index: those of the blocks, an encoder's heads, and the output layer.
     pub fn linears(&self) -> Vec<&Linear> {
-        self.blocks.iter().flat_map(Block::linears).chain([&self.head]).collect()
+        self.blocks.iter().flat_map(Block::linears).chain(self.heads.linears()).chain([&self.head]).collect()
     }
 
     /// Module paths of the blocks' linears, as `target_modules` matches them: what an adapter is put on unless it names the output layer.
@@ -240,7 +267,7 @@ impl Model {
         Forward { params: &self.params, adapter, train }
     }
 
-    fn embed(&self, tape: &mut Tape, cx: &Forward<'_>, ids: Val, positions: Val, noise: Option<Val>) -> Result<Val> {
+    fn embed(&self, tape: &mut Tape, cx: &Forward<'_>, ids: Val, positions: Val, types: Option<Val>, noise: Option<Val>) -> Result<Val> {
         let mut x = self.embed.forward(tape, cx, ids)?;
         let scaled = |tape: &mut Tape, x: Val, wanted: bool| match self.config.embedding_multiplier {
             factor if wanted && factor != 1.0 => tape.push1(Scale { factor }, &[x]),
@@ -254,12 +281,15 @@ impl Model {
             x = prompt.join(tape, x)?;
         }
         x = scaled(tape, x, self.config.multiplies_prompts)?;
-        match &self.positions {
+        for (table, rows) in [(&self.positions, Some(positions)), (&self.types, types)] {
+            let Some(table) = table else { continue };
+            let rows = rows.ok_or_else(|| Error::shape("embedding", "the model tells segments apart, and none are given"))?;
+            let own = table.forward(tape, cx, rows)?;
+            x = tape.push1(Add, &[x, own])?;
+        }
+        match &self.embed_norm {
             None => Ok(x),
-            Some(table) => {
-                let p = table.forward(tape, cx, positions)?;
-                tape.push1(Add, &[x, p])
-            }
+            Some(norm) => norm.forward(tape, cx, x),
         }
     }
 
@@ -299,7 +329,7 @@ impl Model {
         noise: Option<Val>,
     ) -> Result<Val> {
         let cx = self.forward(adapter, train);
-        let mut x = self.embed(tape, &cx, inputs.ids, inputs.positions, noise)?;
+        let mut x = self.embed(tape, &cx, inputs.ids, inputs.positions, inputs.types, noise)?;
         for (i, block) in self.blocks.iter().enumerate() {
             let prefix = adapter.and_then(|a| a.prefix(tape, i));
             tape.begin_segment();
@@ -308,7 +338,11 @@ impl Model {
             x = block.forward(tape, &cx, x, &Pass { positions: inputs.positions, ropes: &self.ropes, keys })?;
             tape.end_segment();
         }
-        self.norm.forward(tape, &cx, x)
+        self.last_norm(tape, &cx, x)
+    }
+
+    fn last_norm(&self, tape: &mut Tape, cx: &Forward<'_>, x: Val) -> Result<Val> {
+        self.norm.as_ref().map_or(Ok(x), |norm| norm.forward(tape, cx, x))
     }
 
     /// Records a pass over M tokens with a cache: the residual stream (M, C) after the last block. Rows are chosen from it before
@@ -318,7 +352,7 @@ impl Model {
     /// [`Error::Shape`].
     pub fn record_cached(&self, tape: &mut Tape, inputs: &CachedInputs, cache: &KvCache, adapter: Option<&dyn Adapter>) -> Result<Val> {
         let cx = self.forward(adapter, false);
-        let mut x = self.embed(tape, &cx, inputs.ids, inputs.positions, None)?;
+        let mut x = self.embed(tape, &cx, inputs.ids, inputs.positions, None, None)?;
         for (block, layer) in self.blocks.iter().zip(&cache.layers) {
             let spans = if block.attention.windowed { inputs.window_spans.unwrap_or(inputs.spans) } else { inputs.spans };
             let keys = Keys::Cached { cache: layer, slots: inputs.slots, spans, apart: inputs.apart };
@@ -332,7 +366,7 @@ impl Model {
     /// # Errors
     /// [`Error::Shape`].
     pub fn record_norm(&self, tape: &mut Tape, x: Val) -> Result<Val> {
-        self.norm.forward(tape, &self.forward(None, false), x)
+        self.last_norm(tape, &self.forward(None, false), x)
     }
 
     /// Records the head: hidden (R, C) after the last norm → logits (R, V).
@@ -340,7 +374,9 @@ impl Model {
     /// # Errors
     /// [`Error::Shape`].
     pub fn record_logits(&self, tape: &mut Tape, hidden: Val, adapter: Option<&dyn Adapter>) -> Result<Val> {
-        self.logits(tape, &self.forward(adapter, false), hidden, None)
+        let cx = self.forward(adapter, false);
+        let hidden = self.heads.before_head(tape, &cx, hidden)?;
+        self.logits(tape, &cx, hidden, None)
     }
 
     /// Logits of rows, which pass `norm` first; scaled and capped as the family does.
@@ -370,7 +406,7 @@ impl Model {
     /// # Errors
     /// [`Error::Shape`].
     pub fn record_next(&self, tape: &mut Tape, x: Val, adapter: Option<&dyn Adapter>) -> Result<Val> {
-        self.logits(tape, &self.forward(adapter, false), x, Some(&self.norm))
+        self.logits(tape, &self.forward(adapter, false), x, self.norm.as_ref())
     }
 
     /// Records log-probabilities (R) of `targets` (R) u32 from hidden (R, C) after the last norm. `saved`: the head is frozen and a backward
@@ -399,8 +435,11 @@ impl Model {
         let last = |out: &[Val]| how.spread.then(|| out[out.len() - 1]);
         let warm = how.temperature != 1.0;
         let factor = 1.0 / how.temperature;
-        if adapter.is_some_and(|a| a.low(self.head.index, how.train).is_some()) || (warm && self.config.final_logit_softcapping.is_some()) {
-            let mut logits = self.logits(tape, &self.forward(adapter, how.train), hidden, None)?;
+        let cx = self.forward(adapter, how.train);
+        let hidden = self.heads.before_head(tape, &cx, hidden)?;
+        let low = adapter.is_some_and(|a| a.low(self.head.index, how.train).is_some());
+        if low || self.head.bias.is_some() || (warm && self.config.final_logit_softcapping.is_some()) {
+            let mut logits = self.logits(tape, &cx, hidden, None)?;
             if warm {
                 logits = tape.push1(Scale { factor }, &[logits])?;
             }
@@ -420,7 +459,7 @@ impl Model {
 
     /// Whether the logits are linear in the hidden states, by the same weights with and without this adapter.
     pub fn has_plain_head(&self, adapter: &dyn Adapter) -> bool {
-        self.config.final_logit_softcapping.is_none() && adapter.low(self.head.index, true).is_none()
+        self.config.final_logit_softcapping.is_none() && self.head.bias.is_none() && adapter.low(self.head.index, true).is_none()
     }
 
     /// An empty key/value cache of `capacity` tokens.

@@ -6,8 +6,22 @@ pub enum Role {
     Embed,
     /// A learned table of positions.
     Positions,
+    /// A learned table of segments.
+    TokenTypes,
+    /// Of what the tables sum up to.
+    EmbedNorm,
     FinalNorm,
     Head,
+    /// Before the head of an encoder: a dense layer, an activation, a norm; and the head's bias.
+    HeadDense,
+    HeadNorm,
+    HeadBias,
+    /// A dense layer over the first token's state.
+    Pooler,
+    /// Before a classifier of sequences.
+    ClassifierDense,
+    Classifier,
+    TokenClassifier,
     PreAttention,
     PostAttention,
     PreMlp,
@@ -30,8 +44,14 @@ pub enum Role {
 impl Role {
     /// Is it a norm of the residual stream, of q or of k?
     pub fn is_norm(self) -> bool {
-        use Role::{FinalNorm, KNorm, PostAttention, PostMlp, PreAttention, PreMlp, QNorm};
-        matches!(self, FinalNorm | PreAttention | PostAttention | PreMlp | PostMlp | QNorm | KNorm)
+        use Role::{EmbedNorm, FinalNorm, HeadNorm, KNorm, PostAttention, PostMlp, PreAttention, PreMlp, QNorm};
+        matches!(self, EmbedNorm | HeadNorm | FinalNorm | PreAttention | PostAttention | PreMlp | PostMlp | QNorm | KNorm)
+    }
+
+    /// Is it behind the hidden states?
+    pub fn is_head(self) -> bool {
+        use Role::{Classifier, ClassifierDense, Head, HeadBias, HeadDense, HeadNorm, Pooler, TokenClassifier};
+        matches!(self, Head | HeadDense | HeadNorm | HeadBias | Pooler | ClassifierDense | Classifier | TokenClassifier)
     }
 
     /// Does it end in the residual stream?
@@ -82,7 +102,7 @@ impl Rows {
 /// The names of one family.
 #[derive(Debug, PartialEq)]
 pub struct Names {
-    /// What every key but the head's begins with; checkpoints of the base model leave it out.
+    /// What every key but the heads' begins with; checkpoints of the base model leave it out.
     pub root: &'static str,
     /// Outside the blocks.
     pub ends: &'static [Entry],
@@ -175,9 +195,18 @@ impl Names {
 
     /// The key as this crate spells it: base-model checkpoints leave the first part out.
     pub fn key_of_safetensors(&self, name: &str) -> String {
-        let whole = name.starts_with(self.root)
-            || self.ends.iter().any(|e| e.0 == Role::Head && name.strip_prefix(e.1).is_some_and(|r| r.starts_with('.')));
-        if whole { name.to_string() } else { format!("{}{name}", self.root) }
+        let head = |e: &Entry| !e.1.starts_with(self.root) && name.strip_prefix(e.1).is_some_and(|r| r.starts_with('.'));
+        let whole = name.starts_with(self.root) || self.ends.iter().any(head);
+        let key = if whole { name.to_string() } else { format!("{}{name}", self.root) };
+        // BERT's first files call a norm's weight and bias so.
+        for (old, new) in [(".gamma", ".weight"), (".beta", ".bias")] {
+            if let Some(stem) = key.strip_suffix(old)
+                && self.role(&format!("{stem}.weight")).is_some_and(Role::is_norm)
+            {
+                return format!("{stem}{new}");
+            }
+        }
+        key
     }
 
     /// Keys of the norms of heads that a GGUF has in one tensor, if `path` stands for such: that of head `head`.

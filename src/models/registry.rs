@@ -31,6 +31,10 @@ pub const FAMILIES: &[&Family] = &[
     &families::cohere::FAMILY,
     &families::cohere2::FAMILY,
     &families::glm4::FAMILY,
+    &families::bert::FAMILY,
+    &families::roberta::FAMILY,
+    &families::distilbert::FAMILY,
+    &families::modernbert::FAMILY,
 ];
 
 /// What the loader can run, in a `config.json`'s words.

@@ -97,6 +97,11 @@ pub trait Adapter {
         None
     }
 
+    /// A parameter that it holds whole in place of the model's, by its path.
+    fn whole(&self, _path: &str) -> Option<&Tensor> {
+        None
+    }
+
     /// What it scales the output of linear number `index` with, before a bias is added; `weight` is that linear's. Asked of those alone that
     /// [`Adapter::low`] names.
     ///

@@ -1,4 +1,4 @@
-//! A block of a decoder: attention and MLP as two branches of a residual stream, with norms where its recipe has them.
+//! A block: attention and MLP as two branches of a residual stream, with norms where its recipe has them.
 
 use super::{Attention, Branch, Forward, Linear, Mlp, Norm, Pass};
 use crate::Result;
@@ -19,6 +19,8 @@ pub struct Block {
     pub parallel: bool,
     /// Multiplies what a branch adds.
     pub residual_scale: f32,
+    /// The norms behind the branches are of the sum with the stream.
+    pub of_sum: bool,
 }
 
 impl Block {
@@ -52,6 +54,10 @@ impl Block {
     ) -> Result<Val> {
         if post.is_none() && self.residual_scale == 1.0 {
             return branch(tape, Some(stream));
+        }
+        if let Some(norm) = post.filter(|_| self.of_sum && self.residual_scale == 1.0) {
+            let sum = branch(tape, Some(stream))?;
+            return norm.forward(tape, cx, sum);
         }
         let mut y = branch(tape, None)?;
         if let Some(norm) = post {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::pass::{Pass, Weights};
 use super::signals::{Signals, write_batch};
 use crate::adapters::{AdapterChoice, AdapterSet, LoadedModel, SCORE};
-use crate::data::{Batch, BatchShape, Example, Front, Layout};
+use crate::data::{BatchShape, Example, Front, Layout};
 use crate::graph::{Program, ProgramOptions, SlotPool, Tape};
 use crate::lru::Lru;
 use crate::models::{Judge, Model};
@@ -30,6 +30,7 @@ impl Scorer {
     /// # Errors
     /// [`Error::BadAdapter`] for an unknown name.
     pub fn new(model: &LoadedModel, adapter: &AdapterChoice) -> Result<Scorer> {
+        model.model.config().need_decoder("scoring")?;
         let name = match adapter {
             AdapterChoice::Base => None,
             AdapterChoice::Active => model.adapters.active(),
@@ -89,7 +90,7 @@ impl Scorer {
             };
             let n = examples[at..].iter().take_while(fits).count().max(1);
             let front = self.set.as_ref().map_or(Front::Nothing, |set| set.front());
-            let batch = Batch::laid_out(&examples[at..at + n], self.model.mask().sight(), self.model.window(), Layout::Auto, front);
+            let batch = self.model.lay_out(&examples[at..at + n], Layout::Auto, front);
             let program = self.program(&batch.shape).await?;
             write_batch(&program, &batch);
             let mut said = program.run_f32(&Pass::logps(Weights::Present).step(), "said").await?.into_iter();

@@ -42,6 +42,7 @@ impl<'a> Signals<'a> {
             positions: tape.input("positions", Desc::u32(&[m])),
             spans: tape.input("spans", Desc::u32(&[m, 2])),
             window_spans: model.window().map(|_| tape.input("window_spans", Desc::u32(&[m, 2]))),
+            types: model.has_types().then(|| tape.input("types", Desc::u32(&[m]))),
         };
         let noise = noisy.then(|| tape.input("noise", Desc::f32(&[m])));
         let all = model.record_noisy(tape, &inputs, adapter, how.train, noise)?;
@@ -143,8 +144,13 @@ pub(super) fn write_batch(program: &Program, batch: &Batch) {
     program.write("spans", &batch.spans);
     program.write("gather", &batch.gather);
     program.write("targets", &batch.targets);
-    for (name, values) in [("window_spans", &batch.window_spans), ("inverse", &batch.inverse), ("seq", &batch.seqs), (FRONT, &batch.front)]
-    {
+    for (name, values) in [
+        ("window_spans", &batch.window_spans),
+        ("types", &batch.types),
+        ("inverse", &batch.inverse),
+        ("seq", &batch.seqs),
+        (FRONT, &batch.front),
+    ] {
         if program.has_input(name) {
             program.write(name, values);
         }

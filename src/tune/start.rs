@@ -218,6 +218,7 @@ impl Training {
     ) -> Result<Training> {
         // All that is configured is looked at before the rows.
         let Read { info, values, adapter, name, mut notes } = read(method, args, &model.info.name)?;
+        model.model.config().need_decoder("this training")?;
         let there = model.adapters.config(&name);
         let in_front = there.as_ref().unwrap_or(&adapter.config).prompt().map_or(0, |c| c.virtual_tokens());
         if in_front >= model.info.context_length {

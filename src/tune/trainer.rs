@@ -365,7 +365,7 @@ impl Trainer {
     /// Sequences as a pass with some weights takes them.
     pub(super) fn batch(&self, examples: &[&Example], weights: Weights) -> (Batch, BatchShape) {
         let front = if weights == Weights::Base { Front::Nothing } else { self.front() };
-        let batch = Batch::laid_out(examples, self.model.mask().sight(), self.model.window(), self.method.manner().layout, front);
+        let batch = self.model.lay_out(examples, self.method.manner().layout, front);
         let shape = self.method.key(batch.shape);
         (batch, shape)
     }

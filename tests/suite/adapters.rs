@@ -90,6 +90,7 @@ fn inputs(tape: &mut Tape, t: usize) -> TrainInputs {
         positions: tape.input("positions", Desc::u32(&[B * t])),
         spans: tape.input("spans", Desc::u32(&[B * t, 2])),
         window_spans: None,
+        types: None,
     }
 }
 

@@ -259,6 +259,7 @@ fn every_family_has_a_fixture() {
     let mut tried: Vec<String> = fixtures().iter().filter_map(|f| type_of(f.config)).collect();
     // Those of tests/suite/models.rs.
     tried.extend(["llama", "qwen2", "qwen3", "gpt2"].map(String::from));
+    tried.extend(crate::encoders::model_types());
     for f in FAMILIES {
         assert!(f.model_types.iter().any(|t| tried.iter().any(|x| x == t)), "{} has no fixture", f.name);
     }

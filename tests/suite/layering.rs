@@ -12,7 +12,7 @@ use std::{
 const ORDER: &[&[&str]] = &[
     &["web", "bin", "prelude"],
     &["tune"],
-    &["generate"],
+    &["generate", "encode"],
     &["adapters"],
     &["models"],
     &["nn", "device"],

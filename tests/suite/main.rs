@@ -16,6 +16,7 @@ mod adapters;
 mod context;
 mod data;
 mod declared;
+mod encoders;
 mod evaluation;
 mod families;
 mod fixture;

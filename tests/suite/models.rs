@@ -125,6 +125,7 @@ pub fn record(loaded: &LoadedModel, e: &Expected, adapter: Option<&dyn Adapter>,
         positions: tape.input("positions", Desc::u32(&[B * T])),
         spans: tape.input("spans", Desc::u32(&[B * T, 2])),
         window_spans: model.window().map(|_| tape.input("window_spans", Desc::u32(&[B * T, 2]))),
+        types: None,
     };
     let hidden = model.record_hidden(&mut tape, &inputs, adapter, train)?;
     let targets = tape.input("targets", Desc::u32(&[B * T]));

@@ -61,10 +61,16 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Measures loading, prefill, decoding and training steps.
     Bench(BenchArgs),
-    /// Prints the logits after the last token of a prompt.
+    /// Prints the logits after the last token of a prompt; of an encoder, those of every token.
     Logits(LogitsArgs),
     /// Says how likely texts are, or which scores a reward model gives them.
     Score(ScoreArgs),
+    /// Makes vectors of texts with an encoder.
+    Embed(super::encode::EmbedArgs),
+    /// Says what may stand in place of masked tokens.
+    FillMask(super::encode::FillMaskArgs),
+    /// Says of which class texts are, with an encoder that has a classifier.
+    Classify(super::encode::ClassifyArgs),
     /// Writes a GGUF with an adapter added to its weights.
     Merge(MergeArgs),
     /// Writes a weighted combination of LoRA adapters, as PEFT's add_weighted_adapter makes it.
@@ -93,6 +99,9 @@ impl Command {
             Command::Bench(a) => a.json,
             Command::Logits(a) => a.json,
             Command::Score(a) => a.json,
+            Command::Embed(a) => a.json,
+            Command::FillMask(a) => a.json,
+            Command::Classify(a) => a.json,
             Command::Merge(a) => a.json,
             Command::Combine(a) => a.json,
             Command::Quantize(a) => a.json,
@@ -497,7 +506,10 @@ pub struct LogitsArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub prompt: PromptArgs,
-    /// Prints one JSON object: {"last_logits": […]}
+    /// Of an encoder: the segment of each of the --prompt-ids (0,0,1).
+    #[arg(long, value_name = "IDS", value_delimiter = ',', requires = "prompt_ids")]
+    pub token_type_ids: Option<Vec<u32>>,
+    /// Prints one JSON object: {"last_logits": […]}; of an encoder {"logits": […]}, those of every token, or of its classifier.
     #[arg(long)]
     pub json: bool,
 }

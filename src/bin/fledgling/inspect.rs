@@ -10,7 +10,7 @@ use super::files::{self, mib};
 use fledgling::formats::gguf::Parts;
 use fledgling::formats::peft::{CONFIG_NAME, PeftAdapter, WEIGHTS_NAME};
 use fledgling::formats::{Container, ContainerKind, ShardIndex, Value};
-use fledgling::models::{Config, TOKENIZER_FILES, check_packing, check_weights, folder_tokenizer, gguf_files, gguf_tokenizer};
+use fledgling::models::{Config, TOKENIZER_FILES, check_packing, check_weights, fit, folder_tokenizer, gguf_files, gguf_tokenizer};
 use fledgling::nn::KvCacheDtype;
 use fledgling::tensor::Stored;
 use fledgling::{Error, Result};
@@ -67,9 +67,9 @@ fn report(path: &Path, containers: &[Container], config: Result<Config>, texts: 
     let packed = packing.is_err();
     unfit(packing);
     let (mut report, config) = match config {
-        Ok(c) => {
+        Ok(mut c) => {
             // Loading asks the same.
-            let fits = if packed { Ok(()) } else { check_weights(&whole, &c, false) };
+            let fits = fit(&whole, None, &mut c).and_then(|()| if packed { Ok(()) } else { check_weights(&whole, &c, false) });
             let mut report = if packed || fits.is_err() { contents(path, containers) } else { describe(path, containers, &c) };
             report.as_object_mut().expect("built above").insert("architecture".into(), architecture(&c));
             unfit(fits);

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::args::{Cli, LogitsArgs, PromptArgs};
 use super::{files, load};
 use fledgling::adapters::{AdapterChoice, FRONT, LoadedModel};
-use fledgling::data::{Batch, Example, Front, IGNORE, Layout};
+use fledgling::data::{Example, Front, IGNORE, Layout};
 use fledgling::graph::{Desc, Program, ProgramOptions, StepParams, Tape};
 use fledgling::models::{LoadOptions, TrainInputs};
 use fledgling::nn::Adapter;
@@ -67,9 +67,9 @@ pub fn checked(model: &LoadedModel, ids: Vec<u32>) -> Result<Vec<u32>> {
 pub async fn last_logits(model: &LoadedModel, ids: &[u32]) -> Result<Vec<f32>> {
     let adapter = model.adapters.resolve(&AdapterChoice::Active)?;
     let m = &model.model;
-    let example = Example { ids: ids.to_vec(), labels: vec![IGNORE; ids.len()] };
+    let example = Example { ids: ids.to_vec(), labels: vec![IGNORE; ids.len()], types: Vec::new() };
     let set = adapter.as_ref().map(|a| &a.set);
-    let batch = Batch::laid_out(&[&example], m.mask().sight(), m.window(), Layout::Auto, set.map_or(Front::Nothing, |s| s.front()));
+    let batch = m.lay_out(&[&example], Layout::Auto, set.map_or(Front::Nothing, |s| s.front()));
     let rows = batch.shape.batch * batch.shape.len;
     let mut tape = Tape::new();
     let inputs = TrainInputs {
@@ -78,6 +78,7 @@ pub async fn last_logits(model: &LoadedModel, ids: &[u32]) -> Result<Vec<f32>> {
         positions: tape.input("positions", Desc::u32(&[rows])),
         spans: tape.input("spans", Desc::u32(&[rows, 2])),
         window_spans: m.window().map(|_| tape.input("window_spans", Desc::u32(&[rows, 2]))),
+        types: None,
     };
     let placed = set.map(|s| s.place(&mut tape, rows, batch.shape.batch, false)).transpose()?;
     let placed = placed.as_ref().map(|a| a as &dyn Adapter);
@@ -108,6 +109,12 @@ pub async fn run(cli: &Cli, a: &LogitsArgs) -> Result<()> {
     let loaded = load::model(cli, &a.model.model, how, a.json).await?;
     let name = load::activate(&loaded.model, a.model.adapter.as_deref())?;
     let ids = prompt_ids(&loaded.model, &a.prompt)?;
+    if loaded.model.model.config().shape.encoder().is_some() {
+        return super::encode::logits(loaded.model, a, ids, name).await;
+    }
+    if a.token_type_ids.is_some() {
+        loaded.model.model.encoder("token_type_ids")?;
+    }
     let logits = last_logits(&loaded.model, &ids).await?;
     if let Some(at) = logits.iter().position(|v| !v.is_finite()) {
         return Err(Error::NotFinite(format!("the logit of token {at} is {}", logits[at])));

@@ -1,4 +1,4 @@
-//! The native command line: `fledgling generate`, `chat`, `tune`, `plan`, `export`, `inspect`, `bench`, `logits`, `score`, `merge`, `quantize`, `tokenize`.
+//! The native command line: `fledgling generate`, `chat`, `tune`, `plan`, `export`, `inspect`, `bench`, `logits`, `score`, `embed`, `fill-mask`, `classify`, `merge`, `quantize`, `tokenize`.
 
 #[macro_use]
 mod out;
@@ -7,6 +7,7 @@ mod args;
 mod bench;
 mod chat;
 mod combine;
+mod encode;
 mod exit;
 mod export;
 mod fields;
@@ -67,6 +68,9 @@ fn main() -> ExitCode {
             Command::Bench(a) => bench::run(&cli, a).await,
             Command::Logits(a) => logits::run(&cli, a).await,
             Command::Score(a) => score::run(&cli, a).await,
+            Command::Embed(a) => encode::embed(&cli, a).await,
+            Command::FillMask(a) => encode::fill_mask(&cli, a).await,
+            Command::Classify(a) => encode::classify(&cli, a).await,
             Command::Merge(a) => merge::run(a),
             Command::Combine(a) => combine::run(a),
             Command::Quantize(a) => quantize::run(a),

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use crate::formats::{Container, ContainerKind, Foreign, TensorInfo};
+use crate::formats::{Container, ContainerKind, Foreign, ShardIndex, TensorInfo};
 use crate::models::names::Role;
 use crate::models::packed::packed;
 use crate::models::{Blueprint, Config};
@@ -51,6 +51,22 @@ pub(in crate::models) fn check_types(c: &Container, config: &Config) -> Result<(
     }
 }
 
+/// Takes account of which heads some files have.
+///
+/// # Errors
+/// [`Error::BadFile`] for an index that cannot be used.
+pub fn fit(files: &[&Container], index: Option<&str>, config: &mut Config) -> Result<()> {
+    if config.shape.encoder().is_none() {
+        return Ok(());
+    }
+    let mut keys: HashSet<String> = files.iter().flat_map(|c| c.tensors.iter().filter_map(|t| path_of(c, config, &t.name))).collect();
+    if let Some(text) = index {
+        keys.extend(ShardIndex::parse("model.safetensors.index.json", text)?.weight_map.keys().map(|n| config.names.key_of_safetensors(n)));
+    }
+    config.fit(&|key| keys.contains(key));
+    Ok(())
+}
+
 /// Compares the tensors of a model's files with what its configuration asks for. A file with far fewer bytes than its configuration claims weights must
 /// not make us allocate them. `partial`: there are other files, which are not here.
 ///
@@ -86,7 +102,10 @@ pub fn check_weights(files: &[&Container], config: &Config, partial: bool) -> Re
         let Some(shape) = shapes.get(path.as_str()) else {
             // What the family knows and the configuration has no place for would change every answer. A copy of a tied head would not.
             let role = config.names.role(&path);
-            if role.is_some() && !(role == Some(Role::Head) && config.tie_word_embeddings && path.ends_with(".weight")) {
+            let copy = (role == Some(Role::Head) && config.tie_word_embeddings && path.ends_with(".weight"))
+                // An encoder's head has one bias under two names, and what it has of heads that nobody asks for changes nothing.
+                || config.shape.encoder().is_some_and(|_| role.is_some_and(Role::is_head));
+            if role.is_some() && !copy {
                 return Err(Error::file(&c.file, format!("tensor {:?} is there, but its configuration has no place for it", t.name)));
             }
             continue;

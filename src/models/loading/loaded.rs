@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use crate::models::Model;
+use crate::models::{Model, Sentence};
 use crate::nn::KvCacheDtype;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
@@ -38,6 +38,8 @@ pub struct Loaded {
     pub tokenizer: Option<Rc<Tokenizer>>,
     /// Why there is none although the files have one: where and what. Token ids can still be used.
     pub tokenizer_error: Option<(String, String)>,
+    /// How vectors of texts are made, where the files say it.
+    pub sentence: Option<Sentence>,
     /// What generators keep keys and values as.
     pub kv_cache_dtype: KvCacheDtype,
     pub info: ModelInfo,
@@ -54,7 +56,7 @@ impl Loaded {
         }
         let most = bytes.into_iter().max_by_key(|b| b.1).map_or("F32", |b| b.0).to_string();
         let info = info(&model, name.to_string(), context, 0, None, most);
-        Loaded { tokenizer, tokenizer_error: None, kv_cache_dtype: KvCacheDtype::default(), info, model }
+        Loaded { tokenizer, tokenizer_error: None, sentence: None, kv_cache_dtype: KvCacheDtype::default(), info, model }
     }
 
     /// The tokenizer.

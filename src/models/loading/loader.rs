@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::check::{check_packing, check_type, check_types, check_weights, head_norms, is_gguf, path_of};
+use super::check::{check_packing, check_type, check_types, check_weights, fit, head_norms, is_gguf, path_of};
 use super::loaded::{Loaded, info};
 use super::parts::PartsInTurn;
 use crate::data::Mask;
@@ -14,7 +14,7 @@ use crate::graph::Exec;
 use crate::models::names::{Role, Rows};
 use crate::models::quantize::{Quantization, Types};
 use crate::models::tokenizer::{folder_tokenizer, gguf_tokenizer};
-use crate::models::{Config, Model};
+use crate::models::{Config, Model, Sentence};
 use crate::nn::{KvCacheDtype, transpose};
 use crate::tensor::{DType, dequantize, quantize};
 use crate::text::without_bom;
@@ -218,11 +218,15 @@ impl ModelLoader {
         let stem = file.rsplit(['/', '\\']).next().unwrap_or(&file).to_string();
         let name = state.options.name.or(named).unwrap_or(stem);
         let most = state.types.iter().max_by_key(|t| t.1).map_or("F32", |t| t.0).to_string();
+        if state.options.mask != Mask::Causal {
+            model.config().need_decoder("the mask prefix")?;
+        }
         model.set_mask(state.options.mask);
         let model = Rc::new(model);
         let info = info(&model, name, context, state.file_bytes, state.sha256, most);
         let kv_cache_dtype = state.options.kv_cache_dtype;
-        Ok(Loaded { tokenizer: tokenizer.map(Rc::new), tokenizer_error, kv_cache_dtype, info, model })
+        let sentence = Sentence::read(&state.texts)?.filter(|_| model.config().shape.encoder().is_some());
+        Ok(Loaded { tokenizer: tokenizer.map(Rc::new), tokenizer_error, sentence, kv_cache_dtype, info, model })
     }
 }
 
@@ -246,6 +250,7 @@ impl State {
             if let Some(text) = self.texts.get("generation_config.json") {
                 config.add_generation_config("generation_config.json", text)?;
             }
+            fit(&[&whole], self.texts.get("model.safetensors.index.json").map(String::as_str), &mut config)?;
             let types = Types::new(self.options.quantize, config.num_hidden_layers, config.tie_word_embeddings);
             let dtypes: HashMap<String, DType> =
                 whole.tensors.iter().filter_map(|t| Some((path_of(c, &config, &t.name)?, t.dtype))).collect();

@@ -8,7 +8,7 @@ mod parts;
 mod path;
 
 pub(super) use check::check_types;
-pub use check::{check_packing, check_weights};
+pub use check::{check_packing, check_weights, fit};
 pub use loaded::{Loaded, ModelInfo};
 pub use loader::{LoadOptions, ModelLoader};
 #[cfg(not(target_arch = "wasm32"))]

@@ -8,6 +8,7 @@ use super::loaded::Loaded;
 use super::loader::{LoadOptions, ModelLoader};
 use super::parts::gguf_files;
 use crate::graph::Exec;
+use crate::models::SENTENCE_FILES;
 use crate::{Error, Result};
 
 /// Loads a GGUF file (of a split one: any part, the others lie beside it, or the folder of them), or a Hugging Face folder (`config.json`,
@@ -74,7 +75,7 @@ pub fn folder_files(path: &Path) -> Result<Option<FolderFiles>> {
     let safetensors = path.extension().is_some_and(|e| e == "safetensors");
     let Some(folder) = (if is_dir { Some(path) } else { path.parent().filter(|_| safetensors) }) else { return Ok(None) };
     let mut texts = HashMap::new();
-    for name in SIDE_FILES {
+    for name in SIDE_FILES.into_iter().chain(SENTENCE_FILES) {
         let side = folder.join(name);
         match std::fs::read(&side) {
             Ok(bytes) => _ = texts.insert(name.to_string(), crate::text::from_bytes(&side.display().to_string(), bytes)?),
