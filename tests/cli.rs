@@ -34,21 +34,6 @@ fn fixture(path: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path).display().to_string()
 }
 
-/// The tensors of a fixture's file of expected values.
-fn expected(folder: &str) -> std::collections::BTreeMap<String, Vec<f64>> {
-    let bytes = fs::read(Path::new(&fixture(folder)).join("expected.safetensors")).unwrap();
-    let size = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    let header: Value = serde_json::from_slice(&bytes[8..8 + size]).unwrap();
-    let of = |(name, t): (&String, &Value)| {
-        let at = |i: usize| t["data_offsets"][i].as_u64().unwrap() as usize + 8 + size;
-        let words = bytes[at(0)..at(1)].chunks_exact(4).map(|b| <[u8; 4]>::try_from(b).unwrap());
-        let whole = t["dtype"] == json!("I32");
-        let values = words.map(|b| if whole { f64::from(i32::from_le_bytes(b)) } else { f64::from(f32::from_le_bytes(b)) });
-        (name.clone(), values.collect())
-    };
-    header.as_object().unwrap().iter().filter(|(name, _)| *name != "__metadata__").map(of).collect()
-}
-
 fn gguf() -> String {
     fixture("models/llama_gguf/model.gguf")
 }
@@ -236,7 +221,7 @@ fn logits_are_transformers() {
             args.extend(["--adapter", a]);
         }
         let out = parse(&ok(&args));
-        assert_eq!(keys(&out), ["adapter", "last_logits", "prompt_ids"]);
+        assert_eq!(keys(&out), ["adapter", "last_logits", "mask", "prompt_ids"]);
         let got = out["last_logits"].as_array().unwrap();
         assert_eq!(got.len(), 96);
         for (g, w) in got.iter().zip(want) {

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use fledgling::data::Mask;
 use fledgling::device::DeviceChoice;
 use fledgling::models::Quantization;
 use fledgling::nn::KvCacheDtype;
+
+use super::model_args::{MaskArgs, ModelArgs};
 
 /// Runs and trains small language models on the GPU at hand, or on the processor.
 #[derive(Parser)]
@@ -66,11 +67,11 @@ pub enum Command {
     /// Says how likely texts are, or which scores a reward model gives them.
     Score(ScoreArgs),
     /// Makes vectors of texts with an encoder.
-    Embed(super::encode::EmbedArgs),
+    Embed(super::encode_args::EmbedArgs),
     /// Says what may stand in place of masked tokens.
-    FillMask(super::encode::FillMaskArgs),
+    FillMask(super::encode_args::FillMaskArgs),
     /// Says of which class texts are, with an encoder that has a classifier.
-    Classify(super::encode::ClassifyArgs),
+    Classify(super::encode_args::ClassifyArgs),
     /// Writes a GGUF with an adapter added to its weights.
     Merge(MergeArgs),
     /// Writes a weighted combination of LoRA adapters, as PEFT's add_weighted_adapter makes it.
@@ -120,30 +121,6 @@ pub struct PromptArgs {
     /// Token ids in place of a text: 1,2,3
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     pub prompt_ids: Option<Vec<u32>>,
-}
-
-#[derive(Args)]
-pub struct ModelArgs {
-    /// A GGUF or safetensors file, or a folder as Transformers writes it.
-    #[arg(short, long, value_name = "FILE")]
-    pub model: PathBuf,
-    /// Makes blocks of few bits of weights that the files have as floats, while they are loaded: q8_0, q4_0, q4_k, q6_k, iq4_nl, … Norms and biases
-    /// stay floats; rows that are no whole blocks take a type that fits (Q4_K becomes Q5_0, Q6_K becomes Q8_0).
-    #[arg(long, value_name = "TYPE", value_parser = Quantization::parse)]
-    pub quantize: Option<Quantization>,
-    /// A PEFT adapter folder.
-    #[arg(long, value_name = "DIR")]
-    pub adapter: Option<PathBuf>,
-    #[command(flatten)]
-    pub mask: MaskArgs,
-}
-
-#[derive(Args)]
-pub struct MaskArgs {
-    /// Which keys a token sees: causal (itself and what stands before it), or prefix (the tokens of the prompt see one another, those of the answer
-    /// what stands before them). Without it, what the adapter was trained with.
-    #[arg(long, value_name = "MASK", value_parser = Mask::from_str)]
-    pub mask: Option<Mask>,
 }
 
 #[derive(Args)]

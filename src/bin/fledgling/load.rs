@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::{Cli, MaskArgs};
+use super::args::Cli;
 use super::files;
+use super::model_args::MaskArgs;
 use fledgling::adapters::LoadedModel;
 use fledgling::clock;
 use fledgling::cpu::CpuOptions;

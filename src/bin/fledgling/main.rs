@@ -1,4 +1,5 @@
-//! The native command line: `fledgling generate`, `chat`, `tune`, `plan`, `export`, `inspect`, `bench`, `logits`, `score`, `embed`, `fill-mask`, `classify`, `merge`, `quantize`, `tokenize`.
+//! The native command line: `fledgling generate`, `chat`, `tune`, `plan`, `export`, `inspect`, `bench`, `logits`, `score`, `embed`, `fill-mask`,
+//! `classify`, `merge`, `quantize`, `tokenize`.
 
 #[macro_use]
 mod out;
@@ -8,6 +9,7 @@ mod bench;
 mod chat;
 mod combine;
 mod encode;
+mod encode_args;
 mod exit;
 mod export;
 mod fields;
@@ -18,6 +20,7 @@ mod interrupt;
 mod load;
 mod logits;
 mod merge;
+mod model_args;
 mod plan;
 mod quantize;
 mod reward;
