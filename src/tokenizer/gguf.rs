@@ -120,7 +120,7 @@ impl GgufVocab<'_> {
     }
 
     /// What goes around a text.
-    fn around(&self, add_bos: bool) -> Result<Vec<Post>> {
+    fn around(&self, add_bos: bool) -> Result<Post> {
         let known = self.bos.is_some_and(|id| (id as usize) < self.tokens.len());
         let bos = self.add_bos.unwrap_or(add_bos && known);
         if bos && self.bos.is_none() {
@@ -131,7 +131,7 @@ impl GgufVocab<'_> {
             return Err(Error::file(self.file, "tokenizer.ggml.add_eos_token is true, but there is no eos_token_id"));
         }
         let one = |id: Option<u32>, wanted: bool| id.filter(|_| wanted).into_iter().collect();
-        Ok(vec![Post::Around { before: one(self.bos, bos), after: one(self.eos, eos) }])
+        Ok(Post::new(one(self.bos, bos), one(self.eos, eos)))
     }
 
     /// Byte-level BPE.

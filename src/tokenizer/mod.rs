@@ -5,6 +5,7 @@
 //! added tokens, then `normalize`, `pretokenize`, `model`, `postprocess`, and back through `decode`. `json` and `gguf` read the two file formats.
 mod added;
 mod byte_level;
+mod charsmap;
 mod config;
 mod decode;
 mod ends;

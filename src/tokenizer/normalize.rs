@@ -2,10 +2,11 @@
 use serde_json::Value as Json;
 
 use super::byte_level;
+use super::charsmap::Charsmap;
 use super::fields;
 use super::pattern::Pattern;
 use super::text::{Rewriter, Text};
-use super::unicode::{self, MARK, combining_class};
+use super::unicode::{self, Odd, combining_class};
 
 /// A normalizer of `tokenizer.json`; a `Sequence` is several of them.
 #[derive(Debug)]
@@ -16,7 +17,16 @@ pub enum Normalizer {
         composed: bool,
     },
     Lowercase,
-    StripAccents,
+    /// Drops all marks of a kind.
+    StripMarks(Odd),
+    /// BERT's cleaning: control characters go, white space becomes a space.
+    CleanText,
+    /// A space before and behind each Chinese character.
+    SpaceHan,
+    /// The cleaning of SentencePiece's older models: other characters than BERT's.
+    Nmt,
+    /// SentencePiece's own map.
+    Charsmap(Charsmap),
     Strip {
         left: bool,
         right: bool,
@@ -61,10 +71,38 @@ impl Normalizer {
                     lower.for_each(|c| out.insert(c));
                 }
             }),
-            Normalizer::StripAccents => text.rewrite(|out, _| {
-                while let Some(c) = out.rest().chars().next() {
-                    if unicode::is_in(c, MARK) { out.drop(c.len_utf8()) } else { out.keep(c.len_utf8()) }
+            Normalizer::StripMarks(kind) => {
+                each_char(text, |out, c| if kind.has(c) { out.drop(c.len_utf8()) } else { out.keep(c.len_utf8()) })
+            }
+            Normalizer::CleanText => each_char(text, |out, c| {
+                let space = c.is_whitespace();
+                match c {
+                    _ if matches!(c, '\0' | '\u{fffd}') || (!matches!(c, '\t' | '\n' | '\r') && Odd::Control.has(c)) => {
+                        out.drop(c.len_utf8())
+                    }
+                    _ => put(out, c, if space { ' ' } else { c }),
                 }
+            }),
+            Normalizer::SpaceHan => each_char(text, |out, c| {
+                if is_chinese(c) {
+                    out.replace(' ', 0);
+                    out.insert(c);
+                    out.insert(' ');
+                } else {
+                    out.keep(c.len_utf8());
+                }
+            }),
+            Normalizer::Nmt => each_char(text, |out, c| match c as u32 {
+                0x1..=0x8 | 0xb | 0xe..=0x1f | 0x7f | 0x8f | 0x9f => out.drop(c.len_utf8()),
+                0x9 | 0xa | 0xc | 0xd | 0x1680 | 0x200b..=0x200f | 0x2028 | 0x2029 | 0x2581 | 0xfeff | 0xfffd => put(out, c, ' '),
+                _ => out.keep(c.len_utf8()),
+            }),
+            Normalizer::Charsmap(map) => text.rewrite(|out, _| match map.parts(out.rest()) {
+                Some(parts) => {
+                    put_parts(out, parts);
+                    out.drop(out.rest().len());
+                }
+                None => out.keep(out.rest().len()),
             }),
             Normalizer::Strip { left, right } => text.rewrite(|out, _| {
                 if *left {
@@ -102,6 +140,23 @@ impl Normalizer {
     }
 }
 
+/// Deals with one character after the other.
+fn each_char(text: &mut Text, on: impl Fn(&mut Rewriter<'_>, char)) {
+    text.rewrite(|out, _| {
+        while let Some(c) = out.rest().chars().next() {
+            on(out, c);
+        }
+    });
+}
+
+/// What BERT takes for Chinese, with the gap that the package has in it.
+fn is_chinese(c: char) -> bool {
+    matches!(
+        c as u32,
+        0x3400..=0x4dbf | 0x4e00..=0x9fff | 0xf900..=0xfaff | 0x20000..=0x2a6df | 0x2a700..=0x2b81f | 0x2b920..=0x2ceaf | 0x2f800..=0x2fa1f
+    )
+}
+
 /// Writes every byte in GPT-2's spelling.
 pub fn spell(text: &mut Text) {
     text.rewrite(|out, _| {
@@ -134,7 +189,18 @@ fn read_into(v: &Json, depth: usize, out: &mut Vec<Normalizer>) -> Result<(), St
         "NFKC" => Normalizer::Form { compatible: true, composed: true },
         "NFKD" => Normalizer::Form { compatible: true, composed: false },
         "Lowercase" => Normalizer::Lowercase,
-        "StripAccents" => Normalizer::StripAccents,
+        "StripAccents" => Normalizer::StripMarks(Odd::Accent),
+        "Nmt" => Normalizer::Nmt,
+        "Precompiled" => {
+            let map = fields::text(v, "precompiled_charsmap").map_err(within)?;
+            Normalizer::Charsmap(Charsmap::from_base64(map).map_err(within)?)
+        }
+        "BertNormalizer" => {
+            let flag = |name: &str, default: bool| fields::flag(v, name, default).map_err(within);
+            let lowercase = flag("lowercase", true)?;
+            bert(flag("clean_text", true)?, flag("handle_chinese_chars", true)?, flag("strip_accents", lowercase)?, lowercase, out);
+            return Ok(());
+        }
         "Strip" => Normalizer::Strip {
             left: fields::flag(v, "strip_left", true).map_err(within)?,
             right: fields::flag(v, "strip_right", true).map_err(within)?,
@@ -148,6 +214,16 @@ fn read_into(v: &Json, depth: usize, out: &mut Vec<Normalizer>) -> Result<(), St
         other => return Err(format!("{other} is not supported")),
     });
     Ok(())
+}
+
+/// The steps of BERT's normalizer.
+pub fn bert(clean_text: bool, handle_chinese_chars: bool, strip_accents: bool, lowercase: bool, out: &mut Vec<Normalizer>) {
+    out.extend(clean_text.then_some(Normalizer::CleanText));
+    out.extend(handle_chinese_chars.then_some(Normalizer::SpaceHan));
+    if strip_accents {
+        out.extend([Normalizer::Form { compatible: false, composed: false }, Normalizer::StripMarks(Odd::Nonspacing)]);
+    }
+    out.extend(lowercase.then_some(Normalizer::Lowercase));
 }
 
 /// Rewrites the rest in a normal form. A character that was composed stands for the first of those it was made from.
@@ -169,7 +245,11 @@ fn form(out: &mut Rewriter<'_>, compatible: bool, composed: bool) {
         parts[start..start + n].sort_by_key(|p| combining_class(p.0));
         start += n.max(1);
     }
-    let parts = if composed { compose(parts) } else { parts };
+    put_parts(out, if composed { compose(parts) } else { parts });
+}
+
+/// Puts characters in the place of the old ones, each with how many more of those it replaces; −1 for one that is inserted.
+fn put_parts(out: &mut Rewriter<'_>, parts: Vec<(char, isize)>) {
     for (c, more) in parts {
         let old = out.rest().chars().next();
         match usize::try_from(more) {

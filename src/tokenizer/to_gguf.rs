@@ -3,6 +3,7 @@
 //! A GGUF names a pre-tokenizer and has no normalizers: whoever writes one reads it again and compares.
 
 use super::json::Folder;
+use super::model::Model;
 use super::normalize::Normalizer;
 use super::pretokenize::{Prepend, Step, names};
 use super::text::Text;
@@ -47,8 +48,9 @@ mod kind {
 pub fn to_gguf(text: &str, config: Option<&str>, rows: usize) -> Result<GgufTokens> {
     let bad = |why: &str| Error::file("tokenizer.json", why);
     let folder = Folder::read("tokenizer.json", text, config)?;
-    let (before, after) = folder.around();
-    let Folder { added, model: bpe, merges, normalizers, pre, .. } = &folder;
+    let (before, after) = folder.post.around();
+    let Folder { added, model, merges, normalizers, pre, .. } = &folder;
+    let Model::Bpe(bpe) = model else { return Err(bad("is no BPE tokenizer: a GGUF of another kind is read, not written")) };
     let highest = added.iter().map(|a| a.id as usize + 1).max().unwrap_or(0);
     let ids = bpe.vocab.len().max(highest).max(rows);
     let byte_level = pre.iter().any(|s| matches!(s, Step::Spell)) || normalizers.iter().any(|n| matches!(n, Normalizer::ByteLevel));

@@ -8,7 +8,7 @@ use super::added::{AddedToken, AddedTokens};
 use super::decode::Decoder;
 use super::model::{Model, Scratch};
 use super::normalize::Normalizer;
-use super::postprocess::{Placed, Post};
+use super::postprocess::{Part, Placed, Post};
 use super::pretokenize;
 use super::template::ChatTemplate;
 use super::text::Text;
@@ -21,7 +21,7 @@ pub struct Tokenizer {
     normalizers: Vec<Normalizer>,
     pre: Vec<pretokenize::Step>,
     model: Model,
-    post: Vec<Post>,
+    post: Post,
     decoder: Arc<Decoder>,
     /// One more than the highest id.
     ids: usize,
@@ -40,7 +40,7 @@ pub(super) struct Parts {
     pub normalizers: Vec<Normalizer>,
     pub pre: Vec<pretokenize::Step>,
     pub model: Model,
-    pub post: Vec<Post>,
+    pub post: Post,
     pub decoder: Decoder,
     pub bos: Option<u32>,
     pub eos: Option<u32>,
@@ -59,17 +59,15 @@ pub struct Encoding {
     /// The part of the text that each token stands for: from and to, counted in characters (Unicode scalar values, as Python counts them).
     /// Tokens that are not in the text have (0, 0).
     pub offsets: Vec<(usize, usize)>,
+    /// The segment of each token, as BERT's `token_type_ids`: by the post-processor, and without one 0 in a first text and 1 in a second.
+    pub type_ids: Vec<u32>,
 }
 
 impl Tokenizer {
     pub(super) fn build(p: Parts) -> Result<Self> {
         let highest = p.added.iter().map(|a| a.id as usize + 1).max().unwrap_or(0);
         let ids = p.model.vocab().len().max(highest);
-        let around = p.post.iter().map(|post| match post {
-            Post::Around { before, after } => before.iter().chain(after).collect(),
-            Post::TrimOffsets { .. } => Vec::new(),
-        });
-        if let Some(id) = around.into_iter().flatten().find(|id| **id as usize >= ids) {
+        if let Some(id) = p.post.ids().find(|id| *id as usize >= ids) {
             return Err(Error::file(&p.file, format!("the token {id} is put around every text, the vocabulary has {ids} tokens")));
         }
         // One that nobody uses does no harm; converters write any number where there is none.
@@ -159,7 +157,7 @@ impl Tokenizer {
     /// The ids of a text as the tokenizer is usually called: special tokens in it are read as such, and those that
     /// belong around every text are added.
     pub fn encode(&self, text: &str) -> Vec<u32> {
-        let (before, after) = self.around();
+        let (before, after) = self.post.around();
         let mut out = before;
         self.each(text, true, |_, _, id, _, _| out.push(id));
         if let (Some(bos), [first, second, ..]) = (self.bos, out.as_slice())
@@ -179,8 +177,25 @@ impl Tokenizer {
         out
     }
 
-    /// The ids of a text with their tokens and offsets. With `add_special_tokens`, as [`encode`](Self::encode).
+    /// The ids of a text with their tokens, offsets and segments. With `add_special_tokens`, as [`encode`](Self::encode).
     pub fn encode_with_offsets(&self, text: &str, add_special_tokens: bool) -> Encoding {
+        self.assemble(self.post.single(), [Some(self.plain_encoding(text)), None], add_special_tokens)
+    }
+
+    /// The ids of two texts that belong together (a question and its passage, a premise and a hypothesis), each text in its own segment.
+    /// Offsets are those in the token's own text.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] where the tokenizer says nothing of pairs.
+    pub fn encode_pair(&self, first: &str, second: &str, add_special_tokens: bool) -> Result<Encoding> {
+        let parts = self.post.pair().ok_or_else(|| {
+            Error::config("text_pair", "the tokenizer's post-processor has no place for two texts: only single ones can be encoded")
+        })?;
+        let texts = [Some(self.plain_encoding(first)), Some(self.plain_encoding(second))];
+        Ok(self.assemble(parts, texts, add_special_tokens))
+    }
+
+    fn plain_encoding(&self, text: &str) -> Encoding {
         // The number of characters before each byte.
         let mut place = vec![0; text.len() + 1];
         let mut n = 0;
@@ -191,39 +206,43 @@ impl Tokenizer {
         place[text.len()] = n;
         let mut out = Encoding::default();
         self.each(text, true, |text, is_added, id, start, end| {
-            let token = if is_added { text.between(start, end) } else { self.model.vocab().get(id) };
+            let written = is_added || self.model.writes_the_text(id);
+            let token = if written { text.between(start, end) } else { self.model.vocab().get(id) };
             let (start, end) = text.original(start, end);
             // The last byte decides: a part of a character counts as the whole.
             let last = if end > start { place[end as usize - 1] + 1 } else { place[end as usize] };
             let mut placed = Placed { token, start: place[start as usize], end: last };
-            self.post.iter().for_each(|p| p.trim(out.ids.len(), &mut placed));
+            self.post.trim(out.ids.len(), &mut placed);
             out.ids.push(id);
             out.tokens.push(token.to_string());
             out.offsets.push((placed.start, placed.end));
         });
-        if add_special_tokens {
-            let (before, after) = self.around();
-            let text = |id: &u32| self.id_to_token(*id).unwrap_or_default().to_string();
-            out.tokens.splice(0..0, before.iter().map(text));
-            out.offsets.splice(0..0, before.iter().map(|_| (0, 0)));
-            out.ids.splice(0..0, before);
-            out.tokens.extend(after.iter().map(text));
-            out.offsets.extend(after.iter().map(|_| (0, 0)));
-            out.ids.extend(after);
-        }
         out
     }
 
-    /// The ids before and after every text.
-    fn around(&self) -> (Vec<u32>, Vec<u32>) {
-        let (mut all_before, mut all_after) = (Vec::new(), Vec::new());
-        for post in &self.post {
-            if let Post::Around { before, after } = post {
-                all_before.splice(0..0, before.iter().copied());
-                all_after.extend(after);
-            }
+    fn assemble(&self, parts: &[Part], texts: [Option<Encoding>; 2], add_special_tokens: bool) -> Encoding {
+        let mut out = Encoding::default();
+        for part in parts {
+            let (text, type_id) = match part {
+                Part::First { type_id } => (&texts[0], type_id),
+                Part::Second { type_id } => (&texts[1], type_id),
+                Part::Tokens { ids, type_id } => {
+                    if add_special_tokens {
+                        out.tokens.extend(ids.iter().map(|id| self.id_to_token(*id).unwrap_or_default().to_string()));
+                        out.offsets.extend(ids.iter().map(|_| (0, 0)));
+                        out.type_ids.extend(ids.iter().map(|_| *type_id));
+                        out.ids.extend(ids);
+                    }
+                    continue;
+                }
+            };
+            let Some(text) = text else { continue };
+            out.ids.extend(&text.ids);
+            out.tokens.extend(text.tokens.iter().cloned());
+            out.offsets.extend(&text.offsets);
+            out.type_ids.extend(text.ids.iter().map(|_| *type_id));
         }
-        (all_before, all_after)
+        out
     }
 
     /// Calls `on` for each token: with the text as it was split, whether the token is an added one, its id, and the bytes of that text.

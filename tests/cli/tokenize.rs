@@ -31,10 +31,14 @@ fn tokenize_prints_ids_tokens_and_offsets() {
     let shown = ok(&["tokenize", "--tokenizer", &file, "--text", "ab e\u{301}", "--text", "", "--json"]);
     let lines: Vec<Value> = shown.lines().map(parse).collect();
     let wanted = json!({
-        "text": "ab e\u{301}", "ids": [5, 4, 2, 3], "tokens": ["<s>", "ab", " ", "é"], "offsets": [[0, 0], [0, 2], [2, 3], [3, 4]], "decoded": "<s>ab é",
+        "text": "ab e\u{301}", "ids": [5, 4, 2, 3], "tokens": ["<s>", "ab", " ", "é"], "offsets": [[0, 0], [0, 2], [2, 3], [3, 4]],
+        "type_ids": [0, 0, 0, 0], "decoded": "<s>ab é",
     });
     assert_eq!(lines[0], wanted);
-    assert_eq!(lines[1], json!({"text": "", "ids": [5], "tokens": ["<s>"], "offsets": [[0, 0]], "decoded": "<s>"}));
+    assert_eq!(lines[1], json!({"text": "", "ids": [5], "tokens": ["<s>"], "offsets": [[0, 0]], "type_ids": [0], "decoded": "<s>"}));
+    // A file that says nothing of pairs.
+    let pair = ["tokenize", "--tokenizer", &file, "--text", "a", "--text-pair", "b", "--json"];
+    fails_with(&run(&pair), 2, "bad-config", "text_pair");
     // The folder is the same, and nothing else of it is read.
     let folder_text = folder.display().to_string();
     let bare = ["--add-special-tokens", "false", "--json"];

@@ -8,6 +8,7 @@ mod formats;
 mod peft;
 mod templates;
 mod tokenizer;
+mod tokenizer_encoders;
 mod tokenizer_shapes;
 mod tokenizer_spm;
 

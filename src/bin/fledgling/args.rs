@@ -581,7 +581,10 @@ pub struct TokenizeArgs {
     /// A text (may be given several times).
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub text: Vec<String>,
-    /// JSON lines: objects with a text, or plain strings. "-" reads standard input.
+    /// A second text that belongs to each: a passage to a question, say.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, requires = "text")]
+    pub text_pair: Option<String>,
+    /// JSON lines: objects with a text (and a text_pair), or plain strings. "-" reads standard input.
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
     /// Token ids to decode: 1,2,3 (may be given several times).
@@ -593,7 +596,7 @@ pub struct TokenizeArgs {
     /// Leaves special tokens out of the decoded text.
     #[arg(long, value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set)]
     pub skip_special_tokens: bool,
-    /// Prints one JSON object per text: {"text", "ids", "tokens", "offsets", "decoded"}; offsets count characters.
+    /// Prints one JSON object per text: {"text", "ids", "tokens", "offsets", "type_ids", "decoded"}; offsets count characters.
     #[arg(long)]
     pub json: bool,
 }

@@ -42,8 +42,11 @@ fn open(path: &Path) -> Result<Tokenizer> {
     found.ok_or_else(|| Error::file(file.display().to_string(), "has no tokenizer: there is no tokenizer.ggml.model"))
 }
 
-/// The texts of JSON lines: objects with a `text`, or plain strings.
-fn rows(path: &Path) -> Result<Vec<String>> {
+/// A text, and the one that belongs to it.
+type Texts = (String, Option<String>);
+
+/// The texts of JSON lines: objects with a `text` and maybe a `text_pair`, or plain strings.
+fn rows(path: &Path) -> Result<Vec<Texts>> {
     let text = files::read_text(path)?;
     let name = path.display();
     let mut out = Vec::new();
@@ -51,8 +54,11 @@ fn rows(path: &Path) -> Result<Vec<String>> {
         let bad = |what: String| Error::BadRow { row: out.len(), message: format!("line {} of {name} {what}", line + 1) };
         let value: Json = serde_json::from_str(s).map_err(|e| bad(format!("is not JSON: {e}")))?;
         let found = match &value {
-            Json::String(text) => Some(text.clone()),
-            Json::Object(row) => row.get("text").and_then(Json::as_str).map(str::to_string),
+            Json::String(text) => Some((text.clone(), None)),
+            Json::Object(row) => {
+                let of = |name: &str| row.get(name).and_then(Json::as_str).map(str::to_string);
+                of("text").map(|text| (text, of("text_pair")))
+            }
             _ => None,
         };
         out.push(found.ok_or_else(|| bad("is neither a text nor an object whose text is one".into()))?);
@@ -78,17 +84,26 @@ fn ids(list: &str, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
 
 pub fn run(a: &TokenizeArgs) -> Result<()> {
     let tokenizer = open(a.model.as_ref().or(a.tokenizer.as_ref()).expect("clap asks for one"))?;
-    let mut texts = a.text.clone();
+    let mut texts: Vec<Texts> = a.text.iter().map(|t| (t.clone(), a.text_pair.clone())).collect();
     if let Some(path) = &a.data {
         texts.extend(rows(path)?);
     }
     let lists = a.decode.iter().map(|list| ids(list, &tokenizer)).collect::<Result<Vec<_>>>()?;
     let quoted = |s: &str| Json::from(s).to_string();
-    for text in &texts {
-        let e = tokenizer.encode_with_offsets(text, a.add_special_tokens);
+    for (text, pair) in &texts {
+        let e = match pair {
+            Some(second) => tokenizer.encode_pair(text, second, a.add_special_tokens)?,
+            None => tokenizer.encode_with_offsets(text, a.add_special_tokens),
+        };
         let decoded = tokenizer.decode(&e.ids, a.skip_special_tokens);
         if a.json {
-            say!("{}", json!({"text": text, "ids": e.ids, "tokens": e.tokens, "offsets": e.offsets, "decoded": decoded}));
+            let mut line = json!({
+                "text": text, "ids": e.ids, "tokens": e.tokens, "offsets": e.offsets, "type_ids": e.type_ids, "decoded": decoded,
+            });
+            if let Some(second) = pair {
+                line["text_pair"] = second.as_str().into();
+            }
+            say!("{line}");
             continue;
         }
         say!("{}: {} tokens", quoted(text), e.ids.len());

@@ -136,6 +136,27 @@ impl Step {
                 text += &piece[done..];
                 out.push(text);
             }
+            Step::WordPiece { prefix, cleanup } => {
+                let text = match piece.strip_prefix(prefix.as_str()) {
+                    _ if first => piece,
+                    Some(rest) => rest.to_string(),
+                    None => format!(" {piece}"),
+                };
+                out.push(if *cleanup { clean_up(text) } else { text });
+            }
+            Step::Ctc { pad, delimiter, cleanup } => {
+                if !first && m.held == piece {
+                    return;
+                }
+                let mut text = if pad.is_empty() { piece.clone() } else { piece.replace(pad.as_str(), "") };
+                if *cleanup {
+                    text = clean_up(text).replace(delimiter.as_str(), " ");
+                }
+                m.held = piece;
+                if !text.is_empty() {
+                    out.push(text);
+                }
+            }
             Step::EndOfWord(suffix) => {
                 if !first {
                     let held = std::mem::take(&mut m.held);
@@ -155,6 +176,24 @@ impl Step {
             _ => {}
         }
     }
+}
+
+/// Takes out the spaces that stand before signs and short forms of English, in one token.
+fn clean_up(text: String) -> String {
+    const FORMS: [(&str, &str); 11] = [
+        (" .", "."),
+        (" ?", "?"),
+        (" !", "!"),
+        (" ,", ","),
+        (" ' ", "'"),
+        (" n't", "n't"),
+        (" 'm", "'m"),
+        (" do not", " don't"),
+        (" 's", "'s"),
+        (" 've", "'ve"),
+        (" 're", "'re"),
+    ];
+    FORMS.iter().fold(text, |text, (from, to)| if text.contains(from) { text.replace(from, to) } else { text })
 }
 
 /// The byte of a token `<0x41>`.

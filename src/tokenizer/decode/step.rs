@@ -25,6 +25,10 @@ pub enum Step {
     },
     /// The end of a word becomes a space; at the end of the text it goes.
     EndOfWord(String),
+    /// What continues a word follows it directly, without the prefix; before all else comes a space.
+    WordPiece { prefix: String, cleanup: bool },
+    /// A token that is repeated counts once; the padding goes, and the sign between words becomes a space.
+    Ctc { pad: String, delimiter: String, cleanup: bool },
     /// No decoder at all: a space between the tokens.
     Join,
 }
@@ -50,6 +54,8 @@ impl Decoder {
                 Step::ByteFallback => "ByteFallback",
                 Step::Replace { .. } => "Replace by a regular expression",
                 Step::EndOfWord(_) => "BPEDecoder",
+                Step::WordPiece { .. } => "WordPiece",
+                Step::Ctc { .. } => "CTC",
                 Step::Join => "a space between tokens",
             };
             return Err(format!("{name} after the tokens have become one text is not supported"));
@@ -101,6 +107,15 @@ fn read_into(v: &Json, depth: usize, out: &mut Vec<Step>) -> Result<(), String> 
                 Step::Replace { pattern, literal, content: fields::text(v, "content").map_err(within)?.to_string() }
             }
             None => return Ok(()),
+        },
+        "WordPiece" => Step::WordPiece {
+            prefix: fields::text(v, "prefix").map_err(within)?.to_string(),
+            cleanup: fields::flag(v, "cleanup", true).map_err(within)?,
+        },
+        "CTC" => Step::Ctc {
+            pad: fields::text(v, "pad_token").map_err(within)?.to_string(),
+            delimiter: fields::text(v, "word_delimiter_token").map_err(within)?.to_string(),
+            cleanup: fields::flag(v, "cleanup", true).map_err(within)?,
         },
         "BPEDecoder" => Step::EndOfWord(fields::text(v, "suffix").map_err(within)?.to_string()),
         other => return Err(format!("{other} is not supported")),

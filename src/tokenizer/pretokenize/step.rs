@@ -5,6 +5,7 @@ use crate::tokenizer::fields;
 use crate::tokenizer::normalize;
 use crate::tokenizer::pattern::Pattern;
 use crate::tokenizer::text::Text;
+use crate::tokenizer::unicode::{self, Odd};
 
 /// GPT-2's regular expression, which a `ByteLevel` pre-tokenizer splits by unless it says no.
 pub const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
@@ -37,6 +38,10 @@ pub enum Step {
         /// What does not match is meant.
         invert: bool,
     },
+    /// Cuts out punctuation.
+    Signs(Behavior),
+    /// Cuts where the script changes.
+    Scripts,
     /// A space before each part that does not begin with one.
     Space,
     /// Bytes in GPT-2's spelling.
@@ -67,6 +72,13 @@ impl Step {
                 let text = text.of(span);
                 pieces(&pattern.matches(text), text.len(), *behavior, *invert)
             }),
+            Step::Signs(behavior) => text.split(|text, span| {
+                let text = text.of(span);
+                let signs = text.char_indices().filter(|(_, c)| Odd::Punctuation.has(*c));
+                let signs: Vec<_> = signs.map(|(i, c)| (i, i + c.len_utf8())).collect();
+                pieces(&signs, text.len(), *behavior, false)
+            }),
+            Step::Scripts => text.split(|text, span| by_script(text.of(span))),
             Step::Space => text.rewrite(|out, _| {
                 if !out.rest().starts_with(' ') && !out.rest().is_empty() {
                     out.insert_before(' ');
@@ -216,12 +228,13 @@ fn read_into(v: &Json, depth: usize, out: &mut Vec<Step>) -> Result<(), String> 
         "WhitespaceSplit" => out.push(own(r"\s", Behavior::Removed)),
         "Punctuation" => {
             let behavior = if v["behavior"].is_null() { Behavior::Isolated } else { behavior(v).map_err(within)? };
-            out.push(own(PUNCTUATION, behavior));
+            out.push(Step::Signs(behavior));
         }
         "BertPreTokenizer" => {
             out.push(own(r"\s", Behavior::Removed));
-            out.push(own(PUNCTUATION, Behavior::Isolated));
+            out.push(Step::Signs(Behavior::Isolated));
         }
+        "UnicodeScripts" => out.push(Step::Scripts),
         "CharDelimiterSplit" => {
             let sign = fields::one_char(v, "delimiter").map_err(within)?;
             out.push(Step::Split { pattern: Pattern::literal(&sign.to_string()), behavior: Behavior::Removed, invert: false });
@@ -235,5 +248,23 @@ fn read_into(v: &Json, depth: usize, out: &mut Vec<Step>) -> Result<(), String> 
     Ok(())
 }
 
-/// Punctuation, and ASCII's symbols.
-const PUNCTUATION: &str = r"[\p{P}!-/:-@\[-`{-~]";
+/// Parts of one script each. Characters without a script go with those before them; at the very beginning the package drops them.
+fn by_script(text: &str) -> Vec<(usize, usize, Option<u32>)> {
+    const HAN: char = '\u{4e00}';
+    let mut starts = Vec::new();
+    let mut last = 0;
+    for (at, c) in text.char_indices() {
+        let script = match c {
+            ' ' => 0,
+            // Kana are written among Han, and so is the sign that makes a vowel long.
+            '\u{30fc}' => unicode::script(HAN),
+            c => unicode::script(c),
+        };
+        if script != 0 && script != last {
+            starts.push(at);
+            last = script;
+        }
+    }
+    starts.push(text.len());
+    starts.windows(2).map(|w| (w[0], w[1], None)).collect()
+}

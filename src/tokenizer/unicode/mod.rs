@@ -1,6 +1,6 @@
 //! What the tokenizers' regular expressions and normalizers know of Unicode.
 //!
-//! The tables are one file of 42 KB (19 KB compressed) which `tests/oracle/unicode.py` writes by asking the `tokenizers` package, so that the
+//! The tables are one file of 46 KB (22 KB compressed) which `tests/oracle/unicode.py` writes by asking the `tokenizers` package, so that the
 //! answers are those of the version it was built with. Crates for the same weigh three times as much in wasm (`docs/decisions.md`).
 use std::sync::OnceLock;
 
@@ -40,6 +40,9 @@ struct Tables {
     compatible: Decompositions,
     /// (first, second, both together), sorted.
     pairs: Vec<(char, char, char)>,
+    /// Where the answers of [`Odd`] are others than the categories'.
+    odd: Vec<(u32, u8)>,
+    scripts: Vec<(u32, u8)>,
 }
 
 #[derive(Default)]
@@ -128,6 +131,7 @@ fn tables() -> &'static Tables {
             .filter(|(c, _)| excluded.binary_search(c).is_err())
             .map(|(c, _)| (canonical.find(*c).expect("listed"), char::from_u32(*c).expect("a code point")))
             .collect();
+        let (odd, scripts) = (numbers.runs(), numbers.runs());
         let mut pairs: Vec<(char, char, char)> = (whole.iter())
             .filter_map(|(text, c)| match text {
                 [first, second] => Some((*first, *second, *c)),
@@ -136,7 +140,7 @@ fn tables() -> &'static Tables {
             })
             .collect();
         pairs.sort_unstable();
-        Tables { direct, categories, classes, canonical, compatible, pairs }
+        Tables { direct, categories, classes, canonical, compatible, pairs, odd, scripts }
     })
 }
 
@@ -154,6 +158,49 @@ pub fn is_in(c: char, set: Categories) -> bool {
 /// `\w` of the crate that finds words around added tokens: letters, marks, digits, connectors and joiners.
 pub fn is_word(c: char) -> bool {
     c.is_alphabetic() || is_in(c, MARK | DECIMAL | CONNECTOR) || matches!(c, '\u{200c}' | '\u{200d}')
+}
+
+/// Properties that the `tokenizers` package takes from tables of other versions of Unicode than the regular expressions': its answers are kept as
+/// differences to the categories.
+#[derive(Clone, Copy, Debug)]
+pub enum Odd {
+    /// Marks that BERT's normalizer strips as accents.
+    Nonspacing,
+    /// Marks that `StripAccents` strips.
+    Accent,
+    /// Signs that `Punctuation` and BERT's pre-tokenizer cut out; ASCII's symbols are among them.
+    Punctuation,
+    /// Control characters that BERT's normalizer drops.
+    Control,
+    /// Belongs to one grapheme with the character before it.
+    Joins,
+    /// Belongs to one grapheme with the character behind it.
+    Opens,
+    /// Nothing joins it.
+    Alone,
+}
+
+impl Odd {
+    /// True if a character has the property.
+    pub fn has(self, c: char) -> bool {
+        const FORMAT: Categories = 1 << 27;
+        let set = match self {
+            Odd::Nonspacing => 1 << 6,
+            Odd::Accent | Odd::Joins => MARK,
+            Odd::Punctuation => 0b111_1111 << 12,
+            Odd::Control => 1 << 26 | FORMAT | 1 << 28,
+            Odd::Opens => 0,
+            Odd::Alone => 0b110 << 23 | 1 << 26 | FORMAT,
+        };
+        let usual = is_in(c, set) || (matches!(self, Odd::Punctuation) && c.is_ascii_punctuation());
+        // Of ASCII all tables say the same.
+        usual != (!c.is_ascii() && in_runs(&tables().odd, c as u32) >> (self as u8) & 1 == 1)
+    }
+}
+
+/// A number for a character's script, 0 for none.
+pub fn script(c: char) -> u8 {
+    in_runs(&tables().scripts, c as u32)
 }
 
 /// Scripts in which Chinese, Japanese and Korean write words' roots: `\p{Han}`.
