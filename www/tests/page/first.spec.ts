@@ -1,4 +1,6 @@
 // The way in: what the page is and costs, what there is to do while a model loads, and numbers that say what they are.
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { ask, expect, go, open, test } from './helpers.ts';
 
 for (const width of [1440, 380])
@@ -77,3 +79,32 @@ test('minutes before a run, a sentence for each number, and what came of it abov
   await page.mouse.move(box.x + box.width / 2, box.y - 60);
   await expect(page.locator('.chart').first()).not.toContainText('at step');
 });
+
+for (const scheme of ['light', 'dark'] as const)
+  test(`axe finds nothing on the first screen, nor while a model loads: ${scheme}`, async ({ browser }) => {
+    const context = await browser.newContext({
+      colorScheme: scheme,
+      bypassCSP: true,
+      reducedMotion: 'reduce',
+      viewport: { width: 380, height: 800 },
+    });
+    const page = await context.newPage();
+    await open(page, '', { holdLoad: 'SmolLM2-135M-Instruct.Q4_1' });
+    const found = async (): Promise<string[]> => {
+      await page.evaluate(readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8'));
+      return page.evaluate(async () => {
+        type Axe = { run(o: object): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
+        const { violations } = await (globalThis as unknown as { axe: Axe }).axe.run({ resultTypes: ['violations'] });
+        return violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 200)).join(' | ')}`);
+      });
+    };
+    expect(await found()).toEqual([]);
+    await page
+      .locator('main')
+      .getByRole('button', { name: /^Load SmolLM2/ })
+      .click();
+    await page.getByRole('button', { name: /^Water it/ }).click();
+    expect(await found()).toEqual([]);
+    expect(await page.evaluate(() => document.querySelector('main')!.scrollWidth - document.querySelector('main')!.clientWidth)).toBe(0);
+    await context.close();
+  });
