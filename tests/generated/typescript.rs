@@ -347,6 +347,8 @@ export interface MethodForm {{
   learns: Sentence;
   what: Sentence;
   rows: 'sft' | 'preference' | 'unpaired';
+  /** Is a ranking one row of a batch? Else each of its pairs is. */
+  whole: boolean;
   /** Groups of fields, in order; the method's own first. */
   groups: string[];
   fields: FormField[];
@@ -359,7 +361,9 @@ export const METHODS: MethodForm[] = [
     // The page has no judges, and asks whatever it has trained: it offers what a person's own rows teach an adapter that answers.
     for m in METHODS.iter().filter(|m| ![RowKind::Rollout, RowKind::Reward].contains(&m.rows)) {
         let rows = json!(m.rows);
-        writeln!(out, "  {{\n    name: {}, title: {}, rows: {},", quoted(m.name), quoted(m.title), quoted(rows.as_str().unwrap())).unwrap();
+        let whole = (m.whole)(&m.read(&serde_json::Map::new()).unwrap());
+        let rows = quoted(rows.as_str().unwrap());
+        writeln!(out, "  {{\n    name: {}, title: {}, rows: {rows}, whole: {whole},", quoted(m.name), quoted(m.title)).unwrap();
         writeln!(out, "    learns: {},\n    what: {},", text(m.learns.en, m.learns.zh), text(m.what.en, m.what.zh)).unwrap();
         let shown: Vec<Field> = m.all_fields().into_iter().chain(every_peft_field()).filter(|f| f.shown != Shown::Never).collect();
         let groups: Vec<String> =

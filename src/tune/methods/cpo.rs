@@ -105,6 +105,7 @@ pub const INFO: MethodInfo = MethodInfo {
         };
         said.into_iter().chain(smoothed_away(values)).collect()
     },
+    whole: |_| false,
     build: |reader, values, rows| Ok(Box::new(Cpo::new(reader.preferences(rows)?, CpoOptions::read(values)?)?)),
 };
 

@@ -138,6 +138,7 @@ pub const INFO: MethodInfo = MethodInfo {
         }
         said
     },
+    whole: |values| DpoOptions::read(values).is_ok_and(|o| !o.parts_rankings()),
     build: |reader, values, rows| Ok(Box::new(Dpo::new(reader.preferred(rows)?, DpoOptions::read(values)?)?)),
 };
 
@@ -247,11 +248,6 @@ impl DpoOptions {
             losses,
         }
     }
-}
-
-/// Is a ranking one row under these fields?
-pub fn takes_rankings_whole(values: &Values) -> bool {
-    DpoOptions::read(values).is_ok_and(|o| !o.parts_rankings())
 }
 
 /// See the module.

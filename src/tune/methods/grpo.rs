@@ -175,6 +175,7 @@ pub const INFO: MethodInfo = MethodInfo {
     ],
     more_metrics: &[&CLIPPED, &SHARED_METRICS],
     idle: |_| Vec::new(),
+    whole: |_| false,
     build: |reader, values, rows| {
         let args = TrainingArguments::of(values);
         let longest = values.whole("max_completion_length") as usize;

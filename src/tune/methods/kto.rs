@@ -84,6 +84,7 @@ pub const INFO: MethodInfo = MethodInfo {
         }
         said
     },
+    whole: |_| false,
     build: |reader, values, rows| {
         let rows = reader.unpaired(rows)?;
         let kto = Kto {

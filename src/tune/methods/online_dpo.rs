@@ -101,6 +101,7 @@ pub const INFO: MethodInfo = MethodInfo {
         let said = "beta is 0: the loss is the same whatever the answers are, and nothing is learned";
         (values.number("beta") == 0.0).then(|| said.to_string()).into_iter().collect()
     },
+    whole: |_| false,
     build: |reader, values, rows| {
         let args = TrainingArguments::of(values);
         let longest = values.whole("max_new_tokens") as usize;

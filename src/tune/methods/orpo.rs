@@ -53,6 +53,7 @@ pub const INFO: MethodInfo = MethodInfo {
         0.0 => vec!["beta is 0: nothing is learned from the rejected answers".into()],
         _ => Vec::new(),
     },
+    whole: |_| false,
     build: |reader, values, rows| Ok(Box::new(Orpo::new(reader.preferences(rows)?, values.number("beta"))?)),
 };
 

@@ -167,6 +167,7 @@ pub const INFO: MethodInfo = MethodInfo {
     ],
     more_metrics: &[UNGROUPED_METRICS, &[Metric::new("policy/entropy_avg", "nats", Good::Neither, Drawn::Never, "TRL's name of entropy.")]],
     idle: |values| (values.number("vf_coef") == 0.0).then(|| "vf_coef is 0: the critic learns nothing".to_string()).into_iter().collect(),
+    whole: |_| false,
     build: |reader, values, rows| {
         let args = TrainingArguments::of(values);
         let longest = values.whole("response_length") as usize;

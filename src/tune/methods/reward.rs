@@ -78,6 +78,7 @@ pub const INFO: MethodInfo = MethodInfo {
     ],
     more_metrics: &[],
     idle: |_| Vec::new(),
+    whole: |_| true,
     build: |reader, values, rows| Ok(Box::new(Reward::new(reader.comparisons(rows)?, RewardOptions::read(values)))),
 };
 

@@ -131,6 +131,7 @@ pub const INFO: MethodInfo = MethodInfo {
     ],
     more_metrics: &[],
     idle,
+    whole: |_| false,
     build: |reader, values, rows| Ok(Box::new(Sft::read(reader, values, rows)?)),
 };
 

@@ -43,6 +43,8 @@ pub struct MethodInfo {
     pub more_metrics: &'static [&'static [Metric]],
     /// What a configuration has that keeps it from teaching anything, or that it does not heed: sentences.
     pub idle: fn(&Values) -> Vec<String>,
+    /// Under these fields, is a ranking one row of a batch? Else each of its pairs is, or a ranking is no row of its.
+    pub whole: fn(&Values) -> bool,
     /// Rows to the method.
     pub build: Build,
 }

@@ -5,7 +5,6 @@ use serde_json::{Map, Value, json};
 use super::checkpoint::Checkpoint;
 use super::config::TrainingArguments;
 use super::methods::by_name;
-use super::methods::dpo::takes_rankings_whole;
 use super::methods::table::MethodInfo;
 use super::start::own_fields;
 use crate::data::{Fault, Row, RowKind, Sampler, write_jsonl};
@@ -129,7 +128,7 @@ pub fn files(from: &Onward<'_>) -> Result<Vec<(String, Vec<u8>)>> {
     let fields = own_fields(from.args)?;
     let values = info.read(&fields)?;
     let args = TrainingArguments::of(&values);
-    let rows = rows_of(info, from.rows, info.name == "dpo" && takes_rankings_whole(&values))?;
+    let rows = rows_of(info, from.rows, (info.whole)(&values))?;
     let checkpoint = from.checkpoint.map(Checkpoint::parse).transpose()?;
     let (mut sampler, mut done) = (Sampler::new(rows.len(), args.shuffle, args.data_seed.unwrap_or(args.seed)), 0);
     if let Some(Checkpoint { state, .. }) = &checkpoint {

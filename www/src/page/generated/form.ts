@@ -44,6 +44,8 @@ export interface MethodForm {
   learns: Sentence;
   what: Sentence;
   rows: 'sft' | 'preference' | 'unpaired';
+  /** Is a ranking one row of a batch? Else each of its pairs is. */
+  whole: boolean;
   /** Groups of fields, in order; the method's own first. */
   groups: string[];
   fields: FormField[];
@@ -52,7 +54,7 @@ export interface MethodForm {
 
 export const METHODS: MethodForm[] = [
   {
-    name: 'sft', title: 'SFT', rows: 'sft',
+    name: 'sft', title: 'SFT', rows: 'sft', whole: false,
     learns: { en: 'From ideal answers', zh: '' },
     what: { en: 'Supervised fine-tuning: imitates the answers in the rows.', zh: '' },
     groups: ['SFT', 'Training', 'Optimizer', 'LoRA'],
@@ -186,7 +188,7 @@ export const METHODS: MethodForm[] = [
     ],
   },
   {
-    name: 'dpo', title: 'DPO', rows: 'preference',
+    name: 'dpo', title: 'DPO', rows: 'preference', whole: true,
     learns: { en: 'From rankings', zh: '' },
     what: { en: 'Direct preference optimization: prefers the better of two answers, measured against a reference policy.', zh: '' },
     groups: ['DPO', 'Training', 'Optimizer', 'LoRA'],
@@ -322,7 +324,7 @@ export const METHODS: MethodForm[] = [
     ],
   },
   {
-    name: 'kto', title: 'KTO', rows: 'unpaired',
+    name: 'kto', title: 'KTO', rows: 'unpaired', whole: false,
     learns: { en: 'From good and bad answers', zh: '' },
     what: { en: 'Kahneman–Tversky optimization: answers judged one by one, good or bad, measured against a reference policy.', zh: '' },
     groups: ['KTO', 'Training', 'Optimizer', 'LoRA'],
@@ -469,7 +471,7 @@ export const METHODS: MethodForm[] = [
     ],
   },
   {
-    name: 'orpo', title: 'ORPO', rows: 'preference',
+    name: 'orpo', title: 'ORPO', rows: 'preference', whole: false,
     learns: { en: 'From rankings, no reference', zh: '' },
     what: { en: 'Odds ratio preference optimization: imitates the better of two answers and makes the other one less likely, without a reference policy.', zh: '' },
     groups: ['ORPO', 'Training', 'Optimizer', 'LoRA'],
@@ -613,7 +615,7 @@ export const METHODS: MethodForm[] = [
     ],
   },
   {
-    name: 'cpo', title: 'CPO', rows: 'preference',
+    name: 'cpo', title: 'CPO', rows: 'preference', whole: false,
     learns: { en: 'From rankings, no reference, with imitation', zh: '' },
     what: { en: 'Contrastive preference optimization, and SimPO: prefers the better of two answers without a reference policy, and imitates it.', zh: '' },
     groups: ['CPO', 'Training', 'Optimizer', 'LoRA'],
