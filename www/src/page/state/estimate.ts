@@ -31,33 +31,39 @@ const SAMPLE = 200;
 const long = (c: Content): number => (isIds(c) ? c.ids.length * LETTERS : textOf(c).length);
 const mean = (all: number[]): number => all.reduce((a, b) => a + b, 0) / Math.max(1, all.length);
 
-/** Letters of one training row of a method's kind, as this row gives them; null where it gives none. A pair is two sequences. */
-function lettersOf(row: FeedbackRow, kind: MethodForm['rows']): number | null {
+/** Sequences of one training row, and letters of each. */
+interface Long {
+  sequences: number;
+  letters: number;
+}
+const one = (letters: number): Long => ({ sequences: 1, letters });
+
+/** How long the training rows of a method are that this row gives; null where it gives none. A pair is two sequences, a whole ranking all its answers. */
+function longOf(row: FeedbackRow, { rows: kind, whole }: MethodForm): Long | null {
   if (row.kind === 'preference') {
     if (kind === 'sft' || pairsIn(row) === 0) return null;
-    const one = long(row.prompt) + mean(row.answers.map(long));
-    return kind === 'preference' ? 2 * one : one;
+    const letters = long(row.prompt) + mean(row.answers.map(long));
+    return kind === 'preference' ? { sequences: whole ? row.answers.length : 2, letters } : one(letters);
   }
-  if (row.kind === 'judged') return kind === 'unpaired' ? long(row.prompt) + long(row.completion) : null;
+  if (row.kind === 'judged') return kind === 'unpaired' ? one(long(row.prompt) + long(row.completion)) : null;
   if (kind !== 'sft') return null;
   const said = row.row;
-  if ('input_ids' in said) return said.input_ids.length * LETTERS;
-  if ('text' in said) return said.text.length;
-  if ('messages' in said) return mean(said.messages.map((m) => saidIn(m).length)) * said.messages.length;
-  return long(said.prompt) + long(said.completion);
+  if ('input_ids' in said) return one(said.input_ids.length * LETTERS);
+  if ('text' in said) return one(said.text.length);
+  if ('messages' in said) return one(mean(said.messages.map((m) => saidIn(m).length)) * said.messages.length);
+  return one(long(said.prompt) + long(said.completion));
 }
 
 /** Tokens of one training row, from a sample of the dataset. */
 function tokensOf(method: Method, feedback: readonly FeedbackRow[], maxLength: number): number {
-  const kind = formOf(method).rows;
-  const sequences = kind === 'preference' ? 2 : 1;
+  const form = formOf(method);
   const every = Math.max(1, Math.floor(feedback.length / SAMPLE));
   const lengths: number[] = [];
   for (let i = 0; i < feedback.length; i += every) {
-    const letters = lettersOf(feedback[i]!, kind);
-    if (letters === null) continue;
-    const each = letters / sequences / LETTERS + TEMPLATE;
-    lengths.push(sequences * (maxLength > 0 ? Math.min(each, maxLength) : each));
+    const found = longOf(feedback[i]!, form);
+    if (found === null) continue;
+    const each = found.letters / LETTERS + TEMPLATE;
+    lengths.push(found.sequences * (maxLength > 0 ? Math.min(each, maxLength) : each));
   }
   return lengths.length ? mean(lengths) : 0;
 }
@@ -103,8 +109,9 @@ function reckon(): void {
   const args = learn[method];
   const engine = model.value;
   if (!engine) return void (estimate.value = null);
-  const { ideals, pairs, judgements } = counts.value;
-  const count = { sft: ideals, preference: pairs, unpaired: judgements }[formOf(method).rows];
+  const { ideals, ordered, pairs, judgements } = counts.value;
+  const form = formOf(method);
+  const count = { sft: ideals, preference: form.whole ? ordered : pairs, unpaired: judgements }[form.rows];
   const all = count === 0 ? 0 : rowsRead(args, count) * tokensOf(method, rows.value, numberOf(args, 'maxLength'));
   const last = rateOfLastRun(method);
   const read = reading?.engine === engine ? reading.rate : 0;

@@ -16,7 +16,8 @@ const BROKEN = `${FEEDBACK_FILE}.broken`;
 
 /** The rows, oldest first. */
 export const rows = signal<FeedbackRow[]>([]);
-export const counts = signal({ rankings: 0, pairs: 0, ideals: 0, judged: 0, judgements: 0 });
+/** `ordered`: rankings in which some answer is better than another. */
+export const counts = signal({ rankings: 0, ordered: 0, pairs: 0, ideals: 0, judged: 0, judgements: 0 });
 /** A row to be shown in the table, by id. */
 export const inspected = signal<string | null>(null);
 
@@ -24,7 +25,7 @@ let counting = 0;
 /** Counts in slices; whoever comes later begins anew. */
 async function recount(): Promise<void> {
   const turn = ++counting;
-  const found = { rankings: 0, pairs: 0, ideals: 0, judged: 0, judgements: 0 };
+  const found = { rankings: 0, ordered: 0, pairs: 0, ideals: 0, judged: 0, judgements: 0 };
   const rest = breathe();
   for (const row of rows.value) {
     found.judgements += judgementsIn(row).length;
@@ -32,7 +33,9 @@ async function recount(): Promise<void> {
     else if (row.kind === 'judged') found.judged++;
     else {
       found.rankings++;
-      found.pairs += pairsIn(row);
+      const pairs = pairsIn(row);
+      found.pairs += pairs;
+      if (pairs > 0) found.ordered++;
     }
     const pause = rest();
     if (pause) await pause;
