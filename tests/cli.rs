@@ -21,6 +21,8 @@ mod inspect;
 mod onward;
 #[path = "cli/score.rs"]
 mod score;
+#[path = "cli/search.rs"]
+mod search;
 #[path = "cli/talk.rs"]
 mod talk;
 #[path = "cli/tokenize.rs"]

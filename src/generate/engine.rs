@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::adapters::{ActiveAdapter, AdapterChoice, FRONT, LoadedModel};
 use crate::data::{Front, Mask, bucket};
-use crate::graph::{Desc, Exec, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor};
+use crate::graph::{Desc, Exec, Mem, Program, ProgramOptions, SlotPool, StepParams, Tape, Tensor};
 use crate::lru::Lru;
 use crate::models::CachedInputs;
 use crate::nn::{Adapter, KvCache, Move};
@@ -35,6 +35,10 @@ pub(super) enum End {
     Sample,
     /// Logits of the row that `last` names.
     Logits,
+    /// Logits of every row, each a token of another answer.
+    Rows,
+    /// A token for every row, which are tokens of one answer.
+    Verify,
     /// Keys and values of virtual tokens, which the adapter makes.
     Front,
     /// ln p of input `targets` for every row.
@@ -68,6 +72,8 @@ pub(super) struct Engine {
     /// Activations of all programs: only one of them runs at a time, and what outlives it is no activation.
     pool: SlotPool,
     seen: HashMap<usize, Tensor>,
+    /// What slots are copied through.
+    scratch: Option<Mem>,
     /// Version of the weights that the programs were recorded with.
     version: u64,
     /// Tokens whose keys and values lie in slots 0, 1, …: what an adapter has in front, which is [`NONE`], and what was read.
@@ -98,6 +104,7 @@ impl Engine {
             programs: Lru::new(PROGRAMS),
             pool: SlotPool::default(),
             seen: HashMap::new(),
+            scratch: None,
             version,
             ids: Vec::new(),
             tails: Vec::new(),
@@ -224,6 +231,19 @@ impl Engine {
         Ok(())
     }
 
+    /// Copies keys and values from slots to others, in order; none of them is read and written by the same move.
+    pub fn copy_slots(&mut self, moves: &[Move]) -> Result<()> {
+        let (Some(cache), true) = (&self.cache, moves.iter().any(|m| m.len > 0)) else { return Ok(()) };
+        let needed = moves.iter().map(|m| cache.slot_bytes() * m.len as u64).max().unwrap_or(0);
+        let scratch = match self.scratch.take().filter(|s| s.bytes() >= needed) {
+            Some(s) => s,
+            None => self.exec.storage("beams", needed.next_power_of_two())?,
+        };
+        cache.copy_slots(&self.exec, &scratch, moves);
+        self.scratch = Some(scratch);
+        self.exec.check()
+    }
+
     /// Bitmaps of the tokens that the repetition penalty applies to, one row per candidate.
     fn seen(&mut self, n: usize) -> Result<Tensor> {
         if let Some(t) = self.seen.get(&n) {
@@ -276,7 +296,7 @@ impl Engine {
             slots: tape.input("slots", Desc::u32(&[m])),
             spans: tape.input("spans", Desc::u32(&[m, 4])),
             window_spans: model.window().map(|_| tape.input("window_spans", Desc::u32(&[m, 4]))),
-            apart: end == End::Sample,
+            apart: matches!(end, End::Sample | End::Rows),
         };
         let cache = self.cache.as_ref().ok_or_else(|| Error::shape("generate", "no cache has been reserved"))?;
         if end == End::Front {
@@ -291,7 +311,7 @@ impl Engine {
             End::Nothing | End::Front => return Ok(tape),
             End::SampleLast(n) => Some(n),
             End::Logits => Some(1),
-            End::Sample | End::Logps => None,
+            End::Sample | End::Logps | End::Rows | End::Verify => None,
         };
         if let Some(n) = chosen {
             let last = tape.input("last", Desc::u32(&[n]));
@@ -306,7 +326,7 @@ impl Engine {
             return Ok(tape);
         }
         let logits = model.record_next(&mut tape, x, adapter)?;
-        if end == End::Logits {
+        if matches!(end, End::Logits | End::Rows) {
             tape.output("logits", logits);
             return Ok(tape);
         }

@@ -1,11 +1,17 @@
-//! Generation: prefill in chunks, sampling on the device, several candidates as one batch, streamed text.
+//! Generation: prefill in chunks, sampling on the device, several candidates as one batch, streamed text;
+//! beams, looked-up tokens and processors of the host.
 
+mod answer;
+mod beams;
+mod driven;
+mod driver;
 mod engine;
 mod options;
+mod processors;
 mod profile;
 mod session;
 mod warm;
 
-pub use options::{Candidate, Event, FinishReason, GenerateOptions, MAX_CANDIDATES, Seconds};
+pub use options::{Candidate, EarlyStopping, Event, FinishReason, GenerateOptions, MAX_CANDIDATES, Seconds};
 pub use session::Generator;
 pub use warm::Warming;

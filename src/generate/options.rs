@@ -1,5 +1,7 @@
 //! What a caller asks for and what comes back.
 
+use std::str::FromStr;
+
 use serde::Serialize;
 
 use crate::adapters::AdapterChoice;
@@ -22,6 +24,20 @@ pub struct GenerateOptions {
     pub min_p: f32,
     /// 1 = off.
     pub repetition_penalty: f32,
+    /// No run of so many tokens comes a second time, the prompt's counted; 0 = off.
+    pub no_repeat_ngram_size: usize,
+    /// Beams of a beam search, of which the best `n` are returned; 1 = none.
+    pub num_beams: usize,
+    /// A beam's score is the sum of its log-probabilities divided by its length to this power.
+    pub length_penalty: f32,
+    /// When a beam search ends.
+    pub early_stopping: EarlyStopping,
+    /// Most tokens that are guessed by looking the last ones up in what was said, and checked in one pass; 0 = off. What is written stays the same.
+    pub prompt_lookup_num_tokens: usize,
+    /// Most tokens that are looked up.
+    pub max_matching_ngram_size: usize,
+    /// So many of the likeliest tokens are told in the place of each; 0 = none.
+    pub top_logprobs: usize,
     /// The same seed and adapter give the same text on the same device.
     pub seed: u32,
     /// Text ends before any of these.
@@ -41,6 +57,13 @@ impl Default for GenerateOptions {
             top_p: 1.0,
             min_p: 0.0,
             repetition_penalty: 1.0,
+            no_repeat_ngram_size: 0,
+            num_beams: 1,
+            length_penalty: 1.0,
+            early_stopping: EarlyStopping::False,
+            prompt_lookup_num_tokens: 0,
+            max_matching_ngram_size: 2,
+            top_logprobs: 0,
             seed: 0,
             stop_strings: Vec::new(),
             ignore_eos: false,
@@ -48,6 +71,37 @@ impl Default for GenerateOptions {
         }
     }
 }
+
+/// When a beam search ends, by Transformers' names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EarlyStopping {
+    /// Once no beam of its length could be better than the worst of those that have ended: a heuristic.
+    #[default]
+    False,
+    /// Once as many have ended as there are beams.
+    True,
+    /// Once no beam can be better, however long it becomes.
+    Never,
+}
+
+impl FromStr for EarlyStopping {
+    type Err = Error;
+
+    fn from_str(s: &str) -> Result<EarlyStopping> {
+        match s {
+            "false" => Ok(EarlyStopping::False),
+            "true" => Ok(EarlyStopping::True),
+            "never" => Ok(EarlyStopping::Never),
+            other => Err(Error::config("early_stopping", format!("expected true, false or never, found {other:?}"))),
+        }
+    }
+}
+
+/// Most alternatives of a token that are told.
+pub const MAX_TOP_LOGPROBS: usize = 20;
+
+/// Most tokens that are guessed at once, or looked up.
+pub const MAX_LOOKUP: usize = 64;
 
 /// Most candidates of one prompt.
 pub const MAX_CANDIDATES: usize = 64;
@@ -70,7 +124,46 @@ impl GenerateOptions {
         number("temperature", self.temperature, self.temperature >= 0.0, "0 or more")?;
         number("top_p", self.top_p, self.top_p > 0.0 && self.top_p <= 1.0, "above 0 up to 1")?;
         number("min_p", self.min_p, (0.0..=1.0).contains(&self.min_p), "0 to 1")?;
-        number("repetition_penalty", self.repetition_penalty, self.repetition_penalty > 0.0, "above 0")
+        number("repetition_penalty", self.repetition_penalty, self.repetition_penalty > 0.0, "above 0")?;
+        number("length_penalty", self.length_penalty, true, "a number")?;
+        let within = |field: &str, v: usize, low: usize, high: usize| match (low..=high).contains(&v) {
+            true => Ok(()),
+            false => Err(Error::config(field, format!("is {v}, expected {low} to {high}"))),
+        };
+        within("num_beams", self.num_beams, 1, MAX_CANDIDATES)?;
+        within("prompt_lookup_num_tokens", self.prompt_lookup_num_tokens, 0, MAX_LOOKUP - 1)?;
+        within("max_matching_ngram_size", self.max_matching_ngram_size, 1, MAX_LOOKUP)?;
+        within("top_logprobs", self.top_logprobs, 0, MAX_TOP_LOGPROBS)?;
+        self.combine()
+    }
+
+    /// What does not go together.
+    fn combine(&self) -> Result<()> {
+        let refuse = |field: &str, when: bool, why: &str| if when { Err(Error::config(field, why)) } else { Ok(()) };
+        if self.num_beams > 1 {
+            refuse("n", self.n > self.num_beams, "is above num_beams: no more answers than beams can be returned")?;
+            refuse("temperature", self.temperature > 0.0, "is above 0, and beams are searched, not sampled")?;
+            refuse("stop_strings", !self.stop_strings.is_empty(), "do not end beams: expected none with num_beams")?;
+            refuse("top_logprobs", self.top_logprobs > 0, "are not told of beams: expected 0 with num_beams")?;
+        } else {
+            refuse("length_penalty", self.length_penalty != 1.0, "is set, and there are no beams to score: num_beams is 1")?;
+            refuse("early_stopping", self.early_stopping != EarlyStopping::False, "is set, and there are no beams to end: num_beams is 1")?;
+        }
+        if self.prompt_lookup_num_tokens > 0 {
+            let field = "prompt_lookup_num_tokens";
+            refuse(field, self.num_beams > 1, "guesses tokens of one greedy answer: expected num_beams 1")?;
+            refuse(field, self.n > 1, "guesses tokens of one greedy answer: expected n 1")?;
+            refuse(field, self.temperature > 0.0, "guesses what a greedy answer says: expected temperature 0")?;
+            refuse(field, self.repetition_penalty != 1.0, "guesses repetitions: expected repetition_penalty 1")?;
+            refuse(field, self.no_repeat_ngram_size > 0, "guesses repetitions: expected no_repeat_ngram_size 0")?;
+            refuse(field, self.top_logprobs > 0, "checks several tokens at once: expected top_logprobs 0")?;
+        }
+        Ok(())
+    }
+
+    /// Answers that are decoded at once: beams, or candidates.
+    pub(super) fn lanes(&self) -> usize {
+        if self.num_beams > 1 { self.num_beams } else { self.n }
     }
 
     /// The uniform of token number `counter`.
@@ -136,6 +229,12 @@ pub struct Candidate {
     pub token_ids: Vec<u32>,
     /// ln p of each token under the model (temperature and filters aside).
     pub logprobs: Vec<f32>,
+    /// With `top_logprobs`: for each token the likeliest in its place and their ln p, the likeliest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub top_logprobs: Vec<Vec<(u32, f32)>>,
+    /// Of a beam: the sum of its log-probabilities, as processors left them, divided by its length to the power of `length_penalty`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f32>,
     pub finish_reason: FinishReason,
     pub prompt_tokens: usize,
     /// Name of the adapter, `null` for the base model.

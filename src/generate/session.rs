@@ -4,13 +4,14 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::answer::Row;
+use super::driver::Driver;
 use super::engine::{End, Engine, NONE, Sees};
 use super::options::{Candidate, Event, FinishReason, GenerateOptions, Seconds};
 use crate::adapters::{ActiveAdapter, AdapterChoice, LoadedModel};
 use crate::clock;
 use crate::graph::{Exec, Mark, Mem, Program, Transfer};
 use crate::nn::Move;
-use crate::tokenizer::{DecodeStream, StopMatcher};
 use crate::{Error, Result};
 
 /// Generates with a model. Tokens are sampled on the device and fed to the next step there; 4 bytes per candidate and token are read.
@@ -54,38 +55,30 @@ impl Readback {
     }
 }
 
-/// Text of one candidate as it grows.
-struct Row {
-    decode: DecodeStream,
-    stop: StopMatcher,
-    /// Looks for stop strings with control tokens in them, which give no text.
-    control: Option<(DecodeStream, StopMatcher)>,
-    text: String,
-    tokens: Vec<u32>,
-    finished: Option<FinishReason>,
-}
-
-struct Session {
-    options: GenerateOptions,
+pub(super) struct Session {
+    pub(super) options: GenerateOptions,
     /// What the adapter has in front, which is [`NONE`], and the prompt's tokens.
-    prompt: Vec<u32>,
+    pub(super) prompt: Vec<u32>,
     /// How many of them are in front.
-    front: usize,
-    adapter: Option<ActiveAdapter>,
+    pub(super) front: usize,
+    pub(super) adapter: Option<ActiveAdapter>,
     /// How many of them have their keys and values in the cache.
     read: usize,
     /// Tokens an answer may have: `max_new_tokens` or what the context leaves.
-    limit: usize,
+    pub(super) limit: usize,
     /// Own slots of each candidate behind the prompt's.
-    block: usize,
+    pub(super) block: usize,
     /// Tokens submitted (sampled or being sampled) per candidate.
-    submitted: usize,
+    pub(super) submitted: usize,
     /// Where the tokens of the last submitted step are on the device.
     last: Option<Mem>,
     /// Where each token that has not been read yet will be mapped, and what has to be done by then.
     waiting: VecDeque<(Mem, Mark)>,
     readback: Readback,
-    rows: Vec<Row>,
+    pub(super) rows: Vec<Row>,
+    pub(super) driver: Driver,
+    /// Those behind the prompt, until they are chosen from.
+    pub(super) logits: Option<Vec<f32>>,
     started: f64,
     seconds: Seconds,
 }
@@ -153,7 +146,7 @@ impl Generator {
             return Err(Error::ContextOverflow { needed: prompt.len() + 1, available: self.engine.context() });
         }
         let read = self.engine.reuse(prompt)?;
-        let n = options.n;
+        let n = options.lanes();
         // Where bindings are small, answers end by length before the cache would outgrow one.
         let room = self.engine.most_slots().saturating_sub(prompt.len()) / n;
         self.engine.rows(prompt.len())?;
@@ -165,26 +158,19 @@ impl Generator {
         self.engine.reserve(prompt.len() + n * limit.min(256), read)?;
         // What rounding left over belongs to the candidates.
         let block = ((self.engine.capacity() - prompt.len()) / n).min(limit);
-        if options.repetition_penalty != 1.0 {
+        let driver = Driver::of(&options, &prompt[front..], &self.engine.ends, limit);
+        if options.repetition_penalty != 1.0 && !driver.wants_logits() {
             self.engine.mark_seen(n, prompt)?;
         }
         let bytes = (n * 4) as u64;
         let readback = Readback::new(&self.engine.exec, self.spare.take(), bytes, limit as u64 * bytes)?;
-        let tokenizer = self.engine.loaded.tokenizer.as_ref();
-        let has_control = |s: &String| tokenizer.is_some_and(|t| t.encode_plain(s, true).iter().any(|id| t.is_special(*id)));
-        let (control, plain): (Vec<String>, Vec<String>) = options.stop_strings.iter().cloned().partition(has_control);
-        let row = || Row {
-            decode: DecodeStream::new(true),
-            stop: StopMatcher::new(plain.iter().cloned()),
-            control: (!control.is_empty()).then(|| (DecodeStream::new(false), StopMatcher::new(control.iter().cloned()))),
-            text: String::new(),
-            tokens: Vec::new(),
-            finished: None,
-        };
+        let row = |_| Row::new(&self.engine.loaded, &options.stop_strings);
         self.abort.set(false);
         self.engine.unproven = true;
         self.session = Some(Session {
-            rows: (0..n).map(|_| row()).collect(),
+            rows: (0..options.n).map(row).collect(),
+            driver,
+            logits: None,
             prompt: prompt.to_vec(),
             front,
             adapter,
@@ -237,20 +223,31 @@ impl Generator {
         }
         let mut events = Vec::new();
         if self.abort.get() {
+            s.best_so_far(&self.engine, &mut events);
             s.end_all(FinishReason::Abort, &mut events);
             return Ok(Some(events));
         }
         if s.read < s.prompt.len() {
             s.prefill(&mut self.engine).await?;
             events.push(Event::Prefill { done: s.read - s.front, total: s.prompt.len() - s.front });
-            if s.read < s.prompt.len() {
+            if s.read < s.prompt.len() || s.driver.wants_logits() {
                 return Ok(Some(events));
             }
+        } else if s.on_host() {
+            let first = s.submitted == 0;
+            if let Err(e) = s.advance(&mut self.engine, &mut events).await {
+                self.session = None;
+                self.engine.discard();
+                return Err(e);
+            }
+            self.engine.unproven = false;
+            s.clock(first);
+            return Ok(Some(events));
         } else if s.waiting.is_empty() {
             s.submit(&mut self.engine).await?;
         }
         // On a GPU the next step is under way while the last token is read back; a processor has nothing to gain and a step to lose.
-        if !self.engine.exec.is_processor() && s.submitted < s.limit {
+        if !self.engine.exec.is_processor() && s.submitted < s.limit && !s.on_host() {
             s.submit(&mut self.engine).await?;
         }
         if let Some((staging, mark)) = s.waiting.pop_front() {
@@ -265,12 +262,7 @@ impl Generator {
             }
             self.engine.unproven = false;
             s.take(&self.engine, &tokens, &mut events);
-            let now = clock::seconds() - s.started;
-            if first {
-                s.seconds.prefill = now;
-            } else {
-                s.seconds.decode = now - s.seconds.prefill;
-            }
+            s.clock(first);
         }
         Ok(Some(events))
     }
@@ -281,22 +273,35 @@ impl Generator {
     /// Whatever the device reports; [`Error::Busy`] when none was started.
     pub async fn finish(&mut self) -> Result<Vec<Candidate>> {
         let Some(mut s) = self.session.take() else { return Err(Error::Busy("no generation was started".into())) };
+        s.best_so_far(&self.engine, &mut Vec::new());
         s.end_all(FinishReason::Abort, &mut Vec::new());
         let n = s.options.n;
         let longest = s.rows.iter().map(|r| r.tokens.len()).max().unwrap_or(0);
+        // Of tokens that were looked up, the first one came from the device as always.
+        let longest = match s.driver {
+            Driver::Device => longest,
+            Driver::Lookup => longest.min(1),
+            Driver::Host | Driver::Beams { .. } => 0,
+        };
         let logps = if longest > 0 { s.readback.logps(&self.engine.exec, 0, longest * n).await? } else { Vec::new() };
         // Nothing of it is mapped or waited for: only now may another generation have it.
         self.spare = Some(s.readback);
         if s.read == s.prompt.len() {
             self.engine.ids.clone_from(&s.prompt);
             // Of a candidate's tokens all but the last have certainly been read.
-            let tail = |(i, r): (usize, &Row)| (s.prompt.len() + i * s.block, r.tokens[..r.tokens.len().saturating_sub(1)].to_vec());
-            self.engine.tails = s.rows.iter().enumerate().map(tail).collect();
+            let base = |i: usize| s.prompt.len() + i * s.block;
+            let tail = |(i, r): (usize, &Row)| (base(i), r.tokens[..r.tokens.len().saturating_sub(1)].to_vec());
+            self.engine.tails = match &s.driver {
+                Driver::Beams { held, .. } => held.iter().enumerate().map(|(i, held)| (base(i), held.clone())).collect(),
+                _ => s.rows.iter().enumerate().map(tail).collect(),
+            };
         }
         let adapter = s.adapter.as_ref().map(|a| a.name.clone());
         let answer = |(i, r): (usize, Row)| Candidate {
             text: r.text,
-            logprobs: (0..r.tokens.len()).map(|t| logps[t * n + i]).collect(),
+            logprobs: (0..r.tokens.len().min(longest)).map(|t| logps[t * n + i]).chain(r.logps).collect(),
+            top_logprobs: r.top,
+            score: r.score,
             token_ids: r.tokens,
             finish_reason: r.finished.unwrap_or(FinishReason::Abort),
             prompt_tokens: s.prompt.len() - s.front,
@@ -441,12 +446,15 @@ impl Session {
         let m = engine.rows(left)?;
         let count = m.min(left);
         let last = count == left;
-        let end = if last { End::SampleLast(self.options.n) } else { End::Nothing };
+        let end = if last { Driver::ends(&self.options).0 } else { End::Nothing };
         let program = engine.program(m, end, self.adapter.as_ref())?;
         program.compile().await?;
         let whole = if engine.prefixed() { self.prompt.len() } else { 0 };
         engine.write_chunk(&program, m, &self.prompt, self.read, count, whole);
-        if last {
+        if last && self.driver.wants_logits() {
+            program.write("last", &[count as u32 - 1]);
+            self.logits = Some(program.run_f32(&self.options.step(0, self.adapter.is_some()), "logits").await?);
+        } else if last {
             program.write("last", &vec![count as u32 - 1; self.options.n]);
             self.submit_program(engine, &program)?;
         } else {
@@ -462,7 +470,7 @@ impl Session {
 
     /// Submits the decoding of one more token of every candidate.
     async fn submit(&mut self, engine: &mut Engine) -> Result<()> {
-        let (n, length) = (self.options.n, self.prompt.len());
+        let n = self.options.n;
         // The tokens fed are number `submitted − 1` of the answers.
         let at = self.submitted - 1;
         if at >= self.block {
@@ -476,14 +484,34 @@ impl Session {
                 engine.exec.copy(&[Transfer::new(last, &ids, 0, (n * 4) as u64)]);
             }
         }
-        let alive = |i: usize| self.rows[i].finished.is_none();
+        self.write_token(engine, &program, at, |i| self.rows[i].finished.is_none());
+        self.submit_program(engine, &program)
+    }
+
+    /// Writes where token number `at` of every answer stands and what it sees; those that are not alive see and leave nothing.
+    pub(super) fn write_token(&self, engine: &Engine, program: &Program, at: usize, alive: impl Fn(usize) -> bool) {
+        let (n, length) = (self.options.lanes(), self.prompt.len());
         let base = |i: usize| length + i * self.block;
         let slots: Vec<u32> = (0..n).map(|i| if alive(i) { (base(i) + at) as u32 } else { NONE }).collect();
         program.write("positions", &vec![(length + at) as u32; n]);
         program.write("slots", &slots);
         let sees = |i: usize| Sees { prefix: length as u32, base: base(i) as u32, at: length + at, end: length + at + 1 };
-        engine.write_spans(&program, n, |i| alive(i).then(|| sees(i)));
-        self.submit_program(engine, &program)
+        engine.write_spans(program, n, |i| alive(i).then(|| sees(i)));
+    }
+
+    /// Is the next step behind the prompt one of the host's?
+    fn on_host(&self) -> bool {
+        self.driver.wants_logits() || matches!(self.driver, Driver::Lookup)
+    }
+
+    /// Notes when a step has ended; `first`: the one that the prompt belongs to.
+    fn clock(&mut self, first: bool) {
+        let now = clock::seconds() - self.started;
+        if first {
+            self.seconds.prefill = now;
+        } else {
+            self.seconds.decode = now - self.seconds.prefill;
+        }
     }
 
     /// Submits a program that samples: its tokens are copied to be read, and stay on the device for the next step.
@@ -506,8 +534,8 @@ impl Session {
     }
 
     /// Twice as many own slots for every candidate.
-    fn grow(&mut self, engine: &mut Engine) -> Result<()> {
-        let (n, length, used) = (self.options.n, self.prompt.len(), self.block);
+    pub(super) fn grow(&mut self, engine: &mut Engine) -> Result<()> {
+        let (n, length, used) = (self.options.lanes(), self.prompt.len(), self.block);
         // `limit` keeps the first of these within one binding.
         let capacity = (length + n * (used * 2).min(self.limit)).next_multiple_of(256).min(engine.most_slots());
         let block = ((capacity - length) / n).min(self.limit);
@@ -532,31 +560,10 @@ impl Session {
     }
 
     /// One token of every candidate has arrived.
-    fn take(&mut self, engine: &Engine, tokens: &[u32], events: &mut Vec<Event>) {
-        let loaded = &engine.loaded;
+    pub(super) fn take(&mut self, engine: &Engine, tokens: &[u32], events: &mut Vec<Event>) {
         for (index, (row, &id)) in self.rows.iter_mut().zip(tokens).enumerate().filter(|(_, (r, _))| r.finished.is_none()) {
-            row.tokens.push(id);
-            if engine.ends.contains(&id) && !self.options.ignore_eos {
-                row.end(index, FinishReason::Stop, events);
-                continue;
-            }
-            if let Some(t) = &loaded.tokenizer {
-                if let Some((decode, stop)) = &mut row.control {
-                    stop.push(&decode.push(t, id));
-                    if stop.stopped() {
-                        row.end(index, FinishReason::Stop, events);
-                        continue;
-                    }
-                }
-                let piece = row.decode.push(t, id);
-                let text = row.stop.push(&piece);
-                row.emit(index, text, events);
-            }
-            if row.stop.stopped() {
-                row.end(index, FinishReason::Stop, events);
-            } else if row.tokens.len() >= self.limit {
-                row.end(index, FinishReason::Length, events);
-            }
+            let ends = engine.ends.contains(&id) && !self.options.ignore_eos;
+            row.push(index, &engine.loaded, id, ends, self.limit, events);
         }
     }
 
@@ -567,25 +574,5 @@ impl Session {
         if self.seconds.prefill == 0.0 {
             self.seconds.prefill = clock::seconds() - self.started;
         }
-    }
-}
-
-impl Row {
-    fn emit(&mut self, index: usize, text: String, events: &mut Vec<Event>) {
-        if !text.is_empty() {
-            self.text.push_str(&text);
-            events.push(Event::Text { index, text });
-        }
-    }
-
-    fn end(&mut self, index: usize, reason: FinishReason, events: &mut Vec<Event>) {
-        if !self.stop.stopped() {
-            let piece = self.decode.finish();
-            let mut text = self.stop.push(&piece);
-            text.push_str(&self.stop.finish());
-            self.emit(index, text, events);
-        }
-        self.finished = Some(reason);
-        events.push(Event::Done { index, reason });
     }
 }

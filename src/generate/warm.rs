@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 
+use super::driver::Driver;
 use super::engine::{BUCKETS, End, NONE};
 use super::options::GenerateOptions;
 use super::session::Generator;
@@ -32,7 +33,8 @@ impl Generator {
     pub fn warming(&mut self, prompt: Option<usize>, options: &GenerateOptions) -> Result<Warming> {
         self.idle()?;
         options.validate()?;
-        let (n, context) = (options.n, self.engine.context());
+        let (n, context) = (options.lanes(), self.engine.context());
+        let (behind, decodes) = Driver::ends(options);
         let engine = &mut self.engine;
         let cpu = engine.exec.gpu().is_none();
         if cpu && !cfg!(target_arch = "wasm32") {
@@ -52,7 +54,7 @@ impl Generator {
             Some(mut left) => {
                 while left > 0 {
                     let m = engine.rows(left)?;
-                    shapes.push((m, if left > m { End::Nothing } else { End::SampleLast(n) }));
+                    shapes.push((m, if left > m { End::Nothing } else { behind }));
                     left -= m.min(left);
                 }
             }
@@ -62,17 +64,17 @@ impl Generator {
             None => {
                 for b in BUCKETS {
                     let m = engine.chunk(b);
-                    shapes.push((m, End::SampleLast(n)));
+                    shapes.push((m, behind));
                     shapes.extend((engine.chunk(usize::MAX) == m || engine.exec.is_processor()).then_some((m, End::Nothing)));
                 }
             }
         }
-        shapes.push((n, End::Sample));
+        shapes.push((n, decodes));
         // The largest first: the slots of the others are parts of its.
-        shapes.sort_by_key(|s| std::cmp::Reverse((s.0, matches!(s.1, End::SampleLast(_)))));
+        shapes.sort_by_key(|s| std::cmp::Reverse((s.0, s.1 == behind)));
         shapes.dedup();
         if cpu {
-            shapes.resize(BROWSER_TOKENS, (n, End::Sample));
+            shapes.resize(BROWSER_TOKENS, (n, decodes));
         }
         Ok(Warming { left: shapes.into(), adapter })
     }

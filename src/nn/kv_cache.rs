@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::graph::{Desc, Exec, Tensor, Transfer};
+use crate::graph::{Desc, Exec, Mem, Tensor, Transfer};
 use crate::tensor::{DType, quantize};
 use crate::{Error, Result};
 
@@ -100,6 +100,28 @@ impl KvCache {
         };
         cache.write_rows(exec, slot, &quantize(self.dtype.dtype(), keys))?;
         cache.write_rows(exec, self.capacity + slot, &quantize(self.dtype.dtype(), values))
+    }
+
+    /// Bytes of a slot's keys in a layer, or of its values.
+    pub fn slot_bytes(&self) -> u64 {
+        slot_bytes(self.width, self.dtype)
+    }
+
+    /// Copies slots to others through `scratch`, which holds the longest of the moves: a device copies nothing within one buffer.
+    pub fn copy_slots(&self, exec: &Exec, scratch: &Mem, moves: &[Move]) {
+        let row = self.slot_bytes();
+        let mut copies = Vec::new();
+        for layer in &self.layers {
+            for plane in 0..2 {
+                for m in moves.iter().filter(|m| m.len > 0) {
+                    let at = |slot: usize| (plane * self.capacity + slot) as u64 * row;
+                    let (cache, bytes) = (layer.mem(), m.len as u64 * row);
+                    copies.push(Transfer { from: cache.clone(), from_at: at(m.from), to: scratch.clone(), to_at: 0, bytes });
+                    copies.push(Transfer { from: scratch.clone(), from_at: 0, to: cache, to_at: at(m.to), bytes });
+                }
+            }
+        }
+        exec.copy(&copies);
     }
 
     /// A cache of another capacity with the given slots carried over on the device.

@@ -111,8 +111,8 @@ impl Op for Sample {
     }
 }
 
-/// One row on the host: token and log-probability, or nothing where the logits cannot be sampled from.
-fn pick(x: &[f64], row: u32, seen: &dyn Fn(usize) -> bool, step: &crate::graph::StepParams) -> Option<(usize, f64)> {
+/// One row on the host, as [`Sample`] chooses it: token and log-probability, or nothing where the logits cannot be sampled from.
+pub fn pick(x: &[f64], row: u32, seen: &dyn Fn(usize) -> bool, step: &crate::graph::StepParams) -> Option<(usize, f64)> {
     let largest = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if x.iter().any(|v| v.is_nan()) || !largest.is_finite() {
         return None;

@@ -60,6 +60,20 @@ struct Request {
     #[serde(default = "one")]
     repetition_penalty: f32,
     #[serde(default)]
+    no_repeat_ngram_size: usize,
+    #[serde(default = "none")]
+    num_beams: usize,
+    #[serde(default = "one")]
+    length_penalty: f32,
+    /// `true`, `false` or `never`.
+    early_stopping: Option<String>,
+    #[serde(default)]
+    prompt_lookup_num_tokens: usize,
+    #[serde(default = "two")]
+    max_matching_ngram_size: usize,
+    #[serde(default)]
+    top_logprobs: usize,
+    #[serde(default)]
     seed: u32,
     #[serde(default)]
     stop_strings: Vec<String>,
@@ -69,6 +83,14 @@ struct Request {
 
 fn one() -> f32 {
     1.0
+}
+
+fn none() -> usize {
+    1
+}
+
+fn two() -> usize {
+    2
 }
 
 /// A generation in progress.
@@ -115,6 +137,13 @@ impl WasmModel {
             top_p: r.top_p,
             min_p: r.min_p,
             repetition_penalty: r.repetition_penalty,
+            no_repeat_ngram_size: r.no_repeat_ngram_size,
+            num_beams: r.num_beams,
+            length_penalty: r.length_penalty,
+            early_stopping: r.early_stopping.as_deref().unwrap_or("false").parse()?,
+            prompt_lookup_num_tokens: r.prompt_lookup_num_tokens,
+            max_matching_ngram_size: r.max_matching_ngram_size,
+            top_logprobs: r.top_logprobs,
             seed: r.seed,
             stop_strings: r.stop_strings,
             ignore_eos: r.ignore_eos,
@@ -254,6 +283,9 @@ fn candidate_json(c: &Candidate) -> serde_json::Value {
     };
     json!({
         "text": c.text, "tokenIds": c.token_ids, "logprobs": c.logprobs, "finishReason": reason, "seconds": c.seconds,
-        "promptTokens": c.prompt_tokens, "adapter": c.adapter,
+        "promptTokens": c.prompt_tokens, "adapter": c.adapter, "score": c.score,
+        "topLogprobs": c.top_logprobs.iter().map(|top| {
+            top.iter().map(|(id, logprob)| json!({"tokenId": id, "logprob": logprob})).collect::<Vec<_>>()
+        }).collect::<Vec<_>>(),
     })
 }

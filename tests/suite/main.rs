@@ -14,6 +14,7 @@ mod tokenizer_spm;
 
 mod adapter;
 mod adapters;
+mod beams;
 mod context;
 mod data;
 mod declared;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::search_args::SearchArgs;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use fledgling::device::DeviceChoice;
 use fledgling::models::Quantization;
@@ -200,8 +201,10 @@ pub struct GenerateArgs {
     pub system: Option<String>,
     #[command(flatten)]
     pub sampling: SamplingArgs,
-    /// Candidates from one prefill, decoded as one batch.
-    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[command(flatten)]
+    pub search: SearchArgs,
+    /// Candidates from one prefill, decoded as one batch; of a beam search, the best beams.
+    #[arg(long, visible_alias = "num-return-sequences", value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub n: u16,
     #[command(flatten)]
     pub cache: CacheArgs,

@@ -14,7 +14,7 @@ use fledgling::models::LoadOptions;
 use fledgling::{Error, Result, clock};
 
 pub async fn run(cli: &Cli, a: &GenerateArgs) -> Result<()> {
-    let options = a.sampling.options(usize::from(a.n))?;
+    let options = a.search.add_to(a.sampling.options(usize::from(a.n))?)?;
     let mask = load::mask(&a.model.mask, a.model.adapter.iter())?;
     let how = LoadOptions { kv_cache_dtype: a.cache.kv_cache_dtype, quantize: a.model.quantize, mask, ..LoadOptions::default() };
     let loaded = load::model(cli, &a.model.model, how, a.json).await?;
@@ -110,7 +110,15 @@ fn row_prompt(model: &LoadedModel, a: &GenerateArgs, row: &Value) -> std::result
 }
 
 fn candidate(c: &Candidate) -> Value {
-    json!({"text": c.text, "token_ids": c.token_ids, "logprobs": c.logprobs, "finish_reason": c.finish_reason})
+    let mut out = json!({"text": c.text, "token_ids": c.token_ids, "logprobs": c.logprobs, "finish_reason": c.finish_reason});
+    if let Some(score) = c.score {
+        out["score"] = json!(score);
+    }
+    if !c.top_logprobs.is_empty() {
+        let of = |(id, logprob): &(u32, f32)| json!({"token_id": id, "logprob": logprob});
+        out["top_logprobs"] = c.top_logprobs.iter().map(|top| top.iter().map(of).collect::<Value>()).collect();
+    }
+    out
 }
 
 fn report(prompt_ids: &[u32], adapter: Option<&str>, load: f64, answers: &[Candidate]) -> Value {
@@ -146,6 +154,7 @@ impl SamplingArgs {
             stop_strings: self.stop.clone(),
             ignore_eos: false,
             adapter: AdapterChoice::Active,
+            ..GenerateOptions::default()
         };
         options.validate()?;
         Ok(options)

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::args::{Cli, LogitsArgs, PromptArgs};
 use super::{files, load};
 use fledgling::adapters::{AdapterChoice, FRONT, LoadedModel};
-use fledgling::data::{Example, Front, IGNORE, Layout};
+use fledgling::data::{Example, Front, IGNORE, Layout, Mask};
 use fledgling::graph::{Desc, Program, ProgramOptions, StepParams, Tape};
 use fledgling::models::{LoadOptions, TrainInputs};
 use fledgling::nn::Adapter;
@@ -120,7 +120,11 @@ pub async fn run(cli: &Cli, a: &LogitsArgs) -> Result<()> {
         return Err(Error::NotFinite(format!("the logit of token {at} is {}", logits[at])));
     }
     if a.json {
-        say!("{}", json!({"prompt_ids": ids, "adapter": name, "mask": mask, "last_logits": logits}));
+        let mut out = json!({"prompt_ids": ids, "adapter": name, "last_logits": logits});
+        if mask != Mask::Causal {
+            out["mask"] = json!(mask);
+        }
+        say!("{out}");
         return Ok(());
     }
     let mut order: Vec<usize> = (0..logits.len()).collect();

@@ -25,6 +25,7 @@ mod plan;
 mod quantize;
 mod reward;
 mod score;
+mod search_args;
 mod settings;
 mod tokenize;
 mod tune;

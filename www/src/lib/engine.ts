@@ -106,7 +106,16 @@ export class Engine {
             .adapters()
             .find((a) => a.active)?.name ?? null)
         : request.adapter;
-    const none = { text: '', tokenIds: [], logprobs: [], seconds: { prefill: 0, decode: 0 }, promptTokens: 0, adapter };
+    const none = {
+      text: '',
+      tokenIds: [],
+      logprobs: [],
+      topLogprobs: [],
+      score: null,
+      seconds: { prefill: 0, decode: 0 },
+      promptTokens: 0,
+      adapter,
+    };
     return Array.from({ length: request.n }, () => ({ ...none, finishReason: 'abort' }));
   }
 

@@ -219,6 +219,43 @@ export interface GenerateOptions {
   minP?: number | undefined;
   /** @default 1 */
   repetitionPenalty?: number | undefined;
+  /**
+   * No run of so many tokens comes a second time, the prompt's counted; 0: off.
+   * @default 0
+   */
+  noRepeatNgramSize?: number | undefined;
+  /**
+   * Beams of a beam search, the best of which is the answer (`generateCandidates()`: the best `n`); 1: none. Its text comes at the end, and it is never
+   * sampled.
+   * @default 1
+   */
+  numBeams?: number | undefined;
+  /**
+   * A beam's score is the sum of its log-probabilities divided by its length to this power.
+   * @default 1
+   */
+  lengthPenalty?: number | undefined;
+  /**
+   * When a beam search ends: `true`, as many beams have ended as there are; `false`, no better one is likely; `'never'`, none is possible.
+   * @default false
+   */
+  earlyStopping?: boolean | 'never' | undefined;
+  /**
+   * Guesses up to so many tokens by looking the last ones up in what was said, and checks them in one pass; 0: off. The same greedy answer, sooner
+   * where it repeats something.
+   * @default 0
+   */
+  promptLookupNumTokens?: number | undefined;
+  /**
+   * Most tokens that are looked up.
+   * @default 2
+   */
+  maxMatchingNgramSize?: number | undefined;
+  /**
+   * So many of the likeliest tokens are told in the place of each.
+   * @default 0
+   */
+  topLogprobs?: number | undefined;
   /** A whole number from 0 to 2³² − 1. Without it, every call draws its own. */
   seed?: number | undefined;
   stopStrings?: readonly string[] | undefined;
@@ -242,6 +279,10 @@ export interface Candidate {
   tokenIds: number[];
   /** Natural logarithms, one per token id, of the model's own distribution. */
   logprobs: number[];
+  /** With `topLogprobs`: for each token the likeliest in its place, the likeliest first. Empty otherwise. */
+  topLogprobs: { tokenId: number; logprob: number }[][];
+  /** Of a beam: the sum of its log-probabilities divided by its length to the power of `lengthPenalty`; `null` otherwise. */
+  score: number | null;
   finishReason: 'stop' | 'length' | 'abort';
   seconds: { prefill: number; decode: number };
   promptTokens: number;

@@ -81,6 +81,13 @@ export interface WasmRequest extends WasmInput {
   top_p?: number | undefined;
   min_p?: number | undefined;
   repetition_penalty?: number | undefined;
+  no_repeat_ngram_size?: number | undefined;
+  num_beams?: number | undefined;
+  length_penalty?: number | undefined;
+  early_stopping?: 'true' | 'false' | 'never' | undefined;
+  prompt_lookup_num_tokens?: number | undefined;
+  max_matching_ngram_size?: number | undefined;
+  top_logprobs?: number | undefined;
   seed: number;
   stop_strings: string[];
   ignore_eos?: boolean | undefined;

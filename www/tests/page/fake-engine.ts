@@ -106,6 +106,7 @@ export class Model {
       adapter: description,
       mask: 'causal',
       targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
+      mask: 'causal',
     };
   }
 
@@ -209,6 +210,8 @@ export class Model {
       logprobs: words[i]!.map(() => -0.5),
       finishReason: signal.aborted ? 'abort' : 'stop',
       seconds: { prefill: 0.1, decode: 0.5 },
+      topLogprobs: [],
+      score: null,
       promptTokens: prompt.length,
       adapter: a.adapter,
     }));
@@ -257,6 +260,7 @@ export class Model {
       mask: 'causal',
       targetModules: [],
       scores: 0,
+      mask: 'causal',
       parameters: 1,
       bytes: files['adapter_model.safetensors'].byteLength,
     };
@@ -283,6 +287,7 @@ export class Model {
       mask: 'causal',
       targetModules: [],
       scores: 0,
+      mask: 'causal',
       parameters: 1,
       bytes: f['adapter_model.safetensors'].byteLength,
     }));

@@ -66,6 +66,13 @@ const SAMPLING: Rules = {
   topP: number(0, 1),
   minP: number(0, 1),
   repetitionPenalty: number(0.01, 100),
+  noRepeatNgramSize: whole(0, 1_000_000),
+  numBeams: whole(1, 64),
+  lengthPenalty: number(-100, 100),
+  earlyStopping: one(true, false, 'never'),
+  promptLookupNumTokens: whole(0, 63),
+  maxMatchingNgramSize: whole(1, 64),
+  topLogprobs: whole(0, 20),
   seed,
   stopStrings: texts,
   ignoreEos: flag,
@@ -81,7 +88,8 @@ const SAMPLING: Rules = {
   frequency_penalty: missing('repetitionPenalty makes repetitions less likely'),
   presencePenalty: missing('repetitionPenalty makes repetitions less likely'),
   presence_penalty: missing('repetitionPenalty makes repetitions less likely'),
-  numBeams: missing(''),
+  numBeamGroups: missing('numBeams searches without groups'),
+  diversityPenalty: missing('numBeams searches without groups'),
 };
 
 export const GENERATE: Rules = { ...SAMPLING, n: missing('generateCandidates() gives several answers') };
@@ -258,6 +266,13 @@ const ENGINE_NAMES: ReadonlyMap<string, string> = new Map([
   ['top_p', 'topP'],
   ['min_p', 'minP'],
   ['repetition_penalty', 'repetitionPenalty'],
+  ['no_repeat_ngram_size', 'noRepeatNgramSize'],
+  ['num_beams', 'numBeams'],
+  ['length_penalty', 'lengthPenalty'],
+  ['early_stopping', 'earlyStopping'],
+  ['prompt_lookup_num_tokens', 'promptLookupNumTokens'],
+  ['max_matching_ngram_size', 'maxMatchingNgramSize'],
+  ['top_logprobs', 'topLogprobs'],
   ['stop_strings', 'stopStrings'],
   ['ignore_eos', 'ignoreEos'],
 ]);
