@@ -258,6 +258,14 @@ impl Adapters {
                 "it was trained with the mask prefix, the model is loaded with causal: load it with prefix".into(),
             ));
         }
+        let mut adapter = adapter;
+        if let (PeftAdapter::Lora(a), Some(_)) = (&mut adapter, self.model.config().shape.encoder()) {
+            // PEFT on the bare encoder (FEATURE_EXTRACTION) leaves the root of its paths out.
+            for pair in &mut a.pairs {
+                let key = self.model.config().names.key_of_safetensors(&format!("{}.weight", pair.target.module));
+                pair.target.module = key.strip_suffix(".weight").unwrap_or(&key).to_string();
+            }
+        }
         if let PeftAdapter::Lora(adapter) = &adapter {
             let shapes: HashMap<&str, (usize, usize)> =
                 self.model.linears().into_iter().flat_map(|l| l.parts.iter().map(|p| (p.path.as_str(), (p.rows, l.inputs)))).collect();

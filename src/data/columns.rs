@@ -75,7 +75,7 @@ const SHAPES: &[Shape] = &[
     Shape { kind: RowKind::Sft, required: &["prompt", "completion"], optional: TEMPLATE },
     Shape { kind: RowKind::Sft, required: &["instruction", "output"], optional: &["input"] },
     Shape { kind: RowKind::Sft, required: &["text"], optional: &[] },
-    Shape { kind: RowKind::Sft, required: &["input_ids"], optional: &["labels", "prefix_length"] },
+    Shape { kind: RowKind::Sft, required: &["input_ids"], optional: &["labels", "prefix_length", "token_type_ids"] },
     Shape {
         kind: RowKind::Preference,
         required: &["chosen", "rejected"],

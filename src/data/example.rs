@@ -88,8 +88,10 @@ impl Example {
 
     /// Keeps the beginning, as TRL's `truncation_mode="keep_start"`.
     pub fn truncate(&mut self, len: usize) {
+        // An encoder's token has its label one place further on.
+        let in_place = self.labels.len() > self.ids.len();
         self.ids.truncate(len);
-        self.labels.truncate(len);
+        self.labels.truncate(len + usize::from(in_place));
         self.types.truncate(len);
     }
 

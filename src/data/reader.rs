@@ -72,6 +72,11 @@ pub trait TextSource {
     fn mask(&self) -> Mask {
         Mask::Causal
     }
+
+    /// Of an encoder: how many kinds of segments it tells apart.
+    fn encoder(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Reads rows with one model's tokenizer.
@@ -247,9 +252,28 @@ impl<'a> RowReader<'a> {
     }
 
     fn sft_row(&self, row: usize, value: SftRow) -> Result<Example> {
+        if self.text.encoder().is_some() && !matches!(value, SftRow::Ids { .. }) {
+            let reason = "is of texts, and the model is an encoder: expected input_ids and labels (-100 where nothing is asked)";
+            return Err(Fault::row(reason).of_row(row));
+        }
         match value {
-            SftRow::Ids { input_ids, labels, prefix_length } => {
+            SftRow::Ids { input_ids, labels, prefix_length, token_type_ids } => {
                 let ids = self.known(row, "input_ids", input_ids)?;
+                let kinds = self.text.encoder();
+                if let (None, Some(_)) = (kinds, &token_type_ids) {
+                    return Err(Fault::at("token_type_ids", "is an encoder's, and the model is a decoder").of_row(row));
+                }
+                if let (Some(_), Some(_)) = (kinds, prefix_length) {
+                    return Err(Fault::at("prefix_length", "is a decoder's, and the model is an encoder").of_row(row));
+                }
+                let types = token_type_ids.unwrap_or_default();
+                if let Some(i) = types.iter().position(|t| *t as usize >= kinds.unwrap_or(0).max(1)) {
+                    let reason = format!("is {}, the model has {} kinds of segments", types[i], kinds.unwrap_or(0).max(1));
+                    return Err(Fault::at(format!("token_type_ids[{i}]"), reason).of_row(row));
+                }
+                if labels.is_none() && kinds.is_some() {
+                    return Err(Fault::at("labels", "is missing: an encoder learns what its masked tokens are").of_row(row));
+                }
                 let prefixed = |mut e: Example| {
                     prefix_length.iter().for_each(|n| e.set_prefix(*n));
                     e
@@ -261,7 +285,10 @@ impl<'a> RowReader<'a> {
                     let reason = format!("is {}, expected −100 or a token id below {vocab}", labels[i]);
                     return Err(Fault::at(format!("labels[{i}]"), reason).of_row(row));
                 }
-                Ok(prefixed(Example { ids, labels, types: Vec::new() }))
+                if kinds.is_some() {
+                    return Ok(Example::in_place(ids, &labels, types));
+                }
+                Ok(prefixed(Example { ids, labels, types }))
             }
             SftRow::Messages { messages, with } => {
                 let variables = with.variables();

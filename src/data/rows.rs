@@ -55,6 +55,9 @@ pub enum SftRow {
         /// Tokens at the beginning that see one another; none of them is learned.
         #[serde(skip_serializing_if = "Option::is_none")]
         prefix_length: Option<usize>,
+        /// The segment of each token, of an encoder's rows.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token_type_ids: Option<Vec<u32>>,
     },
 }
 
@@ -329,7 +332,15 @@ impl Present<'_> {
                     }
                 }
                 let prefix_length = self.prefix_length(input_ids.len(), labels.as_deref())?;
-                Ok(SftRow::Ids { input_ids, labels, prefix_length })
+                let token_type_ids = match self.get("token_type_ids") {
+                    None => None,
+                    Some(_) => Some(self.ids("token_type_ids")?),
+                };
+                if let Some(types) = token_type_ids.as_ref().filter(|t| t.len() != input_ids.len()) {
+                    let message = format!("has {} numbers for {} input_ids", types.len(), input_ids.len());
+                    return Err(Fault::at("token_type_ids", message));
+                }
+                Ok(SftRow::Ids { input_ids, labels, prefix_length, token_type_ids })
             }
         }
     }

@@ -87,6 +87,11 @@ impl Model {
         }
     }
 
+    /// Module path of the pooler; empty where there is none.
+    pub fn pooler_path(&self) -> &str {
+        self.heads().pooler.as_ref().map_or("", |l| l.parts[0].path.as_str())
+    }
+
     /// Records the pooler on the states (R, C) of first tokens: (R, C).
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
-use super::asked::{Asked, is_peft_field};
+use super::asked::{Asked, FEATURES, is_peft_field};
 use super::best::Best;
 use super::checkpoint::Checkpoint;
 use super::config::TrainingArguments;
@@ -21,7 +21,7 @@ use super::trainer::{Target, Trainer};
 use super::values::{Values, Wrong};
 use crate::adapters::{AdapterSet, Adapters, LoadedModel};
 use crate::data::{RowReader, TextSource};
-use crate::formats::peft::{PeftAdapter, PeftConfig};
+use crate::formats::peft::{OneOrMany, PeftAdapter, PeftConfig};
 use crate::graph::Profile;
 use crate::{Error, Result};
 
@@ -217,8 +217,8 @@ impl Training {
         sources: Sources,
     ) -> Result<Training> {
         // All that is configured is looked at before the rows.
-        let Read { info, values, adapter, name, mut notes } = read(method, args, &model.info.name)?;
-        model.model.config().need_decoder("this training")?;
+        let Read { info, values, mut adapter, name, mut notes } = read(method, args, &model.info.name)?;
+        of_shape(model, info, &values, &mut adapter)?;
         let there = model.adapters.config(&name);
         let in_front = there.as_ref().unwrap_or(&adapter.config).prompt().map_or(0, |c| c.virtual_tokens());
         if in_front >= model.info.context_length {
@@ -484,6 +484,44 @@ impl Training {
     pub fn critic_name(&self) -> Option<String> {
         self.trainer.method.critic().map(|_| critic_of(&self.name))
     }
+}
+
+/// What the model's shape asks of a training: an encoder learns its masked tokens (sft), and its adapter says so.
+fn of_shape(model: &LoadedModel, info: &MethodInfo, values: &Values, adapter: &mut Asked) -> Result<()> {
+    let given = adapter.given.iter().any(|f| f == "task_type");
+    let Some(e) = model.model.config().shape.encoder() else {
+        return match adapter.config.lora().and_then(|c| c.task_type.as_deref()) {
+            Some(FEATURES) => Err(Error::config("task_type", format!("is {FEATURES}, which is an encoder's: this model is a decoder"))),
+            _ => Ok(()),
+        };
+    };
+    if info.name != "sft" {
+        model.model.config().need_decoder(info.title)?;
+    }
+    model.model.need_logits()?;
+    if values.is_on("packing") {
+        return Err(Error::config("packing", "is not supported for an encoder"));
+    }
+    if values.text("truncation_mode") != "keep_start" {
+        return Err(Error::config("truncation_mode", "is not supported for an encoder, whose rows keep their start"));
+    }
+    let PeftConfig::Lora(c) = &mut adapter.config else {
+        return Err(Error::config("peft_type", format!("is {}: an encoder is trained with LORA", adapter.config.peft_type())));
+    };
+    if given && c.task_type.as_deref() != Some(FEATURES) {
+        return Err(Error::config("task_type", format!("expected {FEATURES}: the model is an encoder whose masked tokens are learned")));
+    }
+    c.task_type = Some(FEATURES.into());
+    // The model that PEFT would wrap has no pooler.
+    if e.pooler {
+        let pooler = model.model.pooler_path().to_string();
+        match &mut c.exclude_modules {
+            None => c.exclude_modules = Some(OneOrMany::Many(vec![pooler])),
+            Some(OneOrMany::Many(names)) => names.push(pooler),
+            Some(OneOrMany::One(_)) => {}
+        }
+    }
+    Ok(())
 }
 
 /// A training of all weights.

@@ -55,6 +55,10 @@ impl TextSource for ModelText<'_> {
         self.model.model.mask()
     }
 
+    fn encoder(&self) -> Option<usize> {
+        self.model.model.config().shape.encoder().map(|e| e.type_vocab_size)
+    }
+
     fn eos(&self) -> Option<u32> {
         self.model.tokenizer.as_ref().and_then(|t| t.eos_token_id()).filter(|id| (*id as usize) < self.vocab_size)
     }

@@ -120,8 +120,8 @@ fl_test! {
             SftRow::PromptCompletion { prompt: text("p"), completion: text("c"), with: ForTemplate::default() },
             SftRow::PromptCompletion { prompt: chat(&[("user", "q")]), completion: chat(&[("assistant", "a")]), with: ForTemplate::default() },
             SftRow::Text { text: "t".into() },
-            SftRow::Ids { input_ids: vec![1, 2, 3], labels: None, prefix_length: None },
-            SftRow::Ids { input_ids: vec![1, 2, 3], labels: Some(vec![-100, -100, 3]), prefix_length: Some(2) },
+            SftRow::Ids { input_ids: vec![1, 2, 3], labels: None, prefix_length: None, token_type_ids: None },
+            SftRow::Ids { input_ids: vec![1, 2, 3], labels: Some(vec![-100, -100, 3]), prefix_length: Some(2), token_type_ids: None },
         ];
         assert_eq!(rows, wanted.map(Row::Sft));
         assert_eq!(read("f", &write_jsonl(&rows), ALL).unwrap(), rows);

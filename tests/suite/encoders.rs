@@ -11,6 +11,7 @@ use fledgling::models::{Judge, LoadOptions, ModelLoader, Pooling, Problem, Scope
 use fledgling::ops::embedding::GatherRows;
 use fledgling::ops::loss::GatherLogps;
 use fledgling::ops::optim::{AdamW, GradNorm, Group};
+use fledgling::tune::Training;
 use fledgling::{Error, Result};
 
 use crate::harness::{cpu, devices};
@@ -288,6 +289,69 @@ fl_test!(
                         near(&alone[0], &e.get("logits")[i * each..][..got.len()], &format!("{what}: classes of row {i} alone"));
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Masked tokens are learned from rows of token ids: all weights and by LoRA, whose adapter PEFT's configuration describes.
+    async fn masked_tokens_are_learned() -> Result<()> {
+        for (exec, name) in devices().await.iter().zip(["roberta", "bert"]) {
+            let f = fixture(name);
+            let e = Expected::read(f.expected);
+            let labels = e.get("labels");
+            let of = |(i, s): (usize, Encoded)| {
+                let labels: Vec<i64> = labels[i * T..i * T + s.ids.len()].iter().map(|v| *v as i64).collect();
+                let mut row = serde_json::json!({"input_ids": s.ids, "labels": labels});
+                if name == "bert" {
+                    row["token_type_ids"] = serde_json::json!(s.types);
+                }
+                row
+            };
+            let rows: Vec<_> = sequences(&e).into_iter().enumerate().map(of).collect();
+            for full in [true, false] {
+                let loaded = load(exec, Some(f.config), f.weights, 4001, LoadOptions { trainable: full, ..LoadOptions::default() }).await?;
+                let mut args = serde_json::json!({"per_device_train_batch_size": 2, "max_steps": 8, "learning_rate": if full { 3e-3 } else { 3e-2 },
+                    "full": full, "lr_scheduler_type": "constant"});
+                if !full {
+                    args["peft_config"] = serde_json::json!({"r": 4, "lora_alpha": 8, "task_type": "FEATURE_EXTRACTION"});
+                }
+                let mut t = Training::new(&loaded, "sft", &args, &rows, None).await?;
+                let mut losses = Vec::new();
+                while let Some(m) = t.step().await? {
+                    losses.push(m.metrics.loss());
+                }
+                let want = e.get("loss")[0];
+                assert!((losses[0] - want).abs() < 2e-5, "{name}: loss {}, expected {want}", losses[0]);
+                assert!(losses[7] < 0.8 * losses[0], "{name}, full {full}: {losses:?}");
+                if full {
+                    continue;
+                }
+                let (config, weights) = loaded.adapters.save("default").await?;
+                assert!(config.contains("FEATURE_EXTRACTION"), "{config}");
+                // As PEFT writes it of the bare encoder, and as it was.
+                let row = &sequences(&e)[0];
+                let loaded = Rc::new(loaded);
+                let want =
+                    Encodings::new(loaded.clone())?.embed(std::slice::from_ref(row), Pooling::Mean, true, &AdapterChoice::Active).await?;
+                let again = Rc::new(load(exec, Some(f.config), f.weights, 4001, LoadOptions::default()).await?);
+                let plain = fledgling::formats::peft::PeftAdapter::read(&config, &weights)?;
+                again.adapters.add("again", &plain)?;
+                let got = Encodings::new(again)?
+                    .embed(std::slice::from_ref(row), Pooling::Mean, true, &AdapterChoice::Named("again".into()))
+                    .await?;
+                assert!(difference(&got[0], &want[0].iter().map(|v| f64::from(*v)).collect::<Vec<_>>()) < 1e-5);
+            }
+            let loaded = load(exec, Some(f.config), f.weights, 4001, LoadOptions::default()).await?;
+            for (method, args, rows, word) in [
+                ("sft", serde_json::json!({"packing": true}), &rows[..], "packing"),
+                ("dpo", serde_json::json!({}), &rows[..], "needs a decoder"),
+                ("sft", serde_json::json!({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 2}), &rows[..], "LORA"),
+                ("sft", serde_json::json!({}), &[serde_json::json!({"text": "a"})][..], "encoder"),
+                ("sft", serde_json::json!({}), &[serde_json::json!({"input_ids": [3, 4]})][..], "labels"),
+            ] {
+                let said = Training::new(&loaded, method, &args, rows, None).await.err().expect("it is refused").to_string();
+                assert!(said.contains(word), "{said}");
             }
         }
         Ok(())

@@ -392,7 +392,13 @@ export type SFTRow =
   | { instruction: string; input?: string | undefined; output: string }
   | { text: string }
   | { inputIds: ArrayLike<number>; labels?: ArrayLike<number> | undefined; prefixLength?: number | undefined }
-  | { input_ids: ArrayLike<number>; labels?: ArrayLike<number> | undefined; prefix_length?: number | undefined };
+  | {
+      input_ids: ArrayLike<number>;
+      labels?: ArrayLike<number> | undefined;
+      prefix_length?: number | undefined;
+      /** Of an encoder: the segment of each token. */
+      token_type_ids?: ArrayLike<number> | undefined;
+    };
 
 /** A text or a chat, as it may be given … */
 export type Given = string | readonly (Message | RowMessage)[];
