@@ -2,21 +2,25 @@
 
 use std::collections::HashMap;
 
-use crate::Result;
-use crate::formats::{Container, Value};
+use crate::formats::{Array, Container, Value};
 use crate::text::without_bom;
 use crate::tokenizer::{GgufVocab, Tokenizer};
+use crate::{Error, Result};
 
 /// The side files of a folder that a tokenizer is made of.
-pub const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
+pub const TOKENIZER_FILES: [&str; 4] = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "vocab.txt"];
 
-/// The tokenizer of a folder's texts (by the names of [`TOKENIZER_FILES`]); none where there is no `tokenizer.json`.
+/// The tokenizer of a folder's texts (by the names of [`TOKENIZER_FILES`]); none where there is neither a `tokenizer.json` nor a BERT's `vocab.txt`.
 ///
 /// # Errors
 /// [`BadFile`](crate::Error::BadFile) for one that cannot be used.
 pub fn folder_tokenizer(texts: &HashMap<String, String>) -> Result<Option<Tokenizer>> {
-    let Some(text) = texts.get("tokenizer.json") else { return Ok(None) };
-    let mut t = Tokenizer::from_json("tokenizer.json", text, texts.get("tokenizer_config.json").map(String::as_str))?;
+    let config = texts.get("tokenizer_config.json").map(String::as_str);
+    let mut t = match (texts.get("tokenizer.json"), texts.get("vocab.txt")) {
+        (Some(text), _) => Tokenizer::from_json("tokenizer.json", text, config)?,
+        (None, Some(text)) => Tokenizer::from_vocab_txt("vocab.txt", text, config)?,
+        (None, None) => return Ok(None),
+    };
     if let Some(template) = texts.get("chat_template.jinja") {
         t.set_chat_template(without_bom(template));
     }
@@ -45,8 +49,24 @@ pub fn gguf_tokenizer(c: &Container) -> Result<Option<Tokenizer>> {
         add_bos: m.opt_bool("tokenizer.ggml.add_bos_token")?,
         add_eos: m.opt_bool("tokenizer.ggml.add_eos_token")?,
         add_space_prefix: m.opt_bool("tokenizer.ggml.add_space_prefix")?,
-        has_charsmap: m.get("tokenizer.ggml.precompiled_charsmap").is_some_and(|v| !matches!(v, Value::Array(a) if a.is_empty())),
+        remove_extra_whitespaces: m.opt_bool("tokenizer.ggml.remove_extra_whitespaces")?,
+        charsmap: charsmap(c)?,
+        lowercase: m.opt_bool("tokenizer.ggml.normalizer.lowercase")?,
+        cls: m.opt_token_id("tokenizer.ggml.cls_token_id")?,
+        sep: m.opt_token_id("tokenizer.ggml.seperator_token_id")?,
         chat_template: m.opt_str("tokenizer.chat_template")?,
     };
     Ok(Some(Tokenizer::from_gguf(vocab)?))
+}
+
+/// The bytes of SentencePiece's map of characters; some converters write them with a sign.
+fn charsmap(c: &Container) -> Result<Vec<u8>> {
+    let key = "tokenizer.ggml.precompiled_charsmap";
+    match c.metadata.get(key) {
+        None => Ok(Vec::new()),
+        Some(Value::Array(Array::U8(bytes))) => Ok(bytes.clone()),
+        Some(Value::Array(Array::I8(bytes))) => Ok(bytes.iter().map(|b| *b as u8).collect()),
+        Some(Value::Array(a)) if a.is_empty() => Ok(Vec::new()),
+        Some(_) => Err(Error::file(&c.file, format!("{key} is no array of bytes"))),
+    }
 }

@@ -8,7 +8,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::added::AddedToken;
+use super::bert::Bert;
 use super::fields;
+use crate::error::{Error, Result as Checked};
+use crate::text::{not_json, without_bom};
 
 /// The fields that count.
 #[derive(Debug, Default, Deserialize)]
@@ -25,6 +28,15 @@ pub struct Config {
     extra_special_tokens: Json,
     added_tokens_decoder: Map<String, Json>,
     chat_template: Json,
+    // For files without a tokenizer.json.
+    tokenizer_class: Option<String>,
+    do_lower_case: Json,
+    strip_accents: Json,
+    tokenize_chinese_chars: Json,
+    extra_ids: Option<u64>,
+    src_lang: Option<String>,
+    add_bos_token: Option<bool>,
+    add_eos_token: Option<bool>,
 }
 
 /// A token in a config: its text, or an object with it.
@@ -59,6 +71,65 @@ pub fn same_id(token: &AddedToken, known: u32) -> u32 {
 }
 
 impl Config {
+    /// Reads the text of the file; without one nothing is said.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] for what is none.
+    pub fn read(text: Option<&str>) -> Checked<Config> {
+        let Some(text) = text.map(without_bom) else { return Ok(Config::default()) };
+        serde_json::from_str(text).map_err(|e| Error::file("tokenizer_config.json", not_json(text, || format!("is not valid: {e}"))))
+    }
+
+    /// The class, without the `Fast` that its newer form has.
+    pub fn class(&self) -> Option<&str> {
+        self.tokenizer_class
+            .as_deref()
+            .map(|c| c.strip_suffix("Fast").unwrap_or(c))
+            .filter(|c| !c.is_empty() && *c != "PreTrainedTokenizer")
+    }
+
+    /// T5's tokens for gaps in a text.
+    pub fn extra_ids(&self) -> Option<u64> {
+        self.extra_ids
+    }
+
+    /// mBART's language of the text.
+    pub fn source_language(&self) -> Option<&str> {
+        self.src_lang.as_deref()
+    }
+
+    /// `add_bos_token`, which counts where there is no `tokenizer.json`.
+    pub fn adds_bos(&self) -> Option<bool> {
+        self.add_bos_token
+    }
+
+    /// `add_eos_token`, which counts where there is no `tokenizer.json`.
+    pub fn adds_eos(&self) -> Option<bool> {
+        self.add_eos_token
+    }
+
+    /// BERT's tokens: unknown, between texts, padding, before a text, mask.
+    pub fn bert_tokens(&self) -> [&str; 5] {
+        let all = [&self.unk_token, &self.sep_token, &self.pad_token, &self.cls_token, &self.mask_token];
+        let usual = ["[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"];
+        std::array::from_fn(|i| token_text(all[i]).unwrap_or(usual[i]))
+    }
+
+    /// What BERT's tokenizer does to a text.
+    ///
+    /// # Errors
+    /// A sentence about a field that is neither true nor false.
+    pub fn bert(&self) -> Result<Bert, String> {
+        let flag = |name: &str, v: &Json, default: bool| match v {
+            Json::Null => Ok(default),
+            Json::Bool(b) => Ok(*b),
+            other => Err(format!("{name} is {}, expected true or false", fields::shown(other))),
+        };
+        let lowercase = flag("do_lower_case", &self.do_lower_case, true)?;
+        let chinese = flag("tokenize_chinese_chars", &self.tokenize_chinese_chars, true)?;
+        Ok(Bert { lowercase, chinese, strip_accents: flag("strip_accents", &self.strip_accents, lowercase)? })
+    }
+
     pub fn bos(&self) -> Option<&str> {
         token_text(&self.bos_token)
     }

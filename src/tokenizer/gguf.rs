@@ -1,12 +1,14 @@
 //! The tokenizer in a GGUF's metadata.
 use super::added::AddedToken;
+use super::bert::{Bert, LONGEST_WORD};
 use super::byte_level;
 use super::decode::{self, Decoder};
-use super::model::{Bpe, MAX_TOKENS, Model, Pairs, Ranks, Vocab, byte_token};
+use super::model::{Bpe, MAX_TOKENS, Model, Pairs, Ranks, Unigram, Vocab, WordPiece, byte_token};
 use super::normalize::Normalizer;
 use super::pattern::Pattern;
 use super::postprocess::Post;
 use super::pretokenize::{Step, known, named};
+use super::spaces::Spaces;
 use super::tokenizer::{Parts, Tokenizer};
 use crate::error::{Error, Result};
 
@@ -15,7 +17,7 @@ use crate::error::{Error, Result};
 pub struct GgufVocab<'a> {
     /// The file's name, for messages.
     pub file: &'a str,
-    /// `tokenizer.ggml.model`: `gpt2` (byte-level BPE) or `llama` (SentencePiece BPE).
+    /// `tokenizer.ggml.model`: `gpt2` (byte-level BPE), `llama` (SentencePiece BPE), `t5` (Unigram) or `bert` (WordPiece).
     pub model: &'a str,
     /// `tokenizer.ggml.pre`; a file without it is taken for `default`, as llama.cpp does.
     pub pre: Option<&'a str>,
@@ -25,7 +27,7 @@ pub struct GgufVocab<'a> {
     pub token_types: Vec<i32>,
     /// `tokenizer.ggml.merges`: two spelled tokens with a space between them.
     pub merges: Vec<&'a str>,
-    /// `tokenizer.ggml.scores`, for `llama`: pieces with higher ones merge first.
+    /// `tokenizer.ggml.scores`, for `llama`: pieces with higher ones merge first; for `t5` those of the pieces.
     pub scores: Vec<f32>,
     /// `tokenizer.ggml.unknown_token_id`
     pub unknown: Option<u32>,
@@ -41,8 +43,16 @@ pub struct GgufVocab<'a> {
     pub add_eos: Option<bool>,
     /// `tokenizer.ggml.add_space_prefix`
     pub add_space_prefix: Option<bool>,
-    /// True where the file has a `tokenizer.ggml.precompiled_charsmap` that is not empty.
-    pub has_charsmap: bool,
+    /// `tokenizer.ggml.remove_extra_whitespaces`
+    pub remove_extra_whitespaces: Option<bool>,
+    /// `tokenizer.ggml.precompiled_charsmap`; empty for none.
+    pub charsmap: Vec<u8>,
+    /// `tokenizer.ggml.normalizer.lowercase`, for `bert`.
+    pub lowercase: Option<bool>,
+    /// `tokenizer.ggml.cls_token_id`
+    pub cls: Option<u32>,
+    /// `tokenizer.ggml.seperator_token_id`, spelled so.
+    pub sep: Option<u32>,
     /// `tokenizer.chat_template`
     pub chat_template: Option<&'a str>,
 }
@@ -69,8 +79,11 @@ impl Tokenizer {
         match v.model {
             "llama" => v.sentencepiece(),
             "gpt2" => v.byte_level(),
+            "t5" => v.unigram(),
+            "bert" => v.word_piece(),
             other => {
-                let message = "supported are \"gpt2\" (byte-level BPE) and \"llama\" (SentencePiece BPE)";
+                let message =
+                    "supported are \"gpt2\" (byte-level BPE), \"llama\" (SentencePiece BPE), \"t5\" (Unigram) and \"bert\" (WordPiece)";
                 Err(bad(format!("tokenizer.ggml.model is {other:?}, {message}")))
             }
         }
@@ -87,21 +100,21 @@ impl GgufVocab<'_> {
         if !self.token_types.is_empty() && self.token_types.len() != n {
             return bad(format!("tokenizer.ggml.token_type has {} entries for {n} tokens", self.token_types.len()));
         }
-        if self.model == "llama" && self.scores.len() != n {
+        if matches!(self.model, "llama" | "t5") && self.scores.len() != n {
             return bad(format!("tokenizer.ggml.scores has {} entries for {n} tokens", self.scores.len()));
         }
         if self.scores.iter().any(|s| !s.is_finite()) {
             return bad("tokenizer.ggml.scores holds what is no number".into());
         }
-        if self.has_charsmap {
-            return bad("tokenizer.ggml.precompiled_charsmap is not supported".into());
+        if !self.charsmap.is_empty() && !matches!(self.model, "llama" | "t5") {
+            return bad(format!("tokenizer.ggml.precompiled_charsmap is not supported for {:?}", self.model));
         }
         Ok(())
     }
 
     fn kind(&self, id: usize) -> Kind {
         match self.token_types.get(id) {
-            None if self.model == "llama" && is_byte(self.tokens[id]) => Kind::Byte,
+            None if matches!(self.model, "llama" | "t5") && is_byte(self.tokens[id]) => Kind::Byte,
             Some(6) if is_byte(self.tokens[id]) => Kind::Byte,
             Some(2 | 3) => Kind::Added { special: true },
             Some(4) => Kind::Added { special: false },
@@ -203,15 +216,14 @@ impl GgufVocab<'_> {
             rank += u32::from(i > 0 && score(order[i - 1]) != score(*id));
             ranks[*id as usize] = rank;
         }
-        let unknown = self.unknown.or_else(|| self.token_types.iter().position(|t| *t == 2).map(|i| i as u32));
-        if let Some(id) = unknown.filter(|id| *id as usize >= vocab.len()) {
-            return Err(bad(format!("the unknown token is {id}, the vocabulary has {} tokens", vocab.len())));
-        }
+        let unknown = self.unknown_id()?;
         let byte = |b: usize| vocab.find(&byte_token(b as u8)).filter(|id| self.kind(*id as usize) == Kind::Byte);
         let bytes = Box::new(std::array::from_fn(byte));
         let space = |from: &str, to: &str| (Pattern::literal(from), to.to_string());
         let prefix = self.add_space_prefix.unwrap_or(true);
-        let mut normalizers = Vec::new();
+        // Spaces are counted unless a file says otherwise.
+        let spaces = Spaces { charsmap: self.charsmap.clone(), prefix, collapse: self.remove_extra_whitespaces.unwrap_or(false) };
+        let mut normalizers = spaces.normalizers().map_err(bad)?;
         if prefix {
             normalizers.push(Normalizer::Prepend("▁".into()));
         }
@@ -236,6 +248,66 @@ impl GgufVocab<'_> {
         self.finish(model, normalizers, Vec::new(), decoder, true)
     }
 
+    fn unknown_id(&self) -> Result<Option<u32>> {
+        let unknown = self.unknown.or_else(|| self.token_types.iter().position(|t| *t == 2).map(|i| i as u32));
+        match unknown.filter(|id| *id as usize >= self.tokens.len()) {
+            Some(id) => Err(Error::file(self.file, format!("the unknown token is {id}, the vocabulary has {} tokens", self.tokens.len()))),
+            None => Ok(unknown),
+        }
+    }
+
+    /// Unigram, as T5 and XLM-R have it. An eos token ends a text unless the file says no, as in llama.cpp.
+    fn unigram(mut self) -> Result<Tokenizer> {
+        let bad = |message: String| Error::file(self.file, message);
+        let vocab = Vocab::new(self.tokens.iter().copied()).map_err(bad)?;
+        let unknown = self.unknown_id()?;
+        let byte = |b: usize| vocab.find(&byte_token(b as u8)).filter(|id| self.kind(*id as usize) == Kind::Byte);
+        let bytes: [Option<u32>; 256] = std::array::from_fn(byte);
+        let has_bytes = bytes.iter().any(Option::is_some);
+        // What no text has is never found.
+        let piece = |(i, t): (usize, &&'_ str)| match self.kind(i) {
+            Kind::Text if self.token_types.get(i) != Some(&5) => (t.to_string(), f64::from(self.scores[i])),
+            _ => (String::new(), 0.0),
+        };
+        let pieces: Vec<(String, f64)> = self.tokens.iter().enumerate().map(piece).collect();
+        let spaces = Spaces {
+            charsmap: std::mem::take(&mut self.charsmap),
+            prefix: self.add_space_prefix.unwrap_or(true),
+            collapse: self.remove_extra_whitespaces.unwrap_or(true),
+        };
+        let (normalizers, pre, decoder) = spaces.steps(has_bytes).map_err(|e| Error::file(self.file, e))?;
+        let table = has_bytes.then(|| Box::new(bytes));
+        let model = Unigram::new(vocab, pieces.iter().map(|(t, score)| (t.as_str(), *score)), Vec::new(), unknown, table);
+        let known = self.eos.is_some_and(|id| (id as usize) < self.tokens.len());
+        self.add_eos = self.add_eos.or(Some(known));
+        let post = self.around(false)?;
+        self.build(Model::Unigram(model), normalizers, pre, decoder, post)
+    }
+
+    /// WordPiece, as BERT has it. A GGUF writes `▁` before words, and what continues one without a sign.
+    fn word_piece(self) -> Result<Tokenizer> {
+        let bad = |message: String| Error::file(self.file, message);
+        let spelled = |(i, t): (usize, &&str)| match t.strip_prefix('▁') {
+            _ if self.kind(i) != Kind::Text || t.is_empty() || self.token_types.get(i) == Some(&5) => t.to_string(),
+            Some(word) => word.to_string(),
+            None => format!("##{t}"),
+        };
+        let tokens: Vec<String> = self.tokens.iter().enumerate().map(spelled).collect();
+        let vocab = Vocab::new(tokens.iter().map(String::as_str)).map_err(bad)?;
+        let known = |id: Option<u32>, text: &str| id.filter(|id| (*id as usize) < tokens.len()).or_else(|| vocab.find(text));
+        let need = |id: Option<u32>, key: &str, text: &str| {
+            known(id, text).ok_or_else(|| bad(format!("has neither tokenizer.ggml.{key} nor a token {text:?}")))
+        };
+        let unknown = need(self.unknown_id()?, "unknown_token_id", "[UNK]")?;
+        let cls = need(self.cls.or(self.bos), "cls_token_id", "[CLS]")?;
+        let sep = need(self.sep.or(self.eos), "seperator_token_id", "[SEP]")?;
+        let lowercase = self.lowercase.unwrap_or(true);
+        let (normalizers, pre, decoder) = Bert { lowercase, strip_accents: lowercase, chinese: true }.steps();
+        let model = WordPiece::new(vocab, unknown, "##", LONGEST_WORD);
+        let post = Post::joined(&[cls], &[sep], &[sep], [0, 1]);
+        self.build(Model::WordPiece(model), normalizers, pre, decoder, post)
+    }
+
     fn finish(
         self,
         model: Bpe,
@@ -244,15 +316,20 @@ impl GgufVocab<'_> {
         decoder: Vec<decode::Step>,
         add_bos: bool,
     ) -> Result<Tokenizer> {
+        let (post, decoder) = (self.around(add_bos)?, Decoder::new(decoder).map_err(|e| Error::file(self.file, e))?);
+        self.build(Model::Bpe(model), normalizers, pre, decoder, post)
+    }
+
+    fn build(self, model: Model, normalizers: Vec<Normalizer>, pre: Vec<Step>, decoder: Decoder, post: Post) -> Result<Tokenizer> {
         let unknown = self.unknown.and_then(|id| self.tokens.get(id as usize)).map(|t| t.to_string());
         Tokenizer::build(Parts {
             file: self.file.to_string(),
             added: self.added(),
             normalizers,
             pre,
-            model: Model::Bpe(model),
-            post: self.around(add_bos)?,
-            decoder: Decoder::new(decoder).map_err(|e| Error::file(self.file, e))?,
+            model,
+            post,
+            decoder,
             bos: self.bos,
             eos: self.eos,
             pad: self.pad,

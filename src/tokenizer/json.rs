@@ -57,10 +57,7 @@ impl Folder {
         let text = without_bom(text);
         let file_of: File = serde_json::from_str(text).map_err(|e| bad(not_json(text, || format!("is not a tokenizer: {e}"))))?;
         let config_bad = |message: String| Error::file("tokenizer_config.json", message);
-        let config: Config = match config.map(without_bom) {
-            Some(text) => serde_json::from_str(text).map_err(|e| config_bad(not_json(text, || format!("is not valid: {e}"))))?,
-            None => Config::default(),
-        };
+        let config = Config::read(config)?;
         let added = file_of.added_tokens.iter().map(|v| {
             let id = v["id"].as_u64().and_then(|id| u32::try_from(id).ok()).ok_or_else(|| bad(format!("added_tokens: {v} has no id")))?;
             added_token(v, id).map_err(|e| bad(format!("added_tokens: {e}")))

@@ -4,6 +4,7 @@
 //! `docs/decisions.md`). The rooms are those of its pipeline, and ids, tokens and offsets are the same:
 //! added tokens, then `normalize`, `pretokenize`, `model`, `postprocess`, and back through `decode`. `json` and `gguf` read the two file formats.
 mod added;
+mod bert;
 mod byte_level;
 mod charsmap;
 mod config;
@@ -17,6 +18,8 @@ mod normalize;
 mod pattern;
 mod postprocess;
 mod pretokenize;
+mod sentencepiece;
+mod spaces;
 mod stream;
 mod template;
 mod text;
@@ -24,6 +27,7 @@ mod to_gguf;
 #[expect(clippy::module_inception)]
 mod tokenizer;
 mod unicode;
+mod vocab_txt;
 
 pub use decode::StopMatcher;
 pub use gguf::GgufVocab;

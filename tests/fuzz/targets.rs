@@ -43,6 +43,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "config", kind: Kind::Json, factor: JSON, slack: 4096 * KIB, seeds: configs, run: config },
     Target { name: "tokenizer", kind: Kind::Json, factor: JSON, slack: 4096 * KIB, seeds: tokenizers, run: tokenizer },
     Target { name: "tokenizer-config", kind: Kind::Json, factor: JSON, slack: 4096 * KIB, seeds: tokenizer_configs, run: tokenizer_config },
+    Target { name: "sentencepiece", kind: Kind::Bytes, factor: JSON, slack: 4096 * KIB, seeds: sentencepieces, run: sentencepiece },
     Target { name: "template", kind: Kind::Text, factor: 1024, slack: 64 << 20, seeds: templates, run: template },
     Target { name: "adapter-config", kind: Kind::Json, factor: JSON, slack: 4096 * KIB, seeds: adapter_configs, run: adapter_config },
     Target { name: "adapter", kind: Kind::Framed, factor: JSON, slack: 256 * KIB, seeds: adapters, run: adapter },
@@ -160,7 +161,63 @@ fn tokenizers() -> Vec<Vec<u8>> {
     look(&shapes, &mut found);
     found.truncate(40);
     found.push(small_tokenizer().to_string().into_bytes());
+    found.extend(encoders().iter().map(|v| v.to_string().into_bytes()));
     found
+}
+
+/// The models of encoders and encoder-decoders, with the steps that go with them.
+fn encoders() -> [Value; 2] {
+    let part = |id: &str| json!({"Sequence": {"id": id, "type_id": u32::from(id == "B")}});
+    let post = json!({
+        "type": "TemplateProcessing", "single": [part("A"), {"SpecialToken": {"id": "<s>", "type_id": 0}}], "pair": [part("A"), part("B")],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}},
+    });
+    // A trie of one unit that leads nowhere, and of one that leads to a text.
+    let map = "DAAAAAAEAAAAAAAAAAAAgGEA";
+    let piece = |text: &str, score: f64| json!([text, score]);
+    [
+        json!({
+            "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true},
+            "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "BertPreTokenizer"}, {"type": "UnicodeScripts"}]},
+            "post_processor": post, "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+            "model": {"type": "WordPiece", "unk_token": "?", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+                "vocab": {"?": 0, "<s>": 1, "a": 2, "##b": 3, "hello": 4, "##e": 5, "##ab": 6}},
+        }),
+        json!({
+            "normalizer": {"type": "Sequence", "normalizers": [{"type": "Precompiled", "precompiled_charsmap": map}, {"type": "Nmt"}]},
+            "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true},
+            "post_processor": post, "decoder": {"type": "CTC", "pad_token": "<pad>", "word_delimiter_token": "|", "cleanup": true},
+            "model": {"type": "Unigram", "unk_id": 0, "byte_fallback": true,
+                "vocab": [piece("?", 0.0), piece("<s>", 0.0), piece("▁a", -1.5), piece("b", -2.0), piece("Hel", -3.25), piece("<0x6C>", 0.0)]},
+        }),
+    ]
+}
+
+fn sentencepieces() -> Vec<Vec<u8>> {
+    let field = |key: u8, value: &[u8]| [&[key, value.len() as u8][..], value].concat();
+    let piece = |text: &str, score: f32, kind: u8| {
+        field(0x0a, &[field(0x0a, text.as_bytes()), [&[0x15][..], &score.to_le_bytes(), &[0x18, kind]].concat()].concat())
+    };
+    let pieces = [
+        piece("<unk>", 0.0, 2),
+        piece("<s>", 0.0, 3),
+        piece("</s>", 0.0, 3),
+        piece("▁a", -1.0, 1),
+        piece("b", -2.0, 1),
+        piece("<0x41>", 0.0, 6),
+    ];
+    let normalizer = field(0x1a, &[0x18, 1, 0x20, 1]);
+    [1, 2].map(|kind| [pieces.concat(), field(0x12, &[0x18, kind, 0x98, 2, 1]), normalizer.clone()].concat()).to_vec()
+}
+
+fn sentencepiece(bytes: &[u8]) {
+    for class in ["", "T5Tokenizer", "XLMRobertaTokenizer"] {
+        let config = json!({"tokenizer_class": class, "extra_ids": 2}).to_string();
+        if let Ok(t) = Tokenizer::from_sentencepiece("spiece.model", bytes, Some(&config)) {
+            let _ = t.decode(&t.encode("ab <s>Hello wörld </s>"), false);
+        }
+    }
+    let _ = Tokenizer::from_marian("source.spm", bytes, r#"{"<unk>": 0, "</s>": 1, "b": 2}"#);
 }
 
 fn small_tokenizer() -> Value {
@@ -182,7 +239,9 @@ fn small_tokenizer() -> Value {
 fn tokenizer(bytes: &[u8]) {
     let Ok(text) = fledgling::text::from_bytes("tokenizer.json", bytes.to_vec()) else { return };
     if let Ok(t) = Tokenizer::from_json("tokenizer.json", &text, None) {
-        let e = t.encode_with_offsets("ab <s>Hello wörld e\u{301} 123  \n", true);
+        let text = "ab <s>Hello wörld e\u{301} 123  \n";
+        let _ = t.encode_pair(text, "中文 a", true);
+        let e = t.encode_with_offsets(text, true);
         let _ = t.decode(&e.ids, false);
     }
 }

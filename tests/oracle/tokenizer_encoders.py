@@ -14,6 +14,7 @@ import argparse
 import base64
 import json
 import random
+import struct
 import subprocess
 import sys
 import tempfile
@@ -124,7 +125,9 @@ def unigram_pieces(first, bytes_too=False):
     pieces = [(t, 0.0) for t in first]
     if bytes_too:
         pieces += [(f"<0x{b:02X}>", 0.0) for b in range(256)]
-    return pieces + [(p, s) for p, s in found.items() if p not in first]
+    # As exact as SentencePiece's own files keep them.
+    single = lambda s: struct.unpack("f", struct.pack("f", s))[0]
+    return pieces + [(p, single(s)) for p, s in found.items() if p not in first]
 
 
 def special(t, tokens, **flags):

@@ -9,6 +9,7 @@ mod peft;
 mod templates;
 mod tokenizer;
 mod tokenizer_encoders;
+mod tokenizer_files;
 mod tokenizer_shapes;
 mod tokenizer_spm;
 

@@ -337,14 +337,14 @@ fl_test! {
         let base = GgufVocab { file: "f", model: "gpt2", tokens: vec!["a", "b", "ab"], merges: vec!["a b"], ..GgufVocab::default() };
         assert_eq!(Tokenizer::from_gguf(base.clone()).unwrap().encode("abba"), [2, 1, 0]);
         for (bad, words) in [
-            (GgufVocab { model: "bert", ..base.clone() }, "\"bert\""),
+            (GgufVocab { model: "rwkv", ..base.clone() }, "\"rwkv\""),
             (GgufVocab { pre: Some("martian"), ..base.clone() }, "martian"),
             (GgufVocab { tokens: vec![], ..base.clone() }, "0 entries"),
             (GgufVocab { token_types: vec![1], ..base.clone() }, "token_type"),
             (GgufVocab { merges: vec!["ab"], ..base.clone() }, "merges[0]"),
             (GgufVocab { merges: vec!["b a"], ..base.clone() }, "\"ba\""),
             (GgufVocab { merges: vec![], ..base.clone() }, "\"ab\""),
-            (GgufVocab { has_charsmap: true, ..base.clone() }, "precompiled_charsmap"),
+            (GgufVocab { charsmap: vec![1], ..base.clone() }, "precompiled_charsmap"),
             (GgufVocab { add_eos: Some(true), ..base.clone() }, "eos"),
             (GgufVocab { bos: Some(3), add_bos: Some(true), ..base.clone() }, "the token 3"),
             (GgufVocab { add_bos: Some(true), ..base.clone() }, "bos"),

@@ -7,33 +7,33 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 #[derive(Deserialize)]
-struct Encoders {
-    texts: Vec<String>,
+pub struct Encoders {
+    pub texts: Vec<String>,
     /// Places in `texts`.
-    pairs: Vec<(usize, usize)>,
-    shapes: BTreeMap<String, Shape>,
+    pub pairs: Vec<(usize, usize)>,
+    pub shapes: BTreeMap<String, Shape>,
     /// Vocabularies and maps that several shapes have.
     shared: BTreeMap<String, Json>,
 }
 
 #[derive(Deserialize)]
-struct Shape {
+pub struct Shape {
     file: Json,
     shared: BTreeMap<String, String>,
     /// Of each text and then of each pair.
-    cases: Vec<Case>,
+    pub cases: Vec<Case>,
 }
 
 /// Ids, offsets one after the other, segments of a pair, decoded text.
 type Case = (Vec<u32>, Vec<usize>, Vec<u32>, String);
 
-fn encoders() -> Encoders {
+pub fn encoders() -> Encoders {
     serde_json::from_str(include_str!("../fixtures/tokenizer/encoders.json")).unwrap()
 }
 
 impl Encoders {
     /// A shape's `tokenizer.json`.
-    fn file(&self, name: &str) -> Json {
+    pub fn file(&self, name: &str) -> Json {
         let shape = &self.shapes[name];
         let mut file = shape.file.clone();
         file["model"]["vocab"] = self.shared[&shape.shared["vocab"]].clone();

@@ -92,7 +92,7 @@ fl_test!(
             (GgufVocab { scores: vec![f32::NAN; spm.tokens.len()], ..gguf(&spm) }, "no number"),
             (GgufVocab { token_types: vec![1], ..gguf(&spm) }, "token_type has 1"),
             (GgufVocab { bos: Some(1 << 20), add_bos: Some(true), ..gguf(&spm) }, "1048576"),
-            (GgufVocab { model: "bert", ..gguf(&spm) }, "\"bert\""),
+            (GgufVocab { model: "rwkv", ..gguf(&spm) }, "\"rwkv\""),
         ];
         for (vocab, part) in broken {
             let e = Tokenizer::from_gguf(vocab).expect_err(part);

@@ -578,7 +578,7 @@ pub struct TokenizeArgs {
     /// A GGUF, or a folder as Transformers writes it.
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
-    /// A tokenizer.json by itself, or a folder with its tokenizer_config.json and chat_template.jinja.
+    /// A tokenizer.json or a SentencePiece model by itself, or a folder with either, a vocab.txt or Marian's files, and the tokenizer_config.json.
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
     /// A text (may be given several times).

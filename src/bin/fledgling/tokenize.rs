@@ -30,16 +30,36 @@ fn open(path: &Path) -> Result<Tokenizer> {
         if let Some(found) = folder_tokenizer(&texts)? {
             return Ok(found);
         }
+        let config = texts.get("tokenizer_config.json").map(String::as_str);
+        let found = SENTENCEPIECE.iter().map(|name| folder.join(name)).find(|file| file.exists());
+        if let Some(file) = found {
+            return sentencepiece(&file, config);
+        }
         if !path.is_dir() {
             return Err(Error::file(folder.display().to_string(), "holds no tokenizer.json"));
         }
     } else if is("json") {
         return Tokenizer::from_json(&shown, &files::read_text(path)?, None);
+    } else if is("model") || is("spm") {
+        return sentencepiece(path, None);
     }
     let file = gguf_files(path)?.and_then(|files| files.into_iter().next());
     let file = file.ok_or_else(|| Error::file(&shown, "holds neither a tokenizer.json nor a GGUF"))?;
     let found = gguf_tokenizer(&files::header(&file)?)?;
     found.ok_or_else(|| Error::file(file.display().to_string(), "has no tokenizer: there is no tokenizer.ggml.model"))
+}
+
+/// SentencePiece's files by the names that folders of Transformers have for them.
+const SENTENCEPIECE: [&str; 4] = ["spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "source.spm"];
+
+/// A SentencePiece model; beside a `vocab.json`, a `.spm` is one side of a Marian model.
+fn sentencepiece(path: &Path, config: Option<&str>) -> Result<Tokenizer> {
+    let (shown, bytes) = (path.display().to_string(), files::read(path)?);
+    let vocab = path.with_file_name("vocab.json");
+    if path.extension().is_some_and(|e| e == "spm") && vocab.exists() {
+        return Tokenizer::from_marian(&shown, &bytes, &files::read_text(&vocab)?);
+    }
+    Tokenizer::from_sentencepiece(&shown, &bytes, config)
 }
 
 /// A text, and the one that belongs to it.

@@ -97,5 +97,5 @@ pub fn folder_files(path: &Path) -> Result<Option<FolderFiles>> {
 const INDEX: &str = "model.safetensors.index.json";
 
 /// What a Hugging Face folder has beside its weights.
-const SIDE_FILES: [&str; 6] =
-    ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", INDEX];
+const SIDE_FILES: [&str; 7] =
+    ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "vocab.txt", INDEX];

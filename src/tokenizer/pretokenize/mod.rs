@@ -3,4 +3,4 @@ mod named;
 mod step;
 
 pub use named::{known, named, names};
-pub use step::{Prepend, Step};
+pub use step::{Behavior, Prepend, Step};

@@ -65,6 +65,11 @@ impl Step {
         Ok(out)
     }
 
+    /// BERT's: words at white space, each sign by itself.
+    pub fn bert() -> Vec<Step> {
+        vec![own(r"\s", Behavior::Removed), Step::Signs(Behavior::Isolated)]
+    }
+
     /// Splits or rewrites every part of the text that is no added token.
     pub fn apply(&self, text: &mut Text) {
         match self {
@@ -231,8 +236,7 @@ fn read_into(v: &Json, depth: usize, out: &mut Vec<Step>) -> Result<(), String> 
             out.push(Step::Signs(behavior));
         }
         "BertPreTokenizer" => {
-            out.push(own(r"\s", Behavior::Removed));
-            out.push(Step::Signs(Behavior::Isolated));
+            out.extend(Step::bert());
         }
         "UnicodeScripts" => out.push(Step::Scripts),
         "CharDelimiterSplit" => {
