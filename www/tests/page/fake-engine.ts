@@ -106,7 +106,6 @@ export class Model {
       adapter: description,
       mask: 'causal',
       targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
-      mask: 'causal',
     };
   }
 
@@ -260,7 +259,6 @@ export class Model {
       mask: 'causal',
       targetModules: [],
       scores: 0,
-      mask: 'causal',
       parameters: 1,
       bytes: files['adapter_model.safetensors'].byteLength,
     };
@@ -287,7 +285,6 @@ export class Model {
       mask: 'causal',
       targetModules: [],
       scores: 0,
-      mask: 'causal',
       parameters: 1,
       bytes: f['adapter_model.safetensors'].byteLength,
     }));
