@@ -1,11 +1,11 @@
 // OpenAI's chat.completions.create on top of Model, for code that switches engines.
 import { FledglingError } from './errors.ts';
 import type { Model } from './model.ts';
-import { entries, take } from './options/check.ts';
+import { bad, entries, take } from './options/check.ts';
 import { COMPLETION, REQUEST, STREAM_OPTIONS } from './options/tables.ts';
 import type { Candidate, CandidateEvent, GenerateOptions, InputMessage } from './types.ts';
 
-/** `null` is the same as left out. What is not here (tools, response_format, logprobs, penalties) is refused by name. */
+/** `null` is the same as left out. What is not here (tools, response_format, penalties) is refused by name. */
 export interface ChatCompletionRequest {
   messages: readonly InputMessage[];
   model?: string | undefined;
@@ -23,6 +23,13 @@ export interface ChatCompletionRequest {
   /** A whole number from 0 to 2³² − 1. */
   seed?: number | null | undefined;
   stop?: string | readonly string[] | null | undefined;
+  /**
+   * Tells each token's log-probability; not while it streams.
+   * @default false
+   */
+  logprobs?: boolean | null | undefined;
+  /** With `logprobs`: so many of the likeliest tokens in the place of each, at most 20. */
+  top_logprobs?: number | null | undefined;
   stream_options?: { include_usage?: boolean | undefined } | null | undefined;
   user?: string | undefined;
 }
@@ -33,12 +40,31 @@ export interface Usage {
   total_tokens: number;
 }
 
+/** A token and its natural log-probability; `bytes` is null where its text is no whole character. */
+export interface TopLogprob {
+  token: string;
+  logprob: number;
+  bytes: number[] | null;
+}
+
+export interface TokenLogprob extends TopLogprob {
+  top_logprobs: TopLogprob[];
+}
+
+export interface ChatChoice {
+  index: number;
+  message: { role: 'assistant'; content: string };
+  finish_reason: 'stop' | 'length';
+  /** Where the request asked for them. */
+  logprobs?: { content: TokenLogprob[]; refusal: null };
+}
+
 export interface ChatCompletion {
   id: string;
   object: 'chat.completion';
   created: number;
   model: string;
-  choices: { index: number; message: { role: 'assistant'; content: string }; finish_reason: 'stop' | 'length' }[];
+  choices: ChatChoice[];
   usage: Usage;
 }
 
@@ -74,6 +100,8 @@ export class ChatCompletions {
     take('stream_options', request.stream_options, STREAM_OPTIONS, 'stream_options');
     const head = { id: `chatcmpl-${nextId++}`, created: Math.floor(Date.now() / 1000), model: request.model ?? this.#model.info.name };
     const stop = request.stop ?? undefined;
+    if (request.top_logprobs && !request.logprobs) throw bad('top_logprobs', 'needs logprobs: true');
+    if (request.logprobs && request.stream) throw bad('logprobs', 'are told of whole answers: expected stream: false');
     const o: GenerateOptions & { n: number } = {
       n: request.n ?? 1,
       // OpenAI's default temperature is 1, not greedy.
@@ -82,17 +110,40 @@ export class ChatCompletions {
       maxNewTokens: request.max_completion_tokens ?? request.max_tokens ?? undefined,
       seed: request.seed ?? undefined,
       stopStrings: typeof stop === 'string' ? [stop] : stop,
+      topLogprobs: request.top_logprobs ?? undefined,
       signal,
     };
     const stream = this.#model.generateCandidates(request.messages, o);
     if (request.stream) return chunks(stream, head, request.stream_options?.include_usage ?? false);
     const all = await stream.result;
-    return {
-      ...head,
-      object: 'chat.completion',
-      choices: all.map((c, index) => ({ index, message: { role: 'assistant', content: c.text }, finish_reason: reason(c) })),
-      usage: usage(all),
+    const choices: ChatChoice[] = all.map((c, index) => ({
+      index,
+      message: { role: 'assistant', content: c.text },
+      finish_reason: reason(c),
+    }));
+    if (request.logprobs) {
+      const said = await this.#said(all);
+      choices.forEach((choice, i) => {
+        choice.logprobs = { content: said(all[i]!), refusal: null };
+      });
+    }
+    return { ...head, object: 'chat.completion', choices, usage: usage(all) };
+  }
+
+  /** What is told of the tokens of an answer, once the text of each is known. */
+  async #said(all: Candidate[]): Promise<(c: Candidate) => TokenLogprob[]> {
+    const ids = new Set(all.flatMap((c) => [...c.tokenIds, ...c.topLogprobs.flat().map((t) => t.tokenId)]));
+    const texts = new Map<number, string>();
+    for (const id of ids) texts.set(id, await this.#model.tokenizer.decode([id]));
+    const one = (id: number, logprob: number): TopLogprob => {
+      const token = texts.get(id) ?? '';
+      return { token, logprob, bytes: token.includes('\ufffd') ? null : [...new TextEncoder().encode(token)] };
     };
+    return (c) =>
+      c.tokenIds.map((id, t) => ({
+        ...one(id, c.logprobs[t] ?? 0),
+        top_logprobs: (c.topLogprobs[t] ?? []).map((top) => one(top.tokenId, top.logprob)),
+      }));
   }
 }
 

@@ -55,7 +55,7 @@ export async function refusingTests({ page, address }) {
         'response_format',
       ],
       [(m) => m.chat.completions.create({ messages: [{ role: 'user', content: 'a' }], tools: [{}] }), 'bad-config', 'tools'],
-      [(m) => m.chat.completions.create({ messages: [{ role: 'user', content: 'a' }], logprobs: true }), 'bad-config', 'logprobs'],
+      [(m) => m.chat.completions.create({ messages: [{ role: 'user', content: 'a' }], top_logprobs: 2 }), 'bad-config', 'top_logprobs'],
       [(m) => m.chat.completions.create({ messages: [{ role: 'user', content: 'a' }], max_tokens: 0 }), 'bad-config', 'max_tokens'],
       [(_, { Model }) => Model.load('/m/tiny.gguf', { dtype: 'q4' }), 'bad-config', 'dtype', 'did you mean quantize?'],
       [(_, { Model }) => Model.load('/m/tiny.gguf', { n_ctx: 64 }), 'bad-config', 'did you mean contextLength?'],
