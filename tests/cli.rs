@@ -223,7 +223,7 @@ fn logits_are_transformers() {
             args.extend(["--adapter", a]);
         }
         let out = parse(&ok(&args));
-        assert_eq!(keys(&out), ["adapter", "last_logits", "mask", "prompt_ids"]);
+        assert_eq!(keys(&out), ["adapter", "last_logits", "prompt_ids"]);
         let got = out["last_logits"].as_array().unwrap();
         assert_eq!(got.len(), 96);
         for (g, w) in got.iter().zip(want) {

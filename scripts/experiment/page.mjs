@@ -41,8 +41,8 @@ export function page(found) {
     wrap(
       'A simulated rater has one stated rule and sees texts alone. It ranks five answers to each of 40 prompts. Five methods learn from those rankings, and ' +
         'the rule compares four answers to each of 40 other prompts with those of the base model, with the same seeds. A win rate is wins / (wins + ' +
-        'losses), ties stand beside it. Bars: 0.90 for DPO, 0.80 for PPO, GRPO and KTO, neutral perplexity (20 plain texts that have nothing to do with ' +
-        'the rule) up by at most 10 %, pair accuracy of the reward model on held-out rankings at least 0.80.',
+        `losses), ties stand beside it. Bars: 0.90 for DPO, 0.80 for PPO, GRPO and KTO, neutral perplexity (${found.neutral_texts} plain texts that have ` +
+        'nothing to do with the rule) up by at most 10 %, pair accuracy of the reward model on held-out rankings at least 0.80.',
     ),
     '',
     '![Win rates with their intervals](experiment.svg)',

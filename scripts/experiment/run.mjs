@@ -5,7 +5,7 @@
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { HELD_OUT, NEUTRAL, RANKED } from './prompts.mjs';
@@ -65,7 +65,7 @@ async function learned(rule, method, rows, reward) {
   const fields = { ...CUT[method], ...recipe[method] };
   const prompts = RANKED.map((p) => ({ prompt: [{ role: 'user', content: p }] }));
   const run = ['ppo', 'grpo'].includes(method)
-    ? await tool.tune(at, method, prompts, fields, ['--reward-model', reward.folder])
+    ? await tool.tune(at, method, prompts, fields, reward.folder)
     : await tool.tune(at, method, rowsOf[method](rows), fields);
   const tuned = await tool.sample(`${at}/held.jsonl`, HELD_OUT, { n: 4, seed: 5000, adapter: run.folder, sampling: SAMPLING });
   const perplexity = await tool.perplexity(`${at}/neutral.json`, NEUTRAL, run.folder);
@@ -88,7 +88,8 @@ async function learned(rule, method, rows, reward) {
 }
 
 const found = {
-  model: 'SmolLM2-135M-Instruct, Q4_1',
+  model: basename(o.model),
+  neutral_texts: NEUTRAL.length,
   machine: `${cpus().length} cores, ${cpus()[0]?.model ?? 'unknown'}`,
   device: o.device,
   recipe,

@@ -1,8 +1,13 @@
 // The command line as the experiment calls it, and files that are made once.
 
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+
+const hash = (data) => createHash('sha256').update(data).digest('hex');
+/** What an adapter is, whatever its folder is called. */
+const weights = (folder) => (folder ? hash(readFileSync(join(folder, 'adapter_model.safetensors'))) : '');
 
 export class Tool {
   constructor({ bin, model, out, device, threads }) {
@@ -25,11 +30,15 @@ export class Tool {
     });
   }
 
-  /** JSON lines of a file; it is made if it is not there, and is there only when it is whole. */
-  async once(name, make) {
+  /** JSON lines of a file, which is made where it is not there, or was made of something else than `of`. It is there only when it is whole. */
+  async once(name, of, make) {
     const path = this.path(name);
-    if (!existsSync(path)) {
+    const key = hash(JSON.stringify([this.model, of]));
+    const known = existsSync(`${path}.of`) ? readFileSync(`${path}.of`, 'utf8') : '';
+    if (!existsSync(path) || known !== key) {
+      rmSync(path, { force: true });
       writeFileSync(`${path}.part`, await make());
+      writeFileSync(`${path}.of`, key);
       renameSync(`${path}.part`, path);
     }
     return readFileSync(path, 'utf8')
@@ -46,7 +55,7 @@ export class Tool {
 
   /** Answers to prompts: rows with candidates. */
   async sample(name, prompts, { n, adapter, seed, sampling }) {
-    return this.once(name, async () => {
+    return this.once(name, [prompts, n, weights(adapter), seed, sampling], async () => {
       const data = await this.write(
         `${name}.prompts`,
         prompts.map((prompt) => ({ prompt })),
@@ -58,12 +67,14 @@ export class Tool {
   }
 
   /** A training: what it reported, its adapter's folder and the seconds it took. */
-  async tune(name, method, rows, fields, more = []) {
+  async tune(name, method, rows, fields, judge) {
+    const more = judge ? ['--reward-model', judge] : [];
+    const judged = weights(judge);
     const folder = this.path(`${name}/adapter`);
     const data = await this.write(`${name}/rows.jsonl`, rows);
     const config = this.path(`${name}/config.json`);
     writeFileSync(config, JSON.stringify(fields));
-    const steps = await this.once(`${name}/steps.jsonl`, async () => {
+    const steps = await this.once(`${name}/steps.jsonl`, [method, rows, fields, judged], async () => {
       const begun = Date.now();
       const said = await this.run(['tune', '--method', method, '--data', data, '--out', folder, '--config', config, '--json', ...more]);
       return `${said}${JSON.stringify({ event: 'seconds', seconds: (Date.now() - begun) / 1000 })}\n`;
@@ -73,7 +84,7 @@ export class Tool {
 
   /** How well a reward model's scores agree with rankings. */
   async score(name, rows, adapter) {
-    const said = await this.once(name, async () => {
+    const said = await this.once(name, [rows, weights(adapter)], async () => {
       const data = await this.write(`${name}.rows`, rows);
       return this.run(['score', '--data', data, '--adapter', adapter, '--json']);
     });
@@ -83,7 +94,7 @@ export class Tool {
 
   /** Perplexity of texts: exp of the mean over tokens of −ln p. */
   async perplexity(name, texts, adapter) {
-    const [found] = await this.once(name, async () => {
+    const [found] = await this.once(name, [texts, weights(adapter)], async () => {
       const data = await this.write(
         `${name}.texts`,
         texts.map((text) => ({ text })),

@@ -50,9 +50,10 @@ impl LoadedModel {
             let held = set.as_ref()?.whole(&parts.last()?.0)?.desc().len();
             Some(if held == e.classifier.labels.len() { e.classifier.clone() } else { Classifier::of(scope, held) })
         };
-        match of(e.classifier.scope) {
+        let found = of(e.classifier.scope).or_else(|| e.classifies.then(|| e.classifier.clone()));
+        match found {
+            Some(Classifier { refused: Some((field, why)), .. }) => Err(crate::Error::config(field, why)),
             Some(own) => Ok(own),
-            None if e.classifies => Ok(e.classifier.clone()),
             None => Err(crate::Error::config("model", "neither its files nor the adapter have a classifier")),
         }
     }

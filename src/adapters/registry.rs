@@ -258,6 +258,11 @@ impl Adapters {
                 "it was trained with the mask prefix, the model is loaded with causal: load it with prefix".into(),
             ));
         }
+        if own != mask {
+            log::warn!(
+                "the adapter {name:?} was trained with the mask causal, the model is loaded with prefix: it answers otherwise than before"
+            );
+        }
         let mut adapter = adapter;
         if let (PeftAdapter::Lora(a), Some(_)) = (&mut adapter, self.model.config().shape.encoder()) {
             // PEFT on the bare encoder (FEATURE_EXTRACTION) leaves the root of its paths out.

@@ -7,9 +7,9 @@ use crate::adapters::LoadedModel;
 /// A text as sentence-transformers reads it: with the tokens that belong around it, cut where the folder or the model says so.
 ///
 /// # Errors
-/// As [`crate::models::Loaded::tokenizer`].
+/// As [`crate::models::Loaded::tokenizer`] and [`crate::models::Loaded::sentence`].
 pub fn sentence_ids(model: &LoadedModel, text: &str) -> Result<Encoded> {
-    let said = model.sentence.unwrap_or_default();
+    let said = model.sentence()?;
     let tokenizer = model.tokenizer()?;
     let lower = if said.lower_case { text.to_lowercase() } else { String::new() };
     let mut ids = tokenizer.encode(if said.lower_case { &lower } else { text });

@@ -157,6 +157,9 @@ impl GenerateOptions {
             refuse(field, self.repetition_penalty != 1.0, "guesses repetitions: expected repetition_penalty 1")?;
             refuse(field, self.no_repeat_ngram_size > 0, "guesses repetitions: expected no_repeat_ngram_size 0")?;
             refuse(field, self.top_logprobs > 0, "checks several tokens at once: expected top_logprobs 0")?;
+        } else {
+            let set = self.max_matching_ngram_size != GenerateOptions::default().max_matching_ngram_size;
+            refuse("max_matching_ngram_size", set, "is set, and nothing is looked up: prompt_lookup_num_tokens is 0")?;
         }
         Ok(())
     }

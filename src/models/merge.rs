@@ -30,6 +30,7 @@ impl<'a> GgufMerge<'a> {
         if let Some(saved) = adapter.saved.first() {
             return Err(Error::BadAdapter(format!("it holds {:?} whole, for which a merged model has no place", saved.path)));
         }
+        adapter.need_causal("a GGUF")?;
         file.all_readable()?;
         let config = Config::from_gguf(file)?;
         let by_key: HashMap<String, usize> =

@@ -62,13 +62,15 @@ pub struct Classifier {
     pub problem: Problem,
     /// What each of its numbers stands for, `LABEL_<i>` where the files do not say.
     pub labels: Vec<String>,
+    /// Field and reason, where the files ask for one that is not supported: who uses it is told, other heads are there.
+    pub refused: Option<(String, String)>,
 }
 
 impl Classifier {
     /// One for so many classes; one number alone is a regression.
     pub fn of(scope: Scope, count: usize) -> Classifier {
         let problem = if count == 1 { Problem::Regression } else { Problem::Classes };
-        Classifier { scope, problem, labels: (0..count).map(|i| format!("LABEL_{i}")).collect() }
+        Classifier { scope, problem, labels: (0..count).map(|i| format!("LABEL_{i}")).collect(), refused: None }
     }
 }
 

@@ -12,6 +12,8 @@ pub struct Charsmap {
 }
 
 /// Longer graphemes are looked up character by character.
+/// Bytes of a text that something is mapped to; the longest in use has some forty.
+const LONGEST_TEXT: usize = 256;
 const LONGEST: usize = 5;
 
 impl Charsmap {
@@ -27,6 +29,10 @@ impl Charsmap {
         let (trie, texts) = rest.split_at(size);
         let units = trie.as_chunks::<4>().0.iter().map(|u| u32::from_le_bytes(*u)).collect();
         let texts = std::str::from_utf8(texts).map_err(|_| wrong("holds texts that are no UTF-8"))?;
+        // A text is put in for every character that is mapped to it: a long one would fill the memory.
+        if let Some(long) = texts.split('\0').map(str::len).find(|n| *n > LONGEST_TEXT) {
+            return Err(wrong(&format!("maps to a text of {long} bytes, expected {LONGEST_TEXT} at most")));
+        }
         Ok(Charsmap { units, texts: texts.to_string() })
     }
 

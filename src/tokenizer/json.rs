@@ -6,11 +6,11 @@ use serde_json::{Map, Value as Json};
 use super::added::AddedToken;
 use super::config::{Config, added_token, same_id};
 use super::decode::Decoder;
-use super::model::{self, MAX_TOKENS, Model};
+use super::model::{self, Model};
 use super::normalize::Normalizer;
 use super::postprocess::Post;
 use super::pretokenize::Step;
-use super::tokenizer::{Parts, Tokenizer};
+use super::tokenizer::{Parts, Tokenizer, check_ids};
 use crate::error::{Error, Result};
 use crate::text::{not_json, without_bom};
 
@@ -114,14 +114,4 @@ impl Tokenizer {
         let file = file.to_string();
         Tokenizer::build(Parts { file, normalizers, pre, decoder, model, added, post, bos, eos, pad, template, named })
     }
-}
-
-/// No id may be far from the number of tokens: tables are as long as the highest.
-fn check_ids(added: &[AddedToken], known: usize) -> std::result::Result<(), String> {
-    let highest = added.iter().map(|a| a.id as usize).max().unwrap_or(0);
-    let known = known + added.len();
-    if highest >= MAX_TOKENS || highest > known.saturating_mul(4) + 1024 {
-        return Err(format!("its highest id is {highest}, with {known} tokens"));
-    }
-    Ok(())
 }

@@ -316,6 +316,12 @@ impl File {
             charsmap: self.spaces.charsmap.clone(),
             ..GgufVocab::default()
         })?;
+        let mut told = Vec::new();
+        config.add_tokens(&mut told, &|t| tokenizer.token_id(t)).map_err(|e| Error::file("tokenizer_config.json", e))?;
+        if let Some(other) = told.iter().find(|t| tokenizer.id_to_token(t.id) != Some(t.content.as_str())) {
+            let message = format!("adds the token {:?}, which {file} has not: such a folder needs its tokenizer.json", other.content);
+            return Err(Error::file("tokenizer_config.json", message));
+        }
         if let Some(template) = config.chat_template().map_err(|e| Error::file("tokenizer_config.json", e))? {
             tokenizer.set_chat_template(&template);
         }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use super::added::{AddedToken, AddedTokens};
 use super::decode::Decoder;
-use super::model::{Model, Scratch};
+use super::model::{MAX_TOKENS, Model, Scratch};
 use super::normalize::Normalizer;
 use super::postprocess::{Part, Placed, Post};
 use super::pretokenize;
@@ -65,6 +65,7 @@ pub struct Encoding {
 
 impl Tokenizer {
     pub(super) fn build(p: Parts) -> Result<Self> {
+        check_ids(&p.added, p.model.vocab().len()).map_err(|message| Error::file(&p.file, message))?;
         let highest = p.added.iter().map(|a| a.id as usize + 1).max().unwrap_or(0);
         let ids = p.model.vocab().len().max(highest);
         if let Some(id) = p.post.ids().find(|id| *id as usize >= ids) {
@@ -323,4 +324,14 @@ impl Tokenizer {
     pub fn pad_token_id(&self) -> Option<u32> {
         self.pad
     }
+}
+
+/// No id may be far from the number of tokens: tables are as long as the highest.
+pub(super) fn check_ids(added: &[AddedToken], known: usize) -> std::result::Result<(), String> {
+    let highest = added.iter().map(|a| a.id as usize).max().unwrap_or(0);
+    let known = known + added.len();
+    if highest >= MAX_TOKENS || highest > known.saturating_mul(4) + 1024 {
+        return Err(format!("its highest id is {highest}, with {known} tokens"));
+    }
+    Ok(())
 }

@@ -518,7 +518,10 @@ fn of_shape(model: &LoadedModel, info: &MethodInfo, values: &Values, adapter: &m
         match &mut c.exclude_modules {
             None => c.exclude_modules = Some(OneOrMany::Many(vec![pooler])),
             Some(OneOrMany::Many(names)) => names.push(pooler),
-            Some(OneOrMany::One(_)) => {}
+            Some(OneOrMany::One(pattern)) => {
+                let why = format!("is the pattern {pattern:?}; for an encoder with a pooler expected a list of names");
+                return Err(Error::config("exclude_modules", why));
+            }
         }
     }
     Ok(())

@@ -54,6 +54,7 @@ const PUBLIC: &[(&str, Judged)] = &[
     ("Sample", Instead("its random numbers are ours; frequencies and greedy choices are tested")),
     ("Scale", By(&["scale"])),
     ("SequenceSums", Instead("a sum: against the f64 reference and central differences")),
+    ("SequenceTake", Instead("an index: the way back of SequenceSums")),
     ("SftLoss", Instead("a weighted sum of log-probabilities; training curves are TRL's in tuning.rs")),
     ("SoftCap", Instead("Gemma 2's capped logits and all gradients are Transformers' in families.rs")),
     ("Softmax", By(&["softmax"])),

@@ -8,7 +8,7 @@ use fledgling::ops::loss::{
     CPO_LOSSES, CpoLoss, CrossEntropy, DIVERGENCES, DPO_LOSSES, DPO_NUMBERS, DpoLoss, DpoNumbers, GatherLogps, IGNORE, KtoLoss,
 };
 use fledgling::ops::loss::{METRICS, OrpoLoss, POLICY_METRICS, PolicyLoss, PolicyNumbers, RANKING_METRICS, RankingLoss};
-use fledgling::ops::loss::{SequenceSums, SftLoss, VALUE_METRICS, ValueLoss};
+use fledgling::ops::loss::{SequenceSums, SequenceTake, SftLoss, VALUE_METRICS, ValueLoss};
 
 fn sft(t: &mut Tape, v: &[Val]) -> fledgling::Result<Vec<Val>> {
     t.push(SftLoss::default(), v)
@@ -254,6 +254,8 @@ fl_test!(
                 Ok(vec![t.push1(SequenceSums::of_second(seqs), v)?])
             })
             .await;
+            let ins = [frozen(&mut rng, &[seqs], 4.0), ints(&[n], &seq)];
+            check(&gpu, &format!("sequence_take {n} of {seqs}"), &ins, 1e-6, |t, v| Ok(vec![t.push1(SequenceTake { rows: n }, v)?])).await;
         }
     }
 

@@ -9,7 +9,7 @@ import { rolldown } from 'rolldown';
 const www = fileURLToPath(new URL('..', import.meta.url));
 const out = `${www}dist/lib`;
 /** wasm and JavaScript together, in gzip bytes. */
-const BUDGET = 1.6e6;
+const BUDGET = 1.7e6;
 
 rmSync(out, { recursive: true, force: true });
 const bundle = await rolldown({

@@ -13,9 +13,19 @@ use fledgling::encode::{Encoded, Encodings, sentence_ids, softmax, top};
 use fledgling::models::{LoadOptions, Problem, Scope};
 use fledgling::{Error, Result};
 
+/// A text as it stands: what is too long is refused, not cut.
+fn whole(model: &LoadedModel, text: &str) -> Result<Encoded> {
+    Ok(Encoded { ids: model.tokenizer()?.encode(text), types: Vec::new() })
+}
+
 /// Sequences of what was given, in this order: texts, ids, rows.
-fn sequences(model: &LoadedModel, texts: &TextsArgs, types: &TypesArgs) -> Result<Vec<Encoded>> {
-    let mut all = texts.prompt.iter().map(|text| sentence_ids(model, text)).collect::<Result<Vec<_>>>()?;
+fn sequences(
+    model: &LoadedModel,
+    texts: &TextsArgs,
+    types: &TypesArgs,
+    read: impl Fn(&LoadedModel, &str) -> Result<Encoded>,
+) -> Result<Vec<Encoded>> {
+    let mut all = texts.prompt.iter().map(|text| read(model, text)).collect::<Result<Vec<_>>>()?;
     if !types.token_type_ids.is_empty() && types.token_type_ids.len() != texts.prompt_ids.len() {
         let (n, of) = (types.token_type_ids.len(), texts.prompt_ids.len());
         return Err(Error::config("token_type_ids", format!("is given {n} times, prompt_ids {of} times")));
@@ -35,9 +45,16 @@ fn sequences(model: &LoadedModel, texts: &TextsArgs, types: &TypesArgs) -> Resul
                 .map(|v| serde_json::from_value(v.clone()).map_err(|_| bad(format!("has {v} as {column}, expected token ids"))))
                 .transpose()
         };
+        const COLUMNS: [&str; 3] = ["text", "input_ids", "token_type_ids"];
+        if let Some(other) = value.as_object().and_then(|row| row.keys().find(|k| !COLUMNS.contains(&k.as_str()))) {
+            return Err(bad(format!("has {other:?}, expected {}", COLUMNS.join(", "))));
+        }
         let text = value.as_str().or_else(|| value.get("text").and_then(Value::as_str));
         match (text, list("input_ids")?) {
-            (Some(text), None) => all.push(sentence_ids(model, text)?),
+            (Some(_), None) if list("token_type_ids")?.is_some() => {
+                return Err(bad("has token_type_ids, which are of input_ids, beside a text".into()));
+            }
+            (Some(text), None) => all.push(read(model, text)?),
             (None, Some(ids)) => all.push(Encoded { ids, types: list("token_type_ids")?.unwrap_or_default() }),
             _ => return Err(bad("is neither a text, nor an object with a text or with input_ids".into())),
         }
@@ -57,8 +74,8 @@ async fn open(cli: &Cli, a: &ModelArgs, json: bool) -> Result<(Rc<LoadedModel>, 
 
 pub async fn embed(cli: &Cli, a: &EmbedArgs) -> Result<()> {
     let (loaded, mut encoder) = open(cli, &a.model, a.json).await?;
-    let rows = sequences(&loaded, &a.texts, &a.types)?;
-    let said = loaded.sentence.unwrap_or_default();
+    let rows = sequences(&loaded, &a.texts, &a.types, sentence_ids)?;
+    let said = loaded.sentence()?;
     let (pooling, normalize) = (a.pooling.unwrap_or(said.pooling), a.normalize.unwrap_or(said.normalize));
     let vectors = encoder.embed(&rows, pooling, normalize, &AdapterChoice::Active).await?;
     for (i, (v, row)) in vectors.iter().zip(&rows).enumerate() {
@@ -73,7 +90,7 @@ pub async fn embed(cli: &Cli, a: &EmbedArgs) -> Result<()> {
 pub async fn fill_mask(cli: &Cli, a: &FillMaskArgs) -> Result<()> {
     let (loaded, mut encoder) = open(cli, &a.model, a.json).await?;
     loaded.model.need_logits()?;
-    let rows = sequences(&loaded, &a.texts, &a.types)?;
+    let rows = sequences(&loaded, &a.texts, &a.types, whole)?;
     let tokenizer = loaded.tokenizer.as_ref();
     let own = || ["[MASK]", "<mask>"].into_iter().find_map(|t| tokenizer?.token_id(t));
     let mask =
@@ -104,7 +121,7 @@ pub async fn fill_mask(cli: &Cli, a: &FillMaskArgs) -> Result<()> {
 
 pub async fn classify(cli: &Cli, a: &ClassifyArgs) -> Result<()> {
     let (loaded, mut encoder) = open(cli, &a.model, a.json).await?;
-    let rows = sequences(&loaded, &a.texts, &a.types)?;
+    let rows = sequences(&loaded, &a.texts, &a.types, whole)?;
     let kind = loaded.classifier(&AdapterChoice::Active)?;
     let all = encoder.classes(&rows, kind.scope, &AdapterChoice::Active).await?;
     let said = |logits: &[f32]| -> Value {

@@ -93,12 +93,21 @@ async fn each(model: LoadedModel, a: &GenerateArgs, path: &Path, options: &Gener
 fn row_prompt(model: &LoadedModel, a: &GenerateArgs, row: &Value) -> std::result::Result<Vec<u32>, Fault> {
     let fault = |e: Error| Fault::at("prompt", e.to_string());
     if let Some(ids) = row.get("prompt_ids") {
+        if row.get("prompt").is_some() {
+            return Err(Fault::at("prompt_ids", "stands beside prompt: expected one of them"));
+        }
+        if a.system.is_some() {
+            return Err(Fault::at("prompt_ids", "goes through no chat template, which --system is for"));
+        }
         let read = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
         let ids: Option<Vec<u32>> = ids.as_array().and_then(|list| list.iter().map(read).collect());
         let ids = ids.ok_or_else(|| Fault::at("prompt_ids", "is not a list of token ids"))?;
         return logits::checked(model, ids).map_err(|e| Fault::at("prompt_ids", e.to_string()));
     }
     let ids = match TextOrMessages::read("prompt", row.get("prompt"))? {
+        TextOrMessages::Messages(_) if a.system.is_some() => {
+            return Err(Fault::at("prompt", "is messages, which bring their own system message: leave --system out"));
+        }
         TextOrMessages::Messages(messages) => {
             let messages: Vec<Value> = messages.iter().map(|m| serde_json::to_value(m).expect("messages are JSON")).collect();
             model.tokenizer().and_then(|t| t.encode_chat(&messages, true)).map_err(fault)?

@@ -77,6 +77,9 @@ fn rows(path: &Path) -> Result<Vec<Texts>> {
             Json::String(text) => Some((text.clone(), None)),
             Json::Object(row) => {
                 let of = |name: &str| row.get(name).and_then(Json::as_str).map(str::to_string);
+                if row.get("text_pair").is_some_and(|pair| !pair.is_string() && !pair.is_null()) {
+                    return Err(bad("has a text_pair that is no text".into()));
+                }
                 of("text").map(|text| (text, of("text_pair")))
             }
             _ => None,

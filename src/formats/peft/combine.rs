@@ -58,6 +58,9 @@ pub fn combine(adapters: &[(&PeftAdapter, f64)], how: Combination, svd_rank: Opt
     if svd_rank.is_some_and(|r| !(1..=4096).contains(&r)) {
         return Err(Error::config("svd_rank", format!("is {}, expected 1 to 4096", svd_rank.unwrap_or_default())));
     }
+    for (adapter, _) in &all {
+        adapter.need_causal("a combination with others")?;
+    }
     let modules = |a: &LoraAdapter| a.pairs.iter().map(|p| p.target.module.clone()).collect::<Vec<_>>();
     if let Some(other) = all.iter().find(|(a, _)| modules(a) != modules(first)) {
         let odd = modules(other.0).into_iter().find(|m| !modules(first).contains(m)).or_else(|| {

@@ -7,6 +7,7 @@ use crate::models::names::{Names, Role};
 use crate::models::reading::json::{Json, activation};
 use crate::models::reading::rope::{self, Fields};
 use crate::models::reading::{decoder, encoder};
+use crate::models::shape::Scope;
 use crate::{Error, Result};
 
 pub const FAMILY: Family = Family {
@@ -58,7 +59,6 @@ fn from_json(j: &Json<'_>) -> Result<Config> {
         j.only(bias, false)?;
     }
     j.only("decoder_bias", true)?;
-    j.only("classifier_pooling", "cls")?;
     let mut c = decoder::sizes(j, &NAMES)?;
     c.max_position_embeddings = j.opt_size("max_position_embeddings")?.unwrap_or(8192);
     c.rope = Some(rope::json(j, &GLOBAL, c.head_dim, c.max_position_embeddings)?);
@@ -78,5 +78,9 @@ fn from_json(j: &Json<'_>) -> Result<Config> {
     Ok(encoder::with(c, |e| {
         e.dense_bias = bias;
         e.tokens_dense = true;
+        let pooling = j.text("classifier_pooling").filter(|p| *p != "cls" && e.classifier.scope == Scope::Sequence);
+        if let Some(pooling) = pooling {
+            encoder::refuse(&mut e.classifier, "classifier_pooling", format!("{pooling:?} is not supported (cls)"));
+        }
     }))
 }

@@ -40,6 +40,8 @@ pub struct Loaded {
     pub tokenizer_error: Option<(String, String)>,
     /// How vectors of texts are made, where the files say it.
     pub sentence: Option<Sentence>,
+    /// Why they cannot be used although they say it: where and what.
+    pub sentence_error: Option<(String, String)>,
     /// What generators keep keys and values as.
     pub kv_cache_dtype: KvCacheDtype,
     pub info: ModelInfo,
@@ -56,7 +58,26 @@ impl Loaded {
         }
         let most = bytes.into_iter().max_by_key(|b| b.1).map_or("F32", |b| b.0).to_string();
         let info = info(&model, name.to_string(), context, 0, None, most);
-        Loaded { tokenizer, tokenizer_error: None, sentence: None, kv_cache_dtype: KvCacheDtype::default(), info, model }
+        Loaded {
+            tokenizer,
+            tokenizer_error: None,
+            sentence: None,
+            sentence_error: None,
+            kv_cache_dtype: KvCacheDtype::default(),
+            info,
+            model,
+        }
+    }
+
+    /// How vectors of texts are made.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] where the files ask for what is not supported.
+    pub fn sentence(&self) -> Result<Sentence> {
+        match &self.sentence_error {
+            Some((file, message)) => Err(Error::config(file, message)),
+            None => Ok(self.sentence.unwrap_or_default()),
+        }
     }
 
     /// The tokenizer.

@@ -225,8 +225,14 @@ impl ModelLoader {
         let model = Rc::new(model);
         let info = info(&model, name, context, state.file_bytes, state.sha256, most);
         let kv_cache_dtype = state.options.kv_cache_dtype;
-        let sentence = Sentence::read(&state.texts)?.filter(|_| model.config().shape.encoder().is_some());
-        Ok(Loaded { tokenizer: tokenizer.map(Rc::new), tokenizer_error, sentence, kv_cache_dtype, info, model })
+        // As of a tokenizer: who wants a vector is told what cannot be used.
+        let (sentence, sentence_error) = match model.config().shape.encoder().map(|_| Sentence::read(&state.texts)) {
+            None => (None, None),
+            Some(Ok(s)) => (s, None),
+            Some(Err(Error::BadFile { file, message } | Error::BadConfig { field: file, message })) => (None, Some((file, message))),
+            Some(Err(e)) => return Err(e),
+        };
+        Ok(Loaded { tokenizer: tokenizer.map(Rc::new), tokenizer_error, sentence, sentence_error, kv_cache_dtype, info, model })
     }
 }
 

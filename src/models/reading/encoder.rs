@@ -59,6 +59,11 @@ fn architecture<'a>(j: &Json<'a>) -> &'a str {
     j.get("architectures").and_then(Value::as_array).and_then(|a| a.first()).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// Notes why a classifier cannot be used.
+pub fn refuse(c: &mut Classifier, field: &str, why: String) {
+    c.refused = Some((field.to_string(), why));
+}
+
 /// The classification head that the file tells of. Transformers' own default is two classes.
 fn classifier(j: &Json<'_>) -> Result<Classifier> {
     let scope = if architecture(j).ends_with("ForTokenClassification") { Scope::Tokens } else { Scope::Sequence };
@@ -78,12 +83,8 @@ fn classifier(j: &Json<'_>) -> Result<Classifier> {
         None => {}
         Some("regression") if count == 1 => c.problem = Problem::Regression,
         Some("single_label_classification") => c.problem = Problem::Classes,
-        Some("regression") => {
-            return Err(Error::config("problem_type", format!("is regression of {count} numbers (only one is supported)")));
-        }
-        Some(other) => {
-            return Err(Error::config("problem_type", format!("{other:?} is not supported (regression, single_label_classification)")));
-        }
+        Some("regression") => refuse(&mut c, "problem_type", format!("is regression of {count} numbers (only one is supported)")),
+        Some(other) => refuse(&mut c, "problem_type", format!("{other:?} is not supported (regression, single_label_classification)")),
     }
     Ok(c)
 }

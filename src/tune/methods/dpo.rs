@@ -320,8 +320,9 @@ impl Method for Dpo {
     fn digest(&self) -> String {
         digest(self.data.iter().flat_map(|p| {
             let answers = p.answers.iter().flat_map(|a| [a.ids.clone(), a.labels.clone()]);
-            let pairs = p.pairs.iter().flatten().map(|at| *at as u32).collect();
-            answers.chain([pairs, vec![p.weight.to_bits()]]).collect::<Vec<_>>()
+            // Of a preference nothing is told that its answers do not tell.
+            let ranked = (p.pairs != [[0, 1]]).then(|| p.pairs.iter().flatten().map(|at| *at as u32).collect());
+            answers.chain(ranked).chain([vec![p.weight.to_bits()]]).collect::<Vec<_>>()
         }))
     }
 

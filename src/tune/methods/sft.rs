@@ -197,6 +197,10 @@ impl Sft {
             let why = "is wrapped, which makes one document of all rows: with prefixes take bfd";
             return Err(Error::config("packing_strategy", why));
         }
+        if !prefixes && examples.iter().any(|e| said(e).is_some()) {
+            let why = "is causal, and rows say how long their prefix is (prefix_length): expected the mask prefix";
+            return Err(Error::config("mask", why));
+        }
         let prefix = |e: &Example| said(e).unwrap_or_else(|| e.prompt(&(0..e.ids.len())));
         if prefixes && !examples.is_empty() && examples.iter().all(|e| prefix(e) < 2) {
             let why = "is prefix, and no row has a prompt that is not learned: expected prompt and completion, prefix_length, or messages \
@@ -229,7 +233,10 @@ impl Method for Sft {
     }
 
     fn digest(&self) -> String {
-        digest(self.examples.iter().flat_map(|e| [e.ids.clone(), e.labels.clone()]))
+        digest(self.examples.iter().flat_map(|e| {
+            let types = (!e.types.is_empty()).then(|| e.types.clone());
+            [e.ids.clone(), e.labels.clone()].into_iter().chain(types)
+        }))
     }
 
     fn rows(&self) -> usize {

@@ -125,6 +125,12 @@ pub fn files(from: &Onward<'_>) -> Result<Vec<(String, Vec<u8>)>> {
     if !trainable {
         return Err(Error::config("method", format!("{} is not exported: its rows are made while it learns", info.name)));
     }
+    from.adapter.need_causal("a training with TRL")?;
+    for (i, row) in from.rows.iter().enumerate() {
+        if let Some(column) = ["prefix_length", "token_type_ids"].into_iter().find(|c| row.get(c).is_some_and(|v| !v.is_null())) {
+            return Err(Fault::at(column, "is not TRL's: such rows are not exported").of_row(i));
+        }
+    }
     let fields = own_fields(from.args)?;
     let values = info.read(&fields)?;
     let args = TrainingArguments::of(&values);

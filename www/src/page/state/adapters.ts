@@ -183,14 +183,16 @@ async function store(name: string, files: AdapterFiles, made: Made = {}): Promis
     );
   const before = await readFile(`${FOLDER}/${name}/${WEIGHTS}`);
   const known = before ? await readVersions(name, before.lastModified, report) : { current: 0, versions: [] };
-  const version = nextVersion(known.versions);
   let { versions } = known;
+  let version = nextVersion(versions);
   await tracked(
     (async () => {
-      if (before && !(await setApart(name, known.current, weights.byteLength))) {
+      const apart = before ? await setApart(name, known, weights.byteLength) : known.current;
+      if (apart === null) {
         versions = versions.filter((v) => v.n !== known.current);
         toast(`There was no room to keep v${known.current} of ${name}`);
-      }
+      } else if (before && apart !== known.current) versions = [...versions, { n: apart, at: before.lastModified }];
+      version = Math.max(version, nextVersion(versions));
       versions = [...versions, { n: version, at: Date.now(), ...made }];
       await writeFile(`${FOLDER}/${name}/${WEIGHTS}`, weights);
       await writeFile(`${FOLDER}/${name}/${CONFIG}`, files[CONFIG]);
@@ -290,18 +292,20 @@ export async function useVersion(name: string, n: number): Promise<void> {
   if (activity.value !== 'idle') throw new PageError('busy', 'The model is at work: versions can be changed when that has ended.');
   const next = was.versions.find((v) => v.n === n);
   if (!next) throw new PageError('bad-adapter', `${name} has no version ${n}.`);
+  let { versions } = was;
   await tracked(
     (async () => {
-      if (!(await setApart(name, was.version, 0)))
-        throw new PageError('quota-exceeded', `No room to keep v${was.version} of ${name} beside v${n}.`);
+      const apart = await setApart(name, { current: was.version, versions }, 0);
+      if (apart === null) throw new PageError('quota-exceeded', `No room to keep v${was.version} of ${name} beside v${n}.`);
+      if (apart !== was.version) versions = [...versions, { n: apart, at: Date.now() }];
       await putBack(name, n);
-      await writeVersions(name, { current: n, versions: was.versions });
+      await writeVersions(name, { current: n, versions });
     })(),
   );
   const files = await filesOf(name);
   const written = await readFile(`${FOLDER}/${name}/${WEIGHTS}`);
   const entry = summary(name, files[CONFIG], files[WEIGHTS].byteLength, written?.lastModified ?? 0);
-  set(name, { ...entry, version: n, versions: was.versions });
+  set(name, { ...entry, version: n, versions });
   tellOthers(ADAPTERS_CHANGED);
   await restoreBefore(name);
   await refreshMemory();
@@ -312,9 +316,10 @@ export async function removeVersion(name: string, n: number): Promise<void> {
   const was = adapters.value.find((a) => a.name === name);
   if (!was || was.version === n) return;
   const versions = was.versions.filter((v) => v.n !== n);
+  // The folder first: one that the list does not know would come back.
+  await dropVersion(name, n);
   await writeVersions(name, { current: was.version, versions });
   set(name, { versions });
-  await dropVersion(name, n);
   tellOthers(ADAPTERS_CHANGED);
 }
 

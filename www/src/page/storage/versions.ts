@@ -2,7 +2,7 @@
 // the version in use; it gets a folder of its own before something else takes its place.
 import type { Version, Versions } from '../model/types.ts';
 import { VERSIONS } from '../schema/stored.ts';
-import { copyFile, readFile, removeEntry, usage, writeFile } from './opfs.ts';
+import { copyFile, list, readFile, removeEntry, usage, writeFile } from './opfs.ts';
 import { readStored, storedText } from './stored.ts';
 
 export const ADAPTERS = 'adapters';
@@ -18,16 +18,30 @@ async function complete(path: string): Promise<{ config: File; weights: File } |
   return config && weights && config.size > 0 && weights.size > 0 ? { config, weights } : null;
 }
 
-/** Versions of an adapter whose files are there. One that was stored before there were any is its own first. */
+/** The earlier versions that have a folder, whatever the list says. */
+async function foldersOf(name: string): Promise<Version[]> {
+  const found: Version[] = [];
+  for (const entry of await list(folder(name))) {
+    const n = Number(/^v([1-9]\d{0,8})$/.exec(entry)?.[1] ?? 0);
+    const files = n > 0 ? await complete(folder(name, n)) : null;
+    if (files) found.push({ n, at: files.weights.lastModified });
+  }
+  return found;
+}
+
+/**
+ * Versions of an adapter whose files are there. One that was stored before there were any is its own first. A folder that the list does not know
+ * is a version all the same: a tab may have died between the two.
+ */
 export async function readVersions(name: string, at: number, tell: (trouble: Error) => void): Promise<Versions> {
   const { value, trouble } = await readStored(VERSIONS, `${folder(name)}/${ABOUT}`);
   if (trouble) tell(trouble);
-  const first: Versions = { current: 1, versions: [{ n: 1, at }] };
-  if (!value) return first;
-  const versions: Version[] = [];
-  for (const v of value.versions.sort((a, b) => a.n - b.n))
-    if (v.n === value.current || (await complete(folder(name, v.n)))) versions.push(v);
-  return versions.some((v) => v.n === value.current) ? { current: value.current, versions } : first;
+  const folders = await foldersOf(name);
+  const told = value?.versions.filter((v) => v.n === value.current || folders.some((f) => f.n === v.n)) ?? [];
+  const all = [...told, ...folders.filter((f) => !told.some((v) => v.n === f.n))].sort((a, b) => a.n - b.n);
+  if (value && told.some((v) => v.n === value.current)) return { current: value.current, versions: all };
+  const current = nextVersion(all);
+  return { current, versions: [...all, { n: current, at }] };
 }
 
 export const writeVersions = (name: string, versions: Versions): Promise<void> =>
@@ -41,14 +55,24 @@ async function copy(from: string, to: string): Promise<void> {
   await copyFile(`${to}/${CONFIG}`, files.config);
 }
 
-/** Gives the version in use a folder of its own; false where there is no room for it and for `more` bytes behind it. */
-export async function setApart(name: string, n: number, more: number): Promise<boolean> {
+/** Hashed beside the main thread, which a comparison of many bytes would hold up. */
+const hash = async (f: File): Promise<string> => String(new Uint8Array(await crypto.subtle.digest('SHA-256', await f.arrayBuffer())));
+const same = async (a: File, b: File): Promise<boolean> => a.size === b.size && (await hash(a)) === (await hash(b));
+
+/**
+ * Gives the files in use a folder of their own, and returns its number: that of the version in use, or the next one where that has a folder with
+ * other files already. null where there is no room for it and for `more` bytes behind it.
+ */
+export async function setApart(name: string, { current, versions }: Versions, more: number): Promise<number | null> {
   const now = await complete(folder(name));
-  if (!now || (await complete(folder(name, n)))) return true;
+  if (!now) return current;
+  const there = await complete(folder(name, current));
+  if (there && (await same(there.weights, now.weights)) && (await same(there.config, now.config))) return current;
+  const n = there ? nextVersion(versions) : current;
   const { used, quota } = await usage();
-  if (quota > 0 && used + now.weights.size + more > quota) return false;
+  if (quota > 0 && used + now.weights.size + more > quota) return null;
   await copy(folder(name), folder(name, n));
-  return true;
+  return n;
 }
 
 /** Puts the files of an earlier version in the place of those in use. */
