@@ -206,4 +206,11 @@ mod tests {
         let map = Charsmap::new(&[8, 0, 0, 0, 0xff, 0xff, 0xff, 0x7f, 0, 0, 0, 0, b'a', 0]).unwrap();
         assert_eq!(map.parts("abc\0é"), None);
     }
+
+    #[test]
+    fn texts_are_bounded() {
+        let map = |texts: &str| Charsmap::new(&[&4u32.to_le_bytes()[..], &[0; 4], texts.as_bytes()].concat());
+        assert!(map(&"a".repeat(LONGEST_TEXT)).is_ok() && map("").is_ok());
+        assert!(map(&"a".repeat(LONGEST_TEXT + 1)).is_err_and(|e| e.contains("257 bytes")));
+    }
 }

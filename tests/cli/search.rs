@@ -61,6 +61,7 @@ fn a_prefix_decoder_is_tuned_and_asked() {
     fs::write(&rows, format!("{row}\n{row}")).unwrap();
     let rows = rows.display().to_string();
     let tune = ["tune", "--method", "sft", "--model", &model, "--data", &rows, "--max-steps", "2", "--r", "2", "--json"];
+    fails_with(&on_cpu(&[&tune[..], &["--out", &out, "--mask", "causal"]].concat()), 2, "bad-config", "prefix_length");
     ok(&[&tune[..], &["--out", &out]].concat());
     let config: Value = serde_json::from_slice(&fs::read(folder.join("out/adapter_config.json")).unwrap()).unwrap();
     assert_eq!(config["mask"], "prefix");

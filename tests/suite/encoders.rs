@@ -406,16 +406,23 @@ fl_test!(
         let s = read(&all)?.await?.sentence.expect("it is said");
         assert_eq!((s.pooling, s.normalize, s.max_length), (Pooling::First, true, Some(12)));
         let other = pooling.replace("\"pooling_mode_mean_tokens\": false", "\"pooling_mode_max_tokens\": true");
-        match read(&[("modules.json", modules), ("1_Pooling/config.json", &other)])?.await {
+        // The model is there for all else; who wants a vector is told.
+        match read(&[("modules.json", modules), ("1_Pooling/config.json", &other)])?.await?.sentence() {
             Err(Error::BadConfig { field, .. }) => assert_eq!(field, "pooling_mode_max_tokens"),
-            Err(e) => panic!("{e}"),
-            Ok(_) => panic!("it was passed over"),
+            other => panic!("{other:?}"),
         }
-        match read(&[("modules.json", &modules.replace("models.Normalize", "models.Dense")), all[1]])?.await {
+        match read(&[("modules.json", &modules.replace("models.Normalize", "models.Dense")), all[1]])?.await?.sentence() {
             Err(Error::BadConfig { field, message }) => assert!(field == "modules.json" && message.contains("Dense"), "{message}"),
-            Err(e) => panic!("{e}"),
-            Ok(_) => panic!("it was passed over"),
+            other => panic!("{other:?}"),
         }
+        // A decoder has no use for such files.
+        let mut loader = ModelLoader::new(&cpu(), LoadOptions::default());
+        loader.add_text("config.json", include_str!("../fixtures/models/llama/config.json"));
+        [("modules.json", modules), ("1_Pooling/config.json", &other)].iter().for_each(|(name, text)| loader.add_text(name, *text));
+        loader.begin_file("model.safetensors", None)?;
+        loader.push(include_bytes!("../fixtures/models/llama/model.safetensors"))?;
+        loader.end_file()?;
+        assert!(loader.finish().await?.sentence().is_ok());
         Ok(())
     }
 );
