@@ -53,6 +53,7 @@ fn fixture(name: &str) -> Fixture {
 }
 
 /// The model types that these fixtures try.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn model_types() -> Vec<String> {
     let of =
         |f: Fixture| serde_json::from_str::<serde_json::Value>(f.config).expect("a fixture's")["model_type"].as_str().map(str::to_string);
