@@ -145,6 +145,17 @@ impl From<PromptAdapter> for PeftAdapter {
     }
 }
 
+impl LoraAdapter {
+    /// # Errors
+    /// [`Error::BadAdapter`] where it was trained with another mask than the causal one: `what` could not say so.
+    pub fn need_causal(&self, what: &str) -> Result<()> {
+        match PeftConfig::from(self.config.clone()).mask() {
+            CAUSAL => Ok(()),
+            mask => Err(Error::BadAdapter(format!("it was trained with the mask {mask}, which {what} cannot say"))),
+        }
+    }
+}
+
 impl PeftAdapter {
     /// Reads an adapter from its two files and checks one against the other.
     ///

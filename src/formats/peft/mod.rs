@@ -127,15 +127,6 @@ fn matrix(c: &Container, file: &[u8], index: usize) -> Result<(usize, usize, Vec
 }
 
 impl LoraAdapter {
-    /// # Errors
-    /// [`Error::BadAdapter`] where it was trained with another mask than the causal one: `what` could not say so.
-    pub fn need_causal(&self, what: &str) -> Result<()> {
-        match kinds::PeftConfig::from(self.config.clone()).mask() {
-            config::CAUSAL => Ok(()),
-            mask => Err(Error::BadAdapter(format!("it was trained with the mask {mask}, which {what} cannot say"))),
-        }
-    }
-
     /// Reads an adapter from its two files and checks one against the other: every tensor is A or B of a module
     /// that the config chooses, none lacks its partner, ranks are those of the config, and what else there is belongs to its `modules_to_save`.
     pub fn read(config: &str, weights: &[u8]) -> Result<Self> {
