@@ -14,7 +14,7 @@ const question = (page: Page) => page.getByRole('textbox', { name: 'Your questio
 test('a killed GPU process in a run: it comes back and ends; killed again while idle: noticed at once, with the processor to choose', async () => {
   const browser = await chromium.launch({ executablePath, args });
   const page = await browser.newPage();
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(120_000);
   await page.goto(`${address()}#/settings`);
   await page.getByRole('radio', { name: 'The graphics card', exact: true }).check();
   await page.getByRole('slider', { name: 'max_new_tokens' }).fill('24');
@@ -27,7 +27,7 @@ test('a killed GPU process in a run: it comes back and ends; killed again while 
   await page.keyboard.press('1');
 
   await go(page, 'Learn');
-  await page.getByRole('textbox', { name: 'num_train_epochs' }).fill('60');
+  await page.getByRole('textbox', { name: 'num_train_epochs' }).fill('120');
   await page.getByRole('button', { name: 'Learn', exact: true }).click();
   await expect(page.locator('.stats dd').first()).toHaveText(/^([3-9]|\d\d+) \//);
   await crash(browser);
