@@ -215,14 +215,7 @@ impl Encodings {
         let mut tape = Tape::new();
         let placed = set.map(|s| s.place(&mut tape, m, shape.batch, false)).transpose()?;
         let adapter = placed.as_ref().map(|a| a as &dyn Adapter);
-        let inputs = TrainInputs {
-            batch: shape.batch,
-            ids: tape.input("ids", Desc::u32(&[m])),
-            positions: tape.input("positions", Desc::u32(&[m])),
-            spans: tape.input("spans", Desc::u32(&[m, 2])),
-            window_spans: model.window().map(|_| tape.input("window_spans", Desc::u32(&[m, 2]))),
-            types: model.has_types().then(|| tape.input("types", Desc::u32(&[m]))),
-        };
+        let inputs = TrainInputs::declare(&mut tape, model, shape.batch, shape.len);
         let all = model.record_hidden(&mut tape, &inputs, adapter, false)?;
         let said = if asked == Asked::Vector(Pooling::Mean) {
             let spans = tape.input("sequences", Desc::u32(&[shape.seqs, 2]));

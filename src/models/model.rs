@@ -9,7 +9,7 @@ use super::names::Role;
 use super::rope::Rope;
 use crate::data::Mask;
 use crate::formats::peft::LoraPair;
-use crate::graph::{Exec, Tape, Tensor, Val};
+use crate::graph::{Desc, Exec, Tape, Tensor, Val};
 use crate::nn::{
     Adapter, Block, Branch, Embedding, Extra, Forward, Keys, KvCache, KvCacheDtype, Linear, Norm, ParamStore, Pass, RopeTable,
 };
@@ -88,6 +88,21 @@ pub struct TrainInputs {
     pub window_spans: Option<Val>,
     /// (B·T) u32: the segment of each token, where the model tells segments apart.
     pub types: Option<Val>,
+}
+
+impl TrainInputs {
+    /// Inputs of a tape by these names, for `batch` rows of `len` tokens.
+    pub fn declare(tape: &mut Tape, model: &Model, batch: usize, len: usize) -> TrainInputs {
+        let m = batch * len;
+        TrainInputs {
+            batch,
+            ids: tape.input("ids", Desc::u32(&[m])),
+            positions: tape.input("positions", Desc::u32(&[m])),
+            spans: tape.input("spans", Desc::u32(&[m, 2])),
+            window_spans: model.window().map(|_| tape.input("window_spans", Desc::u32(&[m, 2]))),
+            types: model.has_types().then(|| tape.input("types", Desc::u32(&[m]))),
+        }
+    }
 }
 
 /// Values of a pass over M tokens with a cache.

@@ -36,14 +36,7 @@ impl<'a> Signals<'a> {
         noisy: bool,
     ) -> Result<Signals<'a>> {
         let m = shape.batch * shape.len;
-        let inputs = TrainInputs {
-            batch: shape.batch,
-            ids: tape.input("ids", Desc::u32(&[m])),
-            positions: tape.input("positions", Desc::u32(&[m])),
-            spans: tape.input("spans", Desc::u32(&[m, 2])),
-            window_spans: model.window().map(|_| tape.input("window_spans", Desc::u32(&[m, 2]))),
-            types: model.has_types().then(|| tape.input("types", Desc::u32(&[m]))),
-        };
+        let inputs = TrainInputs::declare(tape, model, shape.batch, shape.len);
         let noise = noisy.then(|| tape.input("noise", Desc::f32(&[m])));
         let all = model.record_noisy(tape, &inputs, adapter, how.train, noise)?;
         let gather = tape.input("gather", Desc::u32(&[shape.rows]));
