@@ -1,5 +1,6 @@
 // The GPU is lost in the middle of things: model, adapters, the answer and the run come back by themselves.
 import { equal, ok, test } from './check.mjs';
+import { PLAIN } from './kernels.mjs';
 
 /** @param {{page: import('playwright-core').Page, address: string}} o */
 export async function lostTests({ page, address }) {
@@ -14,16 +15,18 @@ export async function lostTests({ page, address }) {
     };
     window.lose = () => window.devices.splice(0).forEach((d) => d.destroy());
   });
-  const loaded = await page.evaluate(async (a) => {
+  const open = async ([a, kernel]) => {
     window.losses = [];
     const m = await window.t.fledgling.Model.load(a, {
       device: 'gpu',
       worker: false,
+      kernel,
       onDeviceLost: ({ error, recovering, attempt }) => window.losses.push([error.code, recovering, attempt]),
     });
     window.t.models.set('lost', m);
     return m.info.adapter.device;
-  }, address);
+  };
+  const loaded = await page.evaluate(open, [address, PLAIN]);
   equal(loaded, 'gpu', 'device');
   const value = async (body) => {
     const r = await page.evaluate(`window.t.run('lost', ${body.toString()})`);

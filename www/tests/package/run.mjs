@@ -11,6 +11,7 @@ import { launch } from './browser.mjs';
 import { tinyGguf } from './gguf.mjs';
 import { equal, finish, ok, test } from './check.mjs';
 import { environmentTests, extension } from './environments.mjs';
+import { PLAIN } from './kernels.mjs';
 import { loadingFiles, loadingTests } from './loading.mjs';
 import { lostTests } from './lost.mjs';
 import { placesTests } from './places.mjs';
@@ -176,10 +177,11 @@ try {
   // ---- (2) a plain page
   const plainDir = project('plain-page', {
     'index.html': '<!doctype html><title>plain</title><link rel="icon" href="data:," /><script type="module" src="main.js"></script>',
-    'main.js': `import * as fledgling from './node_modules/fledgling/dist/lib/index.js';\n${APP}\nstart(fledgling, 'gpu');\n`,
+    'main.js': `import * as fledgling from './node_modules/fledgling/dist/lib/index.js';\n${APP}\nstart(fledgling, 'gpu', { kernel: '${PLAIN}' }, '/m/tiny.gguf');\n`,
   });
   const plain = await serve({ root: plainDir, files, mounts });
-  if (wanted('plain')) await visit('a plain page', `${plain.origin}/index.html`);
+  // The tiny model: the real one computes on the GPU in (6).
+  if (wanted('plain')) await visit('a plain page', `${plain.origin}/index.html`, { tiny: true });
 
   // ---- (3) types
   if (wanted('types'))

@@ -4,22 +4,26 @@ import { equal, ok, test } from './check.mjs';
 const DEVICE = { device: 'cpu', cache: 'refresh' };
 const feature = (n) => `threads (${n})`;
 
+const AMOUNT = { answer: 12, judged: 96, steps: 2, learned: 8 };
+/** Of a model of a hundred million weights: a product of each kind is shared however few rows it has. */
+const LITTLE = { answer: 3, judged: 24, steps: 1, learned: 1 };
+
 /** Loads, answers, judges, learns; the numbers as bits. */
-async function work(page, address, options) {
+async function work(page, address, options, amount = AMOUNT) {
   const loaded = await page.evaluate(([a, o]) => window.t.load('threads', a, o), [address, { ...DEVICE, ...options }]);
   ok(loaded.ok, `${loaded.code}: ${loaded.message}`);
-  const did = await page.evaluate(() =>
-    window.t.run('threads', async (m, { SFTTrainer }) => {
+  const did = await page.evaluate((amount) => {
+    const body = async (m, { SFTTrainer }, { answer, judged, steps, learned }) => {
       const bits = (values) => [...new Uint32Array(Float32Array.from(values).buffer)];
       const messages = [{ role: 'user', content: 'What is the capital of France?' }];
-      const { tokenIds, logprobs } = await m.chat(messages, { maxNewTokens: 12, ignoreEos: true }).result;
+      const { tokenIds, logprobs } = await m.chat(messages, { maxNewTokens: answer, ignoreEos: true }).result;
       const score = await m.score(
-        Array.from({ length: 96 }, (_, i) => (i * 7) % 200),
-        { positions: [0, 95] },
+        Array.from({ length: judged }, (_, i) => (i * 7) % 200),
+        { positions: [0, judged - 1] },
       );
       const losses = [];
-      const trainer = new SFTTrainer(m, { learningRate: 1e-3, maxSteps: 2, peftConfig: { r: 8, loraAlpha: 16 } });
-      await trainer.train([{ messages: [...messages, { role: 'assistant', content: 'Paris. '.repeat(8) }] }], {
+      const trainer = new SFTTrainer(m, { learningRate: 1e-3, maxSteps: steps, peftConfig: { r: 8, loraAlpha: 16 } });
+      await trainer.train([{ messages: [...messages, { role: 'assistant', content: 'Paris. '.repeat(learned) }] }], {
         onStep: (s) => losses.push(s.loss, s.grad_norm),
       });
       await trainer.dispose();
@@ -33,8 +37,9 @@ async function work(page, address, options) {
         losses: bits(losses),
         isolated: crossOriginIsolated,
       };
-    }),
-  );
+    };
+    return window.t.run('threads', body, amount);
+  }, amount);
   ok(did.ok, `${did.code}: ${did.message}`);
   await page.evaluate(() => window.t.dispose('threads'));
   return { adapter: loaded.info.adapter, warnings: loaded.warnings, ...did.value };
@@ -67,8 +72,8 @@ export async function threadTests({ isolated, plain, files, address, real, built
     if (real)
       await test('threads: the real model answers and learns with the bits of one', async () => {
         const [{ adapter: a, ...first }, { adapter: b, ...second }] = [
-          await work(isolated, real, { threads: 1 }),
-          await work(isolated, real, { threads: 3 }),
+          await work(isolated, real, { threads: 1 }, LITTLE),
+          await work(isolated, real, { threads: 3 }, LITTLE),
         ];
         ok(a.features.includes(feature(1)) && b.features.includes(feature(3)), JSON.stringify([a, b]));
         equal(second, first, 'results');

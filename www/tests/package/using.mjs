@@ -1,9 +1,12 @@
 // Using a model: answers, candidates, adapters, training, and everything a person can do wrong with them.
 import { equal, ok, test } from './check.mjs';
+import { PLAIN } from './kernels.mjs';
 
 /** @param {{page: import('playwright-core').Page, address: string, device: 'gpu' | 'cpu'}} o */
 export async function usingTests({ page, address, device }) {
-  const load = (key, options = {}) => page.evaluate(([k, s, o]) => window.t.load(k, s, o), [key, address, { device, ...options }]);
+  const on = { device, ...(device === 'gpu' ? { kernel: PLAIN } : {}) };
+  const load = (key, options = {}, source = address) =>
+    page.evaluate(([k, s, o]) => window.t.load(k, s, o), [key, source, { ...on, ...options }]);
   const run = (key, body, argument) =>
     page.evaluate(`window.t.run(${JSON.stringify(key)}, ${body.toString()}, ${JSON.stringify(argument)})`);
   const value = async (key, body, argument) => {
@@ -83,7 +86,8 @@ export async function usingTests({ page, address, device }) {
   });
 
   await test('an abort ends the stream within a token, leaving the loop does too', async () => {
-    const long = await page.evaluate((d) => window.t.load('long', '/m/long.gguf', { device: d }), device);
+    // Each load opens a device, which compiles everything anew: this model is also the one that is merged into and disposed of below.
+    const long = await load('long', {}, '/m/long.gguf');
     ok(long.ok, `${long.code}: ${long.message}`);
     const r = await run('long', async (m) => {
       const o = { maxNewTokens: 6000, temperature: 1, seed: 1, ignoreEos: true };
@@ -104,7 +108,6 @@ export async function usingTests({ page, address, device }) {
     equal([r.value.finishReason, r.value.early, r.value.none], ['abort', 'abort', 'abort'], 'finishReason');
     // The word takes milliseconds to reach the Worker, in each of which the processor makes several of the tiny model's tokens.
     ok(r.value.tokens < (device === 'cpu' ? 3000 : 40), `${r.value.tokens} tokens`);
-    await page.evaluate(() => window.t.dispose('long'));
   });
 
   await test('two at once: the second waits, or is refused as busy where it must not; nobody has to iterate', async () => {
@@ -514,9 +517,7 @@ export async function usingTests({ page, address, device }) {
   });
 
   await test('merged: the base answers as the adapter did', async () => {
-    const other = await load('merge');
-    ok(other.ok, other.message);
-    const r = await value('merge', async (m, { SFTTrainer }) => {
+    const r = await value('long', async (m, { SFTTrainer }) => {
       const messages = [
         { role: 'user', content: 'Hello' },
         { role: 'assistant', content: 'abcabc' },
@@ -532,7 +533,6 @@ export async function usingTests({ page, address, device }) {
     ok(furthest(r.base, r.tuned) > 0.1, `the adapter changes little: ${furthest(r.base, r.tuned)}`);
     ok(furthest(r.merged, r.tuned) < 1e-3, `merged and tuned differ by ${furthest(r.merged, r.tuned)}`);
     equal(r.left, 0, 'adapters left');
-    await page.evaluate(() => window.t.dispose('merge'));
   });
 
   await test('every field of the trainers reaches the engine, which names what is impossible', async () => {
@@ -643,23 +643,20 @@ export async function usingTests({ page, address, device }) {
   });
 
   await test('a cache of halves stays close to one of f32; another type is refused', async () => {
-    const half = await load('half', { kvCacheDtype: 'f16' });
+    const half = await load('half', { kvCacheDtype: 'f16', candidates: 5 });
     ok(half.ok, `${half.code}: ${half.message}`);
     const score = async (m) => (await m.score('A word after another, and one more.')).logprobs;
     const [a, b] = [await value('m', score), await value('half', score)];
     const difference = Math.max(...a.map((v, i) => Math.abs(v - b[i])));
     ok(a.length === b.length && difference > 0 && difference < 0.01, `log-probabilities differ by ${difference}`);
-    await page.evaluate(() => window.t.dispose('half'));
     const bad = await load('bad', { kvCacheDtype: 'f8' });
     ok(!bad.ok && bad.code === 'bad-config' && bad.message.includes('kvCacheDtype'), JSON.stringify(bad));
   });
 
   await test('what several answers need is made ready while loading', async () => {
-    const compiled = async (name, n, candidates) => {
-      const loaded = await load(name, { candidates });
-      ok(loaded.ok, `${loaded.code}: ${loaded.message}`);
-      const more = await value(
-        name,
+    const compiled = (n) =>
+      value(
+        'half',
         async (m, _, n) => {
           const before = (await m.counters()).pipelines;
           await m.generateCandidates('A word', { n, maxNewTokens: 3, ignoreEos: true }).result;
@@ -667,12 +664,10 @@ export async function usingTests({ page, address, device }) {
         },
         n,
       );
-      await page.evaluate((n) => window.t.dispose(n), name);
-      return more;
-    };
-    equal(await compiled('five', 5, 5), 0, 'pipelines compiled by five answers');
+    equal(await compiled(5), 0, 'pipelines compiled by five answers, which the load was told of');
     // Nobody has asked for seven.
-    if (device === 'gpu') ok((await compiled('seven', 7)) > 0, 'what was not made ready is compiled at its first use');
+    if (device === 'gpu') ok((await compiled(7)) > 0, 'what was not made ready is compiled at its first use');
+    await page.evaluate(() => window.t.dispose('half'));
     for (const candidates of [0, 2.5, 1000]) {
       const bad = await load('bad', { candidates });
       ok(!bad.ok && bad.code === 'bad-config' && bad.message.includes('candidates'), JSON.stringify(bad));
@@ -735,10 +730,8 @@ export async function usingTests({ page, address, device }) {
   });
 
   await test('dispose: what runs ends with an error, afterwards everything is refused', async () => {
-    const second = await load('d');
-    ok(second.ok, second.message);
     const r = await page.evaluate(async () => {
-      const m = window.t.models.get('d');
+      const m = window.t.models.get('long');
       const s = m.chat([{ role: 'user', content: 'Hello' }], { maxNewTokens: 6000, temperature: 1, ignoreEos: true });
       await s.next();
       await m.dispose();
