@@ -2,6 +2,7 @@
 // comparisons as tests/real makes natively.
 import { readFileSync } from 'node:fs';
 import { equal, ok, test } from './check.mjs';
+import { SHORT_LISTED } from './kernels.mjs';
 
 const fixture = (name) => readFileSync(new URL(`../../../tests/fixtures/smollm2/${name}`, import.meta.url));
 const LAYERS = 30;
@@ -95,7 +96,8 @@ export async function realTests({ page, address, files, device }) {
     ok(r.ok, `${r.code}: ${r.message}`);
     return r.value;
   };
-  const loaded = await page.evaluate(([a, d]) => window.t.load('real', a, { device: d, cache: 'refresh' }), [address, device]);
+  const options = { device, cache: 'refresh', ...(device === 'gpu' ? { kernel: SHORT_LISTED } : {}) };
+  const loaded = await page.evaluate(([a, o]) => window.t.load('real', a, o), [address, options]);
   ok(loaded.ok, `${loaded.code}: ${loaded.message}`);
   equal(loaded.info.adapter.device, device, 'device');
   console.log(`      SmolLM2 on ${loaded.info.adapter.name}`);
@@ -173,5 +175,10 @@ export async function realTests({ page, address, files, device }) {
     }
   });
 
+  if (device === 'gpu')
+    await test('SmolLM2 on the gpu: the wasm heap never held the model', async () => {
+      const { wasmBytes } = await value(async (m) => m.memory());
+      ok(wasmBytes < 68 * 2 ** 20, `the wasm heap grew to ${wasmBytes} bytes`);
+    });
   await page.evaluate(() => window.t.dispose('real'));
 }

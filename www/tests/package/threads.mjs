@@ -1,5 +1,6 @@
 // Threads of the processor: only where the page is isolated, and never another result.
 import { equal, ok, test } from './check.mjs';
+import { PLAIN } from './kernels.mjs';
 
 const DEVICE = { device: 'cpu', cache: 'refresh' };
 const feature = (n) => `threads (${n})`;
@@ -117,7 +118,7 @@ export async function threadTests({ isolated, plain, files, address, real, built
       spoiled(instead(`${pkg}/fledgling_bg.wasm`, 'no wasm'), 'the processor works with one thread: '));
 
     await test('threads: a software adapter works in the module that has them', async () => {
-      const r = await isolated.evaluate((a) => window.t.load('threads', a, { threads: 2 }), address);
+      const r = await isolated.evaluate(([a, kernel]) => window.t.load('threads', a, { threads: 2, kernel }), [address, PLAIN]);
       ok(r.ok && ['gpu', 'cpu'].includes(r.info.adapter.device), JSON.stringify(r));
       const answered = await isolated.evaluate(() =>
         window.t.run(
