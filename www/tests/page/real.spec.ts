@@ -37,7 +37,7 @@ test('a real model is ranked, learns and changes', async ({ page, browser }) => 
 
   // Two candidates, sampled, then ranked by hand.
   await go(page, 'Settings');
-  await page.getByRole('slider', { name: 'max_new_tokens' }).fill('48');
+  await page.getByRole('slider', { name: 'max_new_tokens' }).fill('32');
   await go(page, 'Chat');
   await page.getByRole('radio', { name: '2 answers' }).check({ force: true });
   // An open question: to one with a single answer, both candidates may say the same, and equal answers teach nothing.
@@ -73,15 +73,15 @@ test('a real model is ranked, learns and changes', async ({ page, browser }) => 
   await expect(page.locator('tbody tr')).toHaveCount(8);
 
   await go(page, 'Learn');
-  await page.getByRole('textbox', { name: 'num_train_epochs' }).fill('3');
-  await page.getByRole('textbox', { name: 'learning_rate' }).fill('0.0001');
+  await page.getByRole('textbox', { name: 'num_train_epochs' }).fill('1');
+  await page.getByRole('textbox', { name: 'learning_rate' }).fill('0.0003');
   await page.getByText('Advanced').first().click();
   await page.getByRole('combobox', { name: 'lr_scheduler_type' }).selectOption('constant');
   await page.getByRole('textbox', { name: 'save_steps' }).fill('0');
   // The first steps: a trace of all of them would be larger than it is worth.
   await watched('learning', async () => {
     await page.getByRole('button', { name: 'Learn', exact: true }).click();
-    await expect(page.locator('.stats dd').first().or(page.getByRole('alert').first())).toHaveText(/^[3-9] \/ 24$/, {
+    await expect(page.locator('.stats dd').first().or(page.getByRole('alert').first())).toHaveText(/^[3-8] \/ 8$/, {
       timeout: 10 * MINUTES,
     });
   });
@@ -101,10 +101,10 @@ test('a real model is ranked, learns and changes', async ({ page, browser }) => 
       `step ${m['step']}: loss ${m['loss']!.toFixed(4)}, margin ${m['rewards/margins']!.toFixed(3)}, ` +
         `accuracy ${m['rewards/accuracies']}, ${m['tokens_per_second']!.toFixed(1)} tok/s`,
     );
-  expect(metrics).toHaveLength(24);
+  expect(metrics).toHaveLength(8);
   expect(Math.abs(metrics[0]!['loss']! - Math.LN2)).toBeLessThan(1e-4);
-  // The last pass over the eight pairs: every one is distinguished.
-  for (const m of metrics.slice(-8)) expect(m['rewards/accuracies']).toBe(1);
+  // Behind the first step every pair is distinguished when its turn comes, although it has not been learned yet.
+  for (const m of metrics.slice(1)) expect(m['rewards/accuracies']).toBe(1);
   expect(metrics.at(-1)!['rewards/margins']).toBeGreaterThan(metrics[1]!['rewards/margins']!);
 
   // The same question again, greedily, of base and adapter.
