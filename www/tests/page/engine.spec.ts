@@ -6,6 +6,7 @@ import { chromium, type CDPSession, type Page } from '@playwright/test';
 import { brokenGgufs } from '../package/gguf.mjs';
 import { args, executablePath } from './chromium.ts';
 import { address, chip, expect, go, orderText, saved, test } from './helpers.ts';
+import { foundKernels, shortKernels } from './kernels.ts';
 import { heavyTasks } from './longtasks.ts';
 import { tiny, tinyFolder, upload } from './tiny.ts';
 
@@ -40,6 +41,18 @@ async function open(page: Page, hash = '#/model'): Promise<void> {
   await page.locator('main[aria-busy="false"]').waitFor();
 }
 
+/** What is not about the device does not wait until a software adapter is opened and measured. */
+async function onProcessor(page: Page): Promise<void> {
+  await go(page, 'Settings');
+  await page.getByRole('radio', { name: 'The processor', exact: true }).check({ force: true });
+  await go(page, 'Model');
+}
+
+async function openOnProcessor(page: Page): Promise<void> {
+  await open(page);
+  await onProcessor(page);
+}
+
 /** Loads the model on offer. */
 async function load(page: Page): Promise<void> {
   await go(page, 'Model');
@@ -51,7 +64,7 @@ async function load(page: Page): Promise<void> {
 /** Short answers, two of them. */
 async function brief(page: Page): Promise<void> {
   await go(page, 'Settings');
-  await page.getByRole('slider', { name: 'max_new_tokens' }).fill('16');
+  await page.getByRole('slider', { name: 'max_new_tokens' }).fill('8');
   await go(page, 'Chat');
   await page.getByRole('radio', { name: '2 answers' }).check({ force: true });
 }
@@ -96,9 +109,11 @@ for (const device of ['graphics card', 'processor'] as const)
     expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
     await expect(page.getByRole('button', { name: 'Load tiny' })).toBeEnabled();
 
+    if (device === 'graphics card') await shortKernels(page);
     await go(page, 'Settings');
     await page.getByRole('radio', { name: `The ${device}`, exact: true }).check({ force: true });
     await load(page);
+    if (device === 'graphics card') await foundKernels(page);
     await go(page, 'Model');
     await expect(page.locator('.facts')).toContainText(device === 'processor' ? 'Model memory' : /swiftshader.*Graphics memory/i);
     // The page is isolated: as many threads as cores, where they were built.
@@ -160,8 +175,9 @@ test('the main thread is never held up for more than 50 ms: in loading, answerin
       async () => {
         await page?.close();
         page = await browser.newPage();
-        await page.goto(`${address()}#/model`, { waitUntil: 'networkidle' });
+        await page.goto(`${address()}#/settings`, { waitUntil: 'networkidle' });
         await page.locator('main[aria-busy="false"]').waitFor();
+        await onProcessor(page);
       },
       () => load(page),
       3,
@@ -205,7 +221,7 @@ test('the main thread is never held up for more than 50 ms: in loading, answerin
 
 test('files that are no model: each is named, nothing is lost, and a good one loads afterwards', async ({ page }) => {
   const seen = await watch(page);
-  await open(page);
+  await openOnProcessor(page);
   await load(page);
   await brief(page);
   await ask(page, 'Keep this');
@@ -246,7 +262,7 @@ test('files that are no model: each is named, nothing is lost, and a good one lo
 
 test('a folder of safetensors', async ({ page }) => {
   const seen = await watch(page);
-  await open(page);
+  await openOnProcessor(page);
   await page
     .locator('.file-input')
     .first()
@@ -265,7 +281,7 @@ test('a folder of safetensors', async ({ page }) => {
 
 test('nothing to learn from, rows that cannot be used, prompts that are too long', async ({ page }) => {
   const seen = await watch(page);
-  await open(page);
+  await openOnProcessor(page);
   await load(page);
   await brief(page);
   const alert = page.getByRole('alert');
@@ -335,7 +351,7 @@ test('a full disk: the model, its copy, the adapter and the feedback are used al
   page,
 }) => {
   const seen = await watch(page);
-  await open(page);
+  await openOnProcessor(page);
   const alert = page.getByRole('alert');
   await load(page);
   await brief(page);
@@ -394,7 +410,7 @@ test('a full disk: the model, its copy, the adapter and the feedback are used al
 
 test('a fetch that is cancelled, and one that finds nothing, leave the page as it was', async ({ page }) => {
   const seen = await watch(page);
-  await open(page);
+  await openOnProcessor(page);
   const from = async (path: string): Promise<void> => {
     await page.getByRole('textbox', { name: 'Address of a model file' }).fill(address() + path);
     await page.getByRole('button', { name: 'Load', exact: true }).click();

@@ -8,6 +8,7 @@ export default defineConfig({
   testIgnore: [],
   globalSetup: './setup.engine.ts',
   workers: 1,
-  timeout: 5 * 60_000,
-  expect: { timeout: 60_000 },
+  // What waits is told when it is there; on a busy machine a software adapter compiles for minutes.
+  timeout: 20 * 60_000,
+  expect: { timeout: 5 * 60_000 },
 });

@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { tuningNote } from './kernels.ts';
 import { servePage, www } from './server.ts';
 import { tiny } from './tiny.ts';
 
@@ -10,7 +11,9 @@ export default async function setup(): Promise<() => void> {
   const folder = mkdtempSync(join(tmpdir(), 'fledgling-'));
   const { bytes } = tiny();
   writeFileSync(join(folder, 'tiny.gguf'), bytes);
-  const page = await servePage('production', [join(folder, 'tiny.gguf')], { path: '/slow/tiny.gguf', bytes, piece: 16_384, ms: 100 });
+  process.env['FLEDGLING_TUNING'] = await tuningNote(www);
+  // So slow that a busy machine, too, sees it on its way; it is never waited for.
+  const page = await servePage('production', [join(folder, 'tiny.gguf')], { path: '/slow/tiny.gguf', bytes, piece: 16_384, ms: 2000 });
   process.env['FLEDGLING_PAGE'] = page.url;
   return () => {
     page.close();
