@@ -177,7 +177,11 @@ try {
   // ---- (2) a plain page
   const plainDir = project('plain-page', {
     'index.html': '<!doctype html><title>plain</title><link rel="icon" href="data:," /><script type="module" src="main.js"></script>',
-    'main.js': `import * as fledgling from './node_modules/fledgling/dist/lib/index.js';\n${APP}\nstart(fledgling, 'gpu', { kernel: '${PLAIN}' }, '/m/tiny.gguf');\n`,
+    'main.js': [
+      "import * as fledgling from './node_modules/fledgling/dist/lib/index.js';",
+      APP,
+      `start(fledgling, 'gpu', { kernel: '${PLAIN}' }, '/m/tiny.gguf');`,
+    ].join('\n'),
   });
   const plain = await serve({ root: plainDir, files, mounts });
   // The tiny model: the real one computes on the GPU in (6).
