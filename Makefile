@@ -57,7 +57,7 @@ experiment: ## does feedback change SmolLM2 for the better? Five methods, four r
 	@scripts/experiment.sh
 
 fmt: ## format the sources: Rust, TypeScript, styles
-	@cargo fmt
+	@cargo fmt --all
 	@scripts/setup.sh npm >/dev/null && cd www && npm run --silent fmt
 
 clean: ## what builds leave behind (not the model, not shared tools)

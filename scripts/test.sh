@@ -60,16 +60,16 @@ is_alone() { [ "$1" = page-clock ]; }
 
 command_of() {
   case $1 in
-    format) cargo fmt --check ;;
-    clippy) cargo clippy --quiet --all-targets -- -D warnings ;;
+    format) cargo fmt --all --check ;;
+    clippy) cargo clippy --quiet --workspace --all-targets -- -D warnings ;;
     clippy-wasm) lint_wasm ;;
-    doc) RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --document-private-items ;;
+    doc) RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --document-private-items ;;
     wasm) scripts/wasm.sh && scripts/page.sh package && scripts/page.sh page ;;
     generated) native --test generated -- ;;
     licences) node scripts/notices.mjs --check ;;
     fuzz) cargo test --quiet --test fuzz ;;
     shaders) native --test suite -- shaders:: ;;
-    native) native --lib --test suite --test cli --test generated -- --skip shaders:: ${FILTER:+"$FILTER"} ;;
+    native) units && native --lib --test suite --test cli --test generated -- --skip shaders:: ${FILTER:+"$FILTER"} ;;
     real) native --test real -- ;;
     browser) browser ;;
     types) in_www check ;;
@@ -87,6 +87,11 @@ native() {
   local runner
   runner=CARGO_TARGET_$(rustc -vV | awk '/^host:/ { print toupper($2) }' | tr - _)_RUNNER
   env "$runner=env RUSTC_BOOTSTRAP=1" cargo test --no-fail-fast "$@" --test-threads="$TEST_NATIVE_THREADS" -Zunstable-options --report-time
+}
+
+# The kernels' own: unoptimized, which is no slower to run and spares compiling each for every instruction set once more.
+units() {
+  cargo test --quiet -p fledgling-compute --lib --config 'profile.dev.package.fledgling-compute.opt-level=0' ${FILTER:+-- "$FILTER"}
 }
 
 browser() {

@@ -28,13 +28,13 @@ stamp_of() { { cksum $sources; echo "$OPT_LEVEL $*"; } | cksum; }
 # fresh DIR STAMP
 fresh() { [ "$(cat "$1/.stamp" 2>/dev/null)" = "$2" ] && [ -f "$1/fledgling.js" ]; }
 
-# compile TARGET_DIR [option of cargo…]
+# compile TARGET_DIR [option of cargo…]: without the library for Rust beside it, for which cargo would leave out the link-time optimization
 compile() {
   local target=$1
   shift
   CARGO_TARGET_DIR=$target CARGO_PROFILE_RELEASE_OPT_LEVEL=$OPT_LEVEL \
     RUSTFLAGS=${RUSTFLAGS:--C target-feature=+simd128}" $FEW_COPIES" \
-    for_wasm cargo build --quiet --release --lib --target "$WASM_TARGET" --no-default-features --config "$SMALL" "$@"
+    for_wasm cargo rustc --quiet --release --lib --crate-type cdylib --target "$WASM_TARGET" --no-default-features --config "$SMALL" "$@"
 }
 
 # The same engine over a memory that workers share. std has to be built for it, too, and no toolchain carries that: the compiler is told to do as on
@@ -53,11 +53,11 @@ glue() {
   wasm-bindgen --target web --out-dir "$2" --out-name fledgling "$1/$WASM_TARGET/release/fledgling.wasm"
 }
 
-# shrink DIR [option of wasm-opt…], with the features that rustc's output uses
+# shrink DIR [option of wasm-opt…], with the features that rustc's output uses. --converge would take four times as long for half a percent.
 shrink() {
   local dir=$1
   shift
-  wasm-opt -Os --converge --strip-debug --strip-producers --enable-bulk-memory --enable-bulk-memory-opt --enable-nontrapping-float-to-int \
+  wasm-opt -Os --strip-debug --strip-producers --enable-bulk-memory --enable-bulk-memory-opt --enable-nontrapping-float-to-int \
     --enable-sign-ext --enable-simd --enable-mutable-globals --enable-reference-types --enable-multivalue "$@" \
     "$dir/fledgling_bg.wasm" -o "$dir/fledgling_bg.wasm.opt" && mv "$dir/fledgling_bg.wasm.opt" "$dir/fledgling_bg.wasm"
 }

@@ -81,6 +81,12 @@ pub enum Error {
     NotFinite(String),
 }
 
+impl From<fledgling_compute::cpu::OutOfMemory> for Error {
+    fn from(e: fledgling_compute::cpu::OutOfMemory) -> Error {
+        Error::OutOfMemory(e.0)
+    }
+}
+
 impl Error {
     /// A stable kebab-case code for scripts and for JavaScript.
     pub fn code(&self) -> &'static str {

@@ -31,8 +31,6 @@ pub mod adapters;
 /// Seconds, natively and in a browser: for the command line's measurements.
 #[doc(hidden)]
 pub mod clock;
-pub(crate) mod counters;
-pub mod cpu;
 pub mod data;
 pub mod device;
 pub mod encode;
@@ -46,7 +44,6 @@ pub mod models;
 pub mod nn;
 pub mod ops;
 pub mod prelude;
-pub mod tensor;
 #[doc(hidden)]
 pub mod text;
 pub mod tokenizer;
@@ -55,3 +52,6 @@ pub mod tune;
 pub mod web;
 
 pub use error::{Error, Result};
+pub(crate) use fledgling_compute::{counters, simd_vec};
+#[doc(inline)]
+pub use fledgling_compute::{cpu, tensor};

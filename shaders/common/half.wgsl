@@ -1,4 +1,4 @@
-// The nearest half, of two equally near ones the even one; NaN for NaN and for what is too large. As in src/cpu/kernels/stored.rs: which way
+// The nearest half, of two equally near ones the even one; NaN for NaN and for what is too large. As in src/compute/cpu/kernels/stored.rs: which way
 // pack2x16float rounds is left to the adapter.
 fn half_of(v: f32) -> u32 {
   let bits = bitcast<u32>(v);

@@ -1,4 +1,4 @@
-// Counter-based random numbers: no state, the same bits on every adapter and in src/ops/rng.rs.
+// Counter-based random numbers: no state, the same bits on every adapter and in src/compute/rng.rs.
 // pcg4d: M. Jarzynski and M. Olano, "Hash Functions for GPU Rendering", Journal of Computer Graphics Techniques 9(3), 2020.
 fn pcg4d(key: vec4<u32>) -> vec4<u32> {
   var v = key * 1664525u + 1013904223u;

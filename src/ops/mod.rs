@@ -16,13 +16,13 @@ pub mod norm;
 pub mod optim;
 pub mod optim8;
 pub mod reduce;
-pub mod rng;
 pub mod rope;
 pub mod sample;
 pub mod softcap;
 
 use crate::cpu::kernels::activation::Curve;
 use crate::gpu::Gpu;
+pub use fledgling_compute::rng;
 
 /// True when row kernels run one thread per row without barriers (software adapters), not one workgroup per row.
 pub(crate) fn serial_rows(gpu: &Gpu) -> bool {

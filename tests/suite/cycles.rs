@@ -115,6 +115,13 @@ fn read(src: &Path) -> BTreeMap<Vec<String>, File> {
         if module[0] == "bin" {
             module.remove(1);
         }
+        // The crate for the processor: fledgling re-exports its modules under their names.
+        if module[0] == "compute" {
+            module.remove(0);
+            if module == ["lib"] {
+                continue;
+            }
+        }
         if matches!(module.last().map(String::as_str), Some("mod" | "lib" | "main")) {
             module.pop();
         }

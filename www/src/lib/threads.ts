@@ -1,4 +1,4 @@
-// Threads of the processor: workers over one shared memory (src/cpu/crew.rs), where the browser allows that.
+// Threads of the processor: workers over one shared memory (src/compute/cpu/crew.rs), where the browser allows that.
 import { FledglingError } from './errors.ts';
 import { isForeign, started } from './start.ts';
 import type { WasmModule } from './wasm.ts';

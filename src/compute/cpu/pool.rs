@@ -14,7 +14,7 @@ pub struct Pool {
 }
 
 /// A slice to be written by tasks that may travel: each writes its own part.
-pub(super) struct Shared<T>(*mut T);
+pub struct Shared<T>(*mut T);
 
 impl<T> Clone for Shared<T> {
     fn clone(&self) -> Self {

@@ -1,4 +1,4 @@
-//! The counter-based random bits of `ops::rng` and `shaders/common/rng.wgsl`, many at once.
+//! The counter-based random bits of `rng` and `shaders/common/rng.wgsl`, many at once.
 
 /// Elements of a block.
 pub const BLOCK: usize = 32;
@@ -52,8 +52,8 @@ mod tests {
     fn bits_are_those_of_the_reference() {
         for (seed, counter, salt, block) in [(0, 0, 0, 0), (1, 2, 3, 5), (u32::MAX, 7, 0x8000_0000, 40_000_000)] {
             for (i, b) in super::bits(seed, counter, salt, block).into_iter().enumerate() {
-                assert_eq!(super::exponential(b), crate::ops::rng::exponential(b));
-                assert_eq!(b, crate::ops::rng::bits(seed, counter, salt, (block * super::BLOCK + i) as u32));
+                assert_eq!(super::exponential(b), crate::rng::exponential(b));
+                assert_eq!(b, crate::rng::bits(seed, counter, salt, (block * super::BLOCK + i) as u32));
             }
         }
     }

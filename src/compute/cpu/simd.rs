@@ -78,14 +78,14 @@ pub const BASE_FMA: bool = cfg!(target_arch = "aarch64");
 /// that is not inlined is compiled for the base level.
 ///
 /// ```
-/// use fledgling::cpu::simd::fma;
+/// use fledgling_compute::cpu::simd::fma;
 /// #[inline(always)]
 /// fn axpy_body<const FMA: bool>(y: &mut [f32], a: f32, x: &[f32]) {
 ///     for (y, x) in y.iter_mut().zip(x) {
 ///         *y = fma::<FMA>(a, *x, *y);
 ///     }
 /// }
-/// fledgling::simd_fn!(fn axpy(y: &mut [f32], a: f32, x: &[f32]) = axpy_body);
+/// fledgling_compute::simd_fn!(fn axpy(y: &mut [f32], a: f32, x: &[f32]) = axpy_body);
 /// let mut y = [1.0, 2.0];
 /// axpy(&mut y, 2.0, &[1.0, 1.0]);
 /// assert_eq!(y, [3.0, 4.0]);

@@ -4,7 +4,7 @@ use crate::tensor::DType;
 
 /// Columns of a block of weights. A row's products are added up so many at a time in every kernel, so that a result has the same bits whichever
 /// kernel gave it.
-pub(super) const DEPTH: usize = 512;
+pub const DEPTH: usize = 512;
 
 /// Rows of any type, one after another, without padding.
 #[derive(Clone, Copy, Debug)]

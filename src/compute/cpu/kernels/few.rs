@@ -18,7 +18,7 @@ use std::mem::MaybeUninit;
 
 /// Up to so many rows of x; with more of them it pays to unpack weights into memory. Measured: the more registers and the wider they are, the less
 /// often weights are unpacked again for the next rows of x.
-pub(super) fn most() -> usize {
+pub fn most() -> usize {
     match simd::level() {
         Level::Avx512 => 8,
         Level::Avx2 => 6,
@@ -161,17 +161,17 @@ type Out = (*mut f32, usize);
 crate::simd_vec!(fn rows(dtype: DType, m: usize, w: Rows, x: In, y: Out) = rows_body);
 
 /// Whether [`few_whole`] is quicker: where registers are narrow and nothing multiplies and adds in one step.
-pub(super) fn in_whole_numbers() -> bool {
+pub fn in_whole_numbers() -> bool {
     whole::HERE && simd::level() == Level::Base
 }
 
 /// Whether [`forward`] is for it.
-pub(super) fn fits(m: usize, w: &Packed<'_>) -> bool {
+pub fn fits(m: usize, w: &Packed<'_>) -> bool {
     m <= most() && w.dtype.is_quantized() && w.cols > 0
 }
 
 /// As [`gemm::forward`](super::gemm::forward), which has looked at the lengths and asked [`fits`].
-pub(super) fn forward(pool: &Pool, m: usize, x: &[f32], w: Packed<'_>, y: &mut [f32], (y0, ldy): (usize, usize)) {
+pub fn forward(pool: &Pool, m: usize, x: &[f32], w: Packed<'_>, y: &mut [f32], (y0, ldy): (usize, usize)) {
     if in_whole_numbers() {
         return few_whole::forward(pool, m, x, w, y, (y0, ldy));
     }
@@ -188,7 +188,7 @@ pub(super) fn forward(pool: &Pool, m: usize, x: &[f32], w: Packed<'_>, y: &mut [
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub mod tests {
     use super::*;
     use crate::tensor::dequantize;
     use crate::tensor::packing::{STORED, noise};

@@ -54,7 +54,7 @@ fn fours(q: &[u8], out: &mut [u8]) {
 }
 
 /// The eight scales and eight minima of 6 bits in 12 bytes.
-pub(super) fn six_bits(s: &[u8]) -> ([u8; 8], [u8; 8]) {
+pub fn six_bits(s: &[u8]) -> ([u8; 8], [u8; 8]) {
     let (mut scales, mut minima) = ([0; 8], [0; 8]);
     for i in 0..4 {
         scales[i] = s[i] & 63;

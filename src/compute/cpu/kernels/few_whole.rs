@@ -15,7 +15,7 @@ use crate::cpu::{Pool, scratch, whole};
 use std::mem::MaybeUninit;
 
 /// Weight rows of a task.
-pub(super) const ROWS: usize = 32;
+pub const ROWS: usize = 32;
 
 /// A block of 32 values of x: `scale·(high·2¹² + low)`. Both parts in the [order](whole::ORDER) of weights.
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -33,7 +33,7 @@ struct Part {
 const FLOATS_PER_PART: usize = size_of::<Part>() / 4;
 
 /// Up to so many rows of x. Two share what is done to weights; with eight it is 1.07 times as fast as unpacking them into memory, with one 2 times.
-pub(super) const MOST: usize = 8;
+pub const MOST: usize = 8;
 
 /// The exponent of 1, as f32 stores it.
 const BIAS: u32 = 127;
@@ -258,7 +258,7 @@ unsafe fn all<K: Kind>(m: usize, w: Rows, x: In, (y, ldy): Out) {
 }
 
 /// As [`few::forward`](super::few::forward).
-pub(super) fn forward(pool: &Pool, m: usize, x: &[f32], w: Packed<'_>, y: &mut [f32], (y0, ldy): (usize, usize)) {
+pub fn forward(pool: &Pool, m: usize, x: &[f32], w: Packed<'_>, y: &mut [f32], (y0, ldy): (usize, usize)) {
     let (n, k, stride) = (w.rows, w.cols, w.row_bytes());
     let (parts, blocks) = (k / 32, k / w.dtype.block_len());
     debug_assert!(k.is_multiple_of(w.dtype.block_len()), "{k} columns are no whole blocks");

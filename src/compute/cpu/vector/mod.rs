@@ -7,9 +7,9 @@ use super::bytes::{Bytes, Sixteen, and, load, or, shr, splat, spread};
 pub const MOST: usize = 8;
 
 /// Sign, exponent and mantissa of a half whose sign was extended and whose mantissa stands where f32 has its.
-pub(crate) const KEPT: i32 = 0x8fff_e000_u32.cast_signed();
+pub const KEPT: i32 = 0x8fff_e000_u32.cast_signed();
 /// 2¹¹², from the bias of half precision to that of f32. As a multiplication it is exact and takes subnormal numbers along.
-pub(crate) const REBIAS: f32 = f32::from_bits(0x7780_0000);
+pub const REBIAS: f32 = f32::from_bits(0x7780_0000);
 
 /// Half precision to f32 without branches, so that a loop over it becomes vectors. Not for infinities and NaN: files with such weights are refused.
 #[inline(always)]

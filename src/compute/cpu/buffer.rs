@@ -6,10 +6,9 @@ use std::rc::Rc;
 
 use super::Cpu;
 use crate::counters::Counters;
-use crate::{Error, Result};
 
 /// Cache lines and the widest vectors.
-pub(crate) const ALIGN: usize = 64;
+pub const ALIGN: usize = 64;
 
 /// Zeroed memory, or a range of it. Cloning shares it; it is given back with the last clone.
 ///
@@ -121,13 +120,17 @@ impl Buf {
     }
 }
 
+/// What asked for how much, in words.
+#[derive(Debug)]
+pub struct OutOfMemory(pub String);
+
 impl Cpu {
     /// Allocates zeroed memory (a multiple of 64 bytes, at least 64).
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`].
-    pub fn buffer(&self, label: &str, bytes: u64) -> Result<Buf> {
-        let fail = || Error::OutOfMemory(format!("{label} needs {bytes} bytes of memory"));
+    /// [`OutOfMemory`].
+    pub fn buffer(&self, label: &str, bytes: u64) -> Result<Buf, OutOfMemory> {
+        let fail = || OutOfMemory(format!("{label} needs {bytes} bytes of memory"));
         let size = usize::try_from(bytes).map_err(|_| fail())?.max(ALIGN).checked_next_multiple_of(ALIGN).ok_or_else(fail)?;
         let layout = Layout::from_size_align(size, ALIGN).map_err(|_| fail())?;
         // SAFETY: the size is not zero.

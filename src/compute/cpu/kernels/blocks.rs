@@ -7,7 +7,7 @@ use crate::tensor::packing::{E2M1, IQ4};
 
 /// A block of `LEN` quantized weights. Its values are taken 32 at a time, of part 0, 1, …; `FIELDS` parts, whose integers are bits of the same bytes,
 /// are a group. Which of them it is, is known when a kernel is compiled ([`fields!`]): shifts by a number that is not are dear.
-pub(super) trait Block {
+pub trait Block {
     const LEN: usize;
     const BYTES: usize;
     const FIELDS: usize = 1;
@@ -35,21 +35,21 @@ macro_rules! fields {
         })*
     };
 }
-pub(super) use fields;
+pub(crate) use fields;
 
-pub(super) struct Q4_0;
-pub(super) struct Q4_1;
-pub(super) struct Q5_0;
-pub(super) struct Q5_1;
-pub(super) struct Q8_0;
-pub(super) struct Q2K;
-pub(super) struct Q3K;
-pub(super) struct Q4K;
-pub(super) struct Q5K;
-pub(super) struct Q6K;
-pub(super) struct Iq4Nl;
-pub(super) struct Iq4Xs;
-pub(super) struct Mxfp4;
+pub struct Q4_0;
+pub struct Q4_1;
+pub struct Q5_0;
+pub struct Q5_1;
+pub struct Q8_0;
+pub struct Q2K;
+pub struct Q3K;
+pub struct Q4K;
+pub struct Q5K;
+pub struct Q6K;
+pub struct Iq4Nl;
+pub struct Iq4Xs;
+pub struct Mxfp4;
 
 /// Runs a body for the block of a quantized type, whose name it has inside; nothing for plain types.
 macro_rules! with_block {
@@ -67,7 +67,7 @@ macro_rules! with_block {
         }
     };
 }
-pub(super) use with_block;
+pub(crate) use with_block;
 
 /// A block of 32 without anything that is unpacked once.
 macro_rules! short {
@@ -107,14 +107,14 @@ short! {
 
 /// 2^(e − 128).
 #[inline(always)]
-pub(super) fn half_power(e: u8) -> f32 {
+pub fn half_power(e: u8) -> f32 {
     f32::from_bits(if e < 2 { 0x0020_0000 << e } else { (u32::from(e) - 1) << 23 })
 }
 
 /// Factors of every 32 values and what is added to them, and the integers of all.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(super) struct Eights {
+pub struct Eights {
     pub d: [f32; 8],
     pub m: [f32; 8],
     pub q: [u8; 256],
@@ -122,7 +122,7 @@ pub(super) struct Eights {
 
 /// The same of every sixteen values; integers of three bits are halves of bytes.
 #[derive(Clone, Copy)]
-pub(super) struct Sixteens {
+pub struct Sixteens {
     pub d: [f32; 16],
     pub m: [f32; 16],
     pub q: [u8; 256],
@@ -130,7 +130,7 @@ pub(super) struct Sixteens {
 
 /// Numbers times sixteen small signed integers, which stay far from where anything is rounded.
 #[inline(always)]
-pub(super) unsafe fn by_scales<V: Vector>(d: V, scales: Sixteen, to: *mut [f32; 16]) {
+pub unsafe fn by_scales<V: Vector>(d: V, scales: Sixteen, to: *mut [f32; 16]) {
     unsafe {
         let all = V::signed([scales, scales]);
         for (i, ints) in all.into_iter().enumerate().take(16 / V::LANES) {
@@ -245,7 +245,7 @@ impl Block for Q6K {
 
 /// The sixteen scales of Q3_K, less 32.
 #[inline(always)]
-pub(super) unsafe fn q3_scales(from: *const u8) -> Sixteen {
+pub unsafe fn q3_scales(from: *const u8) -> Sixteen {
     unsafe {
         let [a, b, c] = from.add(96).cast::<[u32; 3]>().read_unaligned();
         const FOUR: u32 = 0x0f0f_0f0f;

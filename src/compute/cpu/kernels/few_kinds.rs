@@ -9,7 +9,7 @@ use crate::cpu::whole::{self, Eight, Four};
 use crate::tensor::packing::{E2M1, IQ4};
 
 /// Types with blocks of 32.
-pub(super) trait Short: Block {
+pub trait Short: Block {
     /// Whether a block says what is added to its weights: in the second lane of its scales, times the sum of x.
     const SHIFTED: bool = false;
     /// # Safety
@@ -73,7 +73,7 @@ unsafe fn picked(table: &[i8; 16], from: *const u8) -> [Eight; 4] {
 }
 
 /// Types with blocks of 256.
-pub(super) trait Long: Block {
+pub trait Long: Block {
     /// Whether minima are added to weights.
     const SHIFTED: bool = false;
     /// Parts whose integers are bits of the same bytes ([`Block::FIELDS`]).

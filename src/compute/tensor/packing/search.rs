@@ -135,18 +135,18 @@ fn put_ones(q: &[u8; MAX_BLOCK], shift: u32, out: &mut Vec<u8>) {
     out.extend((0..32).map(|i| (0..8).fold(0, |b, f| b | (q[32 * f + i] >> shift & 1) << f)));
 }
 
-pub(super) fn q4_k(x: &[f32], out: &mut Vec<u8>) {
+pub fn q4_k(x: &[f32], out: &mut Vec<u8>) {
     let q = six_bits(x, 15.0, out);
     put_halves(&q, out);
 }
 
-pub(super) fn q5_k(x: &[f32], out: &mut Vec<u8>) {
+pub fn q5_k(x: &[f32], out: &mut Vec<u8>) {
     let q = six_bits(x, 31.0, out);
     put_ones(&q, 4, out);
     put_halves(&q, out);
 }
 
-pub(super) fn q2_k(x: &[f32], out: &mut Vec<u8>) {
+pub fn q2_k(x: &[f32], out: &mut Vec<u8>) {
     let found: [(f32, f32); 16] = std::array::from_fn(|i| affine::<16>(part(x, i), 3.0));
     let (dh, d) = outer(found.iter().fold(0.0, |m, f| f.0.max(m)), 15.0);
     let (mh, min) = outer(found.iter().fold(0.0, |m, f| f.1.max(m)), 15.0);
@@ -181,7 +181,7 @@ fn sixteens(x: &[f32], half: f32, most: f32) -> (f16, [i8; 16], [u8; MAX_BLOCK])
     (dh, scales, q)
 }
 
-pub(super) fn q6_k(x: &[f32], out: &mut Vec<u8>) {
+pub fn q6_k(x: &[f32], out: &mut Vec<u8>) {
     let (d, scales, q) = sixteens(x, 32.0, 128.0);
     for q in q.as_chunks::<128>().0 {
         out.extend((0..64).map(|i| q[i] & 15 | (q[64 + i] & 15) << 4));
@@ -191,7 +191,7 @@ pub(super) fn q6_k(x: &[f32], out: &mut Vec<u8>) {
     out.extend(d.to_le_bytes());
 }
 
-pub(super) fn q3_k(x: &[f32], out: &mut Vec<u8>) {
+pub fn q3_k(x: &[f32], out: &mut Vec<u8>) {
     let (d, scales, q) = sixteens(x, 4.0, 32.0);
     put_ones(&q, 2, out);
     put_twos(&q, 0, out);
@@ -214,14 +214,14 @@ fn table_ints(x: &[f32; 32], d: f32) -> [u8; 32] {
     x.map(|v| if d == 0.0 { 8 } else { picked(v / d) as u8 })
 }
 
-pub(super) fn iq4_nl(x: &[f32], out: &mut Vec<u8>) {
+pub fn iq4_nl(x: &[f32], out: &mut Vec<u8>) {
     let x = part::<32>(x, 0);
     let d = f16::from_f32(table_scale(x));
     out.extend(d.to_le_bytes());
     put_nibbles(&table_ints(x, d.to_f32()), out);
 }
 
-pub(super) fn iq4_xs(x: &[f32], out: &mut Vec<u8>) {
+pub fn iq4_xs(x: &[f32], out: &mut Vec<u8>) {
     let found: [f32; 8] = std::array::from_fn(|i| table_scale(part(x, i)));
     let extreme = found.iter().fold(0.0f32, |m, f| if f.abs() > m.abs() { *f } else { m });
     let (dh, d) = outer(extreme, -32.0);
@@ -236,7 +236,7 @@ pub(super) fn iq4_xs(x: &[f32], out: &mut Vec<u8>) {
 }
 
 /// As ggml: the scale is the power of two under the largest value, and each value the nearest, the first of two.
-pub(super) fn mxfp4(x: &[f32], out: &mut Vec<u8>) {
+pub fn mxfp4(x: &[f32], out: &mut Vec<u8>) {
     let top = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
     let e = if top > 0.0 { (i32::from((top.to_bits() >> 23) as u8) - 2).clamp(0, 252) as u8 } else { 0 };
     let d = f32::from_bits(half_power(e));

@@ -6,16 +6,15 @@
 
 mod buffer;
 pub mod bytes;
-pub(crate) mod crew;
+pub mod crew;
 mod device;
-pub(crate) mod kernels;
+pub mod kernels;
 mod pool;
-pub(crate) mod scratch;
-pub(crate) mod simd;
-pub(crate) mod vector;
-pub(crate) mod whole;
+pub mod scratch;
+pub mod simd;
+pub mod vector;
+pub mod whole;
 
-pub(crate) use buffer::ALIGN;
-pub use buffer::Buf;
+pub use buffer::{ALIGN, Buf, OutOfMemory};
 pub use device::{Cpu, CpuOptions};
 pub use pool::Pool;

@@ -7,7 +7,7 @@ use crate::cpu::simd::fma;
 
 /// `x = cap·tanh(x / cap)` in place; tanh u = 2σ(2u) − 1.
 #[inline(always)]
-pub(super) fn bend<const FMA: bool>(x: &mut [f32], cap: f32) {
+pub fn bend<const FMA: bool>(x: &mut [f32], cap: f32) {
     let twice = 2.0 / cap;
     for x in x {
         *x = cap * fma::<FMA>(2.0, sigmoid::<FMA>(*x * twice), -1.0);
@@ -32,7 +32,7 @@ fn in_place_body<const FMA: bool>(x: &mut [f32], cap: f32) {
     bend::<FMA>(x, cap);
 }
 
-crate::simd_fn!(pub(super) fn in_place(x: &mut [f32], cap: f32) = in_place_body);
+crate::simd_fn!(pub fn in_place(x: &mut [f32], cap: f32) = in_place_body);
 
 #[inline(always)]
 fn backward_body<const FMA: bool>(dx: &mut [f32], y: &[f32], dy: &[f32], cap: f32, acc: bool) {

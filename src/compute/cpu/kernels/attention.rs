@@ -17,10 +17,10 @@ use crate::cpu::simd::fma;
 use crate::cpu::{Pool, scratch};
 
 /// Lanes of a block, and the width of what the compiler is given to vectorize.
-pub(super) const LANES: usize = 32;
-pub(super) const W: usize = 16;
+pub const LANES: usize = 32;
+pub const W: usize = 16;
 /// Keys of a block.
-pub(super) const KEYS: usize = 64;
+pub const KEYS: usize = 64;
 /// Up to so many query rows per key head, the dot products are quicker.
 const FEW: usize = 8;
 
@@ -71,17 +71,17 @@ pub struct Attend<'a> {
 
 impl Attend<'_> {
     /// Query heads per key head.
-    pub(super) fn share(&self) -> usize {
+    pub fn share(&self) -> usize {
         self.heads / self.kv_heads
     }
 
     /// From one key to the next.
-    pub(super) fn key_stride(&self) -> usize {
+    pub fn key_stride(&self) -> usize {
         self.kv_heads * self.dim
     }
 
     /// Keys that query `i` sees, as up to two ranges (`part` 0 and 1).
-    pub(super) fn range(&self, i: usize, part: usize) -> (usize, usize) {
+    pub fn range(&self, i: usize, part: usize) -> (usize, usize) {
         let clip = |a: usize, b: usize| {
             let (a, b) = (a.min(self.s), b.min(self.s));
             if a < b { (a, b) } else { (0, 0) }
@@ -110,7 +110,7 @@ impl Attend<'_> {
 /// `c (m × lanes) = or += a (m × k) · b (k × lanes)`; element (i, j) of `a` is at `i·rs + j·cs`. Sums run over k in order.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-pub(super) fn mul<const FMA: bool, const ADD: bool>(
+pub fn mul<const FMA: bool, const ADD: bool>(
     c: &mut [f32],
     a: &[f32],
     (rs, cs): (usize, usize),
@@ -185,13 +185,13 @@ unsafe fn tile<const FMA: bool, const ADD: bool, const M: usize>(
 }
 
 /// The lanes of a block as far as `n` needs them.
-pub(super) fn lanes_for(n: usize) -> usize {
+pub fn lanes_for(n: usize) -> usize {
     n.next_multiple_of(W)
 }
 
 /// Rows `at(0)…at(n − 1)` of `x`, `dim` long, as columns: `out[d·lanes + r] = factor·x[at(r) + d]`, 0 in the lanes behind.
 #[inline(always)]
-pub(super) fn transpose(out: &mut [f32], x: &[f32], dim: usize, n: usize, lanes: usize, factor: f32, at: impl Fn(usize) -> usize) {
+pub fn transpose(out: &mut [f32], x: &[f32], dim: usize, n: usize, lanes: usize, factor: f32, at: impl Fn(usize) -> usize) {
     if n < lanes {
         out[..dim * lanes].fill(0.0);
     }
@@ -204,7 +204,7 @@ pub(super) fn transpose(out: &mut [f32], x: &[f32], dim: usize, n: usize, lanes:
 }
 
 /// Keys per lane: the first one and how many.
-pub(super) struct Sees {
+pub struct Sees {
     pub begin: [u32; LANES],
     pub len: [u32; LANES],
     /// All keys that any lane sees.

@@ -17,7 +17,7 @@ fn span(x: &[f32]) -> (f32, f32) {
 }
 
 /// Halves of bytes: the first sixteen integers low, the others high.
-pub(super) fn put_nibbles(q: &[u8; 32], out: &mut Vec<u8>) {
+pub fn put_nibbles(q: &[u8; 32], out: &mut Vec<u8>) {
     out.extend((0..16).map(|i| q[i] & 15 | (q[i + 16] & 15) << 4));
 }
 
@@ -41,27 +41,27 @@ fn spanned(x: &[f32], top: i32) -> (half::f16, half::f16, [u8; 32]) {
     (d, half::f16::from_f32(lo), std::array::from_fn(|i| (((x[i] - lo) * inv + 0.5) as i32).clamp(0, top) as u8))
 }
 
-pub(super) fn q4_0(x: &[f32], out: &mut Vec<u8>) {
+pub fn q4_0(x: &[f32], out: &mut Vec<u8>) {
     let (d, q) = centred(x, 15);
     out.extend(d.to_le_bytes());
     put_nibbles(&q, out);
 }
 
-pub(super) fn q4_1(x: &[f32], out: &mut Vec<u8>) {
+pub fn q4_1(x: &[f32], out: &mut Vec<u8>) {
     let (d, m, q) = spanned(x, 15);
     out.extend(d.to_le_bytes());
     out.extend(m.to_le_bytes());
     put_nibbles(&q, out);
 }
 
-pub(super) fn q5_0(x: &[f32], out: &mut Vec<u8>) {
+pub fn q5_0(x: &[f32], out: &mut Vec<u8>) {
     let (d, q) = centred(x, 31);
     out.extend(d.to_le_bytes());
     put_fifths(&q, out);
     put_nibbles(&q, out);
 }
 
-pub(super) fn q5_1(x: &[f32], out: &mut Vec<u8>) {
+pub fn q5_1(x: &[f32], out: &mut Vec<u8>) {
     let (d, m, q) = spanned(x, 31);
     out.extend(d.to_le_bytes());
     out.extend(m.to_le_bytes());
@@ -69,7 +69,7 @@ pub(super) fn q5_1(x: &[f32], out: &mut Vec<u8>) {
     put_nibbles(&q, out);
 }
 
-pub(super) fn q8_0(x: &[f32], out: &mut Vec<u8>) {
+pub fn q8_0(x: &[f32], out: &mut Vec<u8>) {
     let (d, inv) = scale(x.iter().fold(0.0f32, |m, v| m.max(v.abs())) / 127.0);
     out.extend(d.to_le_bytes());
     out.extend(x.iter().map(|v| ((v * inv).round() as i32).clamp(-127, 127) as i8 as u8));

@@ -129,7 +129,7 @@ unsafe fn dot_tile<V: Vector, const MR: usize, const NR: usize, const TIGHT: boo
 
 /// The factors of [`axpys`]: of row i and term p.
 #[derive(Clone, Copy)]
-pub(super) enum Factors {
+pub enum Factors {
     /// Element (i, p) is at `i·ld + p`.
     Rows(*const f32, usize),
     /// Element (i, p) is at `p·ld + i`.
@@ -427,7 +427,7 @@ unsafe fn dot_body<V: Vector, const MR: usize, const NR: usize>(
 crate::simd_vec!(fn dot_blocks(shape: [usize; 3], x: In, w: In, y: Out, first: bool, room: *mut f32) = dot_body);
 
 /// `y (m, n) (+)= x (m, k)·wᵀ` for a `shape` of [m, n, k]: sums along the rows of both.
-pub(super) fn dots(shape: [usize; 3], x: In, w: In, y: Out, first: bool) {
+pub fn dots(shape: [usize; 3], x: In, w: In, y: Out, first: bool) {
     let [m, n, k] = shape;
     let room = if m >= TIGHT_FROM { n * k } else { 0 };
     scratch::with(room, |room| dot_blocks(shape, x, w, y, first, room.as_mut_ptr()));
@@ -436,7 +436,7 @@ pub(super) fn dots(shape: [usize; 3], x: In, w: In, y: Out, first: bool) {
 crate::simd_vec!(fn axpy_blocks(shape: [usize; 3], a: Factors, b: In, c: Out, first: bool, room: *mut f32) = axpy_body);
 
 /// `c (m, cols) (+)= a (m, n)·b (n, cols)` for a `shape` of [m, n, cols]: sums across the rows of b.
-pub(super) fn axpys(shape: [usize; 3], a: Factors, b: In, c: Out, first: bool) {
+pub fn axpys(shape: [usize; 3], a: Factors, b: In, c: Out, first: bool) {
     let turned = if matches!(a, Factors::Columns(..)) { shape[0] * STRIPE.min(shape[1]) } else { 0 };
     scratch::with(PANELS + turned, |room| axpy_blocks(shape, a, b, c, first, room.as_mut_ptr()));
 }

@@ -5,7 +5,7 @@ use crate::tensor::dtype::DType;
 /// Most values of a block.
 pub const MAX_BLOCK: usize = 256;
 /// Most words of scales that a block has on the GPU.
-pub(super) const MAX_HEAD: usize = 5;
+pub const MAX_HEAD: usize = 5;
 
 /// One block of values to file bytes, which are added.
 pub type Quantize = fn(&[f32], &mut Vec<u8>);
@@ -208,28 +208,28 @@ fn add_plane(q: &mut [u8; 32], first: usize, bits: usize, words: &[u32]) {
 }
 
 /// Puts a number of half precision into bytes.
-pub(super) fn put_half(b: &mut [u8], v: f32) {
+pub fn put_half(b: &mut [u8], v: f32) {
     b[..2].copy_from_slice(&half::f16::from_f32(v).to_le_bytes());
 }
 
 /// A number of half precision at the beginning of bytes.
-pub(super) fn half(b: &[u8]) -> f32 {
+pub fn half(b: &[u8]) -> f32 {
     half::f16::from_le_bytes([b[0], b[1]]).to_f32()
 }
 
 /// Two halves as the words of a GPU have them.
-pub(super) fn halves(word: u32) -> (f32, f32) {
+pub fn halves(word: u32) -> (f32, f32) {
     let both = |bits: u32| half::f16::from_bits(bits as u16).to_f32();
     (both(word & 0xffff), both(word >> 16))
 }
 
 /// Two bytes.
-pub(super) fn bits16(b: &[u8]) -> u32 {
+pub fn bits16(b: &[u8]) -> u32 {
     u32::from(u16::from_le_bytes([b[0], b[1]]))
 }
 
 /// Bits of 2^(e − 128) as an f32; the largest e is NaN in the format and infinite here: both are refused.
-pub(super) fn half_power(e: u8) -> u32 {
+pub fn half_power(e: u8) -> u32 {
     match e {
         0..=1 => 0x0020_0000 << e,
         255 => 0x7f80_0000,
