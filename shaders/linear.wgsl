@@ -112,20 +112,38 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
 #endrepeat
 #endrepeat
 #endif
+#if EXTRA && GLU && !KEEP
+  var gates: array<f32, TM * TN>;
+  var ups: array<f32, TM * TN>;
+#endif
 #repeat I TM
 #repeat J TN
+#if EXTRA && GLU && !KEEP
+  gates[$I * TN + $J] = acc$I_$J;
+  ups[$I * TN + $J] = up$I_$J;
+#else
   if (m0 + $Iu < p.m && n0 + $Ju < p.n) {
 #if KEEP
     kept[(m0 + $Iu) * 2u * p.n + n0 + $Ju] = acc$I_$J;
     kept[(m0 + $Iu) * 2u * p.n + n0 + $Ju + p.n] = up$I_$J;
 #elif GLU
-    y[(m0 + $Iu) * p.ldy + n0 + $Ju] = act(acc$I_$J + extra(m0 + $Iu, n0 + $Ju)) * (up$I_$J + extra(m0 + $Iu, n0 + $Ju + p.n));
+    y[(m0 + $Iu) * p.ldy + n0 + $Ju] = act(acc$I_$J) * up$I_$J;
 #else
     y[(m0 + $Iu) * p.ldy + p.y0 + n0 + $Ju] = acc$I_$J;
 #endif
   }
+#endif
 #endrepeat
 #endrepeat
+#if EXTRA && GLU && !KEEP
+  // In a loop, as in add_extra: two copies of what is added for every output take a software adapter half a minute to compile.
+  for (var i = 0u; i < min(u32(TM), p.m - m0); i++) {
+    for (var j = 0u; j < min(u32(TN), p.n - n0); j++) {
+      let at = i * u32(TN) + j;
+      y[(m0 + i) * p.ldy + n0 + j] = act(gates[at] + extra(m0 + i, n0 + j)) * (ups[at] + extra(m0 + i, n0 + j + p.n));
+    }
+  }
+#endif
 #if KEEP
   finish_gate(vec2<u32>(m0, n0), vec2<u32>(min(m0 + u32(TM), p.m), min(n0 + u32(TN), p.n)));
 #elif EXTRA && !GLU
