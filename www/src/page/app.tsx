@@ -22,10 +22,11 @@ import { AdapterSwitch } from './views/AdapterSwitch.tsx';
 import { ChatList } from './views/ChatList.tsx';
 import { NoWebGPU } from './views/NoWebGPU.tsx';
 import { Trouble } from './views/Trouble.tsx';
+import { LANGUAGES, language, t, type Plain } from './i18n/language.ts';
 
 type View = () => ComponentChildren;
 // Each view is a script of its own: evaluating all of them at once would hold up the first picture.
-const VIEWS: Record<Route, { title: string; icon: IconName; load: () => Promise<View> }> = {
+const VIEWS: Record<Route, { title: Plain; icon: IconName; load: () => Promise<View> }> = {
   chat: { title: 'Chat', icon: 'chat', load: () => import('./views/ChatView.tsx').then((m) => m.ChatView) },
   learn: { title: 'Learn', icon: 'learn', load: () => import('./views/LearnView.tsx').then((m) => m.LearnView) },
   feedback: { title: 'Feedback', icon: 'feedback', load: () => import('./views/FeedbackView.tsx').then((m) => m.FeedbackView) },
@@ -68,14 +69,14 @@ function badge(to: Route): string {
 
 function Nav() {
   return (
-    <nav class="nav" aria-label="Main">
+    <nav class="nav" aria-label={t('Main')}>
       {IN_NAV.map((to) => {
         const { title, icon } = VIEWS[to];
         const extra = badge(to);
         return (
           <a key={to} href={`#/${to}`} class={route.value === to ? 'on' : ''} aria-current={route.value === to ? 'page' : undefined}>
             <Icon name={icon} />
-            <span class="nav-title">{title}</span>
+            <span class="nav-title">{t(title)}</span>
             {extra && <span class="badge">{extra}</span>}
           </a>
         );
@@ -90,10 +91,26 @@ function ThemeToggle() {
     <Button
       tone="quiet"
       icon={theme.value === 'dark' ? 'sun' : 'moon'}
-      aria-label={`Switch to the ${next} theme`}
-      title={`${next[0]!.toUpperCase()}${next.slice(1)} theme`}
+      aria-label={next === 'dark' ? t('Switch to the dark theme') : t('Switch to the light theme')}
+      title={next === 'dark' ? t('Dark theme') : t('Light theme')}
       onClick={() => change({ theme: next })}
     />
+  );
+}
+
+/** To the other language, named in that language. */
+function LanguageToggle() {
+  const other = language() === 'en' ? 'zh' : 'en';
+  return (
+    <Button
+      tone="quiet"
+      class="tongue"
+      lang={other === 'zh' ? 'zh-CN' : 'en'}
+      title={LANGUAGES[other]}
+      onClick={() => change({ language: other })}
+    >
+      {other === 'zh' ? '中文' : 'EN'}
+    </Button>
   );
 }
 
@@ -109,12 +126,12 @@ function ModelChip() {
           <b>{l.name}</b>
           <small title={l.note}>
             {l.note
-              ? 'waiting for the server'
+              ? t('waiting for the server')
               : l.total > 0
-                ? `loading ${Math.floor((100 * l.loaded) / l.total)} %`
+                ? t('loading {percent} %', { percent: Math.floor((100 * l.loaded) / l.total) })
                 : l.loaded > 0
-                  ? 'loading'
-                  : 'measuring your device…'}
+                  ? t('loading')
+                  : t('measuring your device…')}
           </small>
         </span>
       </a>
@@ -125,8 +142,8 @@ function ModelChip() {
       <a class="chip-model" href="#/model">
         <span class="dot" />
         <span class="chip-text">
-          <b>No model</b>
-          <small>choose one</small>
+          <b>{t('No model')}</b>
+          <small>{t('choose one')}</small>
         </span>
       </a>
     );
@@ -136,11 +153,11 @@ function ModelChip() {
       <span class={`dot ${live.value || activity.value === 'learning' ? 'busy' : 'on'}`} />
       <span class="chip-text">
         <b>
-          <span class="sr-only">Model </span>
+          <span class="sr-only">{t('Model')} </span>
           {i.name}
         </b>
         <small>
-          {active.value ?? 'base'}
+          {active.value ?? t('base')}
           {memory.value && ` · ${bytes(memory.value.gpuBytes)}`}
         </small>
       </span>
@@ -153,10 +170,10 @@ function SaveNote() {
   const state = saveState.value;
   return (
     <small class={`save ${state}`} role="status">
-      {state === 'saving' && 'saving…'}
+      {state === 'saving' && t('saving…')}
       {state === 'failed' && (
-        <button type="button" class="link" title="Try to save again" onClick={() => void flush(true)}>
-          not saved
+        <button type="button" class="link" title={t('Try to save again')} onClick={() => void flush(true)}>
+          {t('not saved')}
         </button>
       )}
     </small>
@@ -200,7 +217,7 @@ function Notices() {
                   </div>
                 )}
               </div>
-              <Button small tone="quiet" icon="close" aria-label="Dismiss" onClick={() => dismiss(n.id)} />
+              <Button small tone="quiet" icon="close" aria-label={t('Dismiss')} onClick={() => dismiss(n.id)} />
             </div>
           ))}
       </div>
@@ -219,9 +236,9 @@ class Guard extends Component<{ children: ComponentChildren }, { broken: boolean
     if (!this.state.broken) return this.props.children;
     return (
       <div class="page">
-        <h1 tabIndex={-1}>This view could not be shown</h1>
+        <h1 tabIndex={-1}>{t('This view could not be shown')}</h1>
         <p>
-          <Button onClick={() => this.setState({ broken: false })}>Try again</Button>
+          <Button onClick={() => this.setState({ broken: false })}>{t('Try again')}</Button>
         </p>
       </div>
     );
@@ -233,7 +250,9 @@ export function App() {
   const here = VIEWS[route.value];
   const View = loadedViews.value[route.value];
   useEffect(() => {
-    document.title = `${here.title} · fledgling`;
+    document.title = `${t(here.title)} · fledgling`;
+  }, [route.value, View === undefined, language()]);
+  useEffect(() => {
     main.current?.scrollTo(0, 0);
     // After a navigation the reader starts at the new heading; the first view leaves the focus alone.
     if (navigations.value > 0) main.current?.querySelector<HTMLElement>('h1')?.focus({ preventScroll: true });
@@ -242,11 +261,11 @@ export function App() {
     <div class="app" data-save={saveState.value}>
       {/* biome-ignore lint/a11y/useValidAnchor: a link within the page; the address holds the view, so the focus is moved by hand */}
       <a class="skip" href="#main" onClick={(e) => (e.preventDefault(), main.current?.focus())}>
-        Skip to the content
+        {t('Skip to the content')}
       </a>
       <header class="rail">
         <div class="brand">
-          <a href="#/chat" class="wordmark" aria-label="fledgling, to the chat">
+          <a href="#/chat" class="wordmark" aria-label={t('fledgling, to the chat')}>
             <Mark />
             <span>fledgling</span>
           </a>
@@ -255,17 +274,18 @@ export function App() {
             <SaveNote />
             <ModelChip />
           </span>
+          <LanguageToggle />
           <ThemeToggle />
         </div>
         <Nav />
-        <section class="rail-chats" aria-label="Chats">
+        <section class="rail-chats" aria-label={t('Chats')}>
           <div class="rail-title">
-            <span>Chats</span>
+            <span>{t('Chats')}</span>
             <Button
               small
               tone="quiet"
               icon="plus"
-              aria-label="New chat"
+              aria-label={t('New chat')}
               disabled={live.value !== null}
               onClick={() => {
                 newChat();
@@ -292,7 +312,7 @@ export function App() {
       </main>
       {dragging.value && (
         <div class="drop-here" aria-hidden="true">
-          Drop a model, a dataset or an adapter
+          {t('Drop a model, a dataset or an adapter')}
         </div>
       )}
       <Notices />

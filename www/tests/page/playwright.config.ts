@@ -15,5 +15,11 @@ export default defineConfig({
   expect: { timeout: 10_000 },
   reporter: [['list']],
   outputDir: '../../node_modules/.page-tests',
-  use: { headless: true, channel: undefined, viewport: { width: 1280, height: 860 }, launchOptions: { executablePath, args } },
+  use: {
+    headless: true,
+    locale: 'en-US',
+    channel: undefined,
+    viewport: { width: 1280, height: 860 },
+    launchOptions: { executablePath, args },
+  },
 });

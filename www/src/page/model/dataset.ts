@@ -6,6 +6,7 @@ import { PageError } from './errors.ts';
 import { pairCount } from './ranking.ts';
 import type { MethodForm } from '../generated/form.ts';
 import type { Content, FeedbackRow, IdealRow, PreferenceRow, TextOrMessages, TokenIds } from './types.ts';
+import { t } from '../i18n/language.ts';
 
 export type { RefusedLine };
 
@@ -74,11 +75,13 @@ async function rankingRows(feedback: FeedbackRow[], title: string, tied: number)
   if (all === 0)
     throw new PageError(
       'empty-dataset',
-      `The dataset holds no ranked answers; ${title} needs at least one ranking with a better and a worse answer.`,
+      t('The dataset holds no ranked answers; {title} needs at least one ranking with a better and a worse answer.', { title }),
     );
   throw new PageError(
     'no-pairs',
-    `All answers are tied in ${all === 1 ? 'the one ranking' : `each of the ${all} rankings`}, which gives no pair of a better and a worse answer.`,
+    all === 1
+      ? t('All answers are tied in the one ranking, which gives no pair of a better and a worse answer.')
+      : t('All answers are tied in each of the {n} rankings, which gives no pair of a better and a worse answer.', { n: all }),
   );
 }
 
@@ -96,7 +99,7 @@ async function idealRows(feedback: FeedbackRow[]): Promise<TrainingRows<SFTRow>>
   if (out.rows.length === 0)
     throw new PageError(
       'empty-dataset',
-      'The dataset holds no ideal answers; SFT needs at least one answer edited into the ideal one, or imported rows.',
+      t('The dataset holds no ideal answers; SFT needs at least one answer edited into the ideal one, or imported rows.'),
     );
   return out;
 }
@@ -141,7 +144,10 @@ async function judgedRows(feedback: FeedbackRow[], title: string): Promise<Train
   if (out.rows.length === 0)
     throw new PageError(
       'empty-dataset',
-      `The dataset holds no judged answers; ${title} needs a ranking with a better and a worse answer, or imported rows of prompt, completion, label.`,
+      t(
+        'The dataset holds no judged answers; {title} needs a ranking with a better and a worse answer, or imported rows of prompt, completion, label.',
+        { title },
+      ),
     );
   return out;
 }
@@ -243,12 +249,12 @@ export async function importRows(file: File): Promise<ImportResult> {
   const take = (one: ReadLine): void => {
     if (!('kind' in one)) return void result.refused.push(one);
     if (one.kind === 'reward') {
-      const reason = 'is a comparison for a reward model, with a margin or whole sequences; the page keeps preferences and rankings';
+      const reason = t('is a comparison for a reward model, with a margin or whole sequences; the page keeps preferences and rankings');
       return void result.refused.push({ line: one.line, column: null, reason });
     }
     // Of these the page keeps the words alone: without its tools a row would say less.
     const more = one.kind !== 'sft' && ['tools', 'documents', 'chat_template_kwargs'].find((column) => column in one.row);
-    if (more) return void result.refused.push({ line: one.line, column: more, reason: 'is not kept here: train on the file itself' });
+    if (more) return void result.refused.push({ line: one.line, column: more, reason: t('is not kept here: train on the file itself') });
     result.rows.push(rowOf(one, { id: newId(), created: created + result.rows.length, source: { from: 'file', name: file.name } }));
   };
   const rest = breathe();

@@ -1,4 +1,5 @@
 // Errors the page itself can cause or meet. The engine's own (FledglingError) carry a `code` in the same way.
+import { t, type Plain } from '../i18n/language.ts';
 
 /** Something a person, a file or the browser's storage did; `code` is stable and in kebab case. */
 export class PageError extends Error {
@@ -20,7 +21,7 @@ export interface Described {
 }
 
 // Title and advice by code; the detail always comes from the error itself, which knows what and where.
-const WORDS: Record<string, [title: string, hint: string]> = {
+const WORDS: Record<string, [title: Plain, hint: Plain | '']> = {
   'webgpu-unavailable': [
     'This browser offers no WebGPU',
     'Use a current Chrome, Edge, Safari 26 or Firefox with WebGPU switched on, on a page served from https or localhost.',
@@ -99,8 +100,8 @@ export function describe(error: unknown): Described {
   const abort = e?.name === 'AbortError';
   const code = abort ? 'aborted' : typeof e?.code === 'string' ? e.code : 'unexpected';
   const detail = cut(typeof e?.message === 'string' ? e.message : String(error), DETAIL);
-  const [title, hint] = WORDS[code] ?? ['Something went wrong', ''];
-  return { code, title, detail, hint };
+  const [title, hint] = Object.hasOwn(WORDS, code) ? WORDS[code]! : (['Something went wrong', ''] as const);
+  return { code, title: t(title), detail, hint: hint && t(hint) };
 }
 
 export const isAbort = (error: unknown): boolean => describe(error).code === 'aborted';

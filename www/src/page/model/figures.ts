@@ -1,4 +1,5 @@
 // The table of the measurements, as it is shown and as it is copied.
+import { t, type Plain } from '../i18n/language.ts';
 import type { DeviceFigures } from '../api.ts';
 
 /** A line of the table: a device, or the model in use. */
@@ -12,10 +13,10 @@ export interface FigureRow {
 
 export interface Column {
   key: 'copyGBps' | 'fmaGflops' | 'matmulGflops' | 'gptStepMs' | 'prefillTokensPerSecond' | 'decodeTokensPerSecond' | 'loraStepMs';
-  title: string;
+  title: Plain;
   unit: string;
   /** For a person who asks what it is. */
-  say: string;
+  say: Plain;
 }
 
 export const DEVICE_COLUMNS: readonly Column[] = [
@@ -46,7 +47,7 @@ const cells = (columns: readonly Column[], r: FigureRow): string[] => [
   ...columns.map((c) => figure(r.figures[c.key])),
   r.error ?? r.on,
 ];
-const heads = (columns: readonly Column[]): string[] => ['', ...columns.map((c) => `${c.title} (${c.unit})`), 'on'];
+const heads = (columns: readonly Column[]): string[] => ['', ...columns.map((c) => `${t(c.title)} (${c.unit})`), t('on')];
 
 type Table = readonly [readonly Column[], readonly FigureRow[]];
 

@@ -1,5 +1,6 @@
 // The settings of a training run, as the table of methods gives them: what each is called in TRL and PEFT, its range, and one line of advice.
 import { METHODS, type FormField, type MethodForm } from '../generated/form.ts';
+import { t } from '../i18n/language.ts';
 import { PageError } from './errors.ts';
 import type { LearnArgs, Method } from './types.ts';
 
@@ -35,17 +36,21 @@ export function problem(field: Field, value: unknown): string | null {
   if (value === null && field.default === null) return null;
   if (field.kind === 'number' || field.kind === 'whole') {
     const v = value as number;
-    const expected = `expected ${field.kind === 'whole' ? 'a whole number' : 'a number'} from ${field.min} to ${field.max}`;
     if (
       typeof v !== 'number' ||
       !Number.isFinite(v) ||
       v < field.min! ||
       v > field.max! ||
       (field.kind === 'whole' && !Number.isInteger(v))
-    )
-      return `${expected}, found ${Number.isNaN(v) ? 'nothing' : String(v)}`;
+    ) {
+      const range = { least: field.min!, most: field.max!, found: Number.isNaN(v) ? t('nothing') : String(v) };
+      return field.kind === 'whole'
+        ? t('expected a whole number from {least} to {most}, found {found}', range)
+        : t('expected a number from {least} to {most}, found {found}', range);
+    }
   }
-  if (field.kind === 'choice' && !field.choices!.includes(value as string)) return `expected one of ${field.choices!.join(', ')}`;
+  if (field.kind === 'choice' && !field.choices!.includes(value as string))
+    return t('expected one of {choices}', { choices: field.choices!.join(', ') });
   return null;
 }
 

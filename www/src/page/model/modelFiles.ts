@@ -1,5 +1,6 @@
 // Which of the files that a person chose or dropped make a model. Pure, but for reading folders that were dropped.
 import { PageError } from './errors.ts';
+import { listOf, t } from '../i18n/language.ts';
 
 /** What Transformers writes beside the weights, as far as the engine reads it. */
 const BESIDE = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'generation_config.json', 'chat_template.jinja'];
@@ -20,10 +21,13 @@ export function chosenModel(given: readonly File[], folder?: string): Chosen {
   if (ggufs.length > 1)
     throw new PageError(
       'bad-file',
-      `${ggufs.length} GGUF files were chosen (${ggufs
-        .slice(0, 3)
-        .map((f) => f.name)
-        .join(', ')}…); expected one.`,
+      t('{n} GGUF files were chosen ({names}…); expected one.', {
+        n: ggufs.length,
+        names: ggufs
+          .slice(0, 3)
+          .map((f) => f.name)
+          .join(', '),
+      }),
     );
   if (ggufs[0]) return { name: modelName(ggufs[0].name), files: ggufs };
   const weights = given.filter((f) => isWeights(f.name));
@@ -31,21 +35,31 @@ export function chosenModel(given: readonly File[], folder?: string): Chosen {
   if (weights.length === 0) {
     // One file of any name may be a model; the engine looks inside.
     if (given.length === 1 && !BESIDE.includes(given[0]!.name)) return { name: modelName(given[0]!.name), files: [...given] };
+    const found =
+      given
+        .slice(0, 6)
+        .map((f) => f.name)
+        .join(', ') || t('nothing');
     throw new PageError(
       'bad-file',
-      `${at ? `The folder ${at} holds` : 'The chosen files hold'} no weights: ` +
-        `expected a .gguf file, or model.safetensors with config.json and tokenizer.json; found ${
-          given
-            .slice(0, 6)
-            .map((f) => f.name)
-            .join(', ') || 'nothing'
-        }.`,
+      at
+        ? t(
+            'The folder {at} holds no weights: expected a .gguf file, or model.safetensors with config.json and tokenizer.json; found {found}.',
+            { at, found },
+          )
+        : t(
+            'The chosen files hold no weights: expected a .gguf file, or model.safetensors with config.json and tokenizer.json; found {found}.',
+            { found },
+          ),
     );
   }
   const files = [...BESIDE.flatMap((name) => given.find((f) => f.name === name) ?? []), ...weights];
   const missing = ['config.json', 'tokenizer.json'].filter((name) => !files.some((f) => f.name === name));
   if (missing.length > 0)
-    throw new PageError('bad-file', `${weights[0]!.name} comes without ${missing.join(' and ')}: choose all files of the folder together.`);
+    throw new PageError(
+      'bad-file',
+      t('{name} comes without {missing}: choose all files of the folder together.', { name: weights[0]!.name, missing: listOf(missing) }),
+    );
   return { name: at ?? modelName(weights[0]!.name), files };
 }
 

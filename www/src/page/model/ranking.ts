@@ -1,5 +1,6 @@
 // Orders of answers with ties, and of answers that have no place yet. Pure functions: no DOM, no engine.
 // An *order* is a list of groups from best to worst; answers in one group are tied: [[2],[3],[1],[0,4]] is ③ > ④ > ② > ① = ⑤.
+import { listOf, t } from '../i18n/language.ts';
 import { CRITERIA, type Places, type Ratings, type Weights } from './types.ts';
 
 export type Order = number[][];
@@ -274,12 +275,18 @@ export const formatOrder = (ranks: Places): string =>
     .join(' > ');
 
 const say = (answers: number[]): string =>
-  answers.length > 1 ? `answers ${answers.map((i) => i + 1).join(' and ')}` : `answer ${answers[0]! + 1}`;
+  answers.length > 1 ? t('answers {list}', { list: listOf(answers.map((i) => String(i + 1))) }) : t('answer {n}', { n: answers[0]! + 1 });
 
 /** How the answers stand in words, for a screen reader. */
 export function sayStanding({ groups, free, aside }: Standing): string {
   const said = groups.map((g) =>
-    free.includes(g[0]!) ? `${say(g)} without a place of ${g.length > 1 ? 'their' : 'its'} own` : g.length > 1 ? `${say(g)} tied` : say(g),
+    free.includes(g[0]!)
+      ? g.length > 1
+        ? t('{answers} without a place of their own', { answers: say(g) })
+        : t('{answers} without a place of its own', { answers: say(g) })
+      : g.length > 1
+        ? t('{answers} tied', { answers: say(g) })
+        : say(g),
   );
-  return [said.join(', then '), aside.length ? `${say(aside)} not placed` : ''].filter(Boolean).join('; ');
+  return [said.join(t(', then ')), aside.length ? t('{answers} not placed', { answers: say(aside) }) : ''].filter(Boolean).join('; ');
 }

@@ -1,12 +1,13 @@
 // Each number of a run in one plain sentence: what it is. Which way is good comes from the table of methods.
+import { t, type Plain } from '../i18n/language.ts';
 import type { Method } from './types.ts';
 
-const LOSS: Partial<Record<Method, string>> = {
+const LOSS: Partial<Record<Method, Plain>> = {
   sft: 'How much your ideal answers surprise the model, word by word.',
   kto: 'How far the model is from telling good answers from bad ones.',
 };
 
-const SAYINGS: Record<string, string> = {
+const SAYINGS: Record<string, Plain> = {
   loss: 'How far the model is from preferring your choice: 0.69 is a coin toss.',
   kl: 'How far the model has moved from the one that you loaded: a few nats are plenty.',
   entropy: 'How undecided the model is about the next word: at 0 it always says the same.',
@@ -21,6 +22,9 @@ const SAYINGS: Record<string, string> = {
 };
 
 /** Null where there is none in plain words: then the table's own serves. */
-export const sayingOf = (method: Method, key: string): string | null => (key === 'loss' ? LOSS[method] : undefined) ?? SAYINGS[key] ?? null;
+export function sayingOf(method: Method, key: string): string | null {
+  const saying = (key === 'loss' ? LOSS[method] : undefined) ?? SAYINGS[key];
+  return saying ? t(saying) : null;
+}
 
 export const DIRECTION = { up: 'Higher is better.', down: 'Lower is better.', '': '' } as const;

@@ -123,6 +123,7 @@ export type LearnArgs = Record<string, Setting>;
 
 export interface Settings {
   theme: 'system' | 'light' | 'dark';
+  language: 'system' | 'en' | 'zh';
   n: number;
   temperature: number;
   topP: number;

@@ -4,6 +4,7 @@ import { Zip, ZipPassThrough } from 'fflate';
 import { breathe } from './breathe.ts';
 import { PageError } from './errors.ts';
 import type { Unpacked, Wish } from './unzip.ts';
+import { t } from '../i18n/language.ts';
 
 const SLICE = 1 << 19;
 
@@ -36,7 +37,13 @@ export async function unzipNamed(file: File, wanted: Wish[]): Promise<Map<string
   try {
     const answer = await new Promise<Unpacked>((done, fail) => {
       worker.onmessage = (e: MessageEvent<Unpacked>) => done(e.data);
-      worker.onerror = (e) => fail(new PageError('bad-adapter', `${file.name} could not be unpacked: ${e.message || 'the Worker failed'}`));
+      worker.onerror = (e) =>
+        fail(
+          new PageError(
+            'bad-adapter',
+            t('{name} could not be unpacked: {why}', { name: file.name, why: e.message || 'the Worker failed' }),
+          ),
+        );
       worker.postMessage({ file, wanted });
     });
     if ('refused' in answer) throw new PageError('bad-adapter', `${file.name}: ${answer.refused}`);

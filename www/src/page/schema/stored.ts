@@ -209,6 +209,7 @@ export const SETTINGS: Kind<Settings> = {
   migrations: [(old) => old],
   schema: v.object({
     theme: soft('theme', v.picklist(['system', 'light', 'dark']), () => 'system' as const),
+    language: soft('language', v.picklist(['system', 'en', 'zh']), () => 'system' as const),
     n: soft('n', whole(2, 6), () => 3),
     temperature: soft('temperature', finite(0, 5), () => 0.8),
     topP: soft('topP', finite(0, 1), () => 0.95),

@@ -23,6 +23,7 @@ import { activity, complain, gone, model, onLoaded, refreshMemory } from './engi
 import { announce, report, toast } from './notices.ts';
 import { hold, onStorageCleared, release, reportUnsaved, tellOthers, tracked } from './saver.ts';
 import { change, settings } from './settings.ts';
+import { t } from '../i18n/language.ts';
 
 const FOLDER = ADAPTERS;
 
@@ -67,7 +68,10 @@ export function checkName(name: string): string {
   if (!NAME.test(name))
     throw new PageError(
       'bad-config',
-      `“${name}” cannot name an adapter: expected 1 to 64 letters (a–z), digits, dots, hyphens or underscores, beginning with a letter or digit.`,
+      t(
+        '“{name}” cannot name an adapter: expected 1 to 64 letters (a–z), digits, dots, hyphens or underscores, beginning with a letter or digit.',
+        { name },
+      ),
     );
   return name;
 }
@@ -98,7 +102,7 @@ function summary(name: string, config: string, bytes: number, at: number): Store
   try {
     raw = JSON.parse(config);
   } catch {
-    return { ...entry, error: `${CONFIG} is not JSON.` };
+    return { ...entry, error: t('{CONFIG} is not JSON.', { CONFIG }) };
   }
   const { value, notes } = fit(ADAPTER_CONFIG, raw);
   // What the fields may be is for the engine to say: here they are shown.
@@ -167,7 +171,11 @@ const idle = (): Promise<void> =>
 export async function filesOf(name: string): Promise<AdapterFiles> {
   const config = await readFile(`${FOLDER}/${name}/${CONFIG}`);
   const weights = await readFile(`${FOLDER}/${name}/${WEIGHTS}`);
-  if (!config || !weights) throw new PageError('bad-adapter', `The adapter ${name} is not complete: expected ${CONFIG} and ${WEIGHTS}.`);
+  if (!config || !weights)
+    throw new PageError(
+      'bad-adapter',
+      t('The adapter {name} is not complete: expected {CONFIG} and {WEIGHTS}.', { name, CONFIG, WEIGHTS }),
+    );
   return { [CONFIG]: await config.text(), [WEIGHTS]: new Uint8Array(await weights.arrayBuffer()) };
 }
 
@@ -179,7 +187,11 @@ async function store(name: string, files: AdapterFiles, made: Made = {}): Promis
   if (quota > 0 && used + weights.byteLength > quota)
     throw new PageError(
       'quota-exceeded',
-      `No room to save the adapter ${name}: it needs ${weights.byteLength} bytes, ${Math.max(0, quota - used)} are left.`,
+      t('No room to save the adapter {name}: it needs {size} bytes, {left} are left.', {
+        name,
+        size: weights.byteLength,
+        left: Math.max(0, quota - used),
+      }),
     );
   const before = await readFile(`${FOLDER}/${name}/${WEIGHTS}`);
   const known = before ? await readVersions(name, before.lastModified, report) : { current: 0, versions: [] };
@@ -190,7 +202,7 @@ async function store(name: string, files: AdapterFiles, made: Made = {}): Promis
       const apart = before ? await setApart(name, known, weights.byteLength) : known.current;
       if (apart === null) {
         versions = versions.filter((v) => v.n !== known.current);
-        toast(`There was no room to keep v${known.current} of ${name}`);
+        toast(t('There was no room to keep v{current} of {name}', { current: known.current, name }));
       } else if (before && apart !== known.current) versions = [...versions, { n: apart, at: before.lastModified }];
       version = Math.max(version, nextVersion(versions));
       versions = [...versions, { n: version, at: Date.now(), ...made }];
@@ -220,7 +232,7 @@ onLoaded(async (engine) => {
   const wanted = settings.value.activeAdapter;
   if (active.value !== null) await engine.setAdapter(active.value);
   else if (wanted !== null && adapters.value.some((a) => a.name === wanted))
-    toast(`${wanted} does not fit this model: the base model answers`);
+    toast(t('{name} does not fit this model: the base model answers', { name: wanted }));
 });
 
 /** Switches to an adapter, or to the base model. */
@@ -229,7 +241,7 @@ export async function activate(name: string | null): Promise<void> {
   try {
     if (engine) await (name === null ? engine.disableAdapter() : engine.setAdapter(name));
     change({ activeAdapter: name });
-    announce(name === null ? 'The base model answers now' : `The adapter ${name} answers now`);
+    announce(name === null ? t('The base model answers now') : t('The adapter {name} answers now', { name }));
   } catch (e) {
     complain(e);
   }
@@ -244,7 +256,8 @@ const unsaved = new Map<string, AdapterFiles>();
  */
 export async function keepTrained(name: string, made: Made, stored: () => Promise<void>): Promise<boolean> {
   const engine = model.value;
-  if (!engine) throw new PageError('disposed', `The model is gone, and what ${name} has learnt since its last checkpoint with it.`);
+  if (!engine)
+    throw new PageError('disposed', t('The model is gone, and what {name} has learnt since its last checkpoint with it.', { name }));
   const files = await engine.saveAdapter(name);
   let kept = true;
   try {
@@ -289,14 +302,15 @@ export async function restoreBefore(name: string): Promise<void> {
 export async function useVersion(name: string, n: number): Promise<void> {
   const was = adapters.value.find((a) => a.name === name);
   if (!was || was.version === n) return;
-  if (activity.value !== 'idle') throw new PageError('busy', 'The model is at work: versions can be changed when that has ended.');
+  if (activity.value !== 'idle') throw new PageError('busy', t('The model is at work: versions can be changed when that has ended.'));
   const next = was.versions.find((v) => v.n === n);
-  if (!next) throw new PageError('bad-adapter', `${name} has no version ${n}.`);
+  if (!next) throw new PageError('bad-adapter', t('{name} has no version {n}.', { name, n }));
   let { versions } = was;
   await tracked(
     (async () => {
       const apart = await setApart(name, { current: was.version, versions }, 0);
-      if (apart === null) throw new PageError('quota-exceeded', `No room to keep v${was.version} of ${name} beside v${n}.`);
+      if (apart === null)
+        throw new PageError('quota-exceeded', t('No room to keep v{version} of {name} beside v{n}.', { version: was.version, name, n }));
       if (apart !== was.version) versions = [...versions, { n: apart, at: Date.now() }];
       await putBack(name, n);
       await writeVersions(name, { current: n, versions });
@@ -309,7 +323,7 @@ export async function useVersion(name: string, n: number): Promise<void> {
   tellOthers(ADAPTERS_CHANGED);
   await restoreBefore(name);
   await refreshMemory();
-  announce(`${name} is what it was as version ${n}`);
+  announce(t('{name} is what it was as version {n}', { name, n }));
 }
 
 export async function removeVersion(name: string, n: number): Promise<void> {
@@ -329,7 +343,7 @@ export async function addAdapter(name: string, files: AdapterFiles): Promise<voi
   try {
     JSON.parse(files[CONFIG]);
   } catch (e) {
-    throw new PageError('bad-adapter', `${CONFIG} is not JSON: ${(e as Error).message}`, { cause: e });
+    throw new PageError('bad-adapter', t('{CONFIG} is not JSON: {message}', { CONFIG, message: (e as Error).message }), { cause: e });
   }
   const engine = model.value;
   if (engine) await engine.loadAdapter(files, name);
@@ -354,8 +368,9 @@ export async function removeAdapter(name: string): Promise<void> {
 export async function renameAdapter(from: string, to: string): Promise<void> {
   checkName(to);
   if (from === to) return;
-  if (adapters.value.some((a) => a.name === to)) throw new PageError('bad-config', `There is already an adapter called ${to}.`);
-  if (activity.value === 'learning') throw new PageError('busy', 'An adapter cannot be renamed while the model is learning.');
+  if (adapters.value.some((a) => a.name === to))
+    throw new PageError('bad-config', t('There is already an adapter called {name}.', { name: to }));
+  if (activity.value === 'learning') throw new PageError('busy', t('An adapter cannot be renamed while the model is learning.'));
   const files = await exportFiles(from);
   const wasActive = settings.value.activeAdapter === from;
   const was = adapters.value.find((a) => a.name === from)!;

@@ -12,6 +12,7 @@ import { recovered } from './recovery.ts';
 import { go } from './router.ts';
 import { writeFirst } from './saver.ts';
 import { change, settings } from './settings.ts';
+import { t } from '../i18n/language.ts';
 
 /** Texts that are still being written, by turn; one signal each, so that a new token redraws one card. */
 export interface Live {
@@ -101,14 +102,14 @@ function painter(texts: Signal<string>[]): { add(i: number, piece: string): void
 async function surviving<T>(stop: AbortSignal, work: (engine: Model) => Promise<T>): Promise<T> {
   for (;;) {
     const engine = model.value;
-    if (!engine) throw new PageError('disposed', 'The model is no longer loaded.');
+    if (!engine) throw new PageError('disposed', t('The model is no longer loaded.'));
     try {
       return await work(engine);
     } catch (e) {
       if (!gone(e, engine)) throw e;
       const stopped = new Promise<false>((done) => stop.addEventListener('abort', () => done(false), { once: true }));
       const back = !stop.aborted && (await Promise.race([recovered(), stopped]));
-      if (stop.aborted) throw new PageError('aborted', 'The answer was stopped.');
+      if (stop.aborted) throw new PageError('aborted', t('The answer was stopped.'));
       if (!back) throw e;
     }
   }
@@ -192,7 +193,7 @@ export async function ask(prompt: string): Promise<void> {
   const kept = keepPartly(now);
   // A suggestion that was clicked leaves what is being typed alone.
   if (draft.value.trim() === prompt.trim()) draft.value = '';
-  announce(compare ? 'The base model and the adapter are answering' : `${s.n} answers are being written`);
+  announce(compare ? t('The base model and the adapter are answering') : t('{n} answers are being written', { n: s.n }));
   try {
     // A tab that dies from here on has the question on disk.
     await writeFirst(chatFile(turn.id));
@@ -216,7 +217,7 @@ export async function ask(prompt: string): Promise<void> {
     }
     if (answers.every((a) => a.text === '' && a.finishReason === 'abort')) giveBack(turn.id, prompt);
     else updateTurn(turn.id, (t) => ({ ...t, answers }));
-    announce('All answers are complete');
+    announce(t('All answers are complete'));
   } catch (e) {
     failed(e);
     const partly = now.texts.map((t, i) => cutShort(t.value, labels[i]!, isAbort(e) || codeOf(e) === 'disposed' ? 'abort' : 'error'));
@@ -281,12 +282,12 @@ export async function askAgain(turnId: string, adapter: string): Promise<void> {
   const labels = [null, adapter];
   const now = begin(turnId, 'compare', labels);
   const stop = controller!.signal;
-  announce('The base model and the adapter are answering');
+  announce(t('The base model and the adapter are answering'));
   try {
     const pair = await inOrder(now, labels, messages, (label) => options(seed, { temperature: 0, adapter: label, signal: stop }), stop);
     const [base, tuned] = pair as [Answer, Answer];
     if (!stop.aborted) updateTurn(turnId, (t) => ({ ...t, comparisons: [...t.comparisons, { at: Date.now(), base, tuned }] }));
-    announce(base.text === tuned.text ? 'Both answers are the same' : 'Both answers are complete and differ');
+    announce(base.text === tuned.text ? t('Both answers are the same') : t('Both answers are complete and differ'));
   } catch (e) {
     if (!isAbort(e)) complain(e);
   } finally {

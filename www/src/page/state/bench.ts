@@ -6,6 +6,7 @@ import type { FigureRow } from '../model/figures.ts';
 import { active } from './adapters.ts';
 import { activity, capable, model } from './engine.ts';
 import { announce } from './notices.ts';
+import { t, type Plain } from '../i18n/language.ts';
 
 /** What is being measured now, in words; null = nothing. */
 export const measuring = signal<string | null>(null);
@@ -15,13 +16,17 @@ export const modelRows = signal<FigureRow[]>([]);
 export const measuredAt = signal(0);
 export const about = computed(() => {
   const at = measuredAt.value ? new Date(measuredAt.value).toISOString().slice(0, 16).replace('T', ' ') : '';
-  return `fledgling on this device: ${navigator.userAgent}; ${navigator.hardwareConcurrency} threads; ${at} UTC`;
+  return t('fledgling on this device: {browser}; {threads} threads; {at} UTC', {
+    browser: navigator.userAgent,
+    threads: navigator.hardwareConcurrency,
+    at,
+  });
 });
 
 let controller: AbortController | null = null;
 export const stopMeasuring = (): void => controller?.abort();
 
-const DEVICES: readonly (readonly [Device, string])[] = [
+const DEVICES: readonly (readonly [Device, Plain])[] = [
   ['auto', 'Auto'],
   ['gpu', 'Graphics'],
   ['cpu', 'Processor'],
@@ -99,9 +104,9 @@ export async function measureAll(): Promise<void> {
   try {
     for (const [device, name] of DEVICES) {
       if (device === 'gpu' && capable.value?.webgpu === false) continue;
-      await measure(deviceRows, name, async (show) => {
+      await measure(deviceRows, t(name), async (show) => {
         const all = await measureDevice({ device, signal, onFigure: (figures) => show({ figures }) });
-        const on = [all.adapter.name, all.adapter.isSoftware ? 'software' : '', device === 'auto' ? all.adapter.reason : '']
+        const on = [all.adapter.name, all.adapter.isSoftware ? t('software') : '', device === 'auto' ? all.adapter.reason : '']
           .filter(Boolean)
           .join(', ');
         show({ figures: all, on });
@@ -116,7 +121,7 @@ export async function measureAll(): Promise<void> {
         if (activity.value === 'answering') activity.value = 'idle';
       }
     }
-    announce('Measured.');
+    announce(t('Measured.'));
   } catch (e) {
     if (!isAbort(e)) throw e;
   } finally {

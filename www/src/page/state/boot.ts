@@ -11,6 +11,7 @@ import { ALL_DELETED, forgetAll, onChangedElsewhere } from './saver.ts';
 import { loadSettings, settings, SETTINGS_FILE, settingsChanged } from './settings.ts';
 import { reconcile } from './reconcile.ts';
 import { goOn, loadRun, runChanged } from './training.ts';
+import { t } from '../i18n/language.ts';
 
 /** False until saved work has been read; until then nothing may be written over it. */
 export const ready = signal(false);
@@ -80,7 +81,7 @@ export async function boot(): Promise<void> {
     // The reload has taken the model in use away for one that did not come: back it comes, and what went wrong stays said.
     const [error, was] = [loadError.value, unloaded.value];
     if (await load(lastModel.source, lastModel.name)) {
-      toast(`${wished.name} could not be loaded; ${lastModel.name} is in use again`);
+      toast(t('{name} could not be loaded; {was} is in use again', { name: wished.name, was: lastModel.name }));
       loadError.value = error;
       unloaded.value = was;
     }

@@ -15,6 +15,7 @@ import { addRows, putRow, removeRows } from './feedback.ts';
 import { report } from './notices.ts';
 import { dirty, onStorageCleared, save } from './saver.ts';
 import { settings } from './settings.ts';
+import { t } from '../i18n/language.ts';
 
 const FOLDER = 'chats';
 const file = (id: string): string => `${FOLDER}/${id}.json`;
@@ -83,7 +84,10 @@ export async function loadChats(): Promise<string | null> {
   if (troubles.length === 1) report(troubles[0], [], FOLDER);
   else if (troubles.length > 1)
     report(
-      new PageError('storage-corrupt', `${troubles.length} chats do not fit: ${troubles[0]!.message} The others likewise.`),
+      new PageError(
+        'storage-corrupt',
+        t('{n} chats do not fit: {message} The others likewise.', { n: troubles.length, message: troubles[0]!.message }),
+      ),
       [],
       FOLDER,
     );

@@ -6,6 +6,7 @@ import { cut, PageError } from '../model/errors.ts';
 import { dropped } from '../model/modelFiles.ts';
 import { report } from './notices.ts';
 import { go, route, type Route } from './router.ts';
+import { t } from '../i18n/language.ts';
 
 export interface Dropped {
   files: File[];
@@ -52,8 +53,9 @@ function hand(what: Dropped): void {
     return void report(
       new PageError(
         'unknown-file',
-        `${cut(names, 200) || 'What was dropped'}: models are .gguf files or folders with model.safetensors, ` +
-          'datasets .jsonl, .json, .csv or .tsv, adapters .zip.',
+        t('{names}: models are .gguf files or folders with model.safetensors, datasets .jsonl, .json, .csv or .tsv, adapters .zip.', {
+          names: cut(names, 200) || t('What was dropped'),
+        }),
       ),
     );
   }

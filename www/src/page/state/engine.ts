@@ -8,6 +8,7 @@ import { isKept, keepModel, keptFiles, keptModels, removeKept, type KeptModel } 
 import { announce, clearError, report, toast } from './notices.ts';
 import { onStorageCleared } from './saver.ts';
 import { change, settings } from './settings.ts';
+import { t, type Plain } from '../i18n/language.ts';
 
 export type Capabilities = Awaited<ReturnType<typeof capabilities>>;
 
@@ -104,9 +105,13 @@ export async function refreshMemory(): Promise<void> {
   if (model.value) memory.value = await model.value.memory().catch(() => null);
 }
 
-const DOING = { answering: 'is answering', learning: 'is learning', paused: 'is learning (the run is paused)' } as const;
-const free = (wish: string): void => {
-  if (activity.value !== 'idle') throw new PageError('busy', `The model ${DOING[activity.value]}: ${wish} when that has ended.`);
+const DOING = { answering: 'is answering', learning: 'is learning', paused: 'is learning (the run is paused)' } as const satisfies Record<
+  string,
+  Plain
+>;
+const free = (wish: Plain): void => {
+  if (activity.value !== 'idle')
+    throw new PageError('busy', t('The model {doing}: {wish} when that has ended.', { doing: t(DOING[activity.value]), wish: t(wish) }));
 };
 
 const beforeUnload: (() => Promise<void>)[] = [];
@@ -127,8 +132,8 @@ export async function unload(): Promise<void> {
 }
 
 /** Ends the Worker of a model that does not answer, and brings the model back. */
-export function endHung(doing: string): void {
-  gone(new PageError('not-answering', `The model did not stop ${doing} within ${PATIENCE / 1000} seconds.`));
+export function endHung(doing: 'answering' | 'learning'): void {
+  gone(new PageError('not-answering', t('The model did not stop {doing} within {n} seconds.', { doing: t(doing), n: PATIENCE / 1000 })));
 }
 
 async function letGo(wait?: number): Promise<void> {
@@ -162,10 +167,10 @@ async function open(given: Source): Promise<Opened> {
   try {
     url = new URL(given, document.baseURI);
   } catch {
-    throw new PageError('bad-config', `“${given}” is not an address. Expected https://… or a path on this server.`);
+    throw new PageError('bad-config', t('“{given}” is not an address. Expected https://… or a path on this server.', { given }));
   }
   if (url.origin !== location.origin && !covers(hostsInForce(), url))
-    throw new PageError('host-not-allowed', `${url.origin} is not among the hosts this page may fetch from.`);
+    throw new PageError('host-not-allowed', t('{origin} is not among the hosts this page may fetch from.', { origin: url.origin }));
   return { source: url.href, bytes: 0, sha256: null };
 }
 
@@ -189,9 +194,12 @@ async function handedOn(error: unknown, source: Opened['source'], since: number)
   const more = neededFor(url.origin).filter((h) => !hostsInForce().includes(h));
   return new PageError(
     'redirect-not-allowed',
-    `${url.host} hands this download on to ${more.length ? more.join(', ') : 'another host'}, which the page may not fetch from.${
-      more.length ? '' : ' The browser does not say to which: the address at which the file ends up in a tab of its own names it.'
-    }`,
+    more.length > 0
+      ? t('{host} hands this download on to {hosts}, which the page may not fetch from.', { host: url.host, hosts: more.join(', ') })
+      : t(
+          '{host} hands this download on to another host, which the page may not fetch from. The browser does not say to which: the address at which the file ends up in a tab of its own names it.',
+          { host: url.host },
+        ),
     { cause: error },
   );
 }
@@ -243,7 +251,11 @@ async function fetchModel({ source, name }: InUse, stop?: AbortSignal): Promise<
     void refreshKept();
     throw new PageError(
       'hash-mismatch',
-      `${name}: the copy kept in this browser has SHA-256 ${loaded.info.sha256}, expected ${opened.sha256}. It was deleted; choose your own file again.`,
+      t('{name}: the copy kept in this browser has SHA-256 {sha256}, expected {expected}. It was deleted; choose your own file again.', {
+        name,
+        sha256: loaded.info.sha256,
+        expected: opened.sha256,
+      }),
     );
   }
   return loaded;
@@ -284,7 +296,7 @@ export async function load(given: Source, name: string): Promise<boolean> {
   const wanted: InUse = { source, name };
   const before = model.value ? inUse : null;
   loading.value = { name, status: 'initiate', loaded: 0, total: 0, fromCache: false, rate: 0 };
-  announce(`Loading ${name}`);
+  announce(t('Loading {name}', { name }));
   try {
     let loaded: Model;
     try {
@@ -297,10 +309,10 @@ export async function load(given: Source, name: string): Promise<boolean> {
     await use(loaded, wanted);
     if (typeof source === 'string') change({ lastModel: { source, name } });
     else void keep(source, name, loaded.info.sha256);
-    announce(`${loaded.info.name} is ready`);
+    announce(t('{name} is ready', { name: loaded.info.name }));
     return true;
   } catch (e) {
-    if (isAbort(e)) toast('Loading stopped');
+    if (isAbort(e)) toast(t('Loading stopped'));
     else {
       const said = describe(e);
       // What was wrong, and with what.
@@ -340,8 +352,10 @@ async function keep(files: readonly File[], name: string, sha256: string): Promi
   } catch (e) {
     const { code, detail } = describe(e);
     report(
-      new PageError(code, `${name} is in use, but cannot be kept: ${detail} After a reload it has to be chosen again.`, { cause: e }),
-      [{ label: 'Try again', run: () => void keep(files, name, sha256) }],
+      new PageError(code, t('{name} is in use, but cannot be kept: {detail} After a reload it has to be chosen again.', { name, detail }), {
+        cause: e,
+      }),
+      [{ label: t('Try again'), run: () => void keep(files, name, sha256) }],
       'keep-model',
     );
   } finally {

@@ -10,6 +10,7 @@ import { counts, rows } from './feedback.ts';
 import { route } from './router.ts';
 import { settings } from './settings.ts';
 import { run } from './training.ts';
+import { t } from '../i18n/language.ts';
 
 /** Seconds that a run with the present settings takes; null while nothing is known, or there is nothing to learn from. */
 export const estimate = signal<{ seconds: number; measured: 'run' | 'reading' } | null>(null);
@@ -138,7 +139,7 @@ effect(() => {
 /** "about 3 min", as people say it. */
 export const roughly = (seconds: number): string =>
   seconds < 45
-    ? 'less than a minute'
+    ? t('less than a minute')
     : seconds < 5400
-      ? `about ${Math.round(seconds / 60) || 1} min`
-      : `about ${Math.round(seconds / 360) / 10} h`;
+      ? t('about {min} min', { min: Math.round(seconds / 60) || 1 })
+      : t('about {h} h', { h: Math.round(seconds / 360) / 10 });

@@ -10,6 +10,7 @@ import { appendFile, linesOf, readFile } from '../storage/opfs.ts';
 import { alone, changed, know } from '../storage/shared.ts';
 import { report } from './notices.ts';
 import { dirty, onStorageCleared, save, tellOthers } from './saver.ts';
+import { t } from '../i18n/language.ts';
 
 export const FEEDBACK_FILE = 'feedback.jsonl';
 const BROKEN = `${FEEDBACK_FILE}.broken`;
@@ -97,7 +98,8 @@ async function parse(file: File): Promise<Read> {
     const found = rowOf(text, version);
     if ('version' in found) {
       version = Math.min(found.version, ROW.version);
-      if (found.version > ROW.version) read.damaged.push({ number, text, why: `a newer page wrote version ${found.version}` });
+      if (found.version > ROW.version)
+        read.damaged.push({ number, text, why: t('a newer page wrote version {version}', { version: found.version }) });
     } else if ('why' in found) read.damaged.push({ number, text, why: found.why });
     else {
       const { row, asItIs } = found;
@@ -105,12 +107,12 @@ async function parse(file: File): Promise<Read> {
       const twin = places.get(row.id);
       // The later one of two with one id was said last.
       if (twin !== undefined && lineOf(read.rows[twin]!) !== lineOf(row))
-        read.damaged.push({ number, text: lineOf(read.rows[twin]!).trimEnd(), why: `its id is that of an earlier row` });
+        read.damaged.push({ number, text: lineOf(read.rows[twin]!).trimEnd(), why: t('its id is that of an earlier row') });
       places.set(row.id, twin ?? read.rows.length);
       if (twin === undefined) read.rows.push(row);
       else read.rows[twin] = row;
       // What did not fit stays in the copy.
-      if (!asItIs) read.damaged.push({ number, text, why: 'a part of it does not fit' });
+      if (!asItIs) read.damaged.push({ number, text, why: t('a part of it does not fit') });
     }
     const pause = rest();
     if (pause) await pause;
@@ -121,17 +123,24 @@ async function parse(file: File): Promise<Read> {
 /** Damaged lines go into a file of their own before anything is written over them. */
 async function setAside(damaged: Read['damaged']): Promise<void> {
   if (damaged.length === 0) return;
-  const which = `${damaged.length === 1 ? 'line' : 'lines'} ${damaged
-    .slice(0, 5)
-    .map((d) => d.number)
-    .join(', ')}${damaged.length > 5 ? ' …' : ''}`;
-  const were = damaged.length === 1 ? 'was' : 'were';
+  const lines =
+    damaged
+      .slice(0, 5)
+      .map((d) => d.number)
+      .join(', ') + (damaged.length > 5 ? ' …' : '');
   try {
     await appendFile(BROKEN, damaged.map((d) => d.text + '\n').join(''));
     report(
       new PageError(
         'storage-corrupt',
-        `${FEEDBACK_FILE}: ${which} could not be read and ${were} put into ${BROKEN} (line ${damaged[0]!.number}: ${damaged[0]!.why}).`,
+        t('{file}: {n|line|lines} {lines} could not be read and {n|was|were} put into {broken} (line {number}: {why}).', {
+          file: FEEDBACK_FILE,
+          n: damaged.length,
+          lines,
+          broken: BROKEN,
+          number: damaged[0]!.number,
+          why: damaged[0]!.why,
+        }),
       ),
       [],
       FEEDBACK_FILE,

@@ -22,7 +22,7 @@ export interface Notice {
 }
 
 /** Messages of the engine are no sentences; what follows them is. */
-export const sentence = (text: string): string => (/[.!?…]\s*$/.test(text) || text === '' ? text : `${text}.`);
+export const sentence = (text: string): string => (/[.!?…。！？]\s*$/.test(text) || text === '' ? text : `${text}.`);
 
 export const notices = signal<Notice[]>([]);
 /** Text of the page's polite live region. */

@@ -8,6 +8,7 @@ import { breathe } from '../model/breathe.ts';
 import { chats, idealId, idealOf, judged, judgementOf, preferenceId, preferenceOf, updateTurn } from './chats.ts';
 import { addRows, removeRows, rows } from './feedback.ts';
 import { toast } from './notices.ts';
+import { t } from '../i18n/language.ts';
 
 /** What a row says, without when. */
 const saidBy = (r: FeedbackRow): object => ({ ...r, created: 0 });
@@ -78,5 +79,10 @@ export async function reconcile(): Promise<void> {
   if (found.put.length > 0) addRows(found.put);
   if (found.remove.length > 0) removeRows(found.remove);
   const many = found.put.length + found.remove.length + found.turns.size;
-  if (many > 0) toast(`${many === 1 ? 'One judgement' : `${many} judgements`} of chats and dataset did not agree: put right`);
+  if (many > 0)
+    toast(
+      many === 1
+        ? t('One judgement of chats and dataset did not agree: put right')
+        : t('{n} judgements of chats and dataset did not agree: put right', { n: many }),
+    );
 }

@@ -6,6 +6,7 @@ import { activity, gone, load, loading, model, reopen, whenGone, type InUse } fr
 import { announce, clearError, report, toast, type Action } from './notices.ts';
 import { go } from './router.ts';
 import { change } from './settings.ts';
+import { t } from '../i18n/language.ts';
 
 const TRIES = 3;
 const WINDOW = 10 * 60_000;
@@ -27,17 +28,17 @@ export const recovered = (): Promise<boolean> => coming ?? Promise.resolve(model
 /** Loads on the processor from now on. */
 export async function useProcessor(was: InUse): Promise<void> {
   change({ device: 'cpu' });
-  if (await load(was.source, was.name)) toast('It computes on the processor now; Settings can change that');
+  if (await load(was.source, was.name)) toast(t('It computes on the processor now; Settings can change that'));
 }
 
 export const again = (was: InUse): Action[] => [
-  { label: 'Load again', run: () => void load(was.source, was.name) },
-  { label: 'Use the processor', run: () => void useProcessor(was) },
+  { label: t('Load again'), run: () => void load(was.source, was.name) },
+  { label: t('Use the processor'), run: () => void useProcessor(was) },
 ];
 
 /** It will not come back by itself: what there is to choose. */
 function choose(error: unknown, was: InUse): false {
-  report(error, [...again(was), { label: 'Another model', run: () => go('model') }], 'gone');
+  report(error, [...again(was), { label: t('Another model'), run: () => go('model') }], 'gone');
   return false;
 }
 
@@ -52,14 +53,14 @@ async function recover(first: unknown, was: InUse): Promise<boolean> {
       tried.push(now);
       const attempt = tried.length;
       recovering.value = { name: was.name, attempt, why };
-      announce(`${why.title}. ${was.name} is being loaded again`);
+      announce(t('{title}. {name} is being loaded again', { title: why.title, name: was.name }));
       try {
         await reopen(was);
-        toast(`${was.name} is back`);
+        toast(t('{name} is back', { name: was.name }));
         return true;
       } catch (e) {
         if (isAbort(e)) {
-          toast('Loading stopped');
+          toast(t('Loading stopped'));
           return false;
         }
         error = e;

@@ -4,7 +4,8 @@ import { signal } from '@preact/signals';
 import { describe, PageError } from '../model/errors.ts';
 import { removeEntry, writeFile, type Bytes } from '../storage/opfs.ts';
 import { allGone, alone, forgetSeen, knowPresent } from '../storage/shared.ts';
-import { clearError, report } from './notices.ts';
+import { clearError, report, type Action } from './notices.ts';
+import { t } from '../i18n/language.ts';
 
 export type SaveState = 'saved' | 'saving' | 'failed';
 export const saveState = signal<SaveState>('saved');
@@ -92,9 +93,9 @@ export async function tracked<T>(work: Promise<T>): Promise<T> {
   }
 }
 
-const again = { label: 'Save again', run: () => void flush(true) };
+const again = (): Action => ({ label: t('Save again'), run: () => void flush(true) });
 /** Reports what could not be saved, with the way to try again. */
-export const reportUnsaved = (error: unknown): void => void report(error, [again]);
+export const reportUnsaved = (error: unknown): void => void report(error, [again()]);
 
 async function writeAll(): Promise<void> {
   failed = false;
@@ -182,7 +183,7 @@ async function look(): Promise<void> {
     forgetSeen();
     for (const fn of cleared) fn();
     report(
-      new PageError('storage-cleared', 'Chats, feedback, settings and adapters that this tab holds are being written again.'),
+      new PageError('storage-cleared', t('Chats, feedback, settings and adapters that this tab holds are being written again.')),
       [],
       'storage-cleared',
     );

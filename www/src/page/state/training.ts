@@ -29,6 +29,7 @@ import { recovered } from './recovery.ts';
 import { go as show } from './router.ts';
 import { flush, onStorageCleared, save, tracked } from './saver.ts';
 import { settings } from './settings.ts';
+import { t, type Plain } from '../i18n/language.ts';
 
 /** The last or present run. Its metrics array is replaced once a frame, not once a step. */
 export const run = signal<Run | null>(null);
@@ -69,7 +70,7 @@ async function alone(work: () => Promise<void>): Promise<void> {
   await new Promise((done) => setTimeout(done, 200));
   if (await attempt()) return;
   watch();
-  throw new PageError('busy', 'Another tab of this page is learning. One run at a time: finish or cancel it there.');
+  throw new PageError('busy', t('Another tab of this page is learning. One run at a time: finish or cancel it there.'));
 }
 
 let watching = false;
@@ -190,7 +191,7 @@ function collector(): { add(m: StepMetrics): void; flush(): void } {
   };
 }
 
-const KINDS = { preference: 'a ranking', ideal: 'an ideal answer', judged: 'a judged answer' };
+const KINDS = { preference: 'a ranking', ideal: 'an ideal answer', judged: 'a judged answer' } as const satisfies Record<string, Plain>;
 
 /** An error of a run in the words of the dataset: the engine counts the rows that it was given, a ranking gives several. */
 function inRows(error: unknown, from: string[]): { error: unknown; row: string | null } {
@@ -199,8 +200,8 @@ function inRows(error: unknown, from: string[]): { error: unknown; row: string |
   const number = feedback.value.findIndex((r) => r.id === row);
   if (!at || row === null || number < 0) return { error, row: null };
   const { kind, source } = feedback.value[number]!;
-  const origin = source.from === 'chat' ? 'a chat' : source.name;
-  const which = `Row ${number + 1} of the feedback (${KINDS[kind]} from ${origin})`;
+  const origin = source.from === 'chat' ? t('a chat') : source.name;
+  const which = t('Row {n} of the feedback ({kind} from {origin})', { n: number + 1, kind: t(KINDS[kind]), origin });
   return { error: new PageError('bad-row', `${which}: ${describe(error).detail.slice(at[0].length)}`, { cause: error }), row };
 }
 
@@ -334,7 +335,7 @@ async function once(
   let over = (): void => {};
   const engine = model.value;
   try {
-    if (!engine) throw new PageError('disposed', 'The model is no longer loaded.');
+    if (!engine) throw new PageError('disposed', t('The model is no longer loaded.'));
     const { peftConfig, ...own } = trainerArgs(args, method);
     // An adapter that is there, or in the checkpoint, is continued as it is.
     const continued = resumeFrom !== undefined || adapters.value.some((a) => a.name === adapterName && a.loaded);
@@ -348,7 +349,7 @@ async function once(
     over();
     steps.flush();
     await finish();
-    announce('Learning is complete');
+    announce(t('Learning is complete'));
     return null;
   } catch (e) {
     over();
@@ -375,14 +376,14 @@ async function once(
 }
 
 async function keepEarly(finish: () => Promise<boolean>, adapterName: string): Promise<void> {
-  if (await finish()) toast(`Stopped early; ${adapterName} keeps what it has learnt`);
+  if (await finish()) toast(t('Stopped early; {adapterName} keeps what it has learnt', { adapterName }));
 }
 
 async function giveUp(adapterName: string): Promise<void> {
   await restoreBefore(adapterName).catch((e: unknown) => complain(e));
   setRun({ status: 'cancelled', ended: Date.now() });
   await dropCheckpoint();
-  announce('Learning was cancelled');
+  announce(t('Learning was cancelled'));
 }
 
 /** A run that failed keeps its metrics and its checkpoint: from there it can go on. */
@@ -391,18 +392,19 @@ async function failed(cause: unknown, from: string[], adapterName: string, said 
   setRun({
     status: 'failed',
     ended: Date.now(),
-    error: isAbort(error) || codeOf(error) === 'disposed' ? 'The model was taken away in the middle of the run.' : describe(error).detail,
+    error:
+      isAbort(error) || codeOf(error) === 'disposed' ? t('The model was taken away in the middle of the run.') : describe(error).detail,
   });
   await writing;
   resumable.value = await hasState().catch(() => false);
   if (said || gone(error)) return;
-  report(error, row === null ? [] : [{ label: 'Show the row', run: () => ((inspected.value = row), show('feedback')) }]);
+  report(error, row === null ? [] : [{ label: t('Show the row'), run: () => ((inspected.value = row), show('feedback')) }]);
   if (model.value) await restoreBefore(adapterName).catch((e: unknown) => void gone(e));
 }
 
 function ready(): void {
-  if (loading.value) throw new PageError('busy', 'A model is being loaded; learning can begin when it is there.');
-  if (!model.value) throw new PageError('bad-config', 'No model is loaded.');
+  if (loading.value) throw new PageError('busy', t('A model is being loaded; learning can begin when it is there.'));
+  if (!model.value) throw new PageError('bad-config', t('No model is loaded.'));
 }
 
 let beginning = false;
@@ -440,7 +442,7 @@ export async function start(): Promise<void> {
       keepRun();
       // The rows of this run, so that resuming sees the same data whatever happens to the dataset meanwhile.
       await tracked(writeRows(data)).catch((e: unknown) => report(e));
-      announce('Learning has begun');
+      announce(t('Learning has begun'));
       await go(method, data, args, adapterName);
     });
   } catch (e) {
@@ -455,7 +457,7 @@ export async function pause(): Promise<void> {
   if (!trainer || activity.value !== 'learning' || pausing.value) return;
   const mine = trainer;
   pausing.value = true;
-  announce('Learning pauses after this step');
+  announce(t('Learning pauses after this step'));
   try {
     await mine.pause();
     // It may have ended with this very step.
@@ -463,7 +465,7 @@ export async function pause(): Promise<void> {
     activity.value = 'paused';
     setRun({ status: 'paused' });
     keepRun();
-    announce('Learning is paused');
+    announce(t('Learning is paused'));
     const bytes = await mine.saveCheckpoint();
     writeCheckpoint(bytes);
   } catch (e) {
@@ -483,7 +485,7 @@ export async function resume(): Promise<void> {
   activity.value = 'learning';
   setRun({ status: 'running' });
   keepRun();
-  announce('Learning goes on');
+  announce(t('Learning goes on'));
 }
 
 /**
@@ -508,7 +510,10 @@ export const misfit = computed<string | null>(() => {
   const m = model.value?.info;
   if (!r || !m) return null;
   const same = r.modelSha && m.sha256 ? r.modelSha === m.sha256 : r.model === m.name;
-  return same ? null : `This run learns on ${r.model}; ${m.name} is loaded${r.model === m.name ? ' (another file of that name)' : ''}.`;
+  if (same) return null;
+  return r.model === m.name
+    ? t('This run learns on {model}; {loaded} is loaded (another file of that name).', { model: r.model, loaded: m.name })
+    : t('This run learns on {model}; {loaded} is loaded.', { model: r.model, loaded: m.name });
 });
 
 /**
@@ -524,7 +529,10 @@ export async function goOn(): Promise<void> {
   setRun({ wentOnAt: at });
   keepRun();
   await flush();
-  toast(`${r.adapterName} goes on learning where it stopped`, { label: 'Pause', run: () => void pause() });
+  toast(t('{adapterName} goes on learning where it stopped', { adapterName: r.adapterName }), {
+    label: t('Pause'),
+    run: () => void pause(),
+  });
   await resumeInterrupted(true);
 }
 
@@ -539,7 +547,7 @@ export async function resumeInterrupted(byItself = false): Promise<void> {
       if (!was) return;
       const state = await readState();
       const data = await readRows();
-      if (!state || !data) throw new PageError('storage-corrupt', 'The checkpoint of the unfinished run is not complete.');
+      if (!state || !data) throw new PageError('storage-corrupt', t('The checkpoint of the unfinished run is not complete.'));
       setRun({ status: 'starting', ended: null, error: null });
       keepRun();
       await go(was.method, data, was.args, was.adapterName, state);

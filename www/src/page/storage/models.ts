@@ -5,6 +5,7 @@ import { modelName } from '../model/modelFiles.ts';
 import { KEPT_MODEL, type KeptModel } from '../schema/stored.ts';
 import { copyFile, list, readFile, removeEntry, writeFile } from './opfs.ts';
 import { fitFile, storedText } from './stored.ts';
+import { t } from '../i18n/language.ts';
 
 export type { KeptModel };
 
@@ -55,12 +56,20 @@ export async function keptModels(): Promise<KeptModel[]> {
 /** Its files, checked for being there and whole; the engine's hash says whether they are still the same. */
 export async function keptFiles(source: string): Promise<{ about: KeptModel; files: File[] }> {
   const about = await keptModel(source);
-  if (!about) throw new PageError('io', 'The model that was kept in this browser is no longer there.');
+  if (!about) throw new PageError('io', t('The model that was kept in this browser is no longer there.'));
   const files: File[] = [];
   for (const { name, bytes } of about.files) {
     const file = await readFile(`${folderOf(about.sha256)}/${name}`);
     if (file?.size !== bytes)
-      throw new PageError('storage-corrupt', `${about.name}: the kept copy of ${name} has ${file?.size ?? 0} bytes, expected ${bytes}.`);
+      throw new PageError(
+        'storage-corrupt',
+        t('{model}: the kept copy of {name} has {size} bytes, expected {bytes}.', {
+          model: about.name,
+          name,
+          size: file?.size ?? 0,
+          bytes,
+        }),
+      );
     files.push(file);
   }
   return { about, files };

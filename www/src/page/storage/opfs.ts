@@ -1,29 +1,38 @@
 // The page's files in the origin private file system (OPFS). Every failure is a PageError with a stable code;
 // a write replaces the file only when it is complete, so a full disk never costs what was there before.
 import { PageError } from '../model/errors.ts';
+import { t } from '../i18n/language.ts';
 
 const ROOT = 'fledgling-page';
 
 const names = (path: string): string[] => path.split('/').filter(Boolean);
 
-function failure(error: unknown, path: string, doing: string): PageError {
+function failure(error: unknown, path: string, doing: 'read' | 'write' | 'list' | 'remove'): PageError {
   if (error instanceof PageError) return error;
   const name = (error as { name?: string } | null)?.name ?? '';
   const message = (error as Error | null)?.message ?? String(error);
   if (name === 'QuotaExceededError')
-    return new PageError('quota-exceeded', `No room to save ${path}: ${message || 'the browser’s quota for this page is used up'}.`, {
+    return new PageError(
+      'quota-exceeded',
+      message
+        ? t('No room to save {path}: {why}.', { path, why: message })
+        : t('No room to save {path}: the browser’s quota for this page is used up.', { path }),
+      {
+        cause: error,
+      },
+    );
+  if (name === 'SecurityError' || name === 'TypeError')
+    return new PageError('storage-unavailable', t('The browser refused to {doing} {path}: {message}', { doing: t(doing), path, message }), {
       cause: error,
     });
-  if (name === 'SecurityError' || name === 'TypeError')
-    return new PageError('storage-unavailable', `The browser refused to ${doing} ${path}: ${message}`, { cause: error });
-  return new PageError('storage-failed', `Could not ${doing} ${path}: ${message}`, { cause: error });
+  return new PageError('storage-failed', t('Could not {doing} {path}: {message}', { doing: t(doing), path, message }), { cause: error });
 }
 
 const missing = (error: unknown): boolean => (error as { name?: string } | null)?.name === 'NotFoundError';
 
 async function directory(path: string[], create: boolean): Promise<FileSystemDirectoryHandle> {
   if (!navigator.storage?.getDirectory)
-    throw new PageError('storage-unavailable', 'The browser has no origin private file system for this page.');
+    throw new PageError('storage-unavailable', t('The browser has no origin private file system for this page.'));
   let dir = await navigator.storage.getDirectory();
   for (const name of [ROOT, ...path]) dir = await dir.getDirectoryHandle(name, { create });
   return dir;
@@ -91,7 +100,10 @@ export async function copyFile(
   try {
     const { used, quota } = await usage();
     if (quota > 0 && used + from.size > quota)
-      throw new PageError('quota-exceeded', `No room to save ${path}: it needs ${from.size} bytes, ${Math.max(0, quota - used)} are left.`);
+      throw new PageError(
+        'quota-exceeded',
+        t('No room to save {path}: it needs {size} bytes, {left} are left.', { path, size: from.size, left: Math.max(0, quota - used) }),
+      );
     const dir = await directory(parts.slice(0, -1), true);
     stream = await (await dir.getFileHandle(parts.at(-1)!, { create: true })).createWritable();
     for (let at = 0; at < from.size; at += PIECE) {
@@ -174,6 +186,6 @@ export async function removeAll(): Promise<void> {
     const root = await navigator.storage.getDirectory();
     await root.removeEntry(ROOT, { recursive: true });
   } catch (e) {
-    if (!missing(e)) throw failure(e, 'all files', 'remove');
+    if (!missing(e)) throw failure(e, t('all files'), 'remove');
   }
 }

@@ -1,4 +1,5 @@
 // Documents of the page: read through their schema, written with their version. What does not fit is set aside, never overwritten in silence.
+import { t } from '../i18n/language.ts';
 import { PageError } from '../model/errors.ts';
 import { fit, type Kind } from '../schema/notes.ts';
 import { readFile, writeFile } from './opfs.ts';
@@ -30,7 +31,7 @@ export interface Stored<T> {
 /** At most so many places are named. */
 const NAMED = 4;
 export const listed = (notes: string[]): string =>
-  notes.slice(0, NAMED).join('; ') + (notes.length > NAMED ? `; and ${notes.length - NAMED} more` : '');
+  notes.slice(0, NAMED).join('; ') + (notes.length > NAMED ? t('; and {n} more', { n: notes.length - NAMED }) : '');
 
 /** Fits the text of a file to its kind; the original is set aside where something does not fit. */
 export async function fitText<T>(kind: Kind<T>, path: string, text: string): Promise<Stored<T>> {
@@ -47,8 +48,12 @@ export async function fitText<T>(kind: Kind<T>, path: string, text: string): Pro
   }
   if (notes.length === 0) return { value, trouble: null };
   const aside = await setAside(path, text);
-  const what = value === null ? 'is not readable' : 'was read in part';
-  return { value, trouble: new PageError('storage-corrupt', `${path} ${what} (${listed(notes)}); the original was kept as ${aside}.`) };
+  const at = { path, notes: listed(notes), aside };
+  const what =
+    value === null
+      ? t('{path} is not readable ({notes}); the original was kept as {aside}.', at)
+      : t('{path} was read in part ({notes}); the original was kept as {aside}.', at);
+  return { value, trouble: new PageError('storage-corrupt', what) };
 }
 
 export async function fitFile<T>(kind: Kind<T>, path: string, file: File | null): Promise<Stored<T>> {

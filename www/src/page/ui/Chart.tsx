@@ -3,6 +3,7 @@ import uPlot from 'uplot';
 import { inTurn } from '../model/breathe.ts';
 import { theme } from '../state/theme.ts';
 import { value } from './format.ts';
+import { t } from '../i18n/language.ts';
 
 export interface Series {
   label: string;
@@ -106,7 +107,11 @@ export function Chart({
   const said = series
     .map(
       (s) =>
-        `${series.length > 1 ? `${s.label} ` : ''}from ${value(s.values.find((v) => v !== undefined))} to ${value(s.values.findLast((v) => v !== undefined))}`,
+        (series.length > 1 ? `${s.label} ` : '') +
+        t('from {first} to {last}', {
+          first: value(s.values.find((v) => v !== undefined)),
+          last: value(s.values.findLast((v) => v !== undefined)),
+        }),
     )
     .join(', ');
   return (
@@ -123,10 +128,10 @@ export function Chart({
             <b>{value(at === null ? s.values.findLast((v) => v !== undefined) : s.values[at])}</b>
           </span>
         ))}
-        {at !== null && x[at] !== undefined && <span class="chart-value">at step {x[at]}</span>}
+        {at !== null && x[at] !== undefined && <span class="chart-value">{t('at step {step}', { step: x[at] })}</span>}
         <small class="chart-says">{says}</small>
       </figcaption>
-      <div ref={box} class="plot" role="img" aria-label={`${title}: ${x.length} steps, ${said}`} />
+      <div ref={box} class="plot" role="img" aria-label={t('{title}: {steps} steps, {said}', { title, steps: x.length, said })} />
     </figure>
   );
 }

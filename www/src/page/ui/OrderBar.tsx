@@ -4,6 +4,7 @@
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { sayStanding, standing, step, toggleSign, type Judgement, type Step } from '../model/ranking.ts';
 import { announce } from '../state/notices.ts';
+import { t } from '../i18n/language.ts';
 
 type Target = { other: number; how: 'before' | 'after' | 'tie' };
 
@@ -64,7 +65,7 @@ export function OrderBar({
 
   const tell = (next: Judgement): void => {
     onChange(next);
-    announce(next.places.every((p) => p === null) ? 'No order' : `Order: ${sayStanding(standing(next))}`);
+    announce(next.places.every((p) => p === null) ? t('No order') : t('Order: {order}', { order: sayStanding(standing(next)) }));
   };
   const take = (answer: number, how: Step): void => {
     const next = step(said, answer, how);
@@ -107,9 +108,13 @@ export function OrderBar({
         type="button"
         class={`chip tint-${answer} ${free.includes(answer) ? 'free' : ''} ${held ? 'held' : ''} ${hint}`}
         data-answer={answer}
-        aria-label={`Answer ${answer + 1}, ${free.includes(answer) ? 'not placed' : `place ${place} of ${groups.length}`}`}
+        aria-label={
+          free.includes(answer)
+            ? t('Answer {n}, not placed', { n: answer + 1 })
+            : t('Answer {n}, place {place} of {places}', { n: answer + 1, place: place!, places: groups.length })
+        }
         aria-describedby={describedBy}
-        aria-roledescription="movable answer"
+        aria-roledescription={t('movable answer')}
         style={held ? { transform: `translate(${drag.x}px, ${drag.y}px)` } : { transform: '' }}
         onKeyDown={(e) => onKeyDown(e, answer)}
         onPointerDown={(e) => {
@@ -139,7 +144,7 @@ export function OrderBar({
       class={`order ${judged ? '' : 'unjudged'} ${drag ? 'dragging' : ''}`}
       ref={bar}
       role="group"
-      aria-label={`Overall order, best first: ${judged ? sayStanding({ groups, free, aside }) : 'not judged yet'}`}
+      aria-label={t('Overall order, best first: {order}', { order: judged ? sayStanding({ groups, free, aside }) : t('not judged yet') })}
     >
       {flat.map((answer, k) => {
         const next = flat[k + 1];
@@ -158,10 +163,10 @@ export function OrderBar({
               class="sign"
               aria-label={
                 better
-                  ? `Answer ${answer + 1} is better than answer ${next + 1}. Make them equal`
-                  : `Answer ${answer + 1} equals answer ${next + 1}. Make answer ${answer + 1} better`
+                  ? t('Answer {answer} is better than answer {next}. Make them equal', { answer: answer + 1, next: next + 1 })
+                  : t('Answer {answer} equals answer {next}. Make answer {answer} better', { answer: answer + 1, next: next + 1 })
               }
-              title={better ? 'better than (click to make equal)' : 'equal (click to make better)'}
+              title={better ? t('better than (click to make equal)') : t('equal (click to make better)')}
               onClick={() => tell(toggleSign(said, k))}
             >
               {better ? '>' : '='}
@@ -171,7 +176,7 @@ export function OrderBar({
       })}
       {aside.length > 0 && (
         <span class="aside">
-          <small>not placed</small>
+          <small>{t('not placed')}</small>
           {aside.map((answer) => chip(answer, null))}
         </span>
       )}

@@ -2,6 +2,7 @@ import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { describe } from '../model/errors.ts';
 import { Icon, type IconName } from './icons.tsx';
+import { number, t } from '../i18n/language.ts';
 
 type ButtonProps = Omit<JSX.IntrinsicElements['button'], 'icon'> & {
   icon?: IconName;
@@ -35,7 +36,10 @@ export function Long({ text }: { text: string }) {
     <>
       {text.slice(0, shown)}…{' '}
       <button type="button" class="link" onClick={() => setShown(shown + AT_ONCE)}>
-        {`${Math.min(left, AT_ONCE).toLocaleString()} more of ${left.toLocaleString()} characters`}
+        {t('{more} more of {left} characters', {
+          more: number(Math.min(left, AT_ONCE), { useGrouping: true }),
+          left: number(left, { useGrouping: true }),
+        })}
       </button>
     </>
   );
@@ -187,7 +191,7 @@ export function Dialog({ title, onClose, children }: { title: string; onClose():
       <div class="dialog-body">
         <header>
           <h2 id={id}>{title}</h2>
-          <Button icon="close" tone="quiet" aria-label="Close" onClick={onClose} />
+          <Button icon="close" tone="quiet" aria-label={t('Close')} onClick={onClose} />
         </header>
         {children}
       </div>
@@ -301,9 +305,9 @@ export function NameDialog({
           {wrong}
         </p>
         <div class="row end">
-          <Button onClick={onClose}>Cancel</Button>
+          <Button onClick={onClose}>{t('Cancel')}</Button>
           <Button type="submit" tone="primary" disabled={!name.trim()}>
-            Save
+            {t('Save')}
           </Button>
         </div>
       </form>

@@ -1,3 +1,5 @@
+import { locale, number, t } from '../i18n/language.ts';
+
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
 
 /** 98123456 → 98.1 MB (decimal units, as drives and networks count). */
@@ -7,7 +9,8 @@ export function bytes(n: number): string {
     n /= 1000;
     u++;
   }
-  return `${u === 0 ? n : n.toFixed(n < 10 ? 2 : n < 100 ? 1 : 0)} ${UNITS[u]}`;
+  const digits = u === 0 ? 0 : n < 10 ? 2 : n < 100 ? 1 : 0;
+  return `${number(n, { minimumFractionDigits: digits, maximumFractionDigits: digits })} ${UNITS[u]}`;
 }
 
 /** A model's name without the format of its weights: "SmolLM2-135M-Instruct". */
@@ -21,16 +24,13 @@ export function count(n: number): string {
   return String(n);
 }
 
-/** 1 row, 2 rows. */
-export const many = (n: number, one: string, more = `${one}s`): string => `${n} ${n === 1 ? one : more}`;
-
 /** Seconds as people say them: 8 s · 3 min 20 s · 1 h 5 min. */
 export function duration(seconds: number): string {
   if (!Number.isFinite(seconds) || seconds < 0) return '–';
   const s = Math.round(seconds);
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
-  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+  if (s < 60) return t('{s} s', { s });
+  if (s < 3600) return t('{min} min {s} s', { min: Math.floor(s / 60), s: s % 60 });
+  return t('{h} h {min} min', { h: Math.floor(s / 3600), min: Math.floor((s % 3600) / 60) });
 }
 
 /** A number with about three meaningful digits. */
@@ -44,7 +44,7 @@ export function value(v: number | undefined): string {
     .replace(/\.$/, '');
 }
 
-export const when = (at: number): string => new Date(at).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+export const when = (at: number): string => new Date(at).toLocaleString(locale(), { dateStyle: 'medium', timeStyle: 'short' });
 
 /** Hands text or bytes to the person as a file. */
 export function offerFile(name: string, data: BlobPart[], type: string): void {

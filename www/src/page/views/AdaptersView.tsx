@@ -23,7 +23,8 @@ import { activity, info, model } from '../state/engine.ts';
 import { live } from '../state/ask.ts';
 import { report, toast } from '../state/notices.ts';
 import { Button, Dialog, FilePick, NameDialog } from '../ui/basic.tsx';
-import { bytes, many, offerFile, value, when } from '../ui/format.ts';
+import { bytes, offerFile, value, when } from '../ui/format.ts';
+import { t } from '../i18n/language.ts';
 
 const CONFIG = 'adapter_config.json';
 const WEIGHTS = 'adapter_model.safetensors';
@@ -36,7 +37,11 @@ const LARGEST = 2 ** 31;
 async function peftFolder(files: File[]): Promise<{ name: string; files: AdapterFiles }> {
   const zip = files.find((f) => f.name.toLowerCase().endsWith('.zip'));
   if (zip) {
-    if (zip.size > LARGEST) throw new PageError('bad-adapter', `${zip.name} has ${zip.size} bytes; at most ${LARGEST} are read.`);
+    if (zip.size > LARGEST)
+      throw new PageError(
+        'bad-adapter',
+        t('{name} has {size} bytes; at most {most} are read.', { name: zip.name, size: zip.size, most: LARGEST }),
+      );
     const found = await unzipNamed(zip, [
       { name: CONFIG, largest: LARGEST_CONFIG },
       { name: WEIGHTS, largest: LARGEST },
@@ -46,7 +51,14 @@ async function peftFolder(files: File[]): Promise<{ name: string; files: Adapter
     if (!config || !weights)
       throw new PageError(
         'bad-adapter',
-        `${zip.name} holds no PEFT folder: expected ${CONFIG} and ${WEIGHTS}${config || weights ? `, found only ${config ? CONFIG : WEIGHTS}` : ''}.`,
+        config || weights
+          ? t('{name} holds no PEFT folder: expected {CONFIG} and {WEIGHTS}, found only {found}.', {
+              name: zip.name,
+              CONFIG,
+              WEIGHTS,
+              found: config ? CONFIG : WEIGHTS,
+            })
+          : t('{name} holds no PEFT folder: expected {CONFIG} and {WEIGHTS}.', { name: zip.name, CONFIG, WEIGHTS }),
       );
     return { name: zip.name.replace(/\.zip$/i, ''), files: { [CONFIG]: new TextDecoder().decode(config), [WEIGHTS]: weights } };
   }
@@ -55,11 +67,22 @@ async function peftFolder(files: File[]): Promise<{ name: string; files: Adapter
   if (!config || !weights)
     throw new PageError(
       'bad-adapter',
-      `Expected both ${CONFIG} and ${WEIGHTS} (or a .zip with them), found ${cut(files.map((f) => f.name).join(', '), 200)}.`,
+      t('Expected both {CONFIG} and {WEIGHTS} (or a .zip with them), found {found}.', {
+        CONFIG,
+        WEIGHTS,
+        found: cut(files.map((f) => f.name).join(', '), 200),
+      }),
     );
   if (config.size > LARGEST_CONFIG)
-    throw new PageError('bad-adapter', `${config.name} has ${config.size} bytes; at most ${LARGEST_CONFIG} are read.`);
-  if (weights.size > LARGEST) throw new PageError('bad-adapter', `${weights.name} has ${weights.size} bytes; at most ${LARGEST} are read.`);
+    throw new PageError(
+      'bad-adapter',
+      t('{name} has {size} bytes; at most {most} are read.', { name: config.name, size: config.size, most: LARGEST_CONFIG }),
+    );
+  if (weights.size > LARGEST)
+    throw new PageError(
+      'bad-adapter',
+      t('{name} has {size} bytes; at most {most} are read.', { name: weights.name, size: weights.size, most: LARGEST }),
+    );
   return { name: 'adapter', files: { [CONFIG]: await config.text(), [WEIGHTS]: new Uint8Array(await weights.arrayBuffer()) } };
 }
 
@@ -76,8 +99,12 @@ async function download(name: string): Promise<void> {
 /** What a version came of: the data, the loss, and what it does. */
 const madeOf = (v: Version): string =>
   [
-    v.method ? `${formOf(v.method).title}${v.rows ? ` on ${rowsOf(v.method, v.rows)}` : ''}` : 'from files',
-    v.loss && `loss ${value(v.loss[0])} → ${value(v.loss[1])}`,
+    v.method
+      ? v.rows
+        ? t('{method} on {rows}', { method: formOf(v.method).title, rows: rowsOf(v.method, v.rows) })
+        : formOf(v.method).title
+      : t('from files'),
+    v.loss && t('loss {from} → {to}', { from: value(v.loss[0]), to: value(v.loss[1]) }),
     sayEffect(v),
   ]
     .filter(Boolean)
@@ -86,12 +113,12 @@ const madeOf = (v: Version): string =>
 function VersionList({ a, locked }: { a: StoredAdapter; locked: boolean }) {
   return (
     <details class="versions">
-      <summary>{many(a.versions.length, 'version')}</summary>
-      <ul aria-label={`Versions of ${a.name}`}>
+      <summary>{t('{n} {n|version|versions}', { n: a.versions.length })}</summary>
+      <ul aria-label={t('Versions of {name}', { name: a.name })}>
         {a.versions.toReversed().map((v) => (
           <li key={v.n}>
             <span>
-              <b>v{v.n}</b> {v.n === a.version && <span class="tag">in use</span>}
+              <b>v{v.n}</b> {v.n === a.version && <span class="tag">{t('in use')}</span>}
               <small class="muted">
                 {when(v.at)} · {madeOf(v)}
               </small>
@@ -102,17 +129,17 @@ function VersionList({ a, locked }: { a: StoredAdapter; locked: boolean }) {
                   small
                   icon="again"
                   disabled={locked}
-                  aria-label={`Use v${v.n} of ${a.name}`}
+                  aria-label={t('Use v{n} of {name}', { n: v.n, name: a.name })}
                   onClick={() => void useVersion(a.name, v.n).catch((e: unknown) => report(e))}
                 >
-                  Use
+                  {t('Use')}
                 </Button>
                 <Button
                   small
                   tone="quiet"
                   icon="trash"
-                  aria-label={`Delete v${v.n} of ${a.name}`}
-                  title="Delete"
+                  aria-label={t('Delete v{n} of {name}', { n: v.n, name: a.name })}
+                  title={t('Delete')}
                   disabled={locked}
                   onClick={() => void removeVersion(a.name, v.n).catch((e: unknown) => report(e))}
                 />
@@ -137,8 +164,8 @@ function Row({ a, locked }: { a: StoredAdapter; locked: boolean }) {
         <span>
           <b>{a.name}</b>
           <small class="muted">
-            LoRA r {a.r}, alpha {a.loraAlpha} ·{' '}
-            {a.targetModules.length > 4 ? `${a.targetModules.length} modules` : a.targetModules.join(', ') || 'no modules'} ·{' '}
+            {`LoRA r ${a.r}, alpha ${a.loraAlpha}`} ·{' '}
+            {a.targetModules.length > 4 ? t('{n} modules', { n: a.targetModules.length }) : a.targetModules.join(', ') || t('no modules')} ·{' '}
             {bytes(a.bytes)}
           </small>
           {now && (
@@ -146,9 +173,9 @@ function Row({ a, locked }: { a: StoredAdapter; locked: boolean }) {
               v{a.version} · {when(now.at)} · {madeOf(now)}
             </small>
           )}
-          {a.at === 0 && <small class="field-error">not saved: it found no room on disk</small>}
+          {a.at === 0 && <small class="field-error">{t('not saved: it found no room on disk')}</small>}
           {a.error && <small class="field-error">{a.error}</small>}
-          {!a.loaded && !a.error && model.value && <small class="muted">not loaded</small>}
+          {!a.loaded && !a.error && model.value && <small class="muted">{t('not loaded')}</small>}
         </span>
       </label>
       <div class="row">
@@ -156,8 +183,8 @@ function Row({ a, locked }: { a: StoredAdapter; locked: boolean }) {
           small
           tone="quiet"
           icon="edit"
-          aria-label={`Rename ${a.name}`}
-          title="Rename"
+          aria-label={t('Rename {name}', { name: a.name })}
+          title={t('Rename')}
           disabled={locked}
           onClick={() => setRenaming(true)}
         />
@@ -165,16 +192,16 @@ function Row({ a, locked }: { a: StoredAdapter; locked: boolean }) {
           small
           tone="quiet"
           icon="download"
-          aria-label={`Download ${a.name}`}
-          title="Download as a PEFT folder (.zip)"
+          aria-label={t('Download {name}', { name: a.name })}
+          title={t('Download as a PEFT folder (.zip)')}
           onClick={() => void download(a.name).catch((e: unknown) => report(e))}
         />
         <Button
           small
           tone="quiet"
           icon="trash"
-          aria-label={`Delete ${a.name}`}
-          title="Delete"
+          aria-label={t('Delete {name}', { name: a.name })}
+          title={t('Delete')}
           disabled={locked}
           onClick={() => setDeleting(true)}
         />
@@ -182,29 +209,29 @@ function Row({ a, locked }: { a: StoredAdapter; locked: boolean }) {
       {a.versions.length > 1 && <VersionList a={a} locked={locked} />}
       {renaming && (
         <NameDialog
-          title="Rename this adapter"
-          label="Name"
+          title={t('Rename this adapter')}
+          label={t('Name')}
           value={a.name}
           onSave={(n) => renameAdapter(a.name, n)}
           onClose={() => setRenaming(false)}
         />
       )}
       {deleting && (
-        <Dialog title={`Delete ${a.name}?`} onClose={() => setDeleting(false)}>
-          <p>What this adapter has learnt is gone for good. Download it first to keep a copy.</p>
+        <Dialog title={t('Delete {name}?', { name: a.name })} onClose={() => setDeleting(false)}>
+          <p>{t('What this adapter has learnt is gone for good. Download it first to keep a copy.')}</p>
           <div class="row end">
-            <Button onClick={() => setDeleting(false)}>Keep it</Button>
+            <Button onClick={() => setDeleting(false)}>{t('Keep it')}</Button>
             <Button
               tone="danger"
               icon="trash"
               onClick={() => {
                 setDeleting(false);
                 void removeAdapter(a.name)
-                  .then(() => toast(`${a.name} deleted`))
+                  .then(() => toast(t('{name} deleted', { name: a.name })))
                   .catch((e: unknown) => report(e));
               }}
             >
-              Delete
+              {t('Delete')}
             </Button>
           </div>
         </Dialog>
@@ -227,18 +254,20 @@ export function AdaptersView() {
   return (
     <div class="page">
       <header class="view-head">
-        <h1 tabIndex={-1}>Adapters</h1>
+        <h1 tabIndex={-1}>{t('Adapters')}</h1>
         <span class="grow" />
-        <FilePick label="Load from files" accept=".json,.safetensors,.zip" multiple onFiles={(f) => void take(f)} />
+        <FilePick label={t('Load from files')} accept=".json,.safetensors,.zip" multiple onFiles={(f) => void take(f)} />
       </header>
-      <p class="lede">What was learnt, as PEFT folders. One is active at a time; none means the model as it came.</p>
-      <ul class="adapters" aria-label="Active adapter">
+      <p class="lede">{t('What was learnt, as PEFT folders. One is active at a time; none means the model as it came.')}</p>
+      <ul class="adapters" aria-label={t('Active adapter')}>
         <li class={`card adapter ${active.value === null ? 'on' : ''}`}>
           <label class="adapter-pick">
             <input type="radio" name="adapter" checked={active.value === null} disabled={locked} onChange={() => void activate(null)} />
             <span>
-              <b>Base model</b>
-              <small class="muted">{info.value ? info.value.name : 'no model loaded'} · adapters off</small>
+              <b>{t('Base model')}</b>
+              <small class="muted">
+                {info.value ? info.value.name : t('no model loaded')} · {t('adapters off')}
+              </small>
             </span>
           </label>
         </li>
@@ -248,19 +277,19 @@ export function AdaptersView() {
       </ul>
       {adapters.value.length === 0 && (
         <p class="muted none">
-          No adapter yet. Learn from your feedback, or load a PEFT folder: {CONFIG} and {WEIGHTS}.
+          {t('No adapter yet. Learn from your feedback, or load a PEFT folder: {CONFIG} and {WEIGHTS}.', { CONFIG, WEIGHTS })}
         </p>
       )}
       {incoming && (
         <NameDialog
-          title="Load an adapter"
-          label="Name"
+          title={t('Load an adapter')}
+          label={t('Name')}
           value={freeName(incoming.name)}
           onSave={async (name) => {
             if (adapters.value.some((a) => a.name === name))
-              throw new PageError('bad-config', `There is already an adapter called ${name}.`);
+              throw new PageError('bad-config', t('There is already an adapter called {name}.', { name }));
             await addAdapter(name, incoming.files);
-            toast(`${name} loaded`);
+            toast(t('{name} loaded', { name }));
           }}
           onClose={() => setIncoming(null)}
         />

@@ -6,9 +6,10 @@ import { settings } from '../state/settings.ts';
 import { announce, toast } from '../state/notices.ts';
 import { Button, Segments } from '../ui/basic.tsx';
 import { Icon } from '../ui/icons.tsx';
+import { t, type Plain } from '../i18n/language.ts';
 
-const ORDINAL = ['1st', '2nd', '3rd', '4th', '5th', '6th'];
-const WORDS = ['poor', 'weak', 'fair', 'good', 'excellent'];
+const ORDINAL = ['1st', '2nd', '3rd', '4th', '5th', '6th'] as const satisfies Plain[];
+const WORDS = ['poor', 'weak', 'fair', 'good', 'excellent'] as const satisfies Plain[];
 
 /** Five dots to rate one answer by one criterion; clicking the present rating, or Delete, takes it back. */
 function Rating({
@@ -30,20 +31,20 @@ function Rating({
         if (e.key !== 'Delete' && e.key !== 'Backspace') return;
         e.preventDefault();
         onRate(null);
-        announce(`${criterion}: no rating`);
+        announce(t('{criterion}: no rating', { criterion: t(criterion) }));
       }}
     >
       <legend>
-        {criterion}
-        <span class="sr-only"> – answer {answer + 1}</span>
+        {t(criterion)}
+        <span class="sr-only"> – {t('answer {n}', { n: answer + 1 })}</span>
       </legend>
       <div class="dots">
         {WORDS.map((word, i) => (
-          <label key={word} class={value !== null && i < value ? 'on' : ''} title={`${criterion}: ${word}`}>
+          <label key={word} class={value !== null && i < value ? 'on' : ''} title={`${t(criterion)}: ${t(word)}`}>
             <input
               type="radio"
               name={name}
-              aria-label={`${i + 1}, ${word}`}
+              aria-label={`${i + 1}, ${t(word)}`}
               checked={value === i + 1}
               onChange={() => onRate(i + 1)}
               onClick={() => value === i + 1 && onRate(null)}
@@ -68,7 +69,7 @@ function Editor({ text, onSave, onCancel }: { text: string; onSave(t: string): v
     <div class="editor">
       <textarea
         ref={ref}
-        aria-label="The ideal answer"
+        aria-label={t('The ideal answer')}
         value={value}
         rows={Math.min(16, Math.max(5, value.split('\n').length + 2))}
         onInput={(e) => setValue(e.currentTarget.value)}
@@ -79,10 +80,10 @@ function Editor({ text, onSave, onCancel }: { text: string; onSave(t: string): v
       />
       <div class="row">
         <Button tone="primary" small icon="check" disabled={!value.trim()} onClick={save}>
-          Save as ideal
+          {t('Save as ideal')}
         </Button>
         <Button small tone="quiet" onClick={onCancel}>
-          Cancel
+          {t('Cancel')}
         </Button>
       </div>
     </div>
@@ -90,7 +91,7 @@ function Editor({ text, onSave, onCancel }: { text: string; onSave(t: string): v
 }
 
 export const speed = (a: Answer): string => (a.seconds > 0 && a.tokens > 0 ? `${(a.tokens / a.seconds).toFixed(1)} tok/s` : '');
-const ENDED: Partial<Record<Answer['finishReason'], string>> = { length: 'cut at max_new_tokens', abort: 'stopped', error: 'broke off' };
+const ENDED: Partial<Record<Answer['finishReason'], Plain>> = { length: 'cut at max_new_tokens', abort: 'stopped', error: 'broke off' };
 
 /** One answer among several: its text, its place, its ratings, and what can be made of it. */
 export function AnswerCard({
@@ -126,14 +127,18 @@ export function AnswerCard({
   };
   const put = (p: number | null): void => {
     placeAnswer(turn.id, index, p);
-    announce(p === null ? `Answer ${index + 1} is not placed` : `Answer ${index + 1} placed ${ORDINAL[p - 1]}`);
+    announce(
+      p === null
+        ? t('Answer {index} is not placed', { index: index + 1 })
+        : t('Answer {index} placed {ordinal}', { index: index + 1, ordinal: t(ORDINAL[p - 1]!) }),
+    );
   };
   const best = compared && place !== null && ranks[index] === 1;
 
   return (
     <article
       class={`card answer ${streaming && !done ? 'streaming' : ''} ${best ? 'best' : ''}`}
-      aria-label={`Answer ${index + 1}`}
+      aria-label={t('Answer {index}', { index: index + 1 })}
       aria-busy={streaming && !done}
       tabIndex={0}
       onKeyDown={(e) => {
@@ -150,8 +155,8 @@ export function AnswerCard({
         <span class={`number tint-${index}`} aria-hidden="true">
           {index + 1}
         </span>
-        <span class={`who ${label === null ? 'base' : 'tuned'}`}>{label ?? 'base'}</span>
-        {place !== null && !streaming && <span class="rank">{ORDINAL[place - 1]}</span>}
+        <span class={`who ${label === null ? 'base' : 'tuned'}`}>{label ?? t('base')}</span>
+        {place !== null && !streaming && <span class="rank">{t(ORDINAL[place - 1]!)}</span>}
         <span class="grow" />
         {!streaming && <small class="muted">{speed(answer)}</small>}
       </header>
@@ -160,29 +165,33 @@ export function AnswerCard({
         <Editor
           text={text}
           onCancel={stopEditing}
-          onSave={(t) => {
-            setIdeal(turn.id, { text: t, from: index });
+          onSave={(written) => {
+            setIdeal(turn.id, { text: written, from: index });
             stopEditing();
-            toast('Saved as the ideal answer: one more example for SFT');
+            toast(t('Saved as the ideal answer: one more example for SFT'));
           }}
         />
       ) : (
         <div class="text" dir="auto">
           {text}
           {streaming && !done && <span class="caret" aria-hidden="true" />}
-          {!streaming && text === '' && <i class="muted">(no words)</i>}
+          {!streaming && text === '' && <i class="muted">{t('(no words)')}</i>}
         </div>
       )}
-      {!streaming && ENDED[answer.finishReason] && <small class="muted ended">{ENDED[answer.finishReason]}</small>}
+      {!streaming && ENDED[answer.finishReason] && <small class="muted ended">{t(ENDED[answer.finishReason]!)}</small>}
 
       {open && !streaming && !editing && (
         <footer>
           <Segments<number>
-            legend="place"
-            sayLegend={` of answer ${index + 1}`}
+            legend={t('place')}
+            sayLegend={t(' of answer {index}', { index: index + 1 })}
             small
             value={place}
-            choices={ORDINAL.slice(0, n).map((o, i) => ({ value: i + 1, label: String(i + 1), say: `${o} place` }))}
+            choices={ORDINAL.slice(0, n).map((o, i) => ({
+              value: i + 1,
+              label: String(i + 1),
+              say: t('{ordinal} place', { ordinal: t(o) }),
+            }))}
             onPick={put}
             onClear={() => put(null)}
             showLegend
@@ -203,32 +212,32 @@ export function AnswerCard({
           <div class="row actions">
             <button ref={edit} type="button" class="button quiet small" onClick={() => setEditing(true)}>
               <Icon name="edit" size={16} />
-              <span>Edit into ideal</span>
+              <span>{t('Edit into ideal')}</span>
             </button>
             <Button
               tone="quiet"
               small
               icon="copy"
-              aria-label={`Copy answer ${index + 1}`}
-              title="Copy"
-              onClick={() => void navigator.clipboard.writeText(text).then(() => toast('Copied'))}
+              aria-label={t('Copy answer {index}', { index: index + 1 })}
+              title={t('Copy')}
+              onClick={() => void navigator.clipboard.writeText(text).then(() => toast(t('Copied')))}
             />
             <span class="grow" />
             {turn.continued === null &&
               (continues ? (
-                <span class="continues" title="The next question follows this answer">
-                  <Icon name="check" size={14} /> continues
+                <span class="continues" title={t('The next question follows this answer')}>
+                  <Icon name="check" size={14} /> {t('continues')}
                 </span>
               ) : (
                 <Button
                   tone="quiet"
                   small
                   icon="next"
-                  title="Let the next question follow this answer"
-                  aria-label={`Continue the chat with answer ${index + 1}`}
+                  title={t('Let the next question follow this answer')}
+                  aria-label={t('Continue the chat with answer {index}', { index: index + 1 })}
                   onClick={() => updateTurn(turn.id, (t) => ({ ...t, picked: index }))}
                 >
-                  Continue
+                  {t('Continue')}
                 </Button>
               ))}
           </div>

@@ -3,6 +3,7 @@ import { about, deviceRows, measureAll, measuring, modelRows, stopMeasuring } fr
 import { activity, info } from '../state/engine.ts';
 import { report, toast } from '../state/notices.ts';
 import { Button } from '../ui/basic.tsx';
+import { t } from '../i18n/language.ts';
 
 function Figures({ label, columns, rows }: { label: string; columns: readonly Column[]; rows: readonly FigureRow[] }) {
   return (
@@ -11,11 +12,11 @@ function Figures({ label, columns, rows }: { label: string; columns: readonly Co
         <thead>
           <tr>
             <th scope="col" class="first">
-              <span class="sr-only">What</span>
+              <span class="sr-only">{t('What')}</span>
             </th>
             {columns.map((c) => (
-              <th key={c.key} scope="col" title={c.say}>
-                {c.title}
+              <th key={c.key} scope="col" title={t(c.say)}>
+                {t(c.title)}
                 <br />
                 <small>{c.unit}</small>
               </th>
@@ -60,17 +61,18 @@ export function BenchView() {
   ] as const;
   const copy = (text: string, what: string): void =>
     void navigator.clipboard.writeText(text).then(
-      () => toast(`Copied as ${what}`),
+      () => toast(t('Copied as {what}', { what })),
       (e: unknown) => report(e),
     );
   return (
     <div class="page">
       <header class="view-head">
-        <h1 tabIndex={-1}>Measure</h1>
+        <h1 tabIndex={-1}>{t('Measure')}</h1>
       </header>
       <p class="lede">
-        How fast this device is, on the graphics card and on the processor, measured here and now. It takes a few seconds on a real graphics
-        card and minutes on a software one. Nothing is sent anywhere.
+        {t(
+          'How fast this device is, on the graphics card and on the processor, measured here and now. It takes a few seconds on a real graphics card and minutes on a software one. Nothing is sent anywhere.',
+        )}
       </p>
       <div class="row wrap">
         {running === null ? (
@@ -80,45 +82,45 @@ export function BenchView() {
             disabled={activity.value !== 'idle'}
             onClick={() => void measureAll().catch((e: unknown) => report(e))}
           >
-            Run
+            {t('Run')}
           </Button>
         ) : (
           <Button icon="stop" onClick={stopMeasuring}>
-            Stop
+            {t('Stop')}
           </Button>
         )}
         <span class="muted" role="status">
           {running !== null
-            ? `Measuring: ${running}…`
+            ? t('Measuring: {running}…', { running })
             : info.value
               ? ''
-              : 'Load a model first to have its prefill, decode and LoRA step measured, too.'}
+              : t('Load a model first to have its prefill, decode and LoRA step measured, too.')}
         </span>
       </div>
       {devices.length > 0 && (
         <section class="card" aria-labelledby="devices">
-          <h2 id="devices">This device</h2>
-          <Figures label="Figures of this device" columns={DEVICE_COLUMNS} rows={devices} />
+          <h2 id="devices">{t('This device')}</h2>
+          <Figures label={t('Figures of this device')} columns={DEVICE_COLUMNS} rows={devices} />
           <Where rows={devices} />
         </section>
       )}
       {models.length > 0 && (
         <section class="card" aria-labelledby="models">
-          <h2 id="models">The model in use</h2>
-          <Figures label="Figures of the model" columns={MODEL_COLUMNS} rows={models} />
+          <h2 id="models">{t('The model in use')}</h2>
+          <Figures label={t('Figures of the model')} columns={MODEL_COLUMNS} rows={models} />
           <Where rows={models} />
         </section>
       )}
       {devices.length > 0 && running === null && (
         <div class="row wrap">
           <Button icon="copy" onClick={() => copy(asText(about.value, tables), 'text')}>
-            Copy as text
+            {t('Copy as text')}
           </Button>
           <Button icon="copy" onClick={() => copy(asMarkdown(about.value, tables), 'Markdown')}>
-            Copy as Markdown
+            {t('Copy as Markdown')}
           </Button>
           <Button icon="copy" onClick={() => copy(asJson(about.value, tables), 'JSON')}>
-            Copy as JSON
+            {t('Copy as JSON')}
           </Button>
         </div>
       )}

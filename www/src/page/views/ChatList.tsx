@@ -3,6 +3,7 @@ import { chats, currentId, removeChat, restoreChat } from '../state/chats.ts';
 import { toast } from '../state/notices.ts';
 import { go } from '../state/router.ts';
 import { Button } from '../ui/basic.tsx';
+import { t } from '../i18n/language.ts';
 
 export function ChatList({ onPick }: { onPick?: () => void }) {
   return (
@@ -26,16 +27,16 @@ export function ChatList({ onPick }: { onPick?: () => void }) {
             small
             tone="quiet"
             icon="trash"
-            aria-label={`Delete the chat ${c.title}`}
+            aria-label={t('Delete the chat {title}', { title: c.title })}
             disabled={live.value !== null}
             onClick={() => {
               const gone = removeChat(c.id);
-              if (gone) toast('Chat deleted; its feedback stays', { label: 'Undo', run: () => restoreChat(gone) });
+              if (gone) toast(t('Chat deleted; its feedback stays'), { label: t('Undo'), run: () => restoreChat(gone) });
             }}
           />
         </li>
       ))}
-      {chats.value.length === 0 && <li class="muted none">No chats yet</li>}
+      {chats.value.length === 0 && <li class="muted none">{t('No chats yet')}</li>}
     </ul>
   );
 }

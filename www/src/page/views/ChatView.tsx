@@ -12,11 +12,12 @@ import { AdapterSwitch } from './AdapterSwitch.tsx';
 import { ChatList } from './ChatList.tsx';
 import { TurnView } from './TurnView.tsx';
 import { Welcome } from './Welcome.tsx';
+import { t } from '../i18n/language.ts';
 
 function Sampling() {
   const s = settings.value;
   return (
-    <div class="sampling" role="group" aria-label="Sampling">
+    <div class="sampling" role="group" aria-label={t('Sampling')}>
       <Slider
         label="temperature"
         min={0}
@@ -24,7 +25,7 @@ function Sampling() {
         step={0.05}
         value={s.temperature}
         onInput={(v) => change({ temperature: v })}
-        format={(v) => (v === 0 ? 'greedy' : v.toFixed(2))}
+        format={(v) => (v === 0 ? t('greedy') : v.toFixed(2))}
       />
       <Slider
         label="top_p"
@@ -37,7 +38,7 @@ function Sampling() {
       />
       <Slider label="max_new_tokens" min={8} max={1024} step={8} value={s.maxNewTokens} onInput={(v) => change({ maxNewTokens: v })} />
       <a href="#/settings" class="more">
-        All sampling settings
+        {t('All sampling settings')}
       </a>
     </div>
   );
@@ -50,11 +51,11 @@ function Composer() {
   const s = settings.value;
   const compare = s.compare && active.value !== null;
   const why = loading.value
-    ? 'A model is being loaded'
+    ? t('A model is being loaded')
     : !model.value
-      ? 'Load a model first'
+      ? t('Load a model first')
       : activity.value === 'learning'
-        ? 'The model is learning; pause it to ask something'
+        ? t('The model is learning; pause it to ask something')
         : null;
   const grow = (): void => {
     const a = area.current;
@@ -71,7 +72,7 @@ function Composer() {
     <form
       ref={form}
       class="composer"
-      aria-label="Ask"
+      aria-label={t('Ask')}
       onSubmit={(e) => {
         e.preventDefault();
         send();
@@ -83,14 +84,14 @@ function Composer() {
           <div>
             <b>{askError.value.title}.</b> {askError.value.detail} <span class="muted">{askError.value.hint}</span>
           </div>
-          <Button small tone="quiet" icon="close" aria-label="Dismiss" onClick={() => (askError.value = null)} />
+          <Button small tone="quiet" icon="close" aria-label={t('Dismiss')} onClick={() => (askError.value = null)} />
         </div>
       )}
       <div class="composer-box">
         <textarea
           ref={area}
-          aria-label="Your question"
-          placeholder={why ?? 'Ask something…'}
+          aria-label={t('Your question')}
+          placeholder={why ?? t('Ask something…')}
           rows={1}
           value={draft.value}
           onInput={(e) => (draft.value = e.currentTarget.value)}
@@ -102,38 +103,38 @@ function Composer() {
           }}
         />
         {busy ? (
-          <Button icon="stop" tone="primary" class="round" aria-label="Stop answering" onClick={stopAnswering} />
+          <Button icon="stop" tone="primary" class="round" aria-label={t('Stop answering')} onClick={stopAnswering} />
         ) : (
           <Button
             icon="send"
             tone="primary"
             class="round"
             type="submit"
-            aria-label="Ask"
-            title={why ?? 'Ask (Enter)'}
+            aria-label={t('Ask')}
+            title={why ?? t('Ask (Enter)')}
             disabled={!canAsk.value || !draft.value.trim()}
           />
         )}
       </div>
       <div class="row wrap composer-options">
         {compare ? (
-          <small class="muted">base and {active.value}, side by side</small>
+          <small class="muted">{t('base and {name}, side by side', { name: active.value! })}</small>
         ) : (
           <Segments
-            legend="Answers"
+            legend={t('Answers')}
             showLegend
             small
             value={s.n}
-            choices={[2, 3, 4, 5, 6].map((v) => ({ value: v, label: String(v), say: `${v} answers` }))}
+            choices={[2, 3, 4, 5, 6].map((v) => ({ value: v, label: String(v), say: t('{n} answers', { n: v }) }))}
             onPick={(n) => change({ n })}
           />
         )}
-        {active.value !== null && <Switch label="Compare with base" checked={s.compare} onChange={(v) => change({ compare: v })} />}
+        {active.value !== null && <Switch label={t('Compare with base')} checked={s.compare} onChange={(v) => change({ compare: v })} />}
         <span class="narrow-only">
           <AdapterSwitch />
         </span>
         <span class="grow" />
-        <Pop label="Sampling">
+        <Pop label={t('Sampling')}>
           <Sampling />
         </Pop>
       </div>
@@ -154,14 +155,14 @@ export function ChatView() {
   return (
     <div class="chat">
       <header class="view-head">
-        <h1 tabIndex={-1}>{chat ? chat.title : 'New chat'}</h1>
+        <h1 tabIndex={-1}>{chat ? chat.title : t('New chat')}</h1>
         <span class="grow" />
-        {chat && <Button small tone="quiet" icon="edit" aria-label="Rename this chat" onClick={() => setRenaming(true)} />}
-        <Button small tone="quiet" icon="list" class="narrow-only shrinks" aria-label="Chats" onClick={() => setListing(true)}>
-          Chats
+        {chat && <Button small tone="quiet" icon="edit" aria-label={t('Rename this chat')} onClick={() => setRenaming(true)} />}
+        <Button small tone="quiet" icon="list" class="narrow-only shrinks" aria-label={t('Chats')} onClick={() => setListing(true)}>
+          {t('Chats')}
         </Button>
-        <Button small icon="plus" class="shrinks" aria-label="New chat" disabled={live.value !== null} onClick={newChat}>
-          New chat
+        <Button small icon="plus" class="shrinks" aria-label={t('New chat')} disabled={live.value !== null} onClick={newChat}>
+          {t('New chat')}
         </Button>
       </header>
       <div class="transcript">
@@ -171,15 +172,15 @@ export function ChatView() {
       {(model.value || turns.length > 0 || draft.value !== '') && <Composer />}
       {renaming && chat && (
         <NameDialog
-          title="Rename this chat"
-          label="Name"
+          title={t('Rename this chat')}
+          label={t('Name')}
           value={chat.title}
           onSave={(t) => renameChat(chat.id, t)}
           onClose={() => setRenaming(false)}
         />
       )}
       {listing && (
-        <Dialog title="Chats" onClose={() => setListing(false)}>
+        <Dialog title={t('Chats')} onClose={() => setListing(false)}>
           <ChatList onPick={() => setListing(false)} />
         </Dialog>
       )}

@@ -10,37 +10,48 @@ import { addRows, counts, inspected, rows } from '../state/feedback.ts';
 import { announce, report, toast } from '../state/notices.ts';
 import { go } from '../state/router.ts';
 import { Button, Dialog, Empty, FilePick, Long, Segments } from '../ui/basic.tsx';
-import { many, offerFile, when } from '../ui/format.ts';
+import { offerFile, when } from '../ui/format.ts';
+import { t, type Plain } from '../i18n/language.ts';
 
 const PAGE = 50;
 
 const promptText = (row: FeedbackRow): string => {
   if (row.kind !== 'ideal') return lastWords(row.prompt);
-  if ('input_ids' in row.row) return `${row.row.input_ids.length} token ids`;
+  if ('input_ids' in row.row) return t('{n} token ids', { n: row.row.input_ids.length });
   if ('text' in row.row) return row.row.text;
   if ('messages' in row.row) return lastWords(row.row.messages.filter((m) => m.role === 'user'));
   return lastWords(row.row.prompt);
 };
 /** The last question of a conversation says most about it. */
-const lastWords = (t: Content): string =>
-  Array.isArray(t) ? saidIn(t.findLast((m) => m.role === 'user') ?? t.at(-1)) : typeof t === 'string' ? t : `${t.ids.length} token ids`;
+const lastWords = (c: Content): string =>
+  Array.isArray(c)
+    ? saidIn(c.findLast((m) => m.role === 'user') ?? c.at(-1))
+    : typeof c === 'string'
+      ? c
+      : t('{n} token ids', { n: c.ids.length });
 const answerText = (row: FeedbackRow): string => {
-  if (row.kind === 'judged') return `${row.label ? 'good' : 'bad'}: ${textOf(row.completion)}`;
+  if (row.kind === 'judged') return `${row.label ? t('good') : t('bad')}: ${textOf(row.completion)}`;
   if (row.kind === 'preference')
     return allTied(row.ranks)
-      ? 'all equal'
+      ? t('all equal')
       : formatOrder(row.ranks) +
-          (row.ranks.includes(null) ? `, ${row.ranks.flatMap((r, i) => (r === null ? [circled(i)] : [])).join(' ')} not placed` : '');
-  if ('input_ids' in row.row) return row.row.labels ? 'with labels' : 'no labels';
-  if ('text' in row.row) return 'the whole text';
+          (row.ranks.includes(null)
+            ? t(', {names} not placed', { names: row.ranks.flatMap((r, i) => (r === null ? [circled(i)] : [])).join(' ') })
+            : '');
+  if ('input_ids' in row.row) return row.row.labels ? t('with labels') : t('no labels');
+  if ('text' in row.row) return t('the whole text');
   return 'messages' in row.row ? saidIn(row.row.messages.findLast((m) => m.role === 'assistant')) : textOf(row.row.completion);
 };
-const KINDS = { preference: ['Ranking', 'ranking'], ideal: ['Ideal answer', 'ideal'], judged: ['Judged answer', 'judged'] } as const;
-const sourceText = (row: FeedbackRow): string => (row.source.from === 'chat' ? 'chat' : row.source.name);
+const KINDS = {
+  preference: ['Ranking', 'ranking'],
+  ideal: ['Ideal answer', 'ideal'],
+  judged: ['Judged answer', 'judged'],
+} as const satisfies Record<FeedbackRow['kind'], [Plain, Plain]>;
+const sourceText = (row: FeedbackRow): string => (row.source.from === 'chat' ? t('chat') : row.source.name);
 
 function Inspect({ row, onClose, onDelete }: { row: FeedbackRow; onClose(): void; onDelete(): void }) {
   return (
-    <Dialog title={KINDS[row.kind][0]} onClose={onClose}>
+    <Dialog title={t(KINDS[row.kind][0])} onClose={onClose}>
       <div class="inspect">
         <small class="muted">
           {when(row.created)} · {sourceText(row)}
@@ -57,7 +68,7 @@ function Inspect({ row, onClose, onDelete }: { row: FeedbackRow; onClose(): void
               .map(({ a, i, rank }) => (
                 <div key={i}>
                   <h3>
-                    <span class={`number tint-${i}`}>{i + 1}</span> {rank === null ? 'not placed' : `place ${rank}`}
+                    <span class={`number tint-${i}`}>{i + 1}</span> {rank === null ? t('not placed') : t('place {rank}', { rank })}
                   </h3>
                   <pre>
                     <Long text={textOf(a)} />
@@ -71,7 +82,7 @@ function Inspect({ row, onClose, onDelete }: { row: FeedbackRow; onClose(): void
             <pre>
               <Long text={textOf(row.prompt)} />
             </pre>
-            <h3>{row.label ? 'a good answer' : 'a bad answer'}</h3>
+            <h3>{row.label ? t('a good answer') : t('a bad answer')}</h3>
             <pre>
               <Long text={textOf(row.completion)} />
             </pre>
@@ -122,7 +133,7 @@ function Inspect({ row, onClose, onDelete }: { row: FeedbackRow; onClose(): void
       </div>
       <div class="row end">
         <Button small tone="danger" icon="trash" onClick={onDelete}>
-          Delete this row
+          {t('Delete this row')}
         </Button>
       </div>
     </Dialog>
@@ -131,25 +142,30 @@ function Inspect({ row, onClose, onDelete }: { row: FeedbackRow; onClose(): void
 
 function Review({ name, result, onDone }: { name: string; result: ImportResult; onDone(take: boolean): void }) {
   const { rows: good, refused } = result;
+  const which = { bad: refused.length === 1 ? t('One line') : t('{n} lines', { n: refused.length }), name };
   return (
-    <Dialog title={`Import ${name}`} onClose={() => onDone(false)}>
+    <Dialog title={t('Import {name}', { name })} onClose={() => onDone(false)}>
       <p role="alert">
-        {refused.length === 1 ? 'One line' : `${refused.length} lines`} of {name} cannot be used
-        {good.length ? `; ${good.length === 1 ? 'one is' : `${good.length} are`} fine` : ''}. Nothing has been imported yet.
+        {good.length > 0
+          ? t('{bad} of {name} cannot be used; {good} fine. Nothing has been imported yet.', {
+              ...which,
+              good: good.length === 1 ? t('one is') : t('{n} are', { n: good.length }),
+            })
+          : t('{bad} of {name} cannot be used. Nothing has been imported yet.', which)}
       </p>
       <ul class="refused">
         {refused.slice(0, 20).map((r) => (
           <li key={r.line}>
-            <b>line {r.line}</b>: {r.column && <code>{cut(r.column, 80)}</code>} {cut(r.reason, 300)}
+            <b>{t('line {n}', { n: r.line })}</b>: {r.column && <code>{cut(r.column, 80)}</code>} {cut(r.reason, 300)}
           </li>
         ))}
-        {refused.length > 20 && <li class="muted">… and {refused.length - 20} more</li>}
+        {refused.length > 20 && <li class="muted">{t('… and {n} more', { n: refused.length - 20 })}</li>}
       </ul>
       <div class="row end wrap">
-        <Button onClick={() => onDone(false)}>Cancel</Button>
+        <Button onClick={() => onDone(false)}>{t('Cancel')}</Button>
         {good.length > 0 && (
           <Button tone="primary" onClick={() => onDone(true)}>
-            {good.length === 1 ? 'Import the one good row' : `Import the ${good.length} good rows`}
+            {good.length === 1 ? t('Import the one good row') : t('Import the {n} good rows', { n: good.length })}
           </Button>
         )}
       </div>
@@ -201,8 +217,8 @@ export function FeedbackView() {
 
   const take = (name: string, result: ImportResult): void => {
     addRows(result.rows);
-    toast(`${many(result.rows.length, 'row')} imported from ${name}`);
-    announce(`${many(result.rows.length, 'row')} imported`);
+    toast(t('{n} {n|row|rows} imported from {name}', { n: result.rows.length, name }));
+    announce(t('{n} {n|row|rows} imported', { n: result.rows.length }));
   };
   const importFiles = async (files: File[]): Promise<void> => {
     for (const file of files) {
@@ -213,7 +229,9 @@ export function FeedbackView() {
       } catch (e) {
         // An empty file says nothing about the rows that are here.
         const empty = codeOf(e) === 'empty-dataset';
-        report(empty ? new PageError('empty-file', `${file.name} holds no rows; nothing was imported.`, { cause: e }) : e);
+        report(
+          empty ? new PageError('empty-file', t('{name} holds no rows; nothing was imported.', { name: file.name }), { cause: e }) : e,
+        );
       }
     }
   };
@@ -226,7 +244,7 @@ export function FeedbackView() {
   const remove = (ids: string[]): void => {
     const gone = takeOut(ids);
     setChosen(new Set());
-    if (gone.length) toast(`${many(gone.length, 'row')} deleted`, { label: 'Undo', run: () => putBack(gone) });
+    if (gone.length) toast(t('{n} {n|row|rows} deleted', { n: gone.length }), { label: t('Undo'), run: () => putBack(gone) });
   };
   const select = (id: string, on: boolean): void => {
     const next = new Set(chosen);
@@ -240,41 +258,47 @@ export function FeedbackView() {
   return (
     <div class="page wide">
       <header class="view-head">
-        <h1 tabIndex={-1}>Feedback</h1>
+        <h1 tabIndex={-1}>{t('Feedback')}</h1>
         <span class="grow" />
-        <FilePick label="Import" accept=".jsonl,.json,.ndjson,.csv,.tsv" multiple onFiles={(f) => void importFiles(f)} />
+        <FilePick label={t('Import')} accept=".jsonl,.json,.ndjson,.csv,.tsv" multiple onFiles={(f) => void importFiles(f)} />
       </header>
       <p class="lede">
-        {rankings} {rankings === 1 ? 'ranking' : 'rankings'} ({pairs} {pairs === 1 ? 'pair' : 'pairs'}) and {ideals} ideal{' '}
-        {ideals === 1 ? 'answer' : 'answers'}
-        {judged > 0 && `, ${judged} judged one by one`}, as JSONL in the columns that TRL reads.
+        {t(
+          '{rankings} {rankings|ranking|rankings} ({pairs} {pairs|pair|pairs}) and {ideals} ideal {ideals|answer|answers}{judged}, as JSONL in the columns that TRL reads.',
+          {
+            rankings,
+            pairs,
+            ideals,
+            judged: judged > 0 ? t(', {judged} judged one by one', { judged }) : '',
+          },
+        )}
       </p>
       {all.length === 0 ? (
-        <Empty icon="feedback" title="No feedback yet">
-          <p>Rank answers in a chat, edit one into the ideal answer, or drop a JSONL file here.</p>
+        <Empty icon="feedback" title={t('No feedback yet')}>
+          <p>{t('Rank answers in a chat, edit one into the ideal answer, or drop a JSONL file here.')}</p>
           <Button icon="chat" onClick={() => go('chat')}>
-            To the chat
+            {t('To the chat')}
           </Button>
         </Empty>
       ) : (
         <>
           <div class="row wrap tools">
             <Segments
-              legend="Show"
+              legend={t('Show')}
               small
               value={filter}
               choices={[
-                { value: 'all', label: 'All' },
-                { value: 'preference', label: 'Rankings' },
-                { value: 'ideal', label: 'Ideal answers' },
-                ...(judged > 0 ? [{ value: 'judged' as const, label: 'Judged' }] : []),
+                { value: 'all', label: t('All') },
+                { value: 'preference', label: t('Rankings') },
+                { value: 'ideal', label: t('Ideal answers') },
+                ...(judged > 0 ? [{ value: 'judged' as const, label: t('Judged') }] : []),
               ]}
               onPick={(f) => (setFilter(f), setPage(0))}
             />
             <input
               type="search"
-              placeholder="Search"
-              aria-label="Search the feedback"
+              placeholder={t('Search')}
+              aria-label={t('Search the feedback')}
               value={search}
               onInput={(e) => (setSearch(e.currentTarget.value), setPage(0))}
             />
@@ -283,39 +307,39 @@ export function FeedbackView() {
               small
               icon="download"
               disabled={pairs === 0}
-              title="prompt, chosen, rejected: one line for each pair"
+              title={t('prompt, chosen, rejected: one line for each pair')}
               onClick={() => exported('preferences.jsonl', exportPreferences)}
             >
-              Export pairs
+              {t('Export pairs')}
             </Button>
             <Button
               small
               icon="download"
               disabled={ideals === 0}
-              title="prompt, completion: one line for each ideal answer"
+              title={t('prompt, completion: one line for each ideal answer')}
               onClick={() => exported('ideal-answers.jsonl', exportIdeals)}
             >
-              Export ideal answers
+              {t('Export ideal answers')}
             </Button>
             {judged > 0 && (
               <Button
                 small
                 icon="download"
-                title="prompt, completion, label: one line for each judged answer"
+                title={t('prompt, completion, label: one line for each judged answer')}
                 onClick={() => exported('judged-answers.jsonl', exportJudged)}
               >
-                Export judged
+                {t('Export judged')}
               </Button>
             )}
           </div>
           {chosen.size > 0 && (
             <div class="row chosen-bar" role="status">
-              {chosen.size} chosen
+              {t('{n} chosen', { n: chosen.size })}{' '}
               <Button small tone="danger" icon="trash" onClick={() => remove([...chosen])}>
-                Delete chosen
+                {t('Delete chosen')}
               </Button>
               <Button small tone="quiet" onClick={() => setChosen(new Set())}>
-                Clear
+                {t('Clear')}
               </Button>
             </div>
           )}
@@ -325,28 +349,28 @@ export function FeedbackView() {
                 <th role="columnheader" scope="col" class="pick">
                   <input
                     type="checkbox"
-                    aria-label="Choose all on this page"
+                    aria-label={t('Choose all on this page')}
                     checked={whole}
                     onChange={(e) => setChosen(new Set(e.currentTarget.checked ? shown.map((r) => r.id) : []))}
                   />
                 </th>
                 <th role="columnheader" scope="col">
-                  Kind
+                  {t('Kind')}
                 </th>
                 <th role="columnheader" scope="col">
-                  Prompt
+                  {t('Prompt')}
                 </th>
                 <th role="columnheader" scope="col">
-                  Order or answer
+                  {t('Order or answer')}
                 </th>
                 <th role="columnheader" scope="col" class="num">
-                  Pairs
+                  {t('Pairs')}
                 </th>
                 <th role="columnheader" scope="col">
-                  From
+                  {t('From')}
                 </th>
                 <th role="columnheader" scope="col">
-                  <span class="sr-only">Actions</span>
+                  <span class="sr-only">{t('Actions')}</span>
                 </th>
               </tr>
             </thead>
@@ -356,17 +380,17 @@ export function FeedbackView() {
                   <td role="cell" class="pick">
                     <input
                       type="checkbox"
-                      aria-label={`Choose: ${promptText(r).slice(0, 60)}`}
+                      aria-label={t('Choose: {what}', { what: promptText(r).slice(0, 60) })}
                       checked={chosen.has(r.id)}
                       onChange={(e) => select(r.id, e.currentTarget.checked)}
                     />
                   </td>
                   <td role="cell" class="kind">
-                    <span class={`tag tag-${r.kind}`}>{KINDS[r.kind][1]}</span>
+                    <span class={`tag tag-${r.kind}`}>{t(KINDS[r.kind][1])}</span>
                   </td>
                   <td role="cell" class="long">
                     <button type="button" class="link" onClick={() => (inspected.value = r.id)}>
-                      {promptText(r).slice(0, 160) || '(empty)'}
+                      {promptText(r).slice(0, 160) || t('(empty)')}
                     </button>
                   </td>
                   <td role="cell" class="long what">
@@ -383,7 +407,7 @@ export function FeedbackView() {
                       small
                       tone="quiet"
                       icon="trash"
-                      aria-label={`Delete: ${promptText(r).slice(0, 60)}`}
+                      aria-label={t('Delete: {what}', { what: promptText(r).slice(0, 60) })}
                       onClick={() => remove([r.id])}
                     />
                   </td>
@@ -391,17 +415,15 @@ export function FeedbackView() {
               ))}
             </tbody>
           </table>
-          {shown.length === 0 && <p class="muted none">Nothing matches.</p>}
+          {shown.length === 0 && <p class="muted none">{t('Nothing matches.')}</p>}
           {pages > 1 && (
-            <nav class="row pager" aria-label="Pages of the table">
+            <nav class="row pager" aria-label={t('Pages of the table')}>
               <Button small disabled={at === 0} onClick={() => setPage(at - 1)}>
-                Previous
+                {t('Previous')}
               </Button>
-              <span>
-                {at + 1} of {pages}
-              </span>
+              <span>{t('{page} of {pages}', { page: at + 1, pages })}</span>
               <Button small disabled={at === pages - 1} onClick={() => setPage(at + 1)}>
-                Next
+                {t('Next')}
               </Button>
             </nav>
           )}

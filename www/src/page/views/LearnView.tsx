@@ -28,6 +28,7 @@ import { Button, Dialog, Segments } from '../ui/basic.tsx';
 import { duration, value, when } from '../ui/format.ts';
 import { Icon } from '../ui/icons.tsx';
 import { Headline, RunCharts } from './RunCharts.tsx';
+import { rich, said, t, type Plain } from '../i18n/language.ts';
 
 function Input({ field, method }: { field: Field; method: Method }) {
   const id = useId();
@@ -73,7 +74,7 @@ function Input({ field, method }: { field: Field; method: Method }) {
       </label>
       {control}
       <small id={`${id}-help`} class={wrong ? 'field-error' : 'muted'}>
-        {wrong ?? field.help.en}
+        {wrong ?? said(field.help)}
       </small>
     </div>
   );
@@ -88,20 +89,25 @@ function AskFirst({ onClose }: { onClose(): void }) {
     void what();
   };
   return (
-    <Dialog title="An earlier run can still go on" onClose={onClose}>
+    <Dialog title={t('An earlier run can still go on')} onClose={onClose}>
       <p>
-        {r?.adapterName} stopped{last ? ` at step ${last.step} of ${last.totalSteps}` : ''} and has a checkpoint. Beginning a new run
-        deletes it.
+        {last
+          ? t('{name} stopped at step {step} of {steps} and has a checkpoint. Beginning a new run deletes it.', {
+              name: r!.adapterName,
+              step: last.step,
+              steps: last.totalSteps,
+            })
+          : t('{name} stopped and has a checkpoint. Beginning a new run deletes it.', { name: r?.adapterName ?? '' })}
       </p>
       <div class="row end wrap">
-        <Button onClick={onClose}>Cancel</Button>
+        <Button onClick={onClose}>{t('Cancel')}</Button>
         {!misfit.value && (
           <Button icon="play" onClick={() => then(() => resumeInterrupted())}>
-            Go on with it
+            {t('Go on with it')}
           </Button>
         )}
         <Button tone="danger" icon="learn" onClick={() => then(start)}>
-          Delete it and learn anew
+          {t('Delete it and learn anew')}
         </Button>
       </div>
     </Dialog>
@@ -111,21 +117,16 @@ function AskFirst({ onClose }: { onClose(): void }) {
 /** What there is to learn from. */
 function Data({ kind }: { kind: 'sft' | 'preference' | 'unpaired' }) {
   const { pairs, rankings, ideals, judgements } = counts.value;
-  if (kind === 'sft')
-    return (
-      <>
-        <b>{ideals}</b> ideal {ideals === 1 ? 'answer' : 'answers'}
-      </>
-    );
-  if (kind === 'unpaired')
-    return (
-      <>
-        <b>{judgements}</b> good or bad {judgements === 1 ? 'answer' : 'answers'}
-      </>
-    );
+  if (kind === 'sft') return <>{rich('{bold} ideal {n|answer|answers}', { n: ideals, bold: <b>{ideals}</b> })}</>;
+  if (kind === 'unpaired') return <>{rich('{bold} good or bad {n|answer|answers}', { n: judgements, bold: <b>{judgements}</b> })}</>;
   return (
     <>
-      <b>{pairs}</b> {pairs === 1 ? 'pair' : 'pairs'} from <b>{rankings}</b> {rankings === 1 ? 'ranking' : 'rankings'}
+      {rich('{pairs} {n|pair|pairs} from {rankings} {m|ranking|rankings}', {
+        n: pairs,
+        m: rankings,
+        pairs: <b>{pairs}</b>,
+        rankings: <b>{rankings}</b>,
+      })}
     </>
   );
 }
@@ -133,12 +134,14 @@ function Data({ kind }: { kind: 'sft' | 'preference' | 'unpaired' }) {
 /** How long it will take here, in minutes. */
 function Duration() {
   const e = estimate.value;
-  if (!e) return gauging.value ? <span class="muted"> · measuring your device…</span> : null;
+  if (!e) return gauging.value ? <span class="muted"> {t('· measuring your device…')}</span> : null;
   return (
     <span class="muted">
       {' '}
-      · {roughly(e.seconds)} on this device
-      {e.measured === 'run' ? ', as the last run went' : ''}
+      ·{' '}
+      {e.measured === 'run'
+        ? t('{time} on this device, as the last run went', { time: roughly(e.seconds) })
+        : t('{time} on this device', { time: roughly(e.seconds) })}
     </span>
   );
 }
@@ -157,11 +160,11 @@ function Setup() {
   const begin = (): void => (resumable.value ? setAsking(true) : void start());
   const changed = fields.some((f) => args[f.key] !== LEARN_DEFAULTS[method][f.key]);
   return (
-    <section class="card setup" aria-label="What to learn">
+    <section class="card setup" aria-label={t('What to learn')}>
       <Segments
-        legend="Method"
+        legend={t('Method')}
         value={method}
-        choices={METHOD_NAMES.map((m) => ({ value: m, label: formOf(m).learns.en, say: `${formOf(m).title}: ${formOf(m).what.en}` }))}
+        choices={METHOD_NAMES.map((m) => ({ value: m, label: said(formOf(m).learns), say: `${formOf(m).title}: ${said(formOf(m).what)}` }))}
         onPick={(m) => change({ method: m })}
       />
       <p class="summary">
@@ -170,7 +173,7 @@ function Setup() {
       </p>
       <div class="fields">
         <div class="field">
-          <label for={name}>Adapter</label>
+          <label for={name}>{t('Adapter')}</label>
           <input
             id={name}
             type="text"
@@ -187,8 +190,11 @@ function Setup() {
           </datalist>
           <small id={`${name}-help`} class="muted">
             {known
-              ? `It learns on from v${known.version} and becomes v${nextVersion(known.versions)}; Adapters can go back to v${known.version}.`
-              : 'A new adapter; the model itself stays as it is.'}
+              ? t('It learns on from v{version} and becomes v{next}; Adapters can go back to v{version}.', {
+                  version: known.version,
+                  next: nextVersion(known.versions),
+                })
+              : t('A new adapter; the model itself stays as it is.')}
           </small>
         </div>
         {fields
@@ -198,13 +204,15 @@ function Setup() {
           ))}
       </div>
       <details class="advanced">
-        <summary>Advanced {changed && <small class="muted">· changed</small>}</summary>
+        <summary>
+          {t('Advanced')} {changed && <small class="muted">{t('· changed')}</small>}
+        </summary>
         {form.groups.map((group) => {
           const own = fields.filter((f) => f.group === group && !f.basic);
           return (
             own.length > 0 && (
               <fieldset key={group} class="group">
-                <legend>{group}</legend>
+                <legend>{said({ en: group, zh: '' })}</legend>
                 <div class="fields">
                   {own.map((f) => (
                     <Input key={`${method}-${f.key}`} field={f} method={method} />
@@ -215,7 +223,7 @@ function Setup() {
           );
         })}
         <Button small tone="quiet" icon="again" disabled={!changed} onClick={() => changeLearn(method, LEARN_DEFAULTS[method])}>
-          Back to the defaults
+          {t('Back to the defaults')}
         </Button>
       </details>
       <div class="row wrap">
@@ -225,18 +233,15 @@ function Setup() {
           disabled={!model.value || loading.value !== null || activity.value !== 'idle' || elsewhere.value}
           onClick={begin}
         >
-          Learn
+          {t('Learn')}
         </Button>
-        {elsewhere.value && <small class="muted">Another tab of this page is learning. One run at a time.</small>}
-        {!model.value && (
-          <small class="muted">
-            <a href="#/model">Load a model</a> first
-          </small>
-        )}
+        {elsewhere.value && <small class="muted">{t('Another tab of this page is learning. One run at a time.')}</small>}
+        {!model.value && <small class="muted">{rich('{link} first', { link: <a href="#/model">{t('Load a model')}</a> })}</small>}
         {model.value && rows === 0 && (
           <small class="muted">
-            {form.rows === 'sft' ? 'Edit an answer into the ideal one' : 'Rank some answers in a chat'}, or{' '}
-            <a href="#/feedback">import a dataset</a>.
+            {rich(form.rows === 'sft' ? 'Edit an answer into the ideal one, or {link}.' : 'Rank some answers in a chat, or {link}.', {
+              link: <a href="#/feedback">{t('import a dataset')}</a>,
+            })}
           </small>
         )}
       </div>
@@ -245,7 +250,7 @@ function Setup() {
   );
 }
 
-const STATUS: Record<string, string> = {
+const STATUS: Record<string, Plain> = {
   starting: 'Preparing',
   running: 'Learning',
   paused: 'Paused',
@@ -269,12 +274,20 @@ function Unfinished() {
     <div class="notice block" role="status">
       <Icon name={failed ? 'warn' : 'pause'} />
       <div>
-        <b>{failed ? `It failed${last ? ` after step ${last.step}` : ''}` : 'The page was closed before this run ended'}</b>
+        <b>
+          {!failed
+            ? t('The page was closed before this run ended')
+            : last
+              ? t('It failed after step {step}', { step: last.step })
+              : t('It failed')}
+        </b>
         {failed && <p class="field-error">{r.error}</p>}
         <p>
-          {resumable.value
-            ? `A checkpoint with optimizer, schedule and position was saved; the run can go on from there${failed ? '.' : ' as if nothing had happened.'}`
-            : 'No checkpoint had been saved yet, so it can only begin anew.'}
+          {!resumable.value
+            ? t('No checkpoint had been saved yet, so it can only begin anew.')
+            : failed
+              ? t('A checkpoint with optimizer, schedule and position was saved; the run can go on from there.')
+              : t('A checkpoint with optimizer, schedule and position was saved; the run can go on from there as if nothing had happened.')}
         </p>
         <div class="row wrap">
           {resumable.value && (
@@ -285,13 +298,13 @@ function Unfinished() {
               disabled={!model.value || misfit.value !== null || activity.value !== 'idle'}
               onClick={() => void resumeInterrupted()}
             >
-              Go on
+              {t('Go on')}
             </Button>
           )}
           <Button small onClick={() => void discardInterrupted()}>
-            Discard
+            {t('Discard')}
           </Button>
-          {resumable.value && !model.value && <small class="muted">{r.model} must be loaded first.</small>}
+          {resumable.value && !model.value && <small class="muted">{t('{model} must be loaded first.', { model: r.model })}</small>}
         </div>
         {resumable.value && misfit.value && <small class="field-error">{misfit.value}</small>}
       </div>
@@ -309,18 +322,22 @@ function AskToCancel({ onClose }: { onClose(): void }) {
     stop(how);
   };
   return (
-    <Dialog title="Stop learning?" onClose={onClose}>
+    <Dialog title={t('Stop learning?')} onClose={onClose}>
       <p>
-        {r.adapterName} has learnt for {last.step} of {last.totalSteps} steps. You can keep what it has learnt so far, or throw that away:{' '}
-        {known ? 'then it is again what it was before this run.' : 'then there is no such adapter.'}
+        {t('{name} has learnt for {step} of {steps} steps. You can keep what it has learnt so far, or throw that away: {outcome}', {
+          name: r.adapterName,
+          step: last.step,
+          steps: last.totalSteps,
+          outcome: known ? t('then it is again what it was before this run.') : t('then there is no such adapter.'),
+        })}
       </p>
       <div class="row end wrap">
-        <Button onClick={onClose}>Go on learning</Button>
+        <Button onClick={onClose}>{t('Go on learning')}</Button>
         <Button tone="danger" icon="trash" onClick={() => end('discard')}>
-          Throw it away
+          {t('Throw it away')}
         </Button>
         <Button tone="primary" icon="check" onClick={() => end('keep')}>
-          Keep what was learnt
+          {t('Keep what was learnt')}
         </Button>
       </div>
     </Dialog>
@@ -334,18 +351,18 @@ function Running() {
   const total = last?.totalSteps ?? 0;
   const [asking, setAsking] = useState(false);
   const figures: [name: string, shown: string, what: string][] = [
-    ['step', last ? `${last.step} / ${total}` : '–', 'changes made to the adapter, of all'],
-    ['epoch', last ? value(last.epoch) : '–', 'times that all of the data was seen'],
-    ['tokens/s', value(last?.tokens_per_second), 'pieces of words that it learns from in a second'],
+    [t('step'), last ? `${last.step} / ${total}` : '–', t('changes made to the adapter, of all')],
+    [t('epoch'), last ? value(last.epoch) : '–', t('times that all of the data was seen')],
+    [t('tokens/s'), value(last?.tokens_per_second), t('pieces of words that it learns from in a second')],
     going
-      ? ['time left', duration(last?.seconds_left ?? NaN), 'at the present pace']
-      : ['took', r.ended ? duration((r.ended - r.started) / 1000) : '–', 'from the first step to the last'],
+      ? [t('time left'), duration(last?.seconds_left ?? NaN), t('at the present pace')]
+      : [t('took'), r.ended ? duration((r.ended - r.started) / 1000) : '–', t('from the first step to the last')],
   ];
   return (
-    <section class={`card run ${r.status}`} aria-label="Training run">
+    <section class={`card run ${r.status}`} aria-label={t('Training run')}>
       <header>
         <span class={`dot ${LAMP[r.status] ?? ''}`} />
-        <b>{STATUS[r.status]}</b>
+        <b>{t(STATUS[r.status]!)}</b>
         <span class="muted">
           {r.method.toUpperCase()} → {r.adapterName}
         </span>
@@ -354,30 +371,30 @@ function Running() {
           <>
             {activity.value === 'paused' ? (
               <Button small icon="play" onClick={() => void resume()}>
-                Resume
+                {t('Resume')}
               </Button>
             ) : (
               <Button small icon="pause" disabled={r.status === 'starting' || pausing.value} onClick={() => void pause()}>
-                {pausing.value ? 'Pausing…' : 'Pause'}
+                {pausing.value ? t('Pausing…') : t('Pause')}
               </Button>
             )}
             <Button
               small
               icon="check"
               disabled={r.metrics.length === 0}
-              title="End here and keep the adapter as it is now"
+              title={t('End here and keep the adapter as it is now')}
               onClick={() => stop('keep')}
             >
-              Finish now
+              {t('Finish now')}
             </Button>
             <Button
               small
               tone="danger"
               icon="close"
-              title="End and put the adapter back to what it was"
+              title={t('End and put the adapter back to what it was')}
               onClick={() => (r.metrics.length > 0 ? setAsking(true) : stop('discard'))}
             >
-              Cancel
+              {t('Cancel')}
             </Button>
           </>
         )}
@@ -385,11 +402,11 @@ function Running() {
 
       {pausing.value && (
         <p class="hint" role="status">
-          It pauses after this step.
+          {t('It pauses after this step.')}
         </p>
       )}
       {going && asking && <AskToCancel onClose={() => setAsking(false)} />}
-      {going && <progress aria-label="Steps done" max={1} value={last && total > 0 ? last.step / total : undefined} />}
+      {going && <progress aria-label={t('Steps done')} max={1} value={last && total > 0 ? last.step / total : undefined} />}
       <dl class="stats">
         {figures.map(([name, shown, what]) => (
           <div key={name}>
@@ -402,26 +419,26 @@ function Running() {
 
       {elsewhere.value && (
         <p class="hint" role="status">
-          This run goes on in another tab; pause or cancel it there.
+          {t('This run goes on in another tab; pause or cancel it there.')}
         </p>
       )}
       {!going && !elsewhere.value && (r.status === 'interrupted' || r.status === 'failed') && <Unfinished />}
       {r.status === 'unsaved' && (
         <div class="row wrap done-line warn">
           <span>
-            <b>{r.adapterName}</b> is active, but found no room on disk. Free some space, then save it; until then, keep this tab open.
+            {rich('{name} is active, but found no room on disk. Free some space, then save it; until then, keep this tab open.', {
+              name: <b>{r.adapterName}</b>,
+            })}
           </span>
           <span class="grow" />
           <Button small tone="primary" icon="again" onClick={() => void flush(true)}>
-            Save again
+            {t('Save again')}
           </Button>
         </div>
       )}
       {r.status === 'done' && (
         <div class="row wrap done-line">
-          <span>
-            <b>{r.adapterName}</b> is active. Ask again to see what changed.
-          </span>
+          <span>{rich('{name} is active. Ask again to see what changed.', { name: <b>{r.adapterName}</b> })}</span>
           <span class="grow" />
           <Button
             small
@@ -430,14 +447,14 @@ function Running() {
             disabled={!canAsk.value || live.value !== null || !adapters.value.some((a) => a.name === r.adapterName && a.loaded)}
             onClick={() => void askAfterLearning(r.adapterName)}
           >
-            Ask again
+            {t('Ask again')}
           </Button>
         </div>
       )}
       {r.metrics.length > 0 && !going && <Headline run={r} />}
       {r.metrics.length > 0 && <RunCharts run={r} />}
       <small class="muted">
-        Begun {when(r.started)} on {r.model} · {rowsOf(r.method, r.rows)}
+        {t('Begun {when} on {model} · {rows}', { when: when(r.started), model: r.model, rows: rowsOf(r.method, r.rows) })}
       </small>
     </section>
   );
@@ -451,9 +468,9 @@ export function LearnView() {
   return (
     <div class="page">
       <header class="view-head">
-        <h1 tabIndex={-1}>Learn</h1>
+        <h1 tabIndex={-1}>{t('Learn')}</h1>
       </header>
-      <p class="lede">Your judgements become a small adapter (LoRA) beside the model. It can be switched off at any time.</p>
+      <p class="lede">{t('Your judgements become a small adapter (LoRA) beside the model. It can be switched off at any time.')}</p>
       {busy && run.value ? (
         <Running />
       ) : (

@@ -35,6 +35,7 @@ import { Button, FilePick } from '../ui/basic.tsx';
 import { bytes, count } from '../ui/format.ts';
 import { Icon } from '../ui/icons.tsx';
 import { Progress } from './Progress.tsx';
+import { listOf, rich, t } from '../i18n/language.ts';
 
 async function use(source: Source, name: string): Promise<void> {
   if (await load(source, name)) go('chat');
@@ -43,7 +44,7 @@ async function use(source: Source, name: string): Promise<void> {
 /** Files that were chosen or dropped: one GGUF, or a folder of safetensors. */
 async function useFiles(files: readonly File[], folder?: string): Promise<void> {
   try {
-    if (!canLoad.value && activity.value === 'idle') throw new PageError('busy', 'Another model is being loaded.');
+    if (!canLoad.value && activity.value === 'idle') throw new PageError('busy', t('Another model is being loaded.'));
     const chosen = chosenModel(files, folder);
     await use(chosen.files, chosen.name);
   } catch (e) {
@@ -52,43 +53,46 @@ async function useFiles(files: readonly File[], folder?: string): Promise<void> 
 }
 
 const described = (a: AdapterDescription): string =>
-  [a.name || a.vendor, a.isSoftware ? 'a software one: everything works, slowly' : a.backend].filter(Boolean).join(' · ');
+  [a.name || a.vendor, a.isSoftware ? t('a software one: everything works, slowly') : a.backend].filter(Boolean).join(' · ');
 
 function Loaded() {
   const i = info.value!;
   const m = memory.value;
   const cpu = i.adapter.device === 'cpu';
   const facts: [string, string][] = [
-    ['Architecture', `${i.architecture}, ${i.layers} layers × ${i.hiddenSize}`],
-    ['Parameters', count(i.parameters)],
-    ['Weights', `${i.quantization}, ${bytes(i.fileBytes)}`],
-    ['Context', `${i.contextLength} tokens, ${count(i.vocabSize)} symbols`],
     [
-      'Computes on',
-      [i.adapter.name || i.adapter.vendor || 'unnamed adapter', cpu ? '' : i.adapter.isSoftware ? 'software' : i.adapter.backend]
+      t('Architecture'),
+      t('{architecture}, {layers} layers × {size}', { architecture: i.architecture, layers: i.layers, size: i.hiddenSize }),
+    ],
+    [t('Parameters'), count(i.parameters)],
+    [t('Weights'), `${i.quantization}, ${bytes(i.fileBytes)}`],
+    [t('Context'), t('{length} tokens, {vocabulary} symbols', { length: i.contextLength, vocabulary: count(i.vocabSize) })],
+    [
+      t('Computes on'),
+      [i.adapter.name || i.adapter.vendor || t('unnamed adapter'), cpu ? '' : i.adapter.isSoftware ? t('software') : i.adapter.backend]
         .filter(Boolean)
         .join(' · '),
     ],
-    [cpu ? 'Model memory' : 'Graphics memory', bytes(m?.gpuBytes ?? i.gpuBytes)],
-    ['wasm memory', bytes(m?.wasmBytes ?? i.wasmBytes)],
+    [cpu ? t('Model memory') : t('Graphics memory'), bytes(m?.gpuBytes ?? i.gpuBytes)],
+    [t('wasm memory'), bytes(m?.wasmBytes ?? i.wasmBytes)],
     ['SHA-256', i.sha256 ? `${i.sha256.slice(0, 16)}…` : '–'],
   ];
   return (
-    <section class="card loaded" aria-label="Model in use">
+    <section class="card loaded" aria-label={t('Model in use')}>
       <header>
         <span class="dot on" />
         <b>{i.name}</b>
         <span class="grow" />
         <Button small tone="quiet" onClick={() => void unload()}>
-          Unload
+          {t('Unload')}
         </Button>
         <Button small tone="primary" icon="chat" onClick={() => go('chat')}>
-          Chat
+          {t('Chat')}
         </Button>
       </header>
       {keeping.value && (
         <p class="hint" role="status">
-          Keeping a copy in this browser… {Math.floor(100 * keeping.value.share)} %
+          {t('Keeping a copy in this browser… {percent} %', { percent: Math.floor(100 * keeping.value.share) })}
         </p>
       )}
       {i.adapter.reason && <p class="hint">{i.adapter.reason}</p>}
@@ -117,11 +121,12 @@ export function ModelView() {
   return (
     <div class="page">
       <header class="view-head">
-        <h1 tabIndex={-1}>Model</h1>
+        <h1 tabIndex={-1}>{t('Model')}</h1>
       </header>
       <p class="lede">
-        A language model runs and learns on your own machine. Weights are fetched once and kept in this browser; what you write never leaves
-        it.
+        {t(
+          'A language model runs and learns on your own machine. Weights are fetched once and kept in this browser; what you write never leaves it.',
+        )}
       </p>
       {error && (
         <div class="notice error block" role="alert" data-code={error.code}>
@@ -132,7 +137,7 @@ export function ModelView() {
             <p class="muted">{error.hint}</p>
             {['webgpu-unavailable', 'device-lost', 'out-of-memory', 'gpu'].includes(error.code) && unloaded.value && (
               <Button small onClick={() => void useProcessor(unloaded.value!)}>
-                Use the processor
+                {t('Use the processor')}
               </Button>
             )}
             {from && (
@@ -146,12 +151,12 @@ export function ModelView() {
                       void allowHosts([...settings.value.modelHosts, ...missing]).catch((e: unknown) => report(e));
                     }}
                   >
-                    {`Allow ${missing.join(' and ')} and reload`}
+                    {t('Allow {hosts} and reload', { hosts: listOf(missing) })}
                   </Button>
                 )}
                 {error.code === 'redirect-not-allowed' && (
                   <Button small icon="settings" onClick={() => go('settings')}>
-                    Hosts in Settings
+                    {t('Hosts in Settings')}
                   </Button>
                 )}
               </div>
@@ -163,14 +168,17 @@ export function ModelView() {
       {model.value && !loading.value && <Loaded />}
       {activity.value !== 'idle' && model.value && (
         <p class="hint" role="status">
-          {activity.value === 'answering' ? 'The model is answering' : 'The model is learning'}: another can be loaded when that has ended.
-          {activity.value === 'answering' ? ' Unloading stops the answer.' : ' Unloading stops the run; it can go on from its checkpoint.'}
+          {activity.value === 'answering'
+            ? t('The model is answering: another can be loaded when that has ended. Unloading stops the answer.')
+            : t(
+                'The model is learning: another can be loaded when that has ended. Unloading stops the run; it can go on from its checkpoint.',
+              )}
         </p>
       )}
 
       {offers.value.length > 0 && (
         <section aria-labelledby="on-offer">
-          <h2 id="on-offer">On offer here</h2>
+          <h2 id="on-offer">{t('On offer here')}</h2>
           <ul class="offers">
             {offers.value.map((o) => (
               <li key={o.url} class="card offer">
@@ -182,10 +190,10 @@ export function ModelView() {
                   tone={model.value ? 'plain' : 'primary'}
                   icon="download"
                   disabled={off}
-                  aria-label={`Load ${o.name}`}
+                  aria-label={t('Load {name}', { name: o.name })}
                   onClick={() => void use(o.url, o.name)}
                 >
-                  Load
+                  {t('Load')}
                 </Button>
               </li>
             ))}
@@ -195,14 +203,14 @@ export function ModelView() {
 
       {kept.value.length > 0 && (
         <section aria-labelledby="kept">
-          <h2 id="kept">Kept in this browser</h2>
+          <h2 id="kept">{t('Kept in this browser')}</h2>
           <ul class="offers">
             {kept.value.map((k) => (
               <li key={k.source} class="card offer">
                 <div>
                   <b>{k.name}</b>
                   <small class="muted">
-                    {bytes(k.bytes)} · your own {k.files.length > 1 ? `folder, ${k.files.length} files` : 'file'}
+                    {bytes(k.bytes)} · {k.files.length > 1 ? t('your own folder, {n} files', { n: k.files.length }) : t('your own file')}
                   </small>
                 </div>
                 <span class="grow" />
@@ -210,16 +218,21 @@ export function ModelView() {
                   small
                   tone="quiet"
                   icon="trash"
-                  aria-label={`Delete the copy of ${k.name}`}
-                  title="Delete the copy"
+                  aria-label={t('Delete the copy of {name}', { name: k.name })}
+                  title={t('Delete the copy')}
                   onClick={() =>
                     void removeKept(k.source)
-                      .then(() => (toast('Copy deleted'), refreshKept()))
+                      .then(() => (toast(t('Copy deleted')), refreshKept()))
                       .catch((e: unknown) => report(e))
                   }
                 />
-                <Button icon="file" disabled={off} aria-label={`Load ${k.name}`} onClick={() => void use(k.source, k.name)}>
-                  Load
+                <Button
+                  icon="file"
+                  disabled={off}
+                  aria-label={t('Load {name}', { name: k.name })}
+                  onClick={() => void use(k.source, k.name)}
+                >
+                  {t('Load')}
                 </Button>
               </li>
             ))}
@@ -228,28 +241,39 @@ export function ModelView() {
       )}
 
       <section aria-labelledby="own-file">
-        <h2 id="own-file">Your own file</h2>
+        <h2 id="own-file">{t('Your own file')}</h2>
         <div class="drop">
           <Icon name="file" size={26} />
           <p>
-            Drop a <b>.gguf</b> file, or a folder with <b>model.safetensors</b>, anywhere on this page
+            {rich('Drop a {gguf} file, or a folder with {safetensors}, anywhere on this page', {
+              gguf: <b>.gguf</b>,
+              safetensors: <b>model.safetensors</b>,
+            })}
           </p>
           <div class="row wrap">
             <FilePick
-              label="Choose files"
+              label={t('Choose files')}
               accept=".gguf,.safetensors,.json,.jinja"
               multiple
               disabled={off}
               onFiles={(f) => void useFiles(f)}
             />
-            <FilePick label="Choose a folder" accept="" folder icon="list" tone="quiet" disabled={off} onFiles={(f) => void useFiles(f)} />
+            <FilePick
+              label={t('Choose a folder')}
+              accept=""
+              folder
+              icon="list"
+              tone="quiet"
+              disabled={off}
+              onFiles={(f) => void useFiles(f)}
+            />
           </div>
-          <small>A copy is kept in this browser, so that it is there after a reload.</small>
+          <small>{t('A copy is kept in this browser, so that it is there after a reload.')}</small>
         </div>
       </section>
 
       <section aria-labelledby="by-address">
-        <h2 id="by-address">An address</h2>
+        <h2 id="by-address">{t('An address')}</h2>
         <form
           class="row address"
           onSubmit={(e) => {
@@ -260,28 +284,31 @@ export function ModelView() {
           <input
             type="text"
             inputMode="url"
-            aria-label="Address of a model file"
+            aria-label={t('Address of a model file')}
             placeholder="https://…/model.gguf"
             value={address}
             spellcheck={false}
             onInput={(e) => setAddress(e.currentTarget.value)}
           />
           <Button type="submit" icon="download" disabled={off || !address.trim()}>
-            Load
+            {t('Load')}
           </Button>
         </form>
         <p class="hint">
-          <Icon name="lock" size={14} /> Besides this server, the page may fetch from{' '}
-          {settings.value.modelHosts.length ? settings.value.modelHosts.join(', ') : 'no other host'}. <a href="#/settings">Change</a>
+          <Icon name="lock" size={14} />{' '}
+          {settings.value.modelHosts.length
+            ? t('Besides this server, the page may fetch from {hosts}.', { hosts: settings.value.modelHosts.join(', ') })
+            : t('Besides this server, the page may fetch from no other host.')}{' '}
+          <a href="#/settings">{t('Change')}</a>
         </p>
       </section>
 
       <p class="hint adapter-line">
         {able === null
-          ? 'Looking for a graphics adapter…'
+          ? t('Looking for a graphics adapter…')
           : able.webgpu && able.adapter
-            ? `Graphics adapter: ${described(able.adapter)}`
-            : 'No graphics adapter: models compute on the processor.'}
+            ? t('Graphics adapter: {adapter}', { adapter: described(able.adapter) })
+            : t('No graphics adapter: models compute on the processor.')}
       </p>
     </div>
   );

@@ -1,5 +1,6 @@
 import { capable, model } from '../state/engine.ts';
 import { Icon } from '../ui/icons.tsx';
+import { rich, t } from '../i18n/language.ts';
 
 /** Above every view, wherever somebody arrives, until a model runs all the same. */
 export function NoWebGPU() {
@@ -9,16 +10,18 @@ export function NoWebGPU() {
     <div class="notice error block banner" role="alert" data-code="webgpu-unavailable">
       <Icon name="warn" />
       <div>
-        <b>This browser offers no WebGPU</b>
+        <b>{t('This browser offers no WebGPU')}</b>
         <p>
-          {sentence(able.reason ?? 'No suitable graphics adapter was found')} Models compute on the processor instead: small ones work,
-          slowly. Your chats and feedback are there either way.
+          {able.reason ? sentence(able.reason) : t('No suitable graphics adapter was found.')}{' '}
+          {t('Models compute on the processor instead: small ones work, slowly. Your chats and feedback are there either way.')}
         </p>
         <details>
-          <summary>What helps</summary>
+          <summary>{t('What helps')}</summary>
           <p>
-            A current Chrome or Edge has WebGPU; so do Safari 26 and Firefox on most systems. The page must come from <code>https://</code>{' '}
-            or <code>localhost</code>. On Linux, Chrome may need <code>chrome://flags/#enable-unsafe-webgpu</code>.
+            {rich(
+              'A current Chrome or Edge has WebGPU; so do Safari 26 and Firefox on most systems. The page must come from {https} or {localhost}. On Linux, Chrome may need {flag}.',
+              { https: <code>https://</code>, localhost: <code>localhost</code>, flag: <code>chrome://flags/#enable-unsafe-webgpu</code> },
+            )}
           </p>
         </details>
       </div>
@@ -28,5 +31,5 @@ export function NoWebGPU() {
 
 /** As the engine words it, with a capital and a full stop. */
 function sentence(text: string): string {
-  return text[0]!.toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
+  return text[0]!.toUpperCase() + text.slice(1) + (/[.!?。！？]$/.test(text) ? '' : '.');
 }

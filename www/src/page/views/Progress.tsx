@@ -3,6 +3,7 @@ import { cancelLoad, loading } from '../state/engine.ts';
 import { Button } from '../ui/basic.tsx';
 import { bytes, duration } from '../ui/format.ts';
 import { Icon } from '../ui/icons.tsx';
+import { t } from '../i18n/language.ts';
 
 /** How far the model is that is being loaded. */
 export function Progress() {
@@ -15,25 +16,29 @@ export function Progress() {
         <b>{l.name}</b>
         <span class="grow" />
         <Button small icon="close" onClick={cancelLoad}>
-          Cancel
+          {t('Cancel')}
         </Button>
       </header>
-      <progress aria-label={`Loading ${l.name}`} max={1} value={l.total > 0 ? share : undefined} />
+      <progress aria-label={t('Loading {name}', { name: l.name })} max={1} value={l.total > 0 ? share : undefined} />
       <div class="row wrap muted numbers">
         <span>
-          {l.total > 0 ? `${bytes(l.loaded)} of ${bytes(l.total)} (${Math.floor(share * 100)} %)` : l.loaded > 0 && bytes(l.loaded)}
+          {l.total > 0
+            ? t('{loaded} of {total} ({share} %)', { loaded: bytes(l.loaded), total: bytes(l.total), share: Math.floor(share * 100) })
+            : l.loaded > 0 && bytes(l.loaded)}
         </span>
         <span class="grow" />
         <span>
           {l.status === 'initiate' && l.loaded === 0
-            ? 'Measuring your device…'
+            ? t('Measuring your device…')
             : l.status === 'done'
-              ? 'preparing kernels…'
+              ? t('preparing kernels…')
               : l.fromCache
-                ? 'from this browser’s storage'
+                ? t('from this browser’s storage')
                 : l.rate > 0
-                  ? `${bytes(l.rate)}/s${Number.isFinite(left) ? `, ${duration(left)} left` : ''}`
-                  : 'starting…'}
+                  ? Number.isFinite(left)
+                    ? t('{rate}/s, {time} left', { rate: bytes(l.rate), time: duration(left) })
+                    : `${bytes(l.rate)}/s`
+                  : t('starting…')}
         </span>
       </div>
       {l.note && (

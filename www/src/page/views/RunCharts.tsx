@@ -6,6 +6,7 @@ import { headline } from '../model/effect.ts';
 import { DIRECTION, sayingOf } from '../model/sayings.ts';
 import { Chart, type Range, type Series } from '../ui/Chart.tsx';
 import { value } from '../ui/format.ts';
+import { language, said, t } from '../i18n/language.ts';
 
 interface Plot {
   title: string;
@@ -26,9 +27,9 @@ const rangeOf = ([low, high]: [number, number | null]): Range =>
 /** What a method is watched by, under TRL's names. */
 const plotsOf = (method: Run['method']): Plot[] =>
   formOf(method).charts.map(({ title, keys, help, good, range }) => ({
-    title,
-    help: help.en,
-    says: [sayingOf(method, keys[0]!) ?? help.en, DIRECTION[good]].filter(Boolean).join(' '),
+    title: said({ en: title, zh: '' }),
+    help: said(help),
+    says: [sayingOf(method, keys[0]!) ?? said(help), good ? t(DIRECTION[good]) : ''].filter(Boolean).join(language() === 'zh' ? '' : ' '),
     keys: keys.map((key, i) => [key, key.slice(key.indexOf('/') + 1), COLORS[i % COLORS.length]!]),
     ...(range ? { range: rangeOf(range) } : {}),
   }));
@@ -40,7 +41,7 @@ const MOST_POINTS = 1200;
 
 /** What has come of the run, before all numbers. */
 export function Headline({ run }: { run: Run }) {
-  const text = useMemo(() => headline(run), [run.metrics, run.method]);
+  const text = useMemo(() => headline(run), [run.metrics, run.method, language()]);
   return text ? <p class="headline">{text}</p> : null;
 }
 
@@ -60,7 +61,7 @@ export function RunCharts({ run }: { run: Run }) {
         }))
         // KL is measured only where the engine reports it.
         .filter((p) => p.series.some((s) => s.values.some((v) => v !== undefined))),
-    [shown, run.method],
+    [shown, run.method, language()],
   );
   const columns = plots.flatMap((p) => p.keys.map(([key]) => key));
   return (
@@ -73,8 +74,8 @@ export function RunCharts({ run }: { run: Run }) {
         ))}
       </div>
       <details class="numbers-table">
-        <summary>The last steps as numbers</summary>
-        <div class="scroll-x" tabIndex={0} role="region" aria-label="Metrics of the last steps">
+        <summary>{t('The last steps as numbers')}</summary>
+        <div class="scroll-x" tabIndex={0} role="region" aria-label={t('Metrics of the last steps')}>
           <table>
             <thead>
               <tr>

@@ -11,6 +11,7 @@ import { persist, removeAll, usage, type Usage } from '../storage/opfs.ts';
 import { Button, Dialog, Segments, Slider, Switch } from '../ui/basic.tsx';
 import { bytes } from '../ui/format.ts';
 import { Weights } from './Weights.tsx';
+import { LANGUAGES, t, type Language } from '../i18n/language.ts';
 
 function Hosts() {
   const [typed, setTyped] = useState('');
@@ -20,14 +21,17 @@ function Hosts() {
   const add = (more: string[]): void => void allowHosts([...hosts, ...more]).catch((e: unknown) => report(e));
   return (
     <section class="card" aria-labelledby="hosts">
-      <h2 id="hosts">Hosts for models</h2>
+      <h2 id="hosts">{t('Hosts for models')}</h2>
       <p class="muted">
-        The browser lets this page talk to its own server and to the hosts listed here, and to nobody else: the list is part of the page’s
-        Content-Security-Policy. Changing it reloads the page.
+        {t(
+          'The browser lets this page talk to its own server and to the hosts listed here, and to nobody else: the list is part of the page’s Content-Security-Policy. Changing it reloads the page.',
+        )}
       </p>
       {!inForce && (
         <p class="notice block" role="status">
-          The saved list is not in force yet; reload the page. In force now: {hostsInForce().join(', ') || 'this server only'}.
+          {t('The saved list is not in force yet; reload the page. In force now: {hosts}.', {
+            hosts: hostsInForce().join(', ') || t('this server only'),
+          })}
         </p>
       )}
       <ul class="hosts">
@@ -38,12 +42,12 @@ function Hosts() {
               small
               tone="quiet"
               icon="trash"
-              aria-label={`No longer allow ${h}`}
+              aria-label={t('No longer allow {host}', { host: h })}
               onClick={() => void allowHosts(hosts.filter((x) => x !== h)).catch((e: unknown) => report(e))}
             />
           </li>
         ))}
-        {hosts.length === 0 && <li class="muted">none: this server only</li>}
+        {hosts.length === 0 && <li class="muted">{t('none: this server only')}</li>}
       </ul>
       <form
         class="row wrap address"
@@ -51,13 +55,16 @@ function Hosts() {
           e.preventDefault();
           const source = hostSource(typed);
           if (source) add([source]);
-          else setWrong(`“${typed}” is not a host that can be allowed: expected https://example.org, or http://localhost with a port.`);
+          else
+            setWrong(
+              t('“{typed}” is not a host that can be allowed: expected https://example.org, or http://localhost with a port.', { typed }),
+            );
         }}
       >
         <input
           type="text"
           inputMode="url"
-          aria-label="Host to allow"
+          aria-label={t('Host to allow')}
           placeholder="https://example.org"
           spellcheck={false}
           value={typed}
@@ -65,11 +72,11 @@ function Hosts() {
           onInput={(e) => (setTyped(e.currentTarget.value), setWrong(''))}
         />
         <Button type="submit" icon="plus" disabled={!typed.trim()}>
-          Allow
+          {t('Allow')}
         </Button>
         {!HUGGING_FACE.every((h) => hosts.includes(h)) && (
           <Button tone="quiet" onClick={() => add(HUGGING_FACE)}>
-            Allow Hugging Face
+            {t('Allow Hugging Face')}
           </Button>
         )}
       </form>
@@ -94,24 +101,24 @@ function Storage() {
   useEffect(look, []);
   return (
     <section class="card" aria-labelledby="storage">
-      <h2 id="storage">Storage</h2>
+      <h2 id="storage">{t('Storage')}</h2>
       {used && (
         <>
           <p class="muted">
-            {bytes(used.used)} used of {bytes(used.quota)} that the browser grants.{' '}
-            {used.persistent ? 'The browser keeps it until you delete it.' : 'The browser may clear it when it runs short of space.'}
+            {t('{used} used of {quota} that the browser grants.', { used: bytes(used.used), quota: bytes(used.quota) })}{' '}
+            {used.persistent ? t('The browser keeps it until you delete it.') : t('The browser may clear it when it runs short of space.')}
           </p>
-          <meter aria-label="Storage in use" min={0} max={used.quota || 1} high={(used.quota || 1) * 0.9} value={used.used} />
+          <meter aria-label={t('Storage in use')} min={0} max={used.quota || 1} high={(used.quota || 1) * 0.9} value={used.used} />
         </>
       )}
       <p class="muted">
         {saveState.value === 'saved'
-          ? 'Everything is saved.'
+          ? t('Everything is saved.')
           : saveState.value === 'saving'
-            ? 'Saving…'
-            : 'Some changes are not saved yet.'}
+            ? t('Saving…')
+            : t('Some changes are not saved yet.')}
       </p>
-      <h3>Models</h3>
+      <h3>{t('Models')}</h3>
       <ul class="hosts">
         {cached.map((m) => (
           <li key={m.address}>
@@ -119,17 +126,17 @@ function Storage() {
               {modelName(m.address)}{' '}
               <small class="muted">
                 {bytes(m.bytes)}
-                {m.complete ? '' : ', incomplete'}
+                {m.complete ? '' : t(', incomplete')}
               </small>
             </span>
             <Button
               small
               tone="quiet"
               icon="trash"
-              aria-label={`Delete the download ${modelName(m.address)}`}
+              aria-label={t('Delete the download {name}', { name: modelName(m.address) })}
               onClick={() =>
                 void deleteCachedModel(m.address)
-                  .then(() => (toast('Download deleted'), look()))
+                  .then(() => (toast(t('Download deleted')), look()))
                   .catch((e: unknown) => report(e))
               }
             />
@@ -138,22 +145,25 @@ function Storage() {
         {kept.value.map((k) => (
           <li key={k.source}>
             <span>
-              {k.name} <small class="muted">{bytes(k.bytes)}, your own file</small>
+              {k.name}{' '}
+              <small class="muted">
+                {bytes(k.bytes)}, {t('your own file')}
+              </small>
             </span>
             <Button
               small
               tone="quiet"
               icon="trash"
-              aria-label={`Delete the copy of ${k.name}`}
+              aria-label={t('Delete the copy of {name}', { name: k.name })}
               onClick={() =>
                 void removeKept(k.source)
-                  .then(() => (toast('Copy deleted'), look()))
+                  .then(() => (toast(t('Copy deleted')), look()))
                   .catch((e: unknown) => report(e))
               }
             />
           </li>
         ))}
-        {cached.length + kept.value.length === 0 && <li class="muted">none</li>}
+        {cached.length + kept.value.length === 0 && <li class="muted">{t('none')}</li>}
       </ul>
       <div class="row wrap">
         {used && !used.persistent && (
@@ -161,24 +171,24 @@ function Storage() {
             icon="lock"
             onClick={() =>
               void persist().then((ok) => {
-                announce(ok ? 'Storage is persistent now' : 'The browser did not agree');
-                if (!ok) toast('The browser did not agree; it decides by how often you visit');
+                announce(ok ? t('Storage is persistent now') : t('The browser did not agree'));
+                if (!ok) toast(t('The browser did not agree; it decides by how often you visit'));
                 look();
               })
             }
           >
-            Ask the browser to keep it
+            {t('Ask the browser to keep it')}
           </Button>
         )}
         <Button tone="danger" icon="trash" onClick={() => setAsking(true)}>
-          Delete everything
+          {t('Delete everything')}
         </Button>
       </div>
       {asking && (
-        <Dialog title="Delete everything?" onClose={() => setAsking(false)}>
-          <p>Chats, feedback, adapters, settings and downloaded models of this page are gone for good.</p>
+        <Dialog title={t('Delete everything?')} onClose={() => setAsking(false)}>
+          <p>{t('Chats, feedback, adapters, settings and downloaded models of this page are gone for good.')}</p>
           <div class="row end">
-            <Button onClick={() => setAsking(false)}>Keep it all</Button>
+            <Button onClick={() => setAsking(false)}>{t('Keep it all')}</Button>
             <Button
               tone="danger"
               icon="trash"
@@ -198,7 +208,7 @@ function Storage() {
                 })()
               }
             >
-              Delete everything
+              {t('Delete everything')}
             </Button>
           </div>
         </Dialog>
@@ -212,35 +222,48 @@ export function SettingsView() {
   return (
     <div class="page">
       <header class="view-head">
-        <h1 tabIndex={-1}>Settings</h1>
+        <h1 tabIndex={-1}>{t('Settings')}</h1>
       </header>
       <section class="card" aria-labelledby="look">
-        <h2 id="look">Appearance</h2>
+        <h2 id="look">{t('Appearance')}</h2>
         <Segments
-          legend="Theme"
+          legend={t('Theme')}
           value={s.theme}
           choices={[
-            { value: 'system', label: 'System', icon: 'auto' },
-            { value: 'light', label: 'Light', icon: 'sun' },
-            { value: 'dark', label: 'Dark', icon: 'moon' },
+            { value: 'system', label: t('System'), icon: 'auto' },
+            { value: 'light', label: t('Light'), icon: 'sun' },
+            { value: 'dark', label: t('Dark'), icon: 'moon' },
           ]}
           onPick={(theme) => change({ theme })}
         />
+        <Segments
+          legend={t('Language')}
+          showLegend
+          small
+          value={s.language}
+          choices={[
+            { value: 'system', label: t('As the browser') },
+            ...Object.entries(LANGUAGES).map(([value, label]) => ({ value: value as Language, label })),
+          ]}
+          onPick={(language) => change({ language })}
+        />
       </section>
       <section class="card" aria-labelledby="judging">
-        <h2 id="judging">Weights of the criteria</h2>
-        <p class="muted">How much each counts towards the overall order, which is what trains. An order set by hand stays as you set it.</p>
+        <h2 id="judging">{t('Weights of the criteria')}</h2>
+        <p class="muted">
+          {t('How much each counts towards the overall order, which is what trains. An order set by hand stays as you set it.')}
+        </p>
         <Weights />
       </section>
       <section class="card" aria-labelledby="sampling">
-        <h2 id="sampling">Answers</h2>
+        <h2 id="sampling">{t('Answers')}</h2>
         <div class="stack">
           <label class="stacked">
-            System prompt of new chats
+            {t('System prompt of new chats')}{' '}
             <textarea
               rows={3}
               value={s.system}
-              placeholder="none: the model’s own default"
+              placeholder={t('none: the model’s own default')}
               onInput={(e) => change({ system: e.currentTarget.value })}
             />
           </label>
@@ -252,7 +275,7 @@ export function SettingsView() {
               step={0.05}
               value={s.temperature}
               onInput={(v) => change({ temperature: v })}
-              format={(v) => (v === 0 ? 'greedy' : v.toFixed(2))}
+              format={(v) => (v === 0 ? t('greedy') : v.toFixed(2))}
             />
             <Slider
               label="top_p"
@@ -270,7 +293,7 @@ export function SettingsView() {
               step={1}
               value={s.topK}
               onInput={(v) => change({ topK: v })}
-              format={(v) => (v === 0 ? 'off' : String(v))}
+              format={(v) => (v === 0 ? t('off') : String(v))}
             />
             <Slider
               label="min_p"
@@ -279,7 +302,7 @@ export function SettingsView() {
               step={0.01}
               value={s.minP}
               onInput={(v) => change({ minP: v })}
-              format={(v) => (v === 0 ? 'off' : v.toFixed(2))}
+              format={(v) => (v === 0 ? t('off') : v.toFixed(2))}
             />
             <Slider
               label="repetition_penalty"
@@ -288,7 +311,7 @@ export function SettingsView() {
               step={0.05}
               value={s.repetitionPenalty}
               onInput={(v) => change({ repetitionPenalty: v })}
-              format={(v) => (v === 1 ? 'off' : v.toFixed(2))}
+              format={(v) => (v === 1 ? t('off') : v.toFixed(2))}
             />
             <Slider
               label="max_new_tokens"
@@ -300,12 +323,12 @@ export function SettingsView() {
             />
           </div>
           <label class="stacked">
-            Seed
+            {t('Seed')}{' '}
             <input
               type="text"
               inputMode="numeric"
               class="short"
-              placeholder="a new one for each question"
+              placeholder={t('a new one for each question')}
               value={s.seed ?? ''}
               onChange={(e) => {
                 const v = e.currentTarget.value.trim();
@@ -318,22 +341,22 @@ export function SettingsView() {
         </div>
       </section>
       <section class="card" aria-labelledby="opening">
-        <h2 id="opening">Models</h2>
-        <Switch label="Load the last model by itself on opening" checked={s.openLast} onChange={(v) => change({ openLast: v })} />
+        <h2 id="opening">{t('Models')}</h2>
+        <Switch label={t('Load the last model by itself on opening')} checked={s.openLast} onChange={(v) => change({ openLast: v })} />
         <Segments
-          legend="Compute on"
+          legend={t('Compute on')}
           small
           showLegend
           value={s.device}
           choices={[
-            { value: 'auto', label: 'Auto', say: 'The graphics card; where there is only a software one, whichever is faster' },
-            { value: 'gpu', label: 'Graphics', say: 'The graphics card' },
-            { value: 'cpu', label: 'Processor', say: 'The processor' },
+            { value: 'auto', label: t('Auto'), say: t('The graphics card; where there is only a software one, whichever is faster') },
+            { value: 'gpu', label: t('Graphics'), say: t('The graphics card') },
+            { value: 'cpu', label: t('Processor'), say: t('The processor') },
           ]}
           onPick={(device) => change({ device })}
         />
         <small class="muted">
-          Counts from the next load on. <a href="#/bench">Measure this device</a>
+          {t('Counts from the next load on.')} <a href="#/bench">{t('Measure this device')}</a>
         </small>
       </section>
       <Hosts />

@@ -4,6 +4,7 @@ import { recovering, useProcessor } from '../state/recovery.ts';
 import { go, route } from '../state/router.ts';
 import { Button } from '../ui/basic.tsx';
 import { Icon } from '../ui/icons.tsx';
+import { t } from '../i18n/language.ts';
 
 /** After these the processor may do what the graphics card does not. */
 const OF_THE_CARD = new Set(['webgpu-unavailable', 'device-lost', 'out-of-memory', 'gpu']);
@@ -17,12 +18,15 @@ function Back() {
       <div>
         <b>{r.why.title}</b>
         <p>
-          {r.name} is being loaded again by itself{l && l.total > 0 ? ` (${Math.floor((100 * l.loaded) / l.total)} %)` : ''}
-          {r.attempt > 1 && `, attempt ${r.attempt} of 3`}; then what was under way goes on. Nothing that was saved is lost.
+          {t('{name} is being loaded again by itself{percent}{attempt}; then what was under way goes on. Nothing that was saved is lost.', {
+            name: r.name,
+            percent: l && l.total > 0 ? ` (${Math.floor((100 * l.loaded) / l.total)} %)` : '',
+            attempt: r.attempt > 1 ? t(', attempt {attempt} of 3', { attempt: r.attempt }) : '',
+          })}
         </p>
         <div class="row wrap">
           <Button small onClick={cancelLoad}>
-            Not now
+            {t('Not now')}
           </Button>
         </div>
       </div>
@@ -46,15 +50,15 @@ export function Trouble() {
         </p>
         <div class="row wrap">
           <Button small tone="primary" icon="again" onClick={() => void load(was.source, was.name)}>
-            Try again
+            {t('Try again')}
           </Button>
           {OF_THE_CARD.has(error.code) && (
             <Button small onClick={() => void useProcessor(was)}>
-              Use the processor
+              {t('Use the processor')}
             </Button>
           )}
           <Button small icon="model" onClick={() => go('model')}>
-            Choose a model
+            {t('Choose a model')}
           </Button>
         </div>
       </div>

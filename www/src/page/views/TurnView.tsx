@@ -11,11 +11,12 @@ import { go } from '../state/router.ts';
 import { change, settings } from '../state/settings.ts';
 import { Button, Long, Switch } from '../ui/basic.tsx';
 import { useCovered } from '../ui/covered.ts';
-import { many } from '../ui/format.ts';
+
 import { Icon } from '../ui/icons.tsx';
 import { OrderBar } from '../ui/OrderBar.tsx';
 import { AnswerCard, speed } from './AnswerCard.tsx';
 import { Weights } from './Weights.tsx';
+import { rich, t } from '../i18n/language.ts';
 
 function OrderPanel({ turn, last }: { turn: Turn; last: boolean }) {
   const panel = useCovered<HTMLElement>('--order', last);
@@ -27,28 +28,30 @@ function OrderPanel({ turn, last }: { turn: Turn; last: boolean }) {
   const { groups, free, aside } = standing(said);
   const rated = CRITERIA.some((c) => turn.ratings[c].some((v) => v !== null));
   const verdict = !any
-    ? 'Which is best?'
+    ? t('Which is best?')
     : pairs > 0
-      ? `${pairs} ${pairs === 1 ? 'pair' : 'pairs'} for DPO`
+      ? t('{pairs} {pairs|pair|pairs} for DPO', { pairs })
       : pairCount(ranks) > 0
-        ? 'These say the same: nothing to learn from'
+        ? t('These say the same: nothing to learn from')
         : allTied(ranks)
-          ? 'All equal: nothing to learn from'
-          : `${rated && turn.orderBy === 'criteria' ? 'Rate' : 'Place'} one more to compare`;
-  const many = free.length > 1;
+          ? t('All equal: nothing to learn from')
+          : rated && turn.orderBy === 'criteria'
+            ? t('Rate one more to compare')
+            : t('Place one more to compare');
+
   const names = free.map(circled).join(' ');
-  const middle = groups[0] === free ? 'better' : groups.at(-1) === free ? 'worse' : 'in between';
+  const middle = groups[0] === free ? t('better') : groups.at(-1) === free ? t('worse') : t('in between');
   return (
     <>
-      <section ref={panel} class="order-panel" aria-label="Overall order">
+      <section ref={panel} class="order-panel" aria-label={t('Overall order')}>
         <div class="order-line">
-          <span class="order-title">Order</span>
+          <span class="order-title">{t('Order')}</span>
           <OrderBar said={said} judged={any} describedBy={hint} onChange={(j) => judge(turn.id, j)} />
           <span class="grow" />
           <span class={`verdict ${any && pairs === 0 ? 'warn' : ''}`}>{verdict}</span>
           {pairs > 0 && (
             <Button small tone="primary" icon="learn" onClick={() => go('learn')}>
-              Learn from this
+              {t('Learn from this')}
             </Button>
           )}
         </div>
@@ -57,31 +60,40 @@ function OrderPanel({ turn, last }: { turn: Turn; last: boolean }) {
         {any && free.length > 0 && (
           <p class="hint unplaced">
             {aside.length > 0
-              ? `${names} ${many ? 'have' : 'has'} no place yet and ${many ? 'are' : 'is'} in no pair.`
-              : many
-                ? `${names} have no place of their own: they count as ${middle}, not against each other.`
-                : `${names} has no place of its own: it counts as ${middle}.`}
+              ? t('{names} {n|has|have} no place yet and {n|is|are} in no pair.', { names, n: free.length })
+              : free.length > 1
+                ? t('{names} have no place of their own: they count as {middle}, not against each other.', { names, middle })
+                : t('{names} has no place of its own: it counts as {middle}.', { names, middle })}
           </p>
         )}
         {/* One line at a time: where something is open, that; the keys are read to screen readers all the same. */}
         <p id={hint} class={any && free.length > 0 ? 'sr-only' : 'hint'}>
-          Drag a number, or focus it and press <kbd>←</kbd> <kbd>→</kbd>; <kbd>=</kbd> ties, <kbd>Del</kbd> takes it out. On an answer,{' '}
-          <kbd>1</kbd>…<kbd>{turn.answers.length}</kbd> sets its place.
+          {rich(
+            'Drag a number, or focus it and press {left} {right}; {tie} ties, {del} takes it out. On an answer, {first}…{last} sets its place.',
+            {
+              left: <kbd>←</kbd>,
+              right: <kbd>→</kbd>,
+              tie: <kbd>=</kbd>,
+              del: <kbd>Del</kbd>,
+              first: <kbd>1</kbd>,
+              last: <kbd>{turn.answers.length}</kbd>,
+            },
+          )}
         </p>
         <div class="row wrap">
-          <Switch label="Judge by criteria" checked={settings.value.showCriteria} onChange={(v) => change({ showCriteria: v })} />
+          <Switch label={t('Judge by criteria')} checked={settings.value.showCriteria} onChange={(v) => change({ showCriteria: v })} />
           {settings.value.showCriteria && (
             <details class="weigh">
-              <summary>Weights</summary>
+              <summary>{t('Weights')}</summary>
               <Weights />
             </details>
           )}
           {turn.orderBy === 'hand' && (
             <Button small tone="quiet" icon="again" onClick={() => orderByCriteria(turn.id)}>
-              {rated ? 'Order by criteria again' : 'Clear the order'}
+              {rated ? t('Order by criteria again') : t('Clear the order')}
             </Button>
           )}
-          {turn.orderBy === 'criteria' && rated && <small class="muted">follows your ratings</small>}
+          {turn.orderBy === 'criteria' && rated && <small class="muted">{t('follows your ratings')}</small>}
         </div>
       </div>
     </>
@@ -107,7 +119,7 @@ function Side({
   return (
     <article
       class={`card side ${kind} ${busy ? 'streaming' : ''}`}
-      aria-label={`${kind === 'base' ? 'Base model' : `Adapter ${title}`}`}
+      aria-label={kind === 'base' ? t('Base model') : t('Adapter {name}', { name: title })}
       aria-busy={busy}
       tabIndex={0}
     >
@@ -129,18 +141,28 @@ function Compared({ comparison, block }: { comparison: Comparison; block: RefObj
   const same = base.text === tuned.text;
   const { left, right, own, words } = useMemo(() => difference(base.text, tuned.text), [base.text, tuned.text]);
   return (
-    <section ref={block} class="compared" aria-label="Base and tuned, asked again">
+    <section ref={block} class="compared" aria-label={t('Base and tuned, asked again')}>
       <h2>
-        Asked again, greedily <small class={same ? 'muted' : 'changed'}>{same ? 'the same answer' : 'the answer changed'}</small>
+        {t('Asked again, greedily')}{' '}
+        <small class={same ? 'muted' : 'changed'}>{same ? t('the same answer') : t('the answer changed')}</small>
       </h2>
       <div class="cards cols-2">
-        <Side title="base" kind="base" text={base.text} pieces={left} answer={base} busy={false} />
-        <Side title={tuned.adapter ?? 'tuned'} kind="tuned" text={tuned.text} pieces={right} answer={tuned} busy={false} />
+        <Side title={t('base')} kind="base" text={base.text} pieces={left} answer={base} busy={false} />
+        <Side title={tuned.adapter ?? t('tuned')} kind="tuned" text={tuned.text} pieces={right} answer={tuned} busy={false} />
       </div>
       {!same && (
         <p class="hint">
-          <mark>Underlined</mark>: what only this side says; {own[1]} of the {many(words[1], 'word')} of {tuned.adapter ?? 'the adapter'}{' '}
-          are new, {own[0]} of the {words[0]} of base are gone.
+          {rich(
+            '{mark}: what only this side says; {fresh} of the {n} {n|word|words} of {adapter} are new, {gone} of the {of} of base are gone.',
+            {
+              mark: <mark>{t('Underlined')}</mark>,
+              fresh: own[1],
+              n: words[1],
+              adapter: tuned.adapter ?? t('the adapter'),
+              gone: own[0],
+              of: words[0],
+            },
+          )}
         </p>
       )}
     </section>
@@ -155,10 +177,10 @@ function AskAgain({ turn }: { turn: Turn }) {
   return (
     <div class="row wrap ask-again">
       <Button small icon="again" disabled={!canAsk.value || live.value !== null} onClick={() => void askAgain(turn.id, adapter)}>
-        Ask again: base and tuned
+        {t('Ask again: base and tuned')}
       </Button>
       {usable.length > 1 && (
-        <select aria-label="Adapter to compare with the base model" value={adapter} onChange={(e) => setChosen(e.currentTarget.value)}>
+        <select aria-label={t('Adapter to compare with the base model')} value={adapter} onChange={(e) => setChosen(e.currentTarget.value)}>
           {usable.map((a) => (
             <option key={a.name} value={a.name}>
               {a.name}
@@ -192,7 +214,7 @@ export function TurnView({ turn, last }: { turn: Turn; last: boolean }) {
   const pick = pickOf(turn);
 
   return (
-    <section class="turn" aria-label={`Question: ${turn.prompt.slice(0, 80)}`} data-turn={turn.id}>
+    <section class="turn" aria-label={t('Question: {prompt}', { prompt: turn.prompt.slice(0, 80) })} data-turn={turn.id}>
       <div class="prompt" dir="auto">
         <Long text={turn.prompt} />
       </div>
@@ -203,12 +225,12 @@ export function TurnView({ turn, last }: { turn: Turn; last: boolean }) {
           </div>
           <div class="row wrap">
             <Button small tone="quiet" icon="list" aria-expanded="false" onClick={() => setUnfolded(true)}>
-              {`Show all ${n} answers`}
+              {t('Show all {n} answers', { n })}
             </Button>
             {judged(turn) && (
-              <small class="muted">{((ranks) => (allTied(ranks) ? 'all equal' : formatOrder(ranks)))(ranksOf(judgementOf(turn)))}</small>
+              <small class="muted">{((ranks) => (allTied(ranks) ? t('all equal') : formatOrder(ranks)))(ranksOf(judgementOf(turn)))}</small>
             )}
-            {turn.ideal && <small class="muted">· ideal answer saved</small>}
+            {turn.ideal && <small class="muted">{t('· ideal answer saved')}</small>}
           </div>
         </div>
       ) : (
@@ -230,12 +252,12 @@ export function TurnView({ turn, last }: { turn: Turn; last: boolean }) {
           </div>
           {!answering && <OrderPanel turn={turn} last={last} />}
           {turn.ideal && (
-            <section class="ideal" aria-label="Ideal answer">
+            <section class="ideal" aria-label={t('Ideal answer')}>
               <header>
-                <Icon name="edit" size={16} /> <b>Ideal answer</b>{' '}
-                <small class="muted">from {circled(turn.ideal.from)} · an example for SFT</small>
+                <Icon name="edit" size={16} /> <b>{t('Ideal answer')}</b>{' '}
+                <small class="muted">{t('from {answer} · an example for SFT', { answer: circled(turn.ideal.from) })}</small>
                 <span class="grow" />
-                <Button small tone="quiet" icon="trash" aria-label="Remove the ideal answer" onClick={() => setIdeal(turn.id, null)} />
+                <Button small tone="quiet" icon="trash" aria-label={t('Remove the ideal answer')} onClick={() => setIdeal(turn.id, null)} />
               </header>
               <div class="text" dir="auto">
                 {turn.ideal.text}
@@ -244,9 +266,9 @@ export function TurnView({ turn, last }: { turn: Turn; last: boolean }) {
           )}
           {turn.comparisons.slice(-1).map((c) => !comparing && <Compared key={c.at} comparison={c} block={compared} />)}
           {comparing && (
-            <section ref={compared} class="compared" aria-label="Base and tuned, asked again">
+            <section ref={compared} class="compared" aria-label={t('Base and tuned, asked again')}>
               <div class="cards cols-2">
-                <Side title="base" kind="base" text={comparing.texts[0]!.value} busy={!comparing.done[0]!.value} />
+                <Side title={t('base')} kind="base" text={comparing.texts[0]!.value} busy={!comparing.done[0]!.value} />
                 <Side title={comparing.labels[1]!} kind="tuned" text={comparing.texts[1]!.value} busy={!comparing.done[1]!.value} />
               </div>
             </section>
@@ -254,7 +276,7 @@ export function TurnView({ turn, last }: { turn: Turn; last: boolean }) {
           {!now && <AskAgain turn={turn} />}
           {!last && (
             <Button small tone="quiet" aria-expanded="true" onClick={() => setUnfolded(false)}>
-              Fold
+              {t('Fold')}
             </Button>
           )}
         </>

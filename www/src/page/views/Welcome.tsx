@@ -6,14 +6,15 @@ import { Button } from '../ui/basic.tsx';
 import { bytes, plainName } from '../ui/format.ts';
 import { Icon, Mark, type IconName } from '../ui/icons.tsx';
 import { Progress } from './Progress.tsx';
+import { t, type Plain } from '../i18n/language.ts';
 
-const STARTERS = [
+const STARTERS: Plain[] = [
   'Explain in one sentence why the sky is blue.',
   'Write a two-line poem about a bird leaving its nest.',
   'How do I keep a houseplant alive?',
 ];
 
-const STEPS: [icon: IconName, title: string, what: string][] = [
+const STEPS: [icon: IconName, title: Plain, what: Plain][] = [
   ['chat', 'Ask', 'Every question gets several answers.'],
   ['list', 'Rank', 'You say which are better.'],
   ['learn', 'Learn', 'Minutes later it answers your way.'],
@@ -29,10 +30,9 @@ function first(): { source: Source; name: string; bytes: number | null } | null 
   return last ? { ...last, bytes: null } : null;
 }
 
-const SHORT = 'Water it when the top of the soil is dry, and give it a bright place.';
-const LONG =
-  'Keeping a houseplant alive involves many factors. First of all, there is light. Second, there is water. Third, there is soil. ' +
-  'It is important to note that …';
+const SHORT: Plain = 'Water it when the top of the soil is dry, and give it a bright place.';
+const LONG: Plain =
+  'Keeping a houseplant alive involves many factors. First of all, there is light. Second, there is water. Third, there is soil. It is important to note that …';
 
 /** What the whole is about, with answers that were written beforehand: something to try while the model is on its way. */
 function Example() {
@@ -43,8 +43,8 @@ function Example() {
   ] as const;
   return (
     <section class="card example" aria-labelledby="example">
-      <h3 id="example">Try it meanwhile, with answers written beforehand</h3>
-      <p class="prompt">How do I keep a houseplant alive?</p>
+      <h3 id="example">{t('Try it meanwhile, with answers written beforehand')}</h3>
+      <p class="prompt">{t('How do I keep a houseplant alive?')}</p>
       <div class="cards cols-2">
         {answers.map(([kind, text]) => (
           <button
@@ -54,19 +54,21 @@ function Example() {
             aria-pressed={picked === kind}
             onClick={() => setPicked(kind)}
           >
-            <span class="text">{text}</span>
-            <small>{picked === null ? 'This one is better' : picked === kind ? '1st: your choice' : '2nd'}</small>
+            <span class="text">{t(text)}</span>
+            <small>{picked === null ? t('This one is better') : picked === kind ? t('1st: your choice') : t('2nd')}</small>
           </button>
         ))}
       </div>
       <p role="status">
         {picked === null
-          ? 'Which answer is better?'
-          : `That is one pair. A few of them, then Learn: asked “How do I clean a window?”, the model answers ${
-              picked === 'short'
-                ? '“With warm water and a drop of vinegar; wipe it dry.” – short, as you chose.'
-                : '“Cleaning a window involves many factors. First of all …” – at length, as you chose.'
-            }`}
+          ? t('Which answer is better?')
+          : picked === 'short'
+            ? t(
+                'That is one pair. A few of them, then Learn: asked “How do I clean a window?”, the model answers “With warm water and a drop of vinegar; wipe it dry.” – short, as you chose.',
+              )
+            : t(
+                'That is one pair. A few of them, then Learn: asked “How do I clean a window?”, the model answers “Cleaning a window involves many factors. First of all …” – at length, as you chose.',
+              )}
       </p>
     </section>
   );
@@ -79,13 +81,13 @@ export function Welcome() {
     return (
       <div class="welcome">
         <Mark size={64} />
-        <h2>Ask, rank, teach.</h2>
-        <p>Every question gets several answers. Say which are better, press Learn, and ask again: the next answers are different.</p>
-        <ul class="starters" aria-label="Some first questions">
+        <h2>{t('Ask, rank, teach.')}</h2>
+        <p>{t('Every question gets several answers. Say which are better, press Learn, and ask again: the next answers are different.')}</p>
+        <ul class="starters" aria-label={t('Some first questions')}>
           {STARTERS.map((s) => (
             <li key={s}>
-              <button type="button" disabled={!canAsk.value} onClick={() => void ask(s)}>
-                {s}
+              <button type="button" disabled={!canAsk.value} onClick={() => void ask(t(s))}>
+                {t(s)}
               </button>
             </li>
           ))}
@@ -95,13 +97,13 @@ export function Welcome() {
   return (
     <div class="welcome">
       <Mark size={56} />
-      <h2>A language model that learns from you, in this tab</h2>
+      <h2>{t('A language model that learns from you, in this tab')}</h2>
       <ol class="steps">
         {STEPS.map(([icon, title, what]) => (
           <li key={title}>
             <Icon name={icon} />
-            <b>{title}</b>
-            <span>{what}</span>
+            <b>{t(title)}</b>
+            <span>{t(what)}</span>
           </li>
         ))}
       </ol>
@@ -114,21 +116,22 @@ export function Welcome() {
         <>
           {one ? (
             <Button tone="primary" icon="download" class="large" disabled={!canLoad.value} onClick={() => void load(one.source, one.name)}>
-              {`Load ${plainName(one.name)}${one.bytes === null ? '' : ` · ${bytes(one.bytes)}`}`}
+              {t('Load {name}', { name: plainName(one.name) })}
+              {one.bytes === null ? '' : ` · ${bytes(one.bytes)}`}
             </Button>
           ) : (
             <a class="button primary large" href="#/model">
-              Choose a model
+              {t('Choose a model')}
             </a>
           )}
           <p class="costs">
             <Icon name="lock" size={16} />{' '}
-            {one ? 'It is fetched once and stays in this browser. ' : 'A model is fetched once and stays in this browser. '}
-            It computes on this machine: nothing that you write leaves it. No account, no charge.
+            {one ? t('It is fetched once and stays in this browser.') : t('A model is fetched once and stays in this browser.')}{' '}
+            {t('It computes on this machine: nothing that you write leaves it. No account, no charge.')}
           </p>
           {one && (
             <a class="more" href="#/model">
-              Another model, or a file of your own
+              {t('Another model, or a file of your own')}
             </a>
           )}
         </>

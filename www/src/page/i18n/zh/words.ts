@@ -1,0 +1,260 @@
+// Messages, errors and what is said about a run, in Chinese.
+export const words = {
+  // Errors by their code; what the engine says about one stays behind it as it is
+  'Something went wrong': '出错了',
+  'This browser offers no WebGPU': '此浏览器不支持 WebGPU',
+  'Use a current Chrome, Edge, Safari 26 or Firefox with WebGPU switched on, on a page served from https or localhost.':
+    '请使用新版 Chrome、Edge、Safari 26 或已启用 WebGPU 的 Firefox，并通过 https 或 localhost 打开页面。',
+  'The graphics device was lost': '显卡设备已断开',
+  'Load the model again. Chats, feedback, adapters and the last checkpoint are safe.':
+    '请重新加载模型。对话、反馈、适配器和最近的检查点都完好无损。',
+  'The engine stopped': '引擎已停止',
+  'The engine did not answer and was ended': '引擎没有响应，已被终止',
+  'Not all threads of the processor started': '部分处理器线程未能启动',
+  'Everything works, only more slowly.': '一切功能正常，只是较慢。',
+  'The engine broke down': '引擎崩溃',
+  'This is a fault of fledgling. Load the model again: chats, feedback, adapters and the last checkpoint are safe.':
+    '这是 fledgling 的缺陷。请重新加载模型：对话、反馈、适配器和最近的检查点都完好无损。',
+  'This model is no longer loaded': '此模型已不在加载状态',
+  'Load a model, then try again.': '请加载模型后重试。',
+  'Not enough graphics memory': '显存不足',
+  'Close other tabs, or choose a smaller model, a shorter max_length or fewer answers.':
+    '请关闭其他标签页，或选择更小的模型、更短的 max_length、更少的回答数。',
+  'The graphics adapter refused a computation': '显卡拒绝了一项计算',
+  'Load the model again; a newer browser or driver may help.': '请重新加载模型；更新浏览器或驱动可能有帮助。',
+  'Something of the wrong size came up': '遇到大小不符的数据',
+  'The file may be damaged, or made for another model.': '文件可能已损坏，或是为其他模型制作的。',
+  'A number went out of bounds': '数值超出范围',
+  'While learning, a smaller learning_rate helps; in a file, its weights are damaged.':
+    '若发生在学习时，请调小 learning_rate；若来自文件，则其权重已损坏。',
+  'This file cannot be read as a model': '无法将此文件作为模型读取',
+  'Choose a GGUF file that is whole, or all files of a safetensors folder.': '请选择完整的 GGUF 文件，或 safetensors 文件夹中的全部文件。',
+  'The chat template of this model cannot be used': '无法使用此模型的对话模板',
+  'Another file of the same model may have a template that works.': '同一模型的其他文件可能带有可用的模板。',
+  'This kind of model is not supported yet': '尚不支持此类模型',
+  'Decoders work: Llama, Mistral, SmolLM, Qwen, Gemma, Phi-3 and -4, Pythia, OLMo 2, Granite, StableLM, StarCoder 2, Command R, GLM-4.':
+    '支持的解码器模型：Llama、Mistral、SmolLM、Qwen、Gemma、Phi-3 和 Phi-4、Pythia、OLMo 2、Granite、StableLM、StarCoder 2、Command R、GLM-4。',
+  'Another model is loaded': '加载的是另一个模型',
+  'A checkpoint fits only the very model that it was made with.': '检查点只适用于生成它的那个模型。',
+  'The prompt is longer than the model can read': '提示词超出模型可读取的长度',
+  'Shorten it, or start a new chat.': '请缩短提示词，或开始新对话。',
+  'There is nothing to learn from yet': '还没有可学习的内容',
+  'Rank some answers, edit one into the ideal answer, or import a dataset.': '请为一些回答排序，把某个回答改成理想回答，或导入数据集。',
+  'This file is empty': '此文件为空',
+  'A dataset has one row in each line, in the columns that TRL reads.': '数据集每行一条，采用 TRL 可读取的列。',
+  'This page does not know such files': '页面无法识别此类文件',
+  'Drop it on the view that it is for, or choose another file.': '请拖放到对应的页面，或选择其他文件。',
+  'Every ranking here is a tie': '所有排序都是并列',
+  'A tie says nothing about which answer is better. Put at least one answer above another.':
+    '并列无法说明哪个回答更好。请至少让一个回答排在另一个之上。',
+  'A row of the dataset cannot be used': '数据集中有一条无法使用',
+  'Mend or remove the row named above.': '请修正或移除上面指出的那一条。',
+  Stopped: '已停止',
+  'The model is busy': '模型正忙',
+  'Wait for the present answer or training run, or stop it.': '请等待当前的回答或训练结束，或将其停止。',
+  'The browser’s storage is full': '浏览器存储空间已满',
+  'What you see is still here in this tab. Free some space in Settings, then save again.':
+    '你看到的内容仍在此标签页中。请在设置中腾出空间，然后重新保存。',
+  'This browser keeps no files for the page': '此浏览器不为页面保存文件',
+  'Private windows often do not. Export your feedback before you close the tab.': '隐私窗口通常如此。请在关闭标签页前导出你的反馈。',
+  'A file of this page could not be read or written': '页面的一个文件无法读取或写入',
+  'What you see is still here in this tab; try to save it again.': '你看到的内容仍在此标签页中，请尝试重新保存。',
+  'A saved file was damaged': '一个已保存的文件已损坏',
+  'It was set aside, not deleted; everything else was read.': '该文件已另存，没有删除；其余内容均已读取。',
+  'The storage of this page was cleared while it was open': '页面打开期间，其存储被清除',
+  'What was only on disk is gone: downloads are fetched again, your own model files have to be chosen again.':
+    '仅存于磁盘的内容已丢失：下载会重新获取，你自己的模型文件需要重新选择。',
+  'A file could not be read': '有一个文件无法读取',
+  'It may have been moved, changed or closed; choose it again.': '文件可能已被移动、更改或关闭，请重新选择。',
+  'The file could not be fetched': '无法下载文件',
+  'Check the address and the connection, then try again; the download goes on where it stopped.':
+    '请检查网址和网络连接后重试；下载会从中断处继续。',
+  'This host is not allowed': '此主机未被允许',
+  'Allow the host in Settings first. The page reloads so that the browser enforces the new list.':
+    '请先在设置中允许该主机。页面会重新加载，让浏览器执行新的列表。',
+  'The download was handed on to a host that is not allowed': '下载被转到了未被允许的主机',
+  'Allow that host in Settings. The page reloads so that the browser enforces the new list.':
+    '请在设置中允许该主机。页面会重新加载，让浏览器执行新的列表。',
+  'The file changed while it was being fetched': '文件在下载过程中发生了变化',
+  'Nothing of it was kept. Try again.': '没有保留任何部分，请重试。',
+  'The file is not the one that was expected': '文件与预期不符',
+  'Fetch it again, or choose another file.': '请重新下载，或选择其他文件。',
+  'This adapter cannot be used': '无法使用此适配器',
+  'It must be a PEFT LoRA adapter made for the model that is loaded.': '必须是为当前加载的模型制作的 PEFT LoRA 适配器。',
+  'A setting is out of range': '有一项设置超出范围',
+  'Correct the value named above.': '请更正上面指出的值。',
+
+  // Saving and reading
+  read: '读取',
+  write: '写入',
+  list: '列出',
+  remove: '删除',
+  'all files': '全部文件',
+  'Save again': '重新保存',
+  'No room to save {path}: {why}.': '没有空间保存 {path}：{why}。',
+  'No room to save {path}: the browser’s quota for this page is used up.': '没有空间保存 {path}：浏览器分配给此页面的空间已用完。',
+  'No room to save {path}: it needs {size} bytes, {left} are left.': '没有空间保存 {path}：需要 {size} 字节，剩余 {left} 字节。',
+  'The browser refused to {doing} {path}: {message}': '浏览器拒绝{doing} {path}：{message}',
+  'Could not {doing} {path}: {message}': '无法{doing} {path}：{message}',
+  'The browser has no origin private file system for this page.': '浏览器没有为此页面提供源私有文件系统（OPFS）。',
+  '; and {n} more': '；另有 {n} 处',
+  '{path} is not readable ({notes}); the original was kept as {aside}.': '{path} 无法读取（{notes}）；原文件已保留为 {aside}。',
+  '{path} was read in part ({notes}); the original was kept as {aside}.': '{path} 只读取了一部分（{notes}）；原文件已保留为 {aside}。',
+  '{n} chats do not fit: {message} The others likewise.': '{n} 个对话不符合格式：{message} 其余同此。',
+  'a newer page wrote version {version}': '由更新版本的页面写入（版本 {version}）',
+  'its id is that of an earlier row': '其 id 与前面的一条相同',
+  'a part of it does not fit': '有一部分不符合格式',
+  '{file}: {n|line|lines} {lines} could not be read and {n|was|were} put into {broken} (line {number}: {why}).':
+    '{file}：第 {lines} 行无法读取，已移至 {broken}（第 {number} 行：{why}）。',
+  'Chats, feedback, settings and adapters that this tab holds are being written again.':
+    '正在重新写入此标签页中的对话、反馈、设置和适配器。',
+  'One judgement of chats and dataset did not agree: put right': '对话与数据集中有 1 个评判不一致，已修正',
+  '{n} judgements of chats and dataset did not agree: put right': '对话与数据集中有 {n} 个评判不一致，已修正',
+
+  // Files of models and datasets
+  'What was dropped': '拖放的内容',
+  '{names}: models are .gguf files or folders with model.safetensors, datasets .jsonl, .json, .csv or .tsv, adapters .zip.':
+    '{names}：模型应为 .gguf 文件或含 model.safetensors 的文件夹，数据集应为 .jsonl、.json、.csv 或 .tsv，适配器应为 .zip。',
+  '{n} GGUF files were chosen ({names}…); expected one.': '选择了 {n} 个 GGUF 文件（{names}……）；应只选一个。',
+  'The folder {at} holds no weights: expected a .gguf file, or model.safetensors with config.json and tokenizer.json; found {found}.':
+    '文件夹 {at} 中没有权重：应有 .gguf 文件，或 model.safetensors 以及 config.json 和 tokenizer.json；找到的是 {found}。',
+  'The chosen files hold no weights: expected a .gguf file, or model.safetensors with config.json and tokenizer.json; found {found}.':
+    '所选文件中没有权重：应有 .gguf 文件，或 model.safetensors 以及 config.json 和 tokenizer.json；找到的是 {found}。',
+  '{name} comes without {missing}: choose all files of the folder together.': '{name} 缺少 {missing}：请一并选择文件夹中的全部文件。',
+  nothing: '无',
+  '{name} could not be unpacked: {why}': '无法解压 {name}：{why}',
+  '{name} has {size} bytes; at most {most} are read.': '{name} 有 {size} 字节；最多读取 {most} 字节。',
+  '{name} holds no PEFT folder: expected {CONFIG} and {WEIGHTS}, found only {found}.':
+    '{name} 中没有 PEFT 文件夹：应有 {CONFIG} 和 {WEIGHTS}，只找到 {found}。',
+  '{name} holds no PEFT folder: expected {CONFIG} and {WEIGHTS}.': '{name} 中没有 PEFT 文件夹：应有 {CONFIG} 和 {WEIGHTS}。',
+  'Expected both {CONFIG} and {WEIGHTS} (or a .zip with them), found {found}.':
+    '需要同时有 {CONFIG} 和 {WEIGHTS}（或包含它们的 .zip），找到的是 {found}。',
+  'The model that was kept in this browser is no longer there.': '保存在此浏览器中的模型已不存在。',
+  '{model}: the kept copy of {name} has {size} bytes, expected {bytes}.': '{model}：保存的 {name} 副本有 {size} 字节，应为 {bytes} 字节。',
+  'is a comparison for a reward model, with a margin or whole sequences; the page keeps preferences and rankings':
+    '是用于奖励模型的比较（含 margin 或完整序列）；本页面只保存偏好和排序',
+  'is not kept here: train on the file itself': '不保存在此处：请直接用该文件训练',
+
+  // The model at work
+  'Another model is being loaded.': '正在加载另一个模型。',
+  'is answering': '正在回答',
+  'is learning': '正在学习',
+  'is learning (the run is paused)': '正在学习（训练已暂停）',
+  'another can be loaded': '才能加载其他模型',
+  'The model {doing}: {wish} when that has ended.': '模型{doing}：结束后{wish}。',
+  answering: '回答',
+  learning: '学习',
+  'The model did not stop {doing} within {n} seconds.': '模型未能在 {n} 秒内停止{doing}。',
+  '“{given}” is not an address. Expected https://… or a path on this server.': '“{given}”不是网址。应为 https://… 或本服务器上的路径。',
+  '{origin} is not among the hosts this page may fetch from.': '{origin} 不在此页面可以访问的主机之列。',
+  '{host} hands this download on to {hosts}, which the page may not fetch from.': '{host} 将此下载转到 {hosts}，而页面不能访问该主机。',
+  '{host} hands this download on to another host, which the page may not fetch from. The browser does not say to which: the address at which the file ends up in a tab of its own names it.':
+    '{host} 将此下载转到了页面不能访问的另一主机。浏览器不会说明是哪个主机：在单独的标签页中打开该文件，最终的网址就是答案。',
+  '{name}: the copy kept in this browser has SHA-256 {sha256}, expected {expected}. It was deleted; choose your own file again.':
+    '{name}：保存在此浏览器中的副本 SHA-256 为 {sha256}，应为 {expected}。该副本已删除，请重新选择你的文件。',
+  '{name} is ready': '{name} 已就绪',
+  'Loading stopped': '加载已停止',
+  '{name} is in use, but cannot be kept: {detail} After a reload it has to be chosen again.':
+    '{name} 正在使用，但无法保存：{detail} 重新加载页面后需要再次选择。',
+  '{name} could not be loaded; {was} is in use again': '无法加载 {name}；已恢复使用 {was}',
+  'It computes on the processor now; Settings can change that': '现在改用处理器计算；可在设置中更改',
+  'Load again': '重新加载',
+  'Use the processor': '使用处理器',
+  'Another model': '换一个模型',
+  '{title}. {name} is being loaded again': '{title}。正在重新加载 {name}',
+  '{name} is back': '{name} 已恢复',
+  'The model is no longer loaded.': '模型已不在加载状态。',
+  'The answer was stopped.': '回答已停止。',
+  'The base model and the adapter are answering': '基座模型和适配器正在回答',
+  '{n} answers are being written': '正在生成 {n} 个回答',
+  'All answers are complete': '全部回答已完成',
+  'Both answers are the same': '两个回答相同',
+  'Both answers are complete and differ': '两个回答均已完成，内容不同',
+
+  // Adapters
+  '“{name}” cannot name an adapter: expected 1 to 64 letters (a–z), digits, dots, hyphens or underscores, beginning with a letter or digit.':
+    '“{name}”不能作为适配器名称：应为 1 到 64 个英文字母、数字、点、连字符或下划线，并以字母或数字开头。',
+  '{CONFIG} is not JSON.': '{CONFIG} 不是 JSON。',
+  '{CONFIG} is not JSON: {message}': '{CONFIG} 不是 JSON：{message}',
+  'The adapter {name} is not complete: expected {CONFIG} and {WEIGHTS}.': '适配器 {name} 不完整：应有 {CONFIG} 和 {WEIGHTS}。',
+  'No room to save the adapter {name}: it needs {size} bytes, {left} are left.':
+    '没有空间保存适配器 {name}：需要 {size} 字节，剩余 {left} 字节。',
+  'There was no room to keep v{current} of {name}': '没有空间保留 {name} 的 v{current}',
+  '{name} does not fit this model: the base model answers': '{name} 不适用于此模型：由基座模型回答',
+  'The base model answers now': '现在由基座模型回答',
+  'The adapter {name} answers now': '现在由适配器 {name} 回答',
+  'The model is gone, and what {name} has learnt since its last checkpoint with it.':
+    '模型已不在，{name} 自上个检查点以来学到的内容也随之丢失。',
+  'The model is at work: versions can be changed when that has ended.': '模型正在工作：结束后才能切换版本。',
+  '{name} has no version {n}.': '{name} 没有版本 {n}。',
+  'No room to keep v{version} of {name} beside v{n}.': '没有空间在 v{n} 之外保留 {name} 的 v{version}。',
+  '{name} is what it was as version {n}': '{name} 已恢复为版本 {n}',
+  'There is already an adapter called {name}.': '已有名为 {name} 的适配器。',
+  'An adapter cannot be renamed while the model is learning.': '模型学习期间不能重命名适配器。',
+
+  // Learning
+  'Another tab of this page is learning. One run at a time: finish or cancel it there.':
+    '另一个标签页正在学习。一次只能进行一个训练：请在那里完成或取消。',
+  'a ranking': '排序',
+  'an ideal answer': '理想回答',
+  'a judged answer': '单独评判的回答',
+  'a chat': '对话',
+  'Row {n} of the feedback ({kind} from {origin})': '反馈第 {n} 条（{kind}，来自 {origin}）',
+  'Learning is complete': '学习完成',
+  'Stopped early; {adapterName} keeps what it has learnt': '已提前结束；{adapterName} 保留了学到的内容',
+  'Learning was cancelled': '学习已取消',
+  'The model was taken away in the middle of the run.': '训练途中模型被移除。',
+  'Show the row': '查看这一条',
+  'A model is being loaded; learning can begin when it is there.': '正在加载模型；加载完成后才能开始学习。',
+  'No model is loaded.': '尚未加载模型。',
+  'Learning has begun': '学习已开始',
+  'Learning pauses after this step': '将在这一步之后暂停学习',
+  'Learning is paused': '学习已暂停',
+  'Learning goes on': '继续学习',
+  'This run learns on {model}; {loaded} is loaded (another file of that name).':
+    '此训练使用 {model}；当前加载的是 {loaded}（同名的另一个文件）。',
+  'This run learns on {model}; {loaded} is loaded.': '此训练使用 {model}；当前加载的是 {loaded}。',
+  '{adapterName} goes on learning where it stopped': '{adapterName} 从中断处继续学习',
+  'The checkpoint of the unfinished run is not complete.': '未完成训练的检查点不完整。',
+  'The dataset holds no ranked answers; {title} needs at least one ranking with a better and a worse answer.':
+    '数据集中没有排序；{title} 至少需要一个分出优劣的排序。',
+  'All answers are tied in the one ranking, which gives no pair of a better and a worse answer.':
+    '唯一的排序中所有回答都并列，无法得出优劣偏好对。',
+  'All answers are tied in each of the {n} rankings, which gives no pair of a better and a worse answer.':
+    '{n} 个排序中所有回答都并列，无法得出优劣偏好对。',
+  'The dataset holds no ideal answers; SFT needs at least one answer edited into the ideal one, or imported rows.':
+    '数据集中没有理想回答；SFT 至少需要一个改成理想的回答，或导入的数据。',
+  'The dataset holds no judged answers; {title} needs a ranking with a better and a worse answer, or imported rows of prompt, completion, label.':
+    '数据集中没有好坏评判；{title} 需要一个分出优劣的排序，或导入含 prompt、completion、label 的数据。',
+  'expected a whole number from {least} to {most}, found {found}': '应为 {least} 到 {most} 的整数，当前为 {found}',
+  'expected a number from {least} to {most}, found {found}': '应为 {least} 到 {most} 的数，当前为 {found}',
+  'expected one of {choices}': '应为以下之一：{choices}',
+
+  // What a run has done, and its numbers in plain words
+  '{n} {n|example|examples}': '{n} 条示例',
+  '{n} {n|pair|pairs}': '{n} 个偏好对',
+  '{n} {n|judged answer|judged answers}': '{n} 个好坏评判',
+  '{name}: {effect}.': '{name}：{effect}。',
+  '{name}: your ideal answers are hardly more likely than at the start.': '{name}：你的理想回答出现的可能性与开始时相差无几。',
+  '{name}: word by word, your ideal answers are {times} times as likely as at the start.':
+    '{name}：逐词来看，你的理想回答出现的可能性是开始时的 {times} 倍。',
+  'it prefers your choice in {right} of {rows} pairs': '{rows} 个偏好对中有 {right} 个与你的选择一致',
+  'it prefers your choice': '它偏好你选的回答',
+  'it does not prefer your choice': '它并不偏好你选的回答',
+  'How much your ideal answers surprise the model, word by word.': '逐词来看，你的理想回答在模型眼中有多意外。',
+  'How far the model is from telling good answers from bad ones.': '模型离分清好坏回答还有多远。',
+  'How far the model is from preferring your choice: 0.69 is a coin toss.': '模型离偏好你的选择还有多远：0.69 相当于抛硬币。',
+  'How far the model has moved from the one that you loaded: a few nats are plenty.': '模型偏离加载时的程度：几个 nat 就已经不小。',
+  'How undecided the model is about the next word: at 0 it always says the same.': '模型对下一个词有多犹豫：为 0 时总是说同样的话。',
+  'How much more likely the better and the worse answers have become than they were.': '与原先相比，较优和较劣的回答变得有多可能出现。',
+  'How clearly the better answers are preferred to the worse ones.': '较优的回答在多大程度上胜过较劣的回答。',
+  'In which share of the pairs your choice is preferred: 1 is all of them.': '有多大比例的偏好对与你的选择一致：1 表示全部。',
+  'How much the better answers surprise the model, word by word.': '逐词来看，较优的回答在模型眼中有多意外。',
+  'How much likelier the better answer is than the worse one: above 0 it is.': '较优的回答比较劣的更可能出现多少：大于 0 即更可能。',
+  'How large the step is that each update takes.': '每次更新的步幅。',
+  'How strongly the data pulls at the adapter: jumps by tens mean that the steps are too large.':
+    '数据对适配器的拉力：若成十倍地跳动，说明步幅过大。',
+  'How fast this device learns.': '此设备学习的速度。',
+  'Higher is better.': '越高越好。',
+  'Lower is better.': '越低越好。',
+} as const;
