@@ -89,5 +89,8 @@ export function rich<K extends Key, V>(key: K, ...[values]: Values<K, V | string
 export const said = (sentence: { en: string; zh: string }): string =>
   spoken.value.language === 'zh' ? sentence.zh || (spoken.value.methods?.[sentence.en] ?? sentence.en) : sentence.en;
 
+/** What stands between two sentences. */
+export const between = (): string => (language() === 'zh' ? '' : ' ');
+
 /** a and b. */
 export const listOf = (items: string[]): string => items.join(t(' and '));

@@ -8,7 +8,7 @@ import { isKept, keepModel, keptFiles, keptModels, removeKept, type KeptModel } 
 import { announce, clearError, report, toast } from './notices.ts';
 import { onStorageCleared } from './saver.ts';
 import { change, settings } from './settings.ts';
-import { t, type Plain } from '../i18n/language.ts';
+import { between, t, type Plain } from '../i18n/language.ts';
 
 export type Capabilities = Awaited<ReturnType<typeof capabilities>>;
 
@@ -196,10 +196,9 @@ async function handedOn(error: unknown, source: Opened['source'], since: number)
     'redirect-not-allowed',
     more.length > 0
       ? t('{host} hands this download on to {hosts}, which the page may not fetch from.', { host: url.host, hosts: more.join(', ') })
-      : t(
-          '{host} hands this download on to another host, which the page may not fetch from. The browser does not say to which: the address at which the file ends up in a tab of its own names it.',
-          { host: url.host },
-        ),
+      : t('{host} hands this download on to another host, which the page may not fetch from.', { host: url.host }) +
+          between() +
+          t('The browser does not say to which: the address at which the file ends up in a tab of its own names it.'),
     { cause: error },
   );
 }

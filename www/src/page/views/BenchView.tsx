@@ -3,7 +3,7 @@ import { about, deviceRows, measureAll, measuring, modelRows, stopMeasuring } fr
 import { activity, info } from '../state/engine.ts';
 import { report, toast } from '../state/notices.ts';
 import { Button } from '../ui/basic.tsx';
-import { t } from '../i18n/language.ts';
+import { between, t } from '../i18n/language.ts';
 
 function Figures({ label, columns, rows }: { label: string; columns: readonly Column[]; rows: readonly FigureRow[] }) {
   return (
@@ -70,9 +70,9 @@ export function BenchView() {
         <h1 tabIndex={-1}>{t('Measure')}</h1>
       </header>
       <p class="lede">
-        {t(
-          'How fast this device is, on the graphics card and on the processor, measured here and now. It takes a few seconds on a real graphics card and minutes on a software one. Nothing is sent anywhere.',
-        )}
+        {t('How fast this device is, on the graphics card and on the processor, measured here and now.')}
+        {between()}
+        {t('It takes a few seconds on a real graphics card and minutes on a software one. Nothing is sent anywhere.')}
       </p>
       <div class="row wrap">
         {running === null ? (

@@ -264,11 +264,11 @@ export function FeedbackView() {
       </header>
       <p class="lede">
         {t(
-          '{rankings} {rankings|ranking|rankings} ({pairs} {pairs|pair|pairs}) and {ideals} ideal {ideals|answer|answers}{judged}, as JSONL in the columns that TRL reads.',
+          '{r} {r|ranking|rankings} ({p} {p|pair|pairs}) and {i} ideal {i|answer|answers}{judged}, as JSONL in the columns that TRL reads.',
           {
-            rankings,
-            pairs,
-            ideals,
+            r: rankings,
+            p: pairs,
+            i: ideals,
             judged: judged > 0 ? t(', {judged} judged one by one', { judged }) : '',
           },
         )}

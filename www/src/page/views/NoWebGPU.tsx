@@ -1,6 +1,6 @@
 import { capable, model } from '../state/engine.ts';
 import { Icon } from '../ui/icons.tsx';
-import { rich, t } from '../i18n/language.ts';
+import { between, rich, t } from '../i18n/language.ts';
 
 /** Above every view, wherever somebody arrives, until a model runs all the same. */
 export function NoWebGPU() {
@@ -18,10 +18,13 @@ export function NoWebGPU() {
         <details>
           <summary>{t('What helps')}</summary>
           <p>
-            {rich(
-              'A current Chrome or Edge has WebGPU; so do Safari 26 and Firefox on most systems. The page must come from {https} or {localhost}. On Linux, Chrome may need {flag}.',
-              { https: <code>https://</code>, localhost: <code>localhost</code>, flag: <code>chrome://flags/#enable-unsafe-webgpu</code> },
-            )}
+            {t('A current Chrome or Edge has WebGPU; so do Safari 26 and Firefox on most systems.')}
+            {between()}
+            {rich('The page must come from {https} or {localhost}. On Linux, Chrome may need {flag}.', {
+              https: <code>https://</code>,
+              localhost: <code>localhost</code>,
+              flag: <code>chrome://flags/#enable-unsafe-webgpu</code>,
+            })}
           </p>
         </details>
       </div>

@@ -6,7 +6,7 @@ import { headline } from '../model/effect.ts';
 import { DIRECTION, sayingOf } from '../model/sayings.ts';
 import { Chart, type Range, type Series } from '../ui/Chart.tsx';
 import { value } from '../ui/format.ts';
-import { language, said, t } from '../i18n/language.ts';
+import { between, language, said, t } from '../i18n/language.ts';
 
 interface Plot {
   title: string;
@@ -29,7 +29,7 @@ const plotsOf = (method: Run['method']): Plot[] =>
   formOf(method).charts.map(({ title, keys, help, good, range }) => ({
     title: said({ en: title, zh: '' }),
     help: said(help),
-    says: [sayingOf(method, keys[0]!) ?? said(help), good ? t(DIRECTION[good]) : ''].filter(Boolean).join(language() === 'zh' ? '' : ' '),
+    says: [sayingOf(method, keys[0]!) ?? said(help), good ? t(DIRECTION[good]) : ''].filter(Boolean).join(between()),
     keys: keys.map((key, i) => [key, key.slice(key.indexOf('/') + 1), COLORS[i % COLORS.length]!]),
     ...(range ? { range: rangeOf(range) } : {}),
   }));

@@ -11,7 +11,7 @@ import { persist, removeAll, usage, type Usage } from '../storage/opfs.ts';
 import { Button, Dialog, Segments, Slider, Switch } from '../ui/basic.tsx';
 import { bytes } from '../ui/format.ts';
 import { Weights } from './Weights.tsx';
-import { LANGUAGES, t, type Language } from '../i18n/language.ts';
+import { between, LANGUAGES, t, type Language } from '../i18n/language.ts';
 
 function Hosts() {
   const [typed, setTyped] = useState('');
@@ -24,8 +24,13 @@ function Hosts() {
       <h2 id="hosts">{t('Hosts for models')}</h2>
       <p class="muted">
         {t(
-          'The browser lets this page talk to its own server and to the hosts listed here, and to nobody else: the list is part of the page’s Content-Security-Policy. Changing it reloads the page.',
+          'The browser lets this page talk to its own server and to the hosts listed here, and to nobody else: the list is part of the page’s {policy}.',
+          {
+            policy: 'Content-Security-Policy',
+          },
         )}
+        {between()}
+        {t('Changing it reloads the page.')}
       </p>
       {!inForce && (
         <p class="notice block" role="status">
@@ -105,7 +110,8 @@ function Storage() {
       {used && (
         <>
           <p class="muted">
-            {t('{used} used of {quota} that the browser grants.', { used: bytes(used.used), quota: bytes(used.quota) })}{' '}
+            {t('{used} used of {quota} that the browser grants.', { used: bytes(used.used), quota: bytes(used.quota) })}
+            {between()}
             {used.persistent ? t('The browser keeps it until you delete it.') : t('The browser may clear it when it runs short of space.')}
           </p>
           <meter aria-label={t('Storage in use')} min={0} max={used.quota || 1} high={(used.quota || 1) * 0.9} value={used.used} />

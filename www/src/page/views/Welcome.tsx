@@ -6,7 +6,7 @@ import { Button } from '../ui/basic.tsx';
 import { bytes, plainName } from '../ui/format.ts';
 import { Icon, Mark, type IconName } from '../ui/icons.tsx';
 import { Progress } from './Progress.tsx';
-import { t, type Plain } from '../i18n/language.ts';
+import { between, t, type Plain } from '../i18n/language.ts';
 
 const STARTERS: Plain[] = [
   'Explain in one sentence why the sky is blue.',
@@ -30,9 +30,11 @@ function first(): { source: Source; name: string; bytes: number | null } | null 
   return last ? { ...last, bytes: null } : null;
 }
 
-const SHORT: Plain = 'Water it when the top of the soil is dry, and give it a bright place.';
-const LONG: Plain =
-  'Keeping a houseplant alive involves many factors. First of all, there is light. Second, there is water. Third, there is soil. It is important to note that …';
+const SHORT: Plain[] = ['Water it when the top of the soil is dry, and give it a bright place.'];
+const LONG: Plain[] = [
+  'Keeping a houseplant alive involves many factors.',
+  'First of all, there is light. Second, there is water. Third, there is soil. It is important to note that …',
+];
 
 /** What the whole is about, with answers that were written beforehand: something to try while the model is on its way. */
 function Example() {
@@ -54,7 +56,7 @@ function Example() {
             aria-pressed={picked === kind}
             onClick={() => setPicked(kind)}
           >
-            <span class="text">{t(text)}</span>
+            <span class="text">{text.map((s) => t(s)).join(between())}</span>
             <small>{picked === null ? t('This one is better') : picked === kind ? t('1st: your choice') : t('2nd')}</small>
           </button>
         ))}
@@ -62,13 +64,12 @@ function Example() {
       <p role="status">
         {picked === null
           ? t('Which answer is better?')
-          : picked === 'short'
-            ? t(
-                'That is one pair. A few of them, then Learn: asked “How do I clean a window?”, the model answers “With warm water and a drop of vinegar; wipe it dry.” – short, as you chose.',
-              )
-            : t(
-                'That is one pair. A few of them, then Learn: asked “How do I clean a window?”, the model answers “Cleaning a window involves many factors. First of all …” – at length, as you chose.',
-              )}
+          : t('That is one pair. A few of them, then Learn: asked “How do I clean a window?”, the model answers {answer}', {
+              answer:
+                picked === 'short'
+                  ? t('“With warm water and a drop of vinegar; wipe it dry.” – short, as you chose.')
+                  : t('“Cleaning a window involves many factors. First of all …” – at length, as you chose.'),
+            })}
       </p>
     </section>
   );
@@ -126,7 +127,8 @@ export function Welcome() {
           )}
           <p class="costs">
             <Icon name="lock" size={16} />{' '}
-            {one ? t('It is fetched once and stays in this browser.') : t('A model is fetched once and stays in this browser.')}{' '}
+            {one ? t('It is fetched once and stays in this browser.') : t('A model is fetched once and stays in this browser.')}
+            {between()}
             {t('It computes on this machine: nothing that you write leaves it. No account, no charge.')}
           </p>
           {one && (

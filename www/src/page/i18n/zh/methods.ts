@@ -79,9 +79,11 @@ export const methods: Record<string, string> = {
   'The rate that this update used.': '本次更新所用的学习率。',
   'Of this update.': '本次更新的数值。',
   'Length of the gradient before clipping.': '裁剪前的梯度范数。',
-  'How undecided the model is at the judged tokens: the mean entropy of its distribution over the vocabulary. It falls slowly; at 0 there is only one answer left.':
+  ['How undecided the model is at the judged tokens: the mean entropy of its distribution over the vocabulary. ' +
+    'It falls slowly; at 0 there is only one answer left.']:
     '模型在被评判的 token 上有多犹豫：其词表分布的平均熵。它会缓慢下降；为 0 时只剩一种回答。',
-  "Distance to the base model, before the update: the Kullback–Leibler divergence KL(policy ‖ base) over the vocabulary, mean over the update's judged positions.":
+  ['Distance to the base model, before the update: the Kullback–Leibler divergence KL(policy ‖ base) over the vocabulary, ' +
+    "mean over the update's judged positions."]:
     '更新前与基座模型的距离：词表上的 Kullback–Leibler 散度 KL(policy ‖ base)，取本次更新中被评判位置的均值。',
   'Share of pairs whose chosen answer has the higher reward.': '优选回答奖励较高的偏好对所占比例。',
   'Chosen minus rejected.': '优选减去落选。',

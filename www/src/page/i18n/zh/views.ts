@@ -218,21 +218,23 @@ export const views = {
   'You say which are better.': '由你决定哪个更好。',
   'Minutes later it answers your way.': '几分钟后，它就会照你的喜好回答。',
   'Water it when the top of the soil is dry, and give it a bright place.': '表土干了再浇水，并放在明亮的地方。',
-  'Keeping a houseplant alive involves many factors. First of all, there is light. Second, there is water. Third, there is soil. It is important to note that …':
-    '养好一盆室内植物涉及许多因素。首先是光照，其次是水分，第三是土壤。值得注意的是……',
+  'Keeping a houseplant alive involves many factors.': '养好一盆室内植物涉及许多因素。',
+  'First of all, there is light. Second, there is water. Third, there is soil. It is important to note that …':
+    '首先是光照，其次是水分，第三是土壤。值得注意的是……',
   'Try it meanwhile, with answers written beforehand': '等待时先试一试（回答为预先写好的示例）',
   'This one is better': '这个更好',
   '1st: your choice': '第 1 名：你的选择',
   'Which answer is better?': '哪个回答更好？',
-  'That is one pair. A few of them, then Learn: asked “How do I clean a window?”, the model answers “With warm water and a drop of vinegar; wipe it dry.” – short, as you chose.':
-    '这就是一个偏好对。积累几个后点击“学习”：再问“怎样擦窗户？”，模型会回答“温水加一滴醋，擦干即可。”——简短，正如你所选。',
-  'That is one pair. A few of them, then Learn: asked “How do I clean a window?”, the model answers “Cleaning a window involves many factors. First of all …” – at length, as you chose.':
-    '这就是一个偏好对。积累几个后点击“学习”：再问“怎样擦窗户？”，模型会回答“擦窗户涉及许多因素。首先……”——详尽，正如你所选。',
+  'That is one pair. A few of them, then Learn: asked “How do I clean a window?”, the model answers {answer}':
+    '这就是一个偏好对。积累几个后点击“学习”：再问“怎样擦窗户？”，模型会回答{answer}',
+  '“With warm water and a drop of vinegar; wipe it dry.” – short, as you chose.': '“温水加一滴醋，擦干即可。”——简短，正如你所选。',
+  '“Cleaning a window involves many factors. First of all …” – at length, as you chose.':
+    '“擦窗户涉及许多因素。首先……”——详尽，正如你所选。',
   'Ask, rank, teach.': '提问，排序，教会它。',
   'Every question gets several answers. Say which are better, press Learn, and ask again: the next answers are different.':
     '每个问题会得到几个回答。选出更好的，点击“学习”，再问一次：接下来的回答就会不同。',
   'Some first questions': '可以先问这些',
-  'A language model that learns from you, in this tab': '向你学习的语言模型，就在此标签页中',
+  'A language model that learns from you, in this tab': '向你学习的语言模型，就在这个标签页里',
   'It is fetched once and stays in this browser.': '只需下载一次，之后保存在此浏览器中。',
   'A model is fetched once and stays in this browser.': '模型只需下载一次，之后保存在此浏览器中。',
   'It computes on this machine: nothing that you write leaves it. No account, no charge.':
@@ -275,8 +277,8 @@ export const views = {
   '{name} holds no rows; nothing was imported.': '{name} 中没有数据，未导入任何内容。',
   '{n} {n|row|rows} deleted': '已删除 {n} 条',
   Import: '导入',
-  '{rankings} {rankings|ranking|rankings} ({pairs} {pairs|pair|pairs}) and {ideals} ideal {ideals|answer|answers}{judged}, as JSONL in the columns that TRL reads.':
-    '{rankings} 个排序（{pairs} 个偏好对）和 {ideals} 个理想回答{judged}，以 TRL 可读取的 JSONL 列保存。',
+  '{r} {r|ranking|rankings} ({p} {p|pair|pairs}) and {i} ideal {i|answer|answers}{judged}, as JSONL in the columns that TRL reads.':
+    '{r} 个排序（{p} 个偏好对）和 {i} 个理想回答{judged}，以 TRL 可读取的 JSONL 列保存。',
   ', {judged} judged one by one': '，另有 {judged} 个单独评判的回答',
   'No feedback yet': '还没有反馈',
   'Rank answers in a chat, edit one into the ideal answer, or drop a JSONL file here.':
@@ -454,8 +456,10 @@ export const views = {
   'Models compute on the processor instead: small ones work, slowly. Your chats and feedback are there either way.':
     '模型将改在处理器上计算：小模型可以运行，但较慢。你的对话和反馈不受影响。',
   'What helps': '解决办法',
-  'A current Chrome or Edge has WebGPU; so do Safari 26 and Firefox on most systems. The page must come from {https} or {localhost}. On Linux, Chrome may need {flag}.':
-    '新版 Chrome 或 Edge 支持 WebGPU；Safari 26 以及多数系统上的 Firefox 也支持。页面必须通过 {https} 或 {localhost} 打开。在 Linux 上，Chrome 可能需要启用 {flag}。',
+  'A current Chrome or Edge has WebGPU; so do Safari 26 and Firefox on most systems.':
+    '新版 Chrome 或 Edge 支持 WebGPU；Safari 26 以及多数系统上的 Firefox 也支持。',
+  'The page must come from {https} or {localhost}. On Linux, Chrome may need {flag}.':
+    '页面必须通过 {https} 或 {localhost} 打开。在 Linux 上，Chrome 可能需要启用 {flag}。',
   'Loading {name}': '正在加载 {name}',
   '{loaded} of {total} ({share} %)': '{loaded} / {total}（{share}%）',
   'Measuring your device…': '正在测试设备…',
@@ -471,8 +475,9 @@ export const views = {
 
   // Settings
   'Hosts for models': '模型主机',
-  'The browser lets this page talk to its own server and to the hosts listed here, and to nobody else: the list is part of the page’s Content-Security-Policy. Changing it reloads the page.':
-    '浏览器只允许此页面访问它自己的服务器和下列主机，其他一概禁止：该列表是页面 Content-Security-Policy 的一部分。更改后会重新加载页面。',
+  'The browser lets this page talk to its own server and to the hosts listed here, and to nobody else: the list is part of the page’s {policy}.':
+    '浏览器只允许此页面访问它自己的服务器和下列主机，其他一概禁止：该列表是页面 {policy} 的一部分。',
+  'Changing it reloads the page.': '更改后会重新加载页面。',
   'The saved list is not in force yet; reload the page. In force now: {hosts}.': '保存的列表尚未生效，请重新加载页面。当前生效：{hosts}。',
   'this server only': '仅本服务器',
   'No longer allow {host}': '不再允许 {host}',
@@ -530,8 +535,9 @@ export const views = {
   // Measuring
   What: '项目',
   'Copied as {what}': '已复制为 {what}',
-  'How fast this device is, on the graphics card and on the processor, measured here and now. It takes a few seconds on a real graphics card and minutes on a software one. Nothing is sent anywhere.':
-    '现场测量此设备的显卡和处理器有多快。真正的显卡只需几秒，软件渲染则需要几分钟。不会向任何地方发送数据。',
+  'How fast this device is, on the graphics card and on the processor, measured here and now.': '现场测量此设备的显卡和处理器有多快。',
+  'It takes a few seconds on a real graphics card and minutes on a software one. Nothing is sent anywhere.':
+    '真正的显卡只需几秒，软件渲染则需要几分钟。不会向任何地方发送数据。',
   Run: '开始测速',
   Stop: '停止',
   'Measuring: {running}…': '正在测量：{running}…',

@@ -148,8 +148,9 @@ export const words = {
   '“{given}” is not an address. Expected https://… or a path on this server.': '“{given}”不是网址。应为 https://… 或本服务器上的路径。',
   '{origin} is not among the hosts this page may fetch from.': '{origin} 不在此页面可以访问的主机之列。',
   '{host} hands this download on to {hosts}, which the page may not fetch from.': '{host} 将此下载转到 {hosts}，而页面不能访问该主机。',
-  '{host} hands this download on to another host, which the page may not fetch from. The browser does not say to which: the address at which the file ends up in a tab of its own names it.':
-    '{host} 将此下载转到了页面不能访问的另一主机。浏览器不会说明是哪个主机：在单独的标签页中打开该文件，最终的网址就是答案。',
+  '{host} hands this download on to another host, which the page may not fetch from.': '{host} 将此下载转到了页面不能访问的另一主机。',
+  'The browser does not say to which: the address at which the file ends up in a tab of its own names it.':
+    '浏览器不会说明是哪个主机：在单独的标签页中打开该文件，最终的网址就是答案。',
   '{name}: the copy kept in this browser has SHA-256 {sha256}, expected {expected}. It was deleted; choose your own file again.':
     '{name}：保存在此浏览器中的副本 SHA-256 为 {sha256}，应为 {expected}。该副本已删除，请重新选择你的文件。',
   '{name} is ready': '{name} 已就绪',
