@@ -66,11 +66,11 @@ function crates(platform, features) {
   };
   walk(meta.resolve.root);
   for (const p of meta.packages) {
-    if (p.id === meta.resolve.root) continue;
+    if (meta.workspace_members.includes(p.id)) continue;
     if (!p.source?.startsWith('registry+')) wrong.push(`${p.name} ${p.version} comes from ${p.source ?? 'a path'}, not from a registry`);
     if (!p.license || !satisfied(p.license)) wrong.push(`${p.name} ${p.version}: deny.toml does not allow the licence ${p.license}`);
   }
-  found.delete(meta.resolve.root);
+  for (const id of meta.workspace_members) found.delete(id); // our own
   return [...found.values()].map((p) => ({ name: p.name, version: p.version, license: p.license ?? '', folder: dirname(p.manifest_path) }));
 }
 
