@@ -264,6 +264,10 @@ impl Adapters {
             );
         }
         let mut adapter = adapter;
+        if let (PeftAdapter::Prompt(_), Some(_)) = (&adapter, self.model.config().shape.encoder_decoder()) {
+            let kind = adapter.config().peft_type();
+            return Err(Error::BadAdapter(format!("it is {kind}, and the model is an encoder-decoder, which takes LORA")));
+        }
         if let (PeftAdapter::Lora(a), Some(_)) = (&mut adapter, self.model.config().shape.encoder()) {
             // PEFT on the bare encoder (FEATURE_EXTRACTION) leaves the root of its paths out.
             for pair in &mut a.pairs {

@@ -25,6 +25,8 @@ pub struct BatchShape {
     pub rows: usize,
     /// Sequences (each pair of a preference has two).
     pub seqs: usize,
+    /// Tokens that the encoder of an encoder-decoder reads, in each row; 0 for other models.
+    pub source: usize,
 }
 
 /// The next bucket that holds `n`: multiples of 16 to 128, then four to each power of two. So at most a fifth of a long row is padding, and
@@ -99,6 +101,19 @@ impl Sight {
     }
 }
 
+/// What the encoder reads, in as many rows as the decoder's tokens are in.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Token ids (batch · source), 0 where nothing is.
+    pub ids: Vec<u32>,
+    /// Position of each in its own sequence.
+    pub positions: Vec<u32>,
+    /// Tokens of its row that each sees, [begin, end): all of its sequence.
+    pub spans: Vec<u32>,
+    /// The same for each token of the decoder (batch · len).
+    pub cross: Vec<u32>,
+}
+
 /// One micro-batch, laid out.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -126,6 +141,8 @@ pub struct Batch {
     /// What is in front: of rows of the batch, which virtual token each is (batch · len), `IGNORE` where it is a token; of keys, their numbers for
     /// every sequence (batch · n).
     pub front: Vec<u32>,
+    /// What the encoder of an encoder-decoder reads; empty for other models.
+    pub sources: Sources,
     /// Real tokens.
     pub tokens: usize,
     /// Judged positions that are real.
@@ -157,7 +174,7 @@ impl Batch {
         // One row has no padding between sequences.
         let one_row = ((packed <= MAX_ROW && packed < side_by_side) || layout == Layout::OneRow) && !own_rows;
         let (batch, len) = if one_row { (1, packed) } else { (lens.len(), bucket(longest)) };
-        let shape = BatchShape { batch, len, rows: judged_bucket(counted), seqs: examples.len() };
+        let shape = BatchShape { batch, len, rows: judged_bucket(counted), seqs: examples.len(), source: 0 };
         let m = batch * len;
         let mut b = Batch {
             shape,
@@ -176,6 +193,7 @@ impl Batch {
                 Front::Tokens(_) => vec![IGNORE; m],
                 Front::Keys(n) => (0..batch * n).map(|i| (i % n) as u32).collect(),
             },
+            sources: Sources::default(),
             tokens: examples.iter().map(|e| e.ids.len()).sum(),
             counted,
         };
@@ -242,7 +260,7 @@ mod tests {
 
     fn example(ids: &[u32], from: usize) -> Example {
         let labels = ids.iter().enumerate().map(|(i, id)| if i < from { IGNORE } else { *id }).collect();
-        Example { ids: ids.to_vec(), labels, types: Vec::new() }
+        Example { ids: ids.to_vec(), labels, ..Example::default() }
     }
 
     #[test]
@@ -256,7 +274,7 @@ mod tests {
     fn one_row_when_it_is_shorter() {
         let (a, b) = (example(&[5, 6, 7], 1), example(&[8, 9], 1));
         let batch = Batch::new(&[&a, &b], Sight::Causal, None);
-        assert_eq!(batch.shape, BatchShape { batch: 1, len: 16, rows: 16, seqs: 2 });
+        assert_eq!(batch.shape, BatchShape { batch: 1, len: 16, rows: 16, seqs: 2, source: 0 });
         assert_eq!(batch.ids[..6], [5, 6, 7, 8, 9, 0]);
         assert_eq!(batch.positions[..6], [0, 1, 2, 0, 1, 0]);
         assert_eq!(batch.spans[..12], [0, 1, 0, 2, 0, 3, 3, 4, 3, 5, 0, 0]);
@@ -283,7 +301,7 @@ mod tests {
     fn side_by_side_when_nothing_is_wasted() {
         let (a, b) = (example(&[1; 16], 2), example(&[2; 15], 1));
         let batch = Batch::new(&[&a, &b], Sight::Causal, Some(4));
-        assert_eq!(batch.shape, BatchShape { batch: 2, len: 16, rows: 32, seqs: 2 });
+        assert_eq!(batch.shape, BatchShape { batch: 2, len: 16, rows: 32, seqs: 2, source: 0 });
         assert_eq!(batch.spans[32..36], [0, 1, 0, 2]);
         assert_eq!(batch.window_spans[2 * 10..2 * 10 + 2], [7, 11]);
         // Labels of the first token judge nothing: 14 of each are counted.
@@ -295,7 +313,7 @@ mod tests {
     fn what_is_in_front_is_seen_and_counted() {
         let (a, b) = (example(&[5, 6, 7], 1), example(&[8, 9], 1));
         let batch = Batch::laid_out(&[&a, &b], Sight::Causal, Some(3), Layout::Auto, Front::Tokens(2));
-        assert_eq!(batch.shape, BatchShape { batch: 1, len: 16, rows: 16, seqs: 2 });
+        assert_eq!(batch.shape, BatchShape { batch: 1, len: 16, rows: 16, seqs: 2, source: 0 });
         assert_eq!(batch.ids[..9], [IGNORE, IGNORE, 5, 6, 7, IGNORE, IGNORE, 8, 9]);
         assert_eq!(batch.front[..9], [0, 1, IGNORE, IGNORE, IGNORE, 0, 1, IGNORE, IGNORE]);
         assert_eq!(batch.positions[..9], [0, 1, 2, 3, 4, 0, 1, 2, 3]);
@@ -303,7 +321,7 @@ mod tests {
         assert_eq!(batch.window_spans[6..10], [1, 4, 2, 5]);
         assert_eq!((&batch.gather[..3], batch.tokens, batch.counted), (&[2, 3, 7][..], 5, 3));
         let batch = Batch::laid_out(&[&a, &b], Sight::Causal, None, Layout::Auto, Front::Keys(2));
-        assert_eq!(batch.shape, BatchShape { batch: 2, len: 16, rows: 16, seqs: 2 });
+        assert_eq!(batch.shape, BatchShape { batch: 2, len: 16, rows: 16, seqs: 2, source: 0 });
         assert_eq!((&batch.front[..], &batch.positions[16..18]), (&[0, 1, 0, 1][..], &[2, 3][..]));
         assert_eq!((&batch.spans[..6], &batch.spans[32..36]), (&[0, 3, 0, 4, 0, 5][..], &[0, 3, 0, 4][..]));
         assert_eq!((batch.ids[0], batch.ids[16], batch.gather[2]), (5, 8, 16));
@@ -342,7 +360,7 @@ mod tests {
             assert_eq!((packed.spans, packed.targets), (apart.spans, apart.targets));
         }
         // A prompt alone, and a sequence that is scored, are all prefix.
-        for e in [Example { ids: vec![1, 2], labels: vec![IGNORE; 2], types: Vec::new() }, Example::scored(vec![1, 2])] {
+        for e in [Example { ids: vec![1, 2], labels: vec![IGNORE; 2], ..Example::default() }, Example::scored(vec![1, 2])] {
             assert_eq!(Batch::new(&[&e], Sight::Prefix, None).spans[..4], [0, 2, 0, 2]);
         }
         // What is in front stays causal.

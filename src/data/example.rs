@@ -22,26 +22,28 @@ pub struct Example {
     pub labels: Vec<u32>,
     /// The segment of each token; empty where all are of the first one.
     pub types: Vec<u32>,
+    /// What an encoder-decoder's encoder reads; empty for other models. The tokens are then the decoder's.
+    pub source: Vec<u32>,
 }
 
 impl Example {
     /// All tokens, of which those from `learn_from` on count.
     pub fn from_parts(ids: Vec<u32>, learn_from: usize) -> Example {
         let labels = ids.iter().enumerate().map(|(i, id)| if i < learn_from { IGNORE } else { *id }).collect();
-        Example { ids, labels, types: Vec::new() }
+        Example { ids, labels, ..Example::default() }
     }
 
     /// All tokens of an encoder's sequence, with what each is to be ([`IGNORE`] where nothing is asked): its own place is judged, not the next one's.
     pub fn in_place(ids: Vec<u32>, labels: &[u32], types: Vec<u32>) -> Example {
         let labels = std::iter::once(IGNORE).chain(labels.iter().copied()).collect();
-        Example { ids, labels, types }
+        Example { ids, labels, types, ..Example::default() }
     }
 
     /// All tokens, of which the last one is judged, by a score: what follows it does not matter. It has one label more than tokens.
     pub fn scored(ids: Vec<u32>) -> Example {
         let mut labels = vec![IGNORE; ids.len()];
         labels.push(0);
-        Example { ids, labels, types: Vec::new() }
+        Example { ids, labels, ..Example::default() }
     }
 
     /// What token `t` is to be, where it is judged: the first of a document has nothing before it.
@@ -93,6 +95,7 @@ impl Example {
         self.ids.truncate(len);
         self.labels.truncate(len + usize::from(in_place));
         self.types.truncate(len);
+        self.source.truncate(len);
     }
 
     /// Keeps the end, as `truncation_mode="keep_end"`.

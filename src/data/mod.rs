@@ -19,8 +19,10 @@ mod reader;
 mod rollouts;
 mod rows;
 mod sampler;
+mod source;
+mod translated;
 
-pub use batch::{Batch, BatchShape, Front, Layout, Sight, bucket};
+pub use batch::{Batch, BatchShape, Front, Layout, Sight, Sources, bucket};
 pub use columns::RowKind;
 pub use example::{BEGIN, BEGIN_SEEN, Comparison, Example, IGNORE, Pair, Preferred, SEEN, Unpaired};
 pub use fault::Fault;

@@ -38,7 +38,7 @@ impl Packing {
             Packing::BfdSplit => best_fit(&examples.iter().flat_map(|e| cut(e, len)).collect::<Vec<_>>(), len),
             Packing::Wrapped => {
                 let join = |of: fn(&Example) -> &Vec<u32>| examples.iter().flat_map(|e| of(e).iter().copied()).collect();
-                let all = Example { ids: join(|e| &e.ids), labels: join(|e| &e.labels), types: Vec::new() };
+                let all = Example { ids: join(|e| &e.ids), labels: join(|e| &e.labels), ..Example::default() };
                 cut(&all, len).collect()
             }
         };
@@ -51,7 +51,7 @@ fn cut(e: &Example, len: usize) -> impl Iterator<Item = Example> + '_ {
     e.ids.chunks(len).zip(e.labels.chunks(len)).map(|(ids, labels)| Example {
         ids: ids.to_vec(),
         labels: labels.to_vec(),
-        types: Vec::new(),
+        ..Example::default()
     })
 }
 

@@ -12,7 +12,7 @@ use super::mask::Mask;
 use super::message::{ForTemplate, Message, TextOrMessages};
 use super::notes::{Note, Notes};
 use super::ranking::Ranking;
-use super::rows::{Answered, PreferenceRow, RankingRow, RewardRow, Row, SftRow, Sides};
+use super::rows::{Answered, PreferenceRow, RankingRow, RewardRow, Row, SftRow, Sides, check_labels};
 use crate::{Error, Result};
 
 /// How rows become examples.
@@ -75,6 +75,11 @@ pub trait TextSource {
 
     /// Of an encoder: how many kinds of segments it tells apart.
     fn encoder(&self) -> Option<usize> {
+        None
+    }
+
+    /// Of an encoder-decoder: what its decoder reads to learn a target, the ids in whose place nothing is asked being `None`.
+    fn shifted(&self, _target: &[Option<u32>]) -> Option<Vec<u32>> {
         None
     }
 }
@@ -256,9 +261,21 @@ impl<'a> RowReader<'a> {
             let reason = "is of texts, and the model is an encoder: expected input_ids and labels (-100 where nothing is asked)";
             return Err(Fault::row(reason).of_row(row));
         }
+        if self.text.shifted(&[]).is_some() && !matches!(value, SftRow::Ids { .. }) {
+            return self.pair_row(row, value);
+        }
         match value {
             SftRow::Ids { input_ids, labels, prefix_length, token_type_ids } => {
                 let ids = self.known(row, "input_ids", input_ids)?;
+                let pair = self.text.shifted(&[]).is_some();
+                check_labels(ids.len(), labels.as_deref(), pair).map_err(|fault| fault.of_row(row))?;
+                if pair {
+                    for (column, there) in [("token_type_ids", token_type_ids.is_some()), ("prefix_length", prefix_length.is_some())] {
+                        if there {
+                            return Err(Fault::at(column, "is there, and the model is an encoder-decoder").of_row(row));
+                        }
+                    }
+                }
                 let kinds = self.text.encoder();
                 if let (None, Some(_)) = (kinds, &token_type_ids) {
                     return Err(Fault::at("token_type_ids", "is an encoder's, and the model is a decoder").of_row(row));
@@ -278,17 +295,20 @@ impl<'a> RowReader<'a> {
                     prefix_length.iter().for_each(|n| e.set_prefix(*n));
                     e
                 };
-                let Some(labels) = labels else { return Ok(prefixed(Example { labels: ids.clone(), ids, types: Vec::new() })) };
+                let Some(labels) = labels else { return Ok(prefixed(Example { labels: ids.clone(), ids, ..Example::default() })) };
                 let labels = labels.into_iter().map(|l| u32::try_from(l).unwrap_or(IGNORE)).collect::<Vec<u32>>();
                 let vocab = self.text.vocab_size();
                 if let Some(i) = labels.iter().position(|l| *l != IGNORE && *l as usize >= vocab) {
                     let reason = format!("is {}, expected −100 or a token id below {vocab}", labels[i]);
                     return Err(Fault::at(format!("labels[{i}]"), reason).of_row(row));
                 }
+                if pair {
+                    return Ok(self.translated(ids, labels));
+                }
                 if kinds.is_some() {
                     return Ok(Example::in_place(ids, &labels, types));
                 }
-                Ok(prefixed(Example { ids, labels, types }))
+                Ok(prefixed(Example { ids, labels, types, ..Example::default() }))
             }
             SftRow::Messages { messages, with } => {
                 let variables = with.variables();
@@ -297,7 +317,7 @@ impl<'a> RowReader<'a> {
                     true => self.assistant_labels(row, &messages, &variables, &ids)?,
                     false => ids.clone(),
                 };
-                Ok(Example { ids, labels, types: Vec::new() })
+                Ok(Example { ids, labels, ..Example::default() })
             }
             SftRow::PromptCompletion { prompt, completion, with } => {
                 let (prompt, mut all) = self.joined(row, &prompt, &[&completion], &with)?;
@@ -345,7 +365,7 @@ impl<'a> RowReader<'a> {
 
     /// Cuts it, and says whether anything is left to learn; otherwise the row is noted as one that is left out.
     fn fit(&self, row: usize, what: &str, e: &mut Example) -> Result<bool> {
-        let (needed, had, cut) = (e.ids.len(), e.counted(), self.cut());
+        let (needed, had, cut) = (e.ids.len().max(e.source.len()), e.counted(), self.cut());
         if had == 0 {
             return Err(Fault::row(format!("{what} holds nothing to learn")).of_row(row));
         }

@@ -323,14 +323,6 @@ impl Present<'_> {
             _ => {
                 let input_ids = self.ids("input_ids")?;
                 let labels = self.get("labels").map(|_| numbers("labels", self.get("labels"), -100)).transpose()?;
-                if let Some(labels) = &labels {
-                    if labels.len() != input_ids.len() {
-                        return Err(Fault::at("labels", format!("has {} numbers for {} input_ids", labels.len(), input_ids.len())));
-                    }
-                    if labels.iter().skip(1).all(|&l| l == -100) {
-                        return Err(Fault::at("labels", "is -100 everywhere: the row has nothing to learn from"));
-                    }
-                }
                 let prefix_length = self.prefix_length(input_ids.len(), labels.as_deref())?;
                 let token_type_ids = match self.get("token_type_ids") {
                     None => None,
@@ -352,7 +344,7 @@ impl Present<'_> {
         let Some(n) = found else {
             return Err(Fault::at("prefix_length", format!("is {v}, expected fewer than the {tokens} input_ids")));
         };
-        if let Some(i) = labels.and_then(|l| (1..n).find(|i| l[*i] != -100)) {
+        if let Some(i) = labels.and_then(|l| (1..n.min(l.len())).find(|i| l[*i] != -100)) {
             return Err(Fault::at(format!("labels[{i}]"), format!("is inside the prefix of {n} tokens, which see it: expected -100")));
         }
         Ok(Some(n))
@@ -518,4 +510,21 @@ fn without_prompt(column: &str, prompt: &TextOrMessages, answer: TextOrMessages)
         true => Err(Fault::at(column, "holds the prompt and no answer")),
         false => Ok((TextOrMessages::Messages(all), TextOrMessages::Messages(answer))),
     }
+}
+
+/// Labels of tokens: as many as those, unless they are a target, of which the first is judged too.
+pub(super) fn check_labels(tokens: usize, labels: Option<&[i64]>, target: bool) -> std::result::Result<(), Fault> {
+    let Some(labels) = labels else {
+        return match target {
+            true => Err(Fault::at("labels", "is missing: an encoder-decoder learns to write them")),
+            false => Ok(()),
+        };
+    };
+    if labels.len() != tokens && !target {
+        return Err(Fault::at("labels", format!("has {} numbers for {tokens} input_ids", labels.len())));
+    }
+    if labels.iter().skip(usize::from(!target)).all(|&l| l == -100) {
+        return Err(Fault::at("labels", "is -100 everywhere: the row has nothing to learn from"));
+    }
+    Ok(())
 }

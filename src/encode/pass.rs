@@ -215,7 +215,7 @@ impl Encodings {
         let mut tape = Tape::new();
         let placed = set.map(|s| s.place(&mut tape, m, shape.batch, false)).transpose()?;
         let adapter = placed.as_ref().map(|a| a as &dyn Adapter);
-        let inputs = TrainInputs::declare(&mut tape, model, shape.batch, shape.len);
+        let inputs = TrainInputs::declare(&mut tape, model, shape);
         let all = model.record_hidden(&mut tape, &inputs, adapter, false)?;
         let said = if asked == Asked::Vector(Pooling::Mean) {
             let spans = tape.input("sequences", Desc::u32(&[shape.seqs, 2]));

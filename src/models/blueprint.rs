@@ -4,7 +4,10 @@ use super::config::{Config, NormKind, QkNorm};
 use super::heads::Heads;
 use super::names::Role;
 use super::shape::{Scope, Shape};
-use crate::nn::{Attention, Block, Embedding, Linear, Mlp, Norm, NormOp, ParamId, ParamSpec, Part, PartSpec, Projections, Up};
+use super::stack::{Stack, sinusoids};
+use crate::nn::{
+    Attention, Block, CrossAttention, Embedding, Linear, Mlp, Norm, NormOp, ParamId, ParamSpec, Part, PartSpec, Projections, Up,
+};
 use crate::ops::norm::{LayerNorm, RmsNorm};
 use crate::tensor::DType;
 use crate::tensor::packing::fitting;
@@ -24,6 +27,10 @@ pub struct Blueprint {
     /// The embedding itself where they are tied.
     pub(super) head: Linear,
     pub(super) heads: Heads,
+    /// The encoder of an encoder-decoder.
+    pub(super) source: Option<Stack>,
+    /// Constants that are computed.
+    pub(super) computed: Vec<(ParamId, Vec<f64>)>,
 }
 
 struct Builder<'a> {
@@ -31,11 +38,12 @@ struct Builder<'a> {
     dtype: &'a dyn Fn(&str) -> DType,
     transposed: bool,
     linears: usize,
+    computed: Vec<(ParamId, Vec<f64>)>,
 }
 
 impl Builder<'_> {
     fn add(&mut self, name: String, shape: Vec<usize>, dtype: DType, parts: Vec<PartSpec>) -> ParamId {
-        self.specs.push(ParamSpec { name, shape, dtype, parts });
+        self.specs.push(ParamSpec { name, shape, dtype, parts, constant: false });
         ParamId::new(self.specs.len() - 1)
     }
 
@@ -97,7 +105,8 @@ impl Builder<'_> {
         let post_mlp = norm(self, recipe.post_mlp, Role::PostMlp);
         let (parallel, residual_scale) = (recipe.parallel, config.residual_multiplier);
         let of_sum = recipe.of_sum;
-        Block { pre_attention, attention, post_attention, pre_mlp, mlp, post_mlp, parallel, residual_scale, of_sum }
+        let cross = names.has(Role::CrossQ).then(|| self.cross(config, i));
+        Block { pre_attention, attention, post_attention, cross, pre_mlp, mlp, post_mlp, parallel, residual_scale, of_sum }
     }
 
     fn attention(&mut self, config: &Config, i: usize) -> Attention {
@@ -137,6 +146,52 @@ impl Builder<'_> {
             interleaved: config.interleaved,
             by_head: names.qkv_by_head,
         }
+    }
+
+    /// What block `i` of a decoder reads an encoder's states with.
+    fn cross(&mut self, config: &Config, i: usize) -> CrossAttention {
+        let (names, width, q) = (config.names, config.hidden_size, config.q_width());
+        let norm = |b: &mut Self, role: Role| names.has(role).then(|| b.norm(config, &names.module(i, role), width));
+        let pre = norm(self, Role::PreCross);
+        let [q_proj, k, v] =
+            [Role::CrossQ, Role::CrossK, Role::CrossV].map(|r| self.linear(names.module(i, r), q, width, config.attention_bias));
+        let out = self.linear(names.module(i, Role::CrossOut), width, q, config.attention_out_bias);
+        let post = norm(self, Role::PostCross);
+        let (heads, dim, scale) = (config.num_attention_heads, config.head_dim, config.attention_scale);
+        CrossAttention { pre, q: q_proj, k, v, out, post, heads, dim, scale }
+    }
+
+    /// Positions, norm of the embeddings, blocks and last norm of an encoder-decoder's encoder.
+    fn stack(&mut self, config: &Config) -> Option<Stack> {
+        let c = config.source()?;
+        let (names, width) = (c.names, c.hidden_size);
+        let positions = self.positions(config, &c);
+        let embed_norm = names.has(Role::EmbedNorm).then(|| self.norm(&c, &names.end(Role::EmbedNorm), width));
+        let blocks = (0..c.num_hidden_layers).map(|i| self.block(&c, i)).collect();
+        let norm = names.has(Role::FinalNorm).then(|| self.norm(&c, &names.end(Role::FinalNorm), width));
+        Some(Stack { positions, embed_norm, blocks, norm })
+    }
+
+    /// The table of positions of a stack of `whole`: learned or computed, none where positions turn.
+    fn positions(&mut self, whole: &Config, stack: &Config) -> Option<Embedding> {
+        if stack.rope.is_some() {
+            return None;
+        }
+        let (names, width, count) = (stack.names, stack.hidden_size, stack.max_position_embeddings);
+        let pair = whole.shape.encoder_decoder();
+        let first = whole.shape.encoder().map(|e| e.first_position).or(pair.map(|p| p.first_position)).unwrap_or(0);
+        if pair.is_some_and(|p| p.sinusoidal) {
+            let weight = self.add(format!("{}positions", names.blocks), vec![count, width], DType::F32, Vec::new());
+            self.constant(weight);
+            self.computed.push((weight, sinusoids(count, width)));
+            return Some(Embedding { weight });
+        }
+        Some(Embedding { weight: self.matrix(format!("{}.weight", names.end(Role::Positions)), first + count, width) })
+    }
+
+    /// A parameter that does not learn.
+    fn constant(&mut self, id: ParamId) {
+        self.specs[id.index()].constant = true;
     }
 
     /// The norm of `heads` heads of q or k.
@@ -227,13 +282,11 @@ impl Blueprint {
     /// `dtype` gives the type a matrix is kept in on the device, by checkpoint key; vectors are F32.
     pub fn new(config: &Config, dtype: &dyn Fn(&str) -> DType) -> Blueprint {
         let names = config.names;
-        let mut b = Builder { specs: Vec::new(), dtype, transposed: names.transposed, linears: 0 };
+        let mut b = Builder { specs: Vec::new(), dtype, transposed: names.transposed, linears: 0, computed: Vec::new() };
         let width = config.hidden_size;
         let embed = Embedding { weight: b.matrix(format!("{}.weight", names.end(Role::Embed)), config.vocab_size, width) };
-        let first = config.shape.encoder().map_or(0, |e| e.first_position);
-        let positions = config.rope.is_none().then(|| Embedding {
-            weight: b.matrix(format!("{}.weight", names.end(Role::Positions)), first + config.max_position_embeddings, width),
-        });
+        let source = b.stack(config);
+        let positions = b.positions(config, config);
         let kinds = config.shape.encoder().map_or(0, |e| e.type_vocab_size);
         let types = (kinds > 0).then(|| Embedding { weight: b.matrix(format!("{}.weight", names.end(Role::TokenTypes)), kinds, width) });
         let embed_norm = names.has(Role::EmbedNorm).then(|| b.norm(config, &names.end(Role::EmbedNorm), width));
@@ -247,9 +300,16 @@ impl Blueprint {
             true => embed.weight,
             false => b.matrix(format!("{path}.weight"), outputs, width),
         };
-        let bias = (has_head && names.has(Role::HeadBias)).then(|| b.vector(format!("{}.bias", names.end(Role::HeadBias)), outputs));
+        let mut bias = (has_head && names.has(Role::HeadBias)).then(|| b.vector(format!("{}.bias", names.end(Role::HeadBias)), outputs));
+        if names.has(Role::LogitsBias) {
+            let key = names.end(Role::LogitsBias);
+            let parts = vec![PartSpec { path: key.clone(), rows: 1, transposed: false }];
+            let id = b.add(key, vec![1, outputs], DType::F32, parts);
+            b.constant(id);
+            bias = Some(id);
+        }
         let parts = vec![Part { path, first: 0, rows: outputs }];
         let head = Linear { index: b.linears, weight, bias, parts, inputs: width, outputs };
-        Blueprint { specs: b.specs, embed, positions, types, embed_norm, blocks, norm, head, heads }
+        Blueprint { specs: b.specs, embed, positions, types, embed_norm, blocks, norm, head, heads, source, computed: b.computed }
     }
 }

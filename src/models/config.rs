@@ -257,6 +257,14 @@ impl Config {
         if self.has_windows() && self.sliding_window.is_none() {
             return Err(Error::config("sliding_window", "is missing, but some layers have a window"));
         }
+        if let (Some(source), Some(e)) = (self.source(), self.shape.encoder_decoder()) {
+            source.checked()?;
+            for (field, id) in [("decoder_start_token_id", e.start.token()), ("pad_token_id", Some(e.pad))] {
+                if let Some(id) = id.filter(|id| *id as usize >= self.vocab_size) {
+                    return Err(Error::config(field, format!("is {id}, outside the vocabulary of {}", self.vocab_size)));
+                }
+            }
+        }
         if let Some(e) = self.shape.encoder() {
             within("type_vocab_size", e.type_vocab_size, 0, 1 << 16)?;
             within("num_labels", e.classifier.labels.len(), 1, 1 << 16)?;

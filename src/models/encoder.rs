@@ -41,7 +41,7 @@ impl Config {
     pub fn need_decoder(&self, what: &str) -> Result<()> {
         match &self.shape {
             Shape::Decoder => Ok(()),
-            other => Err(Error::config("model", format!("is an {} ({}): {what} needs a decoder", other.name(), self.model_type))),
+            other => Err(Error::config("model", format!("is {} ({}): {what} needs a decoder", other.with_article(), self.model_type))),
         }
     }
 
@@ -50,20 +50,23 @@ impl Config {
     /// # Errors
     /// [`Error::BadConfig`] that says what `what` needs.
     pub fn need_encoder(&self, what: &str) -> Result<&Encoder> {
-        self.shape
-            .encoder()
-            .ok_or_else(|| Error::config("model", format!("is a {} ({}): {what} needs an encoder", self.shape.name(), self.model_type)))
+        self.shape.encoder().ok_or_else(|| {
+            Error::config("model", format!("is {} ({}): {what} needs an encoder", self.shape.with_article(), self.model_type))
+        })
     }
 }
 
 impl Model {
     /// Sequences as this model takes them: who sees whom, under its window, and at which positions.
     pub fn lay_out(&self, examples: &[&Example], layout: Layout, front: Front) -> Batch {
-        let encoder = self.config().shape.encoder();
+        let (encoder, pair) = (self.config().shape.encoder(), self.config().shape.encoder_decoder());
         let sight = if encoder.is_some() { Sight::Bidirectional } else { self.mask().sight() };
         let mut batch = Batch::laid_out(examples, sight, self.window(), layout, front);
-        if let Some(first) = encoder.map(|e| e.first_position).filter(|f| *f > 0) {
-            batch.positions.iter_mut().for_each(|p| *p += first as u32);
+        if pair.is_some() {
+            batch.add_sources(examples);
+        }
+        if let Some(first) = encoder.map(|e| e.first_position).or(pair.map(|p| p.first_position)).filter(|f| *f > 0) {
+            batch.positions.iter_mut().chain(&mut batch.sources.positions).for_each(|p| *p += first as u32);
         }
         batch
     }

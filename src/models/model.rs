@@ -7,7 +7,8 @@ use super::blueprint::Blueprint;
 use super::heads::Heads;
 use super::names::Role;
 use super::rope::Rope;
-use crate::data::Mask;
+use super::stack::{SourceInputs, Stack};
+use crate::data::{BatchShape, Mask};
 use crate::formats::peft::LoraPair;
 use crate::graph::{Desc, Exec, Tape, Tensor, Val};
 use crate::nn::{
@@ -33,6 +34,8 @@ pub struct Model {
     /// The output layer: the embedding itself where they are tied.
     head: Linear,
     heads: Heads,
+    /// The encoder of an encoder-decoder.
+    source: Option<Stack>,
     /// As [`Config::ropes`].
     ropes: Vec<RopeTable>,
     /// Grows whenever weights change (merging): recorded programs and caches of before are void.
@@ -88,11 +91,14 @@ pub struct TrainInputs {
     pub window_spans: Option<Val>,
     /// (B·T) u32: the segment of each token, where the model tells segments apart.
     pub types: Option<Val>,
+    /// What the encoder of an encoder-decoder reads, and who sees what of it.
+    pub source: Option<SourceInputs>,
 }
 
 impl TrainInputs {
-    /// Inputs of a tape by these names, for `batch` rows of `len` tokens.
-    pub fn declare(tape: &mut Tape, model: &Model, batch: usize, len: usize) -> TrainInputs {
+    /// Inputs of a tape by these names, for a batch of this shape.
+    pub fn declare(tape: &mut Tape, model: &Model, shape: &BatchShape) -> TrainInputs {
+        let BatchShape { batch, len, source, .. } = *shape;
         let m = batch * len;
         TrainInputs {
             batch,
@@ -101,6 +107,7 @@ impl TrainInputs {
             spans: tape.input("spans", Desc::u32(&[m, 2])),
             window_spans: model.window().map(|_| tape.input("window_spans", Desc::u32(&[m, 2]))),
             types: model.has_types().then(|| tape.input("types", Desc::u32(&[m]))),
+            source: model.source.is_some().then(|| SourceInputs::declare(tape, batch, source, len)),
         }
     }
 }
@@ -129,9 +136,13 @@ impl Model {
     /// [`Error::OutOfMemory`], [`Error::Shape`].
     pub fn allocate(exec: &Exec, config: Config, dtype: &dyn Fn(&str) -> DType, trainable: bool) -> Result<Model> {
         let plain = |_: &str| DType::F32;
-        let Blueprint { specs, embed, positions, types, embed_norm, blocks, norm, head, heads } =
+        let Blueprint { specs, embed, positions, types, embed_norm, blocks, norm, head, heads, source, computed } =
             Blueprint::new(&config, if trainable { &plain } else { dtype });
         let params = ParamStore::allocate(exec, &specs, trainable)?;
+        for (id, values) in computed {
+            let desc = params.tensor(id);
+            params.replace(id, Tensor::from_f64(exec, desc.name(), &desc.desc().shape, &values)?);
+        }
         let ropes = config.ropes().into_iter().map(|r| table(exec, r)).collect::<Result<_>>()?;
         Ok(Model {
             config,
@@ -144,6 +155,7 @@ impl Model {
             norm,
             head,
             heads,
+            source,
             ropes,
             version: Cell::new(0),
             mask: Cell::default(),
@@ -269,7 +281,8 @@ impl Model {
 
     /// All linears that an adapter may be put on, in order of their index: those of the blocks, an encoder's heads, and the output layer.
     pub fn linears(&self) -> Vec<&Linear> {
-        self.blocks.iter().flat_map(Block::linears).chain(self.heads.linears()).chain([&self.head]).collect()
+        let source = self.source.iter().flat_map(|s| &s.blocks);
+        source.chain(&self.blocks).flat_map(Block::linears).chain(self.heads.linears()).chain([&self.head]).collect()
     }
 
     /// Module paths of the blocks' linears, as `target_modules` matches them: what an adapter is put on unless it names the output layer.
@@ -282,20 +295,40 @@ impl Model {
         Forward { params: &self.params, adapter, train }
     }
 
+    fn multiplied(&self, tape: &mut Tape, x: Val) -> Result<Val> {
+        match self.config.embedding_multiplier {
+            1.0 => Ok(x),
+            factor => tape.push1(Scale { factor }, &[x]),
+        }
+    }
+
+    /// Rows of the table of tokens, multiplied as the family does.
+    pub(super) fn embed_tokens(&self, tape: &mut Tape, cx: &Forward<'_>, ids: Val) -> Result<Val> {
+        let x = self.embed.forward(tape, cx, ids)?;
+        self.multiplied(tape, x)
+    }
+
+    /// The encoder of an encoder-decoder.
+    pub(super) fn stack(&self) -> Option<&Stack> {
+        self.source.as_ref()
+    }
+
+    pub(super) fn ropes(&self) -> &[RopeTable] {
+        &self.ropes
+    }
+
     fn embed(&self, tape: &mut Tape, cx: &Forward<'_>, ids: Val, positions: Val, types: Option<Val>, noise: Option<Val>) -> Result<Val> {
-        let mut x = self.embed.forward(tape, cx, ids)?;
-        let scaled = |tape: &mut Tape, x: Val, wanted: bool| match self.config.embedding_multiplier {
-            factor if wanted && factor != 1.0 => tape.push1(Scale { factor }, &[x]),
-            _ => Ok(x),
-        };
-        x = scaled(tape, x, !self.config.multiplies_prompts)?;
+        let after = self.config.multiplies_prompts;
+        let mut x = if after { self.embed.forward(tape, cx, ids)? } else { self.embed_tokens(tape, cx, ids)? };
         if let Some(size) = noise {
             x = tape.push1(Noise { salt: u32::MAX }, &[x, size])?;
         }
         if let Some(prompt) = cx.adapter.and_then(|a| a.prompt(tape)) {
             x = prompt.join(tape, x)?;
         }
-        x = scaled(tape, x, self.config.multiplies_prompts)?;
+        if after {
+            x = self.multiplied(tape, x)?;
+        }
         for (table, rows) in [(&self.positions, Some(positions)), (&self.types, types)] {
             let Some(table) = table else { continue };
             let rows = rows.ok_or_else(|| Error::shape("embedding", "the model tells segments apart, and none are given"))?;
@@ -344,13 +377,14 @@ impl Model {
         noise: Option<Val>,
     ) -> Result<Val> {
         let cx = self.forward(adapter, train);
+        let source = self.record_source(tape, inputs.source.as_ref(), inputs.batch, adapter, train)?;
         let mut x = self.embed(tape, &cx, inputs.ids, inputs.positions, inputs.types, noise)?;
         for (i, block) in self.blocks.iter().enumerate() {
             let prefix = adapter.and_then(|a| a.prefix(tape, i));
             tape.begin_segment();
             let spans = if block.attention.windowed { inputs.window_spans.unwrap_or(inputs.spans) } else { inputs.spans };
             let keys = Keys::Sequence { batch: inputs.batch, spans, prefix };
-            x = block.forward(tape, &cx, x, &Pass { positions: inputs.positions, ropes: &self.ropes, keys })?;
+            x = block.forward(tape, &cx, x, &Pass { positions: inputs.positions, ropes: &self.ropes, keys, source: source.as_ref() })?;
             tape.end_segment();
         }
         self.last_norm(tape, &cx, x)
@@ -371,7 +405,7 @@ impl Model {
         for (block, layer) in self.blocks.iter().zip(&cache.layers) {
             let spans = if block.attention.windowed { inputs.window_spans.unwrap_or(inputs.spans) } else { inputs.spans };
             let keys = Keys::Cached { cache: layer, slots: inputs.slots, spans, apart: inputs.apart };
-            x = block.forward(tape, &cx, x, &Pass { positions: inputs.positions, ropes: &self.ropes, keys })?;
+            x = block.forward(tape, &cx, x, &Pass { positions: inputs.positions, ropes: &self.ropes, keys, source: None })?;
         }
         Ok(x)
     }

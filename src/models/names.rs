@@ -16,6 +16,8 @@ pub enum Role {
     HeadDense,
     HeadNorm,
     HeadBias,
+    /// Added to the logits; a constant.
+    LogitsBias,
     /// A dense layer over the first token's state.
     Pooler,
     /// Before a classifier of sequences.
@@ -26,6 +28,13 @@ pub enum Role {
     PostAttention,
     PreMlp,
     PostMlp,
+    /// Of what reads the encoder's states, in a block of an encoder-decoder.
+    PreCross,
+    PostCross,
+    CrossQ,
+    CrossK,
+    CrossV,
+    CrossOut,
     Q,
     K,
     V,
@@ -44,8 +53,11 @@ pub enum Role {
 impl Role {
     /// Is it a norm of the residual stream, of q or of k?
     pub fn is_norm(self) -> bool {
-        use Role::{EmbedNorm, FinalNorm, HeadNorm, KNorm, PostAttention, PostMlp, PreAttention, PreMlp, QNorm};
-        matches!(self, EmbedNorm | HeadNorm | FinalNorm | PreAttention | PostAttention | PreMlp | PostMlp | QNorm | KNorm)
+        use Role::{EmbedNorm, FinalNorm, HeadNorm, KNorm, PostAttention, PostCross, PostMlp, PreAttention, PreCross, PreMlp, QNorm};
+        matches!(
+            self,
+            PreCross | PostCross | EmbedNorm | HeadNorm | FinalNorm | PreAttention | PostAttention | PreMlp | PostMlp | QNorm | KNorm
+        )
     }
 
     /// Is it behind the hidden states?
@@ -56,7 +68,7 @@ impl Role {
 
     /// Does it end in the residual stream?
     pub fn ends_branch(self) -> bool {
-        matches!(self, Role::Out | Role::Down)
+        matches!(self, Role::Out | Role::CrossOut | Role::Down)
     }
 }
 
@@ -119,6 +131,8 @@ pub struct Names {
     pub split_head_norms: bool,
     /// Rows of the fused projection are q, k and v of one head after the other (GPT-NeoX).
     pub qkv_by_head: bool,
+    /// What the encoder of an encoder-decoder has of its own.
+    pub source: Option<&'static Names>,
 }
 
 impl Names {
@@ -158,9 +172,9 @@ impl Names {
         if let Some(e) = self.ends.iter().find(|e| e.1 == module) {
             return Some(e.0);
         }
-        let (i, part) = module.strip_prefix(self.blocks)?.split_once('.')?;
-        i.parse::<usize>().ok()?;
-        self.block.iter().find(|e| e.1 == part).map(|e| e.0)
+        let part = module.strip_prefix(self.blocks).and_then(|rest| rest.split_once('.')).filter(|(i, _)| i.parse::<usize>().is_ok());
+        let own = part.and_then(|(_, part)| self.block.iter().find(|e| e.1 == part)).map(|e| e.0);
+        own.or_else(|| self.source?.role(path))
     }
 
     /// The checkpoint key that a GGUF's tensor name stands for.
@@ -178,8 +192,13 @@ impl Names {
         Some(format!("{}{i}.{}.{end}", self.blocks, e.1))
     }
 
-    /// The name in a GGUF of a checkpoint key: the inverse of [`Names::key_of_gguf`].
+    /// The name in a GGUF of a checkpoint key: the inverse of [`Names::key_of_gguf`]. What an encoder-decoder's encoder has of its own goes by the
+    /// names of its decoder.
     pub fn gguf_of_key(&self, key: &str) -> Option<String> {
+        self.own_gguf_of_key(key).or_else(|| self.source?.gguf_of_key(key))
+    }
+
+    fn own_gguf_of_key(&self, key: &str) -> Option<String> {
         let (module, end) = key.rsplit_once('.')?;
         if end != "weight" && end != "bias" {
             return None;
@@ -195,7 +214,7 @@ impl Names {
 
     /// The key as this crate spells it: base-model checkpoints leave the first part out.
     pub fn key_of_safetensors(&self, name: &str) -> String {
-        let head = |e: &Entry| !e.1.starts_with(self.root) && name.strip_prefix(e.1).is_some_and(|r| r.starts_with('.'));
+        let head = |e: &Entry| !e.1.starts_with(self.root) && name.strip_prefix(e.1).is_some_and(|r| r.is_empty() || r.starts_with('.'));
         let whole = name.starts_with(self.root) || self.ends.iter().any(head);
         let key = if whole { name.to_string() } else { format!("{}{name}", self.root) };
         // BERT's first files call a norm's weight and bias so.

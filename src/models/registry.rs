@@ -35,6 +35,9 @@ pub const FAMILIES: &[&Family] = &[
     &families::roberta::FAMILY,
     &families::distilbert::FAMILY,
     &families::modernbert::FAMILY,
+    &families::bart::FAMILY,
+    &families::mbart::FAMILY,
+    &families::marian::FAMILY,
 ];
 
 /// What the loader can run, in a `config.json`'s words.

@@ -1,6 +1,6 @@
 //! Which of a Transformer's shapes a model has, and what an encoder has that a decoder has not.
 
-use super::names::Role;
+use super::names::{Names, Role};
 use crate::ops::Act;
 
 /// Which tokens see which, and what the hidden states are for.
@@ -10,6 +10,8 @@ pub enum Shape {
     Decoder,
     /// All tokens see each other (Devlin et al. 2018).
     Encoder(Box<Encoder>),
+    /// A decoder that reads what an encoder makes of another sequence (Vaswani et al. 2017).
+    EncoderDecoder(Box<EncoderDecoder>),
 }
 
 impl Shape {
@@ -18,14 +20,32 @@ impl Shape {
         match self {
             Shape::Decoder => "decoder",
             Shape::Encoder(_) => "encoder",
+            Shape::EncoderDecoder(_) => "encoder-decoder",
+        }
+    }
+
+    /// The same, in a sentence.
+    pub fn with_article(&self) -> &'static str {
+        match self {
+            Shape::Decoder => "a decoder",
+            Shape::Encoder(_) => "an encoder",
+            Shape::EncoderDecoder(_) => "an encoder-decoder",
         }
     }
 
     /// The encoder's own part.
     pub fn encoder(&self) -> Option<&Encoder> {
         match self {
-            Shape::Decoder => None,
             Shape::Encoder(e) => Some(e),
+            Shape::Decoder | Shape::EncoderDecoder(_) => None,
+        }
+    }
+
+    /// What an encoder-decoder has of its own.
+    pub fn encoder_decoder(&self) -> Option<&EncoderDecoder> {
+        match self {
+            Shape::EncoderDecoder(e) => Some(e),
+            Shape::Decoder | Shape::Encoder(_) => None,
         }
     }
 }
@@ -96,4 +116,63 @@ pub struct Encoder {
     pub classifier_dense: Option<(Role, Squash)>,
     /// Does the layer before the classifier stand before that of tokens, too?
     pub tokens_dense: bool,
+}
+
+/// What an encoder-decoder has of its own. The configuration around it is the decoder's; both stacks read one table of tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncoderDecoder {
+    /// What the encoder's stack calls things.
+    pub names: &'static Names,
+    pub layers: usize,
+    pub heads: usize,
+    pub intermediate_size: usize,
+    /// Rows of the tables of positions in front of the first one.
+    pub first_position: usize,
+    /// Positions are sines and cosines, which no file holds: all sines, then all cosines (Marian).
+    pub sinusoidal: bool,
+    /// What the decoder's tokens begin with.
+    pub start: Start,
+    /// What the decoder reads in the place of a token that is not asked for.
+    pub pad: u32,
+}
+
+/// What the decoder reads before the first token that it writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// `decoder_start_token_id`.
+    Token(u32),
+    /// The last token of the target, its language (mBART); an answer begins with the token given.
+    Last(Option<u32>),
+}
+
+impl Start {
+    /// What the decoder reads to learn `target`: it, one place later. `pad` is none of a language.
+    pub fn shifted(self, target: &[u32], pad: u32) -> Vec<u32> {
+        let first = match self {
+            Start::Token(id) => Some(id),
+            // As Transformers counts it.
+            Start::Last(_) => target.iter().filter(|id| **id != pad).count().checked_sub(1).map(|i| target[i]),
+        };
+        first.into_iter().chain(target.iter().copied()).take(target.len()).collect()
+    }
+
+    /// What an answer begins with.
+    pub fn token(self) -> Option<u32> {
+        match self {
+            Start::Token(id) => Some(id),
+            Start::Last(id) => id,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_read_one_place_later() {
+        assert_eq!(Start::Token(9).shifted(&[1, 2, 3], 0), [9, 1, 2]);
+        assert_eq!(Start::Last(Some(7)).shifted(&[1, 2, 3], 0), [3, 1, 2]);
+        assert_eq!((Start::Token(9).shifted(&[], 0), Start::Last(None).token()), (vec![], None));
+    }
 }

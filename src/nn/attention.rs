@@ -1,6 +1,6 @@
 //! Self-attention: projections, rotation, keys and values, output projection.
 
-use super::{Branch, Extra, Forward, Linear, Norm, Prefix};
+use super::{Branch, Extra, Forward, Linear, Norm, Prefix, Source};
 use crate::Result;
 use crate::graph::{Desc, Tape, Tensor, Val};
 use crate::ops::attention::AttentionAppend;
@@ -43,6 +43,8 @@ pub struct Pass<'a> {
     /// Frequencies; a layer names one of them.
     pub ropes: &'a [RopeTable],
     pub keys: Keys<'a>,
+    /// What cross-attention reads, where the blocks have it.
+    pub source: Option<&'a Source>,
 }
 
 /// See the module.

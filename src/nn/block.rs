@@ -1,9 +1,9 @@
 //! A block: attention and MLP as two branches of a residual stream, with norms where its recipe has them.
 
-use super::{Attention, Branch, Forward, Linear, Mlp, Norm, Pass};
-use crate::Result;
+use super::{Attention, Branch, CrossAttention, Forward, Linear, Mlp, Norm, Pass};
 use crate::graph::{Tape, Val};
 use crate::ops::elementwise::{Add, Scale};
+use crate::{Error, Result};
 
 /// One block. A norm before a branch is fused into the linear that reads it, and the sum with the residual stream into the one that ends
 /// the branch, where nothing lies between.
@@ -12,6 +12,8 @@ pub struct Block {
     pub pre_attention: Option<Norm>,
     pub attention: Attention,
     pub post_attention: Option<Norm>,
+    /// Of an encoder-decoder's decoder: between attention and MLP. Such blocks are not parallel.
+    pub cross: Option<CrossAttention>,
     pub pre_mlp: Option<Norm>,
     pub mlp: Mlp,
     pub post_mlp: Option<Norm>,
@@ -33,8 +35,13 @@ impl Block {
         if self.parallel && self.pre_mlp.is_none() {
             from = Branch { x: from.value(tape, cx)?, norm: None };
         }
-        let attended =
+        let mut attended =
             self.join(tape, cx, x, self.post_attention.as_ref(), |tape, residual| self.attention.forward(tape, cx, from, pass, residual))?;
+        if let Some(cross) = &self.cross {
+            let source = pass.source.ok_or_else(|| Error::shape("cross-attention", "the pass has no states of an encoder"))?;
+            let read = attended;
+            attended = self.join(tape, cx, read, cross.post.as_ref(), |tape, residual| cross.forward(tape, cx, read, source, residual))?;
+        }
         if !self.parallel {
             from = Branch { x: attended, norm: self.pre_mlp.as_ref() };
         } else if let Some(norm) = &self.pre_mlp {
@@ -71,6 +78,7 @@ impl Block {
 
     /// Its linears, in order.
     pub fn linears(&self) -> Vec<&Linear> {
-        self.attention.linears().into_iter().chain(self.mlp.linears()).collect()
+        let cross = self.cross.iter().flat_map(CrossAttention::linears);
+        self.attention.linears().into_iter().chain(cross).chain(self.mlp.linears()).collect()
     }
 }

@@ -3,6 +3,7 @@
 mod adapter;
 mod attention;
 mod block;
+mod cross;
 mod embedding;
 mod kv_cache;
 mod linear;
@@ -13,6 +14,7 @@ mod params;
 pub use adapter::{Adapter, LowRank, Magnitude, Prefix, Prompt};
 pub use attention::{Attention, Keys, Pass, Projections, RopeTable};
 pub use block::Block;
+pub use cross::{CrossAttention, Source};
 pub use embedding::Embedding;
 pub use kv_cache::{KvCache, KvCacheDtype, Move};
 pub use linear::{Extra, Linear, Part};

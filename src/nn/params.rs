@@ -16,8 +16,10 @@ pub struct ParamSpec {
     /// (rows, columns) of a matrix, (length) of a vector.
     pub shape: Vec<usize>,
     pub dtype: DType,
-    /// The checkpoint keys inside it, in order of their rows.
+    /// The checkpoint keys inside it, in order of their rows; none of what is computed.
     pub parts: Vec<PartSpec>,
+    /// A constant never learns.
+    pub constant: bool,
 }
 
 impl ParamSpec {
@@ -49,6 +51,11 @@ impl ParamId {
     /// The id that `specs[index]` will have.
     pub fn new(index: usize) -> Self {
         ParamId(index)
+    }
+
+    /// Its place among the specs.
+    pub fn index(self) -> usize {
+        self.0
     }
 }
 
@@ -90,9 +97,14 @@ impl ParamStore {
             grads: RefCell::default(),
         };
         let tensors = if trainable {
-            let parts: Vec<_> = specs.iter().map(|s| (s.name.clone(), s.shape.clone())).collect();
+            let parts: Vec<_> = specs.iter().filter(|s| !s.constant).map(|s| (s.name.clone(), s.shape.clone())).collect();
             let arena = Arena::zeros(exec, "parameters", &parts)?;
-            let tensors = arena.parts.clone();
+            let mut learned = arena.parts.clone().into_iter();
+            let tensor = |s: &ParamSpec| match s.constant {
+                false => learned.next().ok_or_else(|| Error::shape("parameters", "fewer parts than learn")),
+                true => Tensor::zeros(exec, &s.name, Desc::f32(&s.shape)),
+            };
+            let tensors = specs.iter().map(tensor).collect::<Result<Vec<_>>>()?;
             store.arena = Some(arena);
             tensors
         } else {
@@ -110,7 +122,7 @@ impl ParamStore {
                 store.index.insert(part.path.clone(), param);
                 first += part.rows;
             }
-            debug_assert_eq!(first, spec.shape[0], "{}", spec.name);
+            debug_assert!(spec.parts.is_empty() || first == spec.shape[0], "{}", spec.name);
         }
         store.tensors = RefCell::new(tensors);
         Ok(store)

@@ -16,6 +16,9 @@ const PEFT_FIELDS: &[&str] = &["bias", "fan_in_fan_out", "modules_to_save", "tas
 /// PEFT's task of an encoder whose head for tokens learns.
 pub(super) const FEATURES: &str = "FEATURE_EXTRACTION";
 
+/// PEFT's task of an encoder-decoder.
+pub(super) const SEQ_2_SEQ: &str = "SEQ_2_SEQ_LM";
+
 /// Whether a field is PEFT's.
 pub(super) fn is_peft_field(name: &str) -> bool {
     PEFT_FIELDS.contains(&name) || every_peft_field().iter().any(|f| f.name == name)
@@ -78,8 +81,8 @@ fn peft_config(mut peft: Map<String, Value>, base: &str, rows: RowKind, wrong: &
     // What scores is a classifier of whole sequences, to PEFT as to Transformers.
     let (task, saved): (&str, &[&str]) = if rows == RowKind::Reward { ("SEQ_CLS", &SAVED) } else { ("CAUSAL_LM", &[]) };
     let asked = own.entry("task_type").or_insert(json!(task));
-    // An encoder's adapter, of whose shape nothing is known here.
-    if asked != task && !(rows == RowKind::Sft && asked == FEATURES) {
+    // The model's shape is not known here.
+    if asked != task && !(rows == RowKind::Sft && (asked == FEATURES || asked == SEQ_2_SEQ)) {
         wrong.add("task_type", format!("is {}, expected {task:?}", shown(asked)));
     }
     let asked = own.remove("modules_to_save").unwrap_or_else(|| json!([]));

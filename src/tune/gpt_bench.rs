@@ -42,7 +42,7 @@ impl GptBench {
         let model = Rc::new(Model::random(exec, config, 42)?);
         // Every row counts up with a step of its own: something that can be learned.
         let row = |r: u32| -> Vec<u32> { (0..Self::CONTEXT as u32).map(|t| (5 * r + t * (r % 7 + 1)) % symbols).collect() };
-        let examples = (0..2 * Self::BATCH as u32).map(|r| Example { ids: row(r), labels: row(r), types: Vec::new() }).collect();
+        let examples = (0..2 * Self::BATCH as u32).map(|r| Example { ids: row(r), labels: row(r), ..Example::default() }).collect();
         let args = TrainingArguments {
             learning_rate: 1e-3,
             max_steps: 1 << 20,

@@ -17,6 +17,7 @@ pub mod method;
 pub mod methods;
 pub mod metrics;
 mod micro;
+mod of_shape;
 pub mod onward;
 mod parameters;
 mod pass;

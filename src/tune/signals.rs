@@ -36,7 +36,7 @@ impl<'a> Signals<'a> {
         noisy: bool,
     ) -> Result<Signals<'a>> {
         let m = shape.batch * shape.len;
-        let inputs = TrainInputs::declare(tape, model, shape.batch, shape.len);
+        let inputs = TrainInputs::declare(tape, model, shape);
         let noise = noisy.then(|| tape.input("noise", Desc::f32(&[m])));
         let all = model.record_noisy(tape, &inputs, adapter, how.train, noise)?;
         let gather = tape.input("gather", Desc::u32(&[shape.rows]));
@@ -142,6 +142,10 @@ pub(super) fn write_batch(program: &Program, batch: &Batch) {
         ("types", &batch.types),
         ("inverse", &batch.inverse),
         ("seq", &batch.seqs),
+        ("source_ids", &batch.sources.ids),
+        ("source_positions", &batch.sources.positions),
+        ("source_spans", &batch.sources.spans),
+        ("cross_spans", &batch.sources.cross),
         (FRONT, &batch.front),
     ] {
         if program.has_input(name) {

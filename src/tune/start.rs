@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
-use super::asked::{Asked, FEATURES, is_peft_field};
+use super::asked::{Asked, is_peft_field};
 use super::best::Best;
 use super::checkpoint::Checkpoint;
 use super::config::TrainingArguments;
@@ -15,13 +15,14 @@ use super::method::Method;
 use super::methods::by_name;
 use super::methods::table::MethodInfo;
 use super::metrics::StepMetrics;
+use super::of_shape::of_shape;
 use super::rounds::{Guards, Sources, rollouts};
 use super::text::ModelText;
 use super::trainer::{Target, Trainer};
 use super::values::{Values, Wrong};
 use crate::adapters::{AdapterSet, Adapters, LoadedModel};
 use crate::data::{RowReader, TextSource};
-use crate::formats::peft::{OneOrMany, PeftAdapter, PeftConfig};
+use crate::formats::peft::{PeftAdapter, PeftConfig};
 use crate::graph::Profile;
 use crate::{Error, Result};
 
@@ -484,47 +485,6 @@ impl Training {
     pub fn critic_name(&self) -> Option<String> {
         self.trainer.method.critic().map(|_| critic_of(&self.name))
     }
-}
-
-/// What the model's shape asks of a training: an encoder learns its masked tokens (sft), and its adapter says so.
-fn of_shape(model: &LoadedModel, info: &MethodInfo, values: &Values, adapter: &mut Asked) -> Result<()> {
-    let given = adapter.given.iter().any(|f| f == "task_type");
-    let Some(e) = model.model.config().shape.encoder() else {
-        return match adapter.config.lora().and_then(|c| c.task_type.as_deref()) {
-            Some(FEATURES) => Err(Error::config("task_type", format!("is {FEATURES}, which is an encoder's: this model is a decoder"))),
-            _ => Ok(()),
-        };
-    };
-    if info.name != "sft" {
-        model.model.config().need_decoder(info.title)?;
-    }
-    model.model.need_logits()?;
-    if values.is_on("packing") {
-        return Err(Error::config("packing", "is not supported for an encoder"));
-    }
-    if values.text("truncation_mode") != "keep_start" {
-        return Err(Error::config("truncation_mode", "is not supported for an encoder, whose rows keep their start"));
-    }
-    let PeftConfig::Lora(c) = &mut adapter.config else {
-        return Err(Error::config("peft_type", format!("is {}: an encoder is trained with LORA", adapter.config.peft_type())));
-    };
-    if given && c.task_type.as_deref() != Some(FEATURES) {
-        return Err(Error::config("task_type", format!("expected {FEATURES}: the model is an encoder whose masked tokens are learned")));
-    }
-    c.task_type = Some(FEATURES.into());
-    // The model that PEFT would wrap has no pooler.
-    if e.pooler {
-        let pooler = model.model.pooler_path().to_string();
-        match &mut c.exclude_modules {
-            None => c.exclude_modules = Some(OneOrMany::Many(vec![pooler])),
-            Some(OneOrMany::Many(names)) => names.push(pooler),
-            Some(OneOrMany::One(pattern)) => {
-                let why = format!("is the pattern {pattern:?}; for an encoder with a pooler expected a list of names");
-                return Err(Error::config("exclude_modules", why));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// A training of all weights.

@@ -59,6 +59,12 @@ impl TextSource for ModelText<'_> {
         self.model.model.config().shape.encoder().map(|e| e.type_vocab_size)
     }
 
+    fn shifted(&self, target: &[Option<u32>]) -> Option<Vec<u32>> {
+        let e = self.model.model.config().shape.encoder_decoder()?;
+        let ids: Vec<u32> = target.iter().map(|id| id.unwrap_or(e.pad)).collect();
+        Some(e.start.shifted(&ids, e.pad))
+    }
+
     fn eos(&self) -> Option<u32> {
         self.model.tokenizer.as_ref().and_then(|t| t.eos_token_id()).filter(|id| (*id as usize) < self.vocab_size)
     }

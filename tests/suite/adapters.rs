@@ -91,6 +91,7 @@ fn inputs(tape: &mut Tape, t: usize) -> TrainInputs {
         spans: tape.input("spans", Desc::u32(&[B * t, 2])),
         window_spans: None,
         types: None,
+        source: None,
     }
 }
 

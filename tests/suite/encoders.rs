@@ -109,6 +109,7 @@ fn inputs(tape: &mut Tape, loaded: &LoadedModel, batch: &Batch) -> TrainInputs {
         spans: tape.input("spans", Desc::u32(&[m, 2])),
         window_spans: model.window().map(|_| tape.input("window_spans", Desc::u32(&[m, 2]))),
         types: model.has_types().then(|| tape.input("types", Desc::u32(&[m]))),
+        source: None,
     }
 }
 

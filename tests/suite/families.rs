@@ -260,6 +260,7 @@ fn every_family_has_a_fixture() {
     // Those of tests/suite/models.rs.
     tried.extend(["llama", "qwen2", "qwen3", "gpt2"].map(String::from));
     tried.extend(crate::encoders::model_types());
+    tried.extend(crate::translators::model_types());
     for f in FAMILIES {
         assert!(f.model_types.iter().any(|t| tried.iter().any(|x| x == t)), "{} has no fixture", f.name);
     }

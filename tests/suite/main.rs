@@ -61,6 +61,7 @@ mod split;
 mod stored;
 mod supervised;
 mod training;
+mod translators;
 mod tuning;
 mod writing;
 // Reads the sources from disk: native only.

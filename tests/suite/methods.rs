@@ -16,7 +16,7 @@ use crate::tuning::{dpo_args, dpo_rows, kto_rows, llama_on, numbers};
 
 fn example(i: u32, n: u32) -> Example {
     let ids: Vec<u32> = (0..n).map(|t| (7 * i + 3 * t * t + t) % 90 + 3).collect();
-    Example { labels: ids.clone(), ids, types: Vec::new() }
+    Example { labels: ids.clone(), ids, ..Example::default() }
 }
 
 fn args(steps: i64) -> TrainingArguments {

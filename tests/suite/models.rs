@@ -126,6 +126,7 @@ pub fn record(loaded: &LoadedModel, e: &Expected, adapter: Option<&dyn Adapter>,
         spans: tape.input("spans", Desc::u32(&[B * T, 2])),
         window_spans: model.window().map(|_| tape.input("window_spans", Desc::u32(&[B * T, 2]))),
         types: None,
+        source: None,
     };
     let hidden = model.record_hidden(&mut tape, &inputs, adapter, train)?;
     let targets = tape.input("targets", Desc::u32(&[B * T]));

@@ -121,7 +121,7 @@ fl_test!(
             let config = serde_json::from_value(json!({"r": 4, "target_modules": "all-linear"})).expect("a config");
             let start = || -> Result<_> {
                 let row = |i: u32| (0..12).map(|t| (i + t * 7) % 90 + 3).collect::<Vec<u32>>();
-                let rows = (0..6).map(|i| Example { ids: row(i), labels: row(i), types: Vec::new() }).collect();
+                let rows = (0..6).map(|i| Example { ids: row(i), labels: row(i), ..Example::default() }).collect();
                 let set = model.adapters.fresh(&config, 3)?;
                 let target = Target::Adapter { set: set.clone(), name: "x".into() };
                 // What the base model says would be remembered from when 0 times the weights was no number.

@@ -30,7 +30,7 @@ fn ids(name: &str) -> Vec<u32> {
 /// Logits of every token of a sequence from one pass without a cache, its first `prefix` tokens seeing one another.
 async fn logits(model: &LoadedModel, ids: &[u32], prefix: usize) -> Result<Vec<Vec<f32>>> {
     let m = &model.model;
-    let mut example = Example { ids: ids.to_vec(), labels: vec![IGNORE; ids.len()], types: Vec::new() };
+    let mut example = Example { ids: ids.to_vec(), labels: vec![IGNORE; ids.len()], ..Example::default() };
     example.set_prefix(prefix);
     let batch = Batch::new(&[&example], Sight::Causal, m.window());
     let rows = batch.shape.len;
@@ -42,6 +42,7 @@ async fn logits(model: &LoadedModel, ids: &[u32], prefix: usize) -> Result<Vec<V
         spans: tape.input("spans", Desc::u32(&[rows, 2])),
         window_spans: m.window().map(|_| tape.input("window_spans", Desc::u32(&[rows, 2]))),
         types: None,
+        source: None,
     };
     let hidden = m.record_hidden(&mut tape, &inputs, None, false)?;
     let all = m.record_logits(&mut tape, hidden, None)?;

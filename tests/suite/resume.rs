@@ -252,7 +252,7 @@ fl_test!(
             let bytes = async |gradient_checkpointing: Option<bool>, activation_memory: Option<u64>| -> Result<u64> {
                 let config = serde_json::from_value(json!({"r": 4, "target_modules": "all-linear"})).expect("a config");
                 let args = TrainingArguments { gradient_checkpointing, activation_memory, max_steps: 2, ..TrainingArguments::default() };
-                let rows = (0..4).map(|i| Example { ids: row(i), labels: row(i), types: Vec::new() }).collect();
+                let rows = (0..4).map(|i| Example { ids: row(i), labels: row(i), ..Example::default() }).collect();
                 let target = Target::Adapter { set: model.adapters.fresh(&config, 3)?, name: "x".into() };
                 let mut t = Trainer::new(model.model.clone(), target, None, args, Box::new(Sft::new(rows)))?;
                 t.step().await?;
@@ -279,7 +279,7 @@ fl_test!(
         let rows = (0..48u32).map(|i| Example {
             ids: (0..2 + i * 5 % 119).map(|t| (i + t) % 90 + 3).collect(),
             labels: Vec::new(),
-            types: Vec::new(),
+            ..Example::default()
         });
         let rows = rows.map(|e| Example { labels: e.ids.clone(), ..e }).collect();
         let args =

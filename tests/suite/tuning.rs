@@ -80,7 +80,11 @@ fn sequences(file: &[u8]) -> Vec<Example> {
             let real = |i: &usize| mask[*i] != 0.0;
             let at: Vec<usize> = (row * len..(row + 1) * len).filter(real).collect();
             let label = |i: usize| if labels[i] < 0.0 { IGNORE } else { labels[i] as u32 };
-            Example { ids: at.iter().map(|i| ids[*i] as u32).collect(), labels: at.iter().map(|i| label(*i)).collect(), types: Vec::new() }
+            Example {
+                ids: at.iter().map(|i| ids[*i] as u32).collect(),
+                labels: at.iter().map(|i| label(*i)).collect(),
+                ..Example::default()
+            }
         })
         .collect()
 }
@@ -456,7 +460,7 @@ fl_test!(
                 model.adapters.fresh(&serde_json::from_value(json!({"r": 4, "target_modules": "all-linear"})).expect("a config"), 3)?;
             let args = TrainingArguments { gradient_checkpointing: Some(flag), learning_rate: 1e-2, ..arguments() };
             let row = |i: u32| (0..64).map(|t| (i + t * 7) % 96).collect::<Vec<u32>>();
-            let rows = (0..4).map(|i| Example { ids: row(i), labels: row(i), types: Vec::new() }).collect();
+            let rows = (0..4).map(|i| Example { ids: row(i), labels: row(i), ..Example::default() }).collect();
             let target = Target::Adapter { set, name: "x".into() };
             let mut t = Trainer::new(model.model.clone(), target, None, args, Box::new(Sft::new(rows)))?;
             let mut curve = Vec::new();
@@ -479,7 +483,7 @@ fl_test!(
                 model.adapters.fresh(&serde_json::from_value(json!({"r": 4, "target_modules": "all-linear"})).expect("a config"), 3)?;
             let args = TrainingArguments { fp16, gradient_checkpointing: Some(flag), learning_rate: 1e-2, ..arguments() };
             let row = |i: u32| (0..64).map(|t| (i + t * 7) % 96).collect::<Vec<u32>>();
-            let rows = (0..4).map(|i| Example { ids: row(i), labels: row(i), types: Vec::new() }).collect();
+            let rows = (0..4).map(|i| Example { ids: row(i), labels: row(i), ..Example::default() }).collect();
             let mut t = Trainer::new(model.model.clone(), Target::Adapter { set, name: "x".into() }, None, args, Box::new(Sft::new(rows)))?;
             let mut losses = Vec::new();
             while let Some(step) = t.step().await? {
@@ -504,7 +508,7 @@ fl_test!(
         let gpu = gpu().await;
         let model = llama().await?;
         let set = model.adapters.fresh(&serde_json::from_value(json!({"r": 4, "target_modules": ["q_proj"]})).expect("a config"), 3)?;
-        let row = Example { ids: (3..30).collect(), labels: (3..30).collect(), types: Vec::new() };
+        let row = Example { ids: (3..30).collect(), labels: (3..30).collect(), ..Example::default() };
         let target = Target::Adapter { set, name: "x".into() };
         let mut t = Trainer::new(
             model.model.clone(),

@@ -489,6 +489,9 @@ pub struct LogitsArgs {
     /// Of an encoder: the segment of each of the --prompt-ids (0,0,1).
     #[arg(long, value_name = "IDS", value_delimiter = ',', requires = "prompt_ids")]
     pub token_type_ids: Option<Vec<u32>>,
+    /// Of an encoder-decoder, whose encoder reads the prompt: what its decoder has read, from its first token on (the model's own where nothing is given).
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    pub decoder_ids: Option<Vec<u32>>,
     /// Prints one JSON object: {"last_logits": […]}; of an encoder {"logits": […]}, those of every token, or of its classifier.
     #[arg(long)]
     pub json: bool,

@@ -63,23 +63,16 @@ pub fn checked(model: &LoadedModel, ids: Vec<u32>) -> Result<Vec<u32>> {
     Ok(ids)
 }
 
-/// Logits after the last of `ids`, from one pass without a cache.
-pub async fn last_logits(model: &LoadedModel, ids: &[u32]) -> Result<Vec<f32>> {
+/// Logits after the last of `ids`, from one pass without a cache; of an encoder-decoder its encoder reads `source`.
+pub async fn last_logits(model: &LoadedModel, ids: &[u32], source: &[u32]) -> Result<Vec<f32>> {
     let adapter = model.adapters.resolve(&AdapterChoice::Active)?;
     let m = &model.model;
-    let example = Example { ids: ids.to_vec(), labels: vec![IGNORE; ids.len()], types: Vec::new() };
+    let example = Example { ids: ids.to_vec(), labels: vec![IGNORE; ids.len()], source: source.to_vec(), ..Example::default() };
     let set = adapter.as_ref().map(|a| &a.set);
     let batch = m.lay_out(&[&example], Layout::Auto, set.map_or(Front::Nothing, |s| s.front()));
     let rows = batch.shape.batch * batch.shape.len;
     let mut tape = Tape::new();
-    let inputs = TrainInputs {
-        batch: batch.shape.batch,
-        ids: tape.input("ids", Desc::u32(&[rows])),
-        positions: tape.input("positions", Desc::u32(&[rows])),
-        spans: tape.input("spans", Desc::u32(&[rows, 2])),
-        window_spans: m.window().map(|_| tape.input("window_spans", Desc::u32(&[rows, 2]))),
-        types: None,
-    };
+    let inputs = TrainInputs::declare(&mut tape, m, &batch.shape);
     let placed = set.map(|s| s.place(&mut tape, rows, batch.shape.batch, false)).transpose()?;
     let placed = placed.as_ref().map(|a| a as &dyn Adapter);
     let hidden = m.record_hidden(&mut tape, &inputs, placed, false)?;
@@ -91,16 +84,38 @@ pub async fn last_logits(model: &LoadedModel, ids: &[u32]) -> Result<Vec<f32>> {
     program.write("ids", &batch.ids);
     program.write("positions", &batch.positions);
     program.write("spans", &batch.spans);
-    if program.has_input("window_spans") {
-        program.write("window_spans", &batch.window_spans);
-    }
-    if program.has_input(FRONT) {
-        program.write(FRONT, &batch.front);
+    for (name, values) in [
+        ("window_spans", &batch.window_spans),
+        ("source_ids", &batch.sources.ids),
+        ("source_positions", &batch.sources.positions),
+        ("source_spans", &batch.sources.spans),
+        ("cross_spans", &batch.sources.cross),
+        (FRONT, &batch.front),
+    ] {
+        if program.has_input(name) {
+            program.write(name, values);
+        }
     }
     let rows_in_front = if let Some(Front::Tokens(n)) = set.map(|s| s.front()) { n } else { 0 };
     program.write("row", &[(rows_in_front + ids.len()) as u32 - 1]);
     let step = StepParams { lora: if adapter.is_some() { 1.0 } else { 0.0 }, ..StepParams::default() };
     program.run_f32(&step, "logits").await
+}
+
+/// What the decoder of an encoder-decoder has read; nothing for other models.
+fn decoder_ids(model: &LoadedModel, a: &LogitsArgs) -> Result<Option<Vec<u32>>> {
+    let Some(e) = model.model.config().shape.encoder_decoder() else {
+        return match a.decoder_ids {
+            Some(_) => model.model.config().need_encoder_decoder("decoder_ids").map(|_| None),
+            None => Ok(None),
+        };
+    };
+    let missing = || Error::config("decoder_ids", "is missing, and the model does not say what its answers begin with");
+    let ids = match &a.decoder_ids {
+        Some(ids) => ids.clone(),
+        None => vec![e.start.token().ok_or_else(missing)?],
+    };
+    checked(model, ids).map(Some)
 }
 
 pub async fn run(cli: &Cli, a: &LogitsArgs) -> Result<()> {
@@ -115,12 +130,19 @@ pub async fn run(cli: &Cli, a: &LogitsArgs) -> Result<()> {
     if a.token_type_ids.is_some() {
         loaded.model.model.encoder("token_type_ids")?;
     }
-    let logits = last_logits(&loaded.model, &ids).await?;
+    let own = decoder_ids(&loaded.model, a)?;
+    let logits = match &own {
+        Some(own) => last_logits(&loaded.model, own, &ids).await?,
+        None => last_logits(&loaded.model, &ids, &[]).await?,
+    };
     if let Some(at) = logits.iter().position(|v| !v.is_finite()) {
         return Err(Error::NotFinite(format!("the logit of token {at} is {}", logits[at])));
     }
     if a.json {
         let mut out = json!({"prompt_ids": ids, "adapter": name, "last_logits": logits});
+        if let Some(own) = &own {
+            out["decoder_ids"] = json!(own);
+        }
         if mask != Mask::Causal {
             out["mask"] = json!(mask);
         }

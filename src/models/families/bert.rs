@@ -39,6 +39,7 @@ pub const NAMES: Names = Names {
     transposed: false,
     split_head_norms: false,
     qkv_by_head: false,
+    source: None,
 };
 
 /// A block's modules, which RoBERTa shares.

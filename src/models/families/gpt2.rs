@@ -38,6 +38,7 @@ const NAMES: Names = Names {
     transposed: true,
     split_head_norms: false,
     qkv_by_head: false,
+    source: None,
 };
 
 /// `config.json` of GPT-2.

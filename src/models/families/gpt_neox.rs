@@ -42,6 +42,7 @@ const NAMES: Names = Names {
     transposed: false,
     split_head_norms: false,
     qkv_by_head: true,
+    source: None,
 };
 
 const ROPE: Fields = Fields { layer_type: None, theta: ("rotary_emb_base", 10_000.0), partial: ("rotary_pct", 0.25), scaled: true };

@@ -39,4 +39,5 @@ pub const NAMES: Names = Names {
     transposed: false,
     split_head_norms: false,
     qkv_by_head: false,
+    source: None,
 };

@@ -1,6 +1,7 @@
 //! One file per family, top to bottom: configuration, checkpoint keys, GGUF names and order of rows, recipe of a block. The registry has a
 //! line for each.
 
+pub mod bart;
 pub mod bert;
 pub mod cohere;
 pub mod cohere2;
@@ -13,6 +14,8 @@ pub mod gpt2;
 pub mod gpt_neox;
 pub mod granite;
 pub mod llama;
+pub mod marian;
+pub mod mbart;
 pub mod mistral;
 pub mod modernbert;
 pub mod olmo2;

@@ -77,8 +77,8 @@ pub fn check_weights(files: &[&Container], config: &Config, partial: bool) -> Re
     let is_number = |p: &&str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit());
     let layers: HashSet<&str> = files.iter().flat_map(|c| &c.tensors).filter_map(|t| t.name.split('.').find(is_number)).collect();
     files.iter().try_for_each(|c| check_types(c, config))?;
-    if !partial && layers.len() != config.num_hidden_layers {
-        let claimed = config.num_hidden_layers;
+    let claimed = config.num_hidden_layers.max(config.shape.encoder_decoder().map_or(0, |e| e.layers));
+    if !partial && layers.len() != claimed {
         return Err(Error::file(&first.file, format!("has weights of {} layers, its configuration says {claimed}", layers.len())));
     }
     // Types decide what lies together, not what there is.

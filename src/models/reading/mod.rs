@@ -5,3 +5,4 @@ pub mod encoder;
 pub mod gguf;
 pub mod json;
 pub mod rope;
+pub mod translator;

@@ -234,8 +234,8 @@ impl Method for Sft {
 
     fn digest(&self) -> String {
         digest(self.examples.iter().flat_map(|e| {
-            let types = (!e.types.is_empty()).then(|| e.types.clone());
-            [e.ids.clone(), e.labels.clone()].into_iter().chain(types)
+            let more = [&e.types, &e.source].into_iter().filter(|v| !v.is_empty()).cloned();
+            [e.ids.clone(), e.labels.clone()].into_iter().chain(more.collect::<Vec<_>>())
         }))
     }
 

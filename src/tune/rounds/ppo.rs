@@ -312,6 +312,6 @@ impl Method for Ppo {
         let s = self.rounds.sample(row);
         let mut labels = vec![IGNORE; s.example.ids.len() + 1];
         labels[s.prompt..s.prompt + self.places(s)].fill(0);
-        Example { ids: s.example.ids.clone(), labels, types: Vec::new() }
+        Example { ids: s.example.ids.clone(), labels, ..Example::default() }
     }
 }

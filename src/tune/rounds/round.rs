@@ -238,7 +238,7 @@ impl Rounds {
     pub fn sequences(&self, row: u32) -> Vec<Example> {
         let p = &self.prompts[row as usize];
         match &p.recorded {
-            None => vec![Example { labels: vec![IGNORE; p.ids.len()], ids: p.ids.clone(), types: Vec::new() }],
+            None => vec![Example { labels: vec![IGNORE; p.ids.len()], ids: p.ids.clone(), ..Example::default() }],
             Some(r) => r.completions.iter().map(|c| Sample::new(&p.ids, c, &self.ends, self.mask_cut).example).collect(),
         }
     }
