@@ -4,7 +4,7 @@ use super::config::{Config, NormKind, QkNorm};
 use super::heads::Heads;
 use super::names::Role;
 use super::shape::{Scope, Shape};
-use super::stack::{Stack, sinusoids};
+use super::stack::Stack;
 use crate::nn::{
     Attention, Block, CrossAttention, Embedding, Linear, Mlp, Norm, NormOp, ParamId, ParamSpec, Part, PartSpec, Projections, Up,
 };
@@ -29,8 +29,8 @@ pub struct Blueprint {
     pub(super) heads: Heads,
     /// The encoder of an encoder-decoder.
     pub(super) source: Option<Stack>,
-    /// Constants that are computed.
-    pub(super) computed: Vec<(ParamId, Vec<f64>)>,
+    /// Tables of sinusoidal positions, which are computed.
+    pub(super) computed: Vec<ParamId>,
 }
 
 struct Builder<'a> {
@@ -38,7 +38,7 @@ struct Builder<'a> {
     dtype: &'a dyn Fn(&str) -> DType,
     transposed: bool,
     linears: usize,
-    computed: Vec<(ParamId, Vec<f64>)>,
+    computed: Vec<ParamId>,
 }
 
 impl Builder<'_> {
@@ -183,7 +183,7 @@ impl Builder<'_> {
         if pair.is_some_and(|p| p.sinusoidal) {
             let weight = self.add(format!("{}positions", names.blocks), vec![count, width], DType::F32, Vec::new());
             self.constant(weight);
-            self.computed.push((weight, sinusoids(count, width)));
+            self.computed.push(weight);
             return Some(Embedding { weight });
         }
         Some(Embedding { weight: self.matrix(format!("{}.weight", names.end(Role::Positions)), first + count, width) })

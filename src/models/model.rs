@@ -7,7 +7,7 @@ use super::blueprint::Blueprint;
 use super::heads::Heads;
 use super::names::Role;
 use super::rope::Rope;
-use super::stack::{SourceInputs, Stack};
+use super::stack::{SourceInputs, Stack, sinusoids};
 use crate::data::{BatchShape, Mask};
 use crate::formats::peft::LoraPair;
 use crate::graph::{Desc, Exec, Tape, Tensor, Val};
@@ -139,9 +139,9 @@ impl Model {
         let Blueprint { specs, embed, positions, types, embed_norm, blocks, norm, head, heads, source, computed } =
             Blueprint::new(&config, if trainable { &plain } else { dtype });
         let params = ParamStore::allocate(exec, &specs, trainable)?;
-        for (id, values) in computed {
-            let desc = params.tensor(id);
-            params.replace(id, Tensor::from_f64(exec, desc.name(), &desc.desc().shape, &values)?);
+        for id in computed {
+            let (t, width) = (params.tensor(id), config.hidden_size);
+            params.replace(id, Tensor::from_f64(exec, t.name(), &t.desc().shape, &sinusoids(t.desc().rows(), width))?);
         }
         let ropes = config.ropes().into_iter().map(|r| table(exec, r)).collect::<Result<_>>()?;
         Ok(Model {

@@ -26,11 +26,19 @@ const NAMES: Names = Names {
 
 const ENCODER: Names = Names { ends: &[], ..bart::ENCODER };
 
+/// Most positions that are computed.
+const MAX_POSITIONS: usize = 1 << 16;
+
 fn from_json(j: &Json<'_>) -> Result<Config> {
     j.only("normalize_embedding", false)?;
     j.only("static_position_embeddings", true)?;
     let start = translator::starts(j)?;
     let c = translator::bart(j, "marian", &NAMES, &ENCODER, Recipe::POST_SUM)?;
+    // No file backs their table.
+    if c.max_position_embeddings > MAX_POSITIONS {
+        let found = c.max_position_embeddings;
+        return Err(Error::config("max_position_embeddings", format!("is {found}, expected at most {MAX_POSITIONS}")));
+    }
     Ok(translator::with(c, |e| {
         e.start = start;
         e.first_position = 0;
