@@ -60,6 +60,12 @@ fn of_pair(model: &LoadedModel, info: &MethodInfo, values: &Values, adapter: &mu
     if info.name != "sft" {
         model.model.config().need_decoder(info.title)?;
     }
+    // Transformers gives the row of the padding token no gradient where it is read.
+    let e = model.model.config().need_encoder_decoder("this")?;
+    if values.is_on("full") && e.start.token() == Some(e.pad) {
+        let why = format!("is not supported for a model whose decoder begins with its padding token ({}): train an adapter", e.pad);
+        return Err(Error::config("full", why));
+    }
     if values.is_on("packing") {
         return Err(Error::config("packing", "is not supported for an encoder-decoder"));
     }

@@ -120,9 +120,11 @@ fn encoder_decoders_give_the_logits_of_transformers() {
     let wide = 48;
     let of_prompt = ["logits", "--model", &model, "--prompt-ids", &source, "--json"];
     near(&parse(&ok(&of_prompt))["last_logits"], &e("logits")[..wide]);
-    let with = [&of_prompt[..], &["--decoder-ids", &ids(&read, 4)]].concat();
+    let four = ids(&read, 4);
+    let with = [&of_prompt[..], &["--decoder-ids", &four]].concat();
     near(&parse(&ok(&with))["last_logits"], &e("logits")[3 * wide..4 * wide]);
-    let wrong = ["logits", "--model", &fixture("models/llama"), "--prompt-ids", "4,5", "--decoder-ids", "4"];
+    let decoder = fixture("models/llama");
+    let wrong = ["logits", "--model", &decoder, "--prompt-ids", "4,5", "--decoder-ids", "4"];
     fails_with(&on_cpu(&wrong), 2, "bad-config", "decoder_ids needs an encoder-decoder");
     fails_with(&on_cpu(&["generate", "--model", &model, "--prompt-ids", "4,5"]), 2, "bad-config", "generation needs a decoder");
 }

@@ -70,8 +70,11 @@ def main():
         logits = model(input_ids=ids, attention_mask=mask, decoder_input_ids=decoder).logits
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), masked.flatten())
         loss.backward()
+        # As a training reads rows: what is not asked for is padding to the decoder.
+        trained = model(input_ids=ids, attention_mask=mask, labels=masked).loss
         expected = {"input_ids": ids, "attention_mask": mask, "labels": masked, "target": labels, "decoder_input_ids": decoder, "logits": out.logits,
-                    "loss": loss.reshape(1)}
+                    "loss": loss.reshape(1),
+                    "trained": trained.reshape(1)}
         for key, p in model.named_parameters():
             if p.grad is None:
                 print(f"  {name}: {key} has no gradient")

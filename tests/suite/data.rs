@@ -319,9 +319,7 @@ fl_test! {
             (json!({"input_ids": [-1]}), "input_ids[0] is -1, expected a token id"),
             (json!({"input_ids": [1.5]}), "input_ids[0] is 1.5"),
             (json!({"input_ids": [99_999_999_999_u64]}), "input_ids[0]"),
-            (json!({"input_ids": [1, 2], "labels": [1]}), "labels has 1 numbers for 2 input_ids"),
             (json!({"input_ids": [1, 2], "labels": [1, -7]}), "labels[1] is -7, expected a token id or -100"),
-            (json!({"input_ids": [1, 2], "labels": [1, -100]}), "labels is -100 everywhere"),
         ] {
             let e = refused(&row, sft);
             assert!(e.to_string().starts_with(words), "{row}: {e}");

@@ -175,7 +175,14 @@ fl_test!(
                     assert!(got.iter().all(|g| g.abs() < 1e-5), "{what}: gradient of {path} is {got:?}");
                     continue;
                 }
-                let d = difference(&got, want);
+                let (mut got, mut want) = (got, want.to_vec());
+                if path == "model.shared.weight" && f.name == "marian" {
+                    // PyTorch leaves out what the padding token gets where it is read, and Marian's decoder begins with it: refused below.
+                    let (pad, width) = (47, loaded.model.config().hidden_size);
+                    got.drain(pad * width..(pad + 1) * width);
+                    want.drain(pad * width..(pad + 1) * width);
+                }
+                let d = difference(&got, &want);
                 assert!(d <= 5e-5, "{what}: gradient of {path} differs by {d}");
             }
             // The constant bias of the logits has none.
@@ -192,7 +199,9 @@ fl_test!(
             Program::build(exec, &tape, ProgramOptions::default())?.submit(&step);
             for (path, want) in e.under("after/") {
                 let grad = e.get(&format!("grad/{path}"));
-                for ((got, want), g) in params.read(path).await?.iter().zip(want).zip(grad) {
+                let padding = |i: usize| f.name == "marian" && path == "model.shared.weight" && i / loaded.model.config().hidden_size == 47;
+                let after = params.read(path).await?;
+                for (_, ((got, want), g)) in after.iter().zip(want).zip(grad).enumerate().filter(|(i, _)| !padding(*i)) {
                     // The first step is lr·sign(g): where g is rounding, so is the sign.
                     let d = (f64::from(*got) - want).abs();
                     assert!(g.abs() < 1e-5 || d <= 1e-5, "{what}: {path} after a step is {got}, expected {want} (gradient {g})");
@@ -221,10 +230,8 @@ fl_test!(
             while let Some(m) = training.step().await? {
                 losses.push(m.metrics.get("loss").expect("sft has one"));
             }
-            // mBART's decoder begins with the last token of the target, which is another one where labels at the end are not asked for.
-            if name == "marian" {
-                assert!((losses[0] - e.get("loss")[0]).abs() < 2e-5, "{name}: {losses:?}, expected {}", e.get("loss")[0]);
-            }
+            let want = e.get("trained")[0];
+            assert!((losses[0] - want).abs() < 2e-5, "{name}: {losses:?}, expected {want}");
             assert!(losses[3] < losses[0], "{name}: {losses:?}");
             if !full {
                 let config = loaded.adapters.config(training.adapter_name()).expect("it was trained");
@@ -256,6 +263,12 @@ fl_test!(
             let error = Training::new(&loaded, method, &args, &rows, None).await.map(|_| ()).map_err(said).expect_err(method);
             assert!(error.contains(word), "{method} {args}: {error}");
         }
+        let f = fixtures().into_iter().find(|f| f.name == "marian").expect("a fixture");
+        let options = LoadOptions { trainable: true, ..LoadOptions::default() };
+        let marian = Rc::new(load(&cpu(), Some(f.config), f.weights, 1 << 20, options).await?);
+        let error =
+            Training::new(&marian, "sft", &json!({"full": true}), &rows(&e), None).await.map(|_| ()).map_err(said).expect_err("full");
+        assert!(error.contains("padding token"), "{error}");
         let error = Encodings::new(loaded.clone()).map(|_| ()).map_err(said).expect_err("no encoder");
         assert!(error.contains("needs an encoder"), "{error}");
         assert!(loaded.adapters.resolve(&AdapterChoice::Active)?.is_none());

@@ -316,3 +316,12 @@ fn pairs_that_teach_nothing_are_told() {
     let ids = reader.preferences(&[tools]).unwrap().remove(0).chosen.ids;
     assert_eq!(ids.iter().filter_map(|c| char::from_u32(*c)).collect::<String>(), "<t2><uq><aa>");
 }
+
+#[test]
+fn labels_are_as_many_as_tokens_and_ask_for_something() {
+    let c = RowOptions { max_length: Some(1024), ..RowOptions::default() };
+    for (labels, words) in [(vec![1], "labels has 1 numbers for 2 input_ids"), (vec![1, -100], "labels is -100 everywhere")] {
+        let e = sft(json!({"input_ids": [1, 2], "labels": labels}), &c).unwrap_err();
+        assert!(e.to_string().contains(words), "{e}");
+    }
+}
