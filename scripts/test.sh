@@ -2,7 +2,7 @@
 # The suites, stage by stage.
 #   scripts/test.sh all                 setup, model, every stage
 #   scripts/test.sh check               what they need, then formatting, lints, docs, types, and whether generated files are up to date
-#   scripts/test.sh native browser …    single stages (see STAGES), one after another; FILTER=ops_norm:: for some tests of native and browser
+#   scripts/test.sh native browser …    single stages (see STAGES), one after another or LANES at a time; FILTER=ops_norm:: for some of native and browser
 # A stage fails when its command fails, and also when it ran no test. All stages run even if one fails; the end says how long each took, and sums up.
 # `all` and `check` keep LANES stages (2) under way: what compiles ends on one core, and a test often waits for one thread. A stage's output comes when
 # it ends; until then it is in target/test-logs.
@@ -126,6 +126,9 @@ if [ "${1:-}" = --stage ]; then
 fi
 
 # --- what the runners print -----------------------------------------------------------------------------------------
+# `head -n`, but whoever writes to it is not killed for what nobody reads: that would end this script.
+first() { awk -v n="$1" 'NR <= n'; }
+
 # Sums up: libtest and wasm-bindgen-test, Playwright, node:test, and a plain "N passed, M failed".
 count() { # log
   sed $'s/\033\\[[0-9;]*m//g' "$1" | awk '
@@ -141,7 +144,7 @@ count() { # log
 # What failed, for the end of the output: the tests' names and the first line of what they said.
 excerpt() { # log
   sed $'s/\033\\[[0-9;]*m//g' "$1" | grep -E '^(test .* \.\.\. FAILED|FAIL |not ok |error)|✘|^ +[0-9]+\) |panicked at|Error: ' | cut -c1-300 |
-    awk '!seen[$0]++' | head -n 16
+    awk '!seen[$0]++' | first 16
 }
 
 # Tests that passed only at their second try, one a line.
@@ -177,6 +180,7 @@ for arg in "${@:-all}"; do
       wanted+=(clippy clippy-wasm generated doc format licences types)
       lanes=${LANES:-2} ;;
     *)
+      lanes=${LANES:-1}
       title "$arg" >/dev/null || die "unknown stage '$arg' (one of: all check $STAGES)"
       wanted+=("$arg") ;;
   esac
@@ -207,7 +211,7 @@ ended() {
       status=1
     fi
     while read -r t; do seconds+=("$s: $t"); done < <(second_tries "$log")
-    slow=$slow$(times_of "$s" | sort -rn | head -n 12)$'\n'
+    slow=$slow$(times_of "$s" | sort -rn | first 12)$'\n'
   fi
   if [ "$status" != 0 ] && [ "$f" = 0 ]; then f=1; fi
   passed=$((passed + p)); failed=$((failed + f))
@@ -285,7 +289,7 @@ done
 took
 if [ -n "${slow//[[:space:]]/}" ]; then
   head1 "The slowest tests, in seconds"
-  printf '%s' "$slow" | sort -rn | head -n 12 | cut -c1-150 | while read -r t; do [ -z "$t" ] || say "$t"; done
+  printf '%s' "$slow" | sort -rn | first 12 | cut -c1-150 | while read -r t; do [ -z "$t" ] || say "$t"; done
 fi
 for t in ${seconds[@]+"${seconds[@]}"}; do warn "passed only at the second try: $t"; done
 if [ "$failed" != 0 ]; then
