@@ -63,7 +63,7 @@ if (wanted('pack'))
     );
     equal(odd, [], 'unexpected files');
     // The engine is in it twice, once more where it was built with threads, too; a page loads one of them.
-    ok(packed.size < (threads ? 5.0e6 : 3.4e6), `${packed.size} bytes packed`);
+    ok(packed.size < (threads ? 5.1e6 : 3.4e6), `${packed.size} bytes packed`);
   });
 
 if (wanted('pack'))
@@ -180,11 +180,12 @@ try {
     'main.js': [
       "import * as fledgling from './node_modules/fledgling/dist/lib/index.js';",
       APP,
-      `start(fledgling, 'gpu', { kernel: '${PLAIN}' }, '/m/tiny.gguf');`,
+      `start(fledgling, 'gpu', { kernel: '${PLAIN}' }, '/m/plain.gguf');`,
     ].join('\n'),
   });
   const plain = await serve({ root: plainDir, files, mounts });
-  // The tiny model: the real one computes on the GPU in (6).
+  // The tiny model, under an address that no other test asks for: the real one computes on the GPU in (6).
+  files.set('/m/plain.gguf', files.get('/m/tiny.gguf'));
   if (wanted('plain')) await visit('a plain page', `${plain.origin}/index.html`, { tiny: true });
 
   // ---- (3) types
