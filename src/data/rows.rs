@@ -173,6 +173,17 @@ impl Row {
         Row::from_columns(map, kinds)
     }
 
+    /// The row, for a model of one sequence: labels stand beside their tokens. Those of an encoder-decoder are of any length.
+    ///
+    /// # Errors
+    /// A [`Fault`] that names the column.
+    pub fn of_one_sequence(self) -> Result<Row, Fault> {
+        if let Row::Sft(SftRow::Ids { input_ids, labels, .. }) = &self {
+            check_labels(input_ids.len(), labels.as_deref(), false)?;
+        }
+        Ok(self)
+    }
+
     /// The same of an object's columns.
     ///
     /// # Errors

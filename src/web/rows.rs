@@ -36,7 +36,7 @@ pub fn read_rows(text: &str, first: usize, name: &str, columns: JsValue) -> Resu
     let columns: Vec<(String, String)> = columns.into_iter().collect();
     let read = |found: crate::data::Found| {
         let line = found.line;
-        match found.row.and_then(|columns| Row::from_columns(&columns, ANY)) {
+        match found.row.and_then(|columns| Row::from_columns(&columns, ANY)).and_then(Row::of_one_sequence) {
             Ok(row) => Line::Row { line, kind: row.kind(), row },
             Err(fault) => Line::Refused { line, fault },
         }

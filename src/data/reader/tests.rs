@@ -321,7 +321,10 @@ fn pairs_that_teach_nothing_are_told() {
 fn labels_are_as_many_as_tokens_and_ask_for_something() {
     let c = RowOptions { max_length: Some(1024), ..RowOptions::default() };
     for (labels, words) in [(vec![1], "labels has 1 numbers for 2 input_ids"), (vec![1, -100], "labels is -100 everywhere")] {
-        let e = sft(json!({"input_ids": [1, 2], "labels": labels}), &c).unwrap_err();
+        let row = json!({"input_ids": [1, 2], "labels": labels});
+        let fault = Row::read(&row, &[RowKind::Sft]).unwrap().of_one_sequence().unwrap_err();
+        assert!(fault.to_string().contains(words), "{fault}");
+        let e = sft(row, &c).unwrap_err();
         assert!(e.to_string().contains(words), "{e}");
     }
 }

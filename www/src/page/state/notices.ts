@@ -1,5 +1,6 @@
 // Messages to the person: short toasts, errors that stay until dismissed, and words for screen readers.
-import { signal } from '@preact/signals';
+import { effect, signal } from '@preact/signals';
+import { language } from '../i18n/language.ts';
 import { cut, describe, type Described } from '../model/errors.ts';
 import { byItself, navigations } from './router.ts';
 
@@ -47,6 +48,13 @@ export function toast(text: string, action?: Action): void {
   ];
   setTimeout(() => dismiss(id), action ? 9000 : 3500);
 }
+
+/** What was said in passing leaves with the language that it was said in; errors and what offers an action stay. */
+effect(() => {
+  language();
+  const all = notices.peek();
+  if (all.some((n) => n.tone === 'info' && n.actions.length === 0)) notices.value = all.filter((n) => n.tone !== 'info' || n.actions.length > 0);
+});
 
 /** Shows an error until it is dismissed; the same kind twice (by default the same code) is shown once, with the newer detail. Being stopped is no error. */
 export function report(error: unknown, actions: Action[] = [], kind?: string): Described {
