@@ -53,7 +53,8 @@ export function toast(text: string, action?: Action): void {
 effect(() => {
   language();
   const all = notices.peek();
-  if (all.some((n) => n.tone === 'info' && n.actions.length === 0)) notices.value = all.filter((n) => n.tone !== 'info' || n.actions.length > 0);
+  if (all.some((n) => n.tone === 'info' && n.actions.length === 0))
+    notices.value = all.filter((n) => n.tone !== 'info' || n.actions.length > 0);
 });
 
 /** Shows an error until it is dismissed; the same kind twice (by default the same code) is shown once, with the newer detail. Being stopped is no error. */
