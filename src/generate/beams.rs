@@ -1,7 +1,8 @@
 //! Beam search as Transformers 5 has it: which beams go on and which are finished, from the logits of every step. Knows no device.
 
 use super::options::{EarlyStopping, GenerateOptions};
-use super::processors::{log_softmax, penalize};
+use super::processors::{log_softmax, penalize, rule};
+use crate::models::Rules;
 use crate::{Error, Result};
 
 /// What a place that nothing has finished in counts, and what those that must not be chosen lose.
@@ -20,6 +21,7 @@ pub struct Beam {
 /// See the module.
 pub struct Beams {
     options: GenerateOptions,
+    rules: Rules,
     prompt: Vec<u32>,
     ends: Vec<u32>,
     limit: usize,
@@ -33,7 +35,7 @@ pub struct Beams {
 
 impl Beams {
     /// `limit`: most tokens of an answer; `ends`: the tokens that end one.
-    pub fn new(options: &GenerateOptions, prompt: &[u32], ends: &[u32], limit: usize) -> Beams {
+    pub fn new(options: &GenerateOptions, rules: &Rules, prompt: &[u32], ends: &[u32], limit: usize) -> Beams {
         let nothing = || (Beam { score: NOTHING, ..Beam::default() }, false);
         let running = |i: usize| Beam { score: if i == 0 { 0.0 } else { NOTHING }, ..Beam::default() };
         Beams {
@@ -42,6 +44,7 @@ impl Beams {
             improvable: true,
             done: false,
             options: options.clone(),
+            rules: rules.clone(),
             prompt: prompt.to_vec(),
             ends: ends.to_vec(),
             limit,
@@ -80,7 +83,9 @@ impl Beams {
         let mut top: Vec<(f32, usize, u32)> = Vec::with_capacity(keep + 1);
         for (b, (beam, logps)) in self.running.iter().zip(&plain).enumerate() {
             let mut left = logps.clone();
-            penalize(&mut left, &o, &[&self.prompt[..], &beam.tokens].concat());
+            let history = [&self.prompt[..], &beam.tokens].concat();
+            penalize(&mut left, &o, &history);
+            rule(&mut left, &self.rules, &history, beam.tokens.len(), self.limit);
             for (token, logp) in left.iter().enumerate() {
                 let score = logp + beam.score;
                 if top.len() < keep || score > top[keep - 1].0 {

@@ -5,7 +5,7 @@ use super::beams::Beam;
 use super::driver::Driver;
 use super::engine::{End, Engine, NONE, Sees};
 use super::options::{Event, FinishReason};
-use super::processors::{banned, likeliest, log_softmax, lookup};
+use super::processors::{banned, likeliest, log_softmax, lookup, rule};
 use super::session::Session;
 use crate::nn::Move;
 use crate::ops::sample::pick;
@@ -52,6 +52,7 @@ impl Session {
             let history = [&self.prompt[self.front..], &row.tokens].concat();
             let mut left: Vec<f64> = logits.iter().map(|v| f64::from(*v)).collect();
             banned(&history, self.options.no_repeat_ngram_size).for_each(|id| left[id as usize] = f64::NEG_INFINITY);
+            rule(&mut left, &self.rules, &history, row.tokens.len(), self.limit);
             let mut seen = vec![false; vocab];
             history.iter().for_each(|id| seen[*id as usize] = true);
             let (token, _) = pick(&left, i as u32, &|id| seen[id], &step)

@@ -3,6 +3,7 @@
 use super::beams::Beams;
 use super::engine::End;
 use super::options::GenerateOptions;
+use crate::models::Rules;
 
 /// How tokens are chosen.
 pub(super) enum Driver {
@@ -17,16 +18,16 @@ pub(super) enum Driver {
 }
 
 impl Driver {
-    pub fn of(o: &GenerateOptions, prompt: &[u32], ends: &[u32], limit: usize) -> Driver {
+    pub fn of(o: &GenerateOptions, rules: &Rules, prompt: &[u32], ends: &[u32], limit: usize) -> Driver {
         let lanes = o.lanes();
         if o.num_beams > 1 {
             let ends = if o.ignore_eos { &[] } else { ends };
-            let beams = Box::new(Beams::new(o, prompt, ends, limit));
+            let beams = Box::new(Beams::new(o, rules, prompt, ends, limit));
             return Driver::Beams { beams, blocks: (0..lanes).collect(), held: vec![Vec::new(); lanes] };
         }
         match o {
             _ if o.prompt_lookup_num_tokens > 0 => Driver::Lookup,
-            _ if o.no_repeat_ngram_size > 0 || o.top_logprobs > 0 => Driver::Host,
+            _ if o.no_repeat_ngram_size > 0 || o.top_logprobs > 0 || rules.choose() => Driver::Host,
             _ => Driver::Device,
         }
     }
@@ -37,8 +38,8 @@ impl Driver {
     }
 
     /// What the programs behind a prompt, and of the tokens behind it, end in.
-    pub fn ends(o: &GenerateOptions) -> (End, End) {
-        match Driver::of(o, &[], &[], 1) {
+    pub fn ends(o: &GenerateOptions, rules: &Rules) -> (End, End) {
+        match Driver::of(o, rules, &[], &[], 1) {
             Driver::Device | Driver::Lookup => (End::SampleLast(o.n), End::Sample),
             Driver::Host | Driver::Beams { .. } => (End::Logits, End::Rows),
         }

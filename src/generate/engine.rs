@@ -43,6 +43,8 @@ pub(super) enum End {
     Front,
     /// ln p of input `targets` for every row.
     Logps,
+    /// Keys and values that a decoder reads of its encoder.
+    Source,
 }
 
 /// Rows, end, and the tensor with the adapter's values: two adapters of a shape share it, and nobody else does.
@@ -61,6 +63,12 @@ pub(super) struct Sees {
     pub at: usize,
     /// It sees what stands before this.
     pub end: usize,
+}
+
+/// What a decoder's layers read of an encoder: the first `len` slots are of its source.
+pub(super) struct Kept {
+    pub cache: KvCache,
+    pub len: usize,
 }
 
 /// See the module.
@@ -86,13 +94,17 @@ pub(super) struct Engine {
     pub unproven: bool,
     /// Tokens that end an answer.
     pub ends: Vec<u32>,
+    /// The encoder's side, where there is one.
+    pub kept: Option<Kept>,
 }
 
 impl Engine {
     pub fn new(loaded: Rc<LoadedModel>) -> Result<Engine> {
         let exec = loaded.model.exec().clone();
         exec.need_device("generation")?;
-        loaded.model.config().need_decoder("generation")?;
+        if loaded.model.config().shape.encoder_decoder().is_none() {
+            loaded.model.config().need_decoder("generation")?;
+        }
         let version = loaded.model.version();
         let mut ends = loaded.model.config().eos_token_ids.clone();
         ends.extend(loaded.tokenizer.iter().flat_map(|t| t.end_token_ids()));
@@ -110,6 +122,7 @@ impl Engine {
             tails: Vec::new(),
             stamp: None,
             unproven: false,
+            kept: None,
         })
     }
 
@@ -130,7 +143,7 @@ impl Engine {
 
     /// Bytes of the cache.
     pub fn cache_bytes(&self) -> u64 {
-        self.cache.as_ref().map_or(0, KvCache::bytes)
+        self.cache.iter().chain(self.kept.iter().map(|k| &k.cache)).map(KvCache::bytes).sum()
     }
 
     /// Bytes of the activations that its programs share.
@@ -144,11 +157,17 @@ impl Engine {
         self.tails.clear();
     }
 
+    /// Forgets what was recorded.
+    pub fn forget_programs(&mut self) {
+        self.programs.clear();
+    }
+
     /// Forgets everything read, and the memory: slots that hold no numbers would reach others. Blocks of keys give those that a row does not see
     /// the weight 0, and 0 · NaN is NaN.
     pub fn discard(&mut self) {
         self.forget();
         self.cache = None;
+        self.kept = None;
         self.programs.clear();
         self.unproven = false;
     }
@@ -290,6 +309,12 @@ impl Engine {
     fn record(&mut self, m: usize, end: End, adapter: Option<&ActiveAdapter>) -> Result<Tape> {
         let model = self.loaded.model.clone();
         let mut tape = Tape::new();
+        let kept = self.kept.as_ref().map(|k| &k.cache);
+        if end == End::Source {
+            let cross = kept.ok_or_else(|| Error::shape("generate", "no room has been made for a source"))?;
+            model.record_kept(&mut tape, m, cross, adapter.and_then(ActiveAdapter::recorded))?;
+            return Ok(tape);
+        }
         let inputs = CachedInputs {
             ids: tape.input("ids", Desc::u32(&[m])),
             positions: tape.input("positions", Desc::u32(&[m])),
@@ -297,6 +322,7 @@ impl Engine {
             spans: tape.input("spans", Desc::u32(&[m, 4])),
             window_spans: model.window().map(|_| tape.input("window_spans", Desc::u32(&[m, 4]))),
             apart: matches!(end, End::Sample | End::Rows),
+            cross: kept.map(|cross| (cross, tape.input("cross_spans", Desc::u32(&[m, 4])))),
         };
         let cache = self.cache.as_ref().ok_or_else(|| Error::shape("generate", "no cache has been reserved"))?;
         if end == End::Front {
@@ -308,7 +334,7 @@ impl Engine {
         let mut x = model.record_cached(&mut tape, &inputs, cache, adapter)?;
         let chosen = match end {
             // Nothing reads the last block's output; it stays what it is, an unread slot.
-            End::Nothing | End::Front => return Ok(tape),
+            End::Nothing | End::Front | End::Source => return Ok(tape),
             End::SampleLast(n) => Some(n),
             End::Logits => Some(1),
             End::Sample | End::Logps | End::Rows | End::Verify => None,
@@ -386,6 +412,10 @@ impl Engine {
     /// # Errors
     /// [`Error::OutOfMemory`] for a prefix whose activations are no binding of the device.
     pub fn rows(&self, left: usize) -> Result<usize> {
+        if self.has_source() {
+            // The one token that the decoder begins with.
+            return Ok(left);
+        }
         if !self.prefixed() {
             return Ok(self.chunk(left));
         }
@@ -397,7 +427,7 @@ impl Engine {
     }
 
     /// Bytes of the widest activation of a row.
-    fn widest(&self) -> u64 {
+    pub fn widest(&self) -> u64 {
         let config = self.loaded.model.config();
         (2 * config.intermediate_size).max(config.hidden_size + 2 * config.kv_width()) as u64 * 4
     }
@@ -423,7 +453,7 @@ impl Engine {
         let mut slots = vec![NONE; m];
         ids[..count].copy_from_slice(&prompt[from..from + count]);
         for i in 0..count {
-            positions[i] = (from + i) as u32;
+            positions[i] = self.position(from + i);
             slots[i] = (from + i) as u32;
         }
         program.write("ids", &ids);
@@ -450,5 +480,6 @@ impl Engine {
         if program.has_input("window_spans") {
             program.write("window_spans", &spans(self.loaded.model.window()));
         }
+        self.write_cross_spans(program, m, |i| row(i).is_some());
     }
 }

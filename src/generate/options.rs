@@ -42,6 +42,10 @@ pub struct GenerateOptions {
     pub seed: u32,
     /// Text ends before any of these.
     pub stop_strings: Vec<String>,
+    /// What the decoder of an encoder-decoder reads before an answer; without it what the model's files say.
+    pub decoder_start_token_id: Option<u32>,
+    /// The first token of its answer (mBART: the language); without it what the files say.
+    pub forced_bos_token_id: Option<u32>,
     /// Ends only by length, stop string or abort: for measuring.
     pub ignore_eos: bool,
     pub adapter: AdapterChoice,
@@ -66,6 +70,8 @@ impl Default for GenerateOptions {
             top_logprobs: 0,
             seed: 0,
             stop_strings: Vec::new(),
+            decoder_start_token_id: None,
+            forced_bos_token_id: None,
             ignore_eos: false,
             adapter: AdapterChoice::Active,
         }

@@ -1,6 +1,7 @@
 //! What changes logits on the host before a token is chosen: Transformers' processors, in its order.
 
 use super::options::GenerateOptions;
+use crate::models::Rules;
 use crate::{Error, Result};
 
 /// ln softmax of a row.
@@ -29,6 +30,26 @@ pub fn penalize(scores: &mut [f32], o: &GenerateOptions, history: &[u32]) {
         }
     }
     banned(history, o.no_repeat_ngram_size).for_each(|id| scores[id as usize] = f32::NEG_INFINITY);
+}
+
+/// What a model's rules leave of a row of scores, given all tokens before it: the last `at` of them are the answer's, which may have `limit`.
+pub fn rule<T: Copy + From<f32>>(scores: &mut [T], rules: &Rules, history: &[u32], at: usize, limit: usize) {
+    let never = T::from(f32::NEG_INFINITY);
+    for word in &rules.bad_words_ids {
+        let Some((last, before)) = word.split_last() else { continue };
+        if before.is_empty() || (word.len() <= history.len() && history.ends_with(before)) {
+            scores[*last as usize] = never;
+        }
+    }
+    let only = match at {
+        _ if at + 1 == limit && !rules.forced_eos_token_id.is_empty() => &rules.forced_eos_token_id[..],
+        0 => rules.forced_bos_token_id.as_slice(),
+        _ => &[],
+    };
+    if !only.is_empty() {
+        scores.fill(never);
+        only.iter().for_each(|id| scores[*id as usize] = T::from(0.0));
+    }
 }
 
 /// Tokens that would make an n-gram of the history a second time; none for n = 0.
@@ -91,6 +112,25 @@ mod tests {
         assert!(of(&[1, 9, 1], 1, 5).is_empty() && of(&[1], 2, 5).is_empty() && of(&[1, 2, 3], 2, 5).is_empty());
         // A run may overlap itself.
         assert_eq!(of(&[5, 5, 5], 2, 4), [5]);
+    }
+
+    #[test]
+    fn rules_leave_some_tokens() {
+        let rules = Rules {
+            decoder_start_token_id: None,
+            forced_bos_token_id: Some(3),
+            forced_eos_token_id: vec![0],
+            bad_words_ids: vec![vec![1], vec![2, 4]],
+        };
+        let left = |history: &[u32], at: usize| {
+            let mut scores = [0.5f32; 5];
+            rule(&mut scores, &rules, history, at, 4);
+            (0..5).filter(|i| scores[*i] > f32::NEG_INFINITY).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (left(&[2], 0), left(&[2, 3], 1), left(&[2, 3, 2], 2), left(&[2, 3, 2, 2], 3)),
+            (vec![3], vec![0, 2, 3, 4], vec![0, 2, 3], vec![0])
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::options::{Candidate, Event, FinishReason, GenerateOptions, Seconds};
 use crate::adapters::{ActiveAdapter, AdapterChoice, LoadedModel};
 use crate::clock;
 use crate::graph::{Exec, Mark, Mem, Program, Transfer};
+use crate::models::Rules;
 use crate::nn::Move;
 use crate::{Error, Result};
 
@@ -57,6 +58,10 @@ impl Readback {
 
 pub(super) struct Session {
     pub(super) options: GenerateOptions,
+    /// What the encoder of an encoder-decoder reads; the prompt is the decoder's then, and it is one token.
+    source: Vec<u32>,
+    /// Which tokens its answers must or cannot have.
+    pub(super) rules: Rules,
     /// What the adapter has in front, which is [`NONE`], and the prompt's tokens.
     pub(super) prompt: Vec<u32>,
     /// How many of them are in front.
@@ -141,7 +146,9 @@ impl Generator {
         let started = clock::seconds();
         let adapter = self.engine.adapter(&options.adapter)?;
         let front = adapter.as_ref().map_or(0, ActiveAdapter::in_front);
-        let prompt = &behind(front, prompt)[..];
+        let rules = self.engine.rules(&options)?;
+        let (source, own) = self.engine.sides(prompt, &rules)?;
+        let prompt = &behind(front, &own)[..];
         if prompt.len() >= self.engine.context() {
             return Err(Error::ContextOverflow { needed: prompt.len() + 1, available: self.engine.context() });
         }
@@ -158,7 +165,7 @@ impl Generator {
         self.engine.reserve(prompt.len() + n * limit.min(256), read)?;
         // What rounding left over belongs to the candidates.
         let block = ((self.engine.capacity() - prompt.len()) / n).min(limit);
-        let driver = Driver::of(&options, &prompt[front..], &self.engine.ends, limit);
+        let driver = Driver::of(&options, &rules, &prompt[front..], &self.engine.ends, limit);
         if options.repetition_penalty != 1.0 && !driver.wants_logits() {
             self.engine.mark_seen(n, prompt)?;
         }
@@ -171,6 +178,8 @@ impl Generator {
             rows: (0..options.n).map(row).collect(),
             driver,
             logits: None,
+            source,
+            rules,
             prompt: prompt.to_vec(),
             front,
             adapter,
@@ -229,7 +238,8 @@ impl Generator {
         }
         if s.read < s.prompt.len() {
             s.prefill(&mut self.engine).await?;
-            events.push(Event::Prefill { done: s.read - s.front, total: s.prompt.len() - s.front });
+            let done = if s.source.is_empty() { s.read - s.front } else { s.source.len() };
+            events.push(Event::Prefill { done, total: s.prompt_tokens() });
             if s.read < s.prompt.len() || s.driver.wants_logits() {
                 return Ok(Some(events));
             }
@@ -284,9 +294,10 @@ impl Generator {
             Driver::Host | Driver::Beams { .. } => 0,
         };
         let logps = if longest > 0 { s.readback.logps(&self.engine.exec, 0, longest * n).await? } else { Vec::new() };
+        let prompt_tokens = s.prompt_tokens();
         // Nothing of it is mapped or waited for: only now may another generation have it.
         self.spare = Some(s.readback);
-        if s.read == s.prompt.len() {
+        if s.read == s.prompt.len() && s.source.is_empty() {
             self.engine.ids.clone_from(&s.prompt);
             // Of a candidate's tokens all but the last have certainly been read.
             let base = |i: usize| s.prompt.len() + i * s.block;
@@ -304,7 +315,7 @@ impl Generator {
             score: r.score,
             token_ids: r.tokens,
             finish_reason: r.finished.unwrap_or(FinishReason::Abort),
-            prompt_tokens: s.prompt.len() - s.front,
+            prompt_tokens,
             adapter: adapter.clone(),
             seconds: s.seconds,
         };
@@ -410,6 +421,7 @@ impl Generator {
     /// Checks `ids` and makes room for them.
     fn ready(&mut self, ids: &[u32], adapter: &AdapterChoice) -> Result<Option<ActiveAdapter>> {
         self.idle()?;
+        self.engine.loaded.model.config().need_decoder("judging a text")?;
         self.check_prompt(ids)?;
         let active = self.engine.adapter(adapter)?;
         let needed = ids.len() + active.as_ref().map_or(0, ActiveAdapter::in_front);
@@ -436,8 +448,16 @@ impl Session {
         self.rows.iter().all(|r| r.finished.is_some())
     }
 
+    /// Of what was asked.
+    fn prompt_tokens(&self) -> usize {
+        if self.source.is_empty() { self.prompt.len() - self.front } else { self.source.len() }
+    }
+
     /// The next chunk of the prompt; the last one also samples the first tokens.
     async fn prefill(&mut self, engine: &mut Engine) -> Result<()> {
+        if !self.source.is_empty() {
+            engine.read_source(&self.source, self.adapter.as_ref()).await?;
+        }
         if self.read < self.front {
             engine.fill_front(self.adapter.as_ref()).await?;
             self.read = self.front;
@@ -446,7 +466,7 @@ impl Session {
         let m = engine.rows(left)?;
         let count = m.min(left);
         let last = count == left;
-        let end = if last { Driver::ends(&self.options).0 } else { End::Nothing };
+        let end = if last { Driver::ends(&self.options, &self.rules).0 } else { End::Nothing };
         let program = engine.program(m, end, self.adapter.as_ref())?;
         program.compile().await?;
         let whole = if engine.prefixed() { self.prompt.len() } else { 0 };
@@ -493,7 +513,7 @@ impl Session {
         let (n, length) = (self.options.lanes(), self.prompt.len());
         let base = |i: usize| length + i * self.block;
         let slots: Vec<u32> = (0..n).map(|i| if alive(i) { (base(i) + at) as u32 } else { NONE }).collect();
-        program.write("positions", &vec![(length + at) as u32; n]);
+        program.write("positions", &vec![engine.position(length + at); n]);
         program.write("slots", &slots);
         let sees = |i: usize| Sees { prefix: length as u32, base: base(i) as u32, at: length + at, end: length + at + 1 };
         engine.write_spans(program, n, |i| alive(i).then(|| sees(i)));

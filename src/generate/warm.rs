@@ -34,7 +34,8 @@ impl Generator {
         self.idle()?;
         options.validate()?;
         let (n, context) = (options.lanes(), self.engine.context());
-        let (behind, decodes) = Driver::ends(options);
+        let rules = self.engine.rules(options)?;
+        let (behind, decodes) = Driver::ends(options, &rules);
         let engine = &mut self.engine;
         let cpu = engine.exec.gpu().is_none();
         if cpu && !cfg!(target_arch = "wasm32") {
@@ -43,7 +44,12 @@ impl Generator {
         let adapter = engine.adapter(&options.adapter)?;
         // As much as `start` will ask for.
         let front = adapter.as_ref().map_or(0, ActiveAdapter::in_front);
-        let tokens = (front + prompt.unwrap_or(USUAL_PROMPT)).min(context.saturating_sub(1));
+        let asked = prompt.unwrap_or(USUAL_PROMPT);
+        let source = engine.has_source().then(|| asked.min(context));
+        if let Some(tokens) = source {
+            engine.reserve_source(tokens)?;
+        }
+        let tokens = (front + if source.is_some() { 1 } else { asked }).min(context.saturating_sub(1));
         let room = engine.most_slots().saturating_sub(tokens) / n;
         let limit = options.max_new_tokens.min(context - tokens).min(room).min(256);
         let keep = engine.ids.len();
@@ -51,6 +57,7 @@ impl Generator {
         let mut shapes = Vec::new();
         match prompt {
             _ if cpu => {}
+            _ if source.is_some() => shapes.extend([(engine.source_rows(source.unwrap_or(1)), End::Source), (1, behind)]),
             Some(mut left) => {
                 while left > 0 {
                     let m = engine.rows(left)?;
@@ -92,7 +99,10 @@ impl Generator {
         let program = self.engine.program(m, end, adapter)?;
         // Rows that see nothing and leave nothing.
         program.write("slots", &vec![NONE; m]);
-        self.engine.write_spans(&program, m, |_| None);
+        match end {
+            End::Source => program.write("spans", &vec![0; 2 * m]),
+            _ => self.engine.write_spans(&program, m, |_| None),
+        }
         program.compile().await?;
         let step = GenerateOptions::default().step(0, adapter.is_some());
         if end == End::Sample {

@@ -265,12 +265,34 @@ impl Config {
                 }
             }
         }
+        self.check_rules()?;
         if let Some(e) = self.shape.encoder() {
             within("type_vocab_size", e.type_vocab_size, 0, 1 << 16)?;
             within("num_labels", e.classifier.labels.len(), 1, 1 << 16)?;
         }
         self.drop_ids_outside();
         Ok(self)
+    }
+
+    /// Tokens that the answers of an encoder-decoder must have are in its vocabulary.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] with the field.
+    pub(super) fn check_rules(&self) -> Result<()> {
+        let Some(e) = self.shape.encoder_decoder() else { return Ok(()) };
+        let rules = &e.rules;
+        let bad = rules.bad_words_ids.concat();
+        for (field, ids) in [
+            ("decoder_start_token_id", rules.decoder_start_token_id.as_slice()),
+            ("forced_bos_token_id", rules.forced_bos_token_id.as_slice()),
+            ("forced_eos_token_id", &rules.forced_eos_token_id),
+            ("bad_words_ids", &bad),
+        ] {
+            if let Some(id) = ids.iter().find(|id| **id as usize >= self.vocab_size) {
+                return Err(Error::config(field, format!("is {id}, outside the vocabulary of {}", self.vocab_size)));
+            }
+        }
+        Ok(())
     }
 
     /// Ids without an embedding are never sampled and can begin nothing: files have such where tokens were added and not trained.

@@ -36,7 +36,7 @@ pub use quantize::{GgufQuantize, Quantization};
 pub use registry::{FAMILIES, supported};
 pub use rope::{Rope, RopeScaling};
 pub use sentence::{Pooling, SENTENCE_FILES, Sentence};
-pub use shape::{Classifier, Encoder, EncoderDecoder, Problem, Scope, Shape, Squash, Start};
+pub use shape::{Classifier, Encoder, EncoderDecoder, Problem, Rules, Scope, Shape, Squash, Start};
 pub use stack::SourceInputs;
 pub use tokenizer::{TOKENIZER_FILES, folder_tokenizer, gguf_tokenizer};
 pub use writing::{FolderExport, GgufExport, Planned};

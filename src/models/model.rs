@@ -12,7 +12,7 @@ use crate::data::{BatchShape, Mask};
 use crate::formats::peft::LoraPair;
 use crate::graph::{Desc, Exec, Tape, Tensor, Val};
 use crate::nn::{
-    Adapter, Block, Branch, Embedding, Extra, Forward, Keys, KvCache, KvCacheDtype, Linear, Norm, ParamStore, Pass, RopeTable,
+    Adapter, Block, Branch, Embedding, Extra, Forward, Keys, KvCache, KvCacheDtype, Linear, Norm, ParamStore, Pass, RopeTable, Source,
 };
 use crate::ops::elementwise::{Add, Noise, Scale};
 use crate::ops::head::LinearLogps;
@@ -113,8 +113,8 @@ impl TrainInputs {
 }
 
 /// Values of a pass over M tokens with a cache.
-#[derive(Clone, Copy, Debug)]
-pub struct CachedInputs {
+#[derive(Clone, Copy)]
+pub struct CachedInputs<'a> {
     /// (M) u32
     pub ids: Val,
     /// (M) u32
@@ -127,6 +127,8 @@ pub struct CachedInputs {
     pub window_spans: Option<Val>,
     /// The rows are one token of each of M answers: see `ops::attention::AttentionAppend`.
     pub apart: bool,
+    /// Of an encoder-decoder: keys and values of its encoder's side, and what each row sees of them, (M, 4) u32 as `spans`.
+    pub cross: Option<(&'a KvCache, Val)>,
 }
 
 impl Model {
@@ -308,6 +310,11 @@ impl Model {
         self.multiplied(tape, x)
     }
 
+    /// Those of the decoder, where there are two stacks.
+    pub(super) fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
     /// The encoder of an encoder-decoder.
     pub(super) fn stack(&self) -> Option<&Stack> {
         self.source.as_ref()
@@ -384,7 +391,7 @@ impl Model {
             tape.begin_segment();
             let spans = if block.attention.windowed { inputs.window_spans.unwrap_or(inputs.spans) } else { inputs.spans };
             let keys = Keys::Sequence { batch: inputs.batch, spans, prefix };
-            x = block.forward(tape, &cx, x, &Pass { positions: inputs.positions, ropes: &self.ropes, keys, source: source.as_ref() })?;
+            x = block.forward(tape, &cx, x, &Pass { positions: inputs.positions, ropes: &self.ropes, keys, source })?;
             tape.end_segment();
         }
         self.last_norm(tape, &cx, x)
@@ -395,17 +402,18 @@ impl Model {
     }
 
     /// Records a pass over M tokens with a cache: the residual stream (M, C) after the last block. Rows are chosen from it before
-    /// [`Model::record_logits`].
+    /// [`Model::record_logits`]. An encoder-decoder's blocks read what [`Model::record_kept`] has left in `inputs.cross`.
     ///
     /// # Errors
     /// [`Error::Shape`].
-    pub fn record_cached(&self, tape: &mut Tape, inputs: &CachedInputs, cache: &KvCache, adapter: Option<&dyn Adapter>) -> Result<Val> {
+    pub fn record_cached(&self, tape: &mut Tape, inputs: &CachedInputs<'_>, cache: &KvCache, adapter: Option<&dyn Adapter>) -> Result<Val> {
         let cx = self.forward(adapter, false);
         let mut x = self.embed(tape, &cx, inputs.ids, inputs.positions, None, None)?;
-        for (block, layer) in self.blocks.iter().zip(&cache.layers) {
+        for (i, (block, layer)) in self.blocks.iter().zip(&cache.layers).enumerate() {
             let spans = if block.attention.windowed { inputs.window_spans.unwrap_or(inputs.spans) } else { inputs.spans };
             let keys = Keys::Cached { cache: layer, slots: inputs.slots, spans, apart: inputs.apart };
-            x = block.forward(tape, &cx, x, &Pass { positions: inputs.positions, ropes: &self.ropes, keys, source: None })?;
+            let source = inputs.cross.and_then(|(cross, spans)| Some(Source::Kept { cache: cross.layers.get(i)?, spans }));
+            x = block.forward(tape, &cx, x, &Pass { positions: inputs.positions, ropes: &self.ropes, keys, source })?;
         }
         Ok(x)
     }

@@ -7,6 +7,8 @@ use super::families;
 use super::family::Family;
 use super::reading::gguf::Gguf;
 use super::reading::json::Json;
+use super::reading::translator;
+use super::shape::Shape;
 use crate::formats::Container;
 use crate::text::{not_json, without_bom};
 use crate::{Error, Result};
@@ -91,18 +93,23 @@ impl Config {
         (family.from_gguf)(&Gguf { file, arch })?.checked()
     }
 
-    /// Adds the end-of-answer ids of a `generation_config.json`, which knows more of them than `config.json`.
+    /// Adds the end-of-answer ids of a `generation_config.json`, which knows more of them than `config.json`. What it says of the tokens of an
+    /// encoder-decoder's answers holds in place of what that says.
     ///
     /// # Errors
     /// [`Error::BadFile`] or [`Error::BadConfig`].
     pub fn add_generation_config(&mut self, file: &str, text: &str) -> Result<()> {
         let value = parse(file, text)?;
-        for id in (Json { map: &value }).ids("eos_token_id")? {
+        let j = Json { map: &value };
+        if let Shape::EncoderDecoder(e) = &mut self.shape {
+            e.rules = translator::rules(&j)?;
+        }
+        for id in j.ids("eos_token_id")? {
             if !self.eos_token_ids.contains(&id) {
                 self.eos_token_ids.push(id);
             }
         }
         self.drop_ids_outside();
-        Ok(())
+        self.check_rules()
     }
 }

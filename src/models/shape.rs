@@ -134,6 +134,27 @@ pub struct EncoderDecoder {
     pub start: Start,
     /// What the decoder reads in the place of a token that is not asked for.
     pub pad: u32,
+    pub rules: Rules,
+}
+
+/// Which tokens an answer must or cannot have, by the names of Transformers' GenerationConfig.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// What the decoder reads before an answer, where that is not what it read in training.
+    pub decoder_start_token_id: Option<u32>,
+    /// The first token of an answer (mBART: the language).
+    pub forced_bos_token_id: Option<u32>,
+    /// One of these ends an answer that is as long as it may be; none = it is cut.
+    pub forced_eos_token_id: Vec<u32>,
+    /// Runs of tokens that no answer holds.
+    pub bad_words_ids: Vec<Vec<u32>>,
+}
+
+impl Rules {
+    /// Do they say anything of which tokens an answer has?
+    pub fn choose(&self) -> bool {
+        self.forced_bos_token_id.is_some() || !self.forced_eos_token_id.is_empty() || !self.bad_words_ids.is_empty()
+    }
 }
 
 /// What the decoder reads before the first token that it writes.

@@ -4,8 +4,8 @@ use super::config::Config;
 use super::model::Model;
 use super::shape::{EncoderDecoder, Shape};
 use super::stack::SourceInputs;
-use crate::graph::Tape;
-use crate::nn::{Adapter, Forward, Keys, Pass, Source};
+use crate::graph::{Desc, Tape, Val};
+use crate::nn::{Adapter, Forward, Keys, KvCache, Pass, Source};
 use crate::ops::elementwise::Add;
 use crate::{Error, Result};
 
@@ -53,27 +53,57 @@ impl Model {
         batch: usize,
         adapter: Option<&dyn Adapter>,
         train: bool,
-    ) -> Result<Option<Source>> {
-        let Some(stack) = self.stack() else { return Ok(None) };
+    ) -> Result<Option<Source<'static>>> {
+        if self.stack().is_none() {
+            return Ok(None);
+        }
         let inputs = inputs.ok_or_else(|| Error::shape("encoder", "the model has an encoder, and nothing is given for it"))?;
-        let cx = Forward { params: self.params(), adapter, train };
-        let mut x = self.embed_tokens(tape, &cx, inputs.ids)?;
+        let states = self.record_states(
+            tape,
+            [inputs.ids, inputs.positions, inputs.spans],
+            batch,
+            &Forward { params: self.params(), adapter, train },
+        )?;
+        Ok(Some(Source::States { batch, states, spans: inputs.cross }))
+    }
+
+    /// The encoder's hidden states (B·S, C) of ids, positions and spans.
+    fn record_states(&self, tape: &mut Tape, [ids, positions, spans]: [Val; 3], batch: usize, cx: &Forward<'_>) -> Result<Val> {
+        let stack = self.stack().ok_or_else(|| Error::shape("encoder", "the model has none"))?;
+        let mut x = self.embed_tokens(tape, cx, ids)?;
         if let Some(table) = &stack.positions {
-            let own = table.forward(tape, &cx, inputs.positions)?;
+            let own = table.forward(tape, cx, positions)?;
             x = tape.push1(Add, &[x, own])?;
         }
         if let Some(norm) = &stack.embed_norm {
-            x = norm.forward(tape, &cx, x)?;
+            x = norm.forward(tape, cx, x)?;
         }
         for block in &stack.blocks {
             tape.begin_segment();
-            let keys = Keys::Sequence { batch, spans: inputs.spans, prefix: None };
-            x = block.forward(tape, &cx, x, &Pass { positions: inputs.positions, ropes: self.ropes(), keys, source: None })?;
+            let keys = Keys::Sequence { batch, spans, prefix: None };
+            x = block.forward(tape, cx, x, &Pass { positions, ropes: self.ropes(), keys, source: None })?;
             tape.end_segment();
         }
-        if let Some(norm) = &stack.norm {
-            x = norm.forward(tape, &cx, x)?;
+        match &stack.norm {
+            Some(norm) => norm.forward(tape, cx, x),
+            None => Ok(x),
         }
-        Ok(Some(Source { batch, states: x, spans: inputs.cross }))
+    }
+
+    /// Records the encoder over one sequence of `len` tokens, and what each of the decoder's layers reads of it: keys and values in `cross`. Inputs of the
+    /// tape: `ids`, `positions` (S) u32, `spans` (S, 2) u32, and the `slots` (S) u32 that they go to.
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
+    pub fn record_kept(&self, tape: &mut Tape, len: usize, cross: &KvCache, adapter: Option<&dyn Adapter>) -> Result<()> {
+        let cx = Forward { params: self.params(), adapter, train: false };
+        let [ids, positions, slots] = ["ids", "positions", "slots"].map(|name| tape.input(name, Desc::u32(&[len])));
+        let spans = tape.input("spans", Desc::u32(&[len, 2]));
+        let states = self.record_states(tape, [ids, positions, spans], 1, &cx)?;
+        let unturned = tape.tensor(&self.ropes()[0].inv_freq);
+        for (attention, cache) in self.blocks().iter().filter_map(|b| b.cross.as_ref()).zip(&cross.layers) {
+            attention.keep(tape, &cx, states, [positions, unturned], (cache, slots))?;
+        }
+        Ok(())
     }
 }

@@ -44,7 +44,7 @@ pub struct Pass<'a> {
     pub ropes: &'a [RopeTable],
     pub keys: Keys<'a>,
     /// What cross-attention reads, where the blocks have it.
-    pub source: Option<&'a Source>,
+    pub source: Option<Source<'a>>,
 }
 
 /// See the module.

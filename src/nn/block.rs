@@ -40,7 +40,7 @@ impl Block {
         if let Some(cross) = &self.cross {
             let source = pass.source.ok_or_else(|| Error::shape("cross-attention", "the pass has no states of an encoder"))?;
             let read = attended;
-            attended = self.join(tape, cx, read, cross.post.as_ref(), |tape, residual| cross.forward(tape, cx, read, source, residual))?;
+            attended = self.join(tape, cx, read, cross.post.as_ref(), |tape, residual| cross.forward(tape, cx, read, &source, residual))?;
         }
         if !self.parallel {
             from = Branch { x: attended, norm: self.pre_mlp.as_ref() };

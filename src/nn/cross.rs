@@ -2,18 +2,18 @@
 
 use super::{Branch, Extra, Forward, Linear, Norm};
 use crate::Result;
-use crate::graph::{Tape, Val};
-use crate::ops::attention::Attention as FullOp;
+use crate::graph::{Desc, Tape, Tensor, Val};
+use crate::ops::attention::{Attention as FullOp, AttentionCached};
+use crate::ops::rope::{RopeAppend, RopeSplit};
 
 /// What a pass over a decoder's tokens reads of the encoder.
-#[derive(Clone, Copy, Debug)]
-pub struct Source {
-    /// Rows of the batch, of the encoder's side as of the decoder's.
-    pub batch: usize,
-    /// The encoder's hidden states (B·S, C).
-    pub states: Val,
-    /// (B·T, 2) u32: the keys [begin, end) of its batch row that each token of the decoder sees.
-    pub spans: Val,
+#[derive(Clone, Copy)]
+pub enum Source<'a> {
+    /// Its hidden states (B·S, C), for `batch` rows on its side as on the decoder's; `spans` (B·T, 2) u32: the keys [begin, end) of its batch row that each
+    /// token of the decoder sees.
+    States { batch: usize, states: Val, spans: Val },
+    /// Keys and values (2, S, H·D) that [`CrossAttention::keep`] made of them; `spans` (M, 4) u32 as in [`AttentionCached`].
+    Kept { cache: &'a Tensor, spans: Val },
 }
 
 /// See the module.
@@ -43,11 +43,39 @@ impl CrossAttention {
         let (heads, dim, scale) = (self.heads, self.dim, self.scale);
         let from = Branch { x, norm: self.pre.as_ref() };
         let q = self.q.forward(tape, cx, from.x, Extra { norm: from.norm, ..Extra::default() })?;
-        let k = self.k.forward(tape, cx, source.states, Extra::default())?;
-        let v = self.v.forward(tape, cx, source.states, Extra::default())?;
-        let op = FullOp { heads, kv_heads: heads, dim, scale, cap: None, batch: source.batch };
-        let o = tape.push(op, &[q, k, v, source.spans])?[0];
+        let o = match *source {
+            Source::States { batch, states, spans } => {
+                let (k, v) = self.keys(tape, cx, states)?;
+                tape.push(FullOp { heads, kv_heads: heads, dim, scale, cap: None, batch }, &[q, k, v, spans])?[0]
+            }
+            Source::Kept { cache, spans } => {
+                let cache = tape.tensor(cache);
+                tape.push1(AttentionCached { heads, kv_heads: heads, dim, scale, cap: None }, &[q, cache, spans])?
+            }
+        };
         self.out.forward(tape, cx, o, Extra { residual, ..Extra::default() })
+    }
+
+    /// Keys and values (S, H·D) of the encoder's states (S, C).
+    fn keys(&self, tape: &mut Tape, cx: &Forward<'_>, states: Val) -> Result<(Val, Val)> {
+        let k = self.k.forward(tape, cx, states, Extra::default())?;
+        let v = self.v.forward(tape, cx, states, Extra::default())?;
+        Ok((k, v))
+    }
+
+    /// Records that keys and values of the encoder's `states` (S, C) are written to the rows of `cache` that `slots` (S) u32 names. `turns` are
+    /// positions (S) u32 and frequencies, by which nothing is turned here.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`].
+    pub fn keep(&self, tape: &mut Tape, cx: &Forward<'_>, states: Val, turns: [Val; 2], (cache, slots): (&Tensor, Val)) -> Result<()> {
+        let (heads, dim) = (self.heads, self.dim);
+        let (k, v) = self.keys(tape, cx, states)?;
+        let same = RopeSplit { heads, kv_heads: heads, dim, rotary: 0, interleaved: false, mscale: 1.0, by_head: false };
+        let fresh = tape.temp(Desc::f32(&[tape.desc(k).rows(), heads * dim]));
+        let cache = tape.tensor(cache);
+        // The op wants queries, too: the keys stand in for them.
+        tape.push_into(RopeAppend { same }, &[k, k, v, turns[0], turns[1], slots], &[(fresh, false), (cache, true)])
     }
 
     /// Its linears.

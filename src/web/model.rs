@@ -55,6 +55,7 @@ impl Shared {
     /// # Errors
     /// As [`Generator::new`].
     pub fn take_or_new(&self) -> Result<Generator> {
+        self.loaded.model.config().need_decoder("generation in the package")?;
         self.generator.take().map_or_else(|| Generator::new(self.loaded.clone()), Ok)
     }
 }

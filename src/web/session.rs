@@ -148,6 +148,7 @@ impl WasmModel {
             stop_strings: r.stop_strings,
             ignore_eos: r.ignore_eos,
             adapter,
+            ..GenerateOptions::default()
         };
         let mut generator = shared.take_or_new()?;
         let abort = generator.abort_flag();

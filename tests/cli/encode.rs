@@ -126,5 +126,48 @@ fn encoder_decoders_give_the_logits_of_transformers() {
     let decoder = fixture("models/llama");
     let wrong = ["logits", "--model", &decoder, "--prompt-ids", "4,5", "--decoder-ids", "4"];
     fails_with(&on_cpu(&wrong), 2, "bad-config", "decoder_ids needs an encoder-decoder");
-    fails_with(&on_cpu(&["generate", "--model", &model, "--prompt-ids", "4,5"]), 2, "bad-config", "generation needs a decoder");
+}
+
+#[test]
+fn encoder_decoders_translate() {
+    let (model, e) = (fixture("models/marian"), of("models/marian"));
+    let source = ids(&e("input_ids"), 12);
+    for (beams, more) in [(1, &[][..]), (3, &["--num-beams", "3"])] {
+        let want = ids(&e(&format!("beams{beams}/0")), e(&format!("beams{beams}/0")).len());
+        let given = [&["--model", &model, "--prompt-ids", &source, "--max-new-tokens", "12"], more].concat();
+        // Without a tokenizer ids are all there is.
+        assert_eq!(ok(&[&["translate"], &given[..]].concat()).trim_end(), want);
+        let said = parse(&ok(&[&["translate"], &given[..], &["--json"]].concat()));
+        assert_eq!((&said["token_ids"], &said["prompt_ids"]), (&parse(&format!("[{want}]")), &parse(&format!("[{source}]"))));
+        let same = parse(&ok(&[&["generate"], &given[..], &["--json"]].concat()));
+        assert_eq!((&same["candidates"], &same["score"]), (&said["candidates"], &said["score"]));
+    }
+    let said = parse(&ok(&[
+        "translate",
+        "--model",
+        &model,
+        "--prompt-ids",
+        "4,5",
+        "--forced-bos-token-id",
+        "9",
+        "--max-new-tokens",
+        "2",
+        "--json",
+    ]));
+    assert_eq!(said["token_ids"][0], 9);
+    let llama = fixture("models/llama");
+    for (args, part) in [
+        (["translate", "--model", &llama, "--prompt-ids", "4", "--n", "1"], "needs an encoder-decoder"),
+        (
+            ["generate", "--model", &llama, "--prompt-ids", "4", "--forced-bos-token-id", "5"],
+            "forced_bos_token_id needs an encoder-decoder",
+        ),
+        (["generate", "--model", &model, "--prompt-ids", "4", "--forced-bos-token-id", "99"], "outside the vocabulary"),
+        (["generate", "--model", &model, "--prompt-ids", "4", "--prompt-lookup-num-tokens", "3"], "prompt_lookup_num_tokens"),
+        (["translate", "--model", &model, "--prompt", "a", "--n", "1"], "tokenizer"),
+    ] {
+        fails_with(&on_cpu(&args), 2, "bad-config", part);
+    }
+    fails_with(&on_cpu(&["generate", "--model", &model, "--prompt", "a", "--chat"]), 2, "bad-config", "a chat needs a decoder");
+    fails_with(&on_cpu(&["chat", "--model", &model]), 2, "bad-config", "a chat needs a decoder");
 }

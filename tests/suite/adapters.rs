@@ -172,6 +172,7 @@ fn cached<A: Adapter>(
         spans: tape.input("spans", Desc::u32(&[m, 4])),
         window_spans: None,
         apart,
+        cross: None,
     };
     let adapter = adapter(&mut tape);
     let adapter = adapter.as_ref().map(|a| a as &dyn Adapter);

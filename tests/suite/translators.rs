@@ -1,13 +1,15 @@
 //! Encoder-decoders of `tests/oracle/translators.py` against Transformers: logits with the target given, every gradient, a step of AdamW; what they
-//! learn from rows, and what is refused.
+//! learn from rows; answers with a cache, greedy and by beams; and what is refused.
 
 use std::rc::Rc;
 
-use fledgling::adapters::{AdapterChoice, LoadedModel};
+use fledgling::adapters::{ActiveAdapter, AdapterChoice, LoadedModel};
 use fledgling::data::{Batch, Example, Front, IGNORE, Layout};
 use fledgling::encode::Encodings;
+use fledgling::generate::{EarlyStopping, GenerateOptions, Generator};
 use fledgling::graph::{Desc, Exec, Program, ProgramOptions, StepParams, Tape, Tensor};
-use fledgling::models::{Judge, LoadOptions, TrainInputs};
+use fledgling::models::{Config, Judge, LoadOptions, TrainInputs};
+use fledgling::nn::Adapter;
 use fledgling::ops::embedding::GatherRows;
 use fledgling::ops::optim::{AdamW, GradNorm, Group};
 use fledgling::tune::Training;
@@ -88,18 +90,25 @@ fn write(program: &Program, batch: &Batch) {
 
 /// Logits of all tokens of the decoder, one row after the other.
 async fn logits(exec: &Exec, loaded: &LoadedModel, examples: &[&Example]) -> Result<Vec<f32>> {
+    logits_with(exec, loaded, examples, None).await
+}
+
+async fn logits_with(exec: &Exec, loaded: &LoadedModel, examples: &[&Example], adapter: Option<&ActiveAdapter>) -> Result<Vec<f32>> {
     let model = &loaded.model;
     let batch = model.lay_out(examples, Layout::Auto, Front::Nothing);
     let mut tape = Tape::new();
     let inputs = TrainInputs::declare(&mut tape, model, &batch.shape);
-    let all = model.record_hidden(&mut tape, &inputs, None, false)?;
+    let placed = adapter.map(|a| a.set.place(&mut tape, batch.ids.len(), batch.shape.batch, false)).transpose()?;
+    let placed = placed.as_ref().map(|a| a as &dyn Adapter);
+    let all = model.record_hidden(&mut tape, &inputs, placed, false)?;
     let (gather, inverse) = (tape.input("gather", Desc::u32(&[batch.shape.rows])), tape.input("inverse", Desc::u32(&[batch.ids.len()])));
     let hidden = tape.push1(GatherRows, &[all, gather, inverse])?;
-    let logits = model.record_logits(&mut tape, hidden, None)?;
+    let logits = model.record_logits(&mut tape, hidden, placed)?;
     tape.output("logits", logits);
     let program = Program::build(exec, &tape, ProgramOptions::default())?;
     write(&program, &batch);
-    let mut said = program.run_f32(&StepParams::default(), "logits").await?;
+    let step = StepParams { lora: f32::from(u8::from(adapter.is_some())), ..StepParams::default() };
+    let mut said = program.run_f32(&step, "logits").await?;
     said.truncate(batch.counted * model.config().vocab_size);
     Ok(said)
 }
@@ -138,7 +147,153 @@ fn rows(e: &Expected) -> Vec<Value> {
     sources(e).into_iter().zip(labels.chunks(T)).map(of).collect()
 }
 
+/// Answers of Transformers to a fixture's sources: the cache, greedy and beams.
+async fn check_answers(name: &str) -> Result<()> {
+    let f = fixtures().into_iter().find(|f| f.name == name).expect("a fixture");
+    let e = Expected::read(f.expected);
+    for exec in devices().await {
+        let loaded = Rc::new(load(&exec, Some(f.config), f.weights, 1 << 20, LoadOptions::default()).await?);
+        let mut g = Generator::new(loaded)?;
+        for (i, source) in sources(&e).iter().enumerate() {
+            for num_beams in [1, 3] {
+                let o = GenerateOptions { max_new_tokens: 12, num_beams, ..GenerateOptions::default() };
+                let got = g.run(source, o, &mut |_| ()).await?.remove(0);
+                let want: Vec<u32> = e.get(&format!("beams{num_beams}/{i}")).iter().map(|id| *id as u32).collect();
+                assert_eq!(
+                    (got.token_ids, got.prompt_tokens),
+                    (want, source.len()),
+                    "{name}, {num_beams} beams, on the {}",
+                    exec.info().device
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Answers with a cache have the log-probabilities of passes over whole sequences, wherever their tokens are chosen.
+async fn check_cached(exec: &Exec, loaded: &Rc<LoadedModel>, source: &[u32], adapter: &AdapterChoice) -> Result<()> {
+    let active = loaded.adapters.resolve(adapter)?;
+    let config = loaded.model.config();
+    let start = config.shape.encoder_decoder().and_then(|e| e.start.token()).expect("a start");
+    let mut g = Generator::new(loaded.clone())?;
+    for top_logprobs in [0, 1] {
+        let (n, adapter) = (2, adapter.clone());
+        let o = GenerateOptions {
+            n,
+            max_new_tokens: 6,
+            temperature: 1.0,
+            seed: 7,
+            ignore_eos: true,
+            top_logprobs,
+            adapter,
+            ..GenerateOptions::default()
+        };
+        for c in g.run(source, o, &mut |_| ()).await? {
+            let read = [&[start], &c.token_ids[..c.token_ids.len() - 1]].concat();
+            let example = Example { source: source.to_vec(), ..Example::in_place(read, &c.token_ids, Vec::new()) };
+            let all = logits_with(exec, loaded, &[&example], active.as_ref()).await?;
+            assert_eq!((c.token_ids.len(), all.len()), (6, 6 * config.vocab_size));
+            for ((row, id), said) in all.chunks(config.vocab_size).zip(&c.token_ids).zip(&c.logprobs) {
+                let sum: f64 = row.iter().map(|v| f64::from(*v).exp()).sum();
+                let d = f64::from(row[*id as usize]) - sum.ln() - f64::from(*said);
+                assert!(d.abs() < 2e-5, "{} on the {}: {said} is off by {d}", config.model_type, exec.info().device);
+            }
+        }
+    }
+    Ok(())
+}
+
 fl_test!(
+    async fn bart_answers_as_in_transformers() -> Result<()> {
+        check_answers("bart").await
+    }
+
+    async fn mbart_answers_as_in_transformers() -> Result<()> {
+        check_answers("mbart").await
+    }
+
+    async fn marian_answers_as_in_transformers() -> Result<()> {
+        check_answers("marian").await
+    }
+
+    /// Several answers of one source, sampled: their tokens share what they read of the encoder.
+    async fn cached_answers_are_those_without_a_cache() -> Result<()> {
+        for (exec, name) in devices().await.iter().zip(["bart", "mbart"]) {
+            let f = fixtures().into_iter().find(|f| f.name == name).expect("a fixture");
+            let loaded = Rc::new(load(exec, Some(f.config), f.weights, 1 << 20, LoadOptions::default()).await?);
+            check_cached(exec, &loaded, &sources(&Expected::read(f.expected))[1], &AdapterChoice::Base).await?;
+        }
+        Ok(())
+    }
+
+    /// Tokens that must or cannot come, by what the model's files say; penalties; scores of beams. One executor has all of the cases, the other some.
+    async fn rules_are_those_of_transformers() -> Result<()> {
+        let cases: Vec<Value> = serde_json::from_str(include_str!("../fixtures/translations.json")).expect("JSON");
+        let ids = |v: &Value| v.as_array().expect("a list").iter().map(|id| id.as_u64().expect("an id") as u32).collect::<Vec<_>>();
+        for (number, exec) in devices().await.iter().enumerate() {
+            for case in cases.iter().step_by(1 + 3 * number) {
+                let f = fixtures().into_iter().find(|f| f.name == case["model"]).expect("a fixture");
+                let mut config: Value = serde_json::from_str(f.config).expect("JSON");
+                config.as_object_mut().expect("an object").extend(case["rules"].as_object().expect("rules").clone());
+                let loaded = load(exec, Some(&config.to_string()), f.weights, 1 << 20, LoadOptions::default()).await?;
+                let o = &case["options"];
+                let whole = |name: &str, or: u64| o[name].as_u64().unwrap_or(or) as usize;
+                let number = |name: &str| o[name].as_f64().unwrap_or(1.0) as f32;
+                let options = GenerateOptions {
+                    n: whole("num_return_sequences", 1),
+                    max_new_tokens: whole("max_new_tokens", 1),
+                    num_beams: whole("num_beams", 1),
+                    length_penalty: number("length_penalty"),
+                    repetition_penalty: number("repetition_penalty"),
+                    no_repeat_ngram_size: whole("no_repeat_ngram_size", 0),
+                    early_stopping: match &o["early_stopping"] {
+                        Value::Bool(true) => EarlyStopping::True,
+                        Value::String(_) => EarlyStopping::Never,
+                        _ => EarlyStopping::False,
+                    },
+                    ..GenerateOptions::default()
+                };
+                let got = Generator::new(Rc::new(loaded))?.run(&ids(&case["source"]), options, &mut |_| ()).await?;
+                let want: Vec<Vec<u32>> = case["answers"].as_array().expect("answers").iter().map(ids).collect();
+                assert_eq!(got.iter().map(|c| c.token_ids.clone()).collect::<Vec<_>>(), want, "{case} on the {}", exec.info().device);
+                for (c, score) in got.iter().zip(case["scores"].as_array().expect("scores")) {
+                    let (have, want) = (c.score.expect("of a beam"), score.as_f64().expect("a score") as f32);
+                    assert!((have - want).abs() < 1e-4 * want.abs().max(1.0), "{have}: {case}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A file of its own for generation holds in place of the model's configuration; without either, an answer that is cut ends as the class ends it.
+    async fn files_say_what_answers_hold() -> Result<()> {
+        let f = fixtures().remove(0);
+        let rules = |c: &Config| c.shape.encoder_decoder().expect("one").rules.clone();
+        let mut old: Value = serde_json::from_str(f.config).expect("JSON");
+        old.as_object_mut().expect("an object").remove("forced_eos_token_id");
+        let mut config = Config::from_json("config.json", &old.to_string())?;
+        assert_eq!((rules(&config).forced_eos_token_id, rules(&config).decoder_start_token_id), (vec![2], Some(2)));
+        let file = json!({"eos_token_id": [2, 5], "forced_bos_token_id": 3, "bad_words_ids": [[1], [4, 6]]}).to_string();
+        config.add_generation_config("generation_config.json", &file)?;
+        let now = rules(&config);
+        assert_eq!((config.eos_token_ids.clone(), now.forced_bos_token_id, now.forced_eos_token_id), (vec![2, 5], Some(3), Vec::new()));
+        assert_eq!(now.bad_words_ids, [vec![1], vec![4, 6]]);
+        for (wrong, field) in [
+            (json!({"forced_bos_token_id": 48}), "forced_bos_token_id"),
+            (json!({"forced_eos_token_id": [2, 48]}), "forced_eos_token_id"),
+            (json!({"bad_words_ids": [[48]]}), "bad_words_ids"),
+            (json!({"bad_words_ids": [4]}), "bad_words_ids"),
+            (json!({"bad_words_ids": [[]]}), "bad_words_ids"),
+        ] {
+            match config.clone().add_generation_config("generation_config.json", &wrong.to_string()) {
+                Err(Error::BadConfig { field: found, .. }) => assert_eq!(found, field),
+                other => panic!("{wrong}: {other:?}"),
+            }
+        }
+        Ok(())
+    }
+
     /// With the target given: both rows together, whose sources differ in length, and each alone.
     async fn every_encoder_decoder_answers_as_transformers_does() -> Result<()> {
         for (exec, f) in devices().await.iter().flat_map(|exec| fixtures().into_iter().map(move |f| (exec, f))) {
@@ -236,6 +391,14 @@ fl_test!(
             if !full {
                 let config = loaded.adapters.config(training.adapter_name()).expect("it was trained");
                 assert!(config.to_json().contains("SEQ_2_SEQ_LM"), "{}", config.to_json());
+                let [own, none] = [AdapterChoice::Named(training.adapter_name().into()), AdapterChoice::Base];
+                let mut g = Generator::new(loaded.clone())?;
+                let o =
+                    |adapter: &AdapterChoice| GenerateOptions { max_new_tokens: 2, adapter: adapter.clone(), ..GenerateOptions::default() };
+                let with = g.run(&sources(&e)[0], o(&own), &mut |_| ()).await?.remove(0);
+                let without = g.run(&sources(&e)[0], o(&none), &mut |_| ()).await?.remove(0);
+                assert!(with.logprobs[0] != without.logprobs[0], "{with:?}");
+                check_cached(exec, &loaded, &sources(&e)[0], &own).await?;
             }
         }
         Ok(())
@@ -272,6 +435,21 @@ fl_test!(
         let error = Encodings::new(loaded.clone()).map(|_| ()).map_err(said).expect_err("no encoder");
         assert!(error.contains("needs an encoder"), "{error}");
         assert!(loaded.adapters.resolve(&AdapterChoice::Active)?.is_none());
+        let mut g = Generator::new(loaded.clone())?;
+        let error = g.nll(&[4, 5], &AdapterChoice::Base).await.map_err(said).expect_err("no decoder");
+        assert!(error.contains("needs a decoder"), "{error}");
+        for (source, lookup, word) in [(vec![4; 21], 0, "20"), (vec![4, 48], 0, "vocabulary"), (vec![], 0, "empty"), (vec![4], 2, "lookup")]
+        {
+            let options = GenerateOptions { prompt_lookup_num_tokens: lookup, ..GenerateOptions::default() };
+            let error = g.start(&source, options).map_err(said).expect_err(word);
+            assert!(error.contains(word), "{word}: {error}");
+        }
+        let f = fixtures().into_iter().find(|f| f.name == "mbart").expect("a fixture");
+        let config = f.config.replace("\"decoder_start_token_id\": 3", "\"decoder_start_token_id\": null");
+        let mut g = Generator::new(Rc::new(load(&cpu(), Some(&config), f.weights, 1 << 20, LoadOptions::default()).await?))?;
+        let error = g.start(&[4, 5], GenerateOptions::default()).map_err(said).expect_err("a start");
+        assert!(error.contains("decoder_start_token_id"), "{error}");
+        g.start(&[4, 5], GenerateOptions { decoder_start_token_id: Some(3), ..GenerateOptions::default() })?;
         Ok(())
     }
 );

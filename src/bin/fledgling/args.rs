@@ -73,6 +73,8 @@ pub enum Command {
     FillMask(super::encode_args::FillMaskArgs),
     /// Says of which class texts are, with an encoder that has a classifier.
     Classify(super::encode_args::ClassifyArgs),
+    /// Translates a text, or sums it up: what an encoder-decoder makes of it.
+    Translate(TranslateArgs),
     /// Writes a GGUF with an adapter added to its weights.
     Merge(MergeArgs),
     /// Writes a weighted combination of LoRA adapters, as PEFT's add_weighted_adapter makes it.
@@ -104,6 +106,7 @@ impl Command {
             Command::Embed(a) => a.json,
             Command::FillMask(a) => a.json,
             Command::Classify(a) => a.json,
+            Command::Translate(a) => a.json,
             Command::Merge(a) => a.json,
             Command::Combine(a) => a.json,
             Command::Quantize(a) => a.json,
@@ -209,6 +212,26 @@ pub struct GenerateArgs {
     #[command(flatten)]
     pub cache: CacheArgs,
     /// Prints one JSON object instead of the text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct TranslateArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    #[command(flatten)]
+    pub search: SearchArgs,
+    /// Translations of the text; of a beam search, the best beams.
+    #[arg(long, visible_alias = "num-return-sequences", value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub n: u16,
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    /// Prints one JSON object, as `generate` does, instead of the text (of the token ids, where the model's folder has no tokenizer).
     #[arg(long)]
     pub json: bool,
 }

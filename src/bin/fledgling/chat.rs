@@ -32,6 +32,7 @@ pub async fn run(cli: &Cli, a: &ChatArgs) -> Result<()> {
     let how = LoadOptions { kv_cache_dtype: a.cache.kv_cache_dtype, quantize: a.quantize, mask, ..LoadOptions::default() };
     let loaded = load::model(cli, &a.model, how, false).await?;
     // A model that cannot chat says so before anybody writes.
+    loaded.model.model.config().need_decoder("a chat")?;
     loaded.model.tokenizer()?.chat_template()?;
     for folder in a.adapter.iter().rev() {
         load::activate(&loaded.model, Some(folder))?;

@@ -18,6 +18,9 @@ pub async fn run(cli: &Cli, a: &GenerateArgs) -> Result<()> {
     let mask = load::mask(&a.model.mask, a.model.adapter.iter())?;
     let how = LoadOptions { kv_cache_dtype: a.cache.kv_cache_dtype, quantize: a.model.quantize, mask, ..LoadOptions::default() };
     let loaded = load::model(cli, &a.model.model, how, a.json).await?;
+    if a.chat {
+        loaded.model.model.config().need_decoder("a chat")?;
+    }
     let adapter = load::activate(&loaded.model, a.model.adapter.as_deref())?;
     if let Some(file) = &a.data {
         return each(loaded.model, a, file, &options).await;
@@ -109,6 +112,7 @@ fn row_prompt(model: &LoadedModel, a: &GenerateArgs, row: &Value) -> std::result
             return Err(Fault::at("prompt", "is messages, which bring their own system message: leave --system out"));
         }
         TextOrMessages::Messages(messages) => {
+            model.model.config().need_decoder("a chat").map_err(fault)?;
             let messages: Vec<Value> = messages.iter().map(|m| serde_json::to_value(m).expect("messages are JSON")).collect();
             model.tokenizer().and_then(|t| t.encode_chat(&messages, true)).map_err(fault)?
         }
@@ -130,7 +134,8 @@ fn candidate(c: &Candidate) -> Value {
     out
 }
 
-fn report(prompt_ids: &[u32], adapter: Option<&str>, load: f64, answers: &[Candidate]) -> Value {
+/// Answers as `--json` tells them.
+pub fn report(prompt_ids: &[u32], adapter: Option<&str>, load: f64, answers: &[Candidate]) -> Value {
     let s = answers.first().map(|c| c.seconds).unwrap_or_default();
     let mut out = json!({
         "prompt_ids": prompt_ids,

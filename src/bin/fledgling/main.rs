@@ -1,5 +1,5 @@
 //! The native command line: `fledgling generate`, `chat`, `tune`, `plan`, `export`, `inspect`, `bench`, `logits`, `score`, `embed`, `fill-mask`,
-//! `classify`, `merge`, `quantize`, `tokenize`.
+//! `classify`, `translate`, `merge`, `quantize`, `tokenize`.
 
 #[macro_use]
 mod out;
@@ -28,6 +28,7 @@ mod score;
 mod search_args;
 mod settings;
 mod tokenize;
+mod translate;
 mod tune;
 mod tune_rhythm;
 mod units;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
             Command::Embed(a) => encode::embed(&cli, a).await,
             Command::FillMask(a) => encode::fill_mask(&cli, a).await,
             Command::Classify(a) => encode::classify(&cli, a).await,
+            Command::Translate(a) => translate::run(&cli, a).await,
             Command::Merge(a) => merge::run(a),
             Command::Combine(a) => combine::run(a),
             Command::Quantize(a) => quantize::run(a),

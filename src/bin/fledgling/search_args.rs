@@ -27,6 +27,12 @@ pub struct SearchArgs {
     /// Most tokens that are looked up.
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub max_matching_ngram_size: usize,
+    /// Of an encoder-decoder: what its decoder reads before an answer; without it what the model's files say.
+    #[arg(long, value_name = "ID")]
+    pub decoder_start_token_id: Option<u32>,
+    /// Of an encoder-decoder: the first token of its answer (mBART: the language to translate to); without it what the model's files say.
+    #[arg(long, value_name = "ID")]
+    pub forced_bos_token_id: Option<u32>,
     /// With --json: so many of the likeliest tokens in the place of each.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub top_logprobs: usize,
@@ -46,6 +52,8 @@ impl SearchArgs {
             prompt_lookup_num_tokens: self.prompt_lookup_num_tokens,
             max_matching_ngram_size: self.max_matching_ngram_size,
             top_logprobs: self.top_logprobs,
+            decoder_start_token_id: self.decoder_start_token_id,
+            forced_bos_token_id: self.forced_bos_token_id,
             ..options
         };
         options.validate()?;

@@ -3,8 +3,9 @@
 use super::json::{Json, activation};
 use crate::models::config::{Config, NormKind, Recipe, Sizes};
 use crate::models::names::Names;
-use crate::models::shape::{EncoderDecoder, Shape, Start};
+use crate::models::shape::{EncoderDecoder, Rules, Shape, Start};
 use crate::{Error, Result};
+use serde_json::Value;
 
 /// Two stacks of layers with biases, LayerNorm and tied embeddings; `model_type` and `recipe` are the family's.
 ///
@@ -60,6 +61,14 @@ pub fn bart(j: &Json<'_>, model_type: &str, names: &'static Names, encoder: &'st
         sinusoidal: false,
         start: Start::Last(start),
         pad: j.ids("pad_token_id")?.first().copied().unwrap_or(1),
+        rules: Rules {
+            // A configuration that does not name it has the class's.
+            forced_eos_token_id: match j.map.get("forced_eos_token_id") {
+                None => c.eos_token_ids.first().copied().into_iter().collect(),
+                Some(_) => j.ids("forced_eos_token_id")?,
+            },
+            ..rules(j)?
+        },
     }));
     Ok(c)
 }
@@ -70,6 +79,29 @@ pub fn with(mut c: Config, change: impl FnOnce(&mut EncoderDecoder)) -> Config {
         change(e);
     }
     c
+}
+
+/// Which tokens an answer must or cannot have.
+///
+/// # Errors
+/// [`Error::BadConfig`] with the field.
+pub fn rules(j: &Json<'_>) -> Result<Rules> {
+    let words = match j.get("bad_words_ids") {
+        None => &[][..],
+        Some(Value::Array(list)) => list,
+        Some(v) => return Err(Error::config("bad_words_ids", format!("expected lists of token ids, found {v}"))),
+    };
+    let word = |v: &Value| {
+        let ids = v.as_array().map(|ids| ids.iter().map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok())));
+        let ids: Option<Vec<u32>> = ids.and_then(Iterator::collect);
+        ids.filter(|ids| !ids.is_empty()).ok_or_else(|| Error::config("bad_words_ids", format!("expected a list of token ids, found {v}")))
+    };
+    Ok(Rules {
+        decoder_start_token_id: j.ids("decoder_start_token_id")?.first().copied(),
+        forced_bos_token_id: j.ids("forced_bos_token_id")?.first().copied(),
+        forced_eos_token_id: j.ids("forced_eos_token_id")?,
+        bad_words_ids: words.iter().map(word).collect::<Result<_>>()?,
+    })
 }
 
 /// The decoder begins with `decoder_start_token_id`, which must be there.

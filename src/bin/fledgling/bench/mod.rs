@@ -47,6 +47,7 @@ pub async fn run(cli: &Cli, a: &BenchArgs) -> Result<()> {
     } else {
         let load::Loaded { model, exec, seconds } =
             load::model(cli, &a.model, LoadOptions { kv_cache_dtype, quantize: a.quantize, ..LoadOptions::default() }, true).await?;
+        model.model.config().need_decoder("a benchmark")?;
         (exec, Some(model), seconds)
     };
     let mut t = Report::new(&exec, a.json);
