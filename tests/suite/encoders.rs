@@ -10,12 +10,11 @@ use fledgling::graph::{Desc, Exec, Program, ProgramOptions, StepParams, Tape, Te
 use fledgling::models::{Judge, LoadOptions, ModelLoader, Pooling, Problem, Scope, TrainInputs};
 use fledgling::ops::embedding::GatherRows;
 use fledgling::ops::loss::GatherLogps;
-use fledgling::ops::optim::{AdamW, GradNorm, Group};
 use fledgling::tune::Training;
 use fledgling::{Error, Result};
 
 use crate::harness::{cpu, devices};
-use crate::models::{Expected, T, difference, load};
+use crate::models::{Expected, T, difference, load, update};
 
 struct Fixture {
     name: &'static str,
@@ -215,15 +214,8 @@ fl_test!(
             }
             assert_eq!(compared, params.paths().count(), "{what}: every parameter has a gradient to compare");
             let arena = params.arena().expect("loaded trainable");
-            let [m, v] = ["m", "v"].map(|n| Tensor::zeros(exec, n, arena.flat.desc().clone()));
-            let mut tape = Tape::new();
-            let g = tape.tensor(&grads);
-            let norm = tape.push1(GradNorm, &[g])?;
-            let state = [&arena.flat, &grads, &m?, &v?].map(|t| (tape.tensor(t), true));
-            let total = arena.flat.desc().len();
-            tape.push_into(AdamW { start: 0, len: total, total, group: Group { rate: 1.0, decay: 0.01 } }, &[norm], &state)?;
             let step = StepParams { learning_rate: 1e-3, correction1: 1.0 - 0.9, correction2: 1.0 - 0.999, ..StepParams::default() };
-            Program::build(exec, &tape, ProgramOptions::default())?.submit(&step);
+            update(exec, &arena.flat, &grads)?.submit(&step);
             for (path, want) in e.under("after/") {
                 let grad = e.get(&format!("grad/{path}"));
                 for ((got, want), g) in params.read(path).await?.iter().zip(want).zip(grad) {

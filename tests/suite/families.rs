@@ -5,15 +5,14 @@ use std::rc::Rc;
 use fledgling::adapters::AdapterChoice;
 use fledgling::formats::Container;
 use fledgling::generate::{GenerateOptions, Generator};
-use fledgling::graph::{Exec, Program, ProgramOptions, StepParams, Tape, Tensor};
+use fledgling::graph::{Program, ProgramOptions, StepParams};
 #[cfg(not(target_arch = "wasm32"))]
 use fledgling::models::{Config, FAMILIES};
 use fledgling::models::{GgufMerge, LoadOptions};
-use fledgling::ops::optim::{AdamW, GradNorm, Group};
 use fledgling::{Error, Result};
 
 use crate::harness::devices;
-use crate::models::{B, Expected, T, compare_logits, difference, load, record, run_again};
+use crate::models::{B, Expected, T, compare_logits, difference, load, record, run_again, update};
 
 pub struct Fixture {
     pub name: &'static str,
@@ -59,18 +58,6 @@ pub fn fixtures() -> Vec<Fixture> {
         fixture!("cohere2"),
         fixture!("glm4"),
     ]
-}
-
-/// One update of all weights, as `torch.optim.AdamW` with its defaults but for the rate and the decay.
-fn update(exec: &Exec, flat: &Tensor, grads: &Tensor) -> Result<Program> {
-    let [m, v] = ["m", "v"].map(|n| Tensor::zeros(exec, n, flat.desc().clone()));
-    let mut tape = Tape::new();
-    let g = tape.tensor(grads);
-    let norm = tape.push1(GradNorm, &[g])?;
-    let state = [flat, grads, &m?, &v?].map(|t| (tape.tensor(t), true));
-    let total = flat.desc().len();
-    tape.push_into(AdamW { start: 0, len: total, total, group: Group { rate: 1.0, decay: 0.01 } }, &[norm], &state)?;
-    Program::build(exec, &tape, ProgramOptions::default())
 }
 
 fl_test!(

@@ -144,6 +144,18 @@ pub fn record(loaded: &LoadedModel, e: &Expected, adapter: Option<&dyn Adapter>,
     Ok(tape)
 }
 
+/// One update of all weights, as `torch.optim.AdamW` with its defaults but for the rate and the decay.
+pub fn update(exec: &Exec, flat: &Tensor, grads: &Tensor) -> Result<Program> {
+    let [m, v] = ["m", "v"].map(|n| Tensor::zeros(exec, n, flat.desc().clone()));
+    let mut tape = Tape::new();
+    let g = tape.tensor(grads);
+    let norm = tape.push1(GradNorm, &[g])?;
+    let state = [flat, grads, &m?, &v?].map(|t| (tape.tensor(t), true));
+    let total = flat.desc().len();
+    tape.push_into(AdamW { start: 0, len: total, total, group: Group { rate: 1.0, decay: 0.01 } }, &[norm], &state)?;
+    Program::build(exec, &tape, ProgramOptions::default())
+}
+
 /// Runs it: (loss, logits).
 pub async fn run(tape: &Tape, exec: &Exec, e: &Expected, step: &StepParams) -> Result<(f64, Vec<f32>)> {
     run_again(&Program::build(exec, tape, ProgramOptions::default())?, e, step, None).await
@@ -211,15 +223,8 @@ fl_test!(
                 assert_eq!(compared, params.paths().count(), "{what}: every parameter has a gradient to compare");
 
                 let arena = params.arena().expect("loaded trainable");
-                let [m, v] = ["m", "v"].map(|n| Tensor::zeros(exec, n, arena.flat.desc().clone()));
-                let mut tape = Tape::new();
-                let g = tape.tensor(&grads);
-                let norm = tape.push1(GradNorm, &[g])?;
-                let state = [&arena.flat, &grads, &m?, &v?].map(|t| (tape.tensor(t), true));
-                let total = arena.flat.desc().len();
-                tape.push_into(AdamW { start: 0, len: total, total, group: Group { rate: 1.0, decay: 0.01 } }, &[norm], &state)?;
                 let step = StepParams { learning_rate: 1e-3, correction1: 1.0 - 0.9, correction2: 1.0 - 0.999, ..StepParams::default() };
-                Program::build(exec, &tape, ProgramOptions::default())?.submit(&step);
+                update(exec, &arena.flat, &grads)?.submit(&step);
                 for (path, want) in e.under("after/") {
                     let grad = e.get(&format!("grad/{path}"));
                     for ((got, want), g) in params.read(path).await?.iter().zip(want).zip(grad) {
